@@ -1,0 +1,94 @@
+"""What the database itself says of its tables, columns and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Dialect = Literal["postgresql", "sqlite"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column as the catalog has it.
+
+    `type` is the database's own spelling (`numeric(10,2)`), `kind` the portable family that frames know
+    (`frames.resolve.KINDS`), `storage` how SQLite keeps a uuid: `hex`, `dashed`, `blob`, or "" elsewhere.
+    """
+
+    name: str
+    type: str
+    kind: str
+    nullable: bool = True
+    default: bool = False
+    generated: bool = False
+    identity: Literal["", "always", "default"] = ""
+    length: int | None = None
+    precision: int | None = None
+    scale: int | None = None
+    sequence: str | None = None  # the sequence that fills it, quoted and qualified by the server
+    storage: Literal["", "hex", "dashed", "blob"] = ""
+    send: str = ""  # the type's send function where plain equality is blind (1.0 = 1.00), qualified
+    domain: bool = False  # a domain: the server alone knows its checks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UniqueKey:
+    """A primary key or a plain unique constraint or index (no predicate, no expression)."""
+
+    name: str
+    columns: tuple[str, ...]
+    primary: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    """A foreign key; `definition` is the server's own text, enough to make it again."""
+
+    name: str
+    columns: tuple[str, ...]
+    parent: str  # name of the table referred to, as in `Catalog.tables`
+    parent_columns: tuple[str, ...]
+    definition: str = ""
+    validated: bool = True
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table. `name` is what the project calls it: bare in the default schema, else `schema.table`."""
+
+    name: str
+    schema: str
+    relation: str
+    columns: Mapping[str, Column]
+    keys: tuple[UniqueKey, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    kind: Literal["table", "partitioned", "view", "foreign"] = "table"
+    exists: bool = True  # False: known from the project's MetaData only
+    owned: bool = True  # we may alter it
+    row_security: bool = False
+    rebuildable: bool = True  # its foreign keys may be dropped and made again
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """Columns of the primary key, or nothing."""
+        return next((key.columns for key in self.keys if key.primary), ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """What the database itself says of its tables."""
+
+    dialect: Dialect
+    version: str
+    database: str
+    user: str
+    default_schema: str
+    tables: Mapping[str, Table]
+    empty: frozenset[str] = frozenset()  # of the tables that were asked about, those without a row
+
+    def find(self, name: str) -> Table | None:
+        """Look up `table` or `schema.table`; None when there is no such table."""
+        return self.tables.get(name) or self.tables.get(name.removeprefix(f"{self.default_schema}."))

@@ -1,0 +1,120 @@
+"""How rows find each other: keys, references, and what a seed brings to a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from seedlab.flow.catalog import ForeignKey
+from seedlab.flow.project import Duplicates, Mode, Priority, SourceFile
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# A row's place in its own source, carried by every frame until it is written.
+ROW = "_row"  # UInt32: ordinal of the row among its table's rows in that file, 0-based
+FILE = "_file"  # UInt16: index of the file in the seed's `files`
+HANDLE = "_handle"  # UInt128: the row's name while ids are being settled, and the uuid of a new row
+PARENT = "_parent"  # UInt32: of a nested row, the index of the enclosing row in its own frame
+INDEX = "_index"  # UInt32: of a nested row, its 1-based place in its list
+RESERVED = frozenset({ROW, FILE, HANDLE, PARENT, INDEX})  # no column of a file may be called so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a key: either a source column (`source`) that holds the value of the one column in
+    `columns`, or a `reference` that gives the values of the foreign-key columns in `columns`.
+    """
+
+    columns: tuple[str, ...]
+    source: str | None = None
+    reference: Reference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A foreign key given by the parent's key: the parts name one row of `foreign_key.parent`.
+
+    The parts follow the order of the parent's unique key `key`. `name` is the relation as the file spells
+    it (`faculty`), for messages.
+    """
+
+    name: str
+    foreign_key: ForeignKey
+    key: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def parent(self) -> str:
+        """The table referred to."""
+        return self.foreign_key.parent
+
+    def sources(self) -> tuple[str, ...]:
+        """Every source column below this reference, in key order."""
+        return tuple(name for part in self.parts for name in part_sources(part))
+
+
+def part_sources(part: Part) -> tuple[str, ...]:
+    """Source columns of a part, walking through nested references."""
+    if part.reference is not None:
+        return part.reference.sources()
+    assert part.source is not None
+    return (part.source,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What one seed brings to one table, every name understood.
+
+    `key` is the table's natural key in key order, the same for all loads of a table. `values` are columns
+    written as given; `references` are foreign keys resolved by parts. `made` is the primary-key column
+    whose value seedlab makes (from the handle, or from a sequence), or None.
+    """
+
+    stage: str
+    seed: str
+    table: str
+    key: tuple[Part, ...]
+    values: tuple[str, ...]
+    references: tuple[Reference, ...]
+    made: str | None = None
+    mode: Mode = "upsert"
+    duplicates: Duplicates = "error"
+    priority: Priority = "medium"
+    files: tuple[SourceFile, ...] = ()
+    link: bool = False  # a row of a many-to-many table
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of the table that is written, by name, so that files that give the same are alike."""
+        made = (self.made,) if self.made else ()
+        referred = (column for ref in self.references for column in ref.foreign_key.columns)
+        return tuple(sorted({*made, *referred, *self.values}))
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """Columns of the table that make its natural key."""
+        return tuple(column for part in self.key for column in part.columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ask:
+    """A question to the target: which of these rows exist, and what their columns `wanted` hold.
+
+    `key` names rows of `table`; `frame` has HANDLE and one text column per source of the key. The answer
+    is a frame of HANDLE and the wanted columns (uuid as UInt128, all else as text) for rows that exist.
+    """
+
+    table: str
+    key: tuple[Part, ...]
+    wanted: tuple[str, ...]
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Suspect:
+    """Values that only the server can judge: one frame of `value` (text), FILE and ROW for a column."""
+
+    load: Load
+    column: str
+    frame: pl.DataFrame

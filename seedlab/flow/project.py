@@ -1,0 +1,170 @@
+"""What is to be done: the project as its folder and file say it, and what one run asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from seedlab.flow.catalog import Dialect
+
+Mode = Literal["insert", "upsert", "sync"]
+Priority = Literal["critical", "high", "medium", "low"]
+Duplicates = Literal["error", "first", "last"]
+Level = Literal["legacy", "bulk", "parallel", "copy", "incremental"]
+Format = Literal["csv", "tsv", "json", "jsonl", "yaml", "parquet"]
+
+PRIORITIES: tuple[Priority, ...] = ("critical", "high", "medium", "low")
+LEVELS: Mapping[Level, frozenset[str]] = {
+    "legacy": frozenset(),
+    "bulk": frozenset({"cache"}),
+    "parallel": frozenset({"cache", "parallel"}),
+    "copy": frozenset({"cache", "parallel", "copy", "rebuild"}),
+    "incremental": frozenset({"cache", "parallel", "copy", "rebuild", "incremental"}),
+}
+SWITCHES: tuple[str, ...] = ("cache", "parallel", "copy", "rebuild", "incremental")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A data file: `path` to open, `name` (relative to the project, with slashes) to show."""
+
+    path: Path
+    name: str
+    format: Format
+    compression: Literal["gz", "zst"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSpec:
+    """What a seed says of one table: where its records lie and by what they are known.
+
+    `path` is dotted from the record (`$`), `key` names columns or relations (None: inferred), `parent` the
+    relation that points to the enclosing record, `columns` maps a column to a dotted path or `$index`.
+    """
+
+    table: str
+    path: str = "$"
+    key: tuple[str, ...] | None = None
+    parent: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """One unit of work: source files → frames → one or more tables."""
+
+    name: str
+    stage: str
+    files: tuple[SourceFile, ...]
+    tables: tuple[TableSpec, ...]
+    priority: Priority = "medium"
+    estimated_ms: int | None = None
+    environments: tuple[str, ...] = ()  # none: all
+    tags: tuple[str, ...] = ()
+    mode: Mode = "upsert"
+    duplicates: Duplicates = "error"
+    transform: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A node of the dependency graph."""
+
+    id: str
+    name: str
+    seeds: tuple[Seed, ...]
+    dependencies: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
+    parallel: bool = True
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Which data and which guards."""
+
+    name: str
+    subset: Mapping[str, int] = field(default_factory=dict)
+    protected: bool = False
+    select: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetConfig:
+    """`[targets.NAME]`: `url` as written, its `${VARIABLES}` not yet replaced."""
+
+    name: str
+    url: str
+    environment: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a run is made; `origins` says for each name where it came from (flag, variable, file, default)."""
+
+    level: Level = "incremental"
+    disabled: frozenset[str] = frozenset()
+    isolation: str = "repeatable read"
+    statement_timeout: str | None = None
+    lock_timeout: str = "10s"
+    batch_rows: int = 100_000
+    workers: int = 0  # 0: one per core
+    ids: Literal["uuid8", "uuid5"] = "uuid8"
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def switches(self) -> frozenset[str]:
+        """The optimisations that are on."""
+        return LEVELS[self.level] - self.disabled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A folder with data files, understood. `stages` is empty for a folder without configuration:
+    its stages are the levels of the foreign-key graph, known once the catalog is (`seeds` holds them).
+    """
+
+    root: Path
+    name: str
+    stages: tuple[Stage, ...]
+    seeds: tuple[Seed, ...] = ()  # of a folder without stages; each seed's `stage` is ""
+    config: Path | None = None
+    schema: str | None = None
+    transforms: str | None = None
+    targets: Mapping[str, TargetConfig] = field(default_factory=dict)
+    environments: Mapping[str, Environment] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The database that is seeded. `url` holds the password: never print it, print `shown`."""
+
+    dialect: Dialect
+    url: str = field(repr=False)
+    shown: str
+    host: str  # "" for a socket or a file
+    database: str
+    origin: str  # "--database-url", "--target NAME", "SEEDLAB_DATABASE_URL", "embedded", …
+    name: str | None = None
+    environment: str | None = None
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the caller asks of one run or plan."""
+
+    environment: Environment
+    settings: Settings = Settings()
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    force: bool = False
+    yes_seed: str | None = None

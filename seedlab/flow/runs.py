@@ -1,0 +1,177 @@
+"""What happened, and what would: spans, reports, plans, runs, and how the rooms report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from seedlab.errors import Fault
+from seedlab.flow.loads import Load
+from seedlab.flow.project import Level, Priority, Seed
+from seedlab.flow.writes import Outcomes
+
+Phase = Literal["read", "flatten", "resolve", "stage", "merge", "index", "commit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One measured piece of work, less what was measured inside it.
+
+    `start` is in seconds since the run began, `lane` numbers the threads in order of appearance,
+    `peak_rss_bytes` is the highest the process had reached at the end.
+    """
+
+    phase: Phase
+    seconds: float
+    cpu_seconds: float
+    start: float = 0.0
+    lane: int = 0
+    peak_rss_bytes: int = 0
+    stage: str | None = None
+    seed: str | None = None
+    table: str | None = None
+    rows: int = 0
+    statements: int = 0
+    round_trips: int = 0
+    bytes_sent: int = 0
+
+
+class Recorder(Protocol):
+    """How the rooms tell what they do; the only way they report."""
+
+    def span(
+        self, phase: Phase, *, load: Load | None = None, seed: Seed | None = None, rows: int = 0
+    ) -> AbstractContextManager[None]:
+        """Measure a block; spans of one thread may nest, the inner one's time is its own."""
+
+    def count(self, *, statements: int = 0, round_trips: int = 0, bytes_sent: int = 0, rows: int = 0) -> None:
+        """Add to the counters of the run and of the innermost span of this thread; `rows` to the span."""
+
+    def cache(self, *, hits: int = 0, misses: int = 0, queries: int = 0) -> None:
+        """Add to the look-up cache's counters."""
+
+    def progress(self, done: int, total: int, label: str) -> None:
+        """Tell how many rows of a piece of work are done."""
+
+    def note(self, message: str) -> None:
+        """Say something a person should read: a fallback taken, a warning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableReport:
+    """One table of one seed."""
+
+    table: str
+    key: tuple[str, ...]
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedReport:
+    """One seed of a run."""
+
+    name: str
+    tables: tuple[TableReport, ...]
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """One stage of a run or plan, with the reason of its status."""
+
+    id: str
+    status: Literal["run", "skipped", "failed", "planned"]
+    reason: str
+    seconds: float = 0.0
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    seeds: tuple[SeedReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSeed:
+    """One seed of a plan: where its rows come from, go to, and how they are known."""
+
+    name: str
+    files: tuple[str, ...]
+    tables: tuple[PlannedTable, ...]
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTable:
+    """One table of a planned seed; `key` as spelled in files, `origin` says why that key."""
+
+    table: str
+    rows: int
+    key: tuple[str, ...]
+    origin: str
+    strategy: str  # "copy into the empty table", "staged merge", …
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStage:
+    """One stage of a plan. `waits_for` names the stages that must be written before."""
+
+    id: str
+    name: str
+    status: Literal["run", "skipped"]
+    reason: str
+    waits_for: tuple[str, ...]
+    seeds: tuple[PlannedSeed, ...] = ()
+    parallel: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a seed would do: stages in writing order, and in waves of what could run at the same time."""
+
+    project: str
+    target: str
+    environment: str
+    level: Level
+    stages: tuple[PlannedStage, ...]
+    waves: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """Exact, repeatable counts of a run."""
+
+    statements: int = 0
+    round_trips: int = 0
+    bytes_sent: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    cache_queries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution, as its record keeps it (DESIGN: the run record)."""
+
+    run_id: str
+    project: str
+    started: str  # UTC, ISO 8601
+    args: tuple[str, ...]
+    status: Literal["succeeded", "failed", "refused", "interrupted", "planned"]
+    exit_code: int
+    level: Level
+    environment: str
+    target: str  # masked
+    settings: Mapping[str, object]
+    machine: Mapping[str, object]
+    versions: Mapping[str, str]
+    data_fingerprint: str
+    seconds: float
+    outcomes: Outcomes
+    counters: Counters
+    wal_bytes: int | None
+    peak_rss_bytes: int
+    spans: tuple[Span, ...]
+    stages: tuple[StageReport, ...]
+    faults: tuple[Fault, ...] = ()
+    error: str | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,106 @@
+"""What is written, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from seedlab.flow.catalog import Table
+from seedlab.flow.loads import Load
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sourced:
+    """Rows as the files have them: the source columns of the load's parts and values as text, HANDLE,
+    FILE and ROW. This is what the row-by-row writer takes; it looks ids up by itself.
+    """
+
+    load: Load
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """Rows ready for the target: one column per name in the load's `columns`, plus FILE and ROW.
+
+    uuid columns are UInt128 (the value itself), all others text in the database's input form, NULL as null.
+    """
+
+    load: Load
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TableWrite:
+    """All batches of one table with the same columns, in writing order; `rows` is known before writing."""
+
+    table: Table
+    loads: tuple[Load, ...]
+    rows: int
+    batches: Callable[[], Iterator[Batch]]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns written, in writing order."""
+        return self.loads[0].columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritePlan:
+    """What a writer is given: table writes grouped so that parents come first; the tables of a
+    foreign-key cycle share a group. `create` lists tables to be made first, `empty` those without rows.
+    """
+
+    groups: tuple[tuple[TableWrite, ...], ...]
+    empty: frozenset[str]
+    create: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """What became of the rows."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: Outcomes) -> Outcomes:
+        return Outcomes(
+            created=self.created + other.created,
+            updated=self.updated + other.updated,
+            unchanged=self.unchanged + other.unchanged,
+            deleted=self.deleted + other.deleted,
+            rejected=self.rejected + other.rejected,
+        )
+
+    @property
+    def total(self) -> int:
+        """Rows looked at."""
+        return self.created + self.updated + self.unchanged + self.deleted + self.rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a writer answers for one load."""
+
+    load: Load
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ddl:
+    """Statements that make tables, and those that are cheaper once the rows are there."""
+
+    tables: list[str]
+    constraints_and_indexes: list[str]
+
+    @property
+    def in_order(self) -> list[str]:
+        """All of them, one behind the other."""
+        return [*self.tables, *self.constraints_and_indexes]

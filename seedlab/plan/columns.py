@@ -1,0 +1,79 @@
+"""What source columns mean in a table: its own columns, or the parts by which foreign keys are given.
+
+Pure: names and the catalog's tables in, understood columns out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from seedlab.errors import ConfigurationError
+from seedlab.flow import Catalog, ForeignKey, Table
+from seedlab.plan.relations import find_relation
+
+# A foreign key's name → how the file calls it, the key, and what follows the dot → source column.
+Relations = Mapping[str, tuple[str, ForeignKey, Mapping[str, str]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """One table's source columns, understood: exact columns, and what each foreign key is given by."""
+
+    exact: tuple[str, ...]
+    relations: Relations
+    unknown: tuple[str, ...] = ()
+
+
+def understand(columns: Iterable[str], table: Table, catalog: Catalog) -> Columns:
+    """Read source columns; an exact name wins over a dotted reading.
+
+    Raises ConfigurationError for a relation that may mean several foreign keys, or one given twice.
+    """
+    exact, unknown = [], []
+    relations: dict[str, tuple[str, ForeignKey, dict[str, str]]] = {}
+    for source in columns:
+        head, _, rest = source.partition(".")
+        foreign_key = None if source in table.columns else find_relation(table, head)
+        if source in table.columns:
+            exact.append(source)
+        elif foreign_key is None or not reachable(catalog, foreign_key, rest):
+            unknown.append(source)
+        else:
+            spelling, _, parts = relations.setdefault(foreign_key.name, (head, foreign_key, {}))
+            if spelling != head:
+                raise ConfigurationError(
+                    f"table {table.name}: '{spelling}' and '{head}' both mean the foreign key "
+                    f"{foreign_key.name}; use one of them"
+                )
+            parts[rest] = source
+    _refuse_twice(table, exact, relations)
+    return Columns(exact=tuple(exact), relations=relations, unknown=tuple(unknown))
+
+
+def _refuse_twice(table: Table, exact: Sequence[str], relations: Relations) -> None:
+    """A foreign key is given in one way: by its own columns, by one name, or by the parts of a key."""
+    for spelling, foreign_key, parts in relations.values():
+        own = foreign_key.columns if set(foreign_key.columns) <= set(exact) else ()
+        bare = (spelling,) if "" in parts and len(parts) > 1 else ()
+        if own or bare:
+            dotted = next((f"{spelling}.{rest}" for rest in parts if rest), spelling)
+            raise ConfigurationError(
+                f"table {table.name}: '{', '.join(own or bare)}' and '{dotted}' both give the foreign key "
+                f"{foreign_key.name}; use one of them"
+            )
+
+
+def reachable(catalog: Catalog, foreign_key: ForeignKey, rest: str) -> bool:
+    """Tell whether `rest` (`university.slug`, or nothing) names a column seen from the parent."""
+    parent = catalog.tables[foreign_key.parent]
+    if not rest or rest in parent.columns:
+        return True
+    head, _, tail = rest.partition(".")
+    following = find_relation(parent, head)
+    return following is not None and bool(tail) and reachable(catalog, following, tail)
+
+
+def covered_by(columns: Columns) -> set[str]:
+    """Name the table's columns that get a value, those of foreign keys included."""
+    return {*columns.exact, *(name for _, fk, _ in columns.relations.values() for name in fk.columns)}

@@ -1,0 +1,119 @@
+"""When a stage runs: `empty:TABLE`, `environment:NAME,…`, `python:FILE.py:FUNCTION`.
+
+Conditions are judged once, before any write, and all of them, so that a person reads every reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from seedlab.errors import ConfigurationError, Place, nearest
+from seedlab.plan import scripts
+
+Kind = Literal["empty", "environment", "python"]
+KINDS: tuple[Kind, ...] = ("empty", "environment", "python")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition: `values` are the table, the environments, or the file and the function."""
+
+    kind: Kind
+    values: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What conditions are judged by. `empty_tables` spells tables as the conditions do."""
+
+    environment: str
+    empty_tables: frozenset[str]
+    root: Path
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a stage may run, and why not (or why yet)."""
+
+    met: bool
+    reasons: tuple[str, ...] = ()
+
+
+def parse(text: str) -> Condition:
+    """Understand a condition; a ConfigurationError shows how it is spelled."""
+    kind, colon, rest = (part.strip() for part in text.partition(":"))
+    if kind not in KINDS:
+        hint = nearest(kind, KINDS) or f"; known are {', '.join(map(_example, KINDS))}"
+        raise ConfigurationError(f"unknown condition '{text}'{hint}")
+    values = scripts.split(rest) if kind == "python" and rest else _words(rest)
+    if not colon or not values or (kind == "empty" and len(values) > 1):
+        raise ConfigurationError(f"cannot read the condition '{text}'; expected {_example(kind)}")
+    return Condition(kind=kind, values=values, text=text)
+
+
+def tables_needed(conditions: Iterable[Condition]) -> frozenset[str]:
+    """Name the tables of which must be known whether they are empty."""
+    return frozenset(each.values[0] for each in conditions if each.kind == "empty")
+
+
+def judge(conditions: Sequence[Condition], situation: Situation) -> Verdict:
+    """Judge all conditions; `force` lets the stage run and says in spite of what.
+
+    Raises ConfigurationError when a function of the project fails or answers something else than asked.
+    """
+    reasons = tuple(reason for each in conditions if (reason := _JUDGES[each.kind](each, situation)))
+    if reasons and situation.force:
+        return Verdict(met=True, reasons=tuple(f"forced although {reason}" for reason in reasons))
+    return Verdict(met=not reasons, reasons=reasons)
+
+
+def _empty(condition: Condition, situation: Situation) -> str | None:
+    table = condition.values[0]
+    return None if table in situation.empty_tables else f"{table} is not empty"
+
+
+def _environment(condition: Condition, situation: Situation) -> str | None:
+    if situation.environment in condition.values:
+        return None
+    return f"environment is {situation.environment}, not {' or '.join(condition.values)}"
+
+
+def _python(condition: Condition, situation: Situation) -> str | None:
+    file, name = condition.values
+    answer = _call(situation, file, name)
+    met, reason = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, f"{name} says no")
+    if not isinstance(met, bool) or not isinstance(reason, str):
+        message = f"{name} answered {type(answer).__name__}; expected bool or (bool, reason)"
+        raise ConfigurationError(message, Place(file=file))
+    return None if met else reason
+
+
+def _call(situation: Situation, file: str, name: str) -> object:
+    function = scripts.find_name(situation.root, file, name)
+    if not callable(function):
+        raise ConfigurationError(f"'{name}' is not a function", Place(file=file))
+    try:
+        with scripts.beside((situation.root / file).parent):
+            return function(situation)
+    except Exception as error:
+        raise ConfigurationError(f"{name} failed: {scripts.tell(error)}", Place(file=file)) from error
+
+
+_JUDGES: dict[Kind, Callable[[Condition, Situation], str | None]] = {
+    "empty": _empty,
+    "environment": _environment,
+    "python": _python,
+}
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _example(kind: str) -> str:
+    return {"empty": "empty:TABLE", "environment": "environment:NAME"}.get(kind, "python:FILE.py:FUNCTION")

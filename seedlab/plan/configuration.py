@@ -1,0 +1,256 @@
+"""Reads a TOML file for a person: every mistake in it is found, with its line and key.
+
+Knows TOML and Python types, and nothing of what the keys mean (`project.py` does).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from seedlab.errors import ConfigurationError, Place, nearest
+
+Keys = tuple[str | int, ...]
+T = TypeVar("T")
+C = TypeVar("C", bound=str)
+
+_KINDS: Mapping[type, str] = {str: "a string", bool: "a boolean", int: "an integer", float: "a float"}
+_SKIPPED = re.compile(
+    r'(?P<block>"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\')|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|(?P<comment>#[^\n]*)',
+    re.DOTALL,
+)
+_PART = r"(?:[A-Za-z0-9_-]+|\"(?:\\.|[^\"\\])*\"|'[^']*')"
+_NAME = rf"{_PART}(?:\s*\.\s*{_PART})*"
+_HEADER = re.compile(rf"\s*\[(?P<array>\[)?\s*(?P<name>{_NAME})\s*\]\]?\s*$")
+_KEY = re.compile(rf"\s*(?P<name>{_NAME})\s*=")
+
+
+@dataclass(slots=True, kw_only=True)
+class Document:
+    """A TOML document and what is wrong with it; `below` is where in the file our part begins."""
+
+    file: str
+    text: str
+    values: Mapping[str, object]
+    below: Keys = ()
+    problems: list[tuple[Keys, str]] = field(default_factory=list)
+    _lines: dict[Keys, int] | None = None
+
+    @property
+    def root(self) -> Section:
+        """Our part of the document."""
+        values: object = self.values
+        for key in self.below:
+            values = values.get(key, {}) if isinstance(values, dict) else {}
+        return Section(document=self, keys=(), values=values if isinstance(values, dict) else {})
+
+    def line(self, keys: Keys) -> int | None:
+        """Find the line of a key, or of the nearest key or header around it."""
+        if self._lines is None:
+            self._lines = scan_lines(self.text)
+        path = self.below + keys
+        return next((self._lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self._lines), None)
+
+    def place(self, keys: Keys) -> Place:
+        """Say where a key is."""
+        return Place(file=self.file, line=self.line(keys), key=spell(self.below + keys) or None)
+
+    def check(self) -> None:
+        """Raise one ConfigurationError with everything that was found wrong, in the file's order."""
+        errors = [ConfigurationError(message, self.place(keys)) for keys, message in self.problems]
+        if errors:
+            raise together(sorted(errors, key=_line_of))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A table of the document. Its methods take a value out, or note what is wrong and go on."""
+
+    document: Document
+    keys: Keys
+    values: Mapping[str, object]
+
+    @property
+    def line(self) -> int | None:
+        """The line where the table begins."""
+        return self.document.line(self.keys)
+
+    def wrong(self, key: str | None, message: str) -> None:
+        """Note a problem with a key of this table, or (None) with the table."""
+        self.document.problems.append((self.keys if key is None else (*self.keys, key), message))
+
+    def only(self, known: Collection[str]) -> None:
+        """Note every key that is not known."""
+        for key in self.values:
+            if key not in known:
+                self.wrong(key, f"unknown key '{key}'{nearest_or_all(key, known)}")
+
+    def text(self, key: str, default: str | None = None) -> str | None:
+        """Take a string that is not empty."""
+        value = self._take(key, str, "a string")
+        if value is not None and not value.strip():
+            self.wrong(key, "expected a string, found an empty one")
+        return default if value is None else value
+
+    def needed_text(self, key: str) -> str:
+        """Take a string that must be there; "" after noting that it is not."""
+        if key not in self.values:
+            self.wrong(None, f"'{key}' is missing")
+        return self.text(key) or ""
+
+    def texts(self, key: str) -> tuple[str, ...] | None:
+        """Take a list of strings; None when there is none."""
+        values = self._take(key, list, 'a list of strings, like ["a", "b"]')
+        if values is None:
+            return None
+        for index, value in enumerate(values):
+            if not isinstance(value, str):
+                self.wrong(key, f"expected strings only, found {described(value)} at position {index + 1}")
+        return tuple(value for value in values if isinstance(value, str))
+
+    def choice(self, key: str, choices: Sequence[C], default: C) -> C:
+        """Take one of some words."""
+        value = self._take(key, str, f"one of {', '.join(choices)}")
+        if value is None:
+            return default
+        if value not in choices:
+            self.wrong(key, f"expected one of {', '.join(choices)}, found '{value}'{nearest(value, choices)}")
+        return next((choice for choice in choices if choice == value), default)
+
+    def flag(self, key: str) -> bool | None:
+        """Take true or false; None when there is none."""
+        return self._take(key, bool, "true or false")
+
+    def count(self, key: str, minimum: int) -> int | None:
+        """Take an integer that is not below `minimum`."""
+        value = self._take(key, int, "an integer")
+        if value is not None and value < minimum:
+            self.wrong(key, f"expected at least {minimum}, found {value}")
+        return value
+
+    def section(self, key: str) -> Section:
+        """Take a table; an empty one when there is none."""
+        return self._below(self._take(key, dict, "a table") or {}, key)
+
+    def named(self, key: str) -> Mapping[str, Section]:
+        """Take a table of tables by their names."""
+        outer = self.section(key)
+        return {name: outer.section(name) for name in outer.values}
+
+    def sections(self, key: str) -> Iterator[Section]:
+        """Take the tables of an array of tables."""
+        for index, value in enumerate(self._take(key, list, f"an array of tables, [[{key}]]") or []):
+            if isinstance(value, dict):
+                yield self._below(value, key, index)
+            else:
+                self.wrong(key, f"expected a table at position {index + 1}, found {described(value)}")
+
+    def _below(self, values: Mapping[str, object], *keys: str | int) -> Section:
+        return Section(document=self.document, keys=(*self.keys, *keys), values=values)
+
+    def _take(self, key: str, kind: type[T], expected: str) -> T | None:
+        value = self.values.get(key)
+        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+            return value
+        if value is not None:
+            self.wrong(key, f"expected {expected}, found {described(value)}")
+        return None
+
+
+def read_document(path: Path, *below: str) -> Document:
+    """Parse a TOML file; a ConfigurationError says on which line it is not TOML."""
+    import tomllib  # 13 ms that a folder without configuration does not pay
+
+    file = shown(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        return Document(file=file, text=text, values=tomllib.loads(text), below=below)
+    except UnicodeDecodeError as error:
+        message = f"expected UTF-8, found the byte 0x{error.object[error.start]:02x} at offset {error.start}"
+        raise ConfigurationError(message, Place(file=file)) from error
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+        line, message = (int(found[1]), str(error)[: found.start()]) if found else (None, str(error))
+        raise ConfigurationError(
+            f"this is not TOML: {message.lower()}", Place(file=file, line=line)
+        ) from error
+
+
+def shown(path: Path) -> str:
+    """Spell a path as short as it can be from where we are."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
+
+
+def described(value: object) -> str:
+    """Say what a value is, in TOML's words."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    spelled = str(value).lower() if isinstance(value, bool) else repr(value)
+    return f"{_KINDS.get(type(value), 'a date or time')} ({spelled})"
+
+
+def nearest_or_all(name: str, known: Collection[str]) -> str:
+    """Say which known name is nearest, or, when none is near, what the names are."""
+    return nearest(name, known) or f"; known are {', '.join(sorted(known)) or 'none'}"
+
+
+def spell(keys: Keys) -> str:
+    """Spell a key path: `stages[0].seeds[2].mode`."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+
+
+def together(errors: Sequence[ConfigurationError]) -> ConfigurationError:
+    """Make one error of several: the place of the first, the messages of all, a line each."""
+    first, *others = errors
+    return type(first)("\n".join([first.message, *map(str, others)]), first.place)
+
+
+def scan_lines(text: str) -> dict[Keys, int]:
+    """Map the key paths of a TOML document to their lines (1-based), since tomllib tells none.
+
+    Keys inside inline tables and arrays are not found: ask for the nearest path around them.
+    """
+    lines: dict[Keys, int] = {}
+    counts: dict[Keys, int] = {}
+    header: Keys = ()
+    for number, line in enumerate(_SKIPPED.sub(_blank, text).split("\n"), start=1):
+        if found := _HEADER.match(line):
+            header = _header_path(_parts(found["name"]), counts)
+            if found["array"]:
+                counts[header] = counts.get(header, -1) + 1
+                header = (*header, counts[header])
+            _remember(lines, header, number)
+        elif found := _KEY.match(line):
+            _remember(lines, (*header, *_parts(found["name"])), number)
+    return lines
+
+
+def _blank(match: re.Match[str]) -> str:
+    if match["block"] is not None:
+        return '""' + "\n" * match[0].count("\n")
+    return "" if match["comment"] is not None else match[0]
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in re.findall(_PART, name))
+
+
+def _header_path(parts: tuple[str, ...], counts: Mapping[Keys, int]) -> Keys:
+    """Complete a header's name by the positions in the arrays around it, which it leaves out."""
+    path: Keys = parts[:1]
+    for part in parts[1:]:
+        path = (*path, counts[path], part) if path in counts else (*path, part)
+    return path
+
+
+def _remember(lines: dict[Keys, int], path: Keys, number: int) -> None:
+    for length in range(1, len(path) + 1):
+        lines.setdefault(path[:length], number)
+
+
+def _line_of(error: ConfigurationError) -> int:
+    return (error.place.line if error.place else None) or 0

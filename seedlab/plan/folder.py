@@ -1,0 +1,154 @@
+"""The data files of a project: which there are, in which order, and what their names say.
+
+The only module of this room that looks into the project's folder; it opens no data file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from seedlab.errors import ConfigurationError
+from seedlab.flow import Format, Seed, SourceFile, TableSpec
+
+FORMATS: Mapping[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".parquet": "parquet",
+}
+COMPRESSIONS: Mapping[str, Literal["gz", "zst"]] = {".gz": "gz", ".zst": "zst"}
+_PREFIX = re.compile(r"^(\d+)[-_](?=.)")
+
+
+def source_files(root: Path, patterns: Sequence[str]) -> tuple[SourceFile, ...]:
+    """Find the files of one seed: each pattern must find some, all inside the project, all readable."""
+    found = {file.name: file for pattern in patterns for file in _matches(root, pattern)}
+    return tuple(sorted(found.values(), key=_order))
+
+
+def folder_seeds(root: Path) -> tuple[Seed, ...]:
+    """Make a seed of every data file of a folder without configuration, in the order of their paths."""
+    files = sorted((file for path in _walk(root, root) if (file := _source(root, path))), key=_order)
+    if not files:
+        raise ConfigurationError(f"{root.name}/ holds no data files; we read TABLE{', TABLE'.join(FORMATS)}")
+    shared = Counter(_without_suffix(file) for file in files)
+    return tuple(
+        _folder_seed(file, file.name if shared[name] > 1 else name)
+        for file in files
+        for name in [_without_suffix(file)]
+    )
+
+
+def table_name(file: SourceFile) -> str:
+    """Name the table of a file: its base name without suffixes and without a numeric prefix."""
+    return _PREFIX.sub("", PurePosixPath(_without_suffix(file)).name)
+
+
+def _folder_seed(file: SourceFile, name: str) -> Seed:
+    folders = PurePosixPath(file.name).parts[:-1]
+    return Seed(
+        name=name,
+        stage="",
+        files=(file,),
+        tables=(TableSpec(table=table_name(file)),),
+        tags=tuple(_PREFIX.sub("", folder) for folder in folders),
+    )
+
+
+def _matches(root: Path, pattern: str) -> Iterator[SourceFile]:
+    if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
+        raise ConfigurationError(f"'{pattern}' leads out of the project; name files inside its folder")
+    paths = [path for path in _glob(root, pattern) if _is_wanted(root, path, pattern)]
+    if not paths:
+        raise ConfigurationError(f"'{pattern}' finds no file; patterns begin at the project's folder")
+    for path in paths:
+        file = _source(root, path)
+        if file is None:
+            suffixes = ", ".join(FORMATS)
+            raise ConfigurationError(
+                f"'{pattern}' finds {_name(root, path)}, but we read {suffixes} (.gz, .zst)"
+            )
+        yield file
+
+
+def _glob(root: Path, pattern: str) -> list[Path]:
+    try:
+        return list(root.glob(pattern))
+    except (ValueError, NotImplementedError) as error:
+        raise ConfigurationError(f"'{pattern}' is no pattern for files: {str(error).lower()}") from error
+
+
+def _is_wanted(root: Path, path: Path, pattern: str) -> bool:
+    name = _name(root, path)
+    return not path.is_dir() and (name == pattern or not any(map(_is_ignored, PurePosixPath(name).parts)))
+
+
+def _walk(root: Path, folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if _is_ignored(path.name) or path == root / "reports":
+            continue
+        if not path.is_dir():
+            yield path
+        elif path.is_symlink():
+            raise ConfigurationError(
+                f"{_name(root, path)} is a link to a folder; put its files into the project"
+            )
+        else:
+            yield from _walk(root, path)
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith((".", "_seedlab")) or ".rejects." in name
+
+
+def _source(root: Path, path: Path) -> SourceFile | None:
+    """Understand a path as a data file; None when its suffix is none of ours."""
+    *_, suffix, last = ["", "", *(each.lower() for each in path.suffixes)]
+    compression = COMPRESSIONS.get(last)
+    form = FORMATS.get(suffix if compression else last)
+    if form is None:
+        return None
+    _check_inside(root, path)
+    return SourceFile(path=path, name=_name(root, path), format=form, compression=compression)
+
+
+def _check_inside(root: Path, path: Path) -> None:
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigurationError(
+            f"{_name(root, path)} is a link out of the project; put the file into its folder"
+        )
+    if not path.is_file():
+        raise ConfigurationError(f"{_name(root, path)} is not a regular file")
+
+
+def _name(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _without_suffix(file: SourceFile) -> str:
+    path = PurePosixPath(file.name)
+    return str((path.with_suffix("") if file.compression else path).with_suffix(""))
+
+
+def _order(file: SourceFile) -> tuple[tuple[float, str], ...]:
+    """Order by path, folder by folder; numeric prefixes as numbers, so that 10- follows 9-."""
+    return tuple(_rank(part) for part in PurePosixPath(file.name).parts)
+
+
+def _rank(part: str) -> tuple[float, str]:
+    found = _PREFIX.match(part)
+    return (int(found[1]) if found else float("inf"), part)
+
+
+def shared_table(files: Iterable[SourceFile]) -> str | None:
+    """Name the one table that all files are named after; None when they differ."""
+    names = {table_name(file) for file in files}
+    return names.pop() if len(names) == 1 else None

@@ -1,0 +1,238 @@
+"""Who waits for whom: dependencies of stages, foreign keys between tables, and how both are shown. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
+
+from seedlab.errors import ConfigurationError, GraphError, Place
+from seedlab.flow import Seed, Stage
+from seedlab.plan.configuration import together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A foreign key of a table that a stage fills."""
+
+    stage: str
+    table: str
+    foreign_key_name: str
+    parent_table: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """Stage `after` waits for stage `before`; `origin` is `declared` or the foreign key's name."""
+
+    before: str
+    after: str
+    origin: str
+
+
+def topological_order(waits_for: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Order nodes after all that they wait for; a GraphError prints a circle as a path."""
+    try:
+        return tuple(TopologicalSorter(waits_for).static_order())
+    except CycleError as error:
+        path = " → ".join(reversed(error.args[1]))
+        raise GraphError(f"stages wait for each other in a circle: {path}") from None
+
+
+def check_cycles(stages: Sequence[Stage], file: str) -> None:
+    """Raise a GraphError, at the line of the first stage of the circle, when stages wait for themselves."""
+    try:
+        topological_order({stage.id: stage.dependencies for stage in stages})
+    except GraphError as error:
+        first = next(stage for stage in stages if f" {stage.id} →" in error.message)
+        raise GraphError(error.message, Place(file=file, line=first.line, key="dependencies")) from None
+
+
+def ancestors(stages: Sequence[Stage]) -> dict[str, frozenset[str]]:
+    """Map each stage to all stages that must be written before it."""
+    waits_for = {stage.id: stage.dependencies for stage in stages}
+    before: dict[str, frozenset[str]] = {}
+    for node in topological_order(waits_for):
+        parents = waits_for.get(node, ())
+        before[node] = frozenset(parents).union(*(before[parent] for parent in parents))
+    return before
+
+
+def check_dependencies(
+    stages: Sequence[Stage],
+    needs: Iterable[Need],
+    providers: Mapping[str, Sequence[str]],
+    file: str = "seedlab.toml",
+) -> None:
+    """Check the declared dependencies against the foreign keys.
+
+    `providers` maps a table to the stages that fill it; a table that nobody fills is taken as given.
+    Raises GraphError for a circle, else one ConfigurationError with every dependency that is missing.
+    """
+    check_cycles(stages, file)
+    before = ancestors(stages)
+    by_id = {stage.id: stage for stage in stages}
+    errors = []
+    for need in needs:
+        filled_by = providers.get(need.parent_table, ())
+        if filled_by and not (before[need.stage] | {need.stage}) & set(filled_by):
+            place = Place(file=file, line=by_id[need.stage].line, key=f"stages.{need.stage}.dependencies")
+            errors.append(ConfigurationError(_missing(need, filled_by, before), place))
+    if errors:
+        raise together(errors)
+
+
+def edges(
+    stages: Sequence[Stage], needs: Iterable[Need], providers: Mapping[str, Sequence[str]]
+) -> tuple[Edge, ...]:
+    """List why stages wait for each other: every declared dependency, every foreign key between two.
+
+    Where two stages fill one table, a foreign key to it is no reason to wait for the later one.
+    """
+    behind = ancestors(stages)
+    declared = [
+        Edge(before=parent, after=stage.id, origin="declared")
+        for stage in stages
+        for parent in stage.dependencies
+    ]
+    implied = [
+        Edge(before=stage, after=need.stage, origin=need.foreign_key_name)
+        for need in needs
+        for stage in providers.get(need.parent_table, ())
+        if stage != need.stage and need.stage not in behind.get(stage, ())
+    ]
+    return tuple(dict.fromkeys(declared + implied))
+
+
+def components(graph: Mapping[str, Iterable[str]]) -> tuple[tuple[str, ...], ...]:
+    """Group nodes that refer to each other, groups that others refer to first.
+
+    `graph` maps a node to the nodes it refers to; those that are no keys of it are passed over. The answer
+    does not depend on any order. Tarjan 1972, with a list for a stack; linear but for the sorting.
+    """
+    found: list[tuple[str, ...]] = []
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    open_nodes: dict[str, None] = {}  # in the order of their visit
+    walk: list[tuple[str, Iterator[str]]] = []
+
+    def enter(node: str) -> None:
+        index[node] = low[node] = len(index)
+        open_nodes[node] = None
+        walk.append((node, iter(sorted(set(graph[node])))))
+
+    def leave(node: str) -> None:
+        if low[node] == index[node]:
+            group = [open_nodes.popitem()[0]]
+            while group[-1] != node:
+                group.append(open_nodes.popitem()[0])
+            found.append(tuple(sorted(group)))
+
+    for root in sorted(graph):
+        if root not in index:
+            enter(root)
+        while walk:
+            node, referred = walk[-1]
+            other = next(referred, None)
+            if other is None:
+                walk.pop()
+                leave(node)
+                if walk:
+                    low[walk[-1][0]] = min(low[walk[-1][0]], low[node])
+            elif other in graph and other not in index:
+                enter(other)
+            elif other in open_nodes:
+                low[node] = min(low[node], index[other])
+    return tuple(found)
+
+
+def levels(seeds: Sequence[Seed], parents: Mapping[str, Collection[str]]) -> tuple[Stage, ...]:
+    """Make stages of the seeds of a folder without configuration: the levels of the foreign-key graph.
+
+    `parents` maps each table, spelled as the seeds do, to the tables it refers to. Tables that refer to each
+    other, and the tables of one seed, share a stage.
+    """
+    graph = _seeded_graph(seeds, parents)
+    level: dict[str, int] = {}
+    for group in components(graph):
+        below = {parent for table in group for parent in graph[table]} & level.keys()
+        level.update(dict.fromkeys(group, 1 + max((level[parent] for parent in below), default=0)))
+    numbers = {seed.name: level[seed.tables[0].table] for seed in seeds}
+    return tuple(_level(number, seeds, numbers) for number in sorted(set(numbers.values())))
+
+
+def waves(stages: Sequence[Stage]) -> tuple[tuple[str, ...], ...]:
+    """Group stages by what could run at the same time; one that is not `parallel` is a wave of its own."""
+    sorter = TopologicalSorter({stage.id: stage.dependencies for stage in stages})
+    sorter.prepare()
+    found: list[tuple[str, ...]] = []
+    while sorter.is_active():
+        ready = set(sorter.get_ready())
+        sorter.done(*ready)
+        together_ = tuple(stage.id for stage in stages if stage.id in ready and stage.parallel)
+        alone = [(stage.id,) for stage in stages if stage.id in ready and not stage.parallel]
+        found += [together_, *alone] if together_ else alone
+    return tuple(found)
+
+
+def to_text(stages: Sequence[Stage], shown: Iterable[Edge]) -> str:
+    """Draw the graph as lines: a stage, and below it each one it waits for with the reasons."""
+    reasons = _reasons(shown)
+    lines = []
+    for stage in stages:
+        lines.append(stage.id if stage.parallel else f"{stage.id} (runs alone)")
+        lines += [f"  ← {before}  ({why})" for (before, after), why in reasons.items() if after == stage.id]
+    return "\n".join(lines)
+
+
+def to_mermaid(stages: Sequence[Stage], shown: Iterable[Edge]) -> str:
+    """Draw the graph as a Mermaid flowchart; dotted arrows are foreign keys that no dependency declares."""
+    nodes = {stage.id: f"s{number}" for number, stage in enumerate(stages)}
+    lines = ["flowchart TD"]
+    lines += [f"  {nodes[stage.id]}[{_label(stage.name)}]" for stage in stages]
+    for (before, after), why in _reasons(shown).items():
+        arrow = "-->" if "declared" in why.split(", ") else "-.->"
+        lines.append(f"  {nodes[before]} {arrow}|{_label(why)}| {nodes[after]}")
+    return "\n".join(lines)
+
+
+def _missing(need: Need, filled_by: Sequence[str], before: Mapping[str, frozenset[str]]) -> str:
+    parents = " or ".join(f"'{stage}'" for stage in filled_by)
+    why = (
+        f"foreign key {need.foreign_key_name} of table {need.table} refers to {need.parent_table}, "
+        f"which is filled by stage {parents}"
+    )
+    if all(need.stage in before[stage] for stage in filled_by):
+        return f"{why}, but that waits for '{need.stage}'; put both into one stage"
+    return f"{why}; add {parents} to the dependencies of stage '{need.stage}'"
+
+
+def _seeded_graph(seeds: Sequence[Seed], parents: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+    """Keep the tables with data, and tie the tables of one seed into a ring."""
+    graph: dict[str, set[str]] = {}
+    for seed in seeds:
+        names = [spec.table for spec in seed.tables]
+        for name, following in zip(names, names[1:] + names[:1], strict=True):
+            graph.setdefault(name, set()).update(parents.get(name, ()), {following})
+    return graph
+
+
+def _level(number: int, seeds: Sequence[Seed], numbers: Mapping[str, int]) -> Stage:
+    name = f"level-{number}"
+    return Stage(
+        id=name,
+        name=f"Level {number}",
+        seeds=tuple(replace(seed, stage=name) for seed in seeds if numbers[seed.name] == number),
+        dependencies=(f"level-{number - 1}",) if number > 1 else (),
+    )
+
+
+def _reasons(shown: Iterable[Edge]) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for edge in shown:
+        found.setdefault((edge.before, edge.after), []).append(edge.origin)
+    return {ends: ", ".join(dict.fromkeys(origins)) for ends, origins in found.items()}
+
+
+def _label(text: str) -> str:
+    return '"' + text.replace('"', "#quot;") + '"'

@@ -1,0 +1,97 @@
+"""Hands out work as it becomes ready, without barriers, and runs it on threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from seedlab.flow import PRIORITIES, Priority
+from seedlab.plan.graph import topological_order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A piece of work; one that is not `parallel` runs alone."""
+
+    id: str
+    dependencies: tuple[str, ...] = ()
+    priority: Priority = "medium"
+    estimated_ms: int = 0
+    parallel: bool = True
+
+
+class ReadyQueue:
+    """Tasks whose dependencies are done: by priority, then by the longest path behind them, then as listed.
+
+    Not safe for threads: one thread takes and reports, others work. Raises GraphError for a circle.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks = {task.id: task for task in tasks}
+        self._rank = _ranks(tasks)
+        self._ready: set[str] = set()
+        self._running: set[str] = set()
+        self._sorter = TopologicalSorter({task.id: task.dependencies for task in tasks})
+        self._sorter.prepare()
+
+    def take(self) -> str | None:
+        """Hand out the next task, or None when nothing may start now.
+
+        A task that runs alone is not overtaken: when it is next, nothing starts until it can.
+        """
+        self._ready.update(self._sorter.get_ready())
+        if not self._ready or any(not self._tasks[each].parallel for each in self._running):
+            return None
+        first = min(self._ready, key=self._rank.__getitem__)
+        if self._running and not self._tasks[first].parallel:
+            return None
+        self._ready.remove(first)
+        self._running.add(first)
+        return first
+
+    def done(self, task: str) -> None:
+        """Tell that a task that was handed out is done."""
+        self._running.remove(task)
+        self._sorter.done(task)
+
+
+def run(queue: ReadyQueue, work: Callable[[str], object], workers: int) -> None:
+    """Do all work, up to `workers` tasks at a time; one worker is the calling thread itself.
+
+    The first failure stops the handing out, waits for what is running, and is raised.
+    """
+    if workers == 1:
+        while (task := queue.take()) is not None:
+            work(task)
+            queue.done(task)
+        return
+    running: dict[Future[object], str] = {}
+    with ThreadPoolExecutor(workers, thread_name_prefix="seedlab") as pool:
+        while True:
+            while len(running) < workers and (task := queue.take()) is not None:
+                running[pool.submit(work, task)] = task
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                queue.done(running.pop(future))
+
+
+def _ranks(tasks: Sequence[Task]) -> dict[str, tuple[int, int, int]]:
+    remaining = _remaining_ms(tasks)
+    return {
+        task.id: (PRIORITIES.index(task.priority), -remaining[task.id], position)
+        for position, task in enumerate(tasks)
+    }
+
+
+def _remaining_ms(tasks: Sequence[Task]) -> dict[str, int]:
+    """Length of the longest path that begins with each task."""
+    remaining = {task.id: task.estimated_ms for task in tasks}
+    by_id = {task.id: task for task in tasks}
+    for name in reversed(topological_order({task.id: task.dependencies for task in tasks})):
+        for parent in by_id[name].dependencies:
+            remaining[parent] = max(remaining[parent], by_id[parent].estimated_ms + remaining[name])
+    return remaining

@@ -1,0 +1,99 @@
+"""What a foreign key may be called, and which one a name, a nesting or a list means.
+
+Pure: the catalog's tables in, foreign keys out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seedlab.errors import ConfigurationError, nearest
+from seedlab.flow import Catalog, ForeignKey, Table, TableSpec
+
+VALUE = "$value"  # the column of a list of scalars
+
+
+def relation_names(table: Table, foreign_key: ForeignKey) -> tuple[str, ...]:
+    """Every name a file may call a foreign key by, the usual one first.
+
+    The column less `_id`/`Id`, the column, the referenced table if no other key refers there, the
+    constraint's name.
+    """
+    names = []
+    if len(foreign_key.columns) == 1:
+        column = foreign_key.columns[0]
+        names += [column.removesuffix("_id").removesuffix("Id"), column]
+    if sum(other.parent == foreign_key.parent for other in table.foreign_keys) == 1:
+        names.append(foreign_key.parent)
+    names.append(foreign_key.name)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def find_relation(table: Table, name: str) -> ForeignKey | None:
+    """Look up a foreign key by any of its names; ambiguous is a ConfigurationError with the choices."""
+    found = [each for each in table.foreign_keys if name in relation_names(table, each)]
+    if len(found) > 1:
+        choices = ", ".join(sorted(each.name for each in found))
+        raise ConfigurationError(
+            f"relation '{name}' of table {table.name} may mean any of the foreign keys {choices}; "
+            "call it by the foreign key's name"
+        )
+    return found[0] if found else None
+
+
+def parent_relation(child: Table, parent: str, declared: str | None) -> str:
+    """Name the relation by which nested records refer to the record around them."""
+    if declared:
+        if find_relation(child, declared) is None:
+            known = [name for each in child.foreign_keys for name in relation_names(child, each)]
+            raise ConfigurationError(
+                f"parent = '{declared}' is no relation of table {child.name}{nearest(declared, known)}"
+            )
+        return declared
+    found = [each for each in child.foreign_keys if each.parent == parent]
+    if len(found) == 1:
+        return relation_names(child, found[0])[0]
+    if not found:
+        raise ConfigurationError(
+            f"records of {child.name} are nested in {parent}, but {child.name} has no foreign key to {parent}"
+        )
+    names = " or ".join(f"'{relation_names(child, each)[0]}'" for each in found)
+    raise ConfigurationError(f"table {child.name} refers to {parent} more than once: say parent = {names}")
+
+
+def infer_link(catalog: Catalog, table: Table, path: str) -> TableSpec | None:
+    """Find the link table that a list of `table`'s records fills: its key is exactly its two foreign keys.
+
+    `path` ends in the list's name, which must name the link table, the other table or the other relation.
+    """
+    name = path.rsplit(".", 1)[-1]
+    found = []
+    for link in catalog.tables.values():
+        pair = link.foreign_keys
+        columns = sorted(column for each in pair for column in each.columns)
+        if len(pair) != 2 or not any(sorted(key.columns) == columns for key in link.keys):
+            continue
+        for mine, other in (pair, pair[::-1]):
+            singular = {name, name.removesuffix("s"), name.removesuffix("es")}
+            if mine.parent == table.name and (
+                name in (link.name, other.parent) or singular & set(relation_names(link, other))
+            ):
+                found.append((link, mine))
+    if len(found) != 1:
+        return None
+    link, mine = found[0]
+    return TableSpec(table=link.name, path=path, parent=relation_names(link, mine)[0])
+
+
+def name_value(columns: Sequence[str], table: Table, parent: str) -> dict[str, str]:
+    """Name the column of a list of scalars after the link's other relation: `{"$value": "course"}`."""
+    if VALUE not in columns:
+        return {}
+    mine = find_relation(table, parent)
+    others = [each for each in table.foreign_keys if each is not mine]
+    if len(others) != 1:
+        raise ConfigurationError(
+            f"a list of scalars fills table {table.name}, which must have exactly one other foreign key "
+            f"beside '{parent}'; it has {len(others)}: write a list of objects"
+        )
+    return {VALUE: relation_names(table, others[0])[0]}

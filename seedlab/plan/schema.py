@@ -1,0 +1,346 @@
+"""What the catalog means for the files: relations, keys, references, loads.
+
+Pure: a catalog and the column names of the files in, loads and faults out. Opens nothing, asks nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from seedlab.errors import ConfigurationError, Fault, Place, nearest
+from seedlab.flow import Catalog, ForeignKey, Load, Part, Reference, Seed, Table, TableSpec
+from seedlab.plan.columns import Columns, covered_by, reachable, understand
+from seedlab.plan.relations import find_relation, relation_names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """The columns that one seed's files give one table."""
+
+    seed: Seed
+    spec: TableSpec
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """All loads of a project in the order given, why each table has the key it has, and what does not fit."""
+
+    loads: tuple[Load, ...]
+    key_origins: Mapping[str, str]
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(slots=True)
+class _Keys:
+    """Natural keys chosen so far: table → columns (sorted), and why."""
+
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+
+def bind(catalog: Catalog, given: Sequence[Given]) -> Bound:
+    """Give every source column its meaning, every table its key and every foreign key its parts.
+
+    Raises ConfigurationError for what seedlab.toml must say better (no key, ambiguous relation, views);
+    columns that nobody fills come back as faults, and so do unknown ones, then without any load. Cost:
+    linear in columns.
+    """
+    tables = {each.spec.table: _table(catalog, each) for each in given}
+    understood = [understand(each.columns, tables[each.spec.table], catalog) for each in given]
+    faults: list[Fault] = []
+    for each, columns in zip(given, understood, strict=True):
+        table = tables[each.spec.table]
+        unknown = [_unknown(each, name, table) for name in columns.unknown]
+        faults += unknown or _unfilled(each, columns, table)
+    if any(columns.unknown for columns in understood):  # a misspelt column may be the missing part of a key
+        return Bound(loads=(), key_origins={}, faults=tuple(faults))
+    keys = _choose_keys(given, understood, tables, catalog)
+    loads = [
+        _load(each, columns, tables[each.spec.table], keys.columns, catalog)
+        for each, columns in zip(given, understood, strict=True)
+    ]
+    return Bound(loads=tuple(loads), key_origins=keys.origins, faults=tuple(faults))
+
+
+def key_sources(catalog: Catalog, given: Given) -> tuple[str, ...]:
+    """Name the source columns of one seed's key, which nested records inherit from the record around them."""
+    table = _table(catalog, given)
+    columns = understand(given.columns, table, catalog)
+    if columns.unknown:
+        return ()  # `bind` will tell
+    key = _choose_keys([given], [columns], {given.spec.table: table}, catalog).columns[table.name]
+    sources = [name for name in columns.exact if name in key]
+    for _, foreign_key, parts in columns.relations.values():
+        if set(foreign_key.columns) <= set(key):
+            sources += parts.values()
+    return tuple(sources)
+
+
+def no_table(catalog: Catalog, name: str) -> str:
+    """Say that a table is missing, and what to do."""
+    return (
+        f"no table '{name}' in database {catalog.database}{nearest(name, catalog.tables)}; "
+        'run your migrations first, or name your SQLAlchemy tables in [project] schema = "models.py:metadata"'
+    )
+
+
+# ---- columns --------------------------------------------------------------------------------------------
+
+
+def _table(catalog: Catalog, given: Given) -> Table:
+    table = catalog.find(given.spec.table)
+    where = Place(file=given.seed.files[0].name) if given.seed.files else None
+    if table is None:
+        raise ConfigurationError(
+            no_table(catalog, given.spec.table),
+            where,
+        )
+    if table.kind in ("view", "foreign"):
+        raise ConfigurationError(f"{table.name} is a {table.kind}, not a table that can be seeded", where)
+    return table
+
+
+def _unknown(given: Given, name: str, table: Table) -> Fault:
+    relations = [each for key in table.foreign_keys for each in relation_names(table, key)[:1]]
+    head, dot, _ = name.partition(".")
+    known = relations if dot and head not in relations else [*table.columns, *relations]
+    return Fault(
+        rule="unknown-column",
+        table=table.name,
+        file=given.seed.files[0].name if given.seed.files else None,
+        column=name,
+        path=None if given.spec.path == "$" else given.spec.path,
+        message=f"table {table.name} has no column or relation '{name}'"
+        f"{nearest(head if dot else name, known)}",
+    )
+
+
+def _unfilled(given: Given, columns: Columns, table: Table) -> list[Fault]:
+    """Columns that must have a value and get none."""
+    covered = covered_by(columns)
+    written = {*covered, _made(table, covered)}
+    return [
+        Fault(
+            rule="not-null",
+            table=table.name,
+            file=given.seed.files[0].name if given.seed.files else None,
+            column=column.name,
+            message=f"column {column.name} of table {table.name} is NOT NULL without a default, "
+            "and the file does not have it: add the column",
+        )
+        for column in table.columns.values()
+        if not (column.nullable or column.default or column.generated or column.identity)
+        and column.name not in written
+        and not (column.sequence or _filled_by_rowid(table, column.name))
+    ]
+
+
+def _filled_by_rowid(table: Table, column: str) -> bool:
+    """SQLite fills an integer primary key by itself."""
+    return table.columns[column].sequence == "rowid"
+
+
+# ---- keys -----------------------------------------------------------------------------------------------
+
+
+def _choose_keys(
+    given: Sequence[Given], understood: Sequence[Columns], tables: Mapping[str, Table], catalog: Catalog
+) -> _Keys:
+    keys = _Keys()
+    by_table: dict[str, list[tuple[Given, Columns]]] = {}
+    for each, columns in zip(given, understood, strict=True):
+        by_table.setdefault(tables[each.spec.table].name, []).append((each, columns))
+    for name, users in by_table.items():
+        table = tables[users[0][0].spec.table]
+        declared = {_declared(each, table, catalog) for each, _ in users if each.spec.key}
+        if len(declared) > 1:
+            raise ConfigurationError(f"the seeds of table {name} declare different keys: {_lists(declared)}")
+        if declared:
+            keys.columns[name], keys.origins[name] = declared.pop(), "declared"
+        else:
+            keys.columns[name], keys.origins[name] = _infer(table, users)
+    return keys
+
+
+def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
+    """Columns of a declared key; a relation stands for its foreign key's columns."""
+    columns: list[str] = []
+    for name in given.spec.key or ():
+        head, _, rest = name.partition(".")
+        relation = None if name in table.columns else find_relation(table, head)
+        known_relation = relation is not None and reachable(catalog, relation, rest)
+        if name not in table.columns and not known_relation:
+            known = [
+                *table.columns,
+                *(r for key in table.foreign_keys for r in relation_names(table, key)[:1]),
+            ]
+            raise ConfigurationError(
+                f"key of table {table.name}: no column or relation '{name}'{nearest(name, known)}",
+                Place(file="seedlab.toml", line=given.spec.line),
+            )
+        columns += [name] if relation is None else relation.columns
+    return tuple(sorted(set(columns)))
+
+
+def _infer(table: Table, users: Sequence[tuple[Given, Columns]]) -> tuple[tuple[str, ...], str]:
+    """The primary key if every file has it; else the best covered unique constraint."""
+    covered = set.intersection(*(covered_by(columns) for _, columns in users))
+    candidates = sorted(
+        (key for key in table.keys if set(key.columns) <= covered),
+        key=lambda key: (
+            not key.primary,
+            any(table.columns[column].nullable for column in key.columns),
+            len(key.columns),
+            key.name,
+        ),
+    )
+    if candidates:
+        origin = "primary key" if candidates[0].primary else f"unique constraint {candidates[0].name}"
+        return tuple(sorted(candidates[0].columns)), origin
+    have = _lists(key.columns for key in table.keys) or "none"
+    files = ", ".join(file.name for each, _ in users for file in each.seed.files)
+    raise ConfigurationError(
+        f"table {table.name} has no unique key that {files} covers (its keys: {have}); "
+        "add the missing columns, or say key = [...] for it in seedlab.toml"
+    )
+
+
+def _lists(lists: Iterable[tuple[str, ...]]) -> str:
+    return " or ".join(f"({', '.join(each)})" for each in sorted(lists))
+
+
+# ---- loads ----------------------------------------------------------------------------------------------
+
+
+def _load(
+    given: Given, columns: Columns, table: Table, keys: Mapping[str, tuple[str, ...]], catalog: Catalog
+) -> Load:
+    references = [
+        _reference(spelling, fk, parts, keys, catalog) for spelling, fk, parts in columns.relations.values()
+    ]
+    exact = [name for name in columns.exact if not table.columns[name].generated]
+    references += [
+        _given_reference(fk, {name: name for name in fk.columns})
+        for fk in table.foreign_keys
+        if set(fk.columns) <= set(exact) and fk.name not in columns.relations
+    ]
+    referred = {name for each in references for name in each.foreign_key.columns}
+    seed = given.seed
+    return Load(
+        stage=seed.stage,
+        seed=seed.name,
+        table=table.name,
+        key=tuple(_key_parts(table, keys[table.name], references, exact)),
+        values=tuple(name for name in exact if name not in referred),
+        references=tuple(references),
+        made=_made(table, {*exact, *referred}),
+        mode=seed.mode,
+        duplicates=seed.duplicates,
+        priority=seed.priority,
+        files=seed.files,
+        link=_is_link(table),
+    )
+
+
+def _is_link(table: Table) -> bool:
+    columns = sorted(column for each in table.foreign_keys for column in each.columns)
+    return len(table.foreign_keys) == 2 and any(sorted(key.columns) == columns for key in table.keys)
+
+
+def _key_parts(
+    table: Table, key: Sequence[str], references: Sequence[Reference], exact: Sequence[str]
+) -> Iterable[Part]:
+    """Cut a key's columns into parts; a foreign key wholly inside the key is one part, by its reference."""
+    left = list(key)
+    while left:
+        column = left[0]
+        reference = next(
+            (
+                r
+                for r in references
+                if column in r.foreign_key.columns and set(r.foreign_key.columns) <= set(key)
+            ),
+            None,
+        )
+        if reference is not None:
+            yield Part(columns=reference.foreign_key.columns, reference=reference)
+            left = [name for name in left if name not in reference.foreign_key.columns]
+        elif column in exact:
+            yield Part(columns=(column,), source=column)
+            left.pop(0)
+        else:
+            raise ConfigurationError(
+                f"key of table {table.name} has column {column}, which the files do not give"
+            )
+
+
+def _reference(
+    spelling: str,
+    foreign_key: ForeignKey,
+    parts: Mapping[str, str],
+    keys: Mapping[str, tuple[str, ...]],
+    catalog: Catalog,
+) -> Reference:
+    """Understand `relation.column` parts: together they must be a unique key of the parent."""
+    parent = catalog.tables[foreign_key.parent]
+    if set(parts) == {""}:
+        parts = {_scalar_key(spelling, parent, keys): parts[""]}
+    inner = understand(parts, parent, catalog)
+    nested = [
+        _reference(name, fk, {rest: parts[source] for rest, source in sub.items()}, keys, catalog)
+        for name, fk, sub in inner.relations.values()
+    ]
+    nested += [
+        _given_reference(fk, parts) for fk in parent.foreign_keys if set(fk.columns) <= set(inner.exact)
+    ]
+    covered = covered_by(inner)
+    natural = keys.get(parent.name, ())
+    candidates = [natural, *(tuple(sorted(key.columns)) for key in parent.keys)]
+    key = next((each for each in candidates if each and set(each) == covered), None)
+    if key is None:
+        known = _lists({each for each in candidates if each}) or "none"
+        given = ", ".join(f"{spelling}.{rest}" for rest in parts)
+        raise ConfigurationError(
+            f"{given} do not make a unique key of table {parent.name} (its keys: {known}); a reference "
+            "must name one row: give the parts of one key"
+        )
+    renamed = [
+        Part(columns=part.columns, source=parts[part.source]) if part.source is not None else part
+        for part in _key_parts(parent, key, nested, inner.exact)
+    ]
+    return Reference(name=spelling, foreign_key=foreign_key, key=key, parts=tuple(renamed))
+
+
+def _scalar_key(spelling: str, parent: Table, keys: Mapping[str, tuple[str, ...]]) -> str:
+    """The one column that a bare `relation` means: the parent's natural key, or its only scalar one."""
+    natural = keys.get(parent.name, ())
+    scalars = (
+        {natural} if len(natural) == 1 else {key.columns for key in parent.keys if len(key.columns) == 1}
+    )
+    if len(scalars) == 1:
+        return scalars.pop()[0]
+    raise ConfigurationError(
+        f"'{spelling}' alone does not say which column of {parent.name} it holds; write '{spelling}.COLUMN'"
+    )
+
+
+def _given_reference(foreign_key: ForeignKey, sources: Mapping[str, str]) -> Reference:
+    """A foreign key whose own columns stand in the file, under the names that `sources` gives."""
+    pairs = sorted(zip(foreign_key.parent_columns, foreign_key.columns, strict=True))
+    return Reference(
+        name=foreign_key.columns[0] if len(foreign_key.columns) == 1 else foreign_key.name,
+        foreign_key=foreign_key,
+        key=tuple(parent for parent, _ in pairs),
+        parts=tuple(Part(columns=(parent,), source=sources[own]) for parent, own in pairs),
+    )
+
+
+def _made(table: Table, written: set[str]) -> str | None:
+    """The primary-key column whose value we make: a uuid, or the next of a sequence."""
+    key = table.primary_key
+    if len(key) != 1 or key[0] in written:
+        return None
+    column = table.columns[key[0]]
+    return key[0] if column.kind == "uuid" or column.sequence else None

@@ -1,0 +1,89 @@
+"""Runs the Python that a project names: conditions, transforms, models. Data files never name any."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+
+from seedlab.errors import ConfigurationError, Place, nearest
+
+_SPELLING = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[^\W\d]\w*)")
+
+
+def split(text: str) -> tuple[str, str]:
+    """Split `FILE.py:NAME`; a ConfigurationError shows the spelling."""
+    found = _SPELLING.fullmatch(text)
+    if found is None:
+        raise ConfigurationError(f"expected FILE.py:NAME, found '{text}'")
+    return found["file"], found["name"]
+
+
+def find_script(root: Path, file: str) -> Path:
+    """Find a Python file of the project; it must lie inside the project's folder."""
+    path = root / file
+    if PurePosixPath(file).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigurationError(f"{file} lies outside the project; put it into the project's folder")
+    if not path.is_file():
+        scripts = [each.relative_to(root).as_posix() for each in root.glob("*.py")]
+        raise ConfigurationError(f"there is no file {file} in the project{nearest(file, scripts)}")
+    return path
+
+
+def load_script(root: Path, file: str) -> ModuleType:
+    """Run a Python file of the project anew and return it as a module.
+
+    Whatever it raises becomes a ConfigurationError that names the file.
+    """
+    path = find_script(root, file)
+    name = f"_seedlab_project_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look themselves up there
+    try:
+        with beside(path.parent):
+            spec.loader.exec_module(module)
+    except Exception as error:
+        sys.modules.pop(name, None)
+        raise ConfigurationError(f"it does not run: {tell(error)}", Place(file=file)) from error
+    return module
+
+
+def find_name(root: Path, file: str, name: str) -> object:
+    """Run a Python file of the project and return what it calls `name`."""
+    module = load_script(root, file)
+    if not hasattr(module, name):
+        hint = nearest(name, (each for each in vars(module) if not each.startswith("_")))
+        raise ConfigurationError(f"it defines no '{name}'{hint}", Place(file=file))
+    return getattr(module, name)
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """Let project code import its neighbours for a while, leaving no trace in the process or on disk."""
+    modules, bytecode = set(sys.modules), sys.dont_write_bytecode
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = bytecode
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - modules:
+            if _lies_in(folder, sys.modules[name]):
+                del sys.modules[name]
+
+
+def tell(error: BaseException) -> str:
+    """Say what an exception of project code was."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _lies_in(folder: Path, module: ModuleType) -> bool:
+    file = Path(getattr(module, "__file__", None) or "/")
+    return file.is_relative_to(folder) and "site-packages" not in file.parts  # a .venv may lie in the project

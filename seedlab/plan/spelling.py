@@ -1,0 +1,115 @@
+"""Spells a project as the seedlab.toml that would be read as it. The inverse of `project.py`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from seedlab.flow import Environment, Project, Seed, Stage, TableSpec
+from seedlab.plan import choices
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_CONTROL = re.compile(r"\x7f")
+
+
+def spell(project: Project) -> str:
+    """Write a project with stages as TOML; what equals the default is left out."""
+    head = {"name": project.name, "schema": project.schema, "transforms": project.transforms}
+    lines = ["[project]", *_pairs(head)]
+    for name, target in project.targets.items():
+        lines += ["", f"[targets.{_key(name)}]"]
+        lines += _pairs({"url": target.url, "environment": target.environment})
+    for name, environment in project.environments.items():
+        if environment != choices.ENVIRONMENTS.get(name):
+            lines += ["", f"[environments.{_key(name)}]", *_pairs(_environment(environment))]
+    if project.settings:
+        lines += ["", "[settings]", *_pairs(project.settings)]
+    for stage in project.stages:
+        lines += ["", *_stage(stage)]
+    return "\n".join(lines) + "\n"
+
+
+def _environment(environment: Environment) -> dict[str, object]:
+    default = choices.ENVIRONMENTS.get(environment.name, Environment(name=environment.name))
+    return {
+        "subset": environment.subset or None,
+        "protected": environment.protected if environment.protected != default.protected else None,
+        "select": environment.select or None,
+    }
+
+
+def _stage(stage: Stage) -> Iterator[str]:
+    yield "[[stages]]"
+    yield from _pairs(
+        {
+            "id": stage.id,
+            "name": stage.name if stage.name != stage.id else None,
+            "dependencies": stage.dependencies or None,
+            "conditions": stage.conditions or None,
+            "parallel": None if stage.parallel else False,
+        }
+    )
+    for seed in stage.seeds:
+        yield ""
+        yield from (f"  {line}" for line in _seed(seed))
+
+
+def _seed(seed: Seed) -> Iterator[str]:
+    names = [file.name for file in seed.files]
+    yield "[[stages.seeds]]"
+    yield from _pairs(
+        {
+            "name": seed.name,
+            "source": names[0] if len(names) == 1 else names,
+            "priority": seed.priority if seed.priority != "medium" else None,
+            "estimated_ms": seed.estimated_ms,
+            "environments": seed.environments or None,
+            "tags": seed.tags or None,
+            "mode": seed.mode if seed.mode != "upsert" else None,
+            "duplicates": seed.duplicates if seed.duplicates != "error" else None,
+            "transform": seed.transform,
+        }
+    )
+    yield "[stages.seeds.tables]"
+    yield from _pairs({spec.table: _table(spec) for spec in seed.tables})
+
+
+def _table(spec: TableSpec) -> dict[str, object]:
+    said = {
+        "path": spec.path if spec.path != "$" else None,
+        "key": spec.key,
+        "parent": spec.parent,
+        "columns": spec.columns or None,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _pairs(values: Mapping[str, object]) -> list[str]:
+    return [f"{_key(name)} = {_value(value)}" for name, value in values.items() if value is not None]
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _text(name)
+
+
+def _value(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return _text(value)
+        case Mapping():
+            inner = ", ".join(_pairs(value))
+            return f"{{ {inner} }}" if inner else "{}"
+        case frozenset():
+            return _value(sorted(value))
+        case Iterable():
+            return f"[{', '.join(map(_value, value))}]"
+        case _:
+            return str(value)
+
+
+def _text(text: str) -> str:
+    """A basic string: JSON's escapes are TOML's, but for DEL, which TOML does not take as it is."""
+    return _CONTROL.sub(r"\\u007f", json.dumps(text, ensure_ascii=False))

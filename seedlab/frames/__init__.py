@@ -1,0 +1,1 @@
+"""In memory: files to frames with every id known; polars only."""

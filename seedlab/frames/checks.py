@@ -1,0 +1,275 @@
+"""What is wrong with the rows, found in memory before anything is written: rules, and rows that break them.
+
+A rule is a named boolean expression, true for a bad row. All rules of all loads are judged in one collect;
+only loads with a bad row are looked at again, so a clean seed pays one boolean per rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+import polars as pl
+
+from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column, Load, Suspect
+from seedlab.frames.cache import SeedCache
+from seedlab.frames.kinds import canonical, plain, proven, refused
+from seedlab.frames.resolve import Handled, Naming, leaves, reference_column, source_of
+
+# What a broken rule gives: where the row is, what rows that clash have the same, and the value, which is
+# shown only on request.
+BROKEN = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "same": pl.String, "value": pl.String})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rule:
+    """A named boolean expression over a load's handle frame, true for a bad row.
+
+    `column` is the source column to blame, `message` says what was expected. A `suspect` rule is not a
+    verdict: the target judges its rows.
+    """
+
+    name: str
+    column: str
+    message: str
+    bad: pl.Expr
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Broken:
+    """The rows of one load that break one rule; `frame` has the columns of BROKEN.
+
+    `before` holds the rows of other loads that had the `same` first.
+    """
+
+    load: Load
+    rule: Rule
+    frame: pl.DataFrame
+    before: tuple[Broken, ...] = ()
+
+
+def is_sound(frame: pl.DataFrame, rules: Sequence[Rule]) -> bool:
+    """Tell whether no row breaks any rule; one eager pass."""
+    if not rules:
+        return True
+    verdict = frame.select(rule.bad.any().alias(str(n)) for n, rule in enumerate(rules))
+    return not any(verdict.row(0))
+
+
+def judge(handled: Sequence[Handled], rules: Sequence[Sequence[Rule]]) -> list[Broken]:
+    """Evaluate every load's rules; only rules that some row breaks come back, with those rows.
+
+    Cost: one pass over each load, plus one per broken rule.
+    """
+    broken = []
+    for each, mine in zip(handled, rules, strict=True):
+        if is_sound(each.frame, mine):
+            continue
+        for rule in mine:
+            frame = _rows(each.frame, rule)
+            if frame.height:
+                broken.append(Broken(load=each.load, rule=rule, frame=frame))
+    return broken
+
+
+def suspects(broken: Sequence[Broken]) -> list[Suspect]:
+    """The values that only the target can judge."""
+    return [Suspect(load=b.load, column=b.rule.column, frame=b.frame) for b in broken if b.rule.suspect]
+
+
+def rules_of(load: Load, frame: pl.DataFrame, naming: Naming, trusted: frozenset[str]) -> list[Rule]:
+    """Rules of one load by itself: keys, NULLs, types, whole references.
+
+    `trusted` columns hold JSON text that we wrote ourselves.
+    """
+    catalog = naming.catalog
+    return [
+        *_key_rules(load, frame),
+        *_column_rules(load, frame, catalog, trusted),
+        *_naming_rules(load, catalog),
+        *_reference_rules(load, frame, catalog),
+        *_unique_rules(load, catalog),
+    ]
+
+
+def parent_rules(
+    load: Load, naming: Naming, cache: SeedCache, hints: Mapping[str, str] = MappingProxyType({})
+) -> list[Rule]:
+    """Rules that need the other tables: every reference names a row of the files or of the target."""
+    rules = []
+    for index, reference in enumerate(load.references):
+        handle = pl.col(reference_column(index))
+        label = naming.label(reference.parent, reference.parts)
+        rules.append(
+            Rule(
+                name="missing-parent",
+                column=reference.sources()[0],
+                message=f"no row of {reference.parent} is known by {' and '.join(reference.sources())}"
+                f"{hints.get(reference.parent, '')}",
+                bad=handle.is_not_null() & ~cache.exists(label, handle),
+            )
+        )
+    return rules
+
+
+def duplicate_rules(load: Load) -> list[Rule]:
+    """Rows whose key stands more than once in this load, unless the seed says which of them to keep."""
+    if load.duplicates != "error":
+        return []
+    key = ", ".join(_key_sources(load))
+    message = f"key ({key}) of table {load.table} stands more than once"
+    bad = pl.col(HANDLE).is_not_null() & pl.col(HANDLE).is_duplicated()
+    return [Rule(name="duplicate-key", column=key, message=message, bad=bad)]
+
+
+def other_seed_rule(load: Load, others: pl.Series) -> Rule:
+    """Rows whose key is among `others`, the handles that seeds before it bring to the same table."""
+    key = ", ".join(_key_sources(load))
+    message = f"key ({key}) of table {load.table} also comes from another seed"
+    bad = pl.col(HANDLE).is_in(others.implode())
+    return Rule(name="duplicate-key", column=key, message=message, bad=bad)
+
+
+def drop_duplicates(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
+    """Keep the first or the last of rows with one key, as the seed says."""
+    if load.duplicates == "error":
+        return frame
+    return frame.unique(subset=[HANDLE], keep=load.duplicates, maintain_order=True)
+
+
+def _rows(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:
+    known = [name for name in rule.column.split(", ") if name in frame.columns]
+    value = pl.concat_str(known, separator=", ", ignore_nulls=True) if known else pl.lit(None)
+    value = value.cast(pl.String)
+    same = pl.col(HANDLE).cast(pl.String) if rule.name == "duplicate-key" else value
+    return frame.filter(rule.bad).select(
+        pl.col(FILE).cast(pl.UInt16), pl.col(ROW).cast(pl.UInt32), same.alias("same"), value.alias("value")
+    )
+
+
+def _key_sources(load: Load) -> list[str]:
+    return [
+        name
+        for part in load.key
+        for name in (part.reference.sources() if part.reference else (part.source or "",))
+    ]
+
+
+def _key_rules(load: Load, frame: pl.DataFrame) -> Iterator[Rule]:
+    for name in _key_sources(load):
+        if frame[name].null_count():
+            message = f"key column {name} of table {load.table} is NULL; a row without its key is nobody"
+            yield Rule(name="null-key", column=name, message=message, bad=pl.col(name).is_null())
+
+
+def _column_rules(
+    load: Load, frame: pl.DataFrame, catalog: Catalog, trusted: frozenset[str]
+) -> Iterator[Rule]:
+    table = catalog.tables[load.table]
+    in_key, named = set(_key_sources(load)), _named(load, catalog)
+    for name in load.columns:
+        column = table.columns[name]
+        source = source_of(load, name)
+        if source is None or source not in frame.columns:
+            continue
+        if not column.nullable and source not in in_key and frame[source].null_count():
+            message = f"column {name} of table {load.table} is NOT NULL"
+            yield Rule(name="not-null", column=source, message=message, bad=pl.col(source).is_null())
+        if source not in trusted:
+            yield from _type_rules(load.table, column, source, named=source in named)
+
+
+def _named(load: Load, catalog: Catalog) -> dict[str, Column]:
+    """Source columns that name a row of this table or of a parent's, and what they are compared to."""
+    chains = [(load.table, load.key), *((each.parent, each.parts) for each in load.references)]
+    return {source: column for table, parts in chains for source, column in leaves(catalog, table, parts)}
+
+
+def _naming_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
+    """Values that name a row must be spelled so that they can be compared as text."""
+    own = {source_of(load, name) for name in load.columns}
+    for source, column in _named(load, catalog).items():
+        rule = _naming_rule(column, source, own=source in own)
+        if rule is not None:
+            yield rule
+
+
+@lru_cache(maxsize=4096)
+def _naming_rule(column: Column, source: str, *, own: bool) -> Rule | None:
+    value = pl.col(source)
+    fits, bent = plain(column, value), None
+    if fits is None:
+        return None
+    if own:  # the server judges whether the column takes it; it must only be comparable
+        fits, bent = canonical(column, value).is_not_null(), refused(column, value)
+    odd = value.is_not_null() & ~fits
+    message = f"{source} names a row by a column of type {column.type}; spell it plainly, as it is stored"
+    return Rule(name="type", column=source, message=message, bad=odd if bent is None else odd & ~bent)
+
+
+@lru_cache(maxsize=4096)
+def _type_rules(table: str, column: Column, source: str, *, named: bool) -> tuple[Rule, ...]:
+    """Rules of one value column. Kept: making an expression takes longer than using it on a small table."""
+    return tuple(_make_type_rules(table, column, source, named=named))
+
+
+def _make_type_rules(table: str, column: Column, source: str, *, named: bool) -> Iterator[Rule]:
+    value = pl.col(source)
+    fits, bent = proven(column, value), refused(column, value)
+    expected = f"column {column.name} of table {table} is {column.type}"
+    if bent is not None:
+        need = "needs" if column.kind == "timestamptz" else "must not have"
+        message = f"{expected} and {need} a UTC offset (Z or +02:00)"
+        yield Rule(name="type", column=source, message=message, bad=bent)
+    if fits is not None:
+        doubtful = value.is_not_null() & ~fits
+        if named and plain(column, value) is not None:  # what cannot be compared has its own rule
+            doubtful &= canonical(column, value).is_not_null()
+        yield Rule(
+            name="type",
+            column=source,
+            message=expected,
+            bad=doubtful & ~bent if bent is not None else doubtful,
+            suspect=True,
+        )
+
+
+def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Iterator[Rule]:
+    table = catalog.tables[load.table]
+    in_key = set(_key_sources(load))
+    for reference in load.references:
+        names = reference.sources()
+        nulls = [pl.col(name).is_null() for name in names]
+        if len(names) > 1:
+            message = f"'{reference.name}' is given in part: {', '.join(names)} must all be there, or none"
+            yield Rule(
+                name="null-key",
+                column=", ".join(names),
+                message=message,
+                bad=pl.any_horizontal(nulls) & ~pl.all_horizontal(nulls),
+            )
+        needed = any(not table.columns[name].nullable for name in reference.foreign_key.columns)
+        dotted = any(source_of(load, name) is None for name in reference.foreign_key.columns)
+        if needed and dotted and not in_key.issuperset(names) and any(frame[n].null_count() for n in names):
+            message = f"every row of {load.table} needs its '{reference.name}' ({reference.foreign_key.name})"
+            yield Rule(name="not-null", column=names[0], message=message, bad=pl.all_horizontal(nulls))
+
+
+def _unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
+    """Unique constraints other than the key, where the files hold all their columns."""
+    table = catalog.tables[load.table]
+    for key in table.keys:
+        sources = [source_of(load, name) for name in key.columns]
+        if set(key.columns) == set(load.key_columns) or None in sources:
+            continue
+        names = [name for name in sources if name is not None]
+        values = [canonical(table.columns[c], pl.col(n)) for c, n in zip(key.columns, names, strict=True)]
+        whole = pl.all_horizontal(pl.col(name).is_not_null() for name in names)
+        twice = pl.struct(values).is_duplicated() if len(values) > 1 else values[0].is_duplicated()
+        if load.duplicates != "error":  # rows with one key will be one row
+            twice = pl.col(HANDLE).n_unique().over(values) > 1
+        message = f"({', '.join(names)}) of table {load.table} stands more than once ({key.name})"
+        yield Rule(name="unique", column=", ".join(names), message=message, bad=whole & twice)

@@ -1,0 +1,138 @@
+"""JSON, JSONL and YAML to records: dicts of text, null and booleans; numbers keep their tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from seedlab.flow import SourceFile
+from seedlab.frames.faults import FaultList
+from seedlab.frames.trees import MAX_DEPTH, Mark, Plain, Tree, json_tree, yaml_tree
+
+__all__ = ["Number", "Plain", "Records", "parse_json", "parse_lines", "parse_yaml"]
+
+
+class Number(str):
+    """A JSON number: its token, unchanged."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Records:
+    """The records of a document. `first` is the ordinal of the first (batches); `single`: no list around.
+
+    A value is str, Number, Plain, bool, None, or a dict or list of those.
+    """
+
+    file: SourceFile
+    records: list[dict[str, Any]]
+    first: int = 0
+    single: bool = False
+
+
+class _NeedsPlace(ValueError):
+    """Something is wrong that the parser finds without knowing where."""
+
+
+def _refuse(_token: str) -> Any:
+    raise _NeedsPlace
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _NeedsPlace
+    return found
+
+
+_DECODER = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=_refuse, object_pairs_hook=_unique
+)
+
+
+def parse_json(text: str, faults: FaultList) -> Records:
+    """Read a list of objects, or one object; what is wrong goes to `faults`."""
+    value = _decode(text, faults, line=1)
+    if _all_objects(value):
+        return Records(file=faults.file, records=value)
+    return _records(value, lambda: json_tree(text), text, faults)
+
+
+def parse_lines(text: str, faults: FaultList, *, line: int = 1, first: int = 0) -> Records:
+    """Read one object per line, blank lines left out; every bad line goes to `faults`."""
+    records = []
+    for number, each in enumerate(text.split("\n"), line):
+        if not each or each.isspace():
+            continue
+        before = faults.count
+        value = _decode(each, faults, line=number)
+        if isinstance(value, dict):
+            records.append(value)
+        elif faults.count == before:
+            faults.add("syntax", f"expected an object, found {_kind(value)}", line=number, text=each)
+    return Records(file=faults.file, records=records, first=first)
+
+
+def parse_yaml(text: str, faults: FaultList) -> Records:
+    """Read a list of objects, or one object; what is wrong goes to `faults`."""
+    before = faults.count
+    tree = yaml_tree(text, faults)
+    if faults.count > before:
+        return Records(file=faults.file, records=[])
+    return _records(tree.value, lambda: tree, text, faults)
+
+
+def _decode(text: str, faults: FaultList, *, line: int) -> Any:
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        at, column = line + error.lineno - 1, error.colno - 1
+        bad = text.split("\n")[error.lineno - 1]
+        faults.add("syntax", error.msg[:1].lower() + error.msg[1:], line=at, text=bad, caret=(column, 1))
+    except _NeedsPlace:
+        json_tree(text, faults, line=line)
+    except RecursionError:
+        faults.add("too-large", f"nested deeper than {MAX_DEPTH} levels", line=line)
+    else:
+        if "\\u0000" in text or "\\ud" in text or "\\uD" in text:
+            json_tree(text, faults, line=line)
+        return value
+    return None
+
+
+def _all_objects(value: Any) -> bool:
+    return type(value) is list and set(map(type, value)) <= {dict}
+
+
+def _records(value: Any, tree: Callable[[], Tree], text: str, faults: FaultList) -> Records:
+    if isinstance(value, dict):
+        return Records(file=faults.file, records=[value], single=True)
+    if isinstance(value, list):
+        _refuse_others(value, tree, text, faults)
+        return Records(file=faults.file, records=[each for each in value if isinstance(each, dict)])
+    if not faults.found:
+        message = f"expected a list of objects, found {_kind(value)}"
+        faults.add("syntax", message, line=1, text=text.partition("\n")[0])
+    return Records(file=faults.file, records=[])
+
+
+def _refuse_others(value: list[Any], tree: Callable[[], Tree], text: str, faults: FaultList) -> None:
+    wrong = [n for n, each in enumerate(value) if not isinstance(each, dict)]
+    if not wrong:
+        return
+    read, lines = tree(), text.split("\n")
+    marks: list[Mark] = read.marks[id(read.value)]
+    for n in wrong:
+        line, column = marks[n]
+        message = f"expected an object, found {_kind(value[n])}"
+        faults.add("syntax", message, line=line, text=lines[line - 1], caret=(column, 1), path=f"$[{n}]")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    kinds = {list: "a list", dict: "an object", bool: "a boolean", Number: "a number"}
+    return kinds.get(type(value), "text")

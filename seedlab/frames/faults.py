@@ -1,0 +1,128 @@
+"""The faults of one file: collects them, and finds those of its bytes (encoding, NUL)."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+
+from seedlab.errors import DataFaults, Fault
+from seedlab.flow import SourceFile
+
+__all__ = ["EXCERPT_CHARS", "MAX_FAULTS", "FaultList", "clean", "excerpt"]
+
+MAX_FAULTS = 1000  # a file is described by its first thousand faults; the rest is a number
+EXCERPT_CHARS = 400  # of a longer line, the part around what is wrong
+
+_BOM = codecs.BOM_UTF8
+_WIDE_BOMS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class FaultList:
+    """Collect the faults of one file: the first MAX_FAULTS, then only how many more."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        self.found: list[Fault] = []
+        self.more = 0
+
+    def add(
+        self,
+        rule: str,
+        message: str,
+        *,
+        line: int | None = None,
+        text: str | None = None,
+        caret: tuple[int, int] | None = None,
+        path: str | None = None,
+        value: str | None = None,
+    ) -> None:
+        """Add one fault; `text` is the whole source line, `caret` the start and length of what is wrong."""
+        if len(self.found) >= MAX_FAULTS:
+            self.more += 1
+            return
+        shown, caret = (None, caret) if text is None else excerpt(text, caret)
+        self.found.append(
+            Fault(
+                rule=rule,
+                message=message,
+                file=self.file.name,
+                line=line,
+                excerpt=shown,
+                caret=caret,
+                path=path,
+                value=value,
+            )
+        )
+
+    @property
+    def count(self) -> int:
+        """How many were found, listed or not."""
+        return len(self.found) + self.more
+
+    def check(self, *, beyond: int = 0) -> None:
+        """Raise DataFaults with all faults when more than `beyond` were found."""
+        if self.count > beyond:
+            raise DataFaults(self._all())
+
+    def _all(self) -> Iterator[Fault]:
+        yield from self.found
+        if self.more:
+            message = f"{self.more} more faults in this file are not listed"
+            yield Fault(rule=self.found[-1].rule, message=message, file=self.file.name)
+
+
+def excerpt(text: str, caret: tuple[int, int] | None = None) -> tuple[str, tuple[int, int] | None]:
+    """Cut a long source line to the part around `caret`, and move the caret with it."""
+    if len(text) <= EXCERPT_CHARS:
+        return text, caret
+    start, length = caret or (0, 0)
+    first = max(0, start - EXCERPT_CHARS // 2)
+    shown = text[first : first + EXCERPT_CHARS]
+    return shown, (start - first, min(length, len(shown))) if caret else None
+
+
+def clean(data: bytes, faults: FaultList, *, line: int = 1) -> bytes:
+    """Drop a UTF-8 byte order mark, and note every line that is not UTF-8 or has a NUL.
+
+    `line` is the number of the first line of `data`. Raises DataFaults at once for UTF-16 and UTF-32, of
+    which nothing further can be said.
+    """
+    if line == 1:
+        _refuse_wide(data, faults)
+        data = data.removeprefix(_BOM)
+    if b"\0" in data:
+        for number, text in _lines_with(data, b"\0", line):
+            faults.add("nul", "found a NUL character", line=number, text=text, caret=(text.index("\0"), 1))
+    if not data.isascii():
+        _check_utf8(data, faults, line)
+    return data
+
+
+def _refuse_wide(data: bytes, faults: FaultList) -> None:
+    head = data[:1024]
+    if head.startswith(_WIDE_BOMS) or head.count(b"\0") * 4 > len(head):
+        faults.add("encoding", "expected UTF-8, found UTF-16 or UTF-32; save the file as UTF-8", line=1)
+        faults.check()
+
+
+def _lines_with(data: bytes, what: bytes, line: int) -> Iterator[tuple[int, str]]:
+    for number, text in enumerate(data.split(b"\n"), line):
+        if what in text:
+            yield number, text.decode(errors="replace").removesuffix("\r")
+
+
+def _check_utf8(data: bytes, faults: FaultList, line: int) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        for number, text in enumerate(data.split(b"\n"), line):
+            _check_line(text, number, faults)
+
+
+def _check_line(text: bytes, line: int, faults: FaultList) -> None:
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        message = f"expected UTF-8, found byte 0x{text[error.start]:02x}; save the file as UTF-8"
+        shown = text.decode(errors="replace").removesuffix("\r")
+        faults.add("encoding", message, line=line, text=shown, caret=(len(text[: error.start].decode()), 1))

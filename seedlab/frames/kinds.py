@@ -1,0 +1,176 @@
+"""What text each portable kind of column takes: proof that a value fits, and its canonical spelling.
+
+A value is *proven* (the client is sure that the column takes it as it is), *refused* (it would be bent, on
+every database) or a suspect that the database must judge. All functions build expressions over text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+
+from seedlab.flow import Column
+
+TRUE = ("true", "t", "yes", "y", "on", "1")
+FALSE = ("false", "f", "no", "n", "off", "0")
+
+_BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
+# [0-9] and not \d, which to polars is every digit of Unicode.
+_DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+_ZONE = r"(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)"
+_PLAIN_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
+_HEX = r"^\\x([0-9a-fA-F]{2})*$"
+# JSON of the simplest kind: a scalar, or one list or object of scalars. Deeper JSON the server judges.
+_TEXT = r'"[^"\\\x00-\x1f]*"'
+_SCALAR = rf"(-?(0|[1-9][0-9]{{0,14}})(\.[0-9]{{1,15}})?|true|false|null|{_TEXT})"
+_MEMBER = rf"{_TEXT} ?: ?{_SCALAR}"
+_JSON = rf"^({_SCALAR}|\[({_SCALAR}(, ?{_SCALAR})*)?\]|\{{({_MEMBER}(, ?{_MEMBER})*)?\}})$"
+_PATTERNS = {
+    "float4": r"^[+-]?[0-9]{1,15}(\.[0-9]{1,15})?$",
+    "float8": r"^[+-]?[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$",
+    "uuid": r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$",
+    "json": _JSON,
+    "jsonb": _JSON,
+    "bytea": _HEX,
+}
+_CALENDAR = frozenset({"date", "timestamp", "timestamptz"})
+# Kinds whose plain spellings we know; of all others the database alone can tell which texts are equal.
+_PLAIN = frozenset({*_BOUNDS, *_CALENDAR, "numeric", "bool", "uuid", "time", "bytea", "float4", "float8"})
+
+
+def proven(column: Column, value: pl.Expr) -> pl.Expr | None:
+    """True where `value` surely fits `column`; None where every text fits, so that nothing need be asked."""
+    kind = column.kind
+    if column.domain:
+        return pl.lit(value=False)
+    if kind in ("text", "citext"):
+        return None
+    if kind in ("varchar", "char"):
+        return None if column.length is None else value.str.len_chars() <= column.length
+    if kind in _BOUNDS:
+        number = value.cast(pl.Int64, strict=False)
+        return number.is_between(-_BOUNDS[kind], _BOUNDS[kind] - 1).fill_null(value=False)
+    if kind == "bool":
+        return value.str.to_lowercase().is_in((*TRUE, *FALSE))
+    if kind == "numeric":
+        return value.str.contains(_numeric_pattern(column))
+    if kind == "time":
+        return value.str.contains(rf"^{_hours(column)}$")
+    if kind in _CALENDAR:
+        return _is_calendar(column, value)
+    pattern = _PATTERNS.get(kind)
+    return value.str.contains(pattern) if pattern else pl.lit(value=False)
+
+
+def refused(column: Column, value: pl.Expr) -> pl.Expr | None:
+    """True where the database would bend `value` without a word; None where that cannot be.
+
+    A time without a zone for timestamptz would be read in whatever zone the session has; a zone given to
+    a timestamp would be dropped.
+    """
+    if column.kind == "timestamptz":
+        return value.str.contains(rf"^{_DATE}([ T]{_hours(column)})?$")
+    if column.kind == "timestamp":
+        return value.str.contains(rf"^{_DATE}[ T].*{_ZONE}$")
+    return None
+
+
+def plain(column: Column, value: pl.Expr) -> pl.Expr | None:
+    """True where `value` is spelled so that it can name a row; None where every text can.
+
+    What names a row is compared as text, so an odd spelling that a column would take (` 5`, `1e3`) will
+    not do, and what does not fit the column would be cut or rounded by a cast.
+    """
+    if column.kind in _PLAIN or column.kind in ("varchar", "char"):
+        return proven(replace(column, domain=False), value)
+    return None
+
+
+def canonical(column: Column, value: pl.Expr) -> pl.Expr:
+    """Spell equal values equally, so that keys may be compared as text; NULL where the value does not fit.
+
+    Integers without sign and leading zeros, numerics without needless zeros, uuid as 32 lower-case digits,
+    booleans `true`/`false`, times with a zone in UTC, padded text without its padding; all else as it is.
+    """
+    kind = column.kind
+    if kind in _BOUNDS:
+        return value.cast(pl.Int64, strict=False).cast(pl.String)
+    if kind in ("float4", "float8"):
+        number = value.cast(pl.Float32 if kind == "float4" else pl.Float64, strict=False)
+        return pl.when(number == 0).then(pl.lit("0")).otherwise(number.cast(pl.String))  # -0 is 0
+    if kind == "numeric":
+        return _plain_number(value)
+    if kind == "uuid":
+        return value.str.to_lowercase().str.replace_all(r"[-{}]", "")
+    if kind == "bool":
+        lower = value.str.to_lowercase()
+        return pl.when(lower.is_in(TRUE)).then(pl.lit("true")).when(lower.is_in(FALSE)).then(pl.lit("false"))
+    if kind in ("time", *_CALENDAR):
+        return _moment(column, value)
+    if kind == "bytea":
+        return pl.when(value.str.contains(_HEX)).then(value.str.to_lowercase())
+    if kind == "citext":
+        return value.str.to_lowercase()
+    if kind == "char":
+        return value.str.strip_chars_end(" ")
+    return value
+
+
+def sortable(column: Column, value: pl.Expr) -> pl.Expr:
+    """Order values as people do: numbers by size, all else by code point."""
+    if column.kind in _BOUNDS:
+        return value.cast(pl.Int64, strict=False)
+    return value.cast(pl.Float64, strict=False) if column.kind == "numeric" else value
+
+
+def _plain_number(value: pl.Expr) -> pl.Expr:
+    """Digits without a plus, leading zeros but the one before the point, trailing zeros behind it, or -0."""
+    trimmed = value.str.replace(r"^\+", "").str.replace(r"^(-?)0+", "${1}")
+    trimmed = trimmed.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.replace(r"\.$", "")
+    whole = trimmed.str.replace(r"^(-?)\.", "${1}0.").str.replace(r"^-?$", "0")
+    return pl.when(value.str.contains(_PLAIN_NUMBER)).then(whole)
+
+
+def _moment(column: Column, value: pl.Expr) -> pl.Expr:
+    """ISO dates and times with seconds, a T between, no needless zeros; in UTC where there is a zone."""
+    exact = replace(column, precision=None)
+    fits = value.str.contains(rf"^{_hours(exact)}$") if column.kind == "time" else _is_calendar(exact, value)
+    text = value.str.replace(" ", "T", literal=True)
+    if column.kind == "timestamp":
+        text = text.str.replace(r"^(.{10})$", "${1}T00:00")
+    if column.kind != "date":
+        text = text.str.replace(r"^(.*T)?([0-9]{2}:[0-9]{2})($|[Z+-])", "${1}${2}:00${3}")
+    if column.kind == "timestamptz":
+        zoned = text.str.replace(r"Z$", "+00:00").str.replace(r"([+-][0-9]{2})$", "${1}:00")
+        utc = zoned.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+        text = utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")
+    trimmed = text.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.replace(r"\.$", "")
+    return pl.when(fits).then(trimmed)
+
+
+def _numeric_pattern(column: Column) -> str:
+    if column.precision is None:
+        return r"^[+-]?[0-9]{1,1000}(\.[0-9]{1,1000})?$"
+    scale = column.scale or 0
+    whole = column.precision - scale
+    if scale < 0 or whole < 1:
+        return r"^0$"
+    fraction = rf"(\.[0-9]{{1,{scale}}}0*)?" if scale else ""
+    return rf"^[+-]?[0-9]{{1,{whole}}}{fraction}$"
+
+
+def _hours(column: Column) -> str:
+    """Hours, minutes, seconds and as many decimals as the column keeps."""
+    decimals = 6 if column.precision is None else column.precision
+    fraction = rf"(\.[0-9]{{1,{decimals}}})?" if decimals else ""
+    return rf"{_CLOCK}(:[0-5][0-9]{fraction})?"
+
+
+def _is_calendar(column: Column, value: pl.Expr) -> pl.Expr:
+    """An ISO date (and time); the calendar itself is asked, so 30 February is no proof."""
+    hours = _hours(column)
+    tail = {"date": "", "timestamp": rf"([ T]{hours})?", "timestamptz": rf"[ T]{hours}{_ZONE}"}[column.kind]
+    shaped = value.str.contains(rf"^{_DATE}{tail}$") & ~value.str.starts_with("0000")
+    return shaped & value.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False).is_not_null()

@@ -1,0 +1,226 @@
+"""Which columns must be numbered so that the rows of a project can be repeated.
+
+Columns joined by foreign keys hold the same values and are numbered alike: they make a *domain*. Of every
+key (the natural one, and each unique constraint that the files cover) one domain at least is numbered, and
+no more than needed, so that a code within its parent, a position or a kind stays as it is. Touches no frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from seedlab.errors import ConfigurationError
+from seedlab.flow import Catalog, Column, Load, Reference, part_sources
+
+Place = tuple[str, str]  # table and column
+Family = Literal["text", "integer", "uuid", "date"]
+
+_FAMILIES: Mapping[str, Family] = {  # in the order in which we like to number them
+    **dict.fromkeys(("text", "varchar", "char", "citext"), "text"),
+    **dict.fromkeys(("int2", "int4", "int8", "numeric"), "integer"),
+    "uuid": "uuid",
+    "date": "date",
+}
+_RANKS = {family: rank for rank, family in enumerate(dict.fromkeys(_FAMILIES.values()))}
+_LARGEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """Columns of filled tables that hold the same values; `name` is the one that the others refer to."""
+
+    name: Place
+    family: Family
+    columns: tuple[Column, ...]
+
+    @property
+    def length(self) -> int | None:
+        """The most characters that every column takes; None without a limit."""
+        return min((c.length for c in self.columns if c.length is not None), default=None)
+
+    @property
+    def largest(self) -> int:
+        """The greatest integer that every column takes."""
+        return min(map(_largest, self.columns))
+
+    def __str__(self) -> str:
+        return ".".join(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbering:
+    """The domains to be numbered, by the first column of each; `roots` names that column for every column."""
+
+    catalog: Catalog
+    domains: Mapping[Place, Domain]
+    roots: Mapping[Place, Place]
+
+    def of(self, load: Load) -> dict[str, tuple[Column, Domain]]:
+        """Give for each source column to be numbered the column whose values it holds, and its domain."""
+        return {
+            source: (self.catalog.tables[place[0]].columns[place[1]], self.domains[self.roots[place]])
+            for source, place in _places(load).items()
+            if self.roots[place] in self.domains
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Key:
+    table: str
+    columns: tuple[str, ...]
+    domains: tuple[Place, ...]
+
+
+def choose(catalog: Catalog, loads: Sequence[Load]) -> Numbering:
+    """Choose domains so that every key of the loads differs from repetition to repetition.
+
+    Raises ConfigurationError for a key of which nothing can be numbered.
+    """
+    roots = _join(catalog)
+    filled = {load.table for load in loads}
+    references = [each for load in loads for each in load.references]
+    fixed = {roots[place] for each in references for place in _outside(each, filled)}
+    known = {each.name: each for each in _domains(catalog, filled, roots) if each.name not in fixed}
+    chosen: dict[Place, Domain] = {}
+    keys = {key for load in loads for key in _keys(load, catalog, roots)}
+    # A key of one domain leaves no choice, and a parent's key has no more of them than those it is part of.
+    for key in sorted(keys, key=lambda key: (len(set(key.domains)), key.table, key.columns, key.domains)):
+        if not chosen.keys() & set(key.domains):
+            candidates = [known[name] for name in key.domains if name in known]
+            if not candidates:
+                raise _stuck(key, catalog, fixed)
+            best = min(candidates, key=_dislike)
+            chosen[best.name] = best
+    return Numbering(catalog=catalog, domains=chosen, roots=roots)
+
+
+def spare_ids(catalog: Catalog, loads: Sequence[Load]) -> dict[Load, str]:
+    """Find explicit ids that the target can make anew: not the key, and no reference goes by them."""
+    roots = _join(catalog)
+    used = {roots[place] for load in loads for each in load.references for place in _below(each).values()}
+    spare = {}
+    for load in loads:
+        table = catalog.tables[load.table]
+        for name in table.primary_key if len(table.primary_key) == 1 else ():
+            column = table.columns[name]
+            made = column.kind == "uuid" or column.sequence or column.identity or column.default
+            free = name not in load.key_columns and roots[table.name, name] not in used
+            if name in load.values and made and free:
+                spare[load] = name
+    return spare
+
+
+# ---- domains --------------------------------------------------------------------------------------------
+
+
+def _join(catalog: Catalog) -> dict[Place, Place]:
+    """Map every column to the one that names its domain: the end of its foreign keys."""
+    above = {(t.name, column): (t.name, column) for t in catalog.tables.values() for column in t.columns}
+
+    def end(place: Place) -> Place:
+        while above[place] != place:
+            place = above[place]
+        return place
+
+    for table in catalog.tables.values():
+        for key in table.foreign_keys:
+            for own, parent in zip(key.columns, key.parent_columns, strict=True):
+                if (key.parent, parent) in above:
+                    above[end((table.name, own))] = end((key.parent, parent))
+    return {place: end(place) for place in above}
+
+
+def _domains(catalog: Catalog, filled: Iterable[str], roots: Mapping[Place, Place]) -> Iterator[Domain]:
+    """The domains that can be numbered: all their columns are of one family."""
+    members: dict[Place, list[Column]] = {}
+    for table in sorted(filled):
+        for column in catalog.tables[table].columns.values():
+            members.setdefault(roots[table, column.name], []).append(column)
+    for name, columns in members.items():
+        families = {_FAMILIES.get(column.kind) for column in columns}
+        family = families.pop() if len(families) == 1 else None
+        if family is not None:
+            yield Domain(name=name, family=family, columns=tuple(columns))
+
+
+def _largest(column: Column) -> int:
+    if column.kind == "numeric" and column.precision is not None:
+        digits = max(column.precision - (column.scale or 0), 0)
+        return min(int("9" * digits or "0"), _LARGEST["int8"])
+    return _LARGEST.get(column.kind, _LARGEST["int8"])
+
+
+def _dislike(domain: Domain) -> tuple[bool, int, float]:
+    """Rank a domain: user-defined types have checks we do not know, text has room, long text more of it."""
+    defined = any(column.domain for column in domain.columns)
+    return defined, _RANKS[domain.family], -(domain.length or float("inf"))
+
+
+# ---- keys -----------------------------------------------------------------------------------------------
+
+
+def _places(load: Load) -> dict[str, Place]:
+    """Map each source column of a load to the column whose values it holds, at the end of its references."""
+    places = {name: (load.table, name) for name in load.values}
+    for reference in load.references:
+        places |= _below(reference)
+    return places
+
+
+def _below(reference: Reference) -> dict[str, Place]:
+    places: dict[str, Place] = {}
+    for part in reference.parts:
+        if part.reference is not None:
+            places |= _below(part.reference)
+        elif part.source is not None:
+            places[part.source] = (reference.parent, part.columns[0])
+    return places
+
+
+def _outside(reference: Reference, filled: set[str]) -> Iterator[Place]:
+    """The columns by which rows are named that no seed fills: they are in the target already, once."""
+    if reference.parent not in filled:
+        yield from _below(reference).values()
+    for part in reference.parts:
+        if part.reference is not None:
+            yield from _outside(part.reference, filled)
+
+
+def _keys(load: Load, catalog: Catalog, roots: Mapping[Place, Place]) -> Iterator[_Key]:
+    """The natural key, and every unique key that the files cover."""
+    places = _places(load)
+    natural = [source for part in load.key for source in part_sources(part)]
+    written = {*load.values, *(name for each in load.references for name in each.foreign_key.columns)}
+    covered = [key for key in catalog.tables[load.table].keys if written.issuperset(key.columns)]
+    unique = [(key.columns, list(_key_sources(load, set(key.columns)))) for key in covered]
+    for columns, sources in [(load.key_columns, natural), *unique]:
+        domains = tuple(dict.fromkeys(roots[places[source]] for source in sources))
+        yield _Key(table=load.table, columns=columns, domains=domains)
+
+
+def _key_sources(load: Load, columns: set[str]) -> Iterator[str]:
+    """Source columns that tell rows apart by these columns; of a reference partly within, its own part."""
+    yield from (name for name in load.values if name in columns)
+    for reference in load.references:
+        key = reference.foreign_key
+        if columns.issuperset(key.columns):
+            yield from reference.sources()
+        within = {
+            parent for own, parent in zip(key.columns, key.parent_columns, strict=True) if own in columns
+        }
+        yield from (part.source for part in reference.parts if part.source and part.columns[0] in within)
+
+
+def _stuck(key: _Key, catalog: Catalog, fixed: set[Place]) -> ConfigurationError:
+    reasons = [
+        f"{'.'.join(name)} is known from rows that no seed fills"
+        if name in fixed
+        else f"{'.'.join(name)} is {catalog.tables[name[0]].columns[name[1]].type}"
+        for name in key.domains
+    ]
+    return ConfigurationError(
+        f"the rows of {key.table} cannot be repeated, because nothing in the key ({', '.join(key.columns)}) "
+        f"can be numbered: {'; '.join(reasons) or 'given in part'}; we number text, integers, uuids, dates"
+    )

@@ -1,0 +1,85 @@
+"""Parquet columns: any polars type as text that loses nothing, and the types and values that have none."""
+
+from __future__ import annotations
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+from seedlab.flow import RESERVED, ROW, SourceFile
+from seedlab.frames.faults import FaultList
+
+__all__ = ["as_text", "check_schema", "is_list", "is_nested", "json_text", "refuse_nul"]
+
+_CALENDAR = "%Y-%m-%dT%H:%M:%S%.f"
+
+
+def is_list(dtype: pl.DataType) -> bool:
+    """Tell whether a column holds lists."""
+    return isinstance(dtype, pl.List | pl.Array)
+
+
+def is_nested(dtype: pl.DataType) -> bool:
+    """Tell whether a column holds lists or structs."""
+    return is_list(dtype) or isinstance(dtype, pl.Struct)
+
+
+def check_schema(file: SourceFile, schema: pl.Schema) -> None:
+    """Raise DataFaults for columns whose type or name cannot be taken."""
+    faults = FaultList(file)
+    for name, dtype in schema.items():
+        if found := _unreadable(dtype):
+            message = f"column '{name}' is a {found}, which has no common text form; store it as text"
+            faults.add("type", message)
+        if name in RESERVED:
+            faults.add("syntax", f"column '{name}' has a name that seedlab keeps for itself; rename it")
+    faults.check()
+
+
+def refuse_nul(file: SourceFile, frame: pl.DataFrame) -> None:
+    """Raise DataFaults for NUL in text, which Parquet can hold and no other format lets through."""
+    if pl.String not in frame.dtypes:
+        return
+    found = frame.filter(pl.any_horizontal(pl.col(pl.String).str.contains("\0", literal=True)))
+    faults = FaultList(file)
+    for row in found.get_column(ROW).to_list():
+        faults.add("nul", "found a NUL character", line=row + 1)
+    faults.check()
+
+
+def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    r"""Write a scalar column as text, lists and structs as they are.
+
+    Floats in their shortest form, decimals exactly, bytes as `\x` and hex, dates and times in ISO 8601;
+    times with a zone in UTC, because zones of old have offsets of seconds that ISO cannot say.
+    """
+    if isinstance(dtype, pl.String) or is_nested(dtype):
+        return value
+    if isinstance(dtype, pl.Binary):
+        return pl.lit("\\x") + value.bin.encode("hex")
+    if isinstance(dtype, pl.Time):
+        return value.dt.strftime("%H:%M:%S%.f")
+    if isinstance(dtype, pl.Datetime):
+        if dtype.time_zone is None:
+            return value.dt.strftime(_CALENDAR)
+        return value.dt.convert_time_zone("UTC").dt.strftime(_CALENDAR + "+00:00")
+    return value.cast(pl.String)
+
+
+def json_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Write a list or struct column as JSON (decimals, dates and times as JSON text); null stays null."""
+    if isinstance(dtype, pl.Struct):
+        written = value.struct.json_encode()
+    else:
+        # Only structs can be encoded: wrap the list as {"v":…} and cut the wrapping off again.
+        listed = value.arr.to_list() if isinstance(dtype, pl.Array) else value
+        written = pl.struct(listed.alias("v")).struct.json_encode().str.slice(5).str.head(-1)
+    return pl.when(value.is_not_null()).then(written)
+
+
+def _unreadable(dtype: pl.DataType | DataTypeClass) -> str | None:
+    """Name the type within `dtype` that has no text every database reads; None when there is none."""
+    if isinstance(dtype, pl.List | pl.Array):
+        return _unreadable(dtype.inner)
+    if isinstance(dtype, pl.Struct):
+        return next((found for each in dtype.fields if (found := _unreadable(each.dtype))), None)
+    return str(dtype) if isinstance(dtype, pl.Duration | pl.Object | pl.Unknown) else None

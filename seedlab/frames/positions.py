@@ -1,0 +1,147 @@
+"""The second pass, made only when there is a fault: in which line a row begins, and where in its document."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from seedlab.flow import SourceFile
+from seedlab.frames import delimited
+from seedlab.frames.faults import FaultList, clean, excerpt
+from seedlab.frames.flatten import ROOT
+from seedlab.frames.sources import blocks, read_bytes
+from seedlab.frames.trees import Mark, Tree, json_tree, yaml_tree
+
+__all__ = ["HEADER", "Position", "locate"]
+
+HEADER = -1  # the "row" of a header
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where a row begins: 1-based line (Parquet: the row), that line's text, its place in the document.
+
+    `columns` and `delimiter` are those of CSV and TSV; `start` is where on the line a JSON record begins.
+    """
+
+    line: int
+    text: str | None = None
+    path: str | None = None
+    start: int = 0
+    columns: tuple[str, ...] = ()
+    delimiter: bytes = b""
+
+    def point(self, column: str | None = None) -> tuple[str | None, tuple[int, int] | None]:
+        """Give the line to show and the 0-based start and length of the column's field in it, if known."""
+        if self.text is None:
+            return None, None
+        if column not in self.columns:
+            return excerpt(self.text, (self.start, 0))[0], None
+        line = self.text.encode()
+        found = delimited.spans(line, self.delimiter)
+        index = self.columns.index(column)
+        if index >= len(found):  # it begins on a later line
+            return excerpt(self.text)
+        start, end = (len(line[:offset].decode()) for offset in found[index])
+        return excerpt(self.text, (start, max(1, end - start)))
+
+
+def locate(file: SourceFile, path: str, rows: Collection[int]) -> dict[int, Position]:
+    """Find where rows of `path` begin, by their ordinals (ROW); HEADER asks for the header of CSV and TSV.
+
+    Rows that the file does not have are left out, nested rows of Parquet too. Reads the file up to the last
+    row; CSV, TSV and JSONL in blocks.
+    """
+    if not rows:
+        return {}
+    if file.format == "parquet":
+        return {row: Position(line=row + 1) for row in rows if row >= 0 and path == ROOT}
+    wanted = frozenset(rows)
+    found: dict[int, Position] = {}
+    rows_found = _delimited if file.format in delimited.DELIMITERS else partial(_nested, path=path)
+    for row, position in rows_found(file, wanted):
+        found[row] = position
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+# ---- CSV and TSV ----------------------------------------------------------------------------------------
+
+
+def _delimited(file: SourceFile, wanted: frozenset[int]) -> Iterator[tuple[int, Position]]:
+    faults, delimiter = FaultList(file), delimited.DELIMITERS[file.format]
+    columns: tuple[str, ...] = ()
+    row = HEADER
+    for block, first in blocks(file, faults):
+        for start, end, line in delimited.records(block, delimiter, line=first):
+            if row == HEADER:
+                columns, _ = delimited.header(block, delimiter, faults)
+            if row in wanted:
+                text = block[start:end].partition(b"\n")[0].decode().removesuffix("\r")
+                yield row, Position(line=line, text=text, columns=columns, delimiter=delimiter)
+            row += 1
+
+
+# ---- JSON, JSONL and YAML -------------------------------------------------------------------------------
+
+
+def _nested(file: SourceFile, wanted: frozenset[int], path: str) -> Iterator[tuple[int, Position]]:
+    row = 0
+    for tree, lines, first, ordinal in _trees(file):
+        for (line, column), place in _rows(tree, path, ordinal):
+            if row in wanted:
+                yield row, Position(line=line, text=lines[line - first], path=place, start=column)
+            row += 1
+
+
+def _trees(file: SourceFile) -> Iterator[tuple[Tree, list[str], int, int | None]]:
+    """The documents of a file, their lines, the first line's number, and the ordinal of a record of JSONL."""
+    faults = FaultList(file)
+    if file.format != "jsonl":
+        text = clean(read_bytes(file), faults).decode()
+        tree = json_tree(text) if file.format == "json" else yaml_tree(text, faults)
+        yield tree, text.split("\n"), 1, None
+        return
+    ordinal = 0
+    for block, first in blocks(file, faults):
+        for line, text in enumerate(block.decode().split("\n"), first):
+            if text and not text.isspace():
+                yield json_tree(text, line=line), [text], line, ordinal
+                ordinal += 1
+
+
+def _rows(tree: Tree, path: str, ordinal: int | None) -> Iterator[tuple[Mark, str]]:
+    for value, mark, place in _records(tree, ordinal):
+        if path == ROOT:
+            yield mark, place
+        else:
+            yield from _items(tree, value, path, place)
+
+
+def _records(tree: Tree, ordinal: int | None) -> Iterator[tuple[Any, Mark, str]]:
+    if isinstance(tree.value, list):
+        marks = tree.marks[id(tree.value)]
+        for n, (value, mark) in enumerate(zip(tree.value, marks, strict=True)):
+            yield value, mark, f"{ROOT}[{n}]"
+    else:
+        yield tree.value, tree.start, ROOT if ordinal is None else f"{ROOT}[{ordinal}]"
+
+
+def _items(tree: Tree, record: dict[str, Any], path: str, place: str) -> Iterator[tuple[Mark, str]]:
+    """The items of every list that lies at the dotted `path` below a record, in the order of the file."""
+    for key, value in record.items():
+        below = f"{place}.{key}"
+        if path == key and isinstance(value, list):
+            for n, mark in enumerate(tree.marks[id(value)]):
+                yield mark, f"{below}[{n}]"
+        elif path.startswith(f"{key}."):
+            rest = path[len(key) + 1 :]
+            if isinstance(value, dict):
+                yield from _items(tree, value, rest, below)
+            elif isinstance(value, list):
+                for n, item in enumerate(value):
+                    if isinstance(item, dict):
+                        yield from _items(tree, item, rest, f"{below}[{n}]")

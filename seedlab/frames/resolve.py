@@ -1,0 +1,209 @@
+"""Handles: every row named by a hash of its key chain, every reference by the hash of its parent's.
+
+A handle is the 128-bit xxh3 of the table and the length-prefixed canonical key, all scalars, computed from a
+row's *own* dotted columns: no joins, no order of resolution; many hops, self references and cycles cost
+nothing. With its version and variant bits set it is a uuid8 (RFC 9562), and the id of a new row.
+
+Handle frames have the source columns of their load plus FILE, ROW, HANDLE and one UInt128 column per
+reference (`reference_column`) and per alternative key (`alternative_column`); NULL where a part is NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import polars as pl
+import polars_hash as plh
+
+from seedlab.errors import ConfigurationError
+from seedlab.flow import HANDLE, Catalog, Column, Load, Part, Table
+from seedlab.frames.kinds import canonical
+
+# Version and variant bits of a uuid, as expressions: a 128-bit literal takes 50 µs to make.
+_FREE = pl.lit(~(0xF << 76 | 0x3 << 62) & (1 << 128) - 1, dtype=pl.UInt128)
+_VERSION_8 = pl.lit(0x8 << 76 | 0x2 << 62, dtype=pl.UInt128)
+_VERSION_5 = pl.lit(0x5 << 76 | 0x2 << 62, dtype=pl.UInt128)
+_COLON = pl.lit(":")
+# The namespace of uuid5 ids: 16 ASCII bytes, so that it can be hashed as text with the name behind it.
+UUID5_NAMESPACE = b"seedlab.uuid5.id"
+
+Signature = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Handled:
+    """A load's rows with their handles."""
+
+    load: Load
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """How rows are named in this run: each table's natural key, and the alternative ones somebody uses.
+
+    `alternatives` maps a table to the parts of every other key by which a reference names its rows.
+    """
+
+    catalog: Catalog
+    ids: str
+    natural: Mapping[str, Signature]
+    alternatives: Mapping[str, Mapping[str, tuple[Part, ...]]] = field(default_factory=dict)
+
+    def label(self, table: str, parts: Sequence[Part]) -> str:
+        """Name the key: the bare table for its natural key, `table|columns` for another."""
+        return table if self.natural.get(table) == signature(parts) else f"{table}|{_spelled(parts)}"
+
+    def handle(self, table: str, parts: Sequence[Part]) -> pl.Expr:
+        """Hash the key chain of `parts`; NULL when any part is NULL."""
+        return _hash(self.label(table, parts), tuple(leaves(self.catalog, table, parts)), self.ids)
+
+
+def signature(parts: Sequence[Part]) -> Signature:
+    """What makes two ways of naming a row the same: columns, and how each reference is given."""
+    return tuple(
+        (part.columns, signature(part.reference.parts) if part.reference is not None else None)
+        for part in parts
+    )
+
+
+def _spelled(parts: Sequence[Part]) -> str:
+    """Spell a key as `code,course_id(slug)`: two ways of naming the same parent are two keys."""
+    return ",".join(
+        ",".join(part.columns) + (f"({_spelled(part.reference.parts)})" if part.reference else "")
+        for part in parts
+    )
+
+
+def leaves(catalog: Catalog, table: str, parts: Sequence[Part]) -> Iterator[tuple[str, Column]]:
+    """Source columns of a key chain in key order, each with the catalog column it is a value of."""
+    for part in parts:
+        if part.reference is not None:
+            yield from leaves(catalog, part.reference.parent, part.reference.parts)
+        elif part.source is not None:
+            yield part.source, catalog.tables[table].columns[part.columns[0]]
+
+
+def name_rows(catalog: Catalog, loads: Sequence[Load], ids: str) -> Naming:
+    """Settle how every table's rows are named; loads of one table must name them alike.
+
+    Raises ConfigurationError for a key that contains itself and for loads that spell a key differently.
+    """
+    natural: dict[str, Signature] = {}
+    for load in loads:
+        _refuse_endless(load.table, catalog.tables[load.table], loads)
+        mine = signature(load.key)
+        if natural.setdefault(load.table, mine) != mine:
+            raise ConfigurationError(
+                f"the seeds of table {load.table} give its key in different ways; "
+                "give its references by the same columns in every file"
+            )
+    plain = Naming(catalog=catalog, ids=ids, natural=natural)
+    alternatives: dict[str, dict[str, tuple[Part, ...]]] = {}
+    for reference in (each for load in loads for each in load.references):
+        label = plain.label(reference.parent, reference.parts)
+        if label != reference.parent and reference.parent in natural:
+            alternatives.setdefault(reference.parent, {})[label] = reference.parts
+    return Naming(catalog=catalog, ids=ids, natural=natural, alternatives=alternatives)
+
+
+def _refuse_endless(name: str, table: Table, loads: Sequence[Load]) -> None:
+    """A key that needs the table's own key would never end."""
+    keys = {load.table: load for load in loads}
+
+    def visit(current: str, path: tuple[str, ...]) -> None:
+        if current in path:
+            circle = " → ".join((*path[path.index(current) :], current))
+            scalar = next((k.columns for k in table.keys if len(k.columns) == 1 and not k.primary), None)
+            hint = f"key = ['{scalar[0]}']" if scalar else "a scalar key such as a code or slug"
+            raise ConfigurationError(
+                f"the key of table {name} goes through itself ({circle}), so it never ends; declare {hint}"
+            )
+        for part in keys[current].key if current in keys else ():
+            if part.reference is not None:
+                visit(part.reference.parent, (*path, current))
+
+    visit(name, ())
+
+
+def reference_column(index: int) -> str:
+    """Name the column that holds the handle of a load's reference."""
+    return f"_ref{index}"
+
+
+def alternative_column(label: str) -> str:
+    """Name the column that holds a row's handle by another key than its natural one."""
+    return f"_alt:{label}"
+
+
+def add_handles(frame: pl.DataFrame, load: Load, naming: Naming) -> pl.DataFrame:
+    """Add HANDLE, the handle of every reference, and those of the table's alternative keys in use."""
+    columns = [naming.handle(load.table, load.key).alias(HANDLE)]
+    for index, reference in enumerate(load.references):
+        columns.append(naming.handle(reference.parent, reference.parts).alias(reference_column(index)))
+    for label, parts in naming.alternatives.get(load.table, {}).items():
+        mine = restate(load, parts)
+        if mine is not None:
+            columns.append(naming.handle(load.table, mine).alias(alternative_column(label)))
+    return frame.with_columns(columns)
+
+
+def restate(load: Load, parts: Sequence[Part]) -> tuple[Part, ...] | None:
+    """Say a key of a load's table in the load's own source columns; None when the files lack a part."""
+    given = {reference.foreign_key.columns: reference for reference in load.references}
+    mine: list[Part] = []
+    for part in parts:
+        if part.reference is not None:
+            own = given.get(part.columns)
+            if own is None or signature(own.parts) != signature(part.reference.parts):
+                return None
+            mine.append(Part(columns=part.columns, reference=own))
+        else:
+            source = source_of(load, part.columns[0])
+            if source is None:
+                return None
+            mine.append(Part(columns=part.columns, source=source))
+    return tuple(mine)
+
+
+def source_of(load: Load, column: str) -> str | None:
+    """The source column that holds a table column's value as it is; None when it is resolved or absent."""
+    if column in load.values:
+        return column
+    for reference in load.references:
+        pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
+        for own, parent in pairs:
+            if own == column:
+                return next((p.source for p in reference.parts if p.columns == (parent,) and p.source), None)
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _hash(label: str, chain: tuple[tuple[str, Column], ...], ids: str) -> pl.Expr:
+    """Hash a key chain. Kept: the expression takes longer to make than to evaluate on a small table."""
+    parts = [_prefixed(column, source) for source, column in chain]
+    text = plh.concat_str([pl.lit(f"{len(label.encode())}:{label}"), *parts])
+    return _uuid5(text) if ids == "uuid5" else _uuid8(text)
+
+
+@lru_cache(maxsize=4096)
+def _prefixed(column: Column, source: str) -> pl.Expr:
+    text = canonical(column, pl.col(source))
+    return plh.concat_str([text.str.len_bytes().cast(pl.String), _COLON, text])
+
+
+def _uuid8(text: pl.Expr) -> pl.Expr:
+    hashed = text.nchash.xxh3_128()  # type: ignore[attr-defined]
+    uuid: pl.Expr = (hashed & _FREE) | _VERSION_8
+    return uuid
+
+
+def _uuid5(text: pl.Expr) -> pl.Expr:
+    """RFC 9562 section 5.5: the first 128 bits of SHA-1 over namespace and name, then version and variant."""
+    named = plh.concat_str([pl.lit(UUID5_NAMESPACE.decode()), text])
+    digits = named.nchash.sha1().str.slice(0, 32)
+    number = digits.str.to_integer(base=16, dtype=pl.UInt128)
+    uuid: pl.Expr = (number & _FREE) | _VERSION_5
+    return uuid

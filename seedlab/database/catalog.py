@@ -1,0 +1,94 @@
+"""What a PostgreSQL server says of its tables, in one query of our own (`catalog.sql`).
+
+SQLAlchemy's inspector would take a dozen statements for the same. The answer is one JSON document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seedlab.database.kinds import TypeFacts, read_postgres_type
+from seedlab.flow import Catalog, Column, ForeignKey, Table, UniqueKey
+
+# Types whose plain equality sees every change; all others are compared through their send function.
+PLAIN = frozenset(
+    {"uuid", "bool", "int2", "int4", "int8", "text", "varchar", "bytea", "date", "timestamp", "timestamptz"}
+)
+
+QUERY = (Path(__file__).parent / "catalog.sql").read_text()
+
+_RELKINDS: Mapping[str, Any] = {"r": "table", "p": "partitioned", "v": "view", "m": "view", "f": "foreign"}
+
+
+def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
+    """Make the catalog of the document that `QUERY` answers; `default_schema` is current_schema()."""
+    rows = answer["tables"]
+    names = {
+        oid: relation if schema == default_schema else f"{schema}.{relation}"
+        for oid, schema, relation, *_ in rows
+    }
+    tables = [_table(row, names) for row in rows]
+    return Catalog(
+        dialect="postgresql",
+        version=answer["version"],
+        database=answer["database"],
+        user=answer["user"],
+        default_schema=default_schema,
+        tables={table.name: table for table in tables},
+        empty=frozenset(names[row[0]] for row in rows if row[5]),
+    )
+
+
+def _table(row: Sequence[Any], names: Mapping[int, str]) -> Table:
+    oid, schema, relation, relkind, owned, _, row_security, inherits, columns, keys, foreign_keys = row
+    kind = _RELKINDS[relkind]
+    return Table(
+        name=names[oid],
+        schema=schema,
+        relation=relation,
+        kind=kind,
+        columns={each[0]: _column(each) for each in columns or ()},
+        keys=tuple(UniqueKey(name=n, primary=p, columns=tuple(c)) for n, p, c in keys or ()),
+        foreign_keys=tuple(_foreign_key(each, names) for each in foreign_keys or () if each[1] in names),
+        owned=owned,
+        row_security=row_security,
+        rebuildable=owned and kind == "table" and not inherits and not row_security,
+    )
+
+
+def _column(row: Sequence[Any]) -> Column:
+    name, spelling, nullable, default, generated, identity, sequence, base, send, deterministic, typtype = row
+    facts = read_postgres_type(base or spelling)
+    if typtype == "e":
+        facts = TypeFacts(kind="enum")
+    plain = facts.kind in PLAIN and deterministic
+    return Column(
+        name=name,
+        type=spelling,
+        kind=facts.kind if typtype in ("b", "d", "e") else "other",
+        nullable=nullable,
+        default=default,
+        generated=generated,
+        identity={"a": "always", "d": "default"}.get(identity, ""),  # type: ignore[arg-type]
+        length=facts.length,
+        precision=facts.precision,
+        scale=facts.scale,
+        sequence=sequence,
+        send="" if plain else send,
+        domain=bool(base),
+    )
+
+
+def _foreign_key(row: Sequence[Any], names: Mapping[int, str]) -> ForeignKey:
+    name, parent, columns, parent_columns, definition, validated, comment = row
+    return ForeignKey(
+        name=name,
+        columns=tuple(columns),
+        parent=names[parent],
+        parent_columns=tuple(parent_columns),
+        definition=definition,
+        validated=validated,
+        comment=comment,
+    )

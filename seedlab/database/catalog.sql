@@ -1,0 +1,50 @@
+-- Every table a seed could fill, with its columns, unique keys and foreign keys, as one JSON document.
+-- Runs with search_path = pg_catalog, so every name below is the server's own.
+WITH rel AS MATERIALIZED (
+  SELECT c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relispartition,
+         pg_has_role(c.relowner, 'USAGE') AS owned,
+         c.relkind = 'r' AND pg_relation_size(c.oid) = 0 AS no_pages,
+         EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS inherits
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'seedlab', 'seedlab_stage')
+    AND n.nspname NOT LIKE 'pg\_%' AND has_schema_privilege(n.oid, 'USAGE')
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+), seq AS (
+  SELECT d.refobjid, d.refobjsubid, format('%I.%I', n.nspname, s.relname) AS name
+  FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
+  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+), cols AS (
+  SELECT a.attrelid, json_agg(json_build_array(
+           a.attname, format_type(a.atttypid, a.atttypmod), NOT (a.attnotnull OR t.typnotnull), a.atthasdef OR t.typdefault IS NOT NULL,
+           a.attgenerated <> '', a.attidentity, seq.name,
+           CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod) END,
+           format('%I.%I', pn.nspname, p.proname),
+           COALESCE(co.collisdeterministic, true), t.typtype) ORDER BY a.attnum) AS doc
+  FROM pg_attribute a JOIN rel ON rel.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
+  LEFT JOIN pg_collation co ON co.oid = a.attcollation
+  LEFT JOIN seq ON seq.refobjid = a.attrelid AND seq.refobjsubid = a.attnum
+  JOIN pg_proc p ON p.oid = t.typsend JOIN pg_namespace pn ON pn.oid = p.pronamespace
+  WHERE a.attnum > 0 AND NOT a.attisdropped GROUP BY a.attrelid
+), keys AS (
+  SELECT i.indrelid, json_agg(json_build_array(x.relname, i.indisprimary,
+           (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(num, n)
+            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num WHERE k.n <= i.indnkeyatts)) ORDER BY x.relname) AS doc
+  FROM pg_index i JOIN rel ON rel.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
+  WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indrelid
+), fks AS (
+  SELECT f.conrelid, json_agg(json_build_array(f.conname, f.confrelid::int8,
+           (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.conkey) WITH ORDINALITY k(num, n)
+            JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.num),
+           (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.confkey) WITH ORDINALITY k(num, n)
+            JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.num),
+           pg_get_constraintdef(f.oid), f.convalidated, obj_description(f.oid, 'pg_constraint')) ORDER BY f.conname) AS doc
+  FROM pg_constraint f JOIN rel ON rel.oid = f.conrelid WHERE f.contype = 'f' AND f.conparentid = 0 GROUP BY f.conrelid
+)
+SELECT json_build_object(
+  'version', current_setting('server_version'), 'database', current_database(), 'user', current_user,
+  'wal', CASE WHEN pg_is_in_recovery() THEN NULL ELSE (pg_current_wal_insert_lsn() - '0/0')::text END,
+  'tables', COALESCE((SELECT json_agg(json_build_array(rel.oid::int8, rel.nspname, rel.relname, rel.relkind, rel.owned, rel.no_pages,
+      rel.relrowsecurity, rel.inherits, cols.doc, keys.doc, fks.doc) ORDER BY rel.nspname, rel.relname)
+    FROM rel LEFT JOIN cols ON cols.attrelid = rel.oid LEFT JOIN keys ON keys.indrelid = rel.oid
+    LEFT JOIN fks ON fks.conrelid = rel.oid), '[]'))

@@ -1,0 +1,113 @@
+"""URLs in, targets and open sessions out. The only place where a URL is taken apart."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from seedlab.database.writer import Session
+from seedlab.errors import ConfigurationError
+from seedlab.flow import Recorder, Settings, Target
+
+_SECRETS = ("password", "sslpassword", "passfile")
+# libpq's own grammar: the user ends at the first : or @, `#` means nothing, hosts may be several.
+_LIBPQ = re.compile(
+    r"[^:]+://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@)?(?P<hosts>[^/?]*)"
+    r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?"
+)
+_PORT = re.compile(r":[0-9]*$")
+_BROKEN_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})|%00")
+
+
+def parse_target(
+    url: str,
+    origin: str,
+    *,
+    name: str | None = None,
+    environment: str | None = None,
+    root: Path | None = None,
+) -> Target:
+    """Understand a database URL: `postgresql://…` (any libpq URI) or `sqlite:///FILE`.
+
+    A driver (`postgresql+psycopg://`) is accepted and ignored. A relative SQLite path is taken from the
+    current directory, or from `root`. Raises ConfigurationError; the message never holds the URL's password.
+    """
+    scheme = url.partition("://")[0].partition("+")[0].lower()
+    if "://" in url and scheme in ("postgresql", "postgres"):
+        return _postgres(url, origin, name, environment)
+    if "://" in url and scheme == "sqlite":
+        return _sqlite(url, origin, name, environment, root)
+    raise ConfigurationError(
+        f"the database URL from {origin} begins with '{scheme[:20]}'; "
+        "expected postgresql://USER@HOST/DATABASE or sqlite:///FILE"
+    )
+
+
+def open_session(target: Target, settings: Settings, recorder: Recorder, label: str) -> Session:
+    """Connect. `label` becomes the connection's application_name; raises ConnectionFailed."""
+    # Imported here: psycopg costs 90 ms that a SQLite target need not pay, and the other way round.
+    if target.dialect == "sqlite":
+        from seedlab.database.sqlite import open_sqlite
+
+        return open_sqlite(target, settings, recorder)
+    from seedlab.database.postgres import open_postgres
+
+    return open_postgres(target, settings, recorder, label)
+
+
+def _postgres(url: str, origin: str, name: str | None, environment: str | None) -> Target:
+    parts = _LIBPQ.fullmatch(url)
+    if parts is None or _BROKEN_PERCENT.search(url) or "@" in f"{parts['hosts']}{parts['database']}":
+        raise ConfigurationError(
+            f"the database URL from {origin} is malformed; expected postgresql://USER:PASSWORD@HOST/DATABASE "
+            "with special characters percent-encoded (@ is %40, / is %2F, % is %25)"
+        )
+    options = parse_qsl(parts["query"] or "", keep_blank_values=True)
+    given = dict(options)
+    # Where the connection really goes: libpq takes an address before any name, also from its variables.
+    address = given.get("hostaddr") or os.environ.get("PGHOSTADDR")
+    hosts = address or given.get("host") or _names(parts["hosts"])
+    user = unquote(parts["user"] or "")
+    kept = urlencode([(key, value) for key, value in options if key not in _SECRETS], safe="/")
+    login = f"{quote(user)}@" if user else ""
+    database = parts["database"] or ""
+    path = "" if parts["database"] is None else f"/{database}"
+    return Target(
+        dialect="postgresql",
+        url=f"postgresql{url[url.index('://') :]}",
+        shown=f"postgresql://{login}{parts['hosts']}{path}{'?' if kept else ''}{kept}",
+        host="" if hosts.startswith("/") else hosts,
+        database=given.get("dbname") or unquote(database) or user,
+        origin=origin,
+        name=name,
+        environment=environment,
+    )
+
+
+def _names(hosts: str) -> str:
+    """Host names without ports, or what libpq would take where the URL names none."""
+    named = [_PORT.sub("", unquote(each)).strip("[]") for each in hosts.split(",")]
+    default = os.environ.get("PGHOST", "")
+    return ",".join(each or default for each in named)
+
+
+def _sqlite(url: str, origin: str, name: str | None, environment: str | None, root: Path | None) -> Target:
+    path = unquote(url.partition("://")[2].partition("?")[0])
+    if not path.startswith("/") or path == "/":
+        raise ConfigurationError(
+            f"the database URL from {origin} names no file; expected sqlite:///FILE or sqlite:////ABSOLUTE/FILE"
+        )
+    file = Path(path[1:])
+    full = file if file.is_absolute() else (root or Path.cwd()) / file
+    return Target(
+        dialect="sqlite",
+        url=str(full),
+        shown=f"sqlite:///{file}",
+        host="",
+        database=full.stem,
+        origin=origin,
+        name=name,
+        environment=environment,
+    )

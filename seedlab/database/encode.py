@@ -1,0 +1,100 @@
+"""Batches as PostgreSQL takes them: text for COPY, array literals for unnest, rows for VALUES.
+
+Text goes as it is; uuid columns are UInt128 and are spelled here, where the work overlaps the server's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from seedlab.flow import Batch
+
+SMALL = 5_000  # rows up to which Python joins faster than an expression (docs/performance.md)
+_NULL = "\\N"
+_SPECIAL = ["\\", "\t", "\n", "\r"]
+_ESCAPED = ["\\\\", "\\t", "\\n", "\\r"]
+
+
+def spell_uuids(frame: pl.DataFrame, null: str | None = None) -> pl.DataFrame:
+    """Turn every UInt128 column into 32 hexadecimal digits, which uuid takes as input; NULL into `null`."""
+    return pl.DataFrame(
+        [
+            pl.Series(each.name, _hexadecimal(each, null), dtype=pl.String)
+            if each.dtype == pl.UInt128
+            else each
+            for each in frame.get_columns()
+        ]
+    )
+
+
+def _hexadecimal(series: pl.Series, null: str | None) -> list[Any]:
+    """Polars casts no UInt128 to hexadecimal; 0.25 µs a value here, overlapped with the server's work."""
+    if series.null_count():
+        return [null if value is None else f"{value:032x}" for value in series.to_list()]
+    return ["%032x" % value for value in series.to_list()]  # noqa: UP031 (a third faster than an f-string)
+
+
+def copy_text(frame: pl.DataFrame, columns: Sequence[str]) -> bytes:
+    r"""Encode for COPY's text format: tabs between columns, a line a row, NULL as `\N`, specials escaped.
+
+    A small frame is joined in Python, where nothing costs beside the rows, and taken if the result shows
+    that no value had to be escaped; else one expression does it all.
+    """
+    if not frame.height:
+        return b""
+    text = _joined(frame, columns) if frame.height <= SMALL else None
+    return f"{_escaped(frame, columns) if text is None else text}\n".encode()
+
+
+def _joined(frame: pl.DataFrame, columns: Sequence[str]) -> str | None:
+    """Join the values as they are; None when one of them holds what COPY would take for its own."""
+    series = [frame.get_column(name) for name in columns]
+    text = "\n".join(map("\t".join, zip(*map(_spelled, series), strict=True)))
+    plain = (
+        text.count("\t") == frame.height * (len(columns) - 1)
+        and text.count("\n") == frame.height - 1
+        and text.count("\\") == sum(each.null_count() for each in series)
+        and "\r" not in text
+    )
+    return text if plain else None
+
+
+def _spelled(series: pl.Series) -> list[str]:
+    r"""The values of a column, NULL as `\N`."""
+    if series.dtype == pl.UInt128:
+        return _hexadecimal(series, _NULL)
+    values = series.to_list()
+    return [_NULL if value is None else value for value in values] if series.null_count() else values
+
+
+def _escaped(frame: pl.DataFrame, columns: Sequence[str]) -> str:
+    escaped = [
+        pl.col(name).str.replace_many(_SPECIAL, _ESCAPED).fill_null(_NULL)
+        if frame.schema[name] == pl.String
+        else pl.col(name)
+        for name in columns
+    ]
+    spelled = spell_uuids(frame.select(escaped), null=_NULL)
+    text: str = spelled.select(pl.concat_str(pl.all(), separator="\t").str.join("\n")).item()
+    return text
+
+
+def array_literals(batch: Batch) -> list[str]:
+    """Encode as one PostgreSQL array literal per column, for `unnest(%s::text[], …)`."""
+    frame = spell_uuids(batch.frame.select(batch.load.columns))
+    return [f"{{{text}}}" for text in frame.select(_quoted(name) for name in frame.columns).row(0)]
+
+
+def _quoted(name: str) -> pl.Expr:
+    """All values of a column, quoted for an array literal and joined by commas."""
+    text = pl.col(name).str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
+    return pl.concat_str(pl.lit('"'), text, pl.lit('"')).fill_null("NULL").str.join(",").alias(name)
+
+
+def value_rows(frame: pl.DataFrame, columns: Sequence[str]) -> list[str | None]:
+    """Encode as one flat list, row after row, for the parameters of a multi-row VALUES."""
+    texts = spell_uuids(frame.select(columns)).get_columns()
+    return [value for row in zip(*(series.to_list() for series in texts), strict=True) for value in row]

@@ -1,0 +1,314 @@
+"""Text of the files → the values SQLite stores, column by column, and back.
+
+SQLite has few types and bends what it is given (`'1.10'` becomes 1.1 in a NUMERIC column), so every value is
+converted here, in SQLAlchemy's conventions for dates, and one that could not be read back equal is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+from uuid import UUID
+
+import polars as pl
+
+from seedlab.database.kinds_sqlite import affinity
+from seedlab.flow import Column
+
+TRUE = ("true", "t", "yes", "y", "on", "1")
+FALSE = ("false", "f", "no", "n", "off", "0")
+
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+_BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
+_MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
+_WEEK = re.compile(r"[wW]")  # 2024-W01-1 is ISO 8601, but no database takes it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Encoded:
+    """A column's values for sqlite3. `unfit` maps the position of a refused value, None in `values`, to
+    the rule that it breaks.
+    """
+
+    values: Sequence[object]
+    unfit: Mapping[int, str] = field(default_factory=dict)
+
+
+class _UnfitError(ValueError):
+    """A value that its column does not take; the message is the rule's name."""
+
+
+def encode(column: Column, series: pl.Series) -> Encoded:
+    """Convert a column of text (or of UInt128 ids). Cost: one pass, in polars but for calendars."""
+    if column.kind == "uuid":
+        return _uuids(column, series)
+    if series.dtype == pl.UInt128:
+        return _each(series, lambda number: str(UUID(int=number)))
+    if series.dtype != pl.String:
+        series = series.cast(pl.String)
+    if column.kind in _BOUNDS:
+        return _integers(column, series)
+    whole = _COLUMNS.get(column.kind)
+    if whole is not None:
+        return whole(column, series)
+    single = _VALUES.get(column.kind)
+    return _each(series, single) if single is not None else _texts(column, series)
+
+
+def judge(column: Column, series: pl.Series) -> Mapping[int, str]:
+    """Say which values do not fit: position → rule. Stricter than `encode`: limits and JSON are checked."""
+    unfit = dict(encode(column, series).unfit)
+    if column.kind == "json":
+        unfit |= _each(series, _checked_json).unfit
+    if column.kind == "numeric" and column.precision is not None:
+        unfit |= _each(series, lambda text: _within(text, column)).unfit
+    return unfit
+
+
+def decode(column: Column, values: Sequence[object]) -> pl.Series:
+    """Stored values as text, or as UInt128 for uuid: what an answer to an Ask holds."""
+    if column.kind == "uuid":
+        return pl.Series(column.name, [_uuid_number(each) for each in values], dtype=pl.UInt128)
+    spell = _spell_bool if column.kind == "bool" else _spell
+    return pl.Series(column.name, [spell(each) for each in values], dtype=pl.String)
+
+
+# ---- whole columns --------------------------------------------------------------------------------------
+
+
+def _integers(column: Column, series: pl.Series) -> Encoded:
+    bound = _BOUNDS[column.kind]
+    numbers = series.str.strip_chars().cast(pl.Int64, strict=False)
+    fits = numbers.is_between(-bound, bound - 1)
+    unfit = _rest(series, fits, r"^\s*[+-]?\d+\s*$", "overflow")
+    return Encoded(values=_without(numbers.to_list(), unfit), unfit=unfit)
+
+
+def _floats(_: Column, series: pl.Series) -> Encoded:
+    numbers = series.str.strip_chars().cast(pl.Float64, strict=False)
+    infinite = numbers.is_infinite() & series.str.contains(r"\d")
+    fits = ~(numbers.is_nan() | infinite)  # SQLite would store NaN as NULL
+    unfit = _rest(series, fits, _NUMBER, "overflow")
+    return Encoded(values=_without(numbers.to_list(), unfit), unfit=unfit)
+
+
+def _numerics(_: Column, series: pl.Series) -> Encoded:
+    """Fifteen digits survive a float; longer numbers are looked at one by one."""
+    short = series.str.contains(r"^[+-]?\d{1,15}(\.\d{0,14})?$") & (series.str.count_matches(r"\d") <= 15)
+    if short.all(ignore_nulls=True):
+        return Encoded(values=series.cast(pl.Float64).to_list())
+    return _each(series, _exact_number)
+
+
+def _booleans(_: Column, series: pl.Series) -> Encoded:
+    lower = series.str.strip_chars().str.to_lowercase()
+    true, false = lower.is_in(TRUE), lower.is_in(FALSE)
+    unfit = _rest(series, true | false, "", "type")
+    return Encoded(values=_without(true.cast(pl.Int64).to_list(), unfit), unfit=unfit)
+
+
+def _texts(column: Column, series: pl.Series) -> Encoded:
+    unfit: dict[int, str] = {}
+    if column.kind in ("varchar", "char") and column.length is not None:
+        unfit = _positions(series.str.len_chars() > column.length, "too-long")
+    if affinity(column.type) in ("INTEGER", "REAL", "NUMERIC"):
+        same = _same_number if column.kind == "json" else _same_text
+        numbers = series.str.contains(_NUMBER).fill_null(value=False).arg_true().to_list()
+        unfit |= {n: "rounding" for n in numbers if not same(series[n])}
+    return Encoded(values=_without(series.to_list(), unfit), unfit=unfit)
+
+
+def _uuids(column: Column, series: pl.Series) -> Encoded:
+    if series.dtype == pl.UInt128:
+        digits = pl.Series([None if each is None else f"{each:032x}" for each in series.to_list()])
+        digits, unfit = digits.cast(pl.String), {}
+    else:
+        digits = series.str.strip_chars().str.to_lowercase().str.replace_all(r"[-{}]", "")
+        unfit = _rest(series, digits.str.contains(r"^[0-9a-f]{32}$"), "", "type")
+    values = _without(digits.to_list(), unfit)
+    if column.storage == "hex":
+        return Encoded(values=values, unfit=unfit)
+    spell: Callable[[str], object] = bytes.fromhex if column.storage == "blob" else _dashed
+    return Encoded(values=[None if each is None else spell(str(each)) for each in values], unfit=unfit)
+
+
+def _dashed(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _rest(series: pl.Series, fits: pl.Series, shape: str, rule: str) -> dict[int, str]:
+    """Positions that do not fit: `rule` where the text has the shape, else `type`."""
+    bad = series.is_not_null() & ~fits.fill_null(value=False)
+    if not bad.any():
+        return {}
+    shaped = series.str.contains(shape)
+    return _positions(bad & ~shaped, "type") | _positions(bad & shaped, rule if shape else "type")
+
+
+def _positions(bad: pl.Series, rule: str) -> dict[int, str]:
+    return dict.fromkeys(bad.fill_null(value=False).arg_true().to_list(), rule)
+
+
+def _without(values: list[object], unfit: Mapping[int, str]) -> list[object]:
+    for position in unfit:
+        values[position] = None
+    return values
+
+
+# ---- single values --------------------------------------------------------------------------------------
+
+
+def _each(series: pl.Series, convert: Callable[..., object]) -> Encoded:
+    values: list[object] = []
+    unfit: dict[int, str] = {}
+    for position, value in enumerate(series.to_list()):
+        try:
+            values.append(None if value is None else convert(value))
+        except _UnfitError as error:
+            values.append(None)
+            unfit[position] = str(error)
+        except (ValueError, OverflowError):
+            values.append(None)
+            unfit[position] = "type"
+    return Encoded(values=values, unfit=unfit)
+
+
+def _exact_number(text: str) -> object:
+    """The number that NUMERIC affinity keeps, if it is the one the text says."""
+    try:
+        exact = Decimal(text.strip())
+    except InvalidOperation as error:
+        raise _UnfitError("type") from error
+    if not exact.is_finite():
+        raise _UnfitError("type")
+    stored = _stored(exact)
+    if Decimal(repr(stored)) != exact:
+        raise _UnfitError("rounding")
+    return stored
+
+
+def _stored(exact: Decimal) -> int | float:
+    """What SQLite makes of a number: an integer of 64 bits where it is one, else a double."""
+    if exact == exact.to_integral_value() and abs(exact) < 2**63:
+        return int(exact)
+    number = float(exact)
+    if math.isinf(number):
+        raise _UnfitError("overflow")
+    return number
+
+
+def _same_number(text: str) -> bool:
+    try:
+        _exact_number(text)
+    except _UnfitError:
+        return False
+    return True
+
+
+def _same_text(text: str) -> bool:
+    return _same_number(text) and repr(_stored(Decimal(text.strip()))) == text
+
+
+def _within(text: str, column: Column) -> Decimal:
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation as error:
+        raise _UnfitError("type") from error
+    scale, precision = column.scale or 0, column.precision or 0
+    if number and number.adjusted() >= precision - scale:
+        raise _UnfitError("overflow")
+    if number != round(number, scale):
+        raise _UnfitError("rounding")
+    return number
+
+
+def _date(text: str) -> str:
+    return date.fromisoformat(_calendar(text)).isoformat()
+
+
+def _time(text: str) -> str:
+    moment = time.fromisoformat(_calendar(text))
+    if moment.tzinfo is not None:
+        raise _UnfitError("type")
+    return moment.isoformat(timespec="microseconds")
+
+
+def _timestamp(text: str) -> str:
+    """A zone other than UTC would be dropped without a word: refused."""
+    moment = datetime.fromisoformat(_calendar(text))
+    if moment.utcoffset():
+        raise _UnfitError("type")
+    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+
+
+def _timestamptz(text: str) -> str:
+    """UTC without saying so, as SQLAlchemy keeps it; a text without a zone is UTC already."""
+    moment = datetime.fromisoformat(_calendar(text))
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(timezone(timedelta(0)))
+    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+
+
+def _calendar(text: str) -> str:
+    text = text.strip()
+    if _WEEK.search(text):
+        raise _UnfitError("type")
+    if _MICROSECONDS.search(text):
+        raise _UnfitError("rounding")
+    return text
+
+
+def _checked_json(text: str) -> str:
+    json.loads(text, parse_constant=_refuse_constant)
+    return text
+
+
+def _refuse_constant(_: str) -> object:
+    raise _UnfitError("type")
+
+
+def _bytes(text: str) -> bytes:
+    if text.startswith("\\x"):
+        return bytes.fromhex(text[2:])
+    if "\\" in text:
+        raise _UnfitError("type")
+    return text.encode()
+
+
+_COLUMNS: Mapping[str, Callable[[Column, pl.Series], Encoded]] = {
+    "numeric": _numerics,
+    "float4": _floats,
+    "float8": _floats,
+    "bool": _booleans,
+}
+_VALUES: Mapping[str, Callable[[str], object]] = {
+    "date": _date,
+    "time": _time,
+    "timestamp": _timestamp,
+    "timestamptz": _timestamptz,
+    "bytea": _bytes,
+}
+
+
+# ---- back -----------------------------------------------------------------------------------------------
+
+
+def _spell(value: object) -> str | None:
+    if value is None:
+        return None
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
+
+
+def _spell_bool(value: object) -> str | None:
+    return None if value is None else str(bool(value)).lower()
+
+
+def _uuid_number(value: object) -> int | None:
+    if value is None:
+        return None
+    return int.from_bytes(value, "big") if isinstance(value, bytes) else UUID(str(value)).int

@@ -1,0 +1,74 @@
+"""What PostgreSQL's errors mean for a person: which family, which table, what to do. Never a row's value.
+
+The server's message and DETAIL may quote rows, so they go into `Fault.value`, which is shown on request.
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+from seedlab.errors import ConnectionFailed, DataFaults, Fault, Refused, SeedError, WriteError
+from seedlab.flow import Target
+
+_RULES = {
+    "23502": ("not-null", "a NOT NULL column would be NULL"),
+    "23503": ("missing-parent", "a foreign key refers to a row that does not exist"),
+    "23505": ("unique", "a unique constraint would be broken by another row"),
+    "23514": ("constraint", "a CHECK constraint refused the row"),
+    "23P01": ("constraint", "an exclusion constraint refused the row"),
+    "22P02": ("type", "a value is not of the column's type"),
+    "22003": ("overflow", "a number is out of the column's range"),
+    "22001": ("too-long", "a text is too long for its column"),
+    "22021": ("nul", "a text holds a character the database cannot store"),
+    "22P05": ("nul", "a json text holds \\u0000, which jsonb cannot store"),
+}
+_HINTS = {
+    "57014": "statement_timeout was reached; raise it with --statement-timeout, or 0 for none",
+    "55P03": "somebody holds a lock on the table; try again, or raise --lock-timeout",
+    "40001": "the database changed at the same time; run again",
+    "40P01": "a deadlock with another session; run again",
+    "53100": "the server's disk is full; nothing was written",
+    "25006": "the target is read-only (a replica?); seed the primary",
+    "42501": "the user lacks the right; run `seedlab doctor`",
+}
+
+
+def connection_failed(error: psycopg.Error, target: Target) -> ConnectionFailed:
+    """Say that the target does not let us in; libpq's message never holds the password."""
+    reason = str(error).strip().replace("\n", "; ")
+    return ConnectionFailed(f"cannot connect to {target.shown} (from {target.origin}): {reason}")
+
+
+def write_failed(error: psycopg.Error, table: str | None = None, row: Fault | None = None) -> SeedError:
+    """Turn a refused statement into data faults (classes 22 and 23) or a WriteError with its SQLSTATE.
+
+    `row` tells where the refused row stands, if that is known.
+    """
+    diag, state = error.diag, error.sqlstate or ""
+    name = diag.table_name or table
+    about = f" ({diag.constraint_name})" if diag.constraint_name else ""
+    column = f" column {diag.column_name}:" if diag.column_name else ""
+    quoted = "; ".join(part for part in (diag.message_primary, diag.message_detail) if part)
+    if state[:2] in ("22", "23"):
+        rule, meaning = _RULES.get(state, ("constraint", "the database refused a value"))
+        return DataFaults(
+            [
+                Fault(
+                    rule=rule,
+                    message=f"table {name}:{column} {meaning}{about}",
+                    table=name,
+                    column=diag.column_name or (row.column if row else None),
+                    file=row.file if row else None,
+                    row=row.row if row else None,
+                    value=quoted or None,
+                )
+            ]
+        )
+    if state == "28000":
+        return Refused(f"the database refused: {diag.message_primary}")
+    where = f"writing {name}: " if name else ""
+    hint = f"; {_HINTS[state]}" if state in _HINTS else ""
+    reason = diag.message_primary or str(error).strip() or type(error).__name__
+    return WriteError(
+        f"{where}{reason}{about} [{state or 'no SQLSTATE'}]{hint}", table=name, sqlstate=state or None
+    )

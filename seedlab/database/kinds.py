@@ -1,0 +1,93 @@
+"""How a database spells its types, and the portable kind that each spelling means.
+
+The kinds are the words that frames know: int2 int4 int8 numeric float4 float8 bool uuid text varchar char
+citext date time timetz timestamp timestamptz interval json jsonb bytea array other.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_PARSE = re.compile(
+    r"^\s*(?P<name>[^()\[\]]+?)\s*(?:\((?P<args>[^)]*)\))?(?P<tail>[^()\[\]]*?)(?P<array>(\[\d*\])*)\s*$"
+)
+
+POSTGRES = {
+    "smallint": "int2",
+    "int2": "int2",
+    "smallserial": "int2",
+    "integer": "int4",
+    "int": "int4",
+    "int4": "int4",
+    "serial": "int4",
+    "bigint": "int8",
+    "int8": "int8",
+    "bigserial": "int8",
+    "numeric": "numeric",
+    "decimal": "numeric",
+    "real": "float4",
+    "float4": "float4",
+    "double precision": "float8",
+    "float8": "float8",
+    "float": "float8",
+    "boolean": "bool",
+    "bool": "bool",
+    "uuid": "uuid",
+    "text": "text",
+    "character varying": "varchar",
+    "varchar": "varchar",
+    "character": "char",
+    "char": "char",
+    "bpchar": "char",
+    "citext": "citext",
+    "date": "date",
+    "time": "time",
+    "time without time zone": "time",
+    "time with time zone": "timetz",
+    "timetz": "timetz",
+    "timestamp": "timestamp",
+    "timestamp without time zone": "timestamp",
+    "timestamp with time zone": "timestamptz",
+    "timestamptz": "timestamptz",
+    "interval": "interval",
+    "json": "json",
+    "jsonb": "jsonb",
+    "bytea": "bytea",
+}
+_TIMES = frozenset({"time", "timetz", "timestamp", "timestamptz", "interval"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeFacts:
+    """What a type's spelling tells: its kind, and the limits in its parentheses."""
+
+    kind: str
+    length: int | None = None
+    precision: int | None = None
+    scale: int | None = None
+
+
+def read_postgres_type(spelling: str) -> TypeFacts:
+    """Read a type as PostgreSQL's `format_type` (or DDL) spells it: `numeric(10,2)`, `timestamp(3) …`."""
+    match = _PARSE.match(spelling)
+    if match is None:
+        return TypeFacts(kind="other")
+    if match["array"]:
+        return TypeFacts(kind="array")
+    name = f"{match['name']}{match['tail']}".strip().lower()
+    # Without a length `char` holds one character; format_type spells a column that holds any as `bpchar`.
+    one = "1" if name in ("char", "character") else None
+    return limit(POSTGRES.get(name, "other"), match["args"] or one)
+
+
+def limit(kind: str, arguments: str | None) -> TypeFacts:
+    """Add what stands in the parentheses of a type."""
+    numbers = [int(each) for each in re.findall(r"-?\d+", arguments or "")]
+    if kind == "numeric" and numbers:
+        return TypeFacts(kind=kind, precision=numbers[0], scale=numbers[1] if len(numbers) > 1 else 0)
+    if kind in ("varchar", "char"):
+        return TypeFacts(kind=kind, length=numbers[0] if numbers else None)
+    if kind in _TIMES and numbers:
+        return TypeFacts(kind=kind, precision=numbers[0])
+    return TypeFacts(kind=kind)

@@ -1,0 +1,384 @@
+"""How seeds are usually written: row by row, each parent looked up by its key, each row looked for first.
+
+This is the state before any optimisation, kept as the yardstick and as the plainest statement of what the
+fast paths must equal. SQLAlchemy Core on the session's own connection and transaction, for every dialect.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+import psycopg
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    collate,
+    false,
+    insert,
+    or_,
+    select,
+    table,
+    update,
+)
+from sqlalchemy import column as sql_column
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.expression import TableClause
+from sqlalchemy.sql.functions import Function
+from sqlalchemy.types import UserDefinedType
+
+from seedlab.database.encode_sqlite import encode
+from seedlab.database.failures import write_failed
+from seedlab.database.sqlite_write import explain
+from seedlab.errors import CannotOrderRows, DataFaults, Fault, SeedError, WriteError
+from seedlab.flow import (
+    FILE,
+    HANDLE,
+    ROW,
+    Catalog,
+    Column,
+    Dialect,
+    Load,
+    Outcomes,
+    Part,
+    Recorder,
+    Reference,
+    Sourced,
+    Table,
+    Written,
+)
+
+Row = Mapping[str, Any]
+
+# Types that a cast would cut short without a word; uncast, an over-long text is refused.
+_UNCAST = ("text", "varchar", "char", "citext")
+
+
+# ---- one load -------------------------------------------------------------------------------------------
+
+
+class _Spelled(UserDefinedType[Any]):
+    """A type as the catalog spells it."""
+
+    cache_ok = True
+
+    def __init__(self, spelling: str) -> None:
+        self.spelling = spelling
+
+    def get_col_spec(self, **_: Any) -> str:
+        return self.spelling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Writer:
+    """What is needed to write the rows of one load; statements are built once, executed row by row."""
+
+    connection: Connection
+    catalog: Catalog
+    load: Load
+    table: Table
+    clause: TableClause
+    parents: dict[int, Executable] = field(default_factory=dict)  # by identity of the reference
+
+    def write(self, rows: Sequence[Row]) -> Outcomes:
+        """Find each row by its key; insert it, or update it where it differs."""
+        find, add, change = self._find(), self._insert(), self._update()
+        created = updated = 0
+        for row in rows:
+            try:
+                values = self._values(row)
+                found = self.connection.execute(find, values).one_or_none()
+                if found is None:
+                    self.connection.execute(add, values)
+                    created += 1
+                    continue
+                if found.conflict:
+                    raise DataFaults([self._conflict(row)])
+                if found.differs and self.load.mode != "insert":
+                    self.connection.execute(change, values)
+                    updated += 1
+            except DBAPIError as error:
+                raise _refused(error, self.table, self.load, row) from error
+        return Outcomes(created=created, updated=updated, unchanged=len(rows) - created - updated)
+
+    # ---- statements ----
+
+    def _find(self) -> Executable:
+        """Answers whether the row there differs, and whether its id is not the explicit one of the file."""
+        fixed = {*self.load.key_columns, *self.table.primary_key, self.load.made}
+        explicit = {*self.table.primary_key} - {*self.load.key_columns, self.load.made}
+        differs = [self._differs(name) for name in self.load.columns if name not in fixed]
+        conflicts = [self._differs(name) for name in self.load.columns if name in explicit]
+        return (
+            select(
+                or_(false(), *differs).label("differs"),
+                or_(false(), *conflicts).label("conflict"),
+            )
+            .select_from(self.clause)
+            .where(*(self._own(name) == self._bound(name) for name in self.load.key_columns))
+        )
+
+    def _insert(self) -> Executable:
+        """An id that a sequence makes is left to the database."""
+        names = [
+            name for name in self.load.columns if name != self.load.made or _made_by_us(self.table, name)
+        ]
+        return insert(self.clause).values({name: self._bound(name) for name in names})
+
+    def _update(self) -> Executable:
+        fixed = {*self.load.key_columns, *self.table.primary_key, self.load.made}
+        sets = {name: self._bound(name) for name in self.load.columns if name not in fixed}
+        found = (self._own(name) == self._bound(name) for name in self.load.key_columns)
+        return update(self.clause).where(*found).values(sets)
+
+    def _own(self, name: str) -> ColumnElement[Any]:
+        return self.clause.c[name]
+
+    def _bound(self, name: str) -> ColumnElement[Any]:
+        return _bound(f"v_{self.load.columns.index(name)}", self.table.columns[name], self.catalog.dialect)
+
+    def _differs(self, name: str) -> ColumnElement[bool]:
+        """See differences as the set-based writers do: byte by byte, or through the send function."""
+        column, own, given = self.table.columns[name], self._own(name), self._bound(name)
+        if self.catalog.dialect == "sqlite":
+            return own.is_distinct_from(collate(given, "BINARY"))
+        if column.send:
+            return _sent(column.send, own).is_distinct_from(_sent(column.send, given))
+        return own.is_distinct_from(given)
+
+    # ---- values ----
+
+    def _values(self, row: Row) -> dict[str, Any]:
+        """Values of the load's columns for one row; every reference costs a query per hop."""
+        values = {name: row[name] for name in self.load.values}
+        for reference in self.load.references:
+            values |= self._resolve(reference, row)
+        if self.load.made is not None:
+            values[self.load.made] = row[HANDLE]
+        return {f"v_{n}": values[name] for n, name in enumerate(self.load.columns)}
+
+    def _resolve(self, reference: Reference, row: Row) -> dict[str, Any]:
+        """Values of a foreign key's columns: the parent is looked up by its key, unless the key is they."""
+        key: dict[str, Any] = {}
+        for part in reference.parts:
+            if part.reference is not None:
+                key |= self._resolve(part.reference, row)
+            elif part.source is not None:
+                key[part.columns[0]] = row[part.source]
+        own, parents = reference.foreign_key.columns, reference.foreign_key.parent_columns
+        if any(value is None for value in key.values()):
+            return dict.fromkeys(own)
+        if set(parents) <= set(key):
+            return dict(zip(own, (key[name] for name in parents), strict=True))
+        if id(reference) not in self.parents:
+            self.parents[id(reference)] = self._find_parent(reference, tuple(key))
+        parameters = {f"k_{n}": value for n, value in enumerate(key.values())}
+        found = self.connection.execute(self.parents[id(reference)], parameters).one_or_none()
+        if found is None:
+            raise DataFaults([self._orphan(reference, row)])
+        return dict(zip(own, found, strict=True))
+
+    def _find_parent(self, reference: Reference, key: Sequence[str]) -> Executable:
+        parent, dialect = self.catalog.tables[reference.parent], self.catalog.dialect
+        clause = _clause(parent)
+        wanted = [clause.c[name] for name in reference.foreign_key.parent_columns]
+        same = [
+            clause.c[name] == _bound(f"k_{n}", parent.columns[name], dialect) for n, name in enumerate(key)
+        ]
+        answer = wanted if dialect == "sqlite" else [cast(each, Text) for each in wanted]
+        return select(*answer).where(and_(*same))
+
+    # ---- faults ----
+
+    def _orphan(self, reference: Reference, row: Row) -> Fault:
+        sources = " and ".join(reference.sources())
+        message = f"no row of {reference.parent} is known by {sources}"
+        return _fault("missing-parent", message, self.load, row, reference.sources()[0])
+
+    def _conflict(self, row: Row) -> Fault:
+        message = (
+            f"a row of table {self.table.name} with this key exists with another id; give its id, or none"
+        )
+        return _fault("id-conflict", message, self.load, row, ", ".join(self.table.primary_key))
+
+
+def _clause(of: Table) -> TableClause:
+    return table(of.relation, *(sql_column(name) for name in of.columns), schema=of.schema)
+
+
+def _bound(name: str, column: Column, dialect: Dialect) -> ColumnElement[Any]:
+    """A parameter; PostgreSQL is told the column's own type, as the value is text."""
+    if dialect == "sqlite" or column.kind in _UNCAST:
+        return bindparam(name)
+    return cast(bindparam(name), _Spelled(column.type))
+
+
+def _sent(function: str, value: ColumnElement[Any]) -> Function[Any]:
+    *packages, name = (part.strip('"') for part in function.split("."))
+    return Function(name, value, packagenames=tuple(packages))
+
+
+def _made_by_us(of: Table, name: str) -> bool:
+    return of.columns[name].kind in ("uuid", "text", "varchar")
+
+
+# ---- all loads ------------------------------------------------------------------------------------------
+
+
+def write_rows(
+    connection: Connection, catalog: Catalog, rows: Sequence[Sourced], recorder: Recorder
+) -> list[Written]:
+    """Write every row by itself, in the order of `rows`, parents first within a table.
+
+    New uuid ids are the rows' handles, as everywhere; integer ids are the database's own. Raises
+    CannotOrderRows before anything is written when tables or rows refer to each other in a circle, and
+    DataFaults at the first row that is refused.
+    """
+    _refuse_circles([each.load for each in rows])
+    orders = [_parents_first(each) for each in rows]
+    written = []
+    for each, order in zip(rows, orders, strict=True):
+        load = each.load
+        with recorder.span("merge", load=load, rows=len(each.frame)):
+            own = catalog.tables[load.table]
+            writer = _Writer(
+                connection=connection, catalog=catalog, load=load, table=own, clause=_clause(own)
+            )
+            written.append(Written(load=load, outcomes=writer.write(_rows(each, catalog, order))))
+    return written
+
+
+def _refuse_circles(loads: Sequence[Load]) -> None:
+    """A load may refer only to tables before it, or to itself."""
+    for number, load in enumerate(loads):
+        later = {each.table for each in loads[number + 1 :]}
+        for reference in load.references:
+            if reference.parent in later:
+                raise CannotOrderRows(
+                    f"table {load.table} refers to {reference.parent}, which is written later: "
+                    "their rows cannot be written one at a time"
+                )
+
+
+def _parents_first(sourced: Sourced) -> list[int]:
+    """Order the rows of a table that refers to itself so that each comes behind those it refers to."""
+    load = sourced.load
+    mine = [each for each in load.references if each.parent == load.table]
+    graph: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(range(len(sourced.frame)), ()))
+    for reference in mine:
+        known = {key: n for n, key in enumerate(_texts(sourced.frame, _own_sources(load, reference)))}
+        given = {column for part in reference.parts for column in part.columns}
+        looked_up = not given.issuperset(reference.foreign_key.parent_columns)
+        for n, key in enumerate(_texts(sourced.frame, list(reference.sources()))):
+            # A row may name itself by its own key, but not by one that has to be looked up: it is not there.
+            if None not in key and key in known and (known[key] != n or looked_up):
+                graph.add(n, known[key])
+    try:
+        return list(graph.static_order()) if mine else list(range(len(sourced.frame)))
+    except CycleError as error:
+        raise CannotOrderRows(
+            f"rows of table {load.table} refer to each other in a circle: "
+            "they cannot be written one at a time"
+        ) from error
+
+
+def _own_sources(load: Load, reference: Reference) -> list[str]:
+    """The row's own source columns for the key by which a self reference names its parent."""
+    given = {each.foreign_key.columns: each.sources() for each in load.references}
+    sources: list[str] = []
+    for part in reference.parts:
+        if part.reference is not None:
+            sources += given.get(part.columns, ())
+        elif part.columns[0] in load.values:
+            sources.append(part.columns[0])
+    return sources
+
+
+def _texts(frame: pl.DataFrame, sources: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    return frame.select(sources).iter_rows()
+
+
+def _rows(sourced: Sourced, catalog: Catalog, order: Sequence[int]) -> list[Row]:
+    """Rows as dictionaries of values that the driver binds: text, or what SQLite stores."""
+    frame, load = sourced.frame, sourced.load
+    own = catalog.tables[load.table]
+    columns: dict[str, Sequence[Any]] = {FILE: frame[FILE].to_list(), ROW: frame[ROW].to_list()}
+    leaves = {name: own.columns[name] for name in load.values} | _leaves(
+        catalog, own, [part for reference in load.references for part in _as_parts(reference)]
+    )
+    faults: list[Fault] = []
+    for source, column in leaves.items():
+        columns[source], unfit = _values(column, frame[source], catalog.dialect)
+        faults += (_unfit(rule, column, sourced, position) for position, rule in unfit.items())
+    if faults:
+        raise DataFaults(faults)
+    if load.made is not None:
+        columns[HANDLE] = _ids(own.columns[load.made], frame[HANDLE], catalog.dialect)
+    names = list(columns)
+    return [dict(zip(names, values, strict=True)) for values in _in_order(list(columns.values()), order)]
+
+
+def _in_order(columns: Sequence[Sequence[Any]], order: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    return (tuple(values[n] for values in columns) for n in order)
+
+
+def _as_parts(reference: Reference) -> list[Part]:
+    return [Part(columns=reference.foreign_key.columns, reference=reference)]
+
+
+def _leaves(catalog: Catalog, of: Table, parts: Sequence[Part]) -> dict[str, Column]:
+    """Source columns below references, each with the catalog column it is a value of."""
+    leaves: dict[str, Column] = {}
+    for part in parts:
+        if part.reference is not None:
+            leaves |= _leaves(catalog, catalog.tables[part.reference.parent], part.reference.parts)
+        elif part.source is not None:
+            leaves[part.source] = of.columns[part.columns[0]]
+    return leaves
+
+
+def _values(column: Column, series: pl.Series, dialect: Dialect) -> tuple[Sequence[Any], Mapping[int, str]]:
+    """Values for the driver, and the rule that each unfit one breaks; PostgreSQL judges by itself."""
+    if dialect == "postgresql":
+        return series.to_list(), {}
+    encoded = encode(column, series)
+    return encoded.values, encoded.unfit
+
+
+def _ids(column: Column, handles: pl.Series, dialect: Dialect) -> Sequence[Any]:
+    if dialect == "sqlite":
+        return encode(column, handles).values
+    return [str(UUID(int=handle)) for handle in handles.to_list()]
+
+
+def _refused(error: DBAPIError, of: Table, load: Load, row: Row) -> SeedError:
+    """Say which row the database refused."""
+    original = error.orig
+    if isinstance(original, sqlite3.IntegrityError):
+        rule, message, columns = explain(original, of, load)
+        return DataFaults([_fault(rule, message, load, row, columns or None)])
+    if isinstance(original, psycopg.Error):
+        return write_failed(original, of.name, _fault("constraint", "", load, row, None))
+    return WriteError(f"writing {of.name}: {original}", table=of.name)
+
+
+def _unfit(rule: str, column: Column, sourced: Sourced, position: int) -> Fault:
+    place = {name: sourced.frame[name][position] for name in (FILE, ROW)}
+    message = f"column {column.name} is {column.type or 'untyped'}, which does not hold the value exactly"
+    return _fault(rule, message, sourced.load, place, column.name)
+
+
+def _fault(rule: str, message: str, load: Load, row: Row, column: str | None) -> Fault:
+    number = row[FILE]
+    file = load.files[number].name if number < len(load.files) else None
+    return Fault(rule=rule, message=message, table=load.table, column=column, file=file, row=row[ROW])

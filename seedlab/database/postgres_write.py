@@ -1,0 +1,345 @@
+"""How rows get into PostgreSQL: COPY into empty tables, merge into others.
+
+*Direct*: every table of the plan is empty. Foreign keys among them are dropped, all tables copied and the
+keys made again and validated, in one message. *Staged*: anything else, each table (or cycle) by a merge
+from arrays, from a temporary table when there is much, or from multi-row VALUES at the bulk level.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import polars as pl
+from psycopg.sql import SQL, Composable, Identifier
+
+from seedlab.database import statements as sql
+from seedlab.database.encode import array_literals, copy_text, value_rows
+from seedlab.database.failures import write_failed
+from seedlab.database.wire import Results, StatementError, Wire
+from seedlab.errors import Fault, SeedError, WriteError
+from seedlab.flow import FILE, ROW, Batch, ForeignKey, Load, Outcomes, Table, TableWrite, WritePlan, Written
+
+PARAMETERS = 65_535  # of one statement: the protocol counts them in 16 bits
+# Up to here arrays win: no DDL, no ANALYZE, no WAL when nothing differs (docs/performance.md).
+ARRAY_ROWS = 20_000
+_ENCODE_ROWS = 20_000  # encoded at a time: enough to forget the fixed cost, little enough to overlap
+# Errors before the first row that only mean "not in this way": lock held, not owner, feature.
+_NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000"})
+_COPY_LINE = re.compile(r"COPY .*, line (\d+)(?:, column ([^:]+))?")
+
+
+def write_plan(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
+    """Write every group in order. Raises DataFaults or WriteError; the transaction is then of no use."""
+    writes = [write for group in plan.groups for write in group]
+    if not writes:
+        return []
+    direct = "copy" in switches and all(_copyable(write.table, plan) for write in writes)
+    if direct:
+        return _write_direct(wire, plan, writes, rebuild="rebuild" in switches)
+    return _write_staged(wire, plan, switches)
+
+
+def _copyable(table: Table, plan: WritePlan) -> bool:
+    return table.name in plan.empty and not table.row_security and table.kind == "table"
+
+
+# ---- direct ---------------------------------------------------------------------------------------------
+
+
+def _write_direct(
+    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], *, rebuild: bool
+) -> list[Written]:
+    keys = _droppable(writes, plan) if rebuild else {}
+    cyclic = any(len(group) > 1 for group in plan.groups)
+    try:
+        if keys:
+            return _copy_all(wire, writes, keys)
+    except StatementError as failed:
+        if failed.error.sqlstate not in _NOT_THIS_WAY or failed.index >= 3 + len(keys):
+            raise _explain(failed, writes, first_copy=3 + len(keys)) from failed.error
+        wire.recorder.note(
+            f"foreign keys stay on during the load ({failed.error.diag.message_primary}): slower, same result"
+        )
+        wire.script([SQL("ROLLBACK TO SAVEPOINT direct")])
+    if cyclic:
+        return _write_staged(wire, plan, frozenset({"arrays"}))
+    try:
+        return _copy_all(wire, writes, {})
+    except StatementError as failed:
+        raise _explain(failed, writes, first_copy=3) from failed.error
+
+
+def _droppable(writes: Sequence[TableWrite], plan: WritePlan) -> dict[str, tuple[Table, list[ForeignKey]]]:
+    """Foreign keys among the loaded empty tables; those to other tables would lock a table in use."""
+    loaded = {write.table.name: write.table for write in writes}
+    keys: dict[str, tuple[Table, list[ForeignKey]]] = {}
+    for table in loaded.values():
+        mine = [
+            key
+            for key in table.foreign_keys
+            if table.exists and table.rebuildable and key.validated and _rebuildable(key, loaded, plan)
+        ]
+        if mine:
+            keys[table.name] = (table, mine)
+    return keys
+
+
+def _rebuildable(key: ForeignKey, loaded: dict[str, Table], plan: WritePlan) -> bool:
+    parent = loaded.get(key.parent)
+    return parent is not None and parent.rebuildable and parent.name in plan.empty
+
+
+def _copy_all(
+    wire: Wire, writes: Sequence[TableWrite], keys: dict[str, tuple[Table, list[ForeignKey]]]
+) -> list[Written]:
+    """Lock, look again, drop keys, copy everything, make the keys again: one message, one answer."""
+    tables = list({write.table.name: write.table for write in writes}.values())
+    lock = sql.lock_exclusively(tables) if keys else sql.lock_for_writing(tables)
+    before: list[Composable] = [SQL("SAVEPOINT direct"), lock, sql.count_filled(tables)]
+    before += [sql.drop_foreign_keys(table, mine) for table, mine in keys.values()]
+    copies = [sql.copy_in(sql.qualified(write.table), write.columns) for write in writes]
+    after: list[Composable] = [sql.add_foreign_keys(table, mine) for table, mine in keys.values()]
+    after += [
+        sql.comment_foreign_key(table, key) for table, mine in keys.values() for key in mine if key.comment
+    ]
+    after += sequences((load, write.table) for write in writes for load in write.loads)
+    counts: dict[Load, int] = {}
+
+    pieces = [_encoded(wire, write, counts) for write in writes]
+    first: dict[int, bytes] = {}
+
+    def feed(number: int, results: Results) -> Iterator[bytes]:
+        if number == 0 and int(results[2].get_value(0, 0) or 0):
+            raise WriteError("a table was filled while we looked; run again", sqlstate="40001")
+        if number in first:
+            yield first.pop(number)
+        yield from pieces[number]
+
+    def ahead(number: int) -> None:
+        if number < len(pieces):
+            first[number] = next(pieces[number], b"")
+
+    with wire.recorder.span("merge"):  # the server answers at the end: copying and keys cannot be told apart
+        wire.script([*before, *copies, *after], feed, ahead)
+    return [
+        Written(load=load, outcomes=Outcomes(created=counts.get(load, 0)))
+        for write in writes
+        for load in write.loads
+    ]
+
+
+def _encoded(wire: Wire, write: TableWrite, counts: dict[Load, int]) -> Iterator[bytes]:
+    """Encode batch by batch; small batches together, for what each costs beside its rows."""
+    waiting: list[pl.DataFrame] = []
+    rows = 0
+    for batch in write.batches():
+        counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
+        waiting.append(batch.frame)
+        rows += batch.frame.height
+        if rows >= _ENCODE_ROWS:
+            yield _encode(wire, write, waiting)
+            waiting, rows = [], 0
+    if waiting:
+        yield _encode(wire, write, waiting)
+
+
+def _encode(wire: Wire, write: TableWrite, frames: list[pl.DataFrame]) -> bytes:
+    with wire.recorder.span("stage", load=write.loads[0], rows=sum(map(len, frames))):
+        return copy_text(pl.concat(frames) if len(frames) > 1 else frames[0], write.columns)
+
+
+def sequences(loads: Iterable[tuple[Load, Table]]) -> list[Composable]:
+    """Sequences of columns whose values came from files end above them."""
+    filled = {
+        (table.name, name): (table, name)
+        for load, table in loads
+        for name in load.columns
+        if table.columns[name].sequence and name != load.made
+    }
+    return [sql.raise_sequence(table, table.columns[name]) for table, name in filled.values()]
+
+
+def _explain(failed: StatementError, writes: Sequence[TableWrite], first_copy: int) -> SeedError:
+    """Find the row that COPY stumbled over by the line it names."""
+    number = failed.index - first_copy
+    if not 0 <= number < len(writes):
+        return write_failed(failed.error)
+    write = writes[number]
+    match = _COPY_LINE.match(failed.error.diag.context or "")
+    return write_failed(failed.error, write.table.name, _row_at(write, match) if match else None)
+
+
+def _row_at(write: TableWrite, match: re.Match[str]) -> Fault | None:
+    """The row of a COPY's line: in the text format every row is one line."""
+    place, column = int(match[1]) - 1, match[2]
+    for batch in write.batches():
+        if 0 <= place < batch.frame.height:
+            file, row = batch.frame.select(FILE, ROW).row(place)
+            name = batch.load.files[file].name
+            return Fault(rule="", message="", file=name, row=row, column=column)
+        place -= batch.frame.height
+    return None
+
+
+# ---- staged ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Merge:
+    """One merge statement to be sent: its steps and their parameters."""
+
+    steps: Sequence[tuple[Load, Table, Composable, bool]]
+    parameters: Sequence[str | None]
+
+    @property
+    def tables(self) -> str:
+        """The tables it writes, for messages."""
+        return ", ".join(table.name for _, table, _, _ in self.steps)
+
+
+def _write_staged(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
+    """Send small merges together in one pipeline; what does not fit it flushes those before."""
+    written: list[Written] = []
+    waiting: list[_Merge] = []
+    rows = 0
+    for number, group in enumerate(plan.groups):
+        height = sum(write.rows for write in group)
+        if _by_arrays(group, height, switches):
+            waiting.append(_array_merge(wire, group))
+            rows += height
+        if rows > ARRAY_ROWS or not _by_arrays(group, height, switches):
+            written += _send(wire, waiting)
+            waiting, rows = [], 0
+        if not _by_arrays(group, height, switches):
+            written += _write_large(wire, plan, group[0], switches, number)
+    written += _send(wire, waiting)
+    loads = ((load, write.table) for group in plan.groups for write in group for load in write.loads)
+    if raises := sequences(loads):
+        try:
+            wire.script(raises)
+        except StatementError as failed:
+            raise write_failed(failed.error) from failed.error
+    return written
+
+
+def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str]) -> bool:
+    """Cycles need one statement, small loads like it; without COPY only what refers to itself has it."""
+    if len(group) > 1 or (rows <= ARRAY_ROWS and switches & {"copy", "arrays"}):
+        return True
+    refers_to_itself = any(key.parent == group[0].table.name for key in group[0].table.foreign_keys)
+    return "copy" not in switches and refers_to_itself
+
+
+def _write_large(
+    wire: Wire, plan: WritePlan, write: TableWrite, switches: frozenset[str], number: int
+) -> list[Written]:
+    if "copy" not in switches:
+        return _merge_values(wire, write)
+    if _copyable(write.table, plan):
+        try:
+            return _copy_all(wire, [write], {})
+        except StatementError as failed:
+            raise _explain(failed, [write], first_copy=3) from failed.error
+    return _merge_staging(wire, write, number)
+
+
+def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
+    """One statement for the group: the rows of each load as arrays."""
+    steps: list[tuple[Load, Table, Composable, bool]] = []
+    parameters: list[str] = []
+    for write in group:
+        for batch in _whole(write):
+            with wire.recorder.span("stage", load=batch.load, rows=batch.frame.height):
+                source = sql.arrays_source(batch.load.columns, first=len(parameters) + 1)
+                steps.append((batch.load, write.table, source, True))
+                parameters += array_literals(batch)
+    return _Merge(steps=steps, parameters=parameters)
+
+
+def _whole(write: TableWrite) -> Iterator[Batch]:
+    """All rows of each load as one batch."""
+    frames: dict[Load, list[pl.DataFrame]] = {}
+    for batch in write.batches():
+        frames.setdefault(batch.load, []).append(batch.frame)
+    for load, parts in frames.items():
+        yield Batch(load=load, frame=pl.concat(parts) if len(parts) > 1 else parts[0])
+
+
+def _merge_values(wire: Wire, write: TableWrite) -> list[Written]:
+    """Multi-row VALUES, as many rows a statement as its parameters allow."""
+    written = []
+    size = PARAMETERS // len(write.columns)
+    for batch in write.batches():
+        for part in batch.frame.iter_slices(size):
+            with wire.recorder.span("stage", load=batch.load, rows=part.height):
+                source = sql.values_source(batch.load.columns, part.height)
+                parameters = value_rows(part, batch.load.columns)
+            merge = _Merge(steps=[(batch.load, write.table, source, True)], parameters=parameters)
+            written += _send(wire, [merge])
+    return written
+
+
+def _merge_staging(wire: Wire, write: TableWrite, number: int) -> list[Written]:
+    """Temporary tables by COPY, analyzed (without that a join of 300k rows ran for minutes), then merged in
+    one statement, for rows of one load may refer to rows of another. Without the right to them: arrays.
+    """
+    steps: list[tuple[Load, Table, Composable, bool]] = []
+    for place, load in enumerate(write.loads):
+        name = f"_seedlab_{number}_{place}"
+        temporary = Identifier("pg_temp", name)
+        mine = replace(write, loads=(load,), batches=partial(_batches_of, write, load))
+        with wire.recorder.span("stage", load=load):
+            try:
+                wire.script(
+                    [
+                        SQL("SAVEPOINT staging"),
+                        sql.staging_table(name, write.table, load.columns),
+                        sql.copy_in(temporary, load.columns),
+                        SQL("ANALYZE {}").format(temporary),
+                    ],
+                    partial(_feed, wire, mine),
+                )
+            except StatementError as failed:
+                if failed.index != 1 or failed.error.sqlstate not in _NOT_THIS_WAY:
+                    raise _explain(failed, [mine], first_copy=2) from failed.error
+                wire.recorder.note(
+                    f"no temporary table is used ({failed.error.diag.message_primary}): same result"
+                )
+                wire.script([SQL("ROLLBACK TO SAVEPOINT staging")])
+                return _send(wire, [_array_merge(wire, [write])])
+        steps.append((load, write.table, sql.staging_source(name, load.columns), False))
+    return _send(wire, [_Merge(steps=steps, parameters=[])])
+
+
+def _feed(wire: Wire, write: TableWrite, _number: int, _results: Results) -> Iterator[bytes]:
+    return _encoded(wire, write, {})
+
+
+def _batches_of(write: TableWrite, load: Load) -> Iterator[Batch]:
+    return (batch for batch in write.batches() if batch.load == load)
+
+
+def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
+    """Send merges through one pipeline; say of a refused one which tables it was about."""
+    if not merges:
+        return []
+    with wire.recorder.span("merge", load=merges[0].steps[0][0] if len(merges) == 1 else None):
+        try:
+            answers = wire.ask([(sql.merge(each.steps), each.parameters) for each in merges])
+        except StatementError as failed:
+            at = merges[failed.index].tables if 0 <= failed.index < len(merges) else None
+            raise write_failed(failed.error, at) from failed.error
+    return [
+        _outcome(load, answer[0][3 * n : 3 * n + 3])
+        for each, answer in zip(merges, answers, strict=True)
+        for n, (load, *_) in enumerate(each.steps)
+    ]
+
+
+def _outcome(load: Load, counts: Sequence[int]) -> Written:
+    updated, created, seen = counts
+    unchanged = seen - updated - created
+    return Written(load=load, outcomes=Outcomes(created=created, updated=updated, unchanged=unchanged))

@@ -1,0 +1,294 @@
+"""The embedded server: one PostgreSQL per user and major version, made and started when first needed.
+
+Everything of a server lies in its home, `pg<major>` below SEEDLAB_SERVER_DIR or `~/.cache/seedlab`:
+
+    binaries   programs known to be of this version, one a line; the mark that the home is ours
+    lock       held while a server is made, started or stopped
+    data/      the cluster; it is made under another name and renamed when whole
+    socket/    the only door: mode 0700, no TCP port, hence no password
+    log        what the server says
+
+PostgreSQL refuses to run as root. For root it runs as an unprivileged user, and the home is in the system's
+temporary directory, which that user can enter; the mode of a folder we did not make is never changed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import pwd
+import re
+import stat
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedlab.database.binaries import find_binaries, major_version
+from seedlab.database.cluster import (
+    PATIENCE,
+    SOCKET,
+    Server,
+    Site,
+    create,
+    halt,
+    launch,
+    remove,
+    run,
+    seen,
+    usable,
+)
+from seedlab.errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from psycopg import sql
+
+__all__ = [
+    "Server",
+    "clean",
+    "create_database",
+    "database_name",
+    "ensure_database",
+    "find_binaries",
+    "start",
+    "status",
+    "stop",
+]
+
+UNPRIVILEGED = ("pgserver", "nobody")
+_NAME_LENGTH = 63  # bytes of a PostgreSQL identifier
+_SOCKET_LENGTH = 100  # bytes; the systems' limits are 104 and 108
+_KEPT = frozenset({"binaries", "lock"})
+
+
+def status(environ: Mapping[str, str] | None = None) -> Server:
+    """Look whether the server runs; costs no process and no connection once its version is known."""
+    return _site(environ).server
+
+
+def start(environ: Mapping[str, str] | None = None) -> Server:
+    """Answer the running server, making and starting it if need be.
+
+    Clients that start at the same time get the same server. It runs until `stop`, whatever becomes of the
+    client. Costs under a millisecond when it runs already. Raises ServerError with the end of the log.
+    """
+    site = _site(environ)
+    if site.server.running:
+        return site.server
+    _prepare(site)
+    with _locked(site.server):
+        if not seen(site.server).running:
+            site = usable(site)
+            if not site.server.data.exists():
+                create(site)
+            launch(site)
+    return seen(site.server)
+
+
+def stop(environ: Mapping[str, str] | None = None) -> Server:
+    """Stop the server: transactions under way are rolled back, what is committed stays."""
+    site = _site(environ)
+    if site.server.home.exists():
+        with _locked(site.server):
+            halt(site)
+    return seen(site.server)
+
+
+def clean(environ: Mapping[str, str] | None = None) -> Server:
+    """Stop the server and remove its databases, its log and its socket.
+
+    The lock file stays: a client that waits for it must not wait for a file that is gone.
+    """
+    site = _site(environ)
+    server = site.server
+    if server.home.exists():
+        _require_ours(server)
+        with _locked(server):
+            halt(site)
+            for path in (*server.home.iterdir(), server.socket):
+                if path.name not in _KEPT:
+                    remove(path)
+    return seen(server)
+
+
+def database_name(project: str) -> str:
+    """Name the database of a project: lower case, `_` for blanks, dots and dashes.
+
+    A name that loses more than that (other letters, over 63 bytes, a system database's) gets a hash at its
+    end, so that two projects never share a database because their names cannot be spelled.
+    """
+    plain = re.sub(r"[\s._-]+", "_", project.strip().lower())
+    name = re.sub(r"[^a-z0-9_]", "", plain)
+    if name == plain and 0 < len(name) <= _NAME_LENGTH and name not in {"postgres", "template0", "template1"}:
+        return name
+    digest = hashlib.sha256(project.encode()).hexdigest()[:8]
+    return f"{name[: _NAME_LENGTH - 9] or 'project'}_{digest}"
+
+
+def ensure_database(server: Server, database: str) -> str:
+    """Create the database if it is missing and answer its URL.
+
+    Meant for the caller whose connection was refused with 3D000: a connection of its own is too dear to ask
+    each time.
+    """
+    import psycopg
+
+    exists = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation)  # another client was faster
+    try:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection, suppress(*exists):
+            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).rowcount:
+                connection.execute(create_database(database))
+    except psycopg.Error as error:
+        raise ServerError(
+            f"creating the database {database!r} on the embedded server failed: {error}"
+        ) from error
+    return server.url(database)
+
+
+def create_database(name: str) -> sql.Composed:
+    """Build CREATE DATABASE. From template0: a client connected to template1 would block it."""
+    from psycopg import sql
+
+    return sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+
+
+# ---- where it is ----------------------------------------------------------------------------------------
+
+
+def _site(environ: Mapping[str, str] | None) -> Site:
+    """Find programs, home and state, refusing a home that another user could have planted."""
+    environ = os.environ if environ is None else environ
+    binaries = find_binaries(environ)
+    root = _root(environ)
+    major = _known_major(binaries, root)
+    home = root / f"pg{major}"
+    _refuse_foreign(home)
+    server = Server(home=home, major=major, socket=_socket_folder(home))
+    return Site(server=seen(server), binaries=binaries, account=_account(), environ=environ)
+
+
+def _root(environ: Mapping[str, str]) -> Path:
+    """The folder above the homes."""
+    if given := environ.get("SEEDLAB_SERVER_DIR"):
+        return Path(given).expanduser().absolute()
+    if os.geteuid() == 0:
+        root = Path(tempfile.gettempdir(), "seedlab-0")
+        _refuse_foreign(root)
+        return root
+    return Path.home() / ".cache" / "seedlab"
+
+
+def _account() -> pwd.struct_passwd | None:
+    """Who runs the server: None for ourselves, an unprivileged user when we are root."""
+    if os.geteuid() != 0:
+        return None
+    for name in UNPRIVILEGED:
+        with suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise ServerError(
+        f"PostgreSQL does not run as root, and there is no user {' or '.join(UNPRIVILEGED)} to run it; "
+        "call seedlab as an ordinary user"
+    )
+
+
+def _known_major(binaries: Path, root: Path) -> int:
+    """The version of the programs, from what an earlier start wrote down, else by asking them."""
+    line = _binaries_line(binaries)
+    for known in root.glob("pg*/binaries"):
+        if line in known.read_text().splitlines():
+            return int(known.parent.name.removeprefix("pg"))
+    return major_version(binaries)
+
+
+def _binaries_line(binaries: Path) -> str:
+    """What names an installation, so that one replaced in place is asked again."""
+    return f"{(binaries / 'postgres').stat().st_mtime_ns} {binaries}"
+
+
+def _socket_folder(home: Path) -> Path:
+    """The socket's folder; below the temporary directory where the home's path is too long for a socket."""
+    folder = home / "socket"
+    if len(os.fsencode(folder / SOCKET)) < _SOCKET_LENGTH:
+        return folder
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:8]
+    return Path(tempfile.gettempdir(), f"seedlab-{os.geteuid()}", digest)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise ServerError if something is there that another user made or could change."""
+    with suppress(FileNotFoundError):
+        found = path.lstat()
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+        if not ours:
+            raise ServerError(
+                f"the embedded server keeps its files in {path}, but that is not a directory which only you "
+                "can write to; remove it, or set SEEDLAB_SERVER_DIR to another folder"
+            )
+
+
+# ---- making, starting, stopping -------------------------------------------------------------------------
+
+
+def _prepare(site: Site) -> None:
+    """Make the home, ours by mode and by mark, and the socket's folder."""
+    server = site.server
+    mode = 0o711 if site.account else 0o700  # another user runs the server: let it pass, not look
+    for folder in (server.home.parent, server.home):
+        _make_folder(folder, mode)
+    _require_ours(server)
+    known = server.home / "binaries"
+    line = _binaries_line(site.binaries)
+    if not known.exists() or line not in known.read_text().splitlines():
+        with known.open("a") as file:
+            file.write(f"{line}\n")
+    if server.socket.parent != server.home:
+        _make_folder(server.socket.parent, mode)
+        _refuse_foreign(server.socket.parent)
+    _require_reach(site)
+
+
+def _require_ours(server: Server) -> None:
+    """Raise ServerError if the home holds something without our mark."""
+    # In this order: another client writes the mark before anything else.
+    if (
+        any(path.name not in _KEPT for path in server.home.iterdir())
+        and not (server.home / "binaries").exists()
+    ):
+        raise ServerError(f"{server.home} was not made by seedlab; set SEEDLAB_SERVER_DIR to another folder")
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    """Make a folder with exactly this mode; one that is there keeps its own."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        folder.chmod(mode)
+
+
+def _require_reach(site: Site) -> None:
+    """Raise ServerError if the server's user cannot enter the home."""
+    if site.account and run(site, ["/bin/sh", "-c", 'cd -- "$0"', site.server.home]).returncode:
+        raise ServerError(
+            f"as root, PostgreSQL is run by the user {site.account.pw_name}, who cannot enter "
+            f"{site.server.home}; set SEEDLAB_SERVER_DIR to a folder that every user can enter"
+        )
+
+
+@contextmanager
+def _locked(server: Server) -> Iterator[None]:
+    """Hold the home's lock; the kernel frees it when we die."""
+    deadline = time.monotonic() + PATIENCE
+    with (server.home / "lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ServerError(f"another process has held {file.name} for a minute") from None
+                time.sleep(0.01)
+        yield

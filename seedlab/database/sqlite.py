@@ -1,0 +1,192 @@
+"""An open SQLite file: a `Session` on the standard library's sqlite3, transactions in our own hands.
+
+`PRAGMA foreign_keys` is set before the transaction (inside it does nothing), checks are deferred to its end,
+and nothing here uses `executescript`, which would commit.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import polars as pl
+
+from seedlab.database import sqlite_statements as sql
+from seedlab.database.encode_sqlite import decode, encode, judge
+from seedlab.database.sqlite_catalog import find_empty, read_catalog
+from seedlab.database.sqlite_connection import CountedConnection
+from seedlab.database.sqlite_write import write_plan
+from seedlab.errors import ConfigurationError, ConnectionFailed, WriteError
+from seedlab.flow import (
+    FILE,
+    HANDLE,
+    ROW,
+    Ask,
+    Catalog,
+    Dialect,
+    Recorder,
+    Settings,
+    Sourced,
+    Suspect,
+    Target,
+    WritePlan,
+    Written,
+)
+
+INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String})
+
+_UNITS = {"": 1, "us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> SqliteSession:
+    """Open the file (a missing one is made with the first write); raises ConnectionFailed."""
+    wait = milliseconds(settings.lock_timeout)
+    try:
+        raw = sqlite3.connect(target.url, timeout=wait / 1000, isolation_level=None, check_same_thread=False)
+        raw.execute("PRAGMA foreign_keys = ON")
+        raw.execute("PRAGMA schema_version")  # reads the file: the first moment a wrong one shows
+    except sqlite3.Error as error:
+        raise ConnectionFailed(f"cannot open {target.shown} (from {target.origin}): {error}") from error
+    return SqliteSession(raw, target, recorder)
+
+
+def milliseconds(timeout: str) -> int:
+    """Read a PostgreSQL-style duration: `10s`, `500ms`, `2min`, or a plain number of milliseconds."""
+    match = re.fullmatch(r"\s*(\d+)\s*([a-z]*)\s*", timeout)
+    if match is None or match[2] not in _UNITS:
+        raise ConfigurationError(f"'{timeout}' is no duration; expected a number and one of us ms s min h d")
+    return int(int(match[1]) * _UNITS[match[2]])
+
+
+class SqliteSession:
+    """A `Session` on one sqlite3 connection."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, raw: sqlite3.Connection, target: Target, recorder: Recorder) -> None:
+        self.connection = CountedConnection(raw, recorder, target.shown)
+        self.recorder = recorder
+        self.known: Catalog | None = None
+        self._target = target
+        self._reserved: dict[str, int] = {}
+
+    # ---- looking ----
+
+    def catalog(self) -> Catalog:
+        """Read every table and which are empty."""
+        self.known = read_catalog(self.connection.run, self._target.database)
+        return self.known
+
+    def adopt(self, catalog: Catalog) -> None:
+        """Know the tables that are about to be made, and the kinds that the MetaData refines."""
+        self.known = catalog
+
+    def find_empty(self, tables: Collection[str]) -> frozenset[str]:
+        """Ask which tables have no row."""
+        return find_empty(self.connection.run, tables) if tables else frozenset()
+
+    def lookup(self, asks: Sequence[Ask]) -> list[pl.DataFrame]:
+        """Answer all asks: a statement for each, more where its keys pass the parameter limit."""
+        return [self._answer(ask) for ask in asks]
+
+    def _answer(self, ask: Ask) -> pl.DataFrame:
+        catalog = self._known()
+        build, leaves = sql.lookup(catalog, ask.table, ask.key, ask.wanted)
+        values = [encode(column, ask.frame[source]).values for source, column in leaves]
+        keys = list(zip(range(len(ask.frame)), *values, strict=True))
+        found: list[Any] = []
+        size = sql.rows_per_statement(1 + len(leaves))
+        for start in range(0, len(keys), size):
+            chunk = keys[start : start + size]
+            found += self.connection.run(build(len(chunk)), [value for key in chunk for value in key])
+        columns = catalog.tables[ask.table].columns
+        numbers = pl.Series([row[0] for row in found], dtype=pl.UInt32)
+        answer = {HANDLE: ask.frame[HANDLE].gather(numbers)}
+        for place, name in enumerate(ask.wanted, start=1):
+            answer[name] = decode(columns[name], [row[place] for row in found])
+        return pl.DataFrame(answer)
+
+    def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
+        """Judge values ourselves: SQLite would take anything."""
+        return [self._judge(each) for each in suspects]
+
+    def _judge(self, suspect: Suspect) -> pl.DataFrame:
+        column = self._known().tables[suspect.load.table].columns[_own_column(suspect)]
+        unfit = judge(column, suspect.frame["value"])
+        places = suspect.frame[sorted(unfit)].select(FILE, ROW)
+        rules = pl.Series("rule", [unfit[n] for n in sorted(unfit)], dtype=pl.String)
+        return places.with_columns(rules).cast(INVALID)
+
+    def reserve(self, table: str, column: str, count: int) -> list[int]:
+        """Take row ids above every one that exists, existed (AUTOINCREMENT) or was reserved."""
+        highest, tracked, ever = sql.reserved(table, column)
+        tops = [self.connection.run(highest)[0][0], self._reserved.get(table)]
+        if self.connection.run(tracked):
+            tops += [row[0] for row in self.connection.run(ever, (table,))]
+        start = max((top for top in tops if top is not None), default=0) + 1
+        self._reserved[table] = start + count - 1
+        return list(range(start, start + count))
+
+    def _known(self) -> Catalog:
+        return self.known if self.known is not None else self.catalog()
+
+    # ---- writing ----
+
+    def begin(self, *, read_only: bool = False) -> None:
+        """Open the transaction, locked against other writers unless it only reads."""
+        self.connection.run("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        self.connection.run("PRAGMA defer_foreign_keys = ON")
+
+    def create(self, statements: Sequence[str]) -> None:
+        """Run DDL inside the transaction, where SQLite can undo it."""
+        for each in statements:
+            self.connection.run(each)
+
+    def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
+        """Write straight into empty tables, through temporary ones into others."""
+        return write_plan(self.connection, self.recorder, plan, copy="copy" in switches)
+
+    def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
+        """Write one row at a time; raises CannotOrderRows where no order of rows will do."""
+        # Imported here: SQLAlchemy costs 60 ms that no other level needs.
+        from seedlab.database.legacy import write_rows
+        from seedlab.database.lent import core_connection
+
+        core = core_connection(self.connection.raw, self.dialect, self.recorder)
+        return write_rows(core, self._known(), rows, self.recorder)
+
+    def commit(self) -> None:
+        """Commit; SQLite's own count of broken foreign keys has the last word."""
+        if self.connection.raw.in_transaction:
+            try:
+                self.connection.run("COMMIT")
+            except sqlite3.IntegrityError as error:
+                message = f"committing to {self._target.shown}: {error}"
+                raise WriteError(message, sqlstate=error.sqlite_errorname) from error
+        self._reserved.clear()
+
+    def rollback(self) -> None:
+        """Undo everything since `begin`."""
+        if self.connection.raw.in_transaction:
+            self.connection.run("ROLLBACK")
+        self._reserved.clear()
+
+    def wal_position(self) -> int | None:
+        """SQLite keeps no count of what it logged."""
+        return None
+
+    def close(self) -> None:
+        """Close; what was not committed is gone."""
+        self.connection.raw.close()
+
+
+def _own_column(suspect: Suspect) -> str:
+    """The table's column that a suspect source column fills."""
+    for reference in suspect.load.references:
+        foreign_key = reference.foreign_key
+        for own, parent in zip(foreign_key.columns, foreign_key.parent_columns, strict=True):
+            if any(part.source == suspect.column and part.columns == (parent,) for part in reference.parts):
+                return own
+    return suspect.column

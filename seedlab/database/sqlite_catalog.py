@@ -1,0 +1,283 @@
+"""What an SQLite file says of its tables, through the table-valued PRAGMA functions: five statements.
+
+SQLite forgets what other databases know: constraint names (read back from the CREATE TABLE text, or made up
+from table and columns) and uuid (recognised by the usual spellings of a key column, settled by a stored row).
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any, Literal
+
+from seedlab.database.kinds_sqlite import read_sqlite_type
+from seedlab.database.sqlite_statements import any_value, has_no_row
+from seedlab.flow import Catalog, Column, ForeignKey, Table, UniqueKey
+
+Run = Callable[[str], Sequence[Any]]  # sends a statement, answers its rows
+Storage = Literal["", "hex", "dashed", "blob"]
+
+TABLES = r"""
+SELECT l.name, l.type, l.wr, s.sql FROM pragma_table_list AS l
+JOIN main.sqlite_schema AS s ON s.name = l.name AND s.type = l.type
+WHERE l.schema = 'main' AND l.type IN ('table', 'view')
+  AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND l.name NOT LIKE 'seedlab\_%' ESCAPE '\' ORDER BY l.name"""
+COLUMNS = """
+SELECT s.name, x.name, x.type, x."notnull", x.dflt_value IS NOT NULL, x.pk, x.hidden
+FROM main.sqlite_schema AS s JOIN pragma_table_xinfo(s.name, 'main') AS x
+WHERE s.type IN ('table', 'view') AND x.hidden <> 1 ORDER BY s.name, x.cid"""
+INDEXES = """
+SELECT s.name, i.name, i.origin, c.name FROM main.sqlite_schema AS s
+JOIN pragma_index_list(s.name, 'main') AS i JOIN pragma_index_info(i.name, 'main') AS c
+WHERE s.type = 'table' AND i."unique" AND NOT i.partial ORDER BY s.name, i.name, c.seqno"""
+FOREIGN_KEYS = """
+SELECT s.name, f.id, f."table", f."from", f."to" FROM main.sqlite_schema AS s
+JOIN pragma_foreign_key_list(s.name, 'main') AS f WHERE s.type = 'table' ORDER BY s.name, f.id, f.seq"""
+
+_NAME = r'"(?:[^"]|"")+"|\[[^\]]+\]|`[^`]+`|\w+'
+_NAMED_KEY = re.compile(
+    rf"CONSTRAINT\s+(?P<name>{_NAME})\s+FOREIGN\s+KEY\s*\((?P<columns>[^)]*)\)", re.IGNORECASE
+)
+_UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+_HEX = re.compile(r"[0-9a-f]{32}")
+_PROBES = 500  # sub-selects in one statement
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What was read of one table so far."""
+
+    kind: Literal["table", "view"]
+    sql: str
+    rows: list[Any] = field(default_factory=list)
+    keys: list[UniqueKey] = field(default_factory=list)
+    foreign_keys: list[ForeignKey] = field(default_factory=list)
+    columns: dict[str, Column] = field(default_factory=dict)
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        marked = sorted((row[5], row[1]) for row in self.rows if row[5])
+        return tuple(name for _, name in marked)
+
+
+def read_catalog(run: Run, database: str) -> Catalog:
+    """Read every table and view, which tables are empty, and how uuid columns are kept."""
+    drafts = _read_drafts(run)
+    tables = [name for name, draft in drafts.items() if draft.kind == "table"]
+    guesses = _guess_uuids(drafts)
+    empty, stored = _probe(run, tables, list(guesses))
+    for place, guess in guesses.items():
+        _settle_uuid(drafts, place, guess, stored.get(place))
+    for draft in drafts.values():
+        _follow_parents(drafts, draft)
+    return Catalog(
+        dialect="sqlite",
+        version=sqlite3.sqlite_version,
+        database=database,
+        user="",
+        default_schema="main",
+        tables={name: _table(name, draft) for name, draft in drafts.items()},
+        empty=empty,
+    )
+
+
+def find_empty(run: Run, tables: Collection[str]) -> frozenset[str]:
+    """Tell which of the tables have no row."""
+    return _probe(run, list(tables), [])[0]
+
+
+def made_up_name(table: str, columns: Sequence[str]) -> str:
+    """Name a foreign key that nobody named."""
+    return f"fk_{table}_{'_'.join(columns)}"
+
+
+def uuid_storage(declared: str) -> Storage:
+    """How a column of this declared type keeps a uuid, if it may be one at all."""
+    facts = read_sqlite_type(declared)
+    if facts.kind == "uuid" or (facts.kind in ("char", "varchar") and facts.length == 36):
+        return "dashed"
+    if facts.kind == "char" and facts.length == 32:
+        return "hex"
+    return "blob" if facts.kind == "bytea" else ""
+
+
+def reread(column: Column, storage: Storage) -> Column:
+    """The same column, understood as a uuid kept this way, or (storage "") as its declared type says."""
+    if storage:
+        return replace(column, kind="uuid", storage=storage, length=None)
+    facts = read_sqlite_type(column.type)
+    kind = "text" if facts.kind == "uuid" else facts.kind
+    return replace(column, kind=kind, storage="", length=facts.length)
+
+
+# ---- reading --------------------------------------------------------------------------------------------
+
+
+def _read_drafts(run: Run) -> dict[str, _Draft]:
+    drafts = {name: _Draft(kind=kind, sql=sql or "") for name, kind, _, sql in run(TABLES)}
+    for row in run(COLUMNS):
+        if row[0] in drafts:
+            drafts[row[0]].rows.append(row)
+    for name, keys in _grouped(run(INDEXES), 3).items():
+        if name[0] in drafts and None not in (columns := tuple(row[3] for row in keys)):
+            drafts[name[0]].keys.append(UniqueKey(name=name[1], columns=columns, primary=name[2] == "pk"))
+    for name, draft in drafts.items():
+        _add_primary_key(name, draft)
+        draft.columns = {row[1]: _column(row, draft) for row in draft.rows}
+    for (name, _, parent), rows in _grouped(run(FOREIGN_KEYS), 3).items():
+        if name in drafts:
+            _add_foreign_key(drafts, name, parent, rows)
+    return drafts
+
+
+def _grouped(rows: Sequence[Any], size: int) -> dict[tuple[Any, ...], list[Any]]:
+    return {key: list(group) for key, group in groupby(rows, key=lambda row: tuple(row[:size]))}
+
+
+def _add_primary_key(name: str, draft: _Draft) -> None:
+    """An INTEGER PRIMARY KEY is the row id itself and has no index."""
+    if draft.primary_key and not any(key.primary for key in draft.keys):
+        draft.keys.append(UniqueKey(name=f"pk_{name}", columns=draft.primary_key, primary=True))
+
+
+def _column(row: Any, draft: _Draft) -> Column:
+    _, name, declared, not_null, default, in_key, hidden = row
+    facts = read_sqlite_type(declared)
+    is_rowid = any(
+        key.primary and key.name.startswith("pk_") and key.columns == (name,) for key in draft.keys
+    )
+    return Column(
+        name=name,
+        type=declared,
+        kind=facts.kind,
+        nullable=not (not_null or in_key),
+        default=bool(default),
+        generated=hidden in (2, 3),
+        length=facts.length,
+        precision=facts.precision,
+        scale=facts.scale,
+        sequence="rowid" if is_rowid else None,
+    )
+
+
+def _add_foreign_key(drafts: Mapping[str, _Draft], name: str, parent: str, rows: Sequence[Any]) -> None:
+    """Skip a key to a table that does not exist; nothing can be said of it."""
+    known = {each.lower(): each for each in drafts}
+    if parent.lower() not in known:
+        return
+    parent = known[parent.lower()]
+    columns = tuple(_as_declared(drafts[name], row[3]) for row in rows)
+    named = all(row[4] is not None for row in rows)
+    parents = (
+        tuple(_as_declared(drafts[parent], row[4]) for row in rows) if named else drafts[parent].primary_key
+    )
+    constraint = _constraint_names(drafts[name].sql).get(columns) or made_up_name(name, columns)
+    foreign_key = ForeignKey(name=constraint, columns=columns, parent=parent, parent_columns=parents)
+    drafts[name].foreign_keys.append(foreign_key)
+
+
+def _as_declared(draft: _Draft, column: str) -> str:
+    return next((name for name in draft.columns if name.lower() == column.lower()), column)
+
+
+def _constraint_names(sql: str) -> dict[tuple[str, ...], str]:
+    return {
+        tuple(_bare(each) for each in found["columns"].split(",")): _bare(found["name"])
+        for found in _NAMED_KEY.finditer(sql)
+    }
+
+
+def _bare(name: str) -> str:
+    name = name.strip()
+    return name[1:-1].replace('""', '"') if name[:1] in '"[`' else name
+
+
+def _table(name: str, draft: _Draft) -> Table:
+    return Table(
+        name=name,
+        schema="main",
+        relation=name,
+        columns=draft.columns,
+        keys=tuple(draft.keys),
+        foreign_keys=tuple(sorted(draft.foreign_keys, key=lambda key: key.name)),
+        kind=draft.kind,
+        rebuildable=False,
+    )
+
+
+# ---- uuid -----------------------------------------------------------------------------------------------
+
+
+def _guess_uuids(drafts: Mapping[str, _Draft]) -> dict[tuple[str, str], Storage]:
+    """Columns that may keep a uuid of their own: declared so, or a primary key spelled like one."""
+    guesses: dict[tuple[str, str], Storage] = {}
+    for name, draft in drafts.items():
+        referring = {column for key in draft.foreign_keys for column in key.columns}
+        for column in draft.columns.values() if draft.kind == "table" else ():
+            storage = uuid_storage(column.type)
+            own = column.kind == "uuid" or column.name in draft.primary_key
+            if storage and own and column.name not in referring:
+                guesses[name, column.name] = storage
+    return guesses
+
+
+def _probe(
+    run: Run, tables: Sequence[str], columns: Sequence[tuple[str, str]]
+) -> tuple[frozenset[str], dict[tuple[str, str], object]]:
+    """Ask of each table whether it has a row, and of each column for one stored value."""
+    probes = [has_no_row(table) for table in tables] + [any_value(table, name) for table, name in columns]
+    answers: list[object] = []
+    for start in range(0, len(probes), _PROBES):
+        answers += run(f"SELECT {', '.join(probes[start : start + _PROBES])}")[0]
+    empty = frozenset(table for table, answer in zip(tables, answers, strict=False) if answer)
+    return empty, dict(zip(columns, answers[len(tables) :], strict=True))
+
+
+def _settle_uuid(
+    drafts: Mapping[str, _Draft], place: tuple[str, str], guess: Storage, stored: object
+) -> None:
+    """A stored row decides how the column keeps uuids, and whether it keeps uuids at all."""
+    columns = drafts[place[0]].columns
+    storage = guess if stored is None else _storage_of(stored)
+    columns[place[1]] = reread(columns[place[1]], storage)
+
+
+def _storage_of(stored: object) -> Storage:
+    if isinstance(stored, bytes):
+        return "blob" if len(stored) == 16 else ""
+    if isinstance(stored, str) and _UUID.fullmatch(stored):
+        return "dashed"
+    return "hex" if isinstance(stored, str) and _HEX.fullmatch(stored) else ""
+
+
+def _follow_parents(drafts: Mapping[str, _Draft], draft: _Draft) -> None:
+    """A foreign key's column is kept as the column that it refers to."""
+    for key in draft.foreign_keys:
+        for own, parent_column in zip(key.columns, key.parent_columns, strict=False):
+            root = _root(drafts, key.parent, parent_column)
+            column = draft.columns[own]
+            if root is not None and (root.kind == "uuid" or column.kind == "uuid"):
+                draft.columns[own] = reread(column, root.storage)
+
+
+def _root(drafts: Mapping[str, _Draft], table: str, name: str) -> Column | None:
+    """The column at the end of a chain of foreign keys."""
+    seen: set[tuple[str, str]] = set()
+    while (table, name) not in seen:
+        seen.add((table, name))
+        following = next(
+            (
+                (key.parent, parent)
+                for key in drafts[table].foreign_keys
+                for own, parent in zip(key.columns, key.parent_columns, strict=False)
+                if own == name
+            ),
+            None,
+        )
+        if following is None:
+            return drafts[table].columns.get(name)
+        table, name = following
+    return None

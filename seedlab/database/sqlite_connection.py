@@ -1,0 +1,63 @@
+"""An sqlite3 connection whose statements are counted and whose errors are ours.
+
+Statement is what SQLite is asked to do once: an executemany of many rows counts as one, as its rows share
+one prepared statement and one call. There is no network; a round trip is a call into the library.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from seedlab.errors import LockHeld, WriteError
+from seedlab.flow import Recorder
+
+MAX_PARAMETERS = 32_766  # SQLite's own default; some builds allow more, none since 3.32 less
+
+
+def quote(name: str) -> str:
+    """Quote an identifier of the catalog as the SQL standard says."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def listed(names: Iterable[str], prefix: str = "") -> str:
+    """Quoted names with commas, each behind an alias if one is given: `t."a", t."b"`."""
+    return ", ".join(f"{prefix}{quote(name)}" for name in names)
+
+
+class CountedConnection:
+    """Runs statements. IntegrityError passes through: the writer knows which row it was."""
+
+    def __init__(self, raw: sqlite3.Connection, recorder: Recorder, shown: str) -> None:
+        self.raw = raw
+        self._recorder = recorder
+        self._shown = shown
+
+    def run(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """Execute one statement and fetch all it answers."""
+        self._recorder.count(statements=1, round_trips=1)
+        try:
+            return self.raw.execute(sql, parameters).fetchall()
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Execute one statement for every row."""
+        self._recorder.count(statements=1, round_trips=1)
+        try:
+            self.raw.executemany(sql, rows)
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: sqlite3.Error) -> Exception:
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return LockHeld(
+                f"{self._shown} is locked: another connection is writing; run again, or wait longer"
+            )
+        return WriteError(f"{self._shown} refused a statement: {error}", sqlstate=name or None)

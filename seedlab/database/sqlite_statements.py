@@ -1,0 +1,182 @@
+"""The SQL that SQLite is sent: small functions that build one statement each and return it.
+
+Every identifier comes from the catalog and is quoted; values are parameters. In a merge `t` is the table and
+stands left, so that its own collation and affinity decide what is equal; differences are told byte by byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from seedlab.database.sqlite_connection import MAX_PARAMETERS, listed, quote
+from seedlab.flow import Catalog, Column, ForeignKey, Load, Part, Table
+
+# What becomes of a staged row, and where it came from.
+NEW, SAME, DIFFERENT, CONFLICT = range(4)
+STATE, LOAD, PLACE_FILE, PLACE_ROW = "seedlab_state", "seedlab_load", "seedlab_file", "seedlab_row"
+STAGED = (STATE, LOAD, PLACE_FILE, PLACE_ROW)
+EVERY_ROW = (0, 2**63 - 1)
+
+
+def insert(target: str, columns: Sequence[str], rows: int = 1) -> str:
+    """Insert `rows` rows given as parameters; `target` is quoted and qualified."""
+    line = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {target} ({listed(columns)}) VALUES {', '.join([line] * rows)}"
+
+
+def rows_per_statement(columns: int) -> int:
+    """How many rows the parameter limit lets one statement hold."""
+    return max(1, MAX_PARAMETERS // columns)
+
+
+def main(table: str) -> str:
+    """Qualify a table of the database file."""
+    return f"main.{quote(table)}"
+
+
+def stage(name: str, table: Table, columns: Sequence[str]) -> str:
+    """Make a temporary table whose columns have the affinities of the target's own."""
+    origin = ", ".join(f"0 AS {each}" for each in STAGED)
+    return (
+        f"CREATE TEMPORARY TABLE {quote(name)} AS SELECT {origin}, {listed(columns)} "
+        f"FROM {main(table.name)} WHERE 0"
+    )
+
+
+def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
+    """Mark every staged row that the table has: the same, different, or there with another explicit id."""
+    load, cases = loads[0], []
+    explicit = [c for c in table.primary_key if c in load.values and c not in load.key_columns]
+    if explicit:
+        cases.append(f"WHEN {_differs(explicit)} THEN {CONFLICT}")
+    columns = compared(load, table)
+    updating = [str(n) for n, each in enumerate(loads) if each.mode != "insert"]
+    if columns and updating:
+        cases.append(f"WHEN s.{LOAD} IN ({', '.join(updating)}) AND ({_differs(columns)}) THEN {DIFFERENT}")
+    state = f"CASE {' '.join(cases)} ELSE {SAME} END" if cases else str(SAME)
+    return (
+        f"UPDATE temp.{quote(name)} AS s SET {STATE} = {state} "
+        f"FROM {main(table.name)} AS t WHERE {_same_key(load)}"
+    )
+
+
+def update(name: str, table: Table, load: Load) -> str:
+    """Update rows that differ; parameters: first and last staged row id."""
+    sets = ", ".join(f"{quote(column)} = s.{quote(column)}" for column in compared(load, table))
+    return (
+        f"UPDATE {main(table.name)} AS t SET {sets} FROM temp.{quote(name)} AS s "
+        f"WHERE s.{STATE} = {DIFFERENT} AND s._rowid_ BETWEEN ? AND ? AND {_same_key(load)}"
+    )
+
+
+def insert_new(name: str, table: Table, load: Load) -> str:
+    """Insert rows the table does not have, in file order; parameters: first and last staged row id."""
+    return (
+        f"INSERT INTO {main(table.name)} ({listed(load.columns)}) "
+        f"SELECT {listed(load.columns, 's.')} FROM temp.{quote(name)} AS s "
+        f"WHERE s.{STATE} = {NEW} AND s._rowid_ BETWEEN ? AND ? ORDER BY s._rowid_"
+    )
+
+
+def count_states(name: str) -> str:
+    """Count staged rows by load and state."""
+    return f"SELECT {LOAD}, {STATE}, count(*) FROM temp.{quote(name)} GROUP BY 1, 2"
+
+
+def places(name: str, state: int) -> str:
+    """Say where the staged rows of a state came from: row id, load, file, row."""
+    return (
+        f"SELECT _rowid_, {LOAD}, {PLACE_FILE}, {PLACE_ROW} FROM temp.{quote(name)} "
+        f"WHERE {STATE} = {state} ORDER BY 1"
+    )
+
+
+def orphans(name: str, foreign_key: ForeignKey) -> str:
+    """Find written rows whose foreign key refers to nothing: row id, load, file, row."""
+    given = " AND ".join(f"s.{quote(column)} IS NOT NULL" for column in foreign_key.columns)
+    pairs = zip(foreign_key.columns, foreign_key.parent_columns, strict=True)
+    same = " AND ".join(f"p.{quote(parent)} = s.{quote(own)}" for own, parent in pairs)
+    return (
+        f"SELECT s._rowid_, {LOAD}, {PLACE_FILE}, {PLACE_ROW} FROM temp.{quote(name)} AS s "
+        f"WHERE s.{STATE} IN ({NEW}, {DIFFERENT}) AND {given} "
+        f"AND NOT EXISTS (SELECT 1 FROM {main(foreign_key.parent)} AS p WHERE {same}) ORDER BY 1"
+    )
+
+
+def compared(load: Load, table: Table) -> list[str]:
+    """Columns that an update may change: neither of the key nor an id."""
+    fixed = {*load.key_columns, *table.primary_key, load.made}
+    return [name for name in load.columns if name not in fixed]
+
+
+def lookup(
+    catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[str]
+) -> tuple[Callable[[int], str], list[tuple[str, Column]]]:
+    """Find rows by their key chain; answers number and wanted columns.
+
+    Gives a function from the count of rows to the statement, and the source and column of each parameter
+    behind the row's number.
+    """
+    joins, conditions, leaves = _chain(catalog, table, key)
+    columns = [quote(f"c{n}") for n in range(len(leaves))]
+    answer = ", ".join(["k.n", *(f"t.{quote(name)}" for name in wanted)])
+
+    def build(rows: int) -> str:
+        line = f"({', '.join('?' * (1 + len(columns)))})"
+        return (
+            f"WITH k(n, {', '.join(columns)}) AS (VALUES {', '.join([line] * rows)}) "
+            f"SELECT {answer} FROM k {' '.join(joins)} WHERE {' AND '.join(conditions)} ORDER BY k.n"
+        )
+
+    return build, leaves
+
+
+def _chain(
+    catalog: Catalog, table: str, key: Sequence[Part]
+) -> tuple[list[str], list[str], list[tuple[str, Column]]]:
+    """Joins from the far end of the chain to the table itself, conditions, and the leaves in order."""
+    joins: list[str] = []
+    conditions: list[str] = []
+    leaves: list[tuple[str, Column]] = []
+    aliases = iter(f"p{n}" for n in range(1, 1000))
+
+    def visit(alias: str, name: str, parts: Sequence[Part]) -> None:
+        for part in parts:
+            if part.reference is None:
+                assert part.source is not None
+                conditions.append(f"{alias}.{quote(part.columns[0])} = k.{quote(f'c{len(leaves)}')}")
+                leaves.append((part.source, catalog.tables[name].columns[part.columns[0]]))
+            else:
+                below, foreign_key = next(aliases), part.reference.foreign_key
+                pairs = zip(foreign_key.columns, foreign_key.parent_columns, strict=True)
+                conditions.extend(f"{alias}.{quote(a)} = {below}.{quote(b)}" for a, b in pairs)
+                visit(below, foreign_key.parent, part.reference.parts)
+        joins.append(f"JOIN {main(name)} AS {alias}")
+
+    visit("t", table, key)
+    return joins, conditions, leaves
+
+
+def _same_key(load: Load) -> str:
+    return " AND ".join(f"t.{quote(name)} = s.{quote(name)}" for name in load.key_columns)
+
+
+def _differs(columns: Sequence[str]) -> str:
+    return " OR ".join(f"t.{quote(c)} IS NOT s.{quote(c)} COLLATE BINARY" for c in columns)
+
+
+def has_no_row(table: str) -> str:
+    """True where a table is empty, as an expression."""
+    return f"NOT EXISTS (SELECT 1 FROM {main(table)})"
+
+
+def any_value(table: str, column: str) -> str:
+    """Some value of a column that is not NULL, as an expression."""
+    return f"(SELECT {quote(column)} FROM {main(table)} WHERE {quote(column)} IS NOT NULL LIMIT 1)"
+
+
+def reserved(table: str, column: str) -> Iterator[str]:
+    """The highest row id there is, and the highest there ever was if the table is AUTOINCREMENT."""
+    yield f"SELECT max({quote(column)}) FROM {main(table)}"
+    yield "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence'"
+    yield "SELECT max(seq) FROM main.sqlite_sequence WHERE name = ?"

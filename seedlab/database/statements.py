@@ -1,0 +1,342 @@
+"""The SQL that PostgreSQL is sent: small functions that build one statement each and return it.
+
+Every identifier comes from the catalog and goes through `psycopg.sql`; type names and constraint
+definitions are the server's own text. Values are parameters. Nothing here talks to a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from seedlab.flow import Catalog, Column, ForeignKey, Load, Part, Settings, Table
+
+ISOLATION = ("read committed", "repeatable read", "serializable")
+
+
+def qualified(table: Table) -> Identifier:
+    """Name a table with its schema."""
+    return Identifier(table.schema, table.relation)
+
+
+def names(columns: Sequence[str], prefix: str | None = None) -> Composed:
+    """List columns, each behind `prefix.` if given."""
+    return SQL(", ").join(Identifier(prefix, name) if prefix else Identifier(name) for name in columns)
+
+
+def trusted(text: str) -> SQL:
+    """Take the server's own text (a type, a definition, a sequence's quoted name) or numbers as SQL."""
+    return SQL(text)
+
+
+# ---- transaction ----------------------------------------------------------------------------------------
+
+
+def opening(settings: Settings, search_path: str, *, read_only: bool) -> list[Composable]:
+    """Begin, with everything set for this transaction only, so that a pooler's next user sees none of it.
+
+    The search path keeps the user's (triggers and checks need it) but puts temporary objects last.
+    """
+    isolation = next(level for level in ISOLATION if level == settings.isolation)
+    begin = f"BEGIN ISOLATION LEVEL {isolation.upper()}{' READ ONLY' if read_only else ''}"
+    values = {"lock_timeout": settings.lock_timeout, "timezone": "UTC", "datestyle": "ISO, YMD"}
+    if settings.statement_timeout is not None:
+        values["statement_timeout"] = settings.statement_timeout
+    sets: list[Composable] = [
+        SQL("SET LOCAL {} = {}").format(Identifier(k), Literal(v)) for k, v in values.items()
+    ]
+    # A killed client's statement ends within half a second instead of holding its locks.
+    sets.append(SQL("SET LOCAL client_connection_check_interval = 500"))
+    path = SQL("SET LOCAL search_path = {}, pg_temp").format(trusted(search_path))
+    return [trusted(begin), *sets, path]
+
+
+def read_catalog(query: str, lock_timeout: str) -> list[Composable]:
+    """Read the catalog under a search path that holds the server's own names only.
+
+    It too waits for whoever alters a table, and no longer than any other statement.
+    """
+    settings = "SELECT current_schema(), current_setting('search_path'), set_config('lock_timeout', {}, true)"
+    return [
+        SQL("BEGIN READ ONLY"),
+        SQL(settings).format(Literal(lock_timeout)),
+        SQL("SET LOCAL search_path = pg_catalog"),
+        trusted(query),
+        SQL("COMMIT"),
+    ]
+
+
+WAL_POSITION = SQL("SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::text")
+
+
+# ---- direct: COPY into empty tables ---------------------------------------------------------------------
+
+
+def lock_exclusively(tables: Sequence[Table]) -> Composed:
+    """Lock tables whose foreign keys are about to be dropped; do not wait for anybody."""
+    return SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(SQL(", ").join(map(qualified, tables)))
+
+
+def lock_for_writing(tables: Sequence[Table]) -> Composed:
+    """Keep other writers out, let readers in."""
+    return SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(SQL(", ").join(map(qualified, tables)))
+
+
+def count_filled(tables: Sequence[Table]) -> Composed:
+    """Count tables that have a row after all."""
+    asks = [SQL("EXISTS (SELECT FROM {})::int").format(qualified(table)) for table in tables]
+    return SQL("SELECT {}").format(SQL(" + ").join(asks))
+
+
+def find_empty(tables: Sequence[Table]) -> Composed:
+    """Tell of each table whether it has no row."""
+    asks = [SQL("NOT EXISTS (SELECT FROM {})").format(qualified(table)) for table in tables]
+    return SQL("SELECT {}").format(SQL(", ").join(asks))
+
+
+def drop_foreign_keys(table: Table, keys: Sequence[ForeignKey]) -> Composed:
+    """Drop foreign keys of one table in one statement."""
+    drops = SQL(", ").join(SQL("DROP CONSTRAINT {}").format(Identifier(key.name)) for key in keys)
+    return SQL("ALTER TABLE {} {}").format(qualified(table), drops)
+
+
+def add_foreign_keys(table: Table, keys: Sequence[ForeignKey]) -> Composed:
+    """Make dropped foreign keys again, each by the server's own definition; this validates them."""
+    adds = SQL(", ").join(
+        SQL("ADD CONSTRAINT {} {}").format(Identifier(key.name), trusted(key.definition)) for key in keys
+    )
+    return SQL("ALTER TABLE {} {}").format(qualified(table), adds)
+
+
+def comment_foreign_key(table: Table, key: ForeignKey) -> Composed:
+    """Give a foreign key its comment back."""
+    return SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
+        Identifier(key.name), qualified(table), Literal(key.comment)
+    )
+
+
+def copy_in(target: Composable, columns: Sequence[str]) -> Composed:
+    """Copy rows from the client, in COPY's own text format."""
+    return SQL("COPY {} ({}) FROM STDIN").format(target, names(columns))
+
+
+def raise_sequence(table: Table, column: Column) -> Composed:
+    """Put a column's sequence above its highest value; never lowers it, nor one that has not begun."""
+    return SQL(
+        "SELECT pg_catalog.setval({}::pg_catalog.regclass, m) "
+        "FROM (SELECT max({})::int8 AS m FROM {}) q, {} s WHERE m >= s.last_value + s.is_called::int"
+    ).format(
+        Literal(column.sequence), Identifier(column.name), qualified(table), trusted(column.sequence or "")
+    )
+
+
+# ---- staged: merge from a source ------------------------------------------------------------------------
+
+
+def arrays_source(columns: Sequence[str], first: int = 1) -> Composed:
+    """Rows from one text-array parameter per column, numbered from `first`."""
+    return SQL("unnest({}) AS r({})").format(_arrays(len(columns), first), names(columns))
+
+
+def values_source(columns: Sequence[str], rows: int, first: int = 1) -> Composed:
+    """Rows from `rows * len(columns)` text parameters, numbered from `first`."""
+    width = len(columns)
+    lines = (
+        "(" + ", ".join(f"${n}::text" for n in range(start, start + width)) + ")"
+        for start in range(first, first + rows * width, width)
+    )
+    return SQL("(VALUES {}) AS r({})").format(trusted(", ".join(lines)), names(columns))
+
+
+def staging_source(name: str, columns: Sequence[str]) -> Composed:
+    """Rows from a temporary table made by `staging_table`."""
+    return SQL("(SELECT {} FROM {}) AS r").format(names(columns), Identifier("pg_temp", name))
+
+
+def _arrays(count: int, first: int) -> SQL:
+    return trusted(", ".join(f"${n}::pg_catalog.text[]" for n in range(first, first + count)))
+
+
+def staging_table(name: str, table: Table, columns: Sequence[str]) -> Composed:
+    """Make a temporary table with the target's own column types, gone at the end of the transaction."""
+    return SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
+        Identifier("pg_temp", name), names(columns), qualified(table)
+    )
+
+
+def merge(steps: Sequence[tuple[Load, Table, Composable, bool]]) -> Composed:
+    """Classify and write the rows of one load, or of a cycle's loads, in one statement.
+
+    Each step is a load, its table, its source of rows, and whether that holds text to be cast. By join on
+    the key: rows found and different are updated, rows not found inserted. No ON CONFLICT: it would burn
+    sequence values and write WAL for rows that do not change. Foreign keys are checked at the end of the
+    statement, so cycles work. Answers one row: updated, inserted, seen, for each step in turn.
+    """
+    parts: list[Composable] = []
+    counts: list[Composable] = []
+    for n, (load, table, source, as_text) in enumerate(steps):
+        parts += list(_merge_parts(n, load, table, source, as_text=as_text))
+        counts += _merge_counts(n, updates=_differs(load, table) is not None)
+    return SQL("WITH {} SELECT {}").format(SQL(", ").join(parts), SQL(", ").join(counts))
+
+
+def _merge_parts(
+    n: int, load: Load, table: Table, source: Composable, *, as_text: bool
+) -> Iterator[Composed]:
+    joined, target = Identifier(f"j{n}"), qualified(table)
+    columns, differs = load.columns, _differs(load, table)
+    yield SQL(
+        "{j} AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _hit, {differs} AS _differs "
+        "FROM (SELECT {casts} FROM {source}) s LEFT JOIN {target} t ON {key})"
+    ).format(
+        j=joined,
+        differs=differs or SQL("false"),
+        casts=_casts(table, columns) if as_text else names(columns),
+        source=source,
+        target=target,
+        key=_equal("t", "s", load.key_columns),
+    )
+    if differs is not None:
+        yield SQL(
+            "u{n} AS (UPDATE {target} t SET {sets} FROM {j} s WHERE s._hit AND s._differs AND {key} "
+            "RETURNING 1)"
+        ).format(
+            n=trusted(str(n)),
+            target=target,
+            sets=SQL(", ").join(
+                SQL("{} = {}").format(Identifier(c), Identifier("s", c)) for c in compared(load, table)
+            ),
+            j=joined,
+            key=_equal("t", "s", load.key_columns),
+        )
+    yield SQL(
+        "i{n} AS (INSERT INTO {target} ({columns}) {overriding}SELECT {values} FROM {j} WHERE NOT _hit "
+        "RETURNING 1)"
+    ).format(
+        n=trusted(str(n)),
+        target=target,
+        columns=names(columns),
+        overriding=SQL("OVERRIDING SYSTEM VALUE " if any(table.columns[c].identity for c in columns) else ""),
+        values=names(columns),
+        j=joined,
+    )
+
+
+def _merge_counts(n: int, *, updates: bool) -> list[Composable]:
+    def count(letter: str) -> Composed:
+        return SQL("(SELECT count(*) FROM {})").format(Identifier(f"{letter}{n}"))
+
+    return [count("u") if updates else SQL("0"), count("i"), count("j")]
+
+
+def compared(load: Load, table: Table) -> list[str]:
+    """Columns that an update may change: neither key, nor id, nor GENERATED ALWAYS."""
+    fixed = {*load.key_columns, *table.primary_key}
+    return [name for name in load.columns if name not in fixed and table.columns[name].identity != "always"]
+
+
+def _differs(load: Load, table: Table) -> Composed | None:
+    """Tell a row that needs an update; None where there is nothing to update."""
+    columns = [] if load.mode == "insert" else compared(load, table)
+    if not columns:
+        return None
+    return SQL("({})").format(
+        SQL(" OR ").join(
+            SQL("{} IS DISTINCT FROM {}").format(_seen(table, name, "s"), _seen(table, name, "t"))
+            for name in columns
+        )
+    )
+
+
+def _seen(table: Table, column: str, alias: str) -> Composable:
+    """A column as comparison must see it: through its send function where equality is blind."""
+    send, name = table.columns[column].send, Identifier(alias, column)
+    return SQL("{}({})").format(trusted(send), name) if send else name
+
+
+def _casts(table: Table, columns: Sequence[str]) -> Composed:
+    return SQL(", ").join(
+        SQL("CAST({} AS {}) AS {}").format(Identifier("r", c), trusted(table.columns[c].type), Identifier(c))
+        for c in columns
+    )
+
+
+def _equal(left: str, right: str, columns: Sequence[str]) -> Composed:
+    return SQL(" AND ").join(
+        SQL("{} = {}").format(Identifier(left, name), Identifier(right, name)) for name in columns
+    )
+
+
+# ---- questions ------------------------------------------------------------------------------------------
+
+
+def lookup(catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[str]) -> Composed:
+    """Find rows by their key chain: text-array parameters in chain order; answers number and values.
+
+    Keys compare in the database's own equality. Numbers start at 1.
+    """
+    joins: list[Composable] = []
+    conditions: list[Composable] = []
+    counter = iter(range(1, 1000))
+
+    def visit(alias: str, name: str, parts: Sequence[Part]) -> None:
+        for part in parts:
+            if part.reference is None:
+                column = catalog.tables[name].columns[part.columns[0]]
+                value = SQL("CAST(k.{} AS {})").format(Identifier(f"c{next(counter)}"), trusted(column.type))
+                conditions.append(SQL("{} = {}").format(Identifier(alias, column.name), value))
+            else:
+                foreign_key = part.reference.foreign_key
+                parent, below = catalog.tables[foreign_key.parent], f"{alias}_{len(joins)}"
+                pairs = zip(foreign_key.columns, foreign_key.parent_columns, strict=True)
+                on = SQL(" AND ").join(
+                    SQL("{} = {}").format(Identifier(alias, own), Identifier(below, other))
+                    for own, other in pairs
+                )
+                joins.append(SQL(" JOIN {} {} ON {}").format(qualified(parent), Identifier(below), on))
+                visit(below, parent.name, part.reference.parts)
+
+    visit("t", table, key)
+    columns = [f"c{n}" for n in range(1, next(counter))]
+    return SQL("SELECT k.n, {} FROM {} t{} JOIN unnest({}) WITH ORDINALITY k({}, n) ON {}").format(
+        SQL(", ").join(SQL("{}::text").format(Identifier("t", name)) for name in wanted),
+        qualified(catalog.tables[table]),
+        SQL("").join(joins),
+        _arrays(len(columns), 1),
+        names(columns),
+        SQL(" AND ").join(conditions),
+    )
+
+
+def invalid(column: Column) -> Composed:
+    """Number the values (a text-array parameter) that a column does not take as they are.
+
+    Answers the number and the SQLSTATE of the refusal, or NULL for a value that would be rounded or cut
+    without a word. Needs PostgreSQL 16. Domains and type modifiers are the server's own business here.
+    """
+    return SQL(
+        "SELECT n, (pg_catalog.pg_input_error_info(v, {type})).sql_error_code "
+        "FROM (SELECT v, n, pg_catalog.pg_input_is_valid(v, {type}) AS valid "
+        "FROM unnest($1::pg_catalog.text[]) WITH ORDINALITY u(v, n)) q "
+        "WHERE CASE WHEN valid THEN {bent} ELSE true END"
+    ).format(type=Literal(column.type), bent=_bent(column))
+
+
+def _bent(column: Column) -> Composable:
+    """Tell a valid value `v` that the column would round, or cut."""
+    if column.kind == "numeric" and column.precision is not None:
+        return SQL("v::pg_catalog.numeric <> CAST(v AS {})").format(trusted(column.type))
+    if column.kind == "varchar" and column.length is not None:
+        return SQL("pg_catalog.char_length(v) > {}").format(Literal(column.length))
+    if column.kind in ("time", "timetz", "timestamp", "timestamptz", "interval"):
+        decimals = 6 if column.precision is None else column.precision
+        return SQL("v ~ {}").format(Literal(rf"[.][0-9]{{{decimals}}}[0-9]*[1-9]"))
+    return SQL("false")
+
+
+def reserve(column: Column, count: int) -> Composed:
+    """Take the next values of a sequence."""
+    return SQL(
+        "SELECT pg_catalog.nextval({}::pg_catalog.regclass) FROM pg_catalog.generate_series(1, {})"
+    ).format(Literal(column.sequence), Literal(count))

@@ -1,0 +1,149 @@
+"""How PostgreSQL is talked to: scripts and pipelines on one connection, every message counted.
+
+A *script* is many statements in one simple query, COPY included; a *pipeline* is many statements with
+parameters. Either is one round trip (and one more per COPY). Whatever opens the transaction is sent in
+front of the first message of it.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.sql import Composable
+
+from seedlab.flow import Recorder
+
+Results = list[pq.abc.PGresult]
+Question = tuple[Composable, Sequence[str | None]]
+Feed = Callable[[int, Results], Iterator[bytes]]  # number of the COPY, results so far → its bytes
+Ahead = Callable[[int], None]  # number of the COPY that comes next, to be prepared while the server works
+_SLICE = 1 << 18  # libpq buffers what it is given; quarter-megabyte slices keep the client's memory flat
+
+
+class StatementError(Exception):
+    """A statement failed: `index` counts the caller's statements, `error` is psycopg's."""
+
+    def __init__(self, index: int, error: psycopg.Error) -> None:
+        super().__init__(index, error)
+        self.index = index
+        self.error = error
+
+
+class Wire:
+    """One psycopg connection in autocommit mode; transactions are statements of our own."""
+
+    def __init__(self, connection: psycopg.Connection[Any], recorder: Recorder) -> None:
+        self.connection = connection
+        self.recorder = recorder
+        self.opening: Sequence[Composable] = ()  # sent in front of whatever comes next
+
+    def script(
+        self,
+        statements: Sequence[Composable],
+        feed: Feed | None = None,
+        ahead: Ahead = lambda _: None,
+    ) -> Results:
+        """Send statements as one simple query; answers one result per statement. Raises StatementError.
+
+        `feed` gives the bytes of each COPY; what it raises ends the COPY, fails the transaction and comes
+        out here. `ahead` is called when a COPY is sent and the server is at work on it.
+        """
+        opening, self.opening = self.opening, ()
+        text = b"; ".join(each.as_bytes(self.connection) for each in (*opening, *statements))
+        self.recorder.count(statements=len(opening) + len(statements), round_trips=1, bytes_sent=len(text))
+        results: Results = []
+        try:
+            self.connection.pgconn.send_query(text)
+            self._flush()
+            failure = self._receive(results, len(opening), feed, ahead)
+        except psycopg.Error as lost:
+            raise StatementError(len(results) - len(opening), lost) from lost
+        if failure is not None:
+            raise failure
+        return results[len(opening) :]
+
+    def _receive(
+        self, results: Results, before: int, feed: Feed | None, ahead: Ahead
+    ) -> BaseException | None:
+        """Take every answer, feeding the COPYs; `results` grows, the first failure comes back."""
+        copies = 0
+        failure: BaseException | None = None
+        while (result := self._next_result()) is not None:
+            if result.status == pq.ExecStatus.COPY_IN:
+                failure = self._send(feed, copies, results[before:]) or failure
+                copies += 1
+                if failure is None:
+                    ahead(copies)
+            elif result.status == pq.ExecStatus.FATAL_ERROR:
+                error = psycopg.errors.error_from_result(result, "utf-8")
+                failure = failure or StatementError(len(results) - before, error)
+            else:
+                results.append(result)
+        return failure
+
+    def _next_result(self) -> pq.abc.PGresult | None:
+        pgconn = self.connection.pgconn
+        while pgconn.is_busy():
+            select.select([pgconn.socket], [], [])
+            pgconn.consume_input()
+        return pgconn.get_result()
+
+    def _send(self, feed: Feed | None, number: int, results: Results) -> BaseException | None:
+        """Feed one COPY; a client that cannot go on tells the server so, and the error is kept."""
+        pgconn = self.connection.pgconn
+        self.recorder.count(round_trips=1)
+        try:
+            for piece in feed(number, results) if feed else ():
+                for start in range(0, len(piece), _SLICE):
+                    pgconn.put_copy_data(piece[start : start + _SLICE])
+                    self._flush()
+                self.recorder.count(bytes_sent=len(piece))
+        except BaseException as error:  # noqa: BLE001 (also Ctrl-C: the server must hear of it)
+            pgconn.put_copy_end(b"the client could not go on")
+            self._flush()
+            return error
+        pgconn.put_copy_end()
+        self._flush()
+        return None
+
+    def _flush(self) -> None:
+        """Wait until the server has taken what was put: the connection does not block by itself."""
+        pgconn = self.connection.pgconn
+        while pgconn.flush():
+            readable, _, _ = select.select([pgconn.socket], [pgconn.socket], [])
+            if readable:
+                pgconn.consume_input()
+
+    def ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
+        """Send statements with text parameters through one pipeline; answers their rows.
+
+        Raises StatementError.
+        """
+        opening, self.opening = self.opening, ()
+        texts = [question.as_bytes(self.connection) for question in (*opening, *(q for q, _ in questions))]
+        parameters: list[Sequence[str | None]] = [*(() for _ in opening), *(p for _, p in questions)]
+        cursors: list[psycopg.Cursor[Any]] = []
+        sent = sum(map(len, texts)) + sum(len(value or "") for each in parameters for value in each)
+        self.recorder.count(statements=len(texts), round_trips=1, bytes_sent=sent)
+        try:
+            cursors += [self.connection.cursor() for _ in texts]
+            with self.connection.pipeline():
+                for cursor, text, values in zip(cursors, texts, parameters, strict=True):
+                    cursor.execute(text, values or None)
+        except psycopg.Error as error:
+            done = sum(cursor.pgresult is not None for cursor in cursors)
+            raise StatementError(done - len(opening), error) from error
+        return [cursor.fetchall() if cursor.description else [] for cursor in cursors[len(opening) :]]
+
+    def end(self, statements: Sequence[Composable]) -> Results:
+        """Commit or roll back; a transaction whose opening was never sent is simply forgotten."""
+        if self.opening:
+            self.opening = ()
+            return []
+        if self.connection.info.transaction_status == pq.TransactionStatus.IDLE:
+            return []
+        return self.script(statements)

@@ -1,0 +1,77 @@
+"""The contract of a dialect: what the orchestrator asks of an open database.
+
+One implementation per dialect (`postgres.py`, `sqlite.py`); a third one needs these methods and a catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from seedlab.flow import Ask, Catalog, Dialect, Sourced, Suspect, WritePlan, Written
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Session(Protocol):
+    """An open connection to a target. Every statement it sends is counted through the Recorder it holds.
+
+    Nothing is written before `begin`, nothing stays without `commit`; `close` rolls back what is open.
+    Errors: ConnectionFailed, WriteError (with SQLSTATE and table where the database tells), DataFaults
+    where a refused row can be traced to its file and line.
+    """
+
+    dialect: Dialect
+
+    def catalog(self) -> Catalog:
+        """Read every table a seed could fill, and which are empty, in as few statements as possible.
+
+        `Catalog.empty` holds tables known to have no row; a table missing there may be empty all the same.
+        """
+
+    def adopt(self, catalog: Catalog) -> None:
+        """Take the catalog with the tables that `create` will make; later calls look tables up there."""
+
+    def find_empty(self, tables: Collection[str]) -> frozenset[str]:
+        """Tell which of the tables have no row; one statement."""
+
+    def begin(self, *, read_only: bool = False) -> None:
+        """Open the transaction with the settings' isolation and timeouts (sent with what follows)."""
+
+    def create(self, statements: Sequence[str]) -> None:
+        """Run the DDL of the project's MetaData inside the transaction."""
+
+    def lookup(self, asks: Sequence[Ask]) -> list[pl.DataFrame]:
+        """Answer every ask, in order; one round trip where the dialect can."""
+
+    def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
+        """Judge values: per suspect the rows (FILE, ROW, `rule`) the column does not take.
+
+        `rule` is `type`, `overflow`, `rounding` or `too-long`.
+        """
+
+    def reserve(self, table: str, column: str, count: int) -> list[int]:
+        """Take `count` new values from the sequence that fills a column."""
+
+    def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
+        """Write all groups in order with ids known: COPY and staging, or multi-row statements.
+
+        Only rows that differ are updated, only new ones inserted; existing sequences end above the
+        highest id written. One answer per load.
+        """
+
+    def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
+        """Find, then insert or update, one row at a time (the `legacy` level); parents come first."""
+
+    def commit(self) -> None:
+        """Make it permanent."""
+
+    def rollback(self) -> None:
+        """Undo everything since `begin`."""
+
+    def wal_position(self) -> int | None:
+        """Bytes of WAL written by the server so far, or None where there is none."""
+
+    def close(self) -> None:
+        """Give the connection back."""

@@ -1,0 +1,246 @@
+"""Keep run records: one JSON file a run, in `reports/runs/<utc>-<id>/run.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from seedlab.errors import ConfigurationError, Fault, Place
+from seedlab.flow import (
+    Counters,
+    Outcomes,
+    Plan,
+    PlannedSeed,
+    PlannedStage,
+    Run,
+    SeedReport,
+    Span,
+    StageReport,
+    TableReport,
+)
+from seedlab.insight.monitor import phase_totals
+from seedlab.insight.runs import spans_of
+
+SCHEMA_VERSION = 1
+_AS_THEY_ARE = (
+    "run_id", "project", "started", "status", "exit_code", "level", "environment", "target", "settings",
+    "machine", "versions", "data_fingerprint", "seconds", "peak_rss_bytes", "error",
+)  # fmt: skip
+# asdict copies deeply: three times the cost, and spans are many.
+_SPAN_FIELDS = tuple(each.name for each in fields(Span))
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_FAULT_FIELDS = ("file", "line", "column", "table", "rule", "message", "path")
+
+
+# ---- value → record -------------------------------------------------------------------------------------
+
+
+def to_record(run: Run) -> dict[str, Any]:
+    """Give the record of a run: plain values for JSON; row values of faults are left out."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **{name: getattr(run, name) for name in _AS_THEY_ARE},
+        "args": list(run.args),
+        "outcomes": asdict(run.outcomes),
+        "database": _database_record(run),
+        "cache": _cache_record(run.counters),
+        "phases": phases_record(run.spans),
+        "stages": [_stage_record(stage) for stage in run.stages],
+        "errors": [fault_record(fault) for fault in run.faults],
+        "notes": list(run.notes),
+        "spans": [{name: getattr(span, name) for name in _SPAN_FIELDS} for span in run.spans],
+    }
+
+
+def plan_record(run: Run, plan: Plan) -> dict[str, Any]:
+    """Give the record of a plan: a run's shape, its stages `planned` or `skipped`, no row counted as done."""
+    record = to_record(replace(run, status="planned", notes=(*plan.notes, *run.notes)))
+    stages = [_planned_stage_record(stage) for stage in plan.stages]
+    return record | {"stages": stages, "waves": [list(wave) for wave in plan.waves]}
+
+
+def phases_record(spans: Iterable[Span]) -> list[dict[str, Any]]:
+    """Add up spans by phase, for a record."""
+    return [asdict(total) for total in phase_totals(spans)]
+
+
+def fault_record(fault: Fault) -> dict[str, Any]:
+    """Give a fault without the row's value and without the source line."""
+    return {name: getattr(fault, name) for name in _FAULT_FIELDS}
+
+
+def _database_record(run: Run) -> dict[str, Any]:
+    counters = run.counters
+    return {
+        "statements": counters.statements,
+        "round_trips": counters.round_trips,
+        "bytes_sent": counters.bytes_sent,
+        "wal_bytes": run.wal_bytes,
+    }
+
+
+def _cache_record(counters: Counters) -> dict[str, int]:
+    return {
+        "hits": counters.cache_hits,
+        "misses": counters.cache_misses,
+        "queries": counters.cache_queries,
+    }
+
+
+def _stage_record(stage: StageReport) -> dict[str, Any]:
+    return {
+        "id": stage.id,
+        "status": stage.status,
+        "reason": stage.reason,
+        "seconds": stage.seconds,
+        "operations_per_second": stage.outcomes.total / stage.seconds if stage.seconds else 0.0,
+        "outcomes": asdict(stage.outcomes),
+        "seeds": [_seed_record(seed) for seed in stage.seeds],
+    }
+
+
+def _seed_record(seed: SeedReport) -> dict[str, Any]:
+    return {
+        "name": seed.name,
+        "tables": [
+            {"table": each.table, "key": list(each.key), "outcomes": asdict(each.outcomes)}
+            for each in seed.tables
+        ],
+        "phases": phases_record(seed.spans),
+    }
+
+
+def _planned_stage_record(stage: PlannedStage) -> dict[str, Any]:
+    return {
+        "id": stage.id,
+        "name": stage.name,
+        "status": "skipped" if stage.status == "skipped" else "planned",
+        "reason": stage.reason,
+        "seconds": 0.0,
+        "operations_per_second": 0.0,
+        "outcomes": asdict(Outcomes()),
+        "waits_for": list(stage.waits_for),
+        "parallel": stage.parallel,
+        "seeds": [_planned_seed_record(seed) for seed in stage.seeds],
+    }
+
+
+def _planned_seed_record(seed: PlannedSeed) -> dict[str, Any]:
+    return {
+        "name": seed.name,
+        "files": list(seed.files),
+        "priority": seed.priority,
+        "tables": [asdict(table) | {"outcomes": asdict(Outcomes())} for table in seed.tables],
+        "phases": [],
+    }
+
+
+# ---- record → value -------------------------------------------------------------------------------------
+
+
+def from_record(record: Mapping[str, Any]) -> Run:
+    """Make the run of a record again, all but the row values that were left out."""
+    spans = tuple(Span(**span) for span in record["spans"])
+    return Run(
+        **{name: record[name] for name in _AS_THEY_ARE},
+        args=tuple(record["args"]),
+        outcomes=Outcomes(**record["outcomes"]),
+        counters=_counters(record["database"], record["cache"]),
+        wal_bytes=record["database"]["wal_bytes"],
+        spans=spans,
+        stages=tuple(_stage(stage, spans) for stage in record["stages"]),
+        faults=tuple(Fault(**fault) for fault in record["errors"]),
+        notes=tuple(record["notes"]),
+    )
+
+
+def _counters(database: Mapping[str, int], cache: Mapping[str, int]) -> Counters:
+    return Counters(
+        statements=database["statements"],
+        round_trips=database["round_trips"],
+        bytes_sent=database["bytes_sent"],
+        cache_hits=cache["hits"],
+        cache_misses=cache["misses"],
+        cache_queries=cache["queries"],
+    )
+
+
+def _stage(record: Mapping[str, Any], spans: tuple[Span, ...]) -> StageReport:
+    return StageReport(
+        id=record["id"],
+        status=record["status"],
+        reason=record["reason"],
+        seconds=record["seconds"],
+        outcomes=Outcomes(**record["outcomes"]),
+        seeds=tuple(_seed(seed, spans_of(spans, record["id"], seed["name"])) for seed in record["seeds"]),
+    )
+
+
+def _seed(record: Mapping[str, Any], spans: tuple[Span, ...]) -> SeedReport:
+    tables = tuple(
+        TableReport(table=each["table"], key=tuple(each["key"]), outcomes=Outcomes(**each["outcomes"]))
+        for each in record["tables"]
+    )
+    return SeedReport(name=record["name"], tables=tables, spans=spans)
+
+
+# ---- files ----------------------------------------------------------------------------------------------
+
+
+def write(run: Run, reports: Path) -> Path:
+    """Write the record of a run below `reports` and give its path; the file appears whole or not at all."""
+    when = datetime.fromisoformat(run.started).strftime("%Y%m%dT%H%M%SZ")
+    path = reports / "runs" / f"{when}-{run.run_id}" / "run.json"
+    unfinished = path.with_suffix(".json.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A command line may hold bytes that are no text: they become JSON's own escapes.
+        unfinished.write_bytes(to_json(to_record(run)).encode("utf-8", "backslashreplace"))
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write the run record: {error.strerror}; name another directory with --reports",
+            Place(file=str(path)),
+        ) from error
+    return path
+
+
+def read(path: Path) -> Run:
+    """Read a run record; a record of a newer schema, or a file that is none, is a `ConfigurationError`."""
+    place = Place(file=str(path))
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"cannot read the run record: {error}", place) from error
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if not isinstance(version, int):
+        raise ConfigurationError("not a run record: it has no schema_version", place)
+    if version > SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"the run record has schema version {version}, this seedlab reads up to {SCHEMA_VERSION};"
+            " upgrade seedlab to read it",
+            place,
+        )
+    try:
+        return from_record(record)
+    except (KeyError, TypeError) as error:
+        raise ConfigurationError(f"not a whole run record: {error}", place) from error
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """Spell a record as JSON, a line for each name and each item of a list; never NaN or Infinity.
+
+    `indent=2` would give a line to every number and take three times as long.
+    """
+    lines = ",\n".join(f"  {_compact(name)}: {_spelled(value)}" for name, value in record.items())
+    return f"{{\n{lines}\n}}\n"
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, list) and value:
+        return "[\n    " + ",\n    ".join(_compact(item) for item in value) + "\n  ]"
+    return _compact(value)

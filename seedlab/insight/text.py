@@ -1,0 +1,107 @@
+"""Fit text to a terminal: widths of what is shown, aligned columns, control characters made visible."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_LEFT_TO_RIGHT = "\u200e"
+_ZERO_WIDTH = frozenset({"Mn", "Me", "Cf"})
+
+
+def printable(text: str) -> str:
+    """Replace each character that would steer a terminal by one that shows it; the length stays."""
+    return _CONTROL.sub(_picture, text)
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code == 0x09:
+        return "⇥"
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else "\ufffd"
+
+
+def width(text: str) -> int:
+    """Count the terminal cells of a text: 2 for a wide character, 0 for a combining one."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_cells, text))
+
+
+def _cells(character: str) -> int:
+    if unicodedata.category(character) in _ZERO_WIDTH:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def shorten(text: str, cells: int) -> str:
+    """Cut a text to so many cells, ending in an ellipsis where something was cut."""
+    if width(text) <= cells:
+        return text
+    kept, used = [], 1
+    for character in text:
+        used += _cells(character)
+        if used > cells:
+            break
+        kept.append(character)
+    return "".join(kept).rstrip() + "…"
+
+
+def isolate(text: str) -> str:
+    """Close right-to-left text with a mark, so that a number in the next column stays there."""
+    rtl = any(unicodedata.bidirectional(character) in {"R", "AL"} for character in text)
+    return text + _LEFT_TO_RIGHT if rtl else text
+
+
+def table(
+    rows: Sequence[Sequence[str]], align: str, *, cells: int, flexible: int, gap: str = "  "
+) -> list[str]:
+    """Align rows in columns, `<` or `>` a column; the flexible one gives way to fit in `cells`.
+
+    It keeps at least 12 cells.
+    """
+    if not rows:
+        return []
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    over = sum(widths) + len(gap) * (len(widths) - 1) - cells
+    widths[flexible] = max(min(widths[flexible], 12), widths[flexible] - max(over, 0))
+    return [_line(row, widths, align, gap) for row in rows]
+
+
+def _line(row: Sequence[str], widths: Sequence[int], align: str, gap: str) -> str:
+    columns = zip(row, widths, align, strict=True)
+    padded = [_pad(isolate(shorten(cell, cells)), cells, side) for cell, cells, side in columns]
+    return gap.join(padded).rstrip()
+
+
+def _pad(text: str, cells: int, side: str) -> str:
+    space = " " * (cells - width(text))
+    return text + space if side == "<" else space + text
+
+
+def duration(seconds: float) -> str:
+    """Spell seconds in the unit a person would take."""
+    if seconds >= 60:
+        return f"{int(seconds // 60)} min {seconds % 60:02.0f} s"
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    milliseconds = seconds * 1000
+    return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
+
+
+def size(count: int) -> str:
+    """Spell bytes in the decimal unit a person would take."""
+    value, units = float(count), ["B", "kB", "MB", "GB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 100 else f"{value:.1f} {units[0]}"
+
+
+def several(count: int, noun: str) -> str:
+    """Spell a count with its noun: `1 row`, `2,000 rows`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,213 @@
+"""The command line: what may be written, and the SEEDLAB_* variables that stand for flags not given.
+
+Imports nothing of ours: `--help` has to answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+# Flags that become settings; the project settles them, from these, the variables and the file.
+SETTINGS = (
+    "level", "disable", "isolation", "statement_timeout", "lock_timeout", "batch_rows", "workers", "ids",
+)  # fmt: skip
+_SWITCHES = ("json", "quiet", "show_values", "debug", "force")
+_WORDS = ("select", "exclude")
+_TEXTS = ("database_url", "target", "yes_seed", "reports")
+_TRUTHS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+_EPILOG = """\
+exit codes: 0 done, 1 failed or no connection, 2 usage or configuration, 3 data faults,
+4 refused by a guard, 5 another seed holds the lock, 130 interrupted
+
+flags that are not given are taken from variables: --batch-rows from SEEDLAB_BATCH_ROWS"""
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
+    """Understand a command line; flags not given are taken from their variables. Exits with 2 on misuse."""
+    parser = build_parser()
+    args, more = parser.parse_known_args(arguments)
+    if args.command == "generate" and len(more) == 1 and not more[0].startswith("-"):
+        # argparse takes all positionals at the first of them: of `DIR --rows N OUT` it took DIR for OUT.
+        args.directory, args.out = args.out, more[0]
+    elif more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    try:
+        _fill(args, environ)
+    except ValueError as error:
+        parser.error(str(error))
+    return args
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="seedlab",
+        description="Fill PostgreSQL and SQLite databases from data files, fast and exactly.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_runs(commands)
+    _add_readers(commands)
+    _add_makers(commands)
+    for command in commands.choices.values():
+        _add_output(command)
+    return parser
+
+
+_Commands = argparse._SubParsersAction  # the only name argparse has for it
+
+
+def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
+    seed = _command(commands, "seed", "bring the data of a project into a database")
+    _add_directory(seed)
+    _add_target(seed)
+    _add_selection(seed)
+    _add_settings(seed)
+    _switch(
+        seed, "--force", "run stages that are up to date or whose conditions are not met; never past a guard"
+    )
+    seed.add_argument(
+        "--yes-seed", metavar="NAME", help="name of the protected database that may be written to"
+    )
+    seed.add_argument("--reports", metavar="DIR", help="where run records go (default: reports)")
+    plan = _command(commands, "plan", "show what a seed would do; nothing is written")
+    _add_directory(plan)
+    _add_target(plan)
+    _add_selection(plan)
+    _add_settings(plan)
+    _switch(plan, "--force", "plan as if no stage were up to date and all conditions were met")
+    plan.add_argument("--yes-seed", metavar="NAME", help=argparse.SUPPRESS)
+
+
+def _add_readers(commands: _Commands[argparse.ArgumentParser]) -> None:
+    check = _command(commands, "check", "read all data files and report every fault, without a database")
+    _add_directory(check)
+    check.add_argument("--env", metavar="NAME", help="environment whose data is checked")
+    _add_selection(check)
+    _add_directory(_command(commands, "ls", "list stages and seeds with their tables and files"))
+    graph = _command(commands, "graph", "draw the dependencies between stages")
+    _add_directory(graph)
+    _switch(graph, "--mermaid", "as a Mermaid diagram")
+    doctor = _command(commands, "doctor", "check this installation, the project and the target")
+    _add_directory(doctor)
+    _add_target(doctor)
+
+
+def _add_makers(commands: _Commands[argparse.ArgumentParser]) -> None:
+    init = _command(commands, "init", "write a small project to start from")
+    init.add_argument("directory", metavar="DIR")
+    generate = _command(commands, "generate", "grow a project to a size, for measuring")
+    _add_directory(generate)
+    generate.add_argument("--rows", metavar="N", type=_positive, required=True, help="rows in all")
+    generate.add_argument("out", metavar="OUT", help="directory of the new project")
+    generate.add_argument(
+        "--format", default="parquet", choices=("parquet", "csv", "jsonl", "json", "yaml"),
+        help="format of the files made (default: parquet)",
+    )  # fmt: skip
+    server = _command(commands, "server", "run the embedded PostgreSQL server")
+    server.add_argument("action", choices=("start", "stop", "status", "url", "clean"))
+    _add_directory(server)
+
+
+def _command(commands: _Commands[argparse.ArgumentParser], name: str, about: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
+    )
+
+
+def _add_directory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "directory", metavar="DIR", nargs="?",
+        help="the project (default: the nearest seedlab.toml upward)",
+    )  # fmt: skip
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("target (default: the embedded server)")
+    group.add_argument("--database-url", metavar="URL", help="postgresql://… or sqlite:///…")
+    group.add_argument("-t", "--target", metavar="NAME", help="a target of the project")
+    group.add_argument("--env", metavar="NAME", help="environment: which data, which guards")
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("selection")
+    group.add_argument(
+        "-s", "--select", metavar="WHAT", action="append",
+        help="a stage or seed, +stage with all it needs, stage+ with all that needs it, tag:x; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "-x", "--exclude", metavar="WHAT", action="append", help="the same, left out; repeatable"
+    )  # fmt: skip
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("settings")
+    group.add_argument(
+        "--level", metavar="LEVEL", help="legacy, bulk, parallel, copy or incremental (the default)"
+    )
+    group.add_argument(
+        "--disable", metavar="NAME", action="append",
+        help="switch off cache, parallel, copy, rebuild or incremental; repeatable",
+    )  # fmt: skip
+    group.add_argument("--workers", metavar="N", help="threads and connections (0: one per core)")
+    group.add_argument("--batch-rows", metavar="N", help="rows held in memory at a time")
+    group.add_argument("--isolation", metavar="LEVEL", help="isolation of the writing transaction")
+    group.add_argument("--statement-timeout", metavar="TIME", help="longest statement, such as 30s")
+    group.add_argument("--lock-timeout", metavar="TIME", help="longest wait for a lock, such as 10s")
+    group.add_argument("--ids", metavar="KIND", help="uuid8 (the default) or uuid5")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    _switch(group, "--json", "print JSON, and only JSON, on standard output")
+    _switch(group, "-q", "--quiet", "print nothing but errors")
+    _switch(group, "--show-values", "show row values in messages about data")
+    _switch(group, "--debug", "show the whole traceback of an error")
+
+
+def _switch(parser: argparse._ActionsContainer, *names_and_help: str) -> None:
+    """Add a flag without a value: None when it was not given, so that a variable may speak."""
+    *names, about = names_and_help
+    parser.add_argument(*names, action="store_const", const=True, default=None, help=about)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
+    return int(text)
+
+
+def _fill(args: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    """Take what was not given from SEEDLAB_* variables; no flag is left None that has a plain default."""
+    given = {name for name, value in vars(args).items() if value is not None}
+    for name in (*_SWITCHES, *_WORDS, *_TEXTS):
+        if name in given or not hasattr(args, name):
+            continue
+        text = environ.get(f"SEEDLAB_{name.upper()}")
+        if name in _SWITCHES:
+            setattr(args, name, _truth(name, text))
+        elif name in _WORDS:
+            setattr(args, name, (text or "").replace(",", " ").split())
+        elif text and name != "database_url":  # the project reads that one, and says where it came from
+            setattr(args, name, text)
+
+
+def _truth(name: str, text: str | None) -> bool:
+    if not text:
+        return False
+    if text.lower() not in _TRUTHS:
+        raise ValueError(f"SEEDLAB_{name.upper()}: expected 1 or 0, found {text!r}")
+    return _TRUTHS[text.lower()]

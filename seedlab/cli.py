@@ -1,0 +1,338 @@
+"""The commands: arguments in, text or JSON and an exit code out. Only this module prints or exits.
+
+Everything of ours is imported by the command that needs it, so that `--help` stays light.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from seedlab.arguments import build_parser, parse
+
+if TYPE_CHECKING:
+    from seedlab.flow import Run
+    from seedlab.insight.monitor import Monitor
+
+_COLOURS = {"✓": "32", "+": "32", "-": "2", "!": "33", "✗": "31"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    line = sys.argv[1:] if arguments is None else list(arguments)
+    _tolerate_narrow_encodings()
+    try:
+        args = parse(line, os.environ)
+    except SystemExit as done:  # argparse has printed what there is to say
+        return int(done.code or 0)
+    args.line = ("seedlab", *line)
+    if args.version:
+        return _print_version()
+    if args.command is None:
+        build_parser().print_help(sys.stderr)
+        return 2
+    try:
+        return _COMMANDS[args.command](args)
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last one who can tell
+        return _explain(args, error)
+
+
+# ---- seed and plan --------------------------------------------------------------------------------------
+
+
+def _seed(args: Namespace) -> int:
+    from dataclasses import replace
+
+    from seedlab.insight import runs
+    from seedlab.insight.monitor import Monitor
+    from seedlab.request import request_of
+
+    monitor = Monitor()
+    request = request_of(args)
+    from seedlab import orchestrator  # heavy: a misspelled name should not wait for it
+
+    heading = request.heading()
+    failure: BaseException | None = None
+    try:
+        target = orchestrator.open_target(request.choice, request.project)
+        heading = request.heading(target)
+        with _watched(args, monitor):
+            run = orchestrator.seed(request.project, target, request.options, monitor)
+        run = replace(run, args=heading.args)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it has a record too
+        failure, run = error, runs.failed(monitor, heading, error)
+    kept = _keep(args, run)
+    exit_code = _show_run(args, run) if failure is None else _explain(args, failure, run)
+    _complain(kept)
+    return exit_code
+
+
+def _keep(args: Namespace, run: Run) -> str:
+    """Write the run record and say where; a failure here leaves the exit code, for the data is written."""
+    from pathlib import Path
+
+    from seedlab.errors import ConfigurationError
+    from seedlab.insight import history
+
+    try:
+        path = history.write(run, Path(args.reports or "reports"))
+    except ConfigurationError as error:
+        return f"! {error}\n"
+    return "" if args.quiet else f"record: {path}\n"
+
+
+def _show_run(args: Namespace, run: Run) -> int:
+    from seedlab.insight import faces, history
+
+    text = faces.summary(run, _width()) if not args.json else ""
+    _show(args, text, lambda: history.to_record(run))
+    if run.faults and not args.json:
+        _complain(faces.faults_text(run.faults, show_values=args.show_values, width=_width()))
+    return run.exit_code
+
+
+def _plan(args: Namespace) -> int:
+    from seedlab import orchestrator
+    from seedlab.insight import faces, history, runs
+    from seedlab.insight.monitor import Monitor
+    from seedlab.request import request_of
+
+    monitor = Monitor()
+    request = request_of(args)
+    target = orchestrator.open_target(request.choice, request.project)
+    with _watched(args, monitor):
+        plan = orchestrator.plan(request.project, target, request.options, monitor)
+    run = runs.measured(monitor, request.heading(target))
+    _show(args, faces.plan_text(plan, _width()), lambda: history.plan_record(run, plan))
+    return 0
+
+
+def _watched(args: Namespace, monitor: Monitor) -> AbstractContextManager[None]:
+    """Show progress on standard error: bars for a person, lines for a log, nothing when asked to be quiet."""
+    if args.quiet:
+        return nullcontext()
+    from seedlab.progress import watched
+
+    return watched(monitor, sys.stderr, bars=not args.json)
+
+
+# ---- commands that read ---------------------------------------------------------------------------------
+
+
+def _check(args: Namespace) -> int:
+    from seedlab import orchestrator
+    from seedlab.request import project_of, reading_options
+
+    project = project_of(args)
+    notes = orchestrator.check(project, reading_options(args, project))
+    lines = [f"✓ {project.name}: no faults found", *(f"! {note}" for note in notes)]
+    record = {"project": project.name, "status": "succeeded", "exit_code": 0, "notes": [*notes], "errors": []}
+    _show(args, "\n".join(lines) + "\n", lambda: record)
+    return 0
+
+
+def _ls(args: Namespace) -> int:
+    from seedlab.insight import faces
+    from seedlab.request import project_of
+
+    project = project_of(args)
+    _show(args, faces.project_text(project, _width()), lambda: faces.project_record(project))
+    return 0
+
+
+def _graph(args: Namespace) -> int:
+    from seedlab import looking
+    from seedlab.errors import ConfigurationError
+    from seedlab.plan import graph
+    from seedlab.request import project_of
+
+    project = project_of(args)
+    if not project.stages:
+        raise ConfigurationError(
+            f"{project.name} declares no stages: they follow from the foreign keys of the target;"
+            " see them with seedlab plan"
+        )
+    edges = looking.edges(project)
+    draw = graph.to_mermaid if args.mermaid else graph.to_text
+    record = {
+        "project": project.name,
+        "stages": [stage.id for stage in project.stages],
+        "edges": [{"before": each.before, "after": each.after, "origin": each.origin} for each in edges],
+    }
+    _show(args, draw(project.stages, edges) + "\n", lambda: record)
+    return 0
+
+
+def _doctor(args: Namespace) -> int:
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from seedlab.doctor import Patient, examine, findings_text
+
+    findings = examine(
+        Patient(
+            directory=Path(args.directory) if args.directory else None,
+            database_url=args.database_url,
+            target=args.target,
+            environ=os.environ,
+        )
+    )
+    _show(args, findings_text(findings, _width()), lambda: {"checks": [asdict(each) for each in findings]})
+    return 1 if any(each.status == "fail" for each in findings) else 0
+
+
+# ---- commands that make something -----------------------------------------------------------------------
+
+
+def _init(args: Namespace) -> int:
+    from pathlib import Path
+
+    from seedlab.plan import scaffold
+
+    directory = Path(args.directory)
+    files = scaffold.files(directory.resolve().name)
+    scaffold.write(directory, files)
+    text = f"wrote {', '.join(map(str, files))} to {directory}\nnext: seedlab seed {directory}\n"
+    _show(args, text, lambda: {"directory": str(directory), "files": [str(name) for name in files]})
+    return 0
+
+
+def _generate(args: Namespace) -> int:
+    from pathlib import Path
+
+    from seedlab.generation import generate
+    from seedlab.request import project_of
+
+    made = generate(project_of(args), rows=args.rows, out=Path(args.out), format=args.format)
+    text = (
+        f"wrote {made.rows:,} rows ({made.repetitions:,} times the project's own) in {len(made.files)} files "
+        f"to {args.out}\nnext: seedlab seed {args.out}\n"
+    )
+    record = {"directory": args.out, "rows": made.rows, "repetitions": made.repetitions}
+    _show(args, text, lambda: {**record, "files": [str(path) for path in made.files]})
+    return 0
+
+
+def _server(args: Namespace) -> int:
+    from seedlab.database import server
+
+    if args.action == "url":
+        return _server_url(args)
+    act = {"start": server.start, "stop": server.stop, "status": server.status, "clean": server.clean}
+    seen = act[args.action](os.environ)
+    state = f"running, process {seen.pid}" if seen.running else "not running"
+    record = {"running": seen.running, "pid": seen.pid, "major": seen.major, "home": str(seen.home)}
+    _show(args, f"PostgreSQL {seen.major}: {state}, in {seen.home}\n", lambda: record)
+    return 0
+
+
+def _server_url(args: Namespace) -> int:
+    """Print how to connect to the project's database, starting the server so that it can be used at once."""
+    from seedlab.database import server
+    from seedlab.request import project_of
+
+    url = server.ensure_database(server.start(os.environ), server.database_name(project_of(args).name))
+    _show(args, f"{url}\n", lambda: {"url": url}, essential=True)
+    return 0
+
+
+def _print_version() -> int:
+    from importlib.metadata import version
+
+    print(f"seedlab {version('seedlab')}")
+    return 0
+
+
+# ---- what is printed ------------------------------------------------------------------------------------
+
+
+def _show(
+    args: Namespace, text: str, record: Callable[[], Mapping[str, Any]], *, essential: bool = False
+) -> None:
+    """Print the text, or with --json the record; --quiet leaves only what was asked for by name."""
+    if args.json:
+        from seedlab.insight.history import to_json
+
+        sys.stdout.write(to_json(record()))
+    elif essential or not args.quiet:
+        sys.stdout.write(_coloured(text, sys.stdout))
+    sys.stdout.flush()
+
+
+def _explain(args: Namespace, error: BaseException, run: Run | None = None) -> int:
+    """Say what went wrong and what to do, and give the exit code; passwords are masked."""
+    from seedlab.errors import DataFaults, SeedError
+    from seedlab.insight import faces, history, runs
+    from seedlab.insight.monitor import Monitor
+
+    if args.json:
+        run = run or runs.failed(Monitor(), runs.Heading(args=args.line), error)
+        sys.stdout.write(history.to_json(history.to_record(run)))
+        sys.stdout.flush()
+    if args.debug:
+        _complain(_traceback(error))
+    if isinstance(error, DataFaults):
+        _complain(faces.faults_text(error.faults, show_values=args.show_values, width=_width()))
+    known = isinstance(error, SeedError | KeyboardInterrupt)
+    advice = "" if known or args.debug else "\nthis is a fault of seedlab; --debug shows where it happened"
+    hint = (
+        "; --show-values shows row values" if isinstance(error, DataFaults) and not args.show_values else ""
+    )
+    _complain(f"✗ {runs.message_of(error)}{hint}{advice}\n")
+    return runs.verdict(error)[1]
+
+
+def _traceback(error: BaseException) -> str:
+    import traceback
+
+    from seedlab.errors import masked
+
+    return masked("".join(traceback.format_exception(error)))
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(_coloured(text, sys.stderr))
+    sys.stderr.flush()
+
+
+def _coloured(text: str, stream: io.TextIOBase | Any) -> str:
+    """Colour the marks at the beginnings of lines, in a terminal that is not told otherwise."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+        return text
+    return re.sub("(?m)^[✓+!✗-](?= )", lambda mark: f"\x1b[{_COLOURS[mark[0]]}m{mark[0]}\x1b[0m", text)
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((120, 24)).columns
+
+
+def _tolerate_narrow_encodings() -> None:
+    """Escape what a terminal's encoding lacks, rather than fail after the work is done."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+_COMMANDS: Mapping[str, Callable[[Namespace], int]] = {
+    "seed": _seed,
+    "plan": _plan,
+    "check": _check,
+    "ls": _ls,
+    "graph": _graph,
+    "doctor": _doctor,
+    "init": _init,
+    "generate": _generate,
+    "server": _server,
+}

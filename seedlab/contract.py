@@ -1,0 +1,76 @@
+"""The Python contract: what `import seedlab` offers, in terms a notebook can use."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from seedlab import orchestrator
+from seedlab.flow import Level, Options, Plan, Project, Run, Target
+from seedlab.insight.monitor import Monitor
+from seedlab.plan import choices
+from seedlab.plan.project import find_project
+from seedlab.plan.project import load_project as _load
+
+
+def load_project(directory: str | Path | None = None) -> Project:
+    """Read a project: the folder named, else the nearest one upward from here.
+
+    Raises SeedError with every mistake of the project file.
+    """
+    return _load(find_project(Path(directory) if directory is not None else None, Path.cwd()))
+
+
+def seed(
+    project: Project,
+    target: Target | str | None = None,
+    *,
+    environment: str | None = None,
+    level: Level | None = None,
+    select: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    force: bool = False,
+    yes_seed: str | None = None,
+    **settings: object,
+) -> Run:
+    """Seed a database: afterwards it is as the files say, or, with a SeedError, as it was before.
+
+    `target` is a URL, the name of a `[targets]` entry, a Target, or None for what the environment and the
+    project say (at last the embedded server). `settings` are those of `[settings]`: workers, disable, ….
+    """
+    where, options = _asked(project, target, environment, {"level": level, **settings})
+    options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed)
+    return orchestrator.seed(project, where, options, Monitor())
+
+
+def plan(
+    project: Project,
+    target: Target | str | None = None,
+    *,
+    environment: str | None = None,
+    level: Level | None = None,
+    select: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    **settings: object,
+) -> Plan:
+    """Say what `seed` would do to the target, without writing to it."""
+    where, options = _asked(project, target, environment, {"level": level, **settings})
+    return orchestrator.plan(project, where, replace(options, select=select, exclude=exclude), Monitor())
+
+
+def _asked(
+    project: Project, target: Target | str | None, environment: str | None, flags: dict[str, object]
+) -> tuple[Target, Options]:
+    settings = choices.settings(project, flags, os.environ)
+    if isinstance(target, Target):
+        named = environment or target.environment or "development"
+        return target, Options(environment=choices.environment(project, named), settings=settings)
+    url = target if target is not None and "://" in target else None
+    name = target if url is None else None
+    choice = choices.choose_target(project, database_url=url, target=name, environ=os.environ)
+    chosen = choices.choose_environment(project, environment, os.environ, choice)
+    return orchestrator.open_target(choice, project), Options(environment=chosen, settings=settings)
+
+
+__all__ = ["load_project", "plan", "seed"]

@@ -1,0 +1,153 @@
+"""Examine an installation, a project and a target; every finding that is not well has its remedy."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from seedlab.database import server
+from seedlab.database.connect import parse_target
+from seedlab.database.rights import Rights, rights
+from seedlab.errors import SeedError
+from seedlab.flow import Project, Target
+from seedlab.insight.text import printable, size, table
+from seedlab.plan.choices import choose_target
+from seedlab.plan.project import find_project, load_project
+
+FREE_BYTES = 1_000_000_000
+_MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing examined."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """What is examined: the project and target as the command line names them."""
+
+    directory: Path | None
+    database_url: str | None
+    target: str | None
+    environ: Mapping[str, str]
+
+
+def examine(patient: Patient) -> tuple[Finding, ...]:
+    """Examine everything; starts nothing, writes nothing."""
+    return tuple(_findings(patient))
+
+
+def findings_text(findings: tuple[Finding, ...], width: int = 120) -> str:
+    """Show a line for each finding, with its remedy below; what is not well is shown whole."""
+    needed = max((len(each.found) + 40 for each in findings if each.status != "ok"), default=0)
+    rows = [[_MARKS[each.status], each.name, printable(each.found)] for each in findings]
+    lines = table(rows, "<<<", cells=max(width, needed), flexible=2)
+    remedies = [f"\n     → {printable(each.remedy)}" if each.remedy else "" for each in findings]
+    return "".join(f"{line}{remedy}\n" for line, remedy in zip(lines, remedies, strict=True))
+
+
+def _findings(patient: Patient) -> Iterator[Finding]:
+    yield _python()
+    yield _packages()
+    yield _disk(Path.cwd())
+    yield _programs(patient.environ)
+    try:
+        project = load_project(find_project(patient.directory, Path.cwd()))
+    except SeedError as error:
+        yield Finding(
+            name="project", status="fail", found=str(error), remedy="seedlab check names every fault"
+        )
+        return
+    yield _project(project)
+    yield _target(project, patient)
+
+
+def _python() -> Finding:
+    return Finding(name="python", status="ok", found=".".join(map(str, sys.version_info[:3])))
+
+
+def _packages() -> Finding:
+    """Compare the metadata's requirements with what is installed; extras are not required."""
+    needed = [line for line in requires("seedlab") or () if "extra ==" not in line]
+    names = [_name(line) for line in needed]
+    missing = [name for name in names if _version(name) is None]
+    if missing:
+        remedy = f"pip install {' '.join(missing)}"
+        return Finding(name="packages", status="fail", found=f"missing: {', '.join(missing)}", remedy=remedy)
+    found = ", ".join(f"{name} {_version(name)}" for name in ("seedlab", *names))
+    return Finding(name="packages", status="ok", found=found)
+
+
+def _name(requirement: str) -> str:
+    return requirement.partition(";")[0].translate(str.maketrans("[<>=!~ ", "\0" * 7)).partition("\0")[0]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _disk(place: Path) -> Finding:
+    free = shutil.disk_usage(place).free
+    found = f"{size(free)} free in {place}"
+    if free >= FREE_BYTES:
+        return Finding(name="disk", status="ok", found=found)
+    return Finding(name="disk", status="warn", found=found, remedy="a large seed needs room; free some")
+
+
+def _programs(environ: Mapping[str, str]) -> Finding:
+    """Look for the embedded server's programs and whether it runs."""
+    try:
+        seen = server.status(environ)
+    except SeedError as error:
+        remedy = "only needed without a database of your own"
+        return Finding(name="embedded server", status="warn", found=str(error), remedy=remedy)
+    state = f"running, process {seen.pid}" if seen.running else "not running; a seed without a URL starts it"
+    return Finding(name="embedded server", status="ok", found=f"PostgreSQL {seen.major}, {state}")
+
+
+def _project(project: Project) -> Finding:
+    seeds = len(project.seeds) + sum(len(stage.seeds) for stage in project.stages)
+    found = f"{project.name}: {seeds} seeds, {len(project.stages) or 'no declared'} stages in {project.root}"
+    return Finding(name="project", status="ok", found=found)
+
+
+def _target(project: Project, patient: Patient) -> Finding:
+    try:
+        choice = choose_target(
+            project, database_url=patient.database_url, target=patient.target, environ=patient.environ
+        )
+        if choice.url is None:
+            return Finding(name="target", status="ok", found="the embedded server")
+        target = parse_target(choice.url, choice.origin, name=choice.name, environment=choice.environment)
+        return _reached(target, rights(target))
+    except SeedError as error:
+        remedy = "check the URL and that the server runs, or leave it out to use the embedded server"
+        return Finding(name="target", status="fail", found=str(error), remedy=remedy)
+
+
+def _reached(target: Target, has: Rights) -> Finding:
+    found = f"{target}, version {has.version}, from {target.origin}"
+    if has.schemas and has.temporary:
+        return Finding(name="target", status="ok", found=found)
+    missing = [what for what, may in (("CREATE", has.schemas), ("TEMPORARY", has.temporary)) if not may]
+    lost = "without CREATE missing tables cannot be made"
+    return Finding(
+        name="target",
+        status="warn",
+        found=f"{found}; no right to {' and '.join(missing)}",
+        remedy=f"GRANT {', '.join(missing)} ON DATABASE {target.database} TO {has.user}; {lost}",
+    )

@@ -1,0 +1,176 @@
+"""The look at the target: a session and its catalog, on their way while the files are read.
+
+The catalog is the database's own; tables that are missing there come from the project's MetaData, and are
+made in the transaction that fills them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+
+from seedlab.database import connect
+from seedlab.database.writer import Session
+from seedlab.errors import ConfigurationError, ConnectionFailed
+from seedlab.flow import Catalog, Ddl, Project, Recorder, Settings, Table, Target
+from seedlab.plan import graph
+from seedlab.plan.schema import no_table
+
+_NOTHING = Ddl(tables=[], constraints_and_indexes=[])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What the look found: the session, the whole catalog, and the DDL of tables to be made."""
+
+    session: Session | None
+    catalog: Catalog
+    ddl: Ddl
+
+
+class Look:
+    """A view that may still be on its way; whoever asks first waits for it."""
+
+    def __init__(self, view: Future[View]) -> None:
+        self._view = view
+
+    @property
+    def session(self) -> Session:
+        """The open session."""
+        session = self._view.result().session
+        assert session is not None, "nothing is asked of a database that is not there"
+        return session
+
+    @property
+    def online(self) -> bool:
+        """Tell whether there is a database to ask."""
+        return self._view.result().session is not None
+
+    def catalog(self) -> Catalog:
+        """The catalog, with the tables that will be made."""
+        return self._view.result().catalog
+
+    def ddl(self) -> Ddl:
+        """What makes the missing tables."""
+        return self._view.result().ddl
+
+    def empty(self, tables: Iterable[str]) -> frozenset[str]:
+        """Of these tables, those without rows, spelled as asked; a statement only where we are in doubt."""
+        view = self._view.result()
+        asked = {name: _known(view.catalog, name) for name in tables}
+        sure = {t.name for t in asked.values() if not t.exists or t.name in view.catalog.empty}
+        doubtful = {t.name for t in asked.values() if t.kind in ("table", "partitioned")} - sure
+        if doubtful and view.session is not None:
+            sure |= view.session.find_empty(sorted(doubtful))
+        return frozenset(name for name, table in asked.items() if table.name in sure)
+
+    def forget(self) -> None:
+        """Believe no more which tables had no rows: others have written since."""
+        view = self._view.result()
+        self._view = Future()
+        self._view.set_result(replace(view, catalog=replace(view.catalog, empty=frozenset())))
+
+    def close(self) -> None:
+        """Close the session, if it was opened."""
+        if self._view.exception() is None and (session := self._view.result().session) is not None:
+            session.close()
+
+
+def open_look(
+    pool: Executor,
+    project: Project,
+    target: Target,
+    settings: Settings,
+    recorder: Recorder,
+    create_database: Callable[[], None] | None,
+) -> Look:
+    """Begin to connect. `create_database` is called, once, when a first connection fails."""
+
+    def connected() -> Session:
+        label = f"seedlab {project.name}"[:63]
+        try:
+            return connect.open_session(target, settings, recorder, label)
+        except ConnectionFailed:
+            if create_database is None:
+                raise
+            create_database()
+            return connect.open_session(target, settings, recorder, label)
+
+    def view() -> View:
+        session = connected()
+        try:
+            catalog, ddl = _completed(session.catalog(), project)
+            session.adopt(catalog)
+        except BaseException:
+            session.close()
+            raise
+        return View(session=session, catalog=catalog, ddl=ddl)
+
+    return Look(pool.submit(view))
+
+
+def look_offline(project: Project) -> Look:
+    """Look at nothing but the project's MetaData: every table is missing, and so has no rows."""
+    if project.schema is None:
+        raise ConfigurationError(
+            'check needs [project] schema = "models.py:metadata" to know the tables without a database; '
+            "with a database, `seedlab plan` checks the same and more"
+        )
+    from seedlab.database import models  # SQLAlchemy costs 200 ms: imported where tables are missing
+
+    metadata = models.load_metadata(project.root, project.schema)
+    catalog = models.catalog_of(metadata, "postgresql")
+    future: Future[View] = Future()
+    future.set_result(View(session=None, catalog=catalog, ddl=_NOTHING))
+    return Look(future)
+
+
+def _known(catalog: Catalog, name: str) -> Table:
+    table = catalog.find(name)
+    if table is None:
+        raise ConfigurationError(no_table(catalog, name))
+    return table
+
+
+def edges(project: Project) -> tuple[graph.Edge, ...]:
+    """Say why stages wait for each other: as declared, and by the foreign keys of the project's MetaData."""
+    if project.schema is None:
+        return graph.edges(project.stages, (), {})
+    catalog = look_offline(project).catalog()
+    filled = [
+        (stage.id, table)
+        for stage in project.stages
+        for seed in stage.seeds
+        for spec in seed.tables
+        if (table := catalog.find(spec.table)) is not None
+    ]
+    providers: dict[str, list[str]] = {}
+    for stage, table in filled:
+        providers.setdefault(table.name, []).append(stage)
+    needs = [
+        graph.Need(stage=stage, table=table.name, foreign_key_name=key.name, parent_table=key.parent)
+        for stage, table in filled
+        for key in table.foreign_keys
+    ]
+    return graph.edges(project.stages, needs, providers)
+
+
+def _completed(catalog: Catalog, project: Project) -> tuple[Catalog, Ddl]:
+    """Add the tables that only the MetaData knows; its import is paid only when one is missing."""
+    stages = (seed for stage in project.stages for seed in stage.seeds)
+    named = {spec.table for seed in (*project.seeds, *stages) for spec in seed.tables}
+    missing = [name for name in named if catalog.find(name) is None]
+    if project.schema is None or not (missing or catalog.dialect == "sqlite"):
+        return catalog, _NOTHING
+    from seedlab.database import models
+
+    metadata = models.load_metadata(project.root, project.schema)
+    if catalog.dialect == "sqlite":
+        catalog = models.refine(catalog, metadata)
+    if not missing:
+        return catalog, _NOTHING
+    declared = models.catalog_of(metadata, catalog.dialect).tables
+    added = {name: table for name, table in declared.items() if name not in catalog.tables}
+    whole = replace(catalog, tables={**catalog.tables, **added})
+    return whole, models.statements(metadata, list(added), catalog.dialect)

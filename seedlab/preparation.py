@@ -1,0 +1,396 @@
+"""The first half of a run: from files to rows whose every name is understood. Writes nothing.
+
+files → sources → one text frame per seed and table (`Shaped`) → loads (`plan.schema`) → handles. It stands
+above the rooms, as the orchestrator does, and passes values between them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import polars as pl
+import xxhash
+
+from seedlab.errors import ConfigurationError, DataFaults, Fault
+from seedlab.flow import (
+    FILE,
+    ROW,
+    Catalog,
+    Load,
+    Recorder,
+    Seed,
+    Settings,
+    SourceFile,
+    Stage,
+    Table,
+    TableSpec,
+)
+from seedlab.frames import flatten, sources
+from seedlab.frames.sources import Flat, LazyDataLoader, Records
+from seedlab.plan import ready, schema, scripts
+from seedlab.plan.relations import infer_link, name_value, parent_relation
+from seedlab.plan.schema import Given
+
+DOCUMENTS = frozenset({"json", "jsonb"})
+STREAM_ROWS = 50_000  # of a batch while a large file is gone through
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shaped:
+    """What one seed's files give one table, as text: source columns, ROW and FILE.
+
+    `frame` holds all rows, or none of them where the files are larger than a batch; `stream` then gives
+    them batch by batch, as often as it is called. `trusted` columns hold JSON that we wrote ourselves.
+    """
+
+    seed: Seed
+    spec: TableSpec
+    frame: pl.DataFrame
+    trusted: frozenset[str] = frozenset()
+    stream: Callable[[], Iterator[pl.DataFrame]] | None = field(default=None, repr=False)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Source columns, without those of our own."""
+        return tuple(name for name in self.frame.columns if name not in (ROW, FILE))
+
+
+# ---- read -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Large:
+    """A file larger than a batch: never held whole, gone through as often as needed."""
+
+    file: SourceFile
+
+
+Source = Flat | Records | Large
+
+
+def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dict[str, list[Source]]:
+    """Open every file once, parsed but for large ones; the faults of all files come out together.
+
+    Seeds are read as a ready queue hands them out, on as many threads as there are workers.
+    """
+    seeds = {seed.name: seed for stage in stages for seed in stage.seeds}
+    loader = LazyDataLoader(Counter(file.path for seed in seeds.values() for file in seed.files))
+    opened: dict[str, list[Source]] = {}
+    faults: list[Fault] = []
+
+    def load(name: str) -> None:
+        opened[name] = []
+        with recorder.span("read", seed=seeds[name]):
+            for file in seeds[name].files:
+                if sources.is_large(file, settings.batch_rows):
+                    opened[name].append(Large(file=file))
+                    continue
+                try:
+                    opened[name].append(loader.load(file))
+                except DataFaults as found:
+                    faults.extend(found.faults)
+                finally:
+                    loader.release(file)
+
+    ready.run(ready.ReadyQueue(_reading(stages)), load, _readers(seeds.values(), settings))
+    if faults:
+        raise DataFaults(sorted(faults, key=lambda fault: (fault.file or "", fault.line or 0)))
+    return opened
+
+
+def _reading(stages: Sequence[Stage]) -> list[ready.Task]:
+    """Reading waits for nothing, but in a stage that is not parallel: that runs alone and as listed."""
+    return [
+        ready.Task(
+            id=seed.name,
+            dependencies=() if stage.parallel or seed is stage.seeds[0] else (before.name,),
+            priority=seed.priority,
+            estimated_ms=seed.estimated_ms or 0,
+            parallel=stage.parallel,
+        )
+        for stage in stages
+        for before, seed in zip((stage.seeds[0], *stage.seeds), stage.seeds, strict=False)
+    ]
+
+
+def _readers(seeds: Iterable[Seed], settings: Settings) -> int:
+    """Threads where there is much to parse; below a megabyte they cost more than they save."""
+    much = sum(file.path.stat().st_size for seed in seeds for file in seed.files) > 1 << 20
+    return concurrency(settings) if much else 1
+
+
+def concurrency(settings: Settings) -> int:
+    """Say how much may be in work at the same time: the workers, by default one per core."""
+    return (settings.workers or os.cpu_count() or 1) if "parallel" in settings.switches else 1
+
+
+def fingerprint(seeds: Sequence[Seed]) -> str:
+    """Hash the content of all files with their names: equal data, equal fingerprint."""
+    files = {file.name: file for seed in seeds for file in seed.files}
+    whole = xxhash.xxh3_128()
+    for name in sorted(files):
+        whole.update(f"{name}\0{sources.content_hash(files[name])}\0".encode())
+    return whole.hexdigest()
+
+
+# ---- shape ----------------------------------------------------------------------------------------------
+
+
+def shape(
+    seeds: Sequence[Seed],
+    opened: Mapping[str, Sequence[Source]],
+    catalog: Catalog,
+    recorder: Recorder,
+) -> list[Shaped]:
+    """Make one text frame per seed and table; nested records get their parent's reference.
+
+    Small flat files are parsed in one go; files larger than a batch are left to be streamed.
+    """
+    flats = {
+        (seed.name, n): source
+        for seed in seeds
+        for n, source in enumerate(opened[seed.name])
+        if isinstance(source, Flat)
+    }
+    with recorder.span("read"):
+        parsed = sources.collect(flats)
+    shaped: list[Shaped] = []
+    for seed in seeds:
+        with recorder.span("flatten", seed=seed):
+            documents = _documents(seed, catalog)
+            if any(isinstance(source, Large) for source in opened[seed.name]):
+                shaped.append(_streamed(seed, documents))
+                continue
+            frames = [
+                flatten.flatten(source, documents)
+                if isinstance(source, Records)
+                else flatten.split(source.file, parsed[seed.name, n], documents)
+                for n, source in enumerate(opened[seed.name])
+                if not isinstance(source, Large)
+            ]
+            shaped += _shape_seed(seed, frames, catalog, trusted=documents)
+    return shaped
+
+
+def _documents(seed: Seed, catalog: Catalog) -> dict[str, frozenset[str]]:
+    """Columns, by path, that take a JSON value or array whole."""
+    found = ((spec, catalog.find(spec.table)) for spec in seed.tables)
+    return {
+        spec.path: frozenset(
+            spec.columns.get(column.name, column.name)
+            for column in table.columns.values()
+            if column.kind in DOCUMENTS
+        )
+        for spec, table in found
+        if table is not None
+    }
+
+
+def _streamed(seed: Seed, documents: Mapping[str, frozenset[str]]) -> Shaped:
+    """Files of which one is larger than a batch fill one table, column by column as they stand."""
+    if len(seed.tables) != 1 or seed.tables[0].path != "$" or seed.transform:
+        raise ConfigurationError(
+            f"seed {seed.name}: {seed.files[0].name} is larger than a batch, and only a flat file for "
+            "one table can be streamed; raise --batch-rows, or split the file"
+        )
+    spec = seed.tables[0]
+
+    def batches() -> Iterator[pl.DataFrame]:
+        for n, file in enumerate(seed.files):
+            for batch in sources.batches(file, STREAM_ROWS):
+                yield _finished(_flat_frame(batch, documents), spec, n)
+
+    columns: dict[str, None] = {}
+    for file in seed.files:
+        columns |= dict.fromkeys(_large_columns(file, documents))
+    empty = pl.DataFrame(schema={**dict.fromkeys(columns, pl.String), ROW: pl.UInt32})
+    return Shaped(
+        seed=seed,
+        spec=spec,
+        frame=_finished(empty, spec, 0),
+        stream=lambda: (_with_columns(frame, columns, spec) for frame in batches()),
+    )
+
+
+def _flat_frame(batch: pl.DataFrame | Records, documents: Mapping[str, frozenset[str]]) -> pl.DataFrame:
+    if isinstance(batch, pl.DataFrame):
+        return batch
+    frames = flatten.flatten(batch, documents)
+    if set(frames) != {"$"}:
+        raise ConfigurationError(
+            f"{batch.file.name} is larger than a batch and has lists ({', '.join(set(frames) - {'$'})}); "
+            "only flat records can be streamed; raise --batch-rows, or split the file"
+        )
+    return frames["$"]
+
+
+def _large_columns(file: SourceFile, documents: Mapping[str, frozenset[str]]) -> Iterator[str]:
+    """Columns of a large file: of CSV and Parquet by the header, of JSONL by going through it."""
+    for batch in sources.batches(file, STREAM_ROWS):
+        yield from (name for name in _flat_frame(batch, documents).columns if name != ROW)
+        if file.format != "jsonl":
+            return
+
+
+def _with_columns(frame: pl.DataFrame, columns: Iterable[str], spec: TableSpec) -> pl.DataFrame:
+    """Give a batch the columns that only other batches have, as NULL."""
+    renamed = {source: name for name, source in spec.columns.items()}
+    missing = [name for name in columns if renamed.get(name, name) not in frame.columns]
+    return (
+        frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
+        if missing
+        else frame
+    )
+
+
+def _finished(frame: pl.DataFrame, spec: TableSpec, file: int) -> pl.DataFrame:
+    return _placed(flatten.fill(frame, spec.columns), file)
+
+
+def _shape_seed(
+    seed: Seed,
+    frames: Sequence[Mapping[str, pl.DataFrame]],
+    catalog: Catalog,
+    trusted: Mapping[str, frozenset[str]],
+) -> list[Shaped]:
+    """Top-down, so that a child finds its parent's key, which may hold the grandparent's."""
+    specs = _all_specs(seed, {path for by_path in frames for path in by_path}, catalog)
+    done: list[dict[str, pl.DataFrame]] = [{} for _ in frames]
+    shaped: list[Shaped] = []
+    for path in sorted(specs, key=_depth):
+        spec = specs[path]
+        inherited = _inherited(spec, specs, shaped, catalog)
+        for n, by_path in enumerate(frames):
+            if path in by_path:
+                frame = by_path[path]
+                if inherited:
+                    frame = flatten.inherit(frame, done[n][flatten.enclosing(path, by_path)], *inherited)
+                    names = name_value(frame.columns, _known(catalog, spec), inherited[0])
+                    frame = frame.rename(names) if names else frame
+                done[n][path] = flatten.fill(frame, spec.columns)
+        parts = [_placed(by_path[path], n) for n, by_path in enumerate(done) if path in by_path]
+        if parts:
+            frame = pl.concat(parts, how="diagonal") if len(parts) > 1 else parts[0]
+            known = trusted.get(path, frozenset()) if not _is_flat(seed) else frozenset()
+            made = Shaped(seed=seed, spec=spec, frame=frame, trusted=known)
+            shaped += [made] if frame.height or made.columns else []  # an empty list says nothing
+    return shaped
+
+
+def _placed(frame: pl.DataFrame, file: int) -> pl.DataFrame:
+    """Say which file the rows are of, and forget their place in their lists. Eager, column by column: a
+    lazy detour would cost a millisecond a table.
+    """
+    own = [each for each in frame.get_columns() if each.name not in (flatten.PARENT, flatten.INDEX)]
+    return pl.DataFrame([*own, pl.Series(FILE, [file], dtype=pl.UInt16).new_from_index(0, frame.height)])
+
+
+def _is_flat(seed: Seed) -> bool:
+    """CSV and Parquet hold JSON as text that somebody else wrote."""
+    return any(file.format in ("csv", "tsv", "parquet") for file in seed.files)
+
+
+def _all_specs(seed: Seed, paths: Collection[str], catalog: Catalog) -> dict[str, TableSpec]:
+    """What the seed declares, and the link tables that its other lists fill."""
+    specs = {spec.path: spec for spec in reversed(seed.tables)}
+    if seed.transform:  # it is given the records' own columns, and says itself which tables they fill
+        return {"$": specs["$"]}
+    for path in sorted(paths - specs.keys(), key=_depth):
+        above = specs.get(flatten.enclosing(path, specs))
+        table = _known(catalog, above) if above else None
+        link = infer_link(catalog, table, path) if table else None
+        if link is None:
+            raise ConfigurationError(
+                f"seed {seed.name}: the list '{path}' in {seed.files[0].name} fills no table we can tell; "
+                f'say which under [stages.seeds.tables]: TABLE = {{ path = "{path}" }}'
+            )
+        specs[path] = link
+    return specs
+
+
+def _inherited(
+    spec: TableSpec, specs: Mapping[str, TableSpec], shaped: Sequence[Shaped], catalog: Catalog
+) -> tuple[str, tuple[str, ...]] | None:
+    """The relation to the enclosing record, and the columns that name it."""
+    if spec.path == "$":
+        return None
+    outer = flatten.enclosing(spec.path, specs)
+    above = specs.get(outer)
+    around = next((each for each in shaped if each.spec is above), None)
+    if above is None or around is None:
+        raise ConfigurationError(
+            f"table {spec.table} has path '{spec.path}', but no table has the path '{outer}' around it"
+        )
+    parent = _known(catalog, above)
+    relation = parent_relation(_known(catalog, spec), parent.name, spec.parent)
+    given = Given(seed=around.seed, spec=above, columns=around.columns)
+    return relation, schema.key_sources(catalog, given)
+
+
+def _known(catalog: Catalog, spec: TableSpec) -> Table:
+    table = catalog.find(spec.table)
+    if table is None:
+        raise ConfigurationError(schema.no_table(catalog, spec.table))
+    return table
+
+
+def _depth(path: str) -> tuple[int, str]:
+    return (0 if path == "$" else path.count(".") + 1, path)
+
+
+# ---- transforms -----------------------------------------------------------------------------------------
+
+
+def transform(shaped: Sequence[Shaped], root: Path, script: str | None) -> list[Shaped]:
+    """Run the project's own Python on seeds that name a transform: (LazyFrame) → tables of LazyFrames."""
+    result: list[Shaped] = []
+    for each in shaped:
+        if each.seed.transform is None:
+            result.append(each)
+            continue
+        if script is None:
+            raise ConfigurationError(
+                f"seed {each.seed.name} names a transform, but [project] names no transforms"
+            )
+        function = scripts.find_name(root, script, each.seed.transform)
+        if not callable(function):
+            raise ConfigurationError(f"{script}: {each.seed.transform} is not a function")
+        result += _transformed(each, function(each.frame.lazy()), script)
+    return result
+
+
+def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
+    if not isinstance(tables, dict) or not all(
+        isinstance(f, pl.LazyFrame | pl.DataFrame) for f in tables.values()
+    ):
+        raise ConfigurationError(
+            f"{script}: {shaped.seed.transform} must return a dict of table name to LazyFrame"
+        )
+    specs = {spec.table: spec for spec in shaped.seed.tables}
+    result = []
+    for name, lazy in tables.items():
+        frame = lazy.lazy().collect()
+        if ROW not in frame.columns:
+            frame = frame.with_row_index(ROW)
+        if FILE not in frame.columns:
+            frame = frame.with_columns(pl.lit(0).alias(FILE))
+        own = [pl.col(c).cast(pl.String) for c in frame.columns if c not in (ROW, FILE)]
+        frame = frame.select(*own, pl.col(ROW).cast(pl.UInt32), pl.col(FILE).cast(pl.UInt16))
+        spec = specs.get(name) or TableSpec(table=name)
+        result.append(Shaped(seed=shaped.seed, spec=replace(spec, path="$"), frame=frame))
+    return result
+
+
+# ---- bind -----------------------------------------------------------------------------------------------
+
+
+def bind(shaped: Sequence[Shaped], catalog: Catalog) -> tuple[schema.Bound, list[tuple[Load, Shaped]]]:
+    """Give every column its meaning; raises DataFaults for columns that mean nothing."""
+    bound = schema.bind(catalog, [Given(seed=s.seed, spec=s.spec, columns=s.columns) for s in shaped])
+    if bound.faults:
+        raise DataFaults(bound.faults)
+    return bound, list(zip(bound.loads, shaped, strict=True))

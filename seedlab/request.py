@@ -1,0 +1,66 @@
+"""What a command line asks for, understood: the project, the target and the options."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+from seedlab.arguments import SETTINGS
+from seedlab.flow import Options, Project, Target
+from seedlab.insight.runs import Heading
+from seedlab.plan.choices import TargetChoice, choose_environment, choose_target, settings
+from seedlab.plan.project import find_project, load_project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One seed or plan that was asked for."""
+
+    project: Project
+    choice: TargetChoice
+    options: Options
+    line: tuple[str, ...]
+
+    def heading(self, target: Target | None = None) -> Heading:
+        """Give what a run record can say before the run."""
+        return Heading(
+            project=self.project.name,
+            target=target.shown if target else self.choice.origin,
+            environment=self.options.environment.name,
+            settings=self.options.settings,
+            args=self.line,
+        )
+
+
+def project_of(args: Namespace) -> Project:
+    """Find and load the project."""
+    named = Path(args.directory) if args.directory else None
+    return load_project(find_project(named, Path.cwd()))
+
+
+def request_of(args: Namespace) -> Request:
+    """Understand what `seed` or `plan` was given."""
+    project = project_of(args)
+    flags = {name: getattr(args, name) for name in SETTINGS}
+    choice = choose_target(project, database_url=args.database_url, target=args.target, environ=os.environ)
+    options = Options(
+        environment=choose_environment(project, args.env, os.environ, choice),
+        settings=settings(project, flags, os.environ),
+        select=tuple(args.select),
+        exclude=tuple(args.exclude),
+        force=args.force,
+        yes_seed=args.yes_seed,
+    )
+    return Request(project=project, choice=choice, options=options, line=args.line)
+
+
+def reading_options(args: Namespace, project: Project) -> Options:
+    """Understand what `check` was given, which has no target."""
+    none = TargetChoice(url=None, origin="none")
+    return Options(
+        environment=choose_environment(project, args.env, os.environ, none),
+        select=tuple(args.select),
+        exclude=tuple(args.exclude),
+    )

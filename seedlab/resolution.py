@@ -1,0 +1,319 @@
+"""The middle of a run: from named columns to rows with every id known, checked. Writes nothing.
+
+Handles first, for all loads at once; then what is wrong with the rows by themselves; then what the target
+must be asked; then the ids. Loads larger than a batch are gone through in batches and keep only handles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from seedlab.flow import (
+    FILE,
+    HANDLE,
+    ROW,
+    Ask,
+    Load,
+    Recorder,
+    Reference,
+    Settings,
+)
+from seedlab.frames import checks, ids
+from seedlab.frames.batcher import stream
+from seedlab.frames.cache import SeedCache
+from seedlab.frames.checks import Broken, Rule
+from seedlab.frames.kinds import canonical
+from seedlab.frames.resolve import (
+    Handled,
+    Naming,
+    add_handles,
+    alternative_column,
+    reference_column,
+    source_of,
+)
+from seedlab.preparation import Shaped, concurrency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """One load's rows: their handles, and behind them either all columns or the files to stream again."""
+
+    shaped: Shaped
+    handled: Handled
+
+    @property
+    def load(self) -> Load:
+        """What the rows mean."""
+        return self.handled.load
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether the frame holds the source columns too."""
+        return self.shaped.stream is None
+
+
+def handle_rows(
+    pairs: Sequence[tuple[Load, Shaped]], naming: Naming, settings: Settings, recorder: Recorder
+) -> tuple[list[Rows], list[Broken]]:
+    """Name all rows and judge each load by itself.
+
+    Loads that are given alike are named and judged as one frame: what a frame costs beside its rows is
+    most of what a small one costs.
+    """
+    handled: dict[int, Handled] = {}
+    broken: list[Broken] = []
+    for alike in _alike(pairs):
+        loads = [pairs[n][0] for n in alike]
+        shaped = pairs[alike[0]][1]
+        if shaped.stream is not None:
+            handled[alike[0]], found = _scan(loads[0], shaped, naming, settings, recorder)
+            broken += found
+            continue
+        whole = add_handles(stacked([pairs[n][1].frame for n in alike]), loads[0], naming)
+        heights = [pairs[n][1].frame.height for n in alike]
+        mine = [Handled(load=load, frame=part) for load, part in zip(loads, cut(whole, heights), strict=True)]
+        rules = checks.rules_of(loads[0], whole, naming, shaped.trusted)
+        if not checks.is_sound(whole, rules):
+            broken += checks.judge(mine, [rules] * len(mine))
+        handled |= dict(zip(alike, mine, strict=True))
+    return [Rows(shaped=pairs[n][1], handled=handled[n]) for n in range(len(pairs))], broken
+
+
+def _alike(pairs: Sequence[tuple[Load, Shaped]]) -> list[list[int]]:
+    """Group loads whose rows mean the same by the same columns; one that is streamed stands alone."""
+    groups: dict[object, list[int]] = {}
+    for n, (load, shaped) in enumerate(pairs):
+        meaning = (load.table, load.key, load.values, load.references, load.duplicates == "error")
+        key: object = n if shaped.stream is not None else (meaning, shaped.trusted, frozenset(shaped.columns))
+        groups.setdefault(key, []).append(n)
+    return list(groups.values())
+
+
+def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Put frames with the same columns, in whatever order, on top of each other."""
+    columns = frames[0].columns
+    alike = (frame if frame.columns == columns else frame.select(columns) for frame in frames)
+    return pl.concat(alike) if len(frames) > 1 else frames[0]
+
+
+def cut(frame: pl.DataFrame, heights: Sequence[int]) -> Iterator[pl.DataFrame]:
+    """Take a stack apart again; nothing is copied."""
+    start = 0
+    for height in heights:
+        yield frame.slice(start, height)
+        start += height
+
+
+def _scan(
+    load: Load, shaped: Shaped, naming: Naming, settings: Settings, recorder: Recorder
+) -> tuple[Handled, list[Broken]]:
+    """Go once through a load that does not fit a batch: judge its rows, keep their handles."""
+    assert shaped.stream is not None
+    broken: list[Broken] = []
+
+    def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Broken]]:
+        handled = Handled(load=load, frame=add_handles(frame, load, naming))
+        found = checks.judge([handled], [checks.rules_of(load, handled.frame, naming, shaped.trusted)])
+        return handled.frame.drop(shaped.columns), found
+
+    thin = []
+
+    def tell(done: int) -> None:
+        recorder.progress(done, 0, f"checking {load.table}")
+
+    for kept, found in stream(shaped.stream(), process, settings.batch_rows, concurrency(settings), tell):
+        thin.append(kept)
+        broken += found
+    empty = add_handles(shaped.frame, load, naming).drop(shaped.columns)
+    return Handled(load=load, frame=pl.concat([empty, *thin])), broken
+
+
+# ---- what exists ----------------------------------------------------------------------------------------
+
+
+def register(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list[Broken]:
+    """Tell the cache which rows the files bring; rows that come twice are broken."""
+    by_table: dict[str, list[Rows]] = {}
+    for each in rows:
+        by_table.setdefault(each.load.table, []).append(each)
+    broken: list[Broken] = []
+    for mine in by_table.values():
+        handles = pl.concat([each.handled.frame.get_column(HANDLE) for each in mine]).drop_nulls()
+        if handles.n_unique() < len(handles):
+            broken += _repeated(mine)
+    for each in rows:
+        cache.add_rows(each.load.table, each.handled.frame.get_column(HANDLE))
+        for label in naming.alternatives.get(each.load.table, {}):
+            name = alternative_column(label)
+            if name in each.handled.frame.columns:
+                cache.add_rows(label, each.handled.frame.get_column(name))
+    return broken
+
+
+def _repeated(rows: Sequence[Rows]) -> list[Broken]:
+    """Find which rows of one table come twice, within a load or in one before it."""
+    broken = checks.judge(
+        [each.handled for each in rows], [checks.duplicate_rules(each.load) for each in rows]
+    )
+    for n, each in enumerate(rows[1:], start=1):
+        others = pl.concat([other.handled.frame.get_column(HANDLE) for other in rows[:n]])
+        for found in checks.judge([each.handled], [[checks.other_seed_rule(each.load, others)]]):
+            broken.append(replace(found, before=_before(each, rows[:n])))
+    return broken
+
+
+def _before(rows: Rows, others: Sequence[Rows]) -> tuple[Broken, ...]:
+    """The rows of other loads whose keys come again in this one."""
+    again = rows.handled.frame.get_column(HANDLE)
+    rules = [[checks.other_seed_rule(each.load, again)] for each in others]
+    return tuple(checks.judge([each.handled for each in others], rules))
+
+
+def without_duplicates(rows: Sequence[Rows]) -> list[Rows]:
+    """Keep of rows with one key what the seed says."""
+    return [_with(each, checks.drop_duplicates(each.handled.frame, each.load)) for each in rows]
+
+
+def subset(rows: Sequence[Rows], limits: Mapping[str, int], naming: Naming) -> list[Rows]:
+    """Keep the first N rows by key of each table named, and nothing that refers to a dropped one."""
+    if not limits:
+        return list(rows)
+    kept = ids.take_subset([each.handled for each in rows], limits, naming)
+    return [replace(each, handled=handled) for each, handled in zip(rows, kept, strict=True)]
+
+
+def _with(rows: Rows, frame: pl.DataFrame) -> Rows:
+    return replace(rows, handled=replace(rows.handled, frame=frame))
+
+
+def orphans(
+    rows: Sequence[Rows], naming: Naming, cache: SeedCache, hints: Mapping[str, str] | None = None
+) -> list[Broken]:
+    """Find rows whose parents are neither in the files nor, as far as was asked, in the target.
+
+    `hints` says of a table why its rows are missing.
+    """
+    referring: dict[str, list[tuple[Rows, pl.Series]]] = {}
+    for each in rows:
+        for index, reference in enumerate(each.load.references):
+            handles = each.handled.frame.get_column(reference_column(index))
+            referring.setdefault(naming.label(reference.parent, reference.parts), []).append((each, handles))
+    suspected: dict[int, Rows] = {}
+    for label, users in referring.items():
+        if not cache.knows(label, pl.concat([handles for _, handles in users])):
+            suspected |= {id(each): each for each, _ in users}
+    rules = [checks.parent_rules(each.load, naming, cache, hints or {}) for each in suspected.values()]
+    return checks.judge([each.handled for each in suspected.values()], rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """An ask, and the label under which its answer is remembered."""
+
+    label: str
+    ask: Ask
+
+
+def questions(
+    rows: Sequence[Rows], naming: Naming, cache: SeedCache, filled: frozenset[str]
+) -> list[Question]:
+    """What the target must be asked: parents that the files do not bring, ids of rows that may exist.
+
+    `filled` are the tables that have rows; nothing is asked of the others. One question per key and table.
+    """
+    wanted = ids.referred_columns([each.load for each in rows])
+    asked: list[Question] = []
+    for each in rows:
+        load = each.load
+        ids_of = (load.made or _given_id(load, naming), *wanted.get(load.table, ()))
+        columns = tuple(dict.fromkeys(filter(None, ids_of)))
+        if load.table in filled and columns:
+            asked += _own(each, columns, naming)
+        for index, reference in enumerate(load.references):
+            if reference.parent in filled:
+                asked += _parents(each, index, reference, naming, cache, wanted.get(reference.parent, ()))
+    return asked
+
+
+def _own(rows: Rows, columns: tuple[str, ...], naming: Naming) -> Iterator[Question]:
+    for frame in kept_frames(rows, naming):
+        handled = Handled(load=rows.load, frame=frame)
+        keys = ids.key_frame(handled, rows.load.key, rows.load.table, HANDLE, naming)
+        if len(keys):
+            ask = Ask(table=rows.load.table, key=rows.load.key, wanted=columns, frame=keys)
+            yield Question(label=rows.load.table, ask=ask)
+
+
+def _parents(
+    rows: Rows, index: int, reference: Reference, naming: Naming, cache: SeedCache, wanted: tuple[str, ...]
+) -> Iterator[Question]:
+    label, handle = naming.label(reference.parent, reference.parts), reference_column(index)
+    unknown = cache.to_ask(label, rows.handled.frame[handle])
+    if not len(unknown):
+        return
+    columns = wanted or reference.foreign_key.parent_columns
+    for frame in kept_frames(rows, naming):
+        handled = Handled(load=rows.load, frame=frame.filter(pl.col(handle).is_in(unknown.implode())))
+        keys = ids.key_frame(handled, reference.parts, reference.parent, handle, naming)
+        if len(keys):
+            ask = Ask(table=reference.parent, key=reference.parts, wanted=columns, frame=keys)
+            yield Question(label=label, ask=ask)
+
+
+def kept_frames(rows: Rows, naming: Naming) -> Iterator[pl.DataFrame]:
+    """The rows that are kept, with source columns and handles."""
+    if rows.shaped.stream is None:
+        yield rows.handled.frame
+        return
+    kept = rows.handled.frame[HANDLE].implode()
+    for frame in rows.shaped.stream():
+        yield add_handles(frame, rows.load, naming).filter(pl.col(HANDLE).is_in(kept))
+
+
+def _given_id(load: Load, naming: Naming) -> str | None:
+    """The primary-key column that the files give beside another key."""
+    key = naming.catalog.tables[load.table].primary_key
+    beside = len(key) == 1 and key[0] not in load.key_columns and source_of(load, key[0]) is not None
+    return key[0] if beside else None
+
+
+def id_conflicts(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list[Broken]:
+    """Find rows that exist with another id than the files give them; an id is never changed."""
+    broken = []
+    for each in rows:
+        name = _given_id(each.load, naming)
+        existing = cache.all_values(each.load.table, name) if name else None
+        if name is None or existing is None:
+            continue
+        column = naming.catalog.tables[each.load.table].columns[name]
+        given = canonical(column, pl.col(source_of(each.load, name) or name))
+        if existing.schema[name] == pl.UInt128:
+            given = given.str.to_integer(base=16, dtype=pl.UInt128, strict=False)
+        message = f"the row of table {each.load.table} exists with another {name}; an id is never changed"
+        rule = Rule(name="id-conflict", column=name, message=message, bad=given != pl.col("_existing"))
+        for frame in kept_frames(each, naming):
+            joined = frame.join(existing.rename({name: "_existing"}), on=HANDLE, how="inner")
+            broken += checks.judge([Handled(load=each.load, frame=joined)], [[rule]])
+    return broken
+
+
+def convicted(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> list[Broken]:
+    """Keep of values in doubt those that the target does not take, under the rule it names."""
+    found = []
+    for each, verdict in zip(doubtful, verdicts, strict=True):
+        for (name,), judged in verdict.group_by("rule", maintain_order=True):
+            frame = each.frame.join(judged, on=[FILE, ROW], how="semi", maintain_order="left")
+            rule = replace(each.rule, name=str(name), message=_MESSAGES[str(name)].format(each.rule.message))
+            found.append(replace(each, rule=replace(rule, suspect=False), frame=frame))
+    return found
+
+
+_MESSAGES = {
+    "type": "{}, and the value is not",
+    "overflow": "{}, and the value is out of its range",
+    "rounding": "{}, and the value would be rounded to fit",
+    "too-long": "{}, and the value is longer",
+}

@@ -1,0 +1,182 @@
+"""The last step in memory: every id settled, the writes in order, batches made when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from seedlab.flow import HANDLE, PRIORITIES, Batch, Load, Recorder, Settings, Sourced, TableWrite, WritePlan
+from seedlab.frames import ids, relationships
+from seedlab.frames.batcher import stream
+from seedlab.frames.cache import SeedCache
+from seedlab.frames.resolve import Handled, Naming, add_handles, source_of
+from seedlab.plan.graph import components
+from seedlab.plan.ready import ReadyQueue, Task
+from seedlab.preparation import concurrency
+from seedlab.resolution import Rows, cut, kept_frames, stacked
+
+
+def left_to_defaults(loads: Sequence[Load], naming: Naming) -> frozenset[str]:
+    """Tables whose sequence fills the key by itself, because no reference needs the value beforehand."""
+    wanted = ids.referred_columns(loads)
+    return frozenset(
+        load.table
+        for load in loads
+        if load.made
+        and naming.catalog.tables[load.table].columns[load.made].kind != "uuid"
+        and load.made not in wanted.get(load.table, ())
+    )
+
+
+def plan_writes(
+    rows: Sequence[Rows],
+    naming: Naming,
+    cache: SeedCache,
+    settings: Settings,
+    empty: frozenset[str],
+    recorder: Recorder,
+) -> WritePlan:
+    """Settle the ids and order the writes: parents first, links last, the tables of a cycle together."""
+    by_load = {each.load: each for each in rows}
+    frames = _settled([each.handled for each in rows if each.whole], naming, cache)
+    tables = {load.table: naming.catalog.tables[load.table] for load in by_load}
+    parents = {
+        name: sorted({key.parent for key in table.foreign_keys} & tables.keys())
+        for name, table in tables.items()
+    }
+    needed = frozenset(parent for name, mine in parents.items() for parent in mine if parent != name)
+    groups = relationships.order(_queued(parents, rows), relationships.gather(list(by_load)), needed)
+
+    def batches(loads: Sequence[Load]) -> Callable[[], Iterator[Batch]]:
+        def again() -> Iterator[Batch]:
+            for load in loads:
+                if load in frames:
+                    yield Batch(load=load, frame=frames[load])
+                else:
+                    yield from _stream_batches(by_load[load], naming, cache, settings, recorder)
+
+        return again
+
+    def write(batch: relationships.Relationships) -> TableWrite:
+        height = sum(by_load[load].handled.frame.height for load in batch.loads)
+        table = tables[batch.table]
+        return TableWrite(table=table, loads=batch.loads, rows=height, batches=batches(batch.loads))
+
+    return WritePlan(groups=tuple(tuple(map(write, group)) for group in groups), empty=empty)
+
+
+def _queued(parents: Mapping[str, Sequence[str]], rows: Sequence[Rows]) -> list[tuple[str, ...]]:
+    """Order tables as a ready queue hands them out: parents first, the urgent and the long before others."""
+    groups = components(parents)
+    place = {table: str(n) for n, tables in enumerate(groups) for table in tables}
+    tasks = [
+        Task(
+            id=str(n),
+            dependencies=tuple(sorted({place[p] for table in tables for p in parents[table]} - {str(n)})),
+            priority=min((r.load.priority for r in rows if r.load.table in tables), key=PRIORITIES.index),
+            estimated_ms=sum(r.handled.frame.height for r in rows if r.load.table in tables),
+        )
+        for n, tables in enumerate(groups)
+    ]
+    queue = ReadyQueue(tasks)
+    ordered = []
+    while (task := queue.take()) is not None:
+        ordered.append(groups[int(task)])
+        queue.done(task)
+    return ordered
+
+
+def _settled(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> dict[Load, pl.DataFrame]:
+    """Settle loads that are given alike as one frame."""
+    groups: dict[object, list[Handled]] = {}
+    for each in handled:
+        load = each.load
+        meaning = (load.table, load.values, load.references, load.made, frozenset(each.frame.columns))
+        groups.setdefault(meaning, []).append(each)
+    frames: dict[Load, pl.DataFrame] = {}
+    for alike in groups.values():
+        whole = Handled(load=alike[0].load, frame=stacked([each.frame for each in alike]))
+        parts = cut(ids.settle(whole, naming, cache), [each.frame.height for each in alike])
+        frames |= {each.load: part for each, part in zip(alike, parts, strict=True)}
+    return frames
+
+
+def _stream_batches(
+    rows: Rows, naming: Naming, cache: SeedCache, settings: Settings, recorder: Recorder
+) -> Iterator[Batch]:
+    """Read a large load again, settle and hand on a batch at a time."""
+    assert rows.shaped.stream is not None
+    kept = rows.handled.frame[HANDLE].implode()
+    load = rows.load
+
+    def process(frame: pl.DataFrame) -> pl.DataFrame:
+        full = add_handles(frame, load, naming).filter(pl.col(HANDLE).is_in(kept))
+        return ids.settle(Handled(load=load, frame=full), naming, cache)
+
+    def tell(done: int) -> None:
+        recorder.progress(done, rows.handled.frame.height, f"writing {load.table}")
+
+    for frame in stream(rows.shaped.stream(), process, settings.batch_rows, concurrency(settings), tell):
+        yield Batch(load=load, frame=frame)
+
+
+def sourced(rows: Sequence[Rows], naming: Naming, plan: WritePlan) -> list[Sourced]:
+    """The rows as the row-by-row writer takes them, in the plan's order."""
+    by_load = {each.load: each for each in rows}
+    ordered = [by_load[load] for group in plan.groups for write in group for load in write.loads]
+    return [
+        Sourced(load=each.load, frame=pl.concat(list(kept_frames(each, naming)), how="vertical"))
+        for each in ordered
+    ]
+
+
+def with_sequences(
+    rows: Sequence[Rows], naming: Naming, cache: SeedCache, reserve: Callable[[str, str, int], list[int]]
+) -> list[Rows]:
+    """Take values from sequences for new rows that others refer to; let the column's default do the rest.
+
+    Must run inside the writing transaction, after the look-ups. One statement per table that needs values.
+    """
+    loads = [each.load for each in rows]
+    by_default = left_to_defaults(loads, naming)
+    done = []
+    for each in rows:
+        load = each.load
+        made = naming.catalog.tables[load.table].columns[load.made] if load.made else None
+        if made is None or made.kind == "uuid":
+            done.append(each)
+        elif load.table in by_default:
+            unmade = replace(load, made=None)
+            done.append(replace(each, handled=replace(each.handled, load=unmade)))
+        else:
+            handles = each.handled.frame[HANDLE]
+            new = handles.filter(~handles.is_in(cache.found(load.table).implode()))
+            if len(new):
+                numbers = pl.Series(made.name, reserve(load.table, made.name, len(new)), dtype=pl.Int64)
+                values = pl.DataFrame({HANDLE: new, made.name: numbers.cast(pl.String)})
+                cache.expose(load.table, made.name, values)
+            done.append(each)
+    _expose(done, naming, cache)
+    return done
+
+
+def _expose(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> None:
+    """Tell the cache what references cannot know from handles: ids of the files, rows under other keys."""
+    referred = ids.referred_columns([each.load for each in rows])
+    for each in rows:
+        wanted = referred.get(each.load.table, ())
+        renamed = bool(wanted) and each.load.table in naming.alternatives
+        given = _gives(each.load, wanted)
+        for frame in kept_frames(each, naming) if given or renamed else ():
+            handled = Handled(load=each.load, frame=frame)
+            if given:
+                ids.expose_explicit(handled, naming, cache, wanted)
+            if renamed:
+                ids.expose_alternatives(handled, naming, cache, wanted)
+
+
+def _gives(load: Load, wanted: Sequence[str]) -> bool:
+    """Tell whether the files give a column outright that other tables take by handle."""
+    return any(source_of(load, column) is not None for column in wanted)

@@ -1,0 +1,46 @@
+"""What every claim about seeding is made for: both dialects, every level, each optimisation switched off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.school import FILES, TABLES
+from tests.seeding import WAYS, Way, execute, write
+
+# Ways that are written differently: what else is switched off only changes threads and look-ups.
+DISTINCT = ("legacy", "bulk", "incremental", "incremental-no-rebuild")
+
+
+@pytest.fixture(params=WAYS, ids=str)
+def every_way(request: pytest.FixtureRequest) -> Way:
+    """Every level, and the fastest without each of its optimisations."""
+    return request.param
+
+
+@pytest.fixture(params=[way for way in WAYS if str(way) in DISTINCT], ids=str)
+def way(request: pytest.FixtureRequest) -> Way:
+    """The levels that write differently: enough for claims about what is written."""
+    return request.param
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The project's folder."""
+    folder = tmp_path / "school"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def url(clean_database_url: str) -> str:
+    """A database with the school's empty tables."""
+    execute(clean_database_url, TABLES)
+    return clean_database_url
+
+
+@pytest.fixture
+def school(folder: Path) -> Path:
+    """A project that fills them, without configuration."""
+    return write(folder, FILES)

@@ -1,0 +1,161 @@
+"""Fixtures of databases: a server for the whole run, an empty database for each test.
+
+The server is embedded and shared by all workers of a run, or the one that SEEDLAB_TEST_URL names (its role
+needs CREATEDB). It is started by the first test that wants it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from seedlab.database import server
+from seedlab.database.binaries import find_binaries, major_version
+from seedlab.errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The folder of this run's server; workers, and runs that a test starts, inherit it.
+RUN_FOLDER = "SEEDLAB_TEST_FOLDER"
+PREFIX = "seedlab-test-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresServer:
+    """A server to test against: URLs of its database `postgres`, as an ordinary role and as superuser."""
+
+    url: str
+    superuser_url: str | None
+
+    def database(self, name: str) -> str:
+        """The URL of another database, as the ordinary role."""
+        return urlsplit(self.url)._replace(path=f"/{quote(name, safe='')}").geturl()
+
+
+# ---- one server per run ---------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if RUN_FOLDER not in os.environ:
+        remove_servers_of_dead_runs()
+        folder = Path(tempfile.gettempdir(), f"{PREFIX}{os.getpid()}")
+        folder.mkdir(mode=0o700)
+        folder.chmod(0o711)  # for root: the server's user has to pass
+        os.environ[RUN_FOLDER] = str(folder)
+        config.add_cleanup(lambda: remove_server(Path(os.environ.pop(RUN_FOLDER))))
+
+
+def pytest_report_header() -> str:
+    if given := os.environ.get("SEEDLAB_TEST_URL"):
+        with psycopg.connect(given) as connection:
+            return f"postgresql: {connection.info.parameter_status('server_version')} (SEEDLAB_TEST_URL)"
+    try:
+        binaries = find_binaries(os.environ)
+    except ServerError as error:
+        return f"postgresql: none, {error}"
+    return f"postgresql: {major_version(binaries)} (embedded, of {binaries.parent.parent.name})"
+
+
+def server_environ(folder: Path) -> dict[str, str]:
+    """An environment in which the embedded server lives in a folder."""
+    return {**os.environ, "SEEDLAB_SERVER_DIR": str(folder)}
+
+
+def remove_server(folder: Path) -> None:
+    with suppress(ServerError):  # no binaries: then there is no server either
+        server.clean(server_environ(folder))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_servers_of_dead_runs() -> None:
+    """A run that was killed could not stop its server."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        pid = int(folder.name.removeprefix(PREFIX))
+        with suppress(FileNotFoundError):
+            if folder.lstat().st_uid == os.geteuid() and (pid == os.getpid() or not lives(pid)):
+                remove_server(folder)
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+# ---- fixtures -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> PostgresServer:
+    """The server of this run; the embedded one is not durable, for speed."""
+    if given := os.environ.get("SEEDLAB_TEST_URL"):
+        return PostgresServer(url=given, superuser_url=None)
+    try:
+        found = server.start(server_environ(Path(os.environ[RUN_FOLDER])))
+    except ServerError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    superuser = found.url("postgres", role="postgres")
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
+        connection.execute("SELECT pg_reload_conf()")
+    return PostgresServer(url=found.url("postgres"), superuser_url=superuser)
+
+
+@pytest.fixture(scope="session")
+def postgres_admin(postgres_server: PostgresServer) -> Iterator[psycopg.Connection]:
+    """A connection, as the ordinary role, that makes and drops databases."""
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer, postgres_admin: psycopg.Connection) -> Iterator[str]:
+    """An empty PostgreSQL database that an ordinary role owns, dropped after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    postgres_admin.execute(server.create_database(name))
+    yield postgres_server.database(name)
+    drop_database(postgres_admin, name)
+
+
+def drop_database(admin: psycopg.Connection, name: str) -> None:
+    """Drop a database, whoever of ours is still connected to it.
+
+    Not WITH (FORCE): that refuses an ordinary role when autovacuum is at work there, which a plain DROP stops.
+    """
+    mine = (
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = user AND datname = %s"
+    )
+    admin.execute(mine, [name])
+    admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A SQLite database that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of each dialect in turn."""
+    fixture = {"postgresql": "postgres_url", "sqlite": "sqlite_url"}[request.param]
+    return request.getfixturevalue(fixture)

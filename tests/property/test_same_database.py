@@ -1,0 +1,166 @@
+"""Whatever the schema, the rows, their order, format, level and workers: one and the same database."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fix_clean import clean
+from tests.seeding import WAYS, Way, counted, execute, portable, portable_dump, seed_in
+from tests.worlds import World, changed, tables_of, worlds, write_world
+from tests.writing import FORMATS
+
+FAST = 8  # examples of every claim on every dialect; the slow ones look at more
+SLOW = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a world is written and seeded; none of it may matter."""
+
+    way: Way
+    formats: tuple[str, ...]
+    order: tuple[int, ...]
+    workers: int
+    batch_rows: int
+
+
+MANNERS = st.builds(
+    Manner,
+    way=st.sampled_from(WAYS),
+    formats=st.lists(st.sampled_from(FORMATS), min_size=1, max_size=5).map(tuple),
+    order=st.permutations(range(7)).map(tuple),
+    workers=st.integers(1, 8),
+    batch_rows=st.sampled_from([2, 100_000]),
+)
+# The plainest manner there is.
+PLAIN = Manner(
+    way=Way(level="legacy"), formats=("csv",), order=tuple(range(7)), workers=1, batch_rows=100_000
+)
+
+Emptied = Callable[[World], str]
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def emptied(request: pytest.FixtureRequest, tmp_path: Path) -> Emptied:
+    """Give a database with a world's empty tables; each call makes a new one, or empties the same."""
+    url = request.getfixturevalue("used_postgres_url") if request.param == "postgresql" else None
+
+    def empty(world: World) -> str:
+        where = url or f"sqlite:///{tempfile.mkdtemp(dir=tmp_path)}/world.db"
+        if url:
+            clean(url)
+        execute(where, tables_of(world))
+        return where
+
+    return empty
+
+
+def seeded(world: World, manner: Manner, url: str) -> tuple[int, int, int]:
+    """Seed a world in some manner."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "world"
+        write_world(folder, world, manner.formats, manner.order)
+        return counted(seed_in(manner.way, folder, url, workers=manner.workers, batch_rows=manner.batch_rows))
+
+
+def beside(world: World) -> str:
+    """A new SQLite database with the world's tables."""
+    url = f"sqlite:///{tempfile.mkdtemp()}/world.db"
+    execute(url, tables_of(world))
+    return url
+
+
+def check_values(world: World, url: str) -> None:
+    """The database has the model's rows: every column that is not an id."""
+    held = portable_dump(url)
+    for shape in world.shapes:
+        start = 1 if shape.identity == "uuid" else 0
+        values = [row[start : start + len(shape.columns)] for row in held[shape.name]]
+        modelled = [
+            [None if row[c.name] is None else portable(row[c.name], c.kind) for c in shape.columns]
+            for row in world.rows[shape.name]
+        ]
+        assert sorted(values, key=repr) == sorted(modelled, key=repr)
+
+
+def check_manner(world: World, manner: Manner, emptied: Emptied) -> None:
+    url, plain = emptied(world), beside(world)
+    seeded(world, PLAIN, plain)
+
+    first = seeded(world, manner, url)
+    held = portable_dump(url)
+    second = seeded(world, manner, url)
+
+    assert first == (world.size, 0, 0)
+    assert second == (0, 0, world.size)
+    assert held == portable_dump(plain) == portable_dump(url)
+    check_values(world, url)
+
+
+def check_change(world: World, after: World, manner: Manner, emptied: Emptied) -> None:
+    url, plain = emptied(world), beside(world)
+    seeded(world, PLAIN, plain)
+    seeded(world, PLAIN, url)
+
+    counts = seeded(after, manner, url)
+
+    assert counts == seeded(after, PLAIN, plain)
+    assert seeded(after, manner, url) == (0, 0, world.size)
+    assert portable_dump(url) == portable_dump(plain)
+    check_values(after, url)
+
+
+def examples(count: int) -> settings:
+    return settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=count == FAST,
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+        ],
+    )
+
+
+CHANGES = worlds().flatmap(lambda world: st.tuples(st.just(world), changed(world)))
+
+
+@examples(FAST)
+@given(world=worlds(), manner=MANNERS)
+def test_no_manner_of_seeding_changes_the_database(world: World, manner: Manner, emptied: Emptied) -> None:
+    check_manner(world, manner, emptied)
+
+
+@examples(FAST)
+@given(change=CHANGES, manner=MANNERS)
+def test_no_manner_of_seeding_changes_what_a_change_does(
+    change: tuple[World, World], manner: Manner, emptied: Emptied
+) -> None:
+    check_change(*change, manner, emptied)
+
+
+@pytest.mark.slow
+@examples(SLOW)
+@given(world=worlds(), manner=MANNERS)
+def test_no_manner_of_seeding_changes_the_database_in_many_worlds(
+    world: World, manner: Manner, emptied: Emptied
+) -> None:
+    check_manner(world, manner, emptied)
+
+
+@pytest.mark.slow
+@examples(SLOW)
+@given(change=CHANGES, manner=MANNERS)
+def test_no_manner_of_seeding_changes_what_a_change_does_in_many_worlds(
+    change: tuple[World, World], manner: Manner, emptied: Emptied
+) -> None:
+    check_change(*change, manner, emptied)

@@ -1,0 +1,15 @@
+"""A small school: two tables, two files, and pieces of configuration."""
+
+from __future__ import annotations
+
+TABLES = """
+CREATE TABLE cities (id SERIAL KEY, code text NOT NULL UNIQUE, name text);
+CREATE TABLE pupils (
+  id SERIAL KEY, name text NOT NULL UNIQUE, city_id int NOT NULL REFERENCES cities, age int DEFAULT 6
+);
+"""
+CITIES = "code,name\nhfa,Haifa\ntlv,Tel Aviv\n"
+PUPILS = "name,city.code,age\nAda,hfa,9\nBob,tlv,\nCid,hfa,11\n"
+FILES = {"cities.csv": CITIES, "pupils.csv": PUPILS}
+STAGE = '[[stages]]\nid = "{0}"\nname = "{0}"\n'
+SEED = '[[stages.seeds]]\nname = "{0}"\nsource = "{1}"\n'

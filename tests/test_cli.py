@@ -1,0 +1,369 @@
+"""The command line: exit codes, what goes to which stream, and what is not imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from seedlab.arguments import parse
+from seedlab.cli import main
+
+CONFIG = """\
+[project]
+name = "school"
+
+[targets.staging]
+url = "postgresql://me:${SECRET}@db.example/school"
+
+[[stages]]
+id = "core"
+name = "Core"
+
+  [[stages.seeds]]
+  name = "cities"
+  source = "cities.csv"
+  tags = ["essential"]
+  [stages.seeds.tables]
+  cities = { key = ["code"] }
+
+[[stages]]
+id = "people"
+name = "People"
+dependencies = ["core"]
+
+  [[stages.seeds]]
+  name = "pupils"
+  source = "pupils.csv"
+  environments = ["development"]
+  [stages.seeds.tables]
+  pupils = { key = ["name"] }
+"""
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch, tmp_path: Path) -> None:
+    """Nothing of the caller's variables; a server of the test's own should anything start one."""
+    for name in ("DATABASE_URL", "SEEDLAB_DATABASE_URL", "SEEDLAB_TARGET", "SEEDLAB_ENV", "SEEDLAB_JSON"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SEEDLAB_SERVER_DIR", str(tmp_path / "server"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def school(tmp_path: Path) -> Path:
+    folder = tmp_path / "school"
+    folder.mkdir()
+    (folder / "seedlab.toml").write_text(CONFIG)
+    (folder / "cities.csv").write_text("code,name\nhfa,חיפה\ntlv,תל אביב\n")
+    (folder / "pupils.csv").write_text("name,city.code\nAda,hfa\n")
+    return folder
+
+
+def output_of(capsys) -> tuple[str, str]:
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+# ---- light ----------------------------------------------------------------------------------------------
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys, seedlab.cli\n"
+        "code = seedlab.cli.main(['seed', '--help'])\n"
+        "heavy = {'polars', 'sqlalchemy', 'psycopg', 'rich', 'yaml', 'seedlab.flow'} & set(sys.modules)\n"
+        "print(code, sorted(heavy), file=sys.stderr)\n"
+    )
+
+    done = python("-c", code, cwd=tmp_path)
+
+    assert done.stderr == "0 []\n"
+    assert "--database-url" in done.stdout
+
+
+def test_the_module_runs_as_a_program_and_gives_its_exit_code(school: Path) -> None:
+    good = python("-m", "seedlab", "ls", "--json", cwd=school)
+    bad = python("-m", "seedlab", "ls", "nowhere", cwd=school)
+
+    assert (good.returncode, good.stderr) == (0, "")
+    assert json.loads(good.stdout)["project"] == "school"
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert "nowhere" in bad.stderr
+
+
+def test_output_survives_a_narrow_encoding(school: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "seedlab", "graph"], cwd=school, capture_output=True, timeout=60, check=False,
+        env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": ":".join(filter(None, sys.path))},
+    )  # fmt: skip
+
+    assert done.returncode == 0
+    assert b"\\u2190 core" in done.stdout
+
+
+def test_a_reader_that_goes_away_is_no_traceback(school: Path) -> None:
+    code = (
+        "import os, subprocess, sys\n"
+        "read, write = os.pipe(); os.close(read)\n"
+        "done = subprocess.run([sys.executable, '-m', 'seedlab', 'ls'], stdout=write, stderr=subprocess.PIPE)\n"
+        "print(done.returncode, done.stderr)\n"
+    )
+
+    assert python("-c", code, cwd=school).stdout == "1 b''\n"
+
+
+# ---- usage ----------------------------------------------------------------------------------------------
+
+
+def test_no_command_prints_help_and_is_misuse(capsys) -> None:
+    assert main([]) == 2
+
+    out, err = output_of(capsys)
+    assert out == ""
+    assert "exit codes" in err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["sed"],
+        ["ls", "--nope"],
+        ["generate", "--rows", "0", "out"],
+        ["server", "dance"],
+        ["seed", "--databas", "x"],
+    ],
+)
+def test_misuse_is_exit_code_2(line: list[str], capsys) -> None:
+    assert main(line) == 2
+
+    out, err = output_of(capsys)
+    assert out == ""
+    assert "usage: seedlab" in err
+
+
+def test_version_is_printed(capsys) -> None:
+    assert main(["--version"]) == 0
+    assert output_of(capsys)[0].startswith("seedlab 0.")
+
+
+def test_flags_not_given_come_from_variables() -> None:
+    environ = {
+        "SEEDLAB_SELECT": "core,tag:x",
+        "SEEDLAB_FORCE": "1",
+        "SEEDLAB_QUIET": "off",
+        "SEEDLAB_YES_SEED": "school",
+        "SEEDLAB_REPORTS": "out",
+        "SEEDLAB_TARGET": "staging",
+        "SEEDLAB_DATABASE_URL": "sqlite:///x.db",
+    }
+
+    args = parse(["seed", "--exclude", "people"], environ)
+
+    assert (args.select, args.exclude) == (["core", "tag:x"], ["people"])
+    assert (args.force, args.quiet, args.json) == (True, False, False)
+    assert (args.yes_seed, args.reports, args.target) == ("school", "out", "staging")
+    assert args.database_url is None  # the project reads that one and says where it came from
+
+
+def test_a_flag_beats_its_variable() -> None:
+    environ = {"SEEDLAB_SELECT": "core", "SEEDLAB_TARGET": "staging"}
+
+    args = parse(["plan", "-s", "people", "-t", "other"], environ)
+
+    assert (args.select, args.target) == (["people"], "other")
+
+
+def test_a_variable_that_is_neither_yes_nor_no_is_misuse(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("SEEDLAB_FORCE", "perhaps")
+
+    assert main(["seed"]) == 2
+    assert "SEEDLAB_FORCE: expected 1 or 0, found 'perhaps'" in output_of(capsys)[1]
+
+
+# ---- commands that read ---------------------------------------------------------------------------------
+
+
+def test_ls_lists_stages_seeds_and_files(school: Path, capsys) -> None:
+    assert main(["ls", str(school)]) == 0
+
+    out, err = output_of(capsys)
+    assert [line.split() for line in out.splitlines()[1:3]] == [
+        ["core", "cities", "cities", "essential", "all", "cities.csv"],
+        ["people", "pupils", "pupils", "·", "development", "pupils.csv"],
+    ]
+    assert err == ""
+
+
+def test_ls_json_is_only_json(school: Path, capsys) -> None:
+    assert main(["ls", str(school), "--json"]) == 0
+
+    out, err = output_of(capsys)
+    assert [seed["name"] for seed in json.loads(out)["seeds"]] == ["cities", "pupils"]
+    assert err == ""
+
+
+def test_quiet_prints_nothing(school: Path, capsys) -> None:
+    assert main(["ls", str(school), "-q"]) == 0
+    assert output_of(capsys) == ("", "")
+
+
+def test_graph_draws_dependencies_as_text_mermaid_and_json(school: Path, capsys) -> None:
+    assert main(["graph", str(school)]) == 0
+    text = output_of(capsys)[0]
+    assert main(["graph", str(school), "--mermaid"]) == 0
+    mermaid = output_of(capsys)[0]
+    assert main(["graph", str(school), "--json"]) == 0
+    record = json.loads(output_of(capsys)[0])
+
+    assert "people\n  ← core" in text
+    assert mermaid.startswith("flowchart")
+    assert record["edges"] == [{"before": "core", "after": "people", "origin": "declared"}]
+
+
+def test_the_graph_of_a_bare_folder_says_where_to_look(tmp_path: Path, capsys) -> None:
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "cities.csv").write_text("code\n")
+
+    assert main(["graph", "bare"]) == 2
+    assert "see them with seedlab plan" in output_of(capsys)[1]
+
+
+def test_a_configuration_error_is_exit_code_2_and_names_its_place(school: Path, capsys) -> None:
+    (school / "seedlab.toml").write_text(CONFIG.replace("priority", "x") + '\n[projekt]\nname = "x"\n')
+
+    assert main(["ls", str(school)]) == 2
+
+    out, err = output_of(capsys)
+    assert out == ""
+    assert "seedlab.toml" in err
+    assert "projekt" in err
+
+
+def test_an_error_with_json_is_a_whole_record_on_standard_output(tmp_path: Path, capsys) -> None:
+    assert main(["seed", "nowhere", "--json"]) == 2
+
+    out, err = output_of(capsys)
+    record = json.loads(out)
+    assert (record["status"], record["exit_code"]) == ("failed", 2)
+    assert record["errors"][0]["rule"] == "configuration"
+    assert record["args"] == ["seedlab", "seed", "nowhere", "--json"]
+    assert "nowhere" in err
+
+
+@pytest.fixture
+def broken_listing(monkeypatch):
+    """Make `ls` fail as only a fault of our own would."""
+
+    def fail(*_: object) -> str:
+        raise ZeroDivisionError("postgresql://me:hunter2@db.example/school")
+
+    monkeypatch.setattr("seedlab.insight.faces.project_text", fail)
+
+
+def test_an_unexpected_error_is_short_and_names_debug(school: Path, capsys, broken_listing) -> None:
+    assert main(["ls", str(school)]) == 1
+
+    err = output_of(capsys)[1]
+    assert err.startswith("✗ ZeroDivisionError: postgresql://me:***@db.example/school\n")
+    assert "--debug" in err
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback_without_passwords(school: Path, capsys, broken_listing) -> None:
+    assert main(["ls", str(school), "--debug"]) == 1
+
+    err = output_of(capsys)[1]
+    assert "Traceback" in err
+    assert "hunter2" not in err
+
+
+def test_an_interrupt_is_exit_code_130(school: Path, capsys, monkeypatch) -> None:
+    def interrupt(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seedlab.insight.faces.project_text", interrupt)
+
+    assert main(["ls", str(school)]) == 130
+    assert output_of(capsys)[1] == "✗ interrupted\n"
+
+
+# ---- doctor and server ----------------------------------------------------------------------------------
+
+
+def test_the_doctor_finds_a_good_installation_well(school: Path, capsys) -> None:
+    assert main(["doctor", str(school), "--database-url", f"sqlite:///{school}/school.db", "--json"]) == 0
+
+    checks = {check["name"]: check for check in json.loads(output_of(capsys)[0])["checks"]}
+    assert list(checks) == ["python", "packages", "disk", "embedded server", "project", "target"]
+    assert {check["status"] for check in checks.values()} <= {"ok", "warn"}
+    assert "school: 2 seeds, 2 stages" in checks["project"]["found"]
+
+
+def test_the_doctor_gives_a_remedy_for_what_fails(school: Path, capsys) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/school"
+
+    assert main(["doctor", str(school), "--database-url", url]) == 1
+
+    out, err = output_of(capsys)
+    assert "✗  target" in out
+    assert "→ check the URL and that the server runs" in out
+    assert "hunter2" not in out + err
+
+
+def test_the_server_that_was_never_started_is_not_running(capsys) -> None:
+    assert main(["server", "status", "--json"]) == 0
+    assert json.loads(output_of(capsys)[0])["running"] is False
+
+
+@pytest.fixture
+def own_server(monkeypatch):
+    """A folder for an embedded server that an unprivileged user can enter, as when root runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="seedlab-cli-") as folder:
+        Path(folder).chmod(0o711)
+        monkeypatch.setenv("SEEDLAB_SERVER_DIR", folder)
+        yield
+        assert main(["server", "clean", "-q"]) == 0
+
+
+def test_the_url_of_the_server_can_be_used_as_printed(school: Path, own_server: None, capsys) -> None:
+    assert main(["server", "url", str(school)]) == 0
+    url = output_of(capsys)[0].strip()
+    assert main(["server", "status"]) == 0
+    status = output_of(capsys)[0]
+
+    with psycopg.connect(url) as connection:
+        assert connection.info.dbname == "school"
+    assert "running, process" in status
+    assert main(["server", "stop"]) == 0
+    assert "not running" in output_of(capsys)[0]
+
+
+# ---- commands that make something -----------------------------------------------------------------------
+
+
+def test_init_writes_a_project_that_ls_understands_and_never_writes_over(tmp_path: Path, capsys) -> None:
+    assert main(["init", "library"]) == 0
+    assert "next: seedlab seed library" in output_of(capsys)[0]
+    assert main(["ls", "library", "--json"]) == 0
+    assert json.loads(output_of(capsys)[0])["project"] == "library"
+
+    assert main(["init", "library"]) == 2
+    assert "is there already" in output_of(capsys)[1]
+
+
+def test_generate_takes_its_folders_before_and_after_the_flag() -> None:
+    args = parse(["generate", "data", "--rows", "10", "out"], {})
+
+    assert (str(args.directory), str(args.out)) == ("data", "out")

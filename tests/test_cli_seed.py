@@ -1,0 +1,261 @@
+"""`seed`, `plan` and `check` from the command line, against real databases."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from seedlab.cli import main
+
+CONFIG = """\
+[project]
+name = "school"
+
+[[stages]]
+id = "core"
+name = "Core"
+
+  [[stages.seeds]]
+  name = "cities"
+  source = "cities.csv"
+  [stages.seeds.tables]
+  cities = { key = ["code"] }
+
+[[stages]]
+id = "people"
+name = "People"
+dependencies = ["core"]
+
+  [[stages.seeds]]
+  name = "pupils"
+  source = "pupils.csv"
+  [stages.seeds.tables]
+  pupils = { key = ["name"] }
+"""
+TABLES = """
+CREATE TABLE cities (id integer PRIMARY KEY, code text NOT NULL UNIQUE, name text NOT NULL);
+CREATE TABLE pupils (
+  id integer PRIMARY KEY, name text NOT NULL UNIQUE, city_id integer NOT NULL REFERENCES cities
+);
+"""
+MODELS = """\
+from sqlalchemy import Column, ForeignKey, MetaData, Table, Text, Uuid
+
+metadata = MetaData()
+Table(
+    "cities", metadata,
+    Column("id", Uuid, primary_key=True), Column("code", Text, unique=True, nullable=False), Column("name", Text),
+)
+Table(
+    "pupils", metadata,
+    Column("id", Uuid, primary_key=True), Column("name", Text, unique=True, nullable=False),
+    Column("city_id", ForeignKey("cities.id"), nullable=False),
+)
+"""
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch, tmp_path: Path) -> None:
+    """Nothing of the caller's variables; the embedded server is the test's own."""
+    for name in ("DATABASE_URL", "SEEDLAB_DATABASE_URL", "SEEDLAB_TARGET", "SEEDLAB_ENV", "SEEDLAB_JSON"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def school(tmp_path: Path) -> Path:
+    folder = tmp_path / "school"
+    folder.mkdir()
+    (folder / "seedlab.toml").write_text(CONFIG)
+    (folder / "cities.csv").write_text("code,name\nhfa,חיפה\ntlv,תל אביב\n")
+    (folder / "pupils.csv").write_text("name,city.code\nAda,hfa\n")
+    return folder
+
+
+def output_of(capsys) -> tuple[str, str]:
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """A SQLite database with the school's tables."""
+    with closing(sqlite3.connect(tmp_path / "school.db")) as connection:
+        connection.executescript(TABLES)
+    return f"sqlite:///{tmp_path}/school.db"
+
+
+@pytest.fixture
+def models(school: Path) -> None:
+    """The school knows its tables without a database."""
+    config = CONFIG.replace("[[stages]]", 'schema = "models.py:metadata"\n\n[[stages]]', 1)
+    (school / "seedlab.toml").write_text(config)
+    (school / "models.py").write_text(MODELS)
+
+
+def rows_of(tmp_path: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(tmp_path / "school.db")) as connection:
+        query = "SELECT pupils.name, cities.name FROM pupils JOIN cities ON cities.id = city_id"
+        return connection.execute(query).fetchall()
+
+
+def test_seed_brings_the_data_and_says_where_it_is(
+    school: Path, database: str, tmp_path: Path, capsys
+) -> None:
+    assert main(["seed", str(school), "--database-url", database]) == 0
+
+    out, err = output_of(capsys)
+    assert rows_of(tmp_path) == [("Ada", "חיפה")]
+    assert "3 created" in out
+    assert out.splitlines()[-1] == database
+    assert err.startswith("record: reports/runs/")
+
+
+def test_a_second_seed_has_nothing_to_do(school: Path, database: str, capsys) -> None:
+    assert main(["seed", str(school), "--database-url", database, "-q"]) == 0
+    assert output_of(capsys) == ("", "")
+
+    assert main(["seed", str(school), "--database-url", database]) == 0
+
+    assert "nothing to do, 3 unchanged" in output_of(capsys)[0]
+
+
+def test_seed_json_is_the_record_that_was_written(
+    school: Path, database: str, tmp_path: Path, capsys
+) -> None:
+    line = ["seed", str(school), "--database-url", database, "--json", "--reports", "evidence"]
+    assert main(line) == 0
+
+    out, _ = output_of(capsys)
+    (written,) = (tmp_path / "evidence").glob("runs/*/run.json")
+    assert out == written.read_text(encoding="utf-8")
+    record = json.loads(out)
+    assert (record["status"], record["project"], record["target"]) == ("succeeded", "school", database)
+    assert record["outcomes"]["created"] == 3
+    assert record["args"] == ["seedlab", *line]
+    assert record["settings"]["origins"]["level"] == "default"
+
+
+def test_data_faults_are_shown_with_their_lines_and_recorded(
+    school: Path, database: str, tmp_path: Path, capsys
+) -> None:
+    (school / "pupils.csv").write_text("name,city.code\nAda,hfa\nBob,hunter2\n")
+
+    assert main(["seed", str(school), "--database-url", database]) == 3
+
+    out, err = output_of(capsys)
+    assert out == ""
+    assert "pupils.csv:3: missing-parent" in err
+    assert "1 data fault, nothing was written" in err
+    assert "hunter2" not in err
+    assert rows_of(tmp_path) == []
+    (written,) = (tmp_path / "reports").glob("runs/*/run.json")
+    record = json.loads(written.read_text(encoding="utf-8"))
+    assert (record["status"], record["exit_code"]) == ("failed", 3)
+    assert (record["errors"][0]["file"], record["errors"][0]["line"]) == ("pupils.csv", 3)
+
+
+def test_show_values_shows_what_is_wrong(school: Path, database: str, capsys) -> None:
+    (school / "pupils.csv").write_text("name,city.code\nBob,atlantis\n")
+
+    assert main(["seed", str(school), "--database-url", database, "--show-values"]) == 3
+    assert "atlantis" in output_of(capsys)[1]
+
+
+def test_a_guard_refuses_with_exit_code_4(school: Path, database: str, tmp_path: Path, capsys) -> None:
+    assert main(["seed", str(school), "--database-url", database, "--env", "production"]) == 4
+
+    assert "--yes-seed school" in output_of(capsys)[1]
+    assert rows_of(tmp_path) == []
+    assert (
+        main(["seed", str(school), "--database-url", database, "--env", "production", "--yes-seed", "school"])
+        == 0
+    )
+
+
+def test_a_target_that_does_not_answer_is_exit_code_1(school: Path, monkeypatch, capsys) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/school"
+
+    assert main(["seed", str(school), "--database-url", url, "--json"]) == 1
+
+    out, err = output_of(capsys)
+    assert json.loads(out)["errors"][0]["rule"] == "connection"
+    assert "hunter2" not in out + err
+
+
+def test_a_record_that_cannot_be_written_does_not_undo_the_success(
+    school: Path, database: str, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "reports").write_text("a file is in the way")
+
+    assert main(["seed", str(school), "--database-url", database]) == 0
+    assert "! reports/runs/" in output_of(capsys)[1]
+    assert rows_of(tmp_path) == [("Ada", "חיפה")]
+
+
+def test_plan_shows_and_writes_nothing(school: Path, database: str, tmp_path: Path, capsys) -> None:
+    before = (tmp_path / "school.db").read_bytes()
+
+    assert main(["plan", str(school), "--database-url", database]) == 0
+    text = output_of(capsys)[0]
+    assert main(["plan", str(school), "--database-url", database, "--json"]) == 0
+    record = json.loads(output_of(capsys)[0])
+
+    assert "+ core" in text
+    assert "3 rows in 2 stages" in text
+    assert record["status"] == "planned"
+    assert [stage["id"] for stage in record["stages"]] == ["core", "people"]
+    assert (tmp_path / "school.db").read_bytes() == before
+    assert not (tmp_path / "reports").exists()
+
+
+def test_check_needs_no_database(school: Path, models: None, capsys) -> None:
+    assert main(["check", str(school)]) == 0
+    assert "school: no faults found" in output_of(capsys)[0]
+
+    (school / "cities.csv").write_bytes(b"code,name\nhfa,\xff\n")
+
+    assert main(["check", str(school)]) == 3
+    assert "cities.csv:2: encoding" in output_of(capsys)[1]
+
+
+@pytest.fixture
+def own_server(monkeypatch):
+    """A folder for an embedded server that an unprivileged user can enter, as when root runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="seedlab-cli-") as folder:
+        Path(folder).chmod(0o711)
+        monkeypatch.setenv("SEEDLAB_SERVER_DIR", folder)
+        yield
+        assert main(["server", "clean", "-q"]) == 0
+
+
+def test_seed_without_a_url_starts_a_server_whose_url_works_as_printed(
+    school: Path, models: None, own_server: None, capsys
+) -> None:
+    assert main(["seed", str(school)]) == 0
+
+    url = output_of(capsys)[0].splitlines()[-1]
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM pupils").fetchone() == (1,)
+
+
+def test_an_id_that_we_made_is_not_changed_by_one_that_the_file_gives_later(
+    school: Path, models: None, capsys
+) -> None:
+    line = ["seed", str(school), "--database-url", "sqlite:///school.db", "-q"]
+    assert main(line) == 0
+    (school / "cities.csv").write_text(
+        "id,code,name\n00000000-0000-4000-8000-000000000001,hfa,חיפה\n"
+        "00000000-0000-4000-8000-000000000002,tlv,תל אביב\n"
+    )
+
+    code = main(line)
+
+    assert code == 3
+    assert "cities.csv:2: id-conflict" in output_of(capsys)[1]

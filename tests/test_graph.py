@@ -1,0 +1,272 @@
+"""Dependencies are checked against foreign keys; tables are ordered whatever their number."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedlab.errors import ConfigurationError, GraphError
+from seedlab.flow import Seed, Stage, TableSpec
+from seedlab.plan.graph import (
+    Edge,
+    Need,
+    ancestors,
+    check_dependencies,
+    components,
+    edges,
+    levels,
+    to_mermaid,
+    to_text,
+    waves,
+)
+
+
+def stage(name: str, *dependencies: str, parallel: bool = True, line: int | None = None) -> Stage:
+    return Stage(
+        id=name, name=name.title(), seeds=(), dependencies=dependencies, parallel=parallel, line=line
+    )
+
+
+def seed(name: str, *tables: str) -> Seed:
+    return Seed(
+        name=name, stage="", files=(), tables=tuple(TableSpec(table=each) for each in tables or (name,))
+    )
+
+
+def need(stage: str, table: str, parent: str) -> Need:
+    return Need(stage=stage, table=table, foreign_key_name=f"{table}_{parent}_fk", parent_table=parent)
+
+
+graphs = st.integers(1, 12).flatmap(
+    lambda size: st.fixed_dictionaries(
+        {
+            f"t{n:02}": st.sets(st.integers(0, size - 1).map(lambda i: f"t{i:02}"), max_size=4)
+            for n in range(size)
+        }
+    )
+)
+
+
+# ---- declared against found ----
+
+
+def test_a_missing_dependency_names_the_foreign_key_the_tables_and_what_to_add() -> None:
+    stages = [stage("courses"), stage("modules", line=12)]
+
+    with pytest.raises(ConfigurationError) as raised:
+        check_dependencies(
+            stages, [need("modules", "modules", "courses")], {"courses": ["courses"]}, "p/seedlab.toml"
+        )
+
+    assert str(raised.value) == (
+        "p/seedlab.toml:12:stages.modules.dependencies: foreign key modules_courses_fk of table modules refers to "
+        "courses, which is filled by stage 'courses'; add 'courses' to the dependencies of stage 'modules'"
+    )
+
+
+def test_every_missing_dependency_is_told_at_once() -> None:
+    stages = [stage("a"), stage("b", line=3), stage("c", line=9)]
+    needs = [need("b", "b", "a"), need("c", "c", "a")]
+
+    with pytest.raises(ConfigurationError) as raised:
+        check_dependencies(stages, needs, {"a": ["a"]})
+
+    assert [line.split(": ")[0] for line in str(raised.value).split("\n")] == [
+        "seedlab.toml:3:stages.b.dependencies",
+        "seedlab.toml:9:stages.c.dependencies",
+    ]
+
+
+@pytest.mark.parametrize(
+    "providers",
+    [
+        pytest.param({}, id="nobody fills the parent: it is there"),
+        pytest.param({"t": ["a"]}, id="an ancestor fills it"),
+        pytest.param({"t": ["c"]}, id="the stage itself fills it"),
+        pytest.param({"t": ["z", "a"]}, id="an ancestor is among those who fill it"),
+    ],
+)
+def test_a_foreign_key_is_content_with(providers: dict[str, list[str]]) -> None:
+    stages = [stage("a"), stage("b", "a"), stage("c", "b"), stage("z")]
+
+    check_dependencies(stages, [need("c", "child", "t")], providers)
+
+    assert ancestors(stages)["c"] == {"a", "b"}
+
+
+def test_stages_that_need_each_other_are_told_to_become_one() -> None:
+    with pytest.raises(ConfigurationError, match="'b', but that waits for 'a'; put both into one stage"):
+        check_dependencies([stage("a"), stage("b", "a")], [need("a", "x", "y")], {"y": ["b"]})
+
+
+def test_a_circle_is_printed_as_a_path() -> None:
+    stages = [stage("x"), stage("a", "b", line=4), stage("b", "c"), stage("c", "a")]
+
+    with pytest.raises(
+        GraphError, match=r"seedlab.toml:4:.*circle: (a → b → c → a|b → c → a → b|c → a → b → c)$"
+    ):
+        check_dependencies(stages, [], {})
+
+
+def test_a_stage_that_waits_for_itself_is_a_circle() -> None:
+    with pytest.raises(GraphError, match="a → a"):
+        check_dependencies([stage("a", "a")], [], {})
+
+
+# ---- components ----
+
+
+def test_tables_that_refer_to_each_other_are_one_component_and_parents_come_first() -> None:
+    graph = {"answers": ["parts"], "parts": ["questions"], "questions": ["answers", "modules"], "modules": []}
+
+    assert components(graph) == (("modules",), ("answers", "parts", "questions"))
+
+
+def test_a_self_reference_is_no_company() -> None:
+    assert components({"a": ["a"], "b": ["a"]}) == (("a",), ("b",))
+
+
+def test_tables_outside_the_graph_are_passed_over() -> None:
+    assert components({"a": ["elsewhere"]}) == (("a",),)
+
+
+@given(graphs)
+def test_components_are_what_reaches_each_other_in_order_of_dependency(graph: dict[str, set[str]]) -> None:
+    found = components(graph)
+
+    reach = {node: _reached(graph, node) for node in graph}
+    position = {node: index for index, group in enumerate(found) for node in group}
+    assert sorted(node for group in found for node in group) == sorted(graph)
+    for a, referred in graph.items():
+        for b in graph:
+            assert (position[a] == position[b]) == (a == b or (a in reach[b] and b in reach[a]))
+        assert all(position[other] <= position[a] for other in referred)
+    assert found == components({node: sorted(graph[node], reverse=True) for node in reversed(graph)})
+
+
+def _reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    todo = [start]
+    while todo:
+        new = graph[todo.pop()] - found
+        found |= new
+        todo += new
+    return found
+
+
+def test_thousands_of_tables_in_a_row_need_no_recursion_and_little_time() -> None:
+    graph = {f"t{n}": [f"t{n + 1}"] for n in range(20_000)}
+
+    began = time.perf_counter()
+    found = components(graph)
+
+    assert (len(found), found[0], found[-1]) == (20_000, ("t19999",), ("t0",))
+    assert time.perf_counter() - began < 2
+
+
+# ---- levels and waves ----
+
+
+def test_a_folder_without_configuration_gets_the_levels_of_its_foreign_keys() -> None:
+    seeds = [seed("answers"), seed("questions"), seed("words"), seed("modules")]
+    parents = {"answers": ["questions"], "questions": ["modules", "parts"], "parts": ["words"], "words": []}
+
+    found = levels(seeds, parents)
+
+    assert [(each.id, [one.name for one in each.seeds], each.dependencies) for each in found] == [
+        ("level-1", ["words", "modules"], ()),
+        ("level-2", ["questions"], ("level-1",)),
+        ("level-3", ["answers"], ("level-2",)),
+    ]
+    assert [one.stage for each in found for one in each.seeds] == ["level-1", "level-1", "level-2", "level-3"]
+
+
+def test_tables_of_a_circle_and_of_one_seed_share_a_level() -> None:
+    seeds = [seed("husbands"), seed("wives"), seed("nested", "n1", "n2"), seed("child")]
+    parents = {"husbands": ["wives"], "wives": ["husbands"], "n2": ["n1", "wives"], "child": ["n1"]}
+
+    found = levels(seeds, parents)
+
+    assert [[one.name for one in each.seeds] for each in found] == [
+        ["husbands", "wives"],
+        ["nested"],
+        ["child"],
+    ]
+
+
+def test_two_seeds_of_one_table_are_in_one_level() -> None:
+    csv, json = seed("t.csv", "t"), seed("t.json", "t")
+
+    (only,) = levels([csv, json], {})
+
+    assert [one.name for one in only.seeds] == ["t.csv", "t.json"]
+
+
+def test_waves_hold_what_could_run_at_the_same_time() -> None:
+    stages = [
+        stage("d", "b", "c"),
+        stage("a"),
+        stage("c", "a"),
+        stage("b", "a"),
+        stage("e", "a", parallel=False),
+    ]
+
+    assert waves(stages) == (("a",), ("c", "b"), ("e",), ("d",))
+    assert waves([]) == ()
+
+
+# ---- faces ----
+
+STAGES = (stage("courses"), stage("modules", "courses", parallel=False), stage("links"))
+SHOWN = edges(
+    STAGES,
+    [
+        need("modules", "modules", "courses"),
+        need("links", "links", "modules"),
+        need("links", "links", "elsewhere"),
+    ],
+    {"courses": ["courses"], "modules": ["modules", "links"]},
+)
+
+
+def test_edges_say_where_they_come_from() -> None:
+    assert (
+        Edge(before="courses", after="modules", origin="declared"),
+        Edge(before="courses", after="modules", origin="modules_courses_fk"),
+        Edge(before="modules", after="links", origin="links_modules_fk"),
+    ) == SHOWN
+
+
+def test_a_stage_does_not_wait_for_a_later_one_that_fills_the_same_table() -> None:
+    stages = (stage("modules"), stage("questions", "modules"))
+    needs = [need("modules", "parts", "questions"), need("questions", "parts", "questions")]
+
+    shown = edges(stages, needs, {"questions": ["modules", "questions"]})
+
+    assert {(edge.before, edge.after) for edge in shown} == {("modules", "questions")}
+
+
+def test_the_text_face_says_who_waits_for_whom_and_why() -> None:
+    assert to_text(STAGES, SHOWN) == (
+        "courses\n"
+        "modules (runs alone)\n"
+        "  ← courses  (declared, modules_courses_fk)\n"
+        "links\n"
+        "  ← modules  (links_modules_fk)"
+    )
+
+
+def test_the_mermaid_face_has_names_that_cannot_break_it() -> None:
+    quoted = (*STAGES[:2], Stage(id="links", name='the "end"', seeds=()))
+
+    assert to_mermaid(quoted, SHOWN) == (
+        "flowchart TD\n"
+        '  s0["Courses"]\n'
+        '  s1["Modules"]\n'
+        '  s2["the #quot;end#quot;"]\n'
+        '  s0 -->|"declared, modules_courses_fk"| s1\n'
+        '  s1 -.->|"links_modules_fk"| s2'
+    )

@@ -1,0 +1,71 @@
+"""What a command must not pay for: the imports it does not need."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"polars", "sqlalchemy", "psycopg", "rich", "yaml", "zstandard", "numpy"}
+NOTEBOOK = {
+    "IPython",
+    "ipykernel",
+    "matplotlib",
+    "nbconvert",
+    "nbformat",
+    "papermill",
+    "pandas",
+    "jupyter_client",
+}
+
+RUN_COMMAND = """
+import sys
+sys.argv = ["seedlab", *{arguments!r}]
+import runpy
+try:
+    runpy.run_module("seedlab", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code, end.code
+"""
+
+
+def imported(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has after running the code."""
+    tail = "\nimport sys, json\nprint(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + tail], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["seed", "--help"], ["--version"]], ids=" ".join)
+def test_a_command_that_only_speaks_imports_nothing_heavy(arguments: list[str]) -> None:
+    assert imported(RUN_COMMAND.format(arguments=arguments)) & (HEAVY | NOTEBOOK) == set()
+
+
+@pytest.mark.parametrize("module", ["seedlab", "seedlab.flow", "seedlab.errors", "seedlab.plan.schema"])
+def test_the_values_and_the_plan_room_are_light(module: str) -> None:
+    assert imported(f"import {module}") & (HEAVY | NOTEBOOK) == set()
+
+
+def test_what_a_seed_needs_imports_no_notebook_or_plotting_package() -> None:
+    found = imported(
+        "import seedlab.orchestrator, seedlab.cli, seedlab.database.postgres, seedlab.database.sqlite"
+    )
+
+    assert "polars" in found
+    assert found & NOTEBOOK == set()
+
+
+def test_a_seed_by_copy_needs_no_sqlalchemy() -> None:
+    found = imported("import seedlab.orchestrator, seedlab.database.postgres")
+
+    assert "psycopg" in found
+    assert "sqlalchemy" not in found
+
+
+def test_a_sqlite_target_needs_no_psycopg() -> None:
+    assert "psycopg" not in imported("import seedlab.database.sqlite, seedlab.database.connect")

@@ -1,0 +1,49 @@
+"""What a user may do in a target, asked of real databases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from seedlab.database.connect import parse_target
+from seedlab.database.rights import rights
+from seedlab.errors import ConnectionFailed
+
+
+def test_the_owner_of_a_database_may_make_schemas_and_temporary_tables(postgres_url: str) -> None:
+    found = rights(parse_target(postgres_url, "test"))
+
+    assert (found.schemas, found.temporary) == (True, True)
+    assert int(found.version.split(".")[0]) >= 14
+
+
+def test_a_revoked_right_is_seen(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        user = connection.info.user
+        for who in ("PUBLIC", user):
+            connection.execute(f'REVOKE TEMPORARY, CREATE ON DATABASE "{name}" FROM {who}')
+
+    found = rights(parse_target(postgres_url, "test"))
+
+    assert (found.user, found.schemas, found.temporary) == (user, False, False)
+
+
+def test_a_server_that_does_not_answer_is_named_without_the_password() -> None:
+    target = parse_target("postgresql://me:hunter2@127.0.0.1:1/school", "test")
+
+    with pytest.raises(
+        ConnectionFailed, match=r"connecting to postgresql://me@127\.0\.0\.1:1/school failed"
+    ) as caught:
+        rights(target)
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_sqlite_file_need_not_be_there_but_its_folder_must(tmp_path: Path) -> None:
+    assert rights(parse_target(f"sqlite:///{tmp_path}/new.db", "test")).schemas
+
+    with pytest.raises(ConnectionFailed, match="there is no folder"):
+        rights(parse_target(f"sqlite:///{tmp_path}/none/new.db", "test"))

@@ -1,0 +1,167 @@
+"""Scripts, COPYs and pipelines on a real connection, every message counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import pq
+from psycopg.sql import SQL
+
+from seedlab.database.wire import Results, StatementError, Wire
+from seedlab.insight.monitor import Monitor
+
+
+@pytest.fixture
+def monitor() -> Monitor:
+    return Monitor()
+
+
+@pytest.fixture
+def wire(postgres_url: str, monitor: Monitor) -> Iterator[Wire]:
+    with psycopg.connect(postgres_url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+        yield Wire(connection, monitor)
+
+
+def one(wire: Wire, question: str) -> object:
+    return wire.ask([(SQL(question), ())])[0][0][0]
+
+
+def counts(monitor: Monitor) -> tuple[int, int]:
+    return monitor.counters.statements, monitor.counters.round_trips
+
+
+# ---- scripts ----
+
+
+def test_a_script_is_one_round_trip_with_a_result_for_each_statement(wire: Wire, monitor: Monitor) -> None:
+    results = wire.script([SQL("SELECT 1"), SQL("SELECT 2, 3")])
+
+    assert [result.get_value(0, 0) for result in results] == [b"1", b"2"]
+    assert counts(monitor) == (2, 1)
+    assert monitor.counters.bytes_sent == len("SELECT 1; SELECT 2, 3")
+
+
+def test_a_failed_statement_is_told_by_its_number(wire: Wire) -> None:
+    with pytest.raises(StatementError) as caught:
+        wire.script([SQL("SELECT 1"), SQL("SELECT 1/0"), SQL("SELECT 2")])
+
+    assert caught.value.index == 1
+    assert caught.value.error.sqlstate == "22012"
+
+
+def test_the_opening_goes_in_front_of_the_first_message_and_is_not_counted_as_the_callers(
+    wire: Wire, monitor: Monitor
+) -> None:
+    wire.opening = [SQL("BEGIN"), SQL("SET LOCAL lock_timeout = '7s'")]
+
+    with pytest.raises(StatementError) as caught:
+        wire.script([SQL("SHOW lock_timeout"), SQL("SELECT 1/0")])
+
+    assert caught.value.index == 1
+    assert counts(monitor) == (4, 1)
+    assert wire.opening == ()
+
+
+def test_the_results_of_a_script_are_those_of_the_callers_statements(wire: Wire) -> None:
+    wire.opening = [SQL("BEGIN"), SQL("SET LOCAL lock_timeout = '7s'")]
+
+    (shown,) = wire.script([SQL("SHOW lock_timeout")])
+
+    assert shown.get_value(0, 0) == b"7s"
+
+
+# ---- COPY ----
+
+
+def test_all_copies_of_a_script_are_fed_in_order(wire: Wire, monitor: Monitor) -> None:
+    def feed(number: int, results: Results) -> Iterator[bytes]:
+        yield b"%d\n" % number
+        yield b"%d\n" % len(results)
+
+    copy = [SQL("COPY t FROM STDIN"), SQL("COPY t FROM STDIN")]
+    wire.script([SQL("CREATE TABLE t (a int)"), *copy], feed)
+
+    assert one(wire, "SELECT array_agg(a)::text FROM t") == "{0,1,1,2}"
+    assert counts(monitor) == (4, 4)
+
+
+def test_a_copy_larger_than_every_buffer_arrives_whole(wire: Wire) -> None:
+    line = b"x" * 999 + b"\n"
+    pieces = [line * 20_000, b"", line]
+
+    wire.script([SQL("CREATE TABLE t (a text)"), SQL("COPY t FROM STDIN")], lambda *_: iter(pieces))
+
+    assert one(wire, "SELECT count(*) FROM t") == 20_001
+
+
+def test_a_refused_row_of_a_large_copy_ends_it(wire: Wire) -> None:
+    pieces = [b"x\n", *[b"1\n" * 100_000] * 30]
+
+    with pytest.raises(StatementError) as caught:
+        wire.script([SQL("CREATE TABLE t (a int)"), SQL("COPY t FROM STDIN")], lambda *_: iter(pieces))
+
+    assert (caught.value.index, caught.value.error.sqlstate) == (1, "22P02")
+    assert one(wire, "SELECT to_regclass('t') IS NULL") is True
+
+
+def test_what_feeding_raises_ends_the_copy_and_comes_out(wire: Wire) -> None:
+    def feed(_number: int, _results: Results) -> Iterator[bytes]:
+        yield b"1\n"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        wire.script([SQL("CREATE TABLE t (a int)"), SQL("COPY t FROM STDIN")], feed)
+
+    assert one(wire, "SELECT to_regclass('t') IS NULL") is True
+
+
+# ---- pipelines ----
+
+
+def test_a_pipeline_is_one_round_trip_with_the_rows_of_each_question(wire: Wire, monitor: Monitor) -> None:
+    answers = wire.ask([(SQL("SELECT $1::text, $2::text"), ["a", None]), (SQL("SELECT 1 WHERE false"), ())])
+
+    assert answers == [[("a", None)], []]
+    assert counts(monitor) == (2, 1)
+
+
+def test_a_failed_question_is_told_by_its_number(wire: Wire) -> None:
+    wire.opening = [SQL("BEGIN")]
+
+    with pytest.raises(StatementError) as caught:
+        wire.ask([(SQL("SELECT 1"), ()), (SQL("SELECT $1::int"), ["x"]), (SQL("SELECT 1"), ())])
+
+    assert (caught.value.index, caught.value.error.sqlstate) == (1, "22P02")
+
+
+def test_a_percent_sign_in_a_question_is_only_a_percent_sign(wire: Wire) -> None:
+    assert one(wire, "SELECT 7 % 4") == 3
+
+
+# ---- the end ----
+
+
+def test_a_transaction_that_never_sent_anything_costs_nothing(wire: Wire, monitor: Monitor) -> None:
+    wire.opening = [SQL("BEGIN")]
+
+    assert wire.end([SQL("COMMIT")]) == []
+    assert counts(monitor) == (0, 0)
+    assert wire.connection.info.transaction_status == pq.TransactionStatus.IDLE
+
+
+def test_without_a_transaction_there_is_nothing_to_end(wire: Wire, monitor: Monitor) -> None:
+    assert wire.end([SQL("ROLLBACK")]) == []
+    assert counts(monitor) == (0, 0)
+
+
+def test_a_connection_that_is_cut_is_a_failed_statement(wire: Wire, postgres_url: str) -> None:
+    pid = one(wire, "SELECT pg_backend_pid()")
+    with psycopg.connect(postgres_url) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+
+    with pytest.raises(StatementError):
+        wire.script([SQL("SELECT 1")])
+    with pytest.raises(StatementError):
+        wire.ask([(SQL("SELECT 1"), ())])

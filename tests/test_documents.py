@@ -233,6 +233,10 @@ def test_a_billion_laughs_are_refused(tmp_path):
     assert [fault.rule for fault in faults_of(source(tmp_path, "t.yaml", "\n".join(lines)))] == ["too-large"]
 
 
-def test_deep_yaml_is_refused_and_does_not_crash(tmp_path):
-    assert [fault.rule for fault in faults_of(source(tmp_path, "t.yaml", "[" * 100_000))] == ["too-large"]
+@pytest.mark.parametrize("content", ["[" * 100_000, "[\n" * 100_000, "- " * 1_500 + "a", '{"a": ' * 5_000])
+def test_deep_yaml_is_refused_and_does_not_crash(tmp_path, content):
+    assert [fault.rule for fault in faults_of(source(tmp_path, "t.yaml", content))] == ["too-large"]
+
+
+def test_yaml_may_be_as_deep_as_the_limit(tmp_path):
     assert records(tmp_path, "u.yaml", "- a: " + "[" * (MAX_DEPTH - 2) + "]" * (MAX_DEPTH - 2))

@@ -23,6 +23,7 @@ MAX_ALIASED = 1_000_000  # values that the aliases of one YAML file may stand fo
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})  # the core schema of YAML 1.2
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|\n|[^\s{}\[\],:"]+')
+_TOO_DEEP = "maximum nesting depth"  # libyaml from 0.2.6 on looks ahead, and gives up before we are told
 _SPECIAL = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
@@ -168,7 +169,10 @@ def yaml_tree(text: str, faults: FaultList) -> Tree:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = (mark.line + 1, mark.column) if mark else (1, 0)
-        reader.builder.fault("syntax", f"{error.context or 'reading YAML'}: {error.problem}", at)
+        if _TOO_DEEP in (error.problem or ""):
+            reader.refuse_depth(at)
+        else:
+            reader.builder.fault("syntax", f"{error.context or 'reading YAML'}: {error.problem}", at)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         at = (before.count("\n") + 1, len(before) - before.rfind("\n") - 1)
@@ -237,7 +241,7 @@ class _Yaml:
             self.builder.fault("syntax", "expected a scalar as key, found a list or an object", mark)
             return False
         if len(self.builder.stack) >= MAX_DEPTH:
-            self.builder.fault("too-large", f"nested deeper than {MAX_DEPTH} levels", mark)
+            self.refuse_depth(mark)
             return False
         if event.anchor:
             self.anchors[event.anchor] = items
@@ -247,6 +251,10 @@ class _Yaml:
         if merging is not None:
             self._unmerge(merging, items, mark)
         return True
+
+    def refuse_depth(self, mark: Mark) -> None:
+        """Say that lists and objects lie too deep within each other."""
+        self.builder.fault("too-large", f"nested deeper than {MAX_DEPTH} levels", mark)
 
     def _close(self) -> bool:
         done = self.builder.stack.pop()

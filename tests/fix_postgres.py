@@ -103,7 +103,9 @@ def lives(pid: int) -> bool:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> PostgresServer:
-    """The server of this run; the embedded one is not durable, for speed."""
+    """The server of this run. The embedded one is not durable, for speed, and does not vacuum by itself:
+    what autovacuum has locked at that moment would change how a test's rows are written, and its counts.
+    """
     if given := os.environ.get("SEEDLAB_TEST_URL"):
         return PostgresServer(url=given, superuser_url=None)
     try:
@@ -114,7 +116,7 @@ def postgres_server() -> PostgresServer:
         pytest.skip(str(error))
     superuser = found.url("postgres", role="postgres")
     with psycopg.connect(superuser, autocommit=True) as connection:
-        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+        for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
         connection.execute("SELECT pg_reload_conf()")
     return PostgresServer(url=found.url("postgres"), superuser_url=superuser)

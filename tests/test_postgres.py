@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from seedlab.database.connect import open_session, parse_target
-from seedlab.database.postgres import PostgresSession, uuid_numbers
+from seedlab.database.postgres import PostgresSession
+from seedlab.database.postgres_answers import uuid_numbers
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import FILE, HANDLE, ROW, Ask, Batch, Catalog, Outcomes, Settings, Suspect, WritePlan
 from seedlab.insight.monitor import Monitor

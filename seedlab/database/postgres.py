@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import psycopg
-from psycopg.sql import SQL, Composable
+from psycopg.sql import SQL, Composable, Literal
 
+from seedlab.database import ledger_statements as ledger
 from seedlab.database import statements as sql
 from seedlab.database.catalog import QUERY, read_catalog
 from seedlab.database.failures import connection_failed, write_failed
-from seedlab.database.postgres_write import sequences, write_plan
-from seedlab.database.wire import Question, StatementError, Wire
-from seedlab.errors import ConfigurationError, WriteError
+from seedlab.database.ledger import memory_of
+from seedlab.database.postgres_ledger import NO_RIGHT, NO_TABLE, PostgresLedger
+from seedlab.database.wire import Question, Results, StatementError, Wire
+from seedlab.errors import ConfigurationError, LockHeld, WriteError
 from seedlab.flow import (
-    FILE,
-    HANDLE,
-    ROW,
     Ask,
     Catalog,
-    Column,
     Dialect,
+    Memory,
     Recorder,
     Settings,
     Sourced,
@@ -36,10 +34,12 @@ from seedlab.flow import (
     Target,
     WritePlan,
     Written,
-    part_sources,
 )
 
-_INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String})
+if TYPE_CHECKING:
+    import polars as pl
+
+_LEDGER = 4  # place of the ledger's statement behind those that read the catalog
 
 
 def open_postgres(target: Target, settings: Settings, recorder: Recorder, label: str) -> PostgresSession:
@@ -72,21 +72,38 @@ class PostgresSession:
         self.known: Catalog | None = None
         self._wal: int | None = None
         self._search_path = '"$user", public'
+        self.ledger = PostgresLedger(self.wire, self._table, _arrays)
 
     # ---- looking ----
 
-    def catalog(self) -> Catalog:
-        """Read the whole catalog in one message, with the server's own names only in the search path."""
+    def catalog(self, project: str | None = None) -> Catalog:
+        """Read the whole catalog in one message, with the server's own names only in the search path.
+
+        With a project the ledger comes along; where there is none, its statement is the last, and fails.
+        """
+        script = sql.read_catalog(QUERY, self.settings.lock_timeout)
+        if project is not None:
+            script.insert(-1, ledger.read(project))
         try:
-            results = self.wire.script(sql.read_catalog(QUERY, self.settings.lock_timeout))
+            results = self.wire.script(script)
         except StatementError as failed:
-            raise write_failed(failed.error, "the catalog") from failed.error
+            results = self._without_ledger(failed)
         schema, path = (results[1].get_value(0, n) for n in (0, 1))
         self._search_path = (path or b"").decode() or self._search_path
         document = json.loads(results[3].get_value(0, 0) or b"{}")
         self._wal = int(document["wal"]) if document["wal"] else None
         self.known = read_catalog(document, (schema or b"public").decode())
+        if project is not None and len(results) > 5:
+            self.ledger.memory = memory_of(json.loads(results[4].get_value(0, 0) or b"{}"))
         return self.known
+
+    def _without_ledger(self, failed: StatementError) -> Results:
+        """Go on without a ledger where there is none, or none that we may read."""
+        if failed.index != _LEDGER or failed.error.sqlstate not in (NO_TABLE, NO_RIGHT):
+            raise write_failed(failed.error, "the catalog") from failed.error
+        self.wire.script([SQL("ROLLBACK")])
+        self.ledger.memory = Memory(possible=failed.error.sqlstate == NO_TABLE)
+        return failed.results
 
     def adopt(self, catalog: Catalog) -> None:
         """Know the tables that are about to be made, too."""
@@ -102,32 +119,21 @@ class PostgresSession:
 
     def lookup(self, asks: Sequence[Ask]) -> list[pl.DataFrame]:
         """Answer all asks in one pipeline."""
-        assert self.known is not None
-        catalog = self.known
-        questions = [
-            (
-                sql.lookup(catalog, ask.table, ask.key, ask.wanted),
-                [_array(ask.frame[source]) for part in ask.key for source in part_sources(part)],
-            )
-            for ask in asks
-        ]
-        answers = self._ask(questions) if questions else []
-        return [_answer(ask, rows, catalog) for ask, rows in zip(asks, answers, strict=True)]
+        from seedlab.database.postgres_answers import answer, lookup_questions
+
+        catalog = self._catalog()
+        rows = self._ask(lookup_questions(asks, catalog)) if asks else []
+        return [answer(ask, found, catalog) for ask, found in zip(asks, rows, strict=True)]
 
     def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
         """Let the server judge values; a server before 16 cannot, and judges when it is given them."""
+        from seedlab.database.postgres_answers import no_verdict, suspect_questions, verdict
+
         if self.wire.connection.info.server_version < 160000:
-            return [pl.DataFrame(schema=_INVALID) for _ in suspects]
-        columns = [self._table(each.load.table).columns[_target_column(each)] for each in suspects]
-        questions = [
-            (sql.invalid(column), [_array(each.frame["value"])])
-            for column, each in zip(columns, suspects, strict=True)
-        ]
-        answers = self._ask(questions) if questions else []
-        return [
-            _judged(each.frame, column, rows)
-            for each, column, rows in zip(suspects, columns, answers, strict=True)
-        ]
+            return no_verdict(suspects)
+        catalog = self._catalog()
+        rows = self._ask(suspect_questions(suspects, catalog)) if suspects else []
+        return [verdict(each, judged, catalog) for each, judged in zip(suspects, rows, strict=True)]
 
     def reserve(self, table: str, column: str, count: int) -> list[int]:
         """Take values from a column's sequence."""
@@ -140,9 +146,12 @@ class PostgresSession:
         except StatementError as failed:
             raise write_failed(failed.error) from failed.error
 
-    def _table(self, name: str) -> Table:
+    def _catalog(self) -> Catalog:
         assert self.known is not None
-        return self.known.tables[name]
+        return self.known
+
+    def _table(self, name: str) -> Table:
+        return self._catalog().tables[name]
 
     # ---- writing ----
 
@@ -153,6 +162,35 @@ class PostgresSession:
                 f"isolation '{self.settings.isolation}' is not one of {', '.join(sql.ISOLATION)}"
             )
         self.wire.opening = sql.opening(self.settings, self._search_path, read_only=read_only)
+
+    def lock(self, wait: str | None = None) -> int:
+        """Lock out other seeders, as the transaction's first statement; it takes no snapshot."""
+        statements: list[Composable] = [ledger.LOCK]
+        if wait is not None:
+            timeout = SQL("SET LOCAL lock_timeout = {}")
+            statements = [
+                timeout.format(Literal(wait)),
+                ledger.WAIT_FOR_LOCK,
+                timeout.format(Literal(self.settings.lock_timeout)),
+            ]
+        try:
+            results = self.wire.script([*statements, ledger.GENERATION])
+        except StatementError as failed:
+            self.rollback()
+            if failed.error.sqlstate == "55P03":
+                raise LockHeld(self._holder(wait)) from None
+            raise write_failed(failed.error, "the ledger") from failed.error
+        return int(results[-1].get_value(0, 0) or 0)
+
+    def _holder(self, wait: str | None) -> str:
+        """Say who holds the lock."""
+        held = self._ask([(ledger.HOLDER, ())])[0]
+        waited = f"; waited {wait}" if wait else "; --wait 30s waits for it"
+        if not held:
+            return f"another seed was running; it has just ended, run again{waited}"
+        pid, name, host, since = held[0]
+        who = f"{name or 'seedlab'}, server process {pid}, from {host}, since {since} UTC"
+        return f"another seed is running: {who}{waited}"
 
     def create(self, statements: Sequence[str]) -> None:
         """Run DDL, all in one message."""
@@ -166,6 +204,8 @@ class PostgresSession:
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write by COPY into empty tables, by merge into others; multi-row VALUES without `copy`."""
+        from seedlab.database.postgres_write import write_plan
+
         return write_plan(self.wire, plan, switches)
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
@@ -173,11 +213,11 @@ class PostgresSession:
         # Imported here: SQLAlchemy costs 60 ms that no other level needs.
         from seedlab.database.legacy import write_rows
         from seedlab.database.lent import core_connection
+        from seedlab.database.postgres_write import sequences
 
-        assert self.known is not None
         self._run([])
         core = core_connection(self.wire.connection, self.dialect, self.wire.recorder)
-        written = write_rows(core, self.known, rows, self.wire.recorder)
+        written = write_rows(core, self._catalog(), rows, self.wire.recorder)
         if raises := sequences((each.load, self._table(each.load.table)) for each in rows):
             self._run(raises)
         return written
@@ -207,54 +247,7 @@ class PostgresSession:
         self.wire.connection.close()
 
 
-def _array(values: pl.Series) -> str:
-    """One array literal of a text column."""
-    text = values.to_frame("v").select(
-        pl.concat_str(
-            pl.lit('"'),
-            pl.col("v").str.replace_all(r'(["\\])', r"\${1}"),
-            pl.lit('"'),
-        )
-        .fill_null("NULL")
-        .str.join(",")
-    )
-    return f"{{{text.item()}}}"
+def _arrays(frame: pl.DataFrame) -> Sequence[str]:
+    from seedlab.database.postgres_answers import arrays
 
-
-def _answer(ask: Ask, rows: Sequence[tuple[Any, ...]], catalog: Catalog) -> pl.DataFrame:
-    """Numbers back to handles, uuids back to numbers."""
-    columns = catalog.tables[ask.table].columns
-    numbers = pl.Series([row[0] - 1 for row in rows], dtype=pl.UInt32)
-    values: dict[str, pl.Series] = {HANDLE: ask.frame[HANDLE].gather(numbers)}
-    for place, name in enumerate(ask.wanted, start=1):
-        text = pl.Series(name, [row[place] for row in rows], dtype=pl.String)
-        values[name] = uuid_numbers(text) if columns[name].kind == "uuid" else text
-    return pl.DataFrame(values)
-
-
-def uuid_numbers(text: pl.Series) -> pl.Series:
-    """Read uuids as UInt128."""
-    return text.str.replace_all("-", "").str.to_integer(base=16, dtype=pl.UInt128)
-
-
-def _target_column(suspect: Suspect) -> str:
-    """The table's column that a suspect source column fills."""
-    for reference in suspect.load.references:
-        pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
-        for own, parent in pairs:
-            if any(p.source == suspect.column and p.columns == (parent,) for p in reference.parts):
-                return own
-    return suspect.column
-
-
-def _judged(frame: pl.DataFrame, column: Column, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
-    numbers = pl.Series([row[0] - 1 for row in rows], dtype=pl.UInt32)
-    rules = [_rule(column, state) for _, state in rows]
-    return frame[numbers].select(FILE, ROW).with_columns(pl.Series("rule", rules, dtype=pl.String))
-
-
-def _rule(column: Column, state: str | None) -> str:
-    """Name what is wrong with a value by the server's refusal; None where it would bend the value."""
-    if state is None:
-        return "too-long" if column.kind == "varchar" else "rounding"
-    return {"22001": "too-long", "22003": "overflow"}.get(state, "type")
+    return arrays(frame)

@@ -17,6 +17,7 @@ from seedlab.database import sqlite_statements as sql
 from seedlab.database.encode_sqlite import decode, encode, judge
 from seedlab.database.sqlite_catalog import find_empty, read_catalog
 from seedlab.database.sqlite_connection import CountedConnection
+from seedlab.database.sqlite_ledger import SqliteLedger
 from seedlab.database.sqlite_write import write_plan
 from seedlab.errors import ConfigurationError, ConnectionFailed, WriteError
 from seedlab.flow import (
@@ -30,6 +31,7 @@ from seedlab.flow import (
     Settings,
     Sourced,
     Suspect,
+    Table,
     Target,
     WritePlan,
     Written,
@@ -71,10 +73,11 @@ class SqliteSession:
         self.known: Catalog | None = None
         self._target = target
         self._reserved: dict[str, int] = {}
+        self.ledger = SqliteLedger(self.connection, lambda name: self._known().tables[name], _keys)
 
     # ---- looking ----
 
-    def catalog(self) -> Catalog:
+    def catalog(self, project: str | None = None) -> Catalog:  # noqa: ARG002 (the ledger is read apart)
         """Read every table and which are empty."""
         self.known = read_catalog(self.connection.run, self._target.database)
         return self.known
@@ -139,6 +142,10 @@ class SqliteSession:
         self.connection.run("BEGIN" if read_only else "BEGIN IMMEDIATE")
         self.connection.run("PRAGMA defer_foreign_keys = ON")
 
+    def lock(self, wait: str | None = None) -> int:  # noqa: ARG002 (BEGIN IMMEDIATE has waited)
+        """Tell how many runs have written; BEGIN IMMEDIATE is the lock."""
+        return self.ledger.generation()
+
     def create(self, statements: Sequence[str]) -> None:
         """Run DDL inside the transaction, where SQLite can undo it."""
         for each in statements:
@@ -190,3 +197,10 @@ def _own_column(suspect: Suspect) -> str:
             if any(part.source == suspect.column and part.columns == (parent,) for part in reference.parts):
                 return own
     return suspect.column
+
+
+def _keys(frame: pl.DataFrame, table: Table) -> list[Sequence[object]]:
+    """Rows of keys as SQLite stores them."""
+    return list(
+        zip(*(encode(table.columns[name], frame[name]).values for name in frame.columns), strict=True)
+    )

@@ -195,7 +195,7 @@ def _merge_parts(
         casts=_casts(table, columns) if as_text else names(columns),
         source=source,
         target=target,
-        key=_equal("t", "s", load.key_columns),
+        key=equal_keys("t", "s", load.key_columns),
     )
     if differs is not None:
         yield SQL(
@@ -208,7 +208,7 @@ def _merge_parts(
                 SQL("{} = {}").format(Identifier(c), Identifier("s", c)) for c in compared(load, table)
             ),
             j=joined,
-            key=_equal("t", "s", load.key_columns),
+            key=equal_keys("t", "s", load.key_columns),
         )
     yield SQL(
         "i{n} AS (INSERT INTO {target} ({columns}) {overriding}SELECT {values} FROM {j} WHERE NOT _hit "
@@ -243,13 +243,13 @@ def _differs(load: Load, table: Table) -> Composed | None:
         return None
     return SQL("({})").format(
         SQL(" OR ").join(
-            SQL("{} IS DISTINCT FROM {}").format(_seen(table, name, "s"), _seen(table, name, "t"))
+            SQL("{} IS DISTINCT FROM {}").format(seen(table, name, "s"), seen(table, name, "t"))
             for name in columns
         )
     )
 
 
-def _seen(table: Table, column: str, alias: str) -> Composable:
+def seen(table: Table, column: str, alias: str) -> Composable:
     """A column as comparison must see it: through its send function where equality is blind."""
     send, name = table.columns[column].send, Identifier(alias, column)
     return SQL("{}({})").format(trusted(send), name) if send else name
@@ -262,7 +262,8 @@ def _casts(table: Table, columns: Sequence[str]) -> Composed:
     )
 
 
-def _equal(left: str, right: str, columns: Sequence[str]) -> Composed:
+def equal_keys(left: str, right: str, columns: Sequence[str]) -> Composed:
+    """Say that two rows have one key."""
     return SQL(" AND ").join(
         SQL("{} = {}").format(Identifier(left, name), Identifier(right, name)) for name in columns
     )

@@ -25,12 +25,16 @@ _SLICE = 1 << 18  # libpq buffers what it is given; quarter-megabyte slices keep
 
 
 class StatementError(Exception):
-    """A statement failed: `index` counts the caller's statements, `error` is psycopg's."""
+    """A statement failed: `index` counts the caller's statements, `error` is psycopg's.
 
-    def __init__(self, index: int, error: psycopg.Error) -> None:
+    `results` are those of the caller's statements before it, where they were sent as a script.
+    """
+
+    def __init__(self, index: int, error: psycopg.Error, results: Results | None = None) -> None:
         super().__init__(index, error)
         self.index = index
         self.error = error
+        self.results = results or []
 
 
 class Wire:
@@ -80,7 +84,7 @@ class Wire:
                     ahead(copies)
             elif result.status == pq.ExecStatus.FATAL_ERROR:
                 error = psycopg.errors.error_from_result(result, "utf-8")
-                failure = failure or StatementError(len(results) - before, error)
+                failure = failure or StatementError(len(results) - before, error, results[before:])
             else:
                 results.append(result)
         return failure

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from seedlab.database.ledger import Ledger
 from seedlab.flow import Ask, Catalog, Dialect, Sourced, Suspect, WritePlan, Written
 
 if TYPE_CHECKING:
@@ -24,9 +25,14 @@ class Session(Protocol):
 
     dialect: Dialect
 
-    def catalog(self) -> Catalog:
+    @property
+    def ledger(self) -> Ledger:
+        """What seedlab remembers in this target."""
+
+    def catalog(self, project: str | None = None) -> Catalog:
         """Read every table a seed could fill, and which are empty, in as few statements as possible.
 
+        Of a project the ledger may come along, ready for `ledger.read`.
         `Catalog.empty` holds tables known to have no row; a table missing there may be empty all the same.
         """
 
@@ -38,6 +44,12 @@ class Session(Protocol):
 
     def begin(self, *, read_only: bool = False) -> None:
         """Open the transaction with the settings' isolation and timeouts (sent with what follows)."""
+
+    def lock(self, wait: str | None = None) -> int:
+        """Lock out other seeders until the transaction ends, as the first thing in it.
+
+        Answers the ledger's generation. Raises LockHeld, naming the holder, at once or after `wait`.
+        """
 
     def create(self, statements: Sequence[str]) -> None:
         """Run the DDL of the project's MetaData inside the transaction."""

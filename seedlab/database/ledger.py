@@ -1,0 +1,159 @@
+"""The contract of a ledger: what seedlab remembers in a target, and how it sees that nobody changed it.
+
+One implementation per dialect (`postgres_ledger.py`, `sqlite_ledger.py`). A *mark* is 16 bytes: the hash of
+a row's key and the hash of its seeded columns, as the database itself has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from seedlab.errors import WriteError
+from seedlab.flow import LEDGER_VERSION, LoadMemory, Memo, Memory, RowSet, StageMemory, TableState
+
+MARK = 16
+_KEY = 8
+
+
+class Ledger(Protocol):
+    """The ledger of an open session. Nothing is written but by `ensure` and `remember`."""
+
+    def read(self, project: str) -> Memory:
+        """Read what is remembered of a project, all but the packed rows."""
+
+    def ensure(self) -> bool:
+        """Make the ledger where it is missing, in a transaction of its own; False where we may not."""
+
+    def generation(self) -> int:
+        """Tell, inside the transaction, how many runs have written."""
+
+    def contents(self, states: Sequence[TableState]) -> list[TableState]:
+        """Hash what the tables hold now; one statement. Cost: one pass over the tables' seeded columns."""
+
+    def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
+        """Of tables whose content differs from these states, those of which a seeded row does."""
+
+    def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
+        """Fetch the packed rows that seeds (stage, seed, table) brought."""
+
+    def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
+        """Mark the rows of each set as they are now."""
+
+    def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
+        """Fetch the marks of tables' seeded rows; None where they are not known."""
+
+    def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
+        """Write what a run leaves, and the content of the tables as it is now, in the open transaction.
+
+        `memo.marks` says what is known of each table's seeded rows; of a table that it does not name every
+        row is ours.
+        """
+
+
+def split(marks: bytes) -> Iterable[bytes]:
+    """Cut marks apart."""
+    return (marks[n : n + MARK] for n in range(0, len(marks), MARK))
+
+
+def have_drifted(remembered: bytes | None, now: bytes) -> bool:
+    """Tell whether a remembered row is not there as it was; unknown rows may always have drifted."""
+    return remembered is None or not set(split(remembered)) <= set(split(now))
+
+
+def renewed(remembered: bytes, touched: bytes) -> bytes:
+    """Remembered marks with those of touched rows in the place of their old ones."""
+    known = {mark[:_KEY]: mark for mark in split(remembered)}
+    known |= {mark[:_KEY]: mark for mark in split(touched)}
+    return b"".join(known.values())
+
+
+def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
+    """Put byte strings behind each other; each one's start (from 1, as SQL counts) and length."""
+    places, whole = [], bytearray()
+    for piece in pieces:
+        places.append((len(whole) + 1, len(piece)))
+        whole += piece
+    return bytes(whole), places
+
+
+def run_document(memo: Memo) -> Mapping[str, object]:
+    """The run as `runs` keeps it."""
+    outcomes = memo.outcomes
+    return {
+        "run_id": memo.run_id,
+        "project": memo.project,
+        "environment": memo.environment,
+        "level": memo.level,
+        "started": memo.started,
+        "outcomes": {
+            "created": outcomes.created,
+            "updated": outcomes.updated,
+            "unchanged": outcomes.unchanged,
+            "deleted": outcomes.deleted,
+            "rejected": outcomes.rejected,
+        },
+    }
+
+
+def memory_of(document: Mapping[str, Any]) -> Memory:
+    """Make the memory of a document of lists, in the order of `memory.sql`."""
+    if document["version"] != LEDGER_VERSION:
+        raise WriteError(
+            f"the ledger of the target has version {document['version']}, this seedlab knows "
+            f"{LEDGER_VERSION}; use the newer seedlab"
+        )
+    stages = [
+        StageMemory(stage=stage, parts=parts, tables=tuple(tables), run=run, finished=finished)
+        for stage, parts, tables, run, finished in document["stages"] or ()
+    ]
+    return Memory(
+        exists=True,
+        generation=document["generation"],
+        stages={each.stage: each for each in stages},
+        loads=tuple(_load(row) for row in document["loads"] or ()),
+        tables={row[0]: _state(row) for row in document["tables"] or ()},
+    )
+
+
+def _load(row: Sequence[Any]) -> LoadMemory:
+    stage, seed, table, meaning, files, rows, key = row
+    return LoadMemory(
+        stage=stage, seed=seed, table=table, meaning=meaning, files=tuple(files), rows=rows, key=tuple(key)
+    )
+
+
+def _state(row: Sequence[Any]) -> TableState:
+    table, columns, key, server, rows, xor, total = row
+    return TableState(
+        table=table,
+        columns=tuple(columns),
+        key=tuple(key),
+        server=server,
+        rows=rows,
+        xor=int(xor),
+        sum=int(total),
+    )
+
+
+def stage_document(memo: Memo, stage: StageMemory) -> dict[str, object]:
+    """A stage as `stages` keeps it."""
+    return {
+        "stage": stage.stage,
+        "parts": dict(stage.parts),
+        "tables": list(stage.tables),
+        "run_id": memo.run_id,
+    }
+
+
+def load_document(load: LoadMemory) -> dict[str, object]:
+    """What a seed brought to a table, as `rows` keeps it."""
+    return {
+        "stage": load.stage,
+        "seed": load.seed,
+        "table": load.table,
+        "meaning": load.meaning,
+        "files": list(load.files),
+        "rows": load.rows,
+        "key": list(load.key),
+    }

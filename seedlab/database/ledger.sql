@@ -1,0 +1,23 @@
+-- The ledger: what seedlab remembers in a target. Made by us, read by people with `seedlab status`.
+CREATE SCHEMA IF NOT EXISTS seedlab;
+-- One row. Every run that writes raises the generation, by which another sees that it must look again.
+CREATE TABLE IF NOT EXISTS seedlab.ledger (version int4 NOT NULL, generation int8 NOT NULL);
+INSERT INTO seedlab.ledger SELECT 1, 0 WHERE NOT EXISTS (SELECT FROM seedlab.ledger);
+-- Locked while a run writes, never written to.
+CREATE TABLE IF NOT EXISTS seedlab.lock ();
+CREATE TABLE IF NOT EXISTS seedlab.runs (
+  run_id text PRIMARY KEY, project text NOT NULL, environment text NOT NULL, level text NOT NULL,
+  started timestamptz NOT NULL, finished timestamptz NOT NULL DEFAULT clock_timestamp(), outcomes jsonb NOT NULL);
+-- Of each stage a hash for everything that its rows depend on, by label.
+CREATE TABLE IF NOT EXISTS seedlab.stages (
+  project text, stage text, parts jsonb NOT NULL, tables jsonb NOT NULL, run_id text NOT NULL,
+  finished timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (project, stage));
+-- What each seed brought to each table: hashes of its rows, packed.
+CREATE TABLE IF NOT EXISTS seedlab.rows (
+  project text, stage text, seed text, "table" text, meaning text NOT NULL, files jsonb NOT NULL,
+  key jsonb NOT NULL, rows int8 NOT NULL, content bytea STORAGE EXTERNAL NOT NULL,
+  PRIMARY KEY (project, stage, seed, "table"));
+-- What the seeded columns of each table held when a run last wrote; marks are key and row hashes of our rows.
+CREATE TABLE IF NOT EXISTS seedlab.tables (
+  "table" text PRIMARY KEY, columns jsonb NOT NULL, key jsonb NOT NULL, server text NOT NULL,
+  rows int8 NOT NULL, xor int8 NOT NULL, sum numeric NOT NULL, marks bytea STORAGE EXTERNAL)

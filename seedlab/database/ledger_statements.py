@@ -1,0 +1,180 @@
+"""The ledger's SQL on PostgreSQL: small functions that build one statement each and return it.
+
+Tables of the schema `seedlab`, made by us: `ledger` (its version, and a generation that every run raises),
+`lock` (locked while a run writes, never written), `runs`, `stages`, `rows` (what each seed brought to each
+table, packed) and `tables` (the content of seeded tables when we last wrote).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from seedlab.database.statements import equal_keys, names, qualified, seen, trusted
+from seedlab.flow import Table, TableState
+
+_FOLDER = Path(__file__).parent
+_READ = (_FOLDER / "memory.sql").read_text()
+_CREATION = 0x5EED_1AB0  # advisory lock while the ledger itself is made: CREATE IF NOT EXISTS alone races
+
+# One message; each statement sees what its predecessor waited for.
+CREATE: Sequence[SQL] = (
+    SQL("BEGIN"),
+    SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({_CREATION})"),
+    *(SQL(each) for each in (_FOLDER / "ledger.sql").read_text().split(";\n")),
+    SQL("COMMIT"),
+)
+
+ROLLBACK = SQL("ROLLBACK")
+LOCK = SQL("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE NOWAIT")
+WAIT_FOR_LOCK = SQL("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE")
+GENERATION = SQL("SELECT generation FROM seedlab.ledger")
+RAISE_GENERATION = SQL("UPDATE seedlab.ledger SET generation = generation + 1 RETURNING generation")
+# Who holds the lock. A user sees whose sessions are whose, but of another user's only that they are there.
+HOLDER = SQL(
+    "SELECT a.pid, COALESCE(a.application_name, ''), COALESCE(a.client_addr::text, 'this machine'), "
+    "COALESCE(to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), 'an unknown time') "
+    "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
+    "WHERE l.relation = 'seedlab.lock'::pg_catalog.regclass AND l.granted AND l.mode = 'ExclusiveLock'"
+)
+
+
+def read(project: str) -> Composed:
+    """Read all that the ledger knows of a project, but for the packed rows, as one JSON document."""
+    return SQL(_READ).format(project=Literal(project))
+
+
+def recall(project: str, stage: str, seed: str, table: str) -> Composed:
+    """Fetch the packed rows that a seed brought to a table."""
+    return SQL(
+        "SELECT content FROM seedlab.rows WHERE project = {} AND stage = {} AND seed = {} AND {} = {}"
+    ).format(Literal(project), Literal(stage), Literal(seed), Identifier("table"), Literal(table))
+
+
+RECALL_MARKS = SQL(
+    'SELECT "table", marks FROM seedlab.tables WHERE "table" IN '
+    "(SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb))"
+)
+
+
+# ---- content --------------------------------------------------------------------------------------------
+
+
+def contents(states: Sequence[tuple[TableState, Table]]) -> Composed:
+    """Hash the seeded columns of tables: number of the table, count, xor, sum. One pass over each."""
+    return SQL(" UNION ALL ").join(
+        SQL(
+            "SELECT {}, pg_catalog.count(*), COALESCE(pg_catalog.bit_xor(h), 0)::text, "
+            "COALESCE(pg_catalog.sum(h), 0)::text FROM ({}) q"
+        ).format(Literal(n), _hashed(state, table, "h"))
+        for n, (state, table) in enumerate(states)
+    )
+
+
+def marks(state: TableState, table: Table) -> Composed:
+    """Hash every row of a table: key hash and row hash of each, 16 bytes, one behind the other."""
+    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh"))
+
+
+def marks_of(state: TableState, table: Table) -> Composed:
+    """Do the same for the rows whose keys are given: one text array a key column."""
+    count = len(state.key)
+    arrays = SQL(", ").join(trusted(f"${n}::pg_catalog.text[]") for n in range(1, count + 1))
+    casts = SQL(", ").join(
+        SQL("CAST({} AS {}) AS {}").format(Identifier("r", c), trusted(table.columns[c].type), Identifier(c))
+        for c in state.key
+    )
+    source = SQL("(SELECT {} FROM unnest({}) AS r({}))").format(casts, arrays, names(state.key))
+    hashed = _hashed(
+        state, table, "kh", SQL(" JOIN {} s ON {}").format(source, equal_keys("t", "s", state.key))
+    )
+    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, hashed)
+
+
+_NOTHING = SQL("")
+_PAIRS = SQL("pg_catalog.string_agg(pg_catalog.int8send(k) || pg_catalog.int8send(h), '')")
+
+
+def _hashed(state: TableState, table: Table, what: str, joined: Composable = _NOTHING) -> Composed:
+    """Rows as hashes of key (k) and content (h); OFFSET 0 keeps them from being computed twice."""
+    columns = {"k": state.key, "h": state.columns}
+    hashes = SQL(", ").join(
+        SQL("pg_catalog.hash_record_extended(ROW({}), 0) AS {}").format(
+            SQL(", ").join(seen(table, name, "t") for name in columns[letter]), Identifier(letter)
+        )
+        for letter in what
+    )
+    return SQL("SELECT {} FROM {} t{} OFFSET 0").format(hashes, qualified(table), joined)
+
+
+# ---- writing --------------------------------------------------------------------------------------------
+
+# Parameters: JSON documents, and one byte string that holds all packed rows, cut by offset and length.
+ADD_RUN = SQL(
+    "INSERT INTO seedlab.runs (run_id, project, environment, level, started, outcomes) "
+    "SELECT r->>'run_id', r->>'project', r->>'environment', r->>'level', (r->>'started')::timestamptz, "
+    "r->'outcomes' FROM (SELECT $1::pg_catalog.jsonb) d(r)"
+)
+PUT_STAGES = SQL(
+    "INSERT INTO seedlab.stages (project, stage, parts, tables, run_id) "
+    "SELECT s->>'project', s->>'stage', s->'parts', s->'tables', s->>'run_id' "
+    "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
+    "ON CONFLICT (project, stage) DO UPDATE SET parts = excluded.parts, tables = excluded.tables, "
+    "run_id = excluded.run_id, finished = excluded.finished"
+)
+PUT_ROWS = SQL(
+    'INSERT INTO seedlab.rows (project, stage, seed, "table", meaning, files, key, rows, content) '
+    "SELECT s->>'project', s->>'stage', s->>'seed', s->>'table', s->>'meaning', s->'files', s->'key', "
+    "(s->>'rows')::int8, pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4) "
+    "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
+    'ON CONFLICT (project, stage, seed, "table") DO UPDATE SET meaning = excluded.meaning, '
+    "files = excluded.files, key = excluded.key, rows = excluded.rows, content = excluded.content"
+)
+FORGET_ROWS = SQL(
+    "DELETE FROM seedlab.rows r USING pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
+    'WHERE r.project = s->>0 AND r.stage = s->>1 AND r.seed = s->>2 AND r."table" = s->>3'
+)
+FORGET_STAGES = SQL(
+    "DELETE FROM seedlab.stages r USING pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
+    "WHERE r.project = s->>0 AND r.stage = s->>1"
+)
+
+
+def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]]) -> Composed:
+    """Keep the content of tables, hashed here and now.
+
+    With a start and a length the marks are those bytes of the parameter (length 0: unknown, NULL), without
+    they are those of all rows.
+    """
+    parts = []
+    for state, table, cut in states:
+        marks: Composable = _PAIRS
+        if cut is not None:
+            start, length = cut
+            marks = (
+                SQL("pg_catalog.substr($1::pg_catalog.bytea, {}, {})").format(Literal(start), Literal(length))
+                if length
+                else SQL("NULL::pg_catalog.bytea")
+            )
+        parts.append(
+            SQL(
+                "SELECT {}, {}::jsonb, {}::jsonb, {}, pg_catalog.count(*), "
+                "COALESCE(pg_catalog.bit_xor(h), 0), COALESCE(pg_catalog.sum(h), 0), {} FROM ({}) q"
+            ).format(
+                Literal(state.table),
+                Literal(json.dumps(state.columns)),
+                Literal(json.dumps(state.key)),
+                Literal(state.server),
+                marks,
+                _hashed(state, table, "h" if cut is not None else "kh"),
+            )
+        )
+    return SQL(
+        'INSERT INTO seedlab.tables ("table", columns, key, server, rows, xor, sum, marks) {} '
+        'ON CONFLICT ("table") DO UPDATE SET columns = excluded.columns, key = excluded.key, '
+        "server = excluded.server, rows = excluded.rows, xor = excluded.xor, sum = excluded.sum, "
+        "marks = excluded.marks"
+    ).format(SQL(" UNION ALL ").join(parts))

@@ -1,0 +1,136 @@
+"""The ledger on PostgreSQL: the schema `seedlab`, and the server's own hashes of rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from seedlab.database import ledger_statements as sql
+from seedlab.database.failures import write_failed
+from seedlab.database.ledger import have_drifted, load_document, packed, run_document, stage_document
+from seedlab.database.wire import Question, StatementError, Wire
+from seedlab.flow import Memo, Memory, RowSet, Table, TableState
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NO_TABLE, NO_RIGHT = "42P01", "42501"
+Arrays = Callable[["pl.DataFrame"], Sequence[str]]
+
+
+class PostgresLedger:
+    """A `Ledger` on a session's wire; `tables` looks up the catalog that the session has adopted."""
+
+    def __init__(self, wire: Wire, tables: Callable[[str], Table], arrays: Arrays) -> None:
+        self._wire = wire
+        self._table = tables
+        self._arrays = arrays
+        self.memory = Memory()
+
+    def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
+        """Give what came with the catalog."""
+        return self.memory
+
+    def ensure(self) -> bool:
+        """Make the ledger; one message."""
+        try:
+            self._wire.script(sql.CREATE)
+        except StatementError as failed:
+            self._wire.script([sql.ROLLBACK])
+            if failed.error.sqlstate in (NO_RIGHT, "25006"):
+                return False
+            raise write_failed(failed.error, "the ledger") from failed.error
+        return True
+
+    def generation(self) -> int:
+        """Ask for it; the first statement after the lock sees what its last holder committed."""
+        return int(self._ask([(sql.GENERATION, ())])[0][0][0])
+
+    def contents(self, states: Sequence[TableState]) -> list[TableState]:
+        """Hash all tables in one statement."""
+        if not states:
+            return []
+        rows = self._ask([(sql.contents([(state, self._table(state.table)) for state in states]), ())])[0]
+        found = {row[0]: row[1:] for row in rows}
+        return [
+            replace(state, rows=found[n][0], xor=int(found[n][1]), sum=int(found[n][2]))
+            for n, state in enumerate(states)
+        ]
+
+    def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
+        """Compare the marks of seeded rows with those of the rows there are."""
+        remembered = self.recall_marks([state.table for state in states])
+        known = [state for state in states if remembered.get(state.table) is not None]
+        now = self.marks([RowSet(state=state, frame=None) for state in known])
+        intact = {
+            state.table
+            for state, mine in zip(known, now, strict=True)
+            if not have_drifted(remembered[state.table], mine)
+        }
+        return frozenset(state.table for state in states) - intact
+
+    def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
+        """Fetch them in one pipeline."""
+        answers = self._ask([(sql.recall(project, *name), ()) for name in names]) if names else []
+        return [rows[0][0] if rows else b"" for rows in answers]
+
+    def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
+        """Fetch them in one statement."""
+        return dict(self._ask([(sql.RECALL_MARKS, (json.dumps(tables),))])[0]) if tables else {}
+
+    def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
+        """Mark all sets in one pipeline."""
+        questions: list[Question] = []
+        for each in sets:
+            table = self._table(each.state.table)
+            if each.frame is None:
+                questions.append((sql.marks(each.state, table), ()))
+            else:
+                questions.append((sql.marks_of(each.state, table), self._arrays(each.frame)))
+        answers = self._ask(questions) if questions else []
+        return [rows[0][0] or b"" for rows in answers]
+
+    def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
+        """Write everything in one pipeline."""
+        questions: list[Question] = [
+            (sql.RAISE_GENERATION, ()),
+            (sql.ADD_RUN, (json.dumps(run_document(memo)),)),
+            (
+                sql.PUT_STAGES,
+                (
+                    json.dumps(
+                        [stage_document(memo, stage) | {"project": memo.project} for stage in memo.stages]
+                    ),
+                ),
+            ),
+        ]
+        content, places = packed(memo.contents)
+        if memo.loads:
+            documents = [
+                load_document(load) | {"project": memo.project, "start": start, "length": length}
+                for load, (start, length) in zip(memo.loads, places, strict=True)
+            ]
+            questions.append((sql.PUT_ROWS, (json.dumps(documents), f"\\x{content.hex()}")))
+        if memo.forgotten:
+            names = [[memo.project, *name] for name in memo.forgotten]
+            questions.append((sql.FORGET_ROWS, (json.dumps(names),)))
+        if states:
+            questions.append(self._put_tables(memo.marks, states))
+        self._ask(questions)
+
+    def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> Question:
+        given = [state.table for state in states if state.table in marks]
+        content, places = packed(marks[name] or b"" for name in given)
+        cuts = dict(zip(given, places, strict=True))
+        statement = sql.put_tables(
+            [(state, self._table(state.table), cuts.get(state.table)) for state in states]
+        )
+        return statement, ((f"\\x{content.hex()}",) if content else ())
+
+    def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
+        try:
+            return self._wire.ask(questions)
+        except StatementError as failed:
+            raise write_failed(failed.error, "the ledger") from failed.error

@@ -1,0 +1,184 @@
+"""The ledger in an SQLite file: tables `seedlab_…`, and hashes that we compute, since SQLite has none.
+
+A row is hashed as SQLite itself quotes its values, so 1 and 1.0, text and number, NULL and '' all differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import xor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
+
+from seedlab.database.ledger import (
+    have_drifted,
+    load_document,
+    memory_of,
+    run_document,
+    stage_document,
+)
+from seedlab.database.sqlite_connection import MAX_PARAMETERS, CountedConnection, listed, quote
+from seedlab.database.sqlite_statements import main
+from seedlab.flow import LEDGER_VERSION, Memo, Memory, RowSet, Table, TableState
+
+if TYPE_CHECKING:
+    import polars as pl
+
+CREATE = tuple((Path(__file__).parent / "sqlite_ledger.sql").read_text().split(";\n"))
+_EXISTS = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'seedlab_ledger'"
+_ROWS_OF = 'WHERE project = ? AND stage = ? AND seed = ? AND "table" = ?'
+
+Encode = Callable[["pl.DataFrame", Table], list[Sequence[object]]]
+
+
+class SqliteLedger:
+    """A `Ledger` on a session's connection; `encode` turns a frame of keys into rows of stored values."""
+
+    def __init__(self, connection: CountedConnection, table: Callable[[str], Table], encode: Encode) -> None:
+        self._run = connection.run
+        self._table = table
+        self._encode = encode
+
+    def read(self, project: str) -> Memory:
+        """Read four small tables."""
+        if not self._run(_EXISTS)[0][0]:
+            return Memory()
+        version, generation = self._run("SELECT version, generation FROM seedlab_ledger")[0]
+        stages = self._run("SELECT document, finished FROM seedlab_stages WHERE project = ?", (project,))
+        loads = self._run(
+            'SELECT document FROM seedlab_rows WHERE project = ? ORDER BY stage, seed, "table"', (project,)
+        )
+        tables = self._run("SELECT document FROM seedlab_tables")
+        return memory_of(
+            {
+                "version": version,
+                "generation": generation,
+                "stages": [[*json.loads(document).values(), finished] for document, finished in stages],
+                "loads": [list(json.loads(document).values()) for (document,) in loads],
+                "tables": [json.loads(document) for (document,) in tables],
+            }
+        )
+
+    def ensure(self) -> bool:
+        """Leave it to `remember`: SQLite makes tables in the transaction that fills them."""
+        return True
+
+    def generation(self) -> int:
+        """Ask for it."""
+        if not self._run(_EXISTS)[0][0]:
+            return 0
+        return int(self._run("SELECT generation FROM seedlab_ledger")[0][0])
+
+    def contents(self, states: Sequence[TableState]) -> list[TableState]:
+        """Fetch and hash every row; one statement a table."""
+        found = []
+        for state in states:
+            table = main(state.table)
+            rows = self._run(f"SELECT {_quoted(state.columns)} FROM {table}")
+            hashes = [xxh3_64_intdigest(row[0]) for row in rows]
+            found.append(replace(state, rows=len(hashes), xor=reduce(xor, hashes, 0), sum=sum(hashes)))
+        return found
+
+    def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
+        """Compare the marks of seeded rows with those of the rows there are."""
+        remembered = self.recall_marks([state.table for state in states])
+        return frozenset(
+            state.table
+            for state in states
+            if have_drifted(remembered.get(state.table), self._mark(RowSet(state=state, frame=None)))
+        )
+
+    def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
+        """Fetch them one by one."""
+        answers = [self._run(f"SELECT content FROM seedlab_rows {_ROWS_OF}", (project, *n)) for n in names]
+        return [rows[0][0] if rows else b"" for rows in answers]
+
+    def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
+        """Fetch those of all tables."""
+        return {
+            name: marks
+            for name, marks in self._run('SELECT "table", marks FROM seedlab_tables')
+            if name in tables
+        }
+
+    def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
+        """Mark set by set."""
+        return [self._mark(each) for each in sets]
+
+    def _mark(self, each: RowSet) -> bytes:
+        what = f"SELECT {_quoted(each.state.key, 't.')}, {_quoted(each.state.columns, 't.')}"
+        table = f"{main(each.state.table)} AS t"
+        if each.frame is None:
+            rows = self._run(f"{what} FROM {table}")
+        else:
+            rows = list(self._joined(each.state, each.frame, what, table))
+        return b"".join(xxh3_64_digest(key) + xxh3_64_digest(content) for key, content in rows)
+
+    def _joined(self, state: TableState, frame: pl.DataFrame, what: str, table: str) -> Iterator[Any]:
+        """The rows with these keys, as many a statement as its parameters allow."""
+        keys = self._encode(frame, self._table(state.table))
+        size = max(1, MAX_PARAMETERS // len(state.key))
+        same = " AND ".join(f"t.{quote(name)} = k.{quote(name)}" for name in state.key)
+        line = f"({', '.join('?' * len(state.key))})"
+        for start in range(0, len(keys), size):
+            chunk = keys[start : start + size]
+            values = f"WITH k({listed(state.key)}) AS (VALUES {', '.join([line] * len(chunk))})"
+            yield from self._run(
+                f"{values} {what} FROM k JOIN {table} ON {same}",
+                [value for key in chunk for value in key],
+            )
+
+    def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
+        """Write everything, making the tables where they are missing."""
+        for statement in CREATE:
+            self._run(statement)
+        self._run(
+            "INSERT INTO seedlab_ledger SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM seedlab_ledger)",
+            (LEDGER_VERSION,),
+        )
+        self._run("UPDATE seedlab_ledger SET generation = generation + 1")
+        self._run(
+            "INSERT INTO seedlab_runs (run_id, document) VALUES (?, ?)",
+            (memo.run_id, json.dumps(run_document(memo))),
+        )
+        for stage in memo.stages:
+            self._run(
+                "INSERT OR REPLACE INTO seedlab_stages (project, stage, document) VALUES (?, ?, ?)",
+                (memo.project, stage.stage, json.dumps(stage_document(memo, stage))),
+            )
+        for load, content in zip(memo.loads, memo.contents, strict=True):
+            self._run(
+                "INSERT OR REPLACE INTO seedlab_rows VALUES (?, ?, ?, ?, ?, ?)",
+                (memo.project, *load.name, json.dumps(load_document(load)), content),
+            )
+        for name in memo.forgotten:
+            self._run(f"DELETE FROM seedlab_rows {_ROWS_OF}", (memo.project, *name))
+        self._put_tables(memo.marks, states)
+
+    def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> None:
+        for state in self.contents(states):
+            every = RowSet(state=state, frame=None)
+            mine = marks[state.table] if state.table in marks else self._mark(every)
+            document = [
+                state.table,
+                state.columns,
+                state.key,
+                state.server,
+                state.rows,
+                str(state.xor),
+                str(state.sum),
+            ]
+            self._run(
+                "INSERT OR REPLACE INTO seedlab_tables VALUES (?, ?, ?)",
+                (state.table, json.dumps(document), mine),
+            )
+
+
+def _quoted(columns: Sequence[str], prefix: str = "") -> str:
+    """The columns of a row as one text that tells every value from every other."""
+    return " || ',' || ".join(f"quote({prefix}{quote(name)})" for name in columns)

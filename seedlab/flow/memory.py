@@ -1,0 +1,112 @@
+"""What seedlab remembers in the target between runs: the ledger, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from seedlab.flow.writes import Outcomes
+
+if TYPE_CHECKING:
+    import polars as pl
+
+LEDGER_VERSION = 1
+# Of a row that no file has any more: it stays in the target, and stays ours.
+LEFT = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableState:
+    """The content of a table's seeded columns: count, xor and sum of the row hashes.
+
+    Equal states of one `server` (what computes the hashes) mean equal rows, whatever their order.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    server: str
+    rows: int = 0
+    xor: int = 0
+    sum: int = 0
+
+    @property
+    def content(self) -> tuple[int, int, int]:
+        """What changes when a row does."""
+        return self.rows, self.xor, self.sum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageMemory:
+    """A stage as it was last seeded: `parts` has a hash for all that its rows depend on, by label."""
+
+    stage: str
+    parts: Mapping[str, str]
+    tables: tuple[str, ...]
+    run: str = ""
+    finished: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadMemory:
+    """What a seed brought to a table: how many rows, and of what `meaning` (key, columns, references).
+
+    `files` are names in the order by which the remembered rows count them.
+    """
+
+    stage: str
+    seed: str
+    table: str
+    meaning: str
+    files: tuple[str, ...]
+    rows: int
+    key: tuple[str, ...] = ()  # as files spell it, for reports
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """Stage, seed and table."""
+        return self.stage, self.seed, self.table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The ledger's view of one project; empty where nothing is remembered yet.
+
+    `generation` counts the runs that wrote, of all projects. `possible` is False where we may not keep one.
+    """
+
+    generation: int = 0
+    stages: Mapping[str, StageMemory] = field(default_factory=dict)
+    loads: tuple[LoadMemory, ...] = ()
+    tables: Mapping[str, TableState] = field(default_factory=dict)
+    exists: bool = False
+    possible: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowSet:
+    """Rows of a table, named by the values of `columns`: uuid as UInt128, all else text, as in a Batch.
+
+    `frame` has just these columns; None means every row of the table.
+    """
+
+    state: TableState
+    frame: pl.DataFrame | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memo:
+    """What a run leaves in the ledger; `contents` are the remembered rows of each load, packed."""
+
+    project: str
+    run_id: str
+    environment: str
+    level: str
+    started: str
+    outcomes: Outcomes
+    stages: tuple[StageMemory, ...]
+    loads: tuple[LoadMemory, ...]
+    contents: tuple[bytes, ...]
+    forgotten: tuple[tuple[str, str, str], ...] = ()
+    marks: Mapping[str, bytes | None] = field(default_factory=dict)

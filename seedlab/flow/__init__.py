@@ -6,6 +6,7 @@ producer; nothing here imports polars, so that a run with nothing to do stays li
 
 from seedlab.flow.catalog import Catalog, Column, Dialect, ForeignKey, Table, UniqueKey
 from seedlab.flow.loads import (
+    DIGEST,
     FILE,
     HANDLE,
     INDEX,
@@ -66,6 +67,7 @@ from seedlab.flow.runs import (
 from seedlab.flow.writes import Batch, Ddl, Outcomes, Sourced, TableWrite, WritePlan, Written
 
 __all__ = [
+    "DIGEST",
     "FILE",
     "HANDLE",
     "INDEX",

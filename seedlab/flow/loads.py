@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 ROW = "_row"  # UInt32: ordinal of the row among its table's rows in that file, 0-based
 FILE = "_file"  # UInt16: index of the file in the seed's `files`
 HANDLE = "_handle"  # UInt128: the row's name while ids are being settled, and the uuid of a new row
+DIGEST = "_digest"  # UInt64: hash of all that the file says of the row
 PARENT = "_parent"  # UInt32: of a nested row, the index of the enclosing row in its own frame
 INDEX = "_index"  # UInt32: of a nested row, its 1-based place in its list
-RESERVED = frozenset({ROW, FILE, HANDLE, PARENT, INDEX})  # no column of a file may be called so
+RESERVED = frozenset({ROW, FILE, HANDLE, DIGEST, PARENT, INDEX})  # no column of a file may be called so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ A handle is the 128-bit xxh3 of the table and the length-prefixed canonical key,
 row's *own* dotted columns: no joins, no order of resolution; many hops, self references and cycles cost
 nothing. With its version and variant bits set it is a uuid8 (RFC 9562), and the id of a new row.
 
-Handle frames have the source columns of their load plus FILE, ROW, HANDLE and one UInt128 column per
+Handle frames have the source columns of their load plus FILE, ROW, HANDLE, DIGEST and one UInt128 column per
 reference (`reference_column`) and per alternative key (`alternative_column`); NULL where a part is NULL.
 """
 
@@ -18,7 +18,7 @@ import polars as pl
 import polars_hash as plh
 
 from seedlab.errors import ConfigurationError
-from seedlab.flow import HANDLE, Catalog, Column, Load, Part, Table
+from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, Table
 from seedlab.frames.kinds import canonical
 
 # Version and variant bits of a uuid, as expressions: a 128-bit literal takes 50 µs to make.
@@ -26,6 +26,7 @@ _FREE = pl.lit(~(0xF << 76 | 0x3 << 62) & (1 << 128) - 1, dtype=pl.UInt128)
 _VERSION_8 = pl.lit(0x8 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _VERSION_5 = pl.lit(0x5 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _COLON = pl.lit(":")
+_NULL = pl.lit("-")
 # The namespace of uuid5 ids: 16 ASCII bytes, so that it can be hashed as text with the name behind it.
 UUID5_NAMESPACE = b"seedlab.uuid5.id"
 
@@ -139,8 +140,9 @@ def alternative_column(label: str) -> str:
 
 
 def add_handles(frame: pl.DataFrame, load: Load, naming: Naming) -> pl.DataFrame:
-    """Add HANDLE, the handle of every reference, and those of the table's alternative keys in use."""
-    columns = [naming.handle(load.table, load.key).alias(HANDLE)]
+    """Add HANDLE, DIGEST, the handle of every reference, and those of the table's alternative keys in use."""
+    sources = tuple(sorted(name for name in frame.collect_schema().names() if name not in RESERVED))
+    columns = [naming.handle(load.table, load.key).alias(HANDLE), _digest(sources)]
     for index, reference in enumerate(load.references):
         columns.append(naming.handle(reference.parent, reference.parts).alias(reference_column(index)))
     for label, parts in naming.alternatives.get(load.table, {}).items():
@@ -186,6 +188,15 @@ def _hash(label: str, chain: tuple[tuple[str, Column], ...], ids: str) -> pl.Exp
     parts = [_prefixed(column, source) for source, column in chain]
     text = plh.concat_str([pl.lit(f"{len(label.encode())}:{label}"), *parts])
     return _uuid5(text) if ids == "uuid5" else _uuid8(text)
+
+
+@lru_cache(maxsize=4096)
+def _digest(sources: tuple[str, ...]) -> pl.Expr:
+    """Hash all that a file says of a row, whatever the order of its columns; NULL is no text."""
+    texts = [pl.col(name) for name in sources]
+    told = [plh.concat_str([t.str.len_bytes().cast(pl.String), _COLON, t]).fill_null(_NULL) for t in texts]
+    digest: pl.Expr = plh.concat_str(told).nchash.xxh3_64().alias(DIGEST)
+    return digest
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""Data files to text: the only module of this room that opens files.
+"""Data files to text.
 
 Nothing is guessed from data: every value comes out as the characters that the file holds. A file's bytes
 are checked before they are parsed, and all of its faults are raised together.
@@ -6,25 +6,23 @@ are checked before they are parsed, and all of its faults are raised together.
 
 from __future__ import annotations
 
-import io
 import os
-import stat
 import threading
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
-import xxhash
 
-from seedlab.errors import ConfigurationError, DataFaults, Fault
+from seedlab.errors import DataFaults, Fault
 from seedlab.flow import ROW, SourceFile
 from seedlab.frames import delimited, documents
 from seedlab.frames.archives import unpack
 from seedlab.frames.documents import Number, Plain, Records
 from seedlab.frames.faults import FaultList, clean
+from seedlab.frames.opening import content_hash, opened
 from seedlab.frames.parquet import as_text, check_schema, is_nested, refuse_nul
 
 __all__ = [
@@ -76,35 +74,14 @@ class Flat:
 # ---- bytes ----------------------------------------------------------------------------------------------
 
 
-def content_hash(file: SourceFile) -> str:
-    """Hash the file's bytes as they lie on disk: 32 hex digits of xxh3-128."""
-    digest = xxhash.xxh3_128()
-    with _opened(file) as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def read_bytes(file: SourceFile) -> bytes:
     """Read the whole file, unpacked; raises DataFaults for broken or too large archives."""
     return b"".join(_chunks(file))
 
 
-@contextmanager
-def _opened(file: SourceFile) -> Iterator[io.BufferedReader]:
-    """Open a regular file; pipes and devices would wait or never end, so they are refused."""
-    try:
-        if not stat.S_ISREG(file.path.stat().st_mode):
-            raise ConfigurationError(f"reading {file.name}: expected a regular file")
-        with file.path.open("rb") as stream:
-            yield stream
-    except OSError as error:
-        raise ConfigurationError(f"reading {file.name}: {(error.strerror or str(error)).lower()}") from error
-
-
 def _chunks(file: SourceFile) -> Generator[bytes]:
     """The file's bytes, unpacked, about a megabyte at a time."""
-    with _opened(file) as stream:
+    with opened(file) as stream:
         if file.compression is None:
             while chunk := stream.read(CHUNK):
                 yield chunk
@@ -203,7 +180,7 @@ def _scan_whole(file: SourceFile) -> tuple[tuple[str, ...], pl.LazyFrame]:
 def _scan_parquet(file: SourceFile) -> pl.LazyFrame:
     if file.compression:
         return pl.scan_parquet(read_bytes(file), glob=False)
-    with _opened(file):
+    with opened(file):
         # By its absolute path, because polars takes some relative names for those of remote files.
         return pl.scan_parquet(file.path.absolute(), glob=False)
 

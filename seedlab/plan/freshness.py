@@ -1,0 +1,146 @@
+"""Whether a stage has anything to do: all that its rows depend on, hashed by label, now and last time. Pure.
+
+Parts are kept apart instead of in one fingerprint, so that a person reads what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from xxhash import xxh3_128_hexdigest
+
+from seedlab.flow import Catalog, Environment, Memory, Seed, Settings, Stage, Table
+
+FILE, TABLE, STAGE = "file:", "table:", "stage:"
+CONFIGURATION, ENVIRONMENT, PYTHON = "configuration", "environment", "python"
+_REASONS = {
+    CONFIGURATION: "its configuration changed",
+    ENVIRONMENT: "another environment was seeded",
+    PYTHON: "the project's Python changed",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a run finds: file hashes by name, the hash of the project's Python, the catalog, the settings."""
+
+    files: Mapping[str, str]
+    python: str
+    catalog: Catalog
+    environment: Environment
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Why a stage has to run; with no reason it need not.
+
+    `files` are those that changed, if nothing else did: then only they have to be read.
+    """
+
+    stage: str
+    reason: str | None
+    files: frozenset[str] | None = None
+
+
+def judge(
+    stages: Sequence[Stage], situation: Situation, memory: Memory, drifted: Collection[str] = ()
+) -> dict[str, Verdict]:
+    """Judge the stages of a run, in the order of their dependencies; `drifted` tables were changed by others.
+
+    A stage that depends on one that has to run has to run too.
+    """
+    verdicts: dict[str, Verdict] = {}
+    for stage in stages:
+        verdicts[stage.id] = _judged(stage, parts(stage, situation, memory), memory, drifted, verdicts)
+    return verdicts
+
+
+def _judged(
+    stage: Stage,
+    now: Mapping[str, str],
+    memory: Memory,
+    drifted: Collection[str],
+    before: Mapping[str, Verdict],
+) -> Verdict:
+    known = memory.stages.get(stage.id)
+    if known is None:
+        return Verdict(stage=stage.id, reason="")
+    ran = [each for each in stage.dependencies if each in before and before[each].reason is not None]
+    if ran:
+        return Verdict(stage=stage.id, reason=f"it depends on {ran[0]}")
+    changed = sorted(label for label in {*now, *known.parts} if now.get(label) != known.parts.get(label))
+    foreign = sorted({load.table for load in memory.loads if load.stage == stage.id} & set(drifted))
+    if foreign:
+        return Verdict(stage=stage.id, reason=f"table {foreign[0]} was changed by others")
+    if not changed:
+        return Verdict(stage=stage.id, reason=None)
+    files = frozenset(label.removeprefix(FILE) for label in changed if label.startswith(FILE))
+    alone = len(files) == len(changed) and all(FILE + name in now for name in files)
+    return Verdict(stage=stage.id, reason=_reason(changed, now, known.parts), files=files if alone else None)
+
+
+def _reason(changed: Sequence[str], now: Mapping[str, str], before: Mapping[str, str]) -> str:
+    """Say the first thing that changed, and how many more did."""
+    first = min(changed, key=lambda label: (not label.startswith(FILE), label))
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    kind, _, name = first.partition(":")
+    if first in _REASONS:
+        return f"{_REASONS[first]}{more}"
+    if kind == "file":
+        how = "changed" if first in now and first in before else "is new" if first in now else "is gone"
+        return f"{name} {how}{more}"
+    return f"table {name} was altered{more}" if kind == "table" else f"it depends on {name}{more}"
+
+
+def parts(
+    stage: Stage, situation: Situation, memory: Memory, tables: Collection[str] | None = None
+) -> dict[str, str]:
+    """Hash all that the rows of a stage depend on; `tables` are those it needs, by default as last time."""
+    seeds = stage.seeds
+    known = memory.stages.get(stage.id)
+    declared = {spec.table for seed in seeds for spec in seed.tables}
+    named = declared.union(tables if tables is not None else known.tables if known else ())
+    found = {table.name: table for name in named if (table := situation.catalog.find(name)) is not None}
+    result = {
+        CONFIGURATION: _hash([_configured(seed) for seed in seeds], situation.settings.ids),
+        ENVIRONMENT: _hash(sorted(situation.environment.subset.items())),
+        **{FILE + file.name: situation.files[file.name] for seed in seeds for file in seed.files},
+        **{TABLE + name: definition(table) for name, table in found.items()},
+    }
+    if any(seed.transform for seed in seeds):
+        result[PYTHON] = situation.python
+    for each in stage.dependencies:
+        result[STAGE + each] = fingerprint(memory.stages[each].parts) if each in memory.stages else ""
+    return result
+
+
+def fingerprint(parts: Mapping[str, str]) -> str:
+    """Hash all parts of a stage."""
+    return _hash(sorted(parts.items()))
+
+
+def definition(table: Table) -> str:
+    """Hash what a table's rows depend on in its definition; rights and what it holds are no part of it."""
+    columns = [
+        (c.name, c.type, c.nullable, c.default, c.generated, c.identity) for c in table.columns.values()
+    ]
+    keys = sorted((key.name, key.columns, key.primary) for key in table.keys)
+    foreign = sorted(
+        (f.name, f.columns, f.parent, f.parent_columns, f.definition) for f in table.foreign_keys
+    )
+    return _hash(table.schema, table.relation, table.kind, columns, keys, foreign)
+
+
+def _configured(seed: Seed) -> tuple[object, ...]:
+    """What of a seed's configuration its rows depend on; its files have hashes of their own."""
+    specs = [(s.table, s.path, s.key, s.parent, sorted(s.columns.items())) for s in seed.tables]
+    names = [file.name for file in seed.files] if seed.duplicates != "error" else ()
+    return (seed.name, specs, seed.mode, seed.duplicates, seed.transform, names)
+
+
+def _hash(*things: object) -> str:
+    return xxh3_128_hexdigest(
+        repr([list(t) if isinstance(t, Iterable) and not isinstance(t, str) else t for t in things])
+    )

@@ -9,6 +9,7 @@ SeedError                    1  a stage failed, or no connection
 ├── ConnectionFailed         1  the target does not answer
 ├── WriteError               1  the target refused a statement
 ├── CannotOrderRows          1  one row at a time will not do; caught, and written set by set
+├── TargetChanged            1  another session came between; caught, and looked again, three times at most
 └── ServerError              1  the embedded server does not start
 
 Messages are lower case and say: what we did, to which file, line or table, what was expected, what was
@@ -34,6 +35,7 @@ __all__ = [
     "Refused",
     "SeedError",
     "ServerError",
+    "TargetChanged",
     "WriteError",
     "masked",
     "nearest",
@@ -153,6 +155,10 @@ class WriteError(SeedError):
 
 class CannotOrderRows(SeedError):
     """Rows or tables refer to each other in a circle, so no row can come first; nothing was written."""
+
+
+class TargetChanged(SeedError):
+    """The target is no longer what it was when we looked at it; nothing was written."""
 
 
 class ServerError(SeedError):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from seedlab.database import connect
 from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError, ConnectionFailed
-from seedlab.flow import Catalog, Ddl, Project, Recorder, Settings, Table, Target
+from seedlab.flow import Catalog, Ddl, Memory, Project, Recorder, Settings, Table, Target
 from seedlab.plan import graph
 from seedlab.plan.schema import no_table
 
@@ -22,18 +22,20 @@ _NOTHING = Ddl(tables=[], constraints_and_indexes=[])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What the look found: the session, the whole catalog, and the DDL of tables to be made."""
+    """What the look found: the session, the whole catalog, the DDL of tables to be made, the ledger."""
 
     session: Session | None
     catalog: Catalog
     ddl: Ddl
+    memory: Memory = field(default_factory=Memory)
 
 
 class Look:
     """A view that may still be on its way; whoever asks first waits for it."""
 
-    def __init__(self, view: Future[View]) -> None:
+    def __init__(self, view: Future[View], project: Project) -> None:
         self._view = view
+        self._project = project
 
     @property
     def session(self) -> Session:
@@ -55,6 +57,10 @@ class Look:
         """What makes the missing tables."""
         return self._view.result().ddl
 
+    def memory(self) -> Memory:
+        """What the ledger remembers of the project."""
+        return self._view.result().memory
+
     def empty(self, tables: Iterable[str]) -> frozenset[str]:
         """Of these tables, those without rows, spelled as asked; a statement only where we are in doubt."""
         view = self._view.result()
@@ -65,11 +71,11 @@ class Look:
             sure |= view.session.find_empty(sorted(doubtful))
         return frozenset(name for name, table in asked.items() if table.name in sure)
 
-    def forget(self) -> None:
-        """Believe no more which tables had no rows: others have written since."""
-        view = self._view.result()
+    def again(self) -> None:
+        """Look again: others have written since."""
+        session = self.session
         self._view = Future()
-        self._view.set_result(replace(view, catalog=replace(view.catalog, empty=frozenset())))
+        self._view.set_result(_view(session, self._project))
 
     def close(self) -> None:
         """Close the session, if it was opened."""
@@ -100,14 +106,18 @@ def open_look(
     def view() -> View:
         session = connected()
         try:
-            catalog, ddl = _completed(session.catalog(), project)
-            session.adopt(catalog)
+            return _view(session, project)
         except BaseException:
             session.close()
             raise
-        return View(session=session, catalog=catalog, ddl=ddl)
 
-    return Look(pool.submit(view))
+    return Look(pool.submit(view), project)
+
+
+def _view(session: Session, project: Project) -> View:
+    catalog, ddl = _completed(session.catalog(project.name), project)
+    session.adopt(catalog)
+    return View(session=session, catalog=catalog, ddl=ddl, memory=session.ledger.read(project.name))
 
 
 def look_offline(project: Project) -> Look:
@@ -123,7 +133,7 @@ def look_offline(project: Project) -> Look:
     catalog = models.catalog_of(metadata, "postgresql")
     future: Future[View] = Future()
     future.set_result(View(session=None, catalog=catalog, ddl=_NOTHING))
-    return Look(future)
+    return Look(future, project)
 
 
 def _known(catalog: Catalog, name: str) -> Table:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
-import xxhash
 
 from seedlab.errors import ConfigurationError, DataFaults, Fault
 from seedlab.flow import (
@@ -126,15 +125,6 @@ def _readers(seeds: Iterable[Seed], settings: Settings) -> int:
 def concurrency(settings: Settings) -> int:
     """Say how much may be in work at the same time: the workers, by default one per core."""
     return (settings.workers or os.cpu_count() or 1) if "parallel" in settings.switches else 1
-
-
-def fingerprint(seeds: Sequence[Seed]) -> str:
-    """Hash the content of all files with their names: equal data, equal fingerprint."""
-    files = {file.name: file for seed in seeds for file in seed.files}
-    whole = xxhash.xxh3_128()
-    for name in sorted(files):
-        whole.update(f"{name}\0{sources.content_hash(files[name])}\0".encode())
-    return whole.hexdigest()
 
 
 # ---- shape ----------------------------------------------------------------------------------------------

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
+from seedlab.agenda import Task
 from seedlab.flow import (
     Load,
+    Memory,
     Options,
     Outcomes,
     Plan,
     PlannedSeed,
     PlannedStage,
     PlannedTable,
-    Project,
     Run,
     Seed,
     SeedReport,
@@ -21,8 +23,8 @@ from seedlab.flow import (
     Stage,
     StageReport,
     TableReport,
+    Tally,
     Target,
-    Written,
 )
 from seedlab.insight import runs
 from seedlab.insight.monitor import Monitor
@@ -30,42 +32,65 @@ from seedlab.insight.runs import Heading
 from seedlab.insight.text import several
 from seedlab.plan.graph import ancestors, waves
 
+if TYPE_CHECKING:
+    from seedlab.running import Previewed
+
+
+def remembered(memory: Memory, stages: Collection[str]) -> list[Tally]:
+    """Say of stages that did not run that all their rows are as they were."""
+    return [
+        Tally(
+            stage=load.stage,
+            seed=load.seed,
+            table=load.table,
+            key=load.key,
+            outcomes=Outcomes(unchanged=load.rows),
+        )
+        for load in memory.loads
+        if load.stage in stages
+    ]
+
 
 def run_of(
-    stages: Sequence[Stage],
-    left_out: Mapping[str, str],
-    written: Sequence[Written],
-    heading: Heading,
-    monitor: Monitor,
+    task: Task, skipped: Mapping[str, str], tallies: Sequence[Tally], monitor: Monitor, heading: Heading
 ) -> Run:
-    """Make the run of a seed that succeeded; `written` may answer a load in several pieces."""
+    """Make the run of a seed that succeeded; `skipped` says of stages that had nothing to do why."""
     spans = monitor.spans
-    by_load: dict[tuple[str, str, str], Written] = {}
-    for each in written:
-        key = (each.load.stage, each.load.seed, each.load.table)
-        before = by_load.get(key)
-        total = each.outcomes + before.outcomes if before else each.outcomes
-        by_load[key] = Written(load=each.load, outcomes=total)
-    reports = tuple(_stage_report(stage, left_out, list(by_load.values()), spans) for stage in stages)
+    reports = tuple(_stage_report(stage, task, skipped, tallies, spans) for stage in task.agenda.declared)
     return runs.measured(monitor, heading, reports)
 
 
 def _stage_report(
-    stage: Stage, left_out: Mapping[str, str], written: Sequence[Written], spans: Sequence[Span]
+    stage: Stage, task: Task, skipped: Mapping[str, str], tallies: Sequence[Tally], spans: Sequence[Span]
 ) -> StageReport:
+    left_out = task.agenda.left_out
     if stage.id in left_out:
         return StageReport(id=stage.id, status="skipped", reason=left_out[stage.id])
-    mine = [each for each in written if each.load.stage == stage.id]
-    seeds = tuple(_seed_report(seed, mine, spans) for seed in stage.seeds if not _skipped(seed, left_out))
+    mine = [each for each in tallies if each.stage == stage.id]
     outcomes = sum((each.outcomes for each in mine), Outcomes())
-    without = _skipped_seeds(stage, left_out)
-    reason = (
-        f"{several(outcomes.total, 'row')} from {_files(stage, left_out)}{f'; {without}' if without else ''}"
-    )
-    seconds = sum(span.seconds for span in spans if span.stage == stage.id)
+    seeds = tuple(_seed_report(seed, mine, spans) for seed in stage.seeds if not _skipped(seed, left_out))
+    status: Literal["run", "skipped"] = "skipped" if stage.id in skipped else "run"
     return StageReport(
-        id=stage.id, status="run", reason=reason, seconds=seconds, outcomes=outcomes, seeds=seeds
+        id=stage.id,
+        status=status,
+        reason=skipped[stage.id] if status == "skipped" else _why(stage, task, outcomes),
+        seconds=sum(span.seconds for span in spans if span.stage == stage.id),
+        outcomes=outcomes,
+        seeds=seeds,
     )
+
+
+def _why(stage: Stage, task: Task, outcomes: Outcomes) -> str:
+    """Say why a stage ran: what changed, or all that it brings."""
+    left_out = task.agenda.left_out
+    reason = task.standing.verdicts[stage.id].reason
+    changed = outcomes.created + outcomes.updated + outcomes.deleted
+    if reason:
+        why = f"{reason} ({several(changed, 'row')})"
+    else:
+        why = f"{several(outcomes.total, 'row')} from {_files(stage, left_out)}"
+    without = _skipped_seeds(stage, left_out)
+    return f"{why}; {without}" if without else why
 
 
 def _skipped(seed: Seed, left_out: Mapping[str, str]) -> bool:
@@ -83,47 +108,30 @@ def _files(stage: Stage, left_out: Mapping[str, str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} files"
 
 
-def _seed_report(seed: Seed, written: Sequence[Written], spans: Sequence[Span]) -> SeedReport:
+def _seed_report(seed: Seed, tallies: Sequence[Tally], spans: Sequence[Span]) -> SeedReport:
     tables = tuple(
-        TableReport(table=each.load.table, key=spelled_key(each.load), outcomes=each.outcomes)
-        for each in written
-        if each.load.seed == seed.name
+        TableReport(table=each.table, key=each.key, outcomes=each.outcomes)
+        for each in tallies
+        if each.seed == seed.name
     )
     return SeedReport(name=seed.name, tables=tables, spans=runs.spans_of(spans, seed.stage, seed.name))
 
 
-def spelled_key(load: Load) -> tuple[str, ...]:
-    """Spell a key as the files do: `faculty.university.slug`, `faculty.code`, `code`."""
-    names: list[str] = []
-    for part in load.key:
-        names += part.reference.sources() if part.reference is not None else (part.source or "",)
-    return tuple(names)
-
-
-def plan_of(
-    project: Project,
-    target: Target,
-    options: Options,
-    stages: Sequence[Stage],
-    left_out: Mapping[str, str],
-    rows: Mapping[Load, int],
-    empty: frozenset[str],
-    key_origins: Mapping[str, str],
-) -> Plan:
-    """Make the plan: stages in writing order, keys and why, what runs side by side, what is skipped.
-
-    `rows` counts the rows of every load, `empty` names the tables without rows.
-    """
+def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
+    """Make the plan: stages in writing order, keys and why, what runs side by side, what is skipped."""
+    options, stages = task.options, task.agenda.declared
+    left_out = {**task.agenda.left_out, **task.standing.skipped(task.memory)}
     running = [stage for stage in stages if stage.id not in left_out]
+    rows = previewed.rows
     tables = [
         (
             load,
             PlannedTable(
                 table=load.table,
                 rows=count,
-                key=spelled_key(load),
-                origin=key_origins.get(load.table, ""),
-                strategy=_strategy(empty.issuperset(each.table for each in rows), options),
+                key=load.spelled_key,
+                origin=previewed.key_origins.get(load.table, ""),
+                strategy=_strategy(previewed.empty.issuperset(each.table for each in rows), options),
             ),
         )
         for load, count in rows.items()
@@ -131,7 +139,7 @@ def plan_of(
     before = ancestors(stages)
     planned = tuple(_planned_stage(stage, left_out, tables, before) for stage in stages)
     return Plan(
-        project=project.name,
+        project=task.project.name,
         target=target.shown,
         environment=options.environment.name,
         level=options.settings.level,

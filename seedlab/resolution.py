@@ -54,6 +54,10 @@ class Rows:
         """Tell whether the frame holds the source columns too."""
         return self.shaped.stream is None
 
+    def with_frame(self, frame: pl.DataFrame) -> Rows:
+        """The same load with other rows."""
+        return replace(self, handled=replace(self.handled, frame=frame))
+
 
 def handle_rows(
     pairs: Sequence[tuple[Load, Shaped]], naming: Naming, settings: Settings, recorder: Recorder
@@ -174,7 +178,7 @@ def _before(rows: Rows, others: Sequence[Rows]) -> tuple[Broken, ...]:
 
 def without_duplicates(rows: Sequence[Rows]) -> list[Rows]:
     """Keep of rows with one key what the seed says."""
-    return [_with(each, checks.drop_duplicates(each.handled.frame, each.load)) for each in rows]
+    return [each.with_frame(checks.drop_duplicates(each.handled.frame, each.load)) for each in rows]
 
 
 def subset(rows: Sequence[Rows], limits: Mapping[str, int], naming: Naming) -> list[Rows]:
@@ -183,10 +187,6 @@ def subset(rows: Sequence[Rows], limits: Mapping[str, int], naming: Naming) -> l
         return list(rows)
     kept = ids.take_subset([each.handled for each in rows], limits, naming)
     return [replace(each, handled=handled) for each, handled in zip(rows, kept, strict=True)]
-
-
-def _with(rows: Rows, frame: pl.DataFrame) -> Rows:
-    return replace(rows, handled=replace(rows.handled, frame=frame))
 
 
 def orphans(

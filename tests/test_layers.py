@@ -16,7 +16,19 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"flow"}),
     frozenset(ROOMS),
-    frozenset({"preparation", "resolution", "settling", "looking", "reporting", "generation"}),
+    frozenset(
+        {
+            "looking",
+            "agenda",
+            "preparation",
+            "resolution",
+            "settling",
+            "remembering",
+            "running",
+            "reporting",
+            "generation",
+        }
+    ),
     frozenset({"orchestrator"}),
     frozenset({"", "contract", "experiment", "pytest_plugin"}),
     frozenset({"cli", "arguments", "request", "doctor", "progress", "__main__"}),

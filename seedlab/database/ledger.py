@@ -68,6 +68,12 @@ def renewed(remembered: bytes, touched: bytes) -> bytes:
     return b"".join(known.values())
 
 
+def dropped(remembered: bytes, gone: bytes) -> bytes:
+    """Remembered marks without those of rows that are no more."""
+    keys = {mark[:_KEY] for mark in split(gone)}
+    return b"".join(mark for mark in split(remembered) if mark[:_KEY] not in keys)
+
+
 def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
     """Put byte strings behind each other; each one's start (from 1, as SQL counts) and length."""
     places, whole = [], bytearray()

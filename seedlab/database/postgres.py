@@ -105,6 +105,15 @@ class PostgresSession:
         self.ledger.memory = Memory(possible=failed.error.sqlstate == NO_TABLE)
         return failed.results
 
+    def made(self) -> Catalog:
+        """Read the catalog as this transaction sees it."""
+        own, ours = SQL("SET LOCAL search_path = pg_catalog"), sql.put_search_path(self._search_path)
+        try:
+            results = self.wire.script([own, sql.trusted(QUERY), ours])
+        except StatementError as failed:
+            raise write_failed(failed.error, "the catalog") from failed.error
+        return read_catalog(json.loads(results[1].get_value(0, 0) or b"{}"), self._catalog().default_schema)
+
     def adopt(self, catalog: Catalog) -> None:
         """Know the tables that are about to be made, too."""
         self.known = catalog

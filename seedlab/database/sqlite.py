@@ -82,6 +82,10 @@ class SqliteSession:
         self.known = read_catalog(self.connection.run, self._target.database)
         return self.known
 
+    def made(self) -> Catalog:
+        """Read every table again."""
+        return read_catalog(self.connection.run, self._target.database)
+
     def adopt(self, catalog: Catalog) -> None:
         """Know the tables that are about to be made, and the kinds that the MetaData refines."""
         self.known = catalog

@@ -80,7 +80,7 @@ class SqliteLedger:
         for state in states:
             table = main(state.table)
             rows = self._run(f"SELECT {_quoted(state.columns)} FROM {table}")
-            hashes = [xxh3_64_intdigest(row[0]) for row in rows]
+            hashes = [xxh3_64_intdigest(row[0].encode()) for row in rows]
             found.append(replace(state, rows=len(hashes), xor=reduce(xor, hashes, 0), sum=sum(hashes)))
         return found
 
@@ -117,7 +117,7 @@ class SqliteLedger:
             rows = self._run(f"{what} FROM {table}")
         else:
             rows = list(self._joined(each.state, each.frame, what, table))
-        return b"".join(xxh3_64_digest(key) + xxh3_64_digest(content) for key, content in rows)
+        return b"".join(xxh3_64_digest(key.encode()) + xxh3_64_digest(content.encode()) for key, content in rows)
 
     def _joined(self, state: TableState, frame: pl.DataFrame, what: str, table: str) -> Iterator[Any]:
         """The rows with these keys, as many a statement as its parameters allow."""

@@ -48,16 +48,25 @@ def opening(settings: Settings, search_path: str, *, read_only: bool) -> list[Co
     ]
     # A killed client's statement ends within half a second instead of holding its locks.
     sets.append(SQL("SET LOCAL client_connection_check_interval = 500"))
-    path = SQL("SET LOCAL search_path = {}, pg_temp").format(trusted(search_path))
-    return [trusted(begin), *sets, path]
+    return [trusted(begin), *sets, put_search_path(search_path)]
+
+
+def put_search_path(path: str) -> Composed:
+    """Set the search path of this transaction: the user's own, temporary objects last."""
+    return SQL("SET LOCAL search_path = {}, pg_temp").format(trusted(path))
 
 
 def read_catalog(query: str, lock_timeout: str) -> list[Composable]:
     """Read the catalog under a search path that holds the server's own names only.
 
-    It too waits for whoever alters a table, and no longer than any other statement.
+    It too waits for whoever alters a table, and no longer than any other statement. The schema of the ledger
+    is never a default, though a role of that name would have it so ("$user").
     """
-    settings = "SELECT current_schema(), current_setting('search_path'), set_config('lock_timeout', {}, true)"
+    settings = (
+        "SELECT (array_agg(s ORDER BY n))[1], string_agg(quote_ident(s), ', ' ORDER BY n), "
+        "set_config('lock_timeout', {}, true) "
+        "FROM unnest(current_schemas(false)) WITH ORDINALITY u(s, n) WHERE s <> 'seedlab'"
+    )
     return [
         SQL("BEGIN READ ONLY"),
         SQL(settings).format(Literal(lock_timeout)),

@@ -36,6 +36,9 @@ class Session(Protocol):
         `Catalog.empty` holds tables known to have no row; a table missing there may be empty all the same.
         """
 
+    def made(self) -> Catalog:
+        """Read the catalog again inside the open transaction, with the tables that it has made."""
+
     def adopt(self, catalog: Catalog) -> None:
         """Take the catalog with the tables that `create` will make; later calls look tables up there."""
 

@@ -63,6 +63,7 @@ from seedlab.flow.runs import (
     Span,
     StageReport,
     TableReport,
+    Tally,
 )
 from seedlab.flow.writes import Batch, Ddl, Outcomes, Sourced, TableWrite, WritePlan, Written
 
@@ -125,6 +126,7 @@ __all__ = [
     "TableSpec",
     "TableState",
     "TableWrite",
+    "Tally",
     "Target",
     "TargetConfig",
     "UniqueKey",

@@ -97,6 +97,11 @@ class Load:
         """Columns of the table that make its natural key."""
         return tuple(column for part in self.key for column in part.columns)
 
+    @property
+    def spelled_key(self) -> tuple[str, ...]:
+        """The key as the files spell it: `faculty.university.slug`, `faculty.code`, `code`."""
+        return tuple(name for part in self.key for name in part_sources(part))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ask:

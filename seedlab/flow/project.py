@@ -168,3 +168,4 @@ class Options:
     exclude: tuple[str, ...] = ()
     force: bool = False
     yes_seed: str | None = None
+    wait: str | None = None  # how long to wait for another seed to end; None: not at all

@@ -60,6 +60,17 @@ class Recorder(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What became of the rows that a seed brings to a table; `key` as files spell it."""
+
+    stage: str
+    seed: str
+    table: str
+    key: tuple[str, ...]
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableReport:
     """One table of one seed."""
 

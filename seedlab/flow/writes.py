@@ -87,10 +87,15 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a writer answers for one load."""
+    """What a writer answers for one load.
+
+    `created` are the ordinals of the created rows among the load's rows in writing order; None where either
+    all or none of them were.
+    """
 
     load: Load
     outcomes: Outcomes
+    created: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

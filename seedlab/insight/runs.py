@@ -46,6 +46,11 @@ class Heading:
     args: tuple[str, ...] = ()
 
 
+def new_run_id() -> str:
+    """Name a run: 8 hex digits."""
+    return os.urandom(4).hex()
+
+
 def measured(
     monitor: Monitor, heading: Heading, stages: tuple[StageReport, ...] = (), *, server: str | None = None
 ) -> Run:
@@ -54,7 +59,7 @@ def measured(
     What the monitor cannot know (`data_fingerprint`, `wal_bytes`) is left for `dataclasses.replace`.
     """
     return Run(
-        run_id=os.urandom(4).hex(),
+        run_id=new_run_id(),
         project=heading.project,
         started=monitor.started.isoformat(timespec="milliseconds"),
         args=tuple(masked(each) for each in heading.args),

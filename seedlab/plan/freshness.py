@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from xxhash import xxh3_128_hexdigest
 
 from seedlab.flow import Catalog, Environment, Memory, Seed, Settings, Stage, Table
+from seedlab.plan.graph import topological_order
 
 FILE, TABLE, STAGE = "file:", "table:", "stage:"
 CONFIGURATION, ENVIRONMENT, PYTHON = "configuration", "environment", "python"
@@ -44,16 +45,24 @@ class Verdict:
     files: frozenset[str] | None = None
 
 
+def all_stale(stages: Sequence[Stage]) -> dict[str, Verdict]:
+    """Say that every stage has to run, for no reason of its own."""
+    return {stage.id: Verdict(stage=stage.id, reason="") for stage in stages}
+
+
 def judge(
     stages: Sequence[Stage], situation: Situation, memory: Memory, drifted: Collection[str] = ()
 ) -> dict[str, Verdict]:
-    """Judge the stages of a run, in the order of their dependencies; `drifted` tables were changed by others.
+    """Judge the stages of a run; `drifted` tables were changed by others.
 
     A stage that depends on one that has to run has to run too.
     """
+    by_id = {stage.id: stage for stage in stages}
     verdicts: dict[str, Verdict] = {}
-    for stage in stages:
-        verdicts[stage.id] = _judged(stage, parts(stage, situation, memory), memory, drifted, verdicts)
+    for name in topological_order({stage.id: stage.dependencies for stage in stages}):
+        if name in by_id:
+            stage = by_id[name]
+            verdicts[name] = _judged(stage, parts(stage, situation, memory), memory, drifted, verdicts)
     return verdicts
 
 
@@ -66,7 +75,7 @@ def _judged(
 ) -> Verdict:
     known = memory.stages.get(stage.id)
     if known is None:
-        return Verdict(stage=stage.id, reason="")
+        return Verdict(stage=stage.id, reason="")  # never seeded
     ran = [each for each in stage.dependencies if each in before and before[each].reason is not None]
     if ran:
         return Verdict(stage=stage.id, reason=f"it depends on {ran[0]}")
@@ -141,6 +150,4 @@ def _configured(seed: Seed) -> tuple[object, ...]:
 
 
 def _hash(*things: object) -> str:
-    return xxh3_128_hexdigest(
-        repr([list(t) if isinstance(t, Iterable) and not isinstance(t, str) else t for t in things])
-    )
+    return xxh3_128_hexdigest(repr(things).encode())

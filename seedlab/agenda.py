@@ -1,0 +1,193 @@
+"""What a run has to do, and why: stages selected, conditions judged, what the ledger says compared with now.
+
+Light: a run with nothing to do never gets further, and imports no polars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xxhash import xxh3_128, xxh3_128_hexdigest
+
+from seedlab.flow import Catalog, Memory, Options, Project, Seed, Stage, TableState
+from seedlab.frames.opening import content_hash
+from seedlab.looking import Look
+from seedlab.plan import conditions, freshness, graph
+from seedlab.plan.conditions import Situation as Conditions
+from seedlab.plan.freshness import Situation, Verdict
+from seedlab.plan.selection import select
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agenda:
+    """The stages that take part, in the order declared, and why each other stage or seed does not."""
+
+    declared: tuple[Stage, ...]
+    stages: tuple[Stage, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        """Seeds of all stages that take part."""
+        return tuple(seed for stage in self.stages for seed in stage.seeds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How the stages of an agenda stand against what the target has.
+
+    `foreign` are tables whose content is not the one remembered, though every seeded row is as it was.
+    """
+
+    verdicts: Mapping[str, Verdict]
+    situation: Situation
+    foreign: frozenset[str] = frozenset()
+
+    @property
+    def stale(self) -> frozenset[str]:
+        """The stages that have to run."""
+        return frozenset(name for name, each in self.verdicts.items() if each.reason is not None)
+
+    def skipped(self, memory: Memory) -> dict[str, str]:
+        """Say of the stages that need not run why."""
+        touched = {load.stage for load in memory.loads if load.table in self.foreign}
+        return {
+            name: "table changed, seeded rows intact" if name in touched else "unchanged"
+            for name in self.verdicts.keys() - self.stale
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a run has to do, and what was known when that was decided."""
+
+    project: Project
+    options: Options
+    agenda: Agenda
+    standing: Standing
+    memory: Memory
+    run_id: str
+    started: str
+
+    @property
+    def stale(self) -> tuple[Stage, ...]:
+        """The stages that have to run."""
+        return tuple(stage for stage in self.agenda.stages if stage.id in self.standing.stale)
+
+
+# ---- which stages ---------------------------------------------------------------------------------------
+
+
+def agenda_of(project: Project, options: Options, look: Look) -> Agenda:
+    """Select stages; judge their conditions, once, by what the target has now."""
+    stages = project.stages or _levels(project, look.catalog())
+    chosen = select(stages, options.select, options.exclude, options.environment)
+    if not any(stage.conditions for stage in chosen.stages):
+        return Agenda(declared=stages, stages=chosen.stages, left_out=chosen.left_out)
+    kept, left_out = [], dict(chosen.left_out)
+    for stage in chosen.stages:
+        parsed = [conditions.parse(text) for text in stage.conditions]
+        situation = Conditions(
+            environment=options.environment.name,
+            empty_tables=look.empty(conditions.tables_needed(parsed)),
+            root=project.root,
+            force=options.force,
+        )
+        verdict = conditions.judge(parsed, situation)
+        if verdict.met:
+            kept.append(stage)
+        else:
+            left_out[stage.id] = "; ".join(verdict.reasons)
+    return Agenda(declared=stages, stages=tuple(kept), left_out=left_out)
+
+
+def _levels(project: Project, catalog: Catalog) -> tuple[Stage, ...]:
+    """Stages of a folder without configuration: the levels of its foreign-key graph, as files spell it."""
+    names = {spec.table for seed in project.seeds for spec in seed.tables}
+    tables = {name: table for name in names if (table := catalog.find(name)) is not None}
+    needed = {name: {key.parent for key in table.foreign_keys} for name, table in tables.items()}
+    parents = {name: {n for n, t in tables.items() if t.name in needed[name]} for name in tables}
+    return graph.levels(project.seeds, parents)
+
+
+# ---- hashes of what people edit -------------------------------------------------------------------------
+
+
+def file_hashes(project: Project) -> dict[str, str]:
+    """Hash the content of every data file, by name."""
+    seeds = (*project.seeds, *(seed for stage in project.stages for seed in stage.seeds))
+    return {name: content_hash(file) for name, file in {f.name: f for s in seeds for f in s.files}.items()}
+
+
+def python_hash(root: Path) -> str:
+    """Hash all Python of a project's folder: a transform may import any of it."""
+    whole = xxh3_128()
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root)
+        if not any(part.startswith(".") for part in name.parts):
+            whole.update(f"{name}\0{xxh3_128_hexdigest(path.read_bytes())}\0".encode())
+    return whole.hexdigest()
+
+
+def data_fingerprint(seeds: Iterable[Seed], hashes: Mapping[str, str]) -> str:
+    """Hash the content of all files with their names: equal data, equal fingerprint."""
+    names = sorted({file.name for seed in seeds for file in seed.files})
+    return xxh3_128_hexdigest("".join(f"{name}\0{hashes[name]}\0" for name in names).encode())
+
+
+# ---- how they stand -------------------------------------------------------------------------------------
+
+
+def standing_of(
+    project: Project, agenda: Agenda, hashes: Mapping[str, str], look: Look, options: Options
+) -> Standing:
+    """Compare with the ledger; two statements at most, three where somebody changed a table."""
+    situation = Situation(
+        files=hashes,
+        python=python_hash(project.root) if any(seed.transform for seed in agenda.seeds) else "",
+        catalog=look.catalog(),
+        environment=options.environment,
+        settings=options.settings,
+    )
+    memory = look.memory()
+    if options.force or "incremental" not in options.settings.switches or not memory.stages:
+        return Standing(verdicts=freshness.all_stale(agenda.stages), situation=situation)
+    verdicts = freshness.judge(agenda.stages, situation, memory)
+    doubtful = {each.stage for each in verdicts.values() if each.reason is None or each.files is not None}
+    drifted, foreign = _drift(look, {load.table for load in memory.loads if load.stage in doubtful})
+    if drifted:
+        verdicts = freshness.judge(agenda.stages, situation, memory, drifted)
+    return Standing(verdicts=verdicts, situation=situation, foreign=foreign)
+
+
+def _drift(look: Look, tables: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Of tables that we filled, those of which a seeded row was changed, and those that changed otherwise."""
+    memory, ledger = look.memory(), look.session.ledger
+    states = {name: memory.tables[name] for name in sorted(tables) if _comparable(name, look)}
+    unknown = frozenset(tables) - states.keys()
+    now = ledger.contents(list(states.values()))
+    changed = [states[each.table] for each in now if each.content != states[each.table].content]
+    drifted = ledger.drifted(changed) if changed else frozenset()
+    return drifted | unknown, frozenset(state.table for state in changed) - drifted
+
+
+def _comparable(name: str, look: Look) -> bool:
+    """Tell whether a remembered state can be compared: table and columns are there, and hashes are alike."""
+    state, table = look.memory().tables.get(name), look.catalog().tables.get(name)
+    if state is None or table is None or not table.exists:
+        return False
+    return state.server == server_of(look.catalog()) and {*state.columns, *state.key} <= {*table.columns}
+
+
+def server_of(catalog: Catalog) -> str:
+    """Name what computes the hashes: they may differ from one major version of a server to the next."""
+    return f"{catalog.dialect} {catalog.version.partition('.')[0]}"
+
+
+def state_of(table: str, columns: Iterable[str], key: Sequence[str], catalog: Catalog) -> TableState:
+    """A table's state before anybody has looked at its content."""
+    return TableState(
+        table=table, columns=tuple(sorted(set(columns))), key=tuple(key), server=server_of(catalog)
+    )

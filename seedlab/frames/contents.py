@@ -1,0 +1,98 @@
+"""The rows that a seed brought to a table, as the ledger remembers them: packed frames of hashes.
+
+A content has FILE (index in `LoadMemory.files`, or LEFT), HANDLE, DIGEST, `created` (we made the row) and
+one column `key.COLUMN` for each key column of the table, by which a row can be found again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from seedlab.flow import DIGEST, FILE, HANDLE, LEFT
+
+CREATED = "created"
+KEY = "key."
+CONTENT = pl.Schema({FILE: pl.UInt16, HANDLE: pl.UInt128, DIGEST: pl.UInt64, CREATED: pl.Boolean})
+
+
+def pack(content: pl.DataFrame) -> bytes:
+    """Write as an Arrow stream, compressed."""
+    stream = io.BytesIO()
+    content.write_ipc_stream(stream, compression="zstd")
+    return stream.getvalue()
+
+
+def unpack(packed: bytes) -> pl.DataFrame:
+    """Read what `pack` wrote; nothing remembered is no row."""
+    return pl.read_ipc_stream(io.BytesIO(packed)) if packed else pl.DataFrame(schema=CONTENT)
+
+
+def renumber(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -> pl.DataFrame:
+    """Count files as they are listed now; rows of a file that is gone have LEFT."""
+    places = {name: n for n, name in enumerate(now)}
+    mapping = {n: places.get(name, LEFT) for n, name in enumerate(before)}
+    if all(old == new for old, new in mapping.items()):
+        return content
+    moved = pl.col(FILE).replace_strict(mapping, default=LEFT, return_dtype=pl.UInt16)
+    return content.with_columns(moved)
+
+
+def unknown(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Rows that are not remembered just as they are."""
+    return frame.join(
+        known.filter(pl.col(FILE) != LEFT), on=[HANDLE, DIGEST], how="anti", maintain_order="left"
+    )
+
+
+def of_other_files(content: pl.DataFrame, files: Sequence[int]) -> pl.Series:
+    """Handles of rows that files other than these bring."""
+    return content.filter(~pl.col(FILE).is_in([*files, LEFT]))[HANDLE]
+
+
+def renewed(
+    before: pl.DataFrame,
+    rows: pl.DataFrame,
+    created: pl.Series,
+    keys: pl.DataFrame | None,
+    files: Sequence[int],
+) -> pl.DataFrame:
+    """The content after a run that read these files: their rows as they are now, all others as before.
+
+    `rows` has FILE, HANDLE and DIGEST, `created` the handles of rows made in this run, `keys` HANDLE and the
+    key columns of the rows that were written. Rows of these files that are no more have LEFT, if we made
+    them; all others we forget.
+    """
+    made = pl.col(HANDLE).is_in(created.implode()) | pl.col(CREATED).fill_null(value=False)
+    now = rows.select(FILE, HANDLE, DIGEST)
+    old = before.select(HANDLE, CREATED, *(name for name in before.columns if name.startswith(KEY)))
+    if keys is not None and keys.width > 1:
+        names = {name: f"{KEY}{name}" for name in keys.columns if name != HANDLE}
+        old = _preferred(keys.rename(names), old)
+    now = now.join(old.unique(HANDLE, keep="first"), on=HANDLE, how="left", maintain_order="left")
+    now = now.with_columns(made.alias(CREATED))
+    read = pl.col(FILE).is_in([*files, LEFT])
+    gone = before.filter(read & pl.col(CREATED) & ~pl.col(HANDLE).is_in(now[HANDLE].implode()))
+    others = before.filter(~read)
+    gone = gone.filter(~pl.col(HANDLE).is_in(others[HANDLE].implode()))
+    parts = [others, now, gone.with_columns(pl.lit(LEFT, dtype=pl.UInt16).alias(FILE))]
+    return pl.concat([part for part in parts if part.height] or [now], how="diagonal")
+
+
+def _preferred(keys: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
+    """Keys as they were written now, before those remembered."""
+    fresh = keys.join(old.select(HANDLE, CREATED), on=HANDLE, how="left")
+    return pl.concat([fresh, old], how="diagonal") if old.height else fresh
+
+
+def left(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """Rows that a file had before, and no file has now."""
+    now = after.filter(pl.col(FILE) != LEFT)[HANDLE]
+    return before.filter((pl.col(FILE) != LEFT) & ~pl.col(HANDLE).is_in(now.implode()))
+
+
+def keys_of(content: pl.DataFrame) -> Mapping[str, pl.Series]:
+    """The remembered key columns by name."""
+    return {name.removeprefix(KEY): content[name] for name in content.columns if name.startswith(KEY)}

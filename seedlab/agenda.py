@@ -11,7 +11,18 @@ from pathlib import Path
 
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
-from seedlab.flow import Catalog, Memory, Options, Project, Seed, Stage, TableState
+from seedlab.flow import (
+    Catalog,
+    LoadMemory,
+    Memory,
+    Options,
+    Outcomes,
+    Project,
+    Seed,
+    Stage,
+    TableState,
+    Tally,
+)
 from seedlab.frames.opening import content_hash
 from seedlab.looking import Look
 from seedlab.plan import conditions, freshness, graph
@@ -191,3 +202,9 @@ def state_of(table: str, columns: Iterable[str], key: Sequence[str], catalog: Ca
     return TableState(
         table=table, columns=tuple(sorted(set(columns))), key=tuple(key), server=server_of(catalog)
     )
+
+
+def as_it_was(load: LoadMemory) -> Tally:
+    """Say of a load of which nothing was written that all its rows are as they were."""
+    unchanged = Outcomes(unchanged=load.rows)
+    return Tally(stage=load.stage, seed=load.seed, table=load.table, key=load.key, outcomes=unchanged)

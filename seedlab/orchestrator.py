@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from seedlab import reporting
-from seedlab.agenda import Task, agenda_of, data_fingerprint, file_hashes, standing_of
+from seedlab.agenda import Task, agenda_of, as_it_was, data_fingerprint, file_hashes, standing_of
 from seedlab.database import connect, server
 from seedlab.errors import DataFaults, TargetChanged, WriteError
 from seedlab.flow import Options, Plan, Project, Run, Tally, Target
@@ -82,7 +82,7 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
         done = run(task, look, monitor)
         skipped |= done.skipped
         tallies += done.tallies
-    tallies += reporting.remembered(memory, skipped)
+    tallies += [as_it_was(load) for load in memory.loads if load.stage in skipped]
     catalog = look.catalog()
     made = reporting.run_of(task, skipped, tallies, monitor, _heading(task, target))
     return replace(

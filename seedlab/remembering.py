@@ -6,7 +6,7 @@ of their key and of what the table holds (to find rows that were changed behind 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -29,6 +29,7 @@ from seedlab.flow import (
     Stage,
     StageMemory,
     TableState,
+    TableWrite,
     Tally,
     WritePlan,
     Written,
@@ -131,10 +132,10 @@ def reduced(stage: Stage, verdict: Verdict, memory: Memory) -> Stage | None:
 def recall(
     project: str, session: Session, memory: Memory, rows: Sequence[Rows], reduced: frozenset[str]
 ) -> Known:
-    """Fetch what is remembered of these loads, and of all that fill a table of a reduced one."""
-    names = {name_of(each.load) for each in rows}
+    """Fetch what is remembered of the stages of these loads, and of all that fill a table of a reduced one."""
+    stages = {each.load.stage for each in rows}
     tables = {each.load.table for each in rows if each.load.stage in reduced}
-    loads = {load.name: load for load in memory.loads if load.name in names or load.table in tables}
+    loads = {load.name: load for load in memory.loads if load.stage in stages or load.table in tables}
     packed = session.ledger.recall(project, list(loads)) if loads else []
     before = dict(zip(loads, map(contents.unpack, packed), strict=True))
     return Known(loads=loads, before=before, reduced=reduced)
@@ -170,47 +171,94 @@ class Left:
 
 def leave(wrote: Wrote, agenda: Agenda, memory: Memory, session: Session) -> Left:
     """Settle what is remembered after a run, inside its transaction."""
-    after = {name: _after(name, wrote, agenda) for name in _names(wrote)}
-    loads = tuple(load for load, _ in after.values())
-    gone = {
-        name: contents.left(wrote.known.before[name], content)
-        for name, (_, content) in after.items()
-        if name in wrote.known.before
-    }
+    seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
+    loads, packed, gone = [], [], {}
+    for name, brought in _by_load(wrote).items():
+        files = tuple(file.name for file in seeds[name[:2]].files)
+        before = _before(name, wrote.known, files)
+        after = _after(brought, before, files)
+        loads.append(_load_memory(brought.read[0].load, files, after))
+        packed.append(contents.pack(after))
+        lost = contents.left(before, after)
+        if lost.height:
+            gone[name] = lost
+    for known in _abandoned(wrote):
+        kept = contents.abandoned(wrote.known.before[known.name])
+        loads.append(replace(known, files=(), rows=0))
+        packed.append(contents.pack(kept))
+        gone[known.name] = kept
     states = _states(wrote, memory)
     return Left(
-        loads=loads,
-        contents=tuple(contents.pack(content) for _, content in after.values()),
+        loads=tuple(loads),
+        contents=tuple(packed),
         states=states,
         marks=_marks(states, wrote, memory, session),
-        tallies=tuple(_tally(load, wrote) for load in loads),
-        gone={name: frame for name, frame in gone.items() if frame.height},
+        tallies=tuple(_tally(load, wrote) for load in loads if load.files),
+        gone=gone,
     )
 
 
-def _names(wrote: Wrote) -> list[Name]:
-    return list(dict.fromkeys(name_of(each.load) for each in wrote.read))
+def _abandoned(wrote: Wrote) -> list[LoadMemory]:
+    """Loads of stages that ran whole which nothing brings any more: a seed or a table that was taken out."""
+    whole = {each.load.stage for each in wrote.read} - wrote.known.reduced
+    brought = {name_of(each.load) for each in wrote.read}
+    return [load for load in wrote.known.loads.values() if load.stage in whole and load.name not in brought]
 
 
-def _after(name: Name, wrote: Wrote, agenda: Agenda) -> tuple[LoadMemory, pl.DataFrame]:
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Brought:
+    """What a run knows of one load: its rows, those that were written and how, the keys they were given."""
+
+    read: list[Rows] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
+    keys: list[pl.DataFrame] = field(default_factory=list)
+
+
+def _by_load(wrote: Wrote) -> dict[Name, _Brought]:
+    found: dict[Name, _Brought] = {}
+    for read in wrote.read if wrote.known.reduced else wrote.rows:
+        found.setdefault(name_of(read.load), _Brought()).read.append(read)
+    for rows in wrote.rows:
+        mine = found[name_of(rows.load)]
+        mine.rows.append(rows)
+        if name_of(rows.load)[0] not in wrote.known.reduced:
+            mine.read = mine.rows
+    for written in wrote.written:
+        found[name_of(written.load)].written.append(written)
+    for group in wrote.plan.groups:
+        for write in group:
+            _add_keys(write, found, wrote.catalog)
+    return found
+
+
+def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalog) -> None:
+    """Keep key columns of the rows that were written, where their ids do not name them."""
+    if all(_named_by_id(load, catalog) for load in write.loads):
+        return
+    for batch in write.batches():
+        names = [HANDLE, *dict.fromkeys(batch.load.key_columns)]
+        found[name_of(batch.load)].keys.append(batch.frame.select(names))
+
+
+def _before(name: Name, known: Known, files: Sequence[str]) -> pl.DataFrame:
+    if name not in known.before:
+        return contents.NOTHING
+    return contents.renumber(known.before[name], known.loads[name].files, files)
+
+
+def _after(brought: _Brought, before: pl.DataFrame, files: Sequence[str]) -> pl.DataFrame:
     """The content of one load after the run."""
-    seed = next(
-        s for stage in agenda.declared if stage.id == name[0] for s in stage.seeds if s.name == name[1]
-    )
-    files = tuple(file.name for file in seed.files)
-    reduced = name[0] in wrote.known.reduced
-    rows = [each for each in (wrote.read if reduced else wrote.rows) if name_of(each.load) == name]
-    load = rows[0].load
-    now = pl.concat([each.handled.frame.select(FILE, HANDLE, DIGEST) for each in rows])
-    now = contents.renumber(now, [file.name for file in load.files], files)
-    before = wrote.known.before.get(name)
-    if before is None:
-        before = contents.unpack(b"")
-    else:
-        before = contents.renumber(before, wrote.known.loads[name].files, files)
-    read = [files.index(file.name) for file in load.files]
-    content = contents.renewed(before, now, _created(name, wrote), _keys(name, wrote), read)
-    memory = LoadMemory(
+    load = brought.read[0].load
+    names = [file.name for file in load.files]
+    now = [each.handled.frame.select(FILE, HANDLE, DIGEST) for each in brought.read]
+    rows = contents.renumber(pl.concat(now) if len(now) > 1 else now[0], names, files)
+    keys = pl.concat(brought.keys) if brought.keys else None
+    return contents.renewed(before, rows, _created(brought), keys, [files.index(name) for name in names])
+
+
+def _load_memory(load: Load, files: tuple[str, ...], content: pl.DataFrame) -> LoadMemory:
+    return LoadMemory(
         stage=load.stage,
         seed=load.seed,
         table=load.table,
@@ -219,52 +267,22 @@ def _after(name: Name, wrote: Wrote, agenda: Agenda) -> tuple[LoadMemory, pl.Dat
         rows=content.filter(pl.col(FILE) != LEFT).height,
         key=load.spelled_key,
     )
-    return memory, content
 
 
-def _created(name: Name, wrote: Wrote) -> pl.Series:
-    """Handles of the rows that this run made."""
-    made = [pl.Series(HANDLE, [], dtype=pl.UInt128)]
-    for rows in wrote.rows:
-        if name_of(rows.load) == name:
-            handles = rows.handled.frame[HANDLE]
-            made.append(handles.gather(_ordinals(rows, wrote.written)))
-    return pl.concat(made)
-
-
-def _ordinals(rows: Rows, written: Iterable[Written]) -> list[int]:
-    """Which rows of a load were created; a load may have been answered in several pieces."""
+def _created(brought: _Brought) -> pl.Series:
+    """Handles of the rows that this run made; a load may have been answered in several pieces."""
+    handles = pl.concat([each.handled.frame[HANDLE] for each in brought.rows])
+    if all(each.outcomes.created == each.outcomes.total for each in brought.written):
+        return handles
     ordinals: list[int] = []
     start = 0
-    for each in written:
-        if each.load == rows.load or _unmade(each.load) == _unmade(rows.load):
-            total = each.outcomes.total
-            if each.created is not None:
-                ordinals += [start + n for n in each.created]
-            elif each.outcomes.created == total:
-                ordinals += range(start, start + total)
-            start += total
-    return ordinals
-
-
-def _unmade(load: Load) -> Load:
-    """The same load, whoever makes its ids."""
-    return replace(load, made=None)
-
-
-def _keys(name: Name, wrote: Wrote) -> pl.DataFrame | None:
-    """Key columns of the rows that were written, where their ids do not name them."""
-    frames = []
-    for group in wrote.plan.groups:
-        for write in group:
-            for load in write.loads:
-                if name_of(load) == name and not _named_by_id(load, wrote.catalog):
-                    frames += [
-                        batch.frame.select(HANDLE, *dict.fromkeys(load.key_columns))
-                        for batch in write.batches()
-                        if batch.load == load
-                    ]
-    return pl.concat(frames) if frames else None
+    for each in brought.written:
+        if each.created is not None:
+            ordinals += [start + n for n in each.created]
+        elif each.outcomes.created == each.outcomes.total:
+            ordinals += range(start, start + each.outcomes.total)
+        start += each.outcomes.total
+    return handles.gather(ordinals)
 
 
 def _named_by_id(load: Load, catalog: Catalog) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from seedlab.agenda import Task
 from seedlab.flow import (
     Load,
-    Memory,
     Options,
     Outcomes,
     Plan,
@@ -34,21 +33,6 @@ from seedlab.plan.graph import ancestors, waves
 
 if TYPE_CHECKING:
     from seedlab.running import Previewed
-
-
-def remembered(memory: Memory, stages: Collection[str]) -> list[Tally]:
-    """Say of stages that did not run that all their rows are as they were."""
-    return [
-        Tally(
-            stage=load.stage,
-            seed=load.seed,
-            table=load.table,
-            key=load.key,
-            outcomes=Outcomes(unchanged=load.rows),
-        )
-        for load in memory.loads
-        if load.stage in stages
-    ]
 
 
 def run_of(

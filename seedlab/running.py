@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from seedlab import preparation, remembering, resolution, settling
-from seedlab.agenda import Agenda, Task
+from seedlab.agenda import Agenda, Task, as_it_was
 from seedlab.database.writer import Session
 from seedlab.errors import (
     CannotOrderRows,
@@ -246,8 +246,13 @@ def _providers(bound: Bound) -> dict[str, list[str]]:
 # ---- resolve --------------------------------------------------------------------------------------------
 
 
-def resolve(look: Look, prepared: Prepared, task: Task, recorder: Recorder) -> Resolved:
-    """Ask the target what the files do not know, and refuse the run if any row is wrong."""
+def resolve(
+    look: Look, prepared: Prepared, task: Task, recorder: Recorder, empty: frozenset[str] | None = None
+) -> Resolved:
+    """Ask the target what the files do not know, and refuse the run if any row is wrong.
+
+    `empty` are the tables without rows, by default those of the look.
+    """
     settings, naming = task.options.settings, prepared.naming
     with recorder.span("resolve"):
         cache = SeedCache(remembering="cache" in settings.switches)
@@ -255,7 +260,7 @@ def resolve(look: Look, prepared: Prepared, task: Task, recorder: Recorder) -> R
         rows = resolution.without_duplicates(prepared.rows)
         tables = {load.table for load in prepared.bound.loads}
         tables |= {reference.parent for load in prepared.bound.loads for reference in load.references}
-        empty = look.empty(tables)
+        empty = look.empty(tables) if empty is None else empty
         asked = resolution.questions(rows, naming, cache, frozenset(tables) - empty)
         answers = look.session.lookup([each.ask for each in asked]) if asked else []
         for question, answer in zip(asked, answers, strict=True):
@@ -302,6 +307,9 @@ def _write(task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> Done
         session.create(ddl.tables)
     resolved = resolve(look, prepared, task, monitor)
     plan, written = _send(session, resolved, prepared.naming, task.options.settings, monitor)
+    if plan is None:  # the database made the ids; what is remembered needs them
+        known = resolve(look, prepared, task, monitor, empty=frozenset())
+        plan = _ordered(known, prepared.naming, task.options.settings, monitor)
     if ddl.constraints_and_indexes:
         with monitor.span("index"):
             session.create(ddl.constraints_and_indexes)
@@ -342,7 +350,9 @@ def _remember(
     left = remembering.leave(wrote, task.agenda, memory, session)
     if remembers:
         session.ledger.remember(_memo(task, wrote, left), left.states)
-    return Done(tallies=left.tallies)
+    ran = {load.name for load in left.loads}
+    others = [load for load in memory.loads if load.stage in prepared.reduced and load.name not in ran]
+    return Done(tallies=(*left.tallies, *map(as_it_was, others)))
 
 
 def _memo(task: Task, wrote: Wrote, left: Left) -> Memo:
@@ -374,18 +384,19 @@ def _lock(task: Task, session: Session, recorder: Recorder) -> bool:
 
 def _send(
     session: Session, resolved: Resolved, naming: Naming, settings: Settings, recorder: Recorder
-) -> tuple[WritePlan, list[Written]]:
-    """Write row by row or set by set; only the latter takes values from sequences before."""
-
-    def ordered(rows: Sequence[Rows]) -> WritePlan:
-        return settling.plan_writes(rows, naming, resolved.cache, settings, resolved.empty, recorder)
-
+) -> tuple[WritePlan | None, list[Written]]:
+    """Write set by set, or row by row: then without a plan that knows every id."""
     if settings.level == LEGACY:
         try:
-            plan = ordered(resolved.rows)
-            return plan, session.write_rows(settling.sourced(resolved.rows, naming, plan))
+            plan = _ordered(resolved, naming, settings, recorder)
+            return None, session.write_rows(settling.sourced(resolved.rows, naming, plan))
         except CannotOrderRows as circle:
             recorder.note(f"{circle}; they are written set by set")
     with recorder.span("resolve"):
-        plan = ordered(settling.with_sequences(resolved.rows, naming, resolved.cache, session.reserve))
+        rows = settling.with_sequences(resolved.rows, naming, resolved.cache, session.reserve)
+        plan = _ordered(replace(resolved, rows=rows), naming, settings, recorder)
     return plan, session.write(plan, settings.switches)
+
+
+def _ordered(resolved: Resolved, naming: Naming, settings: Settings, recorder: Recorder) -> WritePlan:
+    return settling.plan_writes(resolved.rows, naming, resolved.cache, settings, resolved.empty, recorder)

@@ -100,6 +100,8 @@ class SqliteLedger:
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch those of all tables."""
+        if not self._run(_EXISTS)[0][0]:
+            return {}
         return {
             name: marks
             for name, marks in self._run('SELECT "table", marks FROM seedlab_tables')
@@ -117,7 +119,9 @@ class SqliteLedger:
             rows = self._run(f"{what} FROM {table}")
         else:
             rows = list(self._joined(each.state, each.frame, what, table))
-        return b"".join(xxh3_64_digest(key.encode()) + xxh3_64_digest(content.encode()) for key, content in rows)
+        return b"".join(
+            xxh3_64_digest(key.encode()) + xxh3_64_digest(content.encode()) for key, content in rows
+        )
 
     def _joined(self, state: TableState, frame: pl.DataFrame, what: str, table: str) -> Iterator[Any]:
         """The rows with these keys, as many a statement as its parameters allow."""

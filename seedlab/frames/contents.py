@@ -17,6 +17,8 @@ CREATED = "created"
 KEY = "key."
 CONTENT = pl.Schema({FILE: pl.UInt16, HANDLE: pl.UInt128, DIGEST: pl.UInt64, CREATED: pl.Boolean})
 
+NOTHING = pl.DataFrame(schema=CONTENT)
+
 
 def pack(content: pl.DataFrame) -> bytes:
     """Write as an Arrow stream, compressed."""
@@ -27,7 +29,7 @@ def pack(content: pl.DataFrame) -> bytes:
 
 def unpack(packed: bytes) -> pl.DataFrame:
     """Read what `pack` wrote; nothing remembered is no row."""
-    return pl.read_ipc_stream(io.BytesIO(packed)) if packed else pl.DataFrame(schema=CONTENT)
+    return pl.read_ipc_stream(io.BytesIO(packed)) if packed else NOTHING
 
 
 def renumber(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -> pl.DataFrame:
@@ -65,12 +67,17 @@ def renewed(
     key columns of the rows that were written. Rows of these files that are no more have LEFT, if we made
     them; all others we forget.
     """
+    keys = (
+        keys.rename({name: f"{KEY}{name}" for name in keys.columns if name != HANDLE})
+        if keys is not None
+        else None
+    )
+    if not before.height and len(created) == rows.height:
+        return _all_new(rows, keys)
+    old = before.select(HANDLE, CREATED, *(name for name in before.columns if name.startswith(KEY)))
+    old = _preferred(keys, old) if keys is not None else old
     made = pl.col(HANDLE).is_in(created.implode()) | pl.col(CREATED).fill_null(value=False)
     now = rows.select(FILE, HANDLE, DIGEST)
-    old = before.select(HANDLE, CREATED, *(name for name in before.columns if name.startswith(KEY)))
-    if keys is not None and keys.width > 1:
-        names = {name: f"{KEY}{name}" for name in keys.columns if name != HANDLE}
-        old = _preferred(keys.rename(names), old)
     now = now.join(old.unique(HANDLE, keep="first"), on=HANDLE, how="left", maintain_order="left")
     now = now.with_columns(made.alias(CREATED))
     read = pl.col(FILE).is_in([*files, LEFT])
@@ -81,10 +88,29 @@ def renewed(
     return pl.concat([part for part in parts if part.height] or [now], how="diagonal")
 
 
+def _all_new(rows: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFrame:
+    """The usual first run, where nothing has to be looked up: keys come in the order of the rows."""
+    columns = [
+        rows[FILE],
+        rows[HANDLE],
+        rows[DIGEST],
+        pl.Series(CREATED, [True]).new_from_index(0, rows.height),
+    ]
+    if keys is not None and keys[HANDLE].equals(rows[HANDLE]):
+        return pl.DataFrame([*columns, *(keys[name] for name in keys.columns if name != HANDLE)])
+    whole = pl.DataFrame(columns)
+    return whole if keys is None else whole.join(keys, on=HANDLE, how="left", maintain_order="left")
+
+
 def _preferred(keys: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
     """Keys as they were written now, before those remembered."""
     fresh = keys.join(old.select(HANDLE, CREATED), on=HANDLE, how="left")
     return pl.concat([fresh, old], how="diagonal") if old.height else fresh
+
+
+def abandoned(content: pl.DataFrame) -> pl.DataFrame:
+    """The rows that we made, when no file brings any of them any more."""
+    return content.filter(pl.col(CREATED)).with_columns(pl.lit(LEFT, dtype=pl.UInt16).alias(FILE))
 
 
 def left(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

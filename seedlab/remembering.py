@@ -120,9 +120,8 @@ def reduced(stage: Stage, verdict: Verdict, memory: Memory) -> Stage | None:
     seeds = []
     for seed in stage.seeds:
         files = tuple(file for file in seed.files if file.name in verdict.files)
-        if files and (
-            seed.mode == "sync" or seed.duplicates != "error" or seed.transform or seed.name not in known
-        ):
+        plain = seed.mode != "sync" and seed.duplicates == "error" and not seed.transform
+        if files and not (plain and seed.name in known):
             return None
         if files:
             seeds.append(replace(seed, files=files))
@@ -132,7 +131,7 @@ def reduced(stage: Stage, verdict: Verdict, memory: Memory) -> Stage | None:
 def recall(
     project: str, session: Session, memory: Memory, rows: Sequence[Rows], reduced: frozenset[str]
 ) -> Known:
-    """Fetch what is remembered of the stages of these loads, and of all that fill a table of a reduced one."""
+    """Fetch what is remembered of these loads' stages, and of all that fill a table of a reduced one."""
     stages = {each.load.stage for each in rows}
     tables = {each.load.table for each in rows if each.load.stage in reduced}
     loads = {load.name: load for load in memory.loads if load.stage in stages or load.table in tables}
@@ -167,6 +166,21 @@ class Left:
     marks: Mapping[str, bytes | None]
     tallies: tuple[Tally, ...]
     gone: Mapping[Name, pl.DataFrame] = field(default_factory=dict)
+
+
+def tallies_of(wrote: Wrote) -> tuple[Tally, ...]:
+    """Say what became of every row where nothing is remembered."""
+    loads = {name_of(each.load): each.load for each in wrote.written}
+    return tuple(
+        Tally(
+            stage=load.stage,
+            seed=load.seed,
+            table=load.table,
+            key=load.spelled_key,
+            outcomes=_outcomes(name, wrote),
+        )
+        for name, load in loads.items()
+    )
 
 
 def leave(wrote: Wrote, agenda: Agenda, memory: Memory, session: Session) -> Left:
@@ -292,8 +306,7 @@ def _named_by_id(load: Load, catalog: Catalog) -> bool:
 
 def _tally(load: LoadMemory, wrote: Wrote) -> Tally:
     """What became of all rows of a load: those that were not written are as they were."""
-    mine = [each.outcomes for each in wrote.written if name_of(each.load) == load.name]
-    total = sum(mine, Outcomes())
+    total = _outcomes(load.name, wrote)
     changed = total.created + total.updated
     return Tally(
         stage=load.stage,
@@ -302,6 +315,10 @@ def _tally(load: LoadMemory, wrote: Wrote) -> Tally:
         key=load.key,
         outcomes=replace(total, unchanged=load.rows - changed),
     )
+
+
+def _outcomes(name: Name, wrote: Wrote) -> Outcomes:
+    return sum((each.outcomes for each in wrote.written if name_of(each.load) == name), Outcomes())
 
 
 # ---- tables ---------------------------------------------------------------------------------------------

@@ -347,9 +347,10 @@ def _remember(
         catalog=catalog,
         empty=resolved.empty,
     )
+    if not remembers:
+        return Done(tallies=remembering.tallies_of(wrote))
     left = remembering.leave(wrote, task.agenda, memory, session)
-    if remembers:
-        session.ledger.remember(_memo(task, wrote, left), left.states)
+    session.ledger.remember(_memo(task, wrote, left), left.states)
     ran = {load.name for load in left.loads}
     others = [load for load in memory.loads if load.stage in prepared.reduced and load.name not in ran]
     return Done(tallies=(*left.tallies, *map(as_it_was, others)))

@@ -39,8 +39,6 @@ __all__ = [
     "usable",
 ]
 
-# The role's path must not begin with "$user": that schema is the ledger's.
-_ROLE_SQL = "CREATE ROLE seedlab LOGIN CREATEDB\nALTER ROLE seedlab SET search_path = public\n"
 ROLE = "seedlab"  # owns the project databases; may create databases, is no superuser
 SUPERUSER = "postgres"
 PORT = 5432  # only a part of the socket's name
@@ -171,7 +169,7 @@ def create(site: Site) -> None:
     _give(draft, site.account)
     locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if site.server.major >= 17 else []
     _do(site, "initdb", "-D", draft, "-U", SUPERUSER, "-E", "UTF8", "--auth=trust", "--locale=C", *locale)
-    _do(site, "postgres", "--single", "-D", draft, "postgres", text=_ROLE_SQL)
+    _do(site, "postgres", "--single", "-D", draft, "postgres", text=f"CREATE ROLE {ROLE} LOGIN CREATEDB\n")
     draft.rename(site.server.data)
     _flush(home)
 

@@ -142,6 +142,7 @@ def ensure_database(server: Server, database: str) -> str:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection, suppress(*exists):
             if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).rowcount:
                 connection.execute(create_database(database))
+                connection.execute(without_user_schema(database))
     except psycopg.Error as error:
         raise ServerError(
             f"creating the database {database!r} on the embedded server failed: {error}"
@@ -154,6 +155,13 @@ def create_database(name: str) -> sql.Composed:
     from psycopg import sql
 
     return sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+
+
+def without_user_schema(name: str) -> sql.Composed:
+    """Take "$user" out of the database's path: the schema of our role's name is the ledger's."""
+    from psycopg import sql
+
+    return sql.SQL("ALTER DATABASE {} SET search_path = public").format(sql.Identifier(name))
 
 
 # ---- where it is ----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Composable
 from seedlab.database import statements as sql
 from seedlab.database.catalog import QUERY, read_catalog
 from seedlab.database.failures import connection_failed, write_failed
+from seedlab.database.postgres_delete import delete_rows
 from seedlab.database.postgres_write import sequences, write_plan
 from seedlab.database.wire import Question, StatementError, Wire
 from seedlab.errors import ConfigurationError, WriteError
@@ -29,6 +30,7 @@ from seedlab.flow import (
     Column,
     Dialect,
     Recorder,
+    Removal,
     Settings,
     Sourced,
     Suspect,
@@ -181,6 +183,11 @@ class PostgresSession:
         if raises := sequences((each.load, self._table(each.load.table)) for each in rows):
             self._run(raises)
         return written
+
+    def delete(self, removals: Sequence[Removal]) -> list[int]:
+        """Delete by join with arrays; refuse first what other rows refer to."""
+        assert self.known is not None
+        return delete_rows(self.wire, self.known, removals, lock=self.settings.isolation == "read committed")
 
     def commit(self) -> None:
         """Commit, and look where the WAL ends, in one message."""

@@ -53,7 +53,7 @@ from seedlab.flow.runs import (
     StageReport,
     TableReport,
 )
-from seedlab.flow.writes import Batch, Ddl, Outcomes, Sourced, TableWrite, WritePlan, Written
+from seedlab.flow.writes import Batch, Ddl, Outcomes, Removal, Sourced, TableWrite, WritePlan, Written
 
 __all__ = [
     "FILE",
@@ -91,6 +91,7 @@ __all__ = [
     "Project",
     "Recorder",
     "Reference",
+    "Removal",
     "Run",
     "Seed",
     "SeedReport",

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
-from seedlab.errors import Refused
-from seedlab.flow import Environment, Target
-from seedlab.plan.guards import check_target, is_loopback
+from seedlab.database.connect import parse_target
+from seedlab.errors import ConfigurationError, Refused
+from seedlab.flow import Environment, Project, Target, TargetConfig
+from seedlab.plan.choices import ENVIRONMENTS, choose_environment, choose_target
+from seedlab.plan.guards import (
+    allowed_deletes,
+    check_deletes,
+    check_dry_run,
+    check_reset,
+    check_target,
+    is_loopback,
+)
 
 HERE = [
     "",
@@ -113,3 +125,251 @@ def test_a_database_without_a_name_cannot_be_consented_to() -> None:
 
 def test_a_refusal_has_its_own_exit_code() -> None:
     assert Refused.exit_code == 4
+
+
+# ---- deletes, reset, dry run ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "existing", "allowed"),
+    [
+        (0, 100, 0),
+        (7, 100, 7),
+        ("7", 3, 7),
+        ("10%", 100, 10),
+        ("10%", 99, 9),
+        ("0.5%", 1000, 5),
+        ("29%", 100, 29),  # by floats it would be 28
+        ("100%", 3, 3),
+        ("0%", 100, 0),
+        ("50%", 0, 0),
+    ],
+)
+def test_a_limit_is_a_number_of_rows_or_a_share(limit: str | int, existing: int, allowed: int) -> None:
+    assert allowed_deletes(limit, existing) == allowed
+
+
+@pytest.mark.parametrize("limit", ["", "x", "-1", -1, "1.5", "%", "101%", "100.1%", "10 %", "٣", True, "1e3"])
+def test_any_other_limit_is_an_error_of_usage(limit: str | int) -> None:
+    with pytest.raises(ConfigurationError, match="expected a number of rows or a share like"):
+        check_deletes(0, 100, limit, "table pupils")
+
+
+def test_without_a_limit_no_row_goes() -> None:
+    check_deletes(0, 100, None, "table pupils")
+
+    with pytest.raises(Refused) as raised:
+        check_deletes(3, 100, None, "table pupils")
+    assert str(raised.value) == (
+        "table pupils: 3 of 100 rows would be deleted; to delete them, type --max-delete 3"
+    )
+
+
+@pytest.mark.parametrize("limit", [10, "10", "10%"])
+def test_no_more_rows_go_than_the_limit_allows(limit: str | int) -> None:
+    check_deletes(10, 100, limit, "table pupils")
+
+    with pytest.raises(Refused) as raised:
+        check_deletes(11, 100, limit, "table pupils")
+    assert str(raised.value) == (
+        f"table pupils: 11 of 100 rows would be deleted, more than --max-delete {limit} allows; "
+        "to delete them, type --max-delete 11"
+    )
+
+
+@pytest.mark.parametrize(("host", "origin"), [*itertools.product(HERE, TYPED + UNTYPED)])
+def test_a_reset_here_needs_no_name(host: str, origin: str) -> None:
+    check_reset(target(host, origin), DEVELOPMENT, None)
+    check_reset(sqlite(origin), DEVELOPMENT, None)
+
+
+@pytest.mark.parametrize(("host", "origin"), [*itertools.product(ELSEWHERE, TYPED + UNTYPED)])
+def test_a_reset_elsewhere_needs_the_name_however_it_was_chosen(host: str, origin: str) -> None:
+    for typed in (None, "Shop", ""):
+        with pytest.raises(
+            Refused, match="is on another machine; to reset it, type --yes-seed shop"
+        ) as raised:
+            check_reset(target(host, origin), DEVELOPMENT, typed)
+        assert "s3cret" not in str(raised.value)
+
+    check_reset(target(host, origin), DEVELOPMENT, "shop")
+
+
+def test_a_protected_environment_is_reset_by_name_only() -> None:
+    with pytest.raises(Refused, match=r"production is protected .* to reset it, type --yes-seed shop"):
+        check_reset(target("localhost", "--database-url"), PRODUCTION, None)
+
+    check_reset(target("localhost", "--database-url"), PRODUCTION, "shop")
+
+
+def test_a_dry_run_is_refused_where_it_is_protected() -> None:
+    check_dry_run(DEVELOPMENT)
+
+    with pytest.raises(Refused, match="type `seedlab plan`"):
+        check_dry_run(PRODUCTION)
+
+
+# ---- the matrix -----------------------------------------------------------------------------------------
+
+NAME, MAX_DELETE, PLAN = "type --yes-seed shop", "type --max-delete 3", "type `seedlab plan`"
+URLS = {
+    "postgresql://me:s3cret@/shop?host=/var/run/postgresql": "here",
+    "postgresql://me:s3cret@localhost/shop": "here",
+    "postgresql+psycopg://me:s3cret@127.0.0.1:5433/shop": "here",
+    "postgresql://me:s3cret@[::1]/shop": "here",
+    "sqlite:///shop.db": "here",
+    "postgresql://me:s3cret@db.example.com/shop": "elsewhere",
+    "postgresql://me:s3cret@localhost,db.example.com/shop": "elsewhere",
+    "postgresql://me:s3cret@localhost/shop?host=db.example.com": "elsewhere",
+}
+CHOSEN = {
+    "--database-url": "typed",
+    "--target": "typed",
+    "SEEDLAB_DATABASE_URL": "typed",
+    "DATABASE_URL": "untyped",
+    "[targets.default]": "untyped",
+}
+# What is said, by environment, place of the database and way of choosing it; None: nothing, it is allowed.
+SAID: dict[str, dict[str, str | None]] = {
+    "plan": {
+        "development here typed": None,
+        "development here untyped": None,
+        "development elsewhere typed": None,
+        "development elsewhere untyped": None,
+        "protected": None,
+    },
+    "seed": {
+        "development here typed": None,
+        "development here untyped": None,
+        "development elsewhere typed": None,
+        "development elsewhere untyped": NAME,
+        "protected": NAME,
+    },
+    "dry run": {
+        "development here typed": None,
+        "development here untyped": None,
+        "development elsewhere typed": None,
+        "development elsewhere untyped": NAME,
+        "protected": PLAN,
+    },
+    "sync": {
+        "development here typed": MAX_DELETE,
+        "development here untyped": MAX_DELETE,
+        "development elsewhere typed": MAX_DELETE,
+        "development elsewhere untyped": NAME,
+        "protected": NAME,
+    },
+    "reset": {
+        "development here typed": None,
+        "development here untyped": None,
+        "development elsewhere typed": NAME,
+        "development elsewhere untyped": NAME,
+        "protected": NAME,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One run that was asked for, and what else was typed."""
+
+    target: Target
+    environment: Environment
+    yes_seed: str | None = None
+    max_delete: str | None = None
+
+    def seed(self) -> None:
+        check_target(self.target, self.environment, self.yes_seed)
+
+    def dry_run(self) -> None:
+        check_dry_run(self.environment)
+        self.seed()
+
+    def sync(self) -> None:
+        self.seed()
+        check_deletes(3, 100, self.max_delete, "table pupils")
+
+    def reset(self) -> None:
+        check_reset(self.target, self.environment, self.yes_seed)
+
+
+MODES: dict[str, Callable[[Asked], None]] = {
+    "plan": lambda _: None,  # reads only: no guard stands before it
+    "seed": Asked.seed,
+    "dry run": Asked.dry_run,
+    "sync": Asked.sync,
+    "reset": Asked.reset,
+}
+
+
+def asked(url: str, chosen: str, environment: str) -> Asked:
+    """A run as the command line would understand it."""
+    name = {"--target": "staging", "[targets.default]": "default"}.get(chosen)
+    targets = {name: TargetConfig(name=name, url=url)} if name else {}
+    project = Project(root=Path("p"), name="p", stages=(), targets=targets, environments=ENVIRONMENTS)
+    choice = choose_target(
+        project,
+        database_url=url if chosen == "--database-url" else None,
+        target="staging" if chosen == "--target" else None,
+        environ={chosen: url},
+    )
+    made = parse_target(url, choice.origin, name=choice.name, environment=choice.environment)
+    return Asked(target=made, environment=choose_environment(project, environment, {}, choice))
+
+
+@pytest.fixture
+def no_libpq_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGHOST", "PGHOSTADDR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_libpq_variables")
+@pytest.mark.parametrize("environment", ["development", "production"])
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_way_to_write_is_allowed_or_says_what_to_type(
+    mode: str, url: str, chosen: str, environment: str
+) -> None:
+    place = f"development {URLS[url]} {CHOSEN[chosen]}" if environment == "development" else "protected"
+    run, said = asked(url, chosen, environment), SAID[mode][place]
+
+    assert sentence(mode, run) == said
+    assert sentence(mode, obeying(run, said)) == {
+        PLAN: PLAN,
+        NAME: MAX_DELETE if mode == "sync" else None,
+    }.get(said or "")
+
+
+def sentence(mode: str, run: Asked) -> str | None:
+    """What the refusal tells to type, which is its end; None where nothing is refused."""
+    message = ""
+    try:
+        MODES[mode](run)
+    except Refused as refused:
+        message = str(refused)
+    assert "s3cret" not in message
+    return message.rpartition("; to ")[2].partition(", ")[2] or None
+
+
+def obeying(run: Asked, said: str | None) -> Asked:
+    """The same run with that typed; `seedlab plan` is another command."""
+    return replace(
+        run,
+        yes_seed="shop" if said == NAME else run.yes_seed,
+        max_delete="3" if said == MAX_DELETE else run.max_delete,
+    )
+
+
+def test_a_target_in_production_stays_protected_under_another_environment() -> None:
+    live = TargetConfig(name="live", url="sqlite:///shop.db", environment="production")
+    project = Project(root=Path("p"), name="p", stages=(), targets={"live": live}, environments=ENVIRONMENTS)
+    choice = choose_target(project, database_url=None, target="live", environ={})
+
+    environment = choose_environment(project, "development", {}, choice)
+
+    for guard in (check_target, check_reset):
+        with pytest.raises(Refused, match=NAME):
+            guard(parse_target(live.url, choice.origin), environment, None)
+    with pytest.raises(Refused, match=PLAN):
+        check_dry_run(environment)

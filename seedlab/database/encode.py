@@ -84,8 +84,13 @@ def _escaped(frame: pl.DataFrame, columns: Sequence[str]) -> str:
 
 def array_literals(batch: Batch) -> list[str]:
     """Encode as one PostgreSQL array literal per column, for `unnest(%s::text[], …)`."""
-    frame = spell_uuids(batch.frame.select(batch.load.columns))
-    return [f"{{{text}}}" for text in frame.select(_quoted(name) for name in frame.columns).row(0)]
+    return frame_literals(batch.frame, batch.load.columns)
+
+
+def frame_literals(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Encode these columns of a frame in the same way."""
+    spelled = spell_uuids(frame.select(columns))
+    return [f"{{{text}}}" for text in spelled.select(_quoted(name) for name in columns).row(0)]
 
 
 def _quoted(name: str) -> pl.Expr:

@@ -27,6 +27,7 @@ from seedlab.flow import (
     Dialect,
     Memory,
     Recorder,
+    Removal,
     Settings,
     Sourced,
     Suspect,
@@ -230,6 +231,14 @@ class PostgresSession:
         if raises := sequences((each.load, self._table(each.load.table)) for each in rows):
             self._run(raises)
         return written
+
+    def delete(self, removals: Sequence[Removal]) -> list[int]:
+        """Delete by join with arrays; refuse first what other rows refer to."""
+        from seedlab.database.postgres_delete import delete_rows
+
+        return delete_rows(
+            self.wire, self._catalog(), removals, lock=self.settings.isolation == "read committed"
+        )
 
     def commit(self) -> None:
         """Commit, and look where the WAL ends, in one message."""

@@ -17,6 +17,7 @@ from seedlab.database import sqlite_statements as sql
 from seedlab.database.encode_sqlite import decode, encode, judge
 from seedlab.database.sqlite_catalog import find_empty, read_catalog
 from seedlab.database.sqlite_connection import CountedConnection
+from seedlab.database.sqlite_delete import delete_rows
 from seedlab.database.sqlite_ledger import SqliteLedger
 from seedlab.database.sqlite_write import write_plan
 from seedlab.errors import ConfigurationError, ConnectionFailed, WriteError
@@ -28,6 +29,7 @@ from seedlab.flow import (
     Catalog,
     Dialect,
     Recorder,
+    Removal,
     Settings,
     Sourced,
     Suspect,
@@ -167,6 +169,10 @@ class SqliteSession:
 
         core = core_connection(self.connection.raw, self.dialect, self.recorder)
         return write_rows(core, self._known(), rows, self.recorder)
+
+    def delete(self, removals: Sequence[Removal]) -> list[int]:
+        """Delete through temporary tables of keys; refuse first what other rows refer to."""
+        return delete_rows(self.connection, self.recorder, self._known(), removals)
 
     def commit(self) -> None:
         """Commit; SQLite's own count of broken foreign keys has the last word."""

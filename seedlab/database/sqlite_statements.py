@@ -7,7 +7,9 @@ stands left, so that its own collation and affinity decide what is equal; differ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+from seedlab.database.removals import Referral
 from seedlab.database.sqlite_connection import MAX_PARAMETERS, listed, quote
 from seedlab.flow import Catalog, Column, ForeignKey, Load, Part, Table
 
@@ -180,3 +182,73 @@ def reserved(table: str, column: str) -> Iterator[str]:
     yield f"SELECT max({quote(column)}) FROM {main(table)}"
     yield "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence'"
     yield "SELECT max(seq) FROM main.sqlite_sequence WHERE name = ?"
+
+
+# ---- delete ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doomed:
+    """Rows to be deleted: their keys stand in the temporary table `name`."""
+
+    table: Table
+    columns: tuple[str, ...]
+    name: str
+
+
+def stage_keys(each: Doomed) -> str:
+    """Make a temporary table for keys, with the affinities of the table's own columns."""
+    return (
+        f"CREATE TEMPORARY TABLE {quote(each.name)} AS SELECT {listed(each.columns)} "
+        f"FROM {main(each.table.name)} WHERE 0"
+    )
+
+
+def count_doomed(doomed: Sequence[Doomed]) -> str:
+    """Count the rows that are there; one that several removals name belongs to the first."""
+    counts = []
+    for n, each in enumerate(doomed):
+        earlier = [other for other in doomed[:n] if other.table.name == each.table.name]
+        others = f" AND {_among('t', earlier)} IS NOT TRUE" if earlier else ""
+        counts.append(
+            f"(SELECT count(*) FROM {main(each.table.name)} AS t WHERE {_among('t', [each])}{others})"
+        )
+    return f"SELECT {', '.join(counts)}"
+
+
+def count_referring(referral: Referral, parents: Sequence[Doomed], children: Sequence[Doomed]) -> str:
+    """Count rows that refer to rows to be deleted and are none themselves."""
+    refers = " AND ".join(f"p.{quote(theirs)} = c.{quote(own)}" for theirs, own in referral.pairs)
+    spared = f" AND {_among('c', children)} IS NOT TRUE" if children else ""
+    return (
+        f"SELECT count(*) FROM {main(referral.parent.name)} AS p JOIN {main(referral.child.name)} AS c "
+        f"ON {refers} WHERE {_among('p', parents)}{spared}"
+    )
+
+
+def delete(doomed: Sequence[Doomed], leaves: Sequence[Referral] = ()) -> str:
+    """Delete rows of one table; with `leaves` only those to which no other row refers by these keys."""
+    unreferred = "".join(f" AND {_referred_to(each)} IS NOT TRUE" for each in leaves)
+    return f"DELETE FROM {main(doomed[0].table.name)} AS t WHERE {_among('t', doomed)}{unreferred}"
+
+
+def _referred_to(referral: Referral) -> str:
+    """Tell rows of `t` to which another row refers; one that refers to itself does not count."""
+    given = [f"c.{quote(own)} IS NOT NULL" for _, own in referral.pairs]
+    if referral.child.name == referral.parent.name:
+        differs = " OR ".join(f"c.{quote(theirs)} <> c.{quote(own)}" for theirs, own in referral.pairs)
+        given.append(f"({differs})")
+    return (
+        f"(({listed(referral.key.parent_columns, 't.')}) IN (SELECT {listed(referral.key.columns, 'c.')} "
+        f"FROM {main(referral.child.name)} AS c WHERE {' AND '.join(given)}))"
+    )
+
+
+def _among(alias: str, doomed: Sequence[Doomed]) -> str:
+    """Tell rows of a table by their keys. The table stands left: its collation and affinity decide."""
+    sets = (
+        f"({listed(each.columns, f'{alias}.')}) IN "
+        f"(SELECT {listed(each.columns)} FROM temp.{quote(each.name)})"
+        for each in doomed
+    )
+    return f"({' OR '.join(sets)})"

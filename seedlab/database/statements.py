@@ -201,7 +201,7 @@ def _merge_parts(
     ).format(
         j=joined,
         differs=differs or SQL("false"),
-        casts=_casts(table, columns) if as_text else names(columns),
+        casts=casts(table, columns) if as_text else names(columns),
         source=source,
         target=target,
         key=equal_keys("t", "s", load.key_columns),
@@ -264,7 +264,8 @@ def seen(table: Table, column: str, alias: str) -> Composable:
     return SQL("{}({})").format(trusted(send), name) if send else name
 
 
-def _casts(table: Table, columns: Sequence[str]) -> Composed:
+def casts(table: Table, columns: Sequence[str]) -> Composed:
+    """Columns of `r` that hold text, cast to the table's own types."""
     return SQL(", ").join(
         SQL("CAST({} AS {}) AS {}").format(Identifier("r", c), trusted(table.columns[c].type), Identifier(c))
         for c in columns
@@ -330,18 +331,21 @@ def invalid(column: Column) -> Composed:
         "FROM (SELECT v, n, pg_catalog.pg_input_is_valid(v, {type}) AS valid "
         "FROM unnest($1::pg_catalog.text[]) WITH ORDINALITY u(v, n)) q "
         "WHERE CASE WHEN valid THEN {bent} ELSE true END"
-    ).format(type=Literal(column.type), bent=_bent(column))
+    ).format(type=Literal(column.type), bent=bent(column, SQL("v")))
 
 
-def _bent(column: Column) -> Composable:
-    """Tell a valid value `v` that the column would round, or cut."""
+def bent(column: Column, value: Composable) -> Composable:
+    """Tell that a cast to the column's type would round a valid text, or cut it, without a word."""
     if column.kind == "numeric" and column.precision is not None:
-        return SQL("v::pg_catalog.numeric <> CAST(v AS {})").format(trusted(column.type))
-    if column.kind == "varchar" and column.length is not None:
-        return SQL("pg_catalog.char_length(v) > {}").format(Literal(column.length))
+        return SQL("{v}::pg_catalog.numeric <> CAST({v} AS {type})").format(
+            v=value, type=trusted(column.type)
+        )
+    if column.kind in ("varchar", "char") and column.length is not None:
+        blanks = SQL("pg_catalog.rtrim({})" if column.kind == "char" else "{}").format(value)
+        return SQL("pg_catalog.char_length({}) > {}").format(blanks, Literal(column.length))
     if column.kind in ("time", "timetz", "timestamp", "timestamptz", "interval"):
         decimals = 6 if column.precision is None else column.precision
-        return SQL("v ~ {}").format(Literal(rf"[.][0-9]{{{decimals}}}[0-9]*[1-9]"))
+        return SQL("{} ~ {}").format(value, Literal(rf"[.][0-9]{{{decimals}}}[0-9]*[1-9]"))
     return SQL("false")
 
 

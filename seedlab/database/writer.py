@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from seedlab.database.ledger import Ledger
-from seedlab.flow import Ask, Catalog, Dialect, Sourced, Suspect, WritePlan, Written
+from seedlab.flow import Ask, Catalog, Dialect, Removal, Sourced, Suspect, WritePlan, Written
 
 if TYPE_CHECKING:
     import polars as pl
@@ -78,6 +78,13 @@ class Session(Protocol):
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
         """Find, then insert or update, one row at a time (the `legacy` level); parents come first."""
+
+    def delete(self, removals: Sequence[Removal]) -> list[int]:
+        """Delete exactly these rows, children first; answers how many each removal deleted.
+
+        A row that is gone already, or that an earlier removal named too, is not counted. Raises Refused,
+        before anything is deleted, when rows that are not among them refer to any of them.
+        """
 
     def commit(self) -> None:
         """Make it permanent."""

@@ -65,7 +65,7 @@ from seedlab.flow.runs import (
     TableReport,
     Tally,
 )
-from seedlab.flow.writes import Batch, Ddl, Outcomes, Sourced, TableWrite, WritePlan, Written
+from seedlab.flow.writes import Batch, Ddl, Outcomes, Removal, Sourced, TableWrite, WritePlan, Written
 
 __all__ = [
     "DIGEST",
@@ -109,6 +109,7 @@ __all__ = [
     "Project",
     "Recorder",
     "Reference",
+    "Removal",
     "RowSet",
     "Run",
     "Seed",

@@ -49,6 +49,18 @@ class TableWrite:
         return self.loads[0].columns
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Removal:
+    """Rows to be deleted from one table, named by the values of `columns`, which `frame` holds.
+
+    Values are as in a Batch (uuid columns UInt128, all others text in the database's input form), never NULL.
+    """
+
+    table: Table
+    columns: tuple[str, ...]
+    frame: pl.DataFrame
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritePlan:
     """What a writer is given: table writes grouped so that parents come first; the tables of a

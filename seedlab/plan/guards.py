@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import shlex
+from decimal import Decimal
 
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Environment, Project, Target
@@ -15,13 +17,53 @@ def check_target(target: Target, environment: Environment, yes_seed: str | None)
     A protected environment needs the database's name. Off loopback so do DATABASE_URL, which is often set
     for another program, and `[targets.default]`, which nobody typed.
     """
-    reason = _reason(target, environment)
-    if reason is None or (target.database and yes_seed == target.database):
+    _demand_name(_reason(target, environment), target, yes_seed, act="seed")
+
+
+def check_reset(target: Target, environment: Environment, yes_seed: str | None) -> None:
+    """Raise Refused, with what to type, unless the rows that seedlab made may be taken out of this database.
+
+    Off loopback that needs the database's name, however the database was chosen.
+    """
+    reason = _protected(target, environment)
+    if reason is None and not _is_here(target):
+        reason = f"the database {target.shown} is on another machine"
+    _demand_name(reason, target, yes_seed, act="reset")
+
+
+def check_dry_run(environment: Environment) -> None:
+    """Raise Refused for a dry run where it is protected: it writes, fires triggers and locks, then undoes."""
+    if environment.protected:
+        raise Refused(
+            f"environment {environment.name} is protected, and a dry run writes to it before it rolls back; "
+            "to see what a seed would do, type `seedlab plan`"
+        )
+
+
+def check_deletes(deleted: int, existing: int, limit: str | int | None, what: str) -> None:
+    """Raise Refused, with what to type, unless `--max-delete` allows that many of the existing rows to go.
+
+    `what` says whose rows these are ("table pupils"). Without a limit no row may go.
+    """
+    if deleted <= (0 if limit is None else allowed_deletes(limit, existing)):
         return
-    if not target.database:
-        raise Refused(f"{reason}, and the URL {target.shown} names no database; name it there")
-    mistyped = f", not '{yes_seed}'" if yes_seed is not None else ""
-    raise Refused(f"{reason}; to seed it, type --yes-seed {shlex.quote(target.database)}{mistyped}")
+    found = f"{what}: {deleted} of {existing} rows would be deleted"
+    if limit is not None:
+        found += f", more than --max-delete {limit} allows"
+    raise Refused(f"{found}; to delete them, type --max-delete {deleted}")
+
+
+def allowed_deletes(limit: str | int, existing: int) -> int:
+    """Read `--max-delete`: a number of rows, or a share of the existing ones like "10%", rounded down."""
+    text = str(limit).strip()
+    share = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]+)?)%", text)
+    if share and Decimal(share[1]) <= 100:
+        return int(Decimal(share[1]) * existing / 100)
+    if isinstance(limit, bool) or not re.fullmatch(r"[0-9]+", text):
+        raise ConfigurationError(
+            f'--max-delete: expected a number of rows or a share like "10%", found {limit!r}'
+        )
+    return int(text)
 
 
 def refuse_sync(project: Project) -> None:
@@ -39,11 +81,26 @@ def is_loopback(host: str) -> bool:
     return all(_is_local(each.strip()) for each in host.split(","))
 
 
-def _reason(target: Target, environment: Environment) -> str | None:
-    if environment.protected:
-        return f"environment {environment.name} is protected and the database is '{target.database}'"
-    if target.origin not in ("DATABASE_URL", "[targets.default]") or _is_here(target):
+def _demand_name(reason: str | None, target: Target, yes_seed: str | None, *, act: str) -> None:
+    """Raise Refused for a reason, unless the database's name was typed."""
+    if reason is None or (target.database and yes_seed == target.database):
+        return
+    if not target.database:
+        raise Refused(f"{reason}, and the URL {target.shown} names no database; name it there")
+    mistyped = f", not '{yes_seed}'" if yes_seed is not None else ""
+    raise Refused(f"{reason}; to {act} it, type --yes-seed {shlex.quote(target.database)}{mistyped}")
+
+
+def _protected(target: Target, environment: Environment) -> str | None:
+    if not environment.protected:
         return None
+    return f"environment {environment.name} is protected and the database is '{target.database}'"
+
+
+def _reason(target: Target, environment: Environment) -> str | None:
+    untyped = target.origin in ("DATABASE_URL", "[targets.default]")
+    if environment.protected or not untyped or _is_here(target):
+        return _protected(target, environment)
     way = "--target default" if target.origin == "[targets.default]" else "--database-url"
     return f"{target.origin} leads to another machine, {target.host} (chosen by {way} it needs no consent)"
 

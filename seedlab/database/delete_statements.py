@@ -1,0 +1,195 @@
+"""The SQL by which PostgreSQL deletes: small functions that build one statement each and return it.
+
+In every statement `s0`, `s1`, … are the rows to be deleted, one source for each removal, cast from text to
+the columns' own types. A text that a cast would bend names no row, and never another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from seedlab.database import statements as sql
+from seedlab.database.removals import Referral
+from seedlab.flow import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Doomed:
+    """Rows to be deleted as the server gets them: an array literal a column, or a temporary table."""
+
+    table: Table
+    columns: tuple[str, ...]
+    arrays: Sequence[str] = ()
+    staged: str = ""
+
+
+def staging_table(each: Doomed) -> Composed:
+    """Make a temporary table for keys as text, gone at the end of the transaction at the latest."""
+    columns = SQL(", ").join(SQL("{} pg_catalog.text").format(Identifier(name)) for name in each.columns)
+    return SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(staging_name(each), columns)
+
+
+def staging_name(each: Doomed) -> Identifier:
+    """Name the temporary table."""
+    return Identifier("pg_temp", each.staged)
+
+
+def lock(each: Doomed) -> Composed:
+    """Lock the rows against whoever would begin to refer to them."""
+    return SQL("WITH {} SELECT count(*) FROM (SELECT 1 FROM {} t JOIN s0 s ON {} FOR UPDATE OF t) q").format(
+        _sources([each]), sql.qualified(each.table), _same("t", each)
+    )
+
+
+def count_referring(referrals: Sequence[Referral], doomed: Sequence[Doomed]) -> Composed:
+    """Count, for each foreign key, the rows that refer to rows to be deleted and are none themselves.
+
+    Answers the number of the foreign key and the count, where there are any; -1 where row-level security may
+    hide rows from us that an ON DELETE action would not spare.
+    """
+    parents = {each.parent.name: each.parent for each in referrals}
+    numbers = {name: n for n, name in enumerate(parents)}
+    found = [_found(n, table, referrals, doomed) for n, table in enumerate(parents.values())]
+    counts = [_count(n, each, numbers[each.parent.name], doomed) for n, each in enumerate(referrals)]
+    return SQL("WITH {}, {} SELECT n, rows FROM ({}) q WHERE rows <> 0 ORDER BY n").format(
+        _sources(doomed), SQL(", ").join(found), SQL(" UNION ALL ").join(counts)
+    )
+
+
+def _found(number: int, table: Table, referrals: Sequence[Referral], doomed: Sequence[Doomed]) -> Composed:
+    """The rows of a table that go, each once, by the columns to which foreign keys refer."""
+    mine = [each.key for each in referrals if each.parent.name == table.name]
+    columns = sorted({column for key in mine for column in key.parent_columns})
+    selects = [
+        SQL("SELECT DISTINCT {} FROM {} t JOIN {} s ON {}").format(
+            sql.names(columns, "t"), sql.qualified(table), _source(n), _same("t", each)
+        )
+        for n, each in _of(table, doomed)
+    ]
+    return SQL("{} AS ({})").format(Identifier(f"p{number}"), SQL(" UNION ").join(selects))
+
+
+def _count(number: int, referral: Referral, parent: int, doomed: Sequence[Doomed]) -> Composed:
+    child = referral.child
+    spared = [SQL("NOT {}").format(_among("c", n, each)) for n, each in _of(child, doomed)]
+    active = SQL("pg_catalog.row_security_active({}::pg_catalog.regclass::pg_catalog.oid)")
+    hidden = active.format(_regclass(child)) if child.row_security else SQL("false")
+    return SQL(
+        "SELECT {n} AS n, CASE WHEN {hidden} THEN -1 ELSE count(*) END AS rows "
+        "FROM {child} c JOIN {parent} p ON {refers} WHERE {spared}"
+    ).format(
+        n=Literal(number),
+        hidden=hidden,
+        child=sql.qualified(child),
+        parent=Identifier(f"p{parent}"),
+        refers=_and(
+            SQL("{} = {}").format(Identifier("p", theirs), Identifier("c", own))
+            for theirs, own in referral.pairs
+        ),
+        spared=_and(spared or [SQL("true")]),
+    )
+
+
+def unseen_referrals(tables: Sequence[Table], referrals: Sequence[Referral]) -> Composed:
+    """Find foreign keys that the catalog does not show us and whose ON DELETE would change rows.
+
+    They belong to tables of schemas that we may not look into, or to single partitions. Answers child, name
+    of the foreign key, parent. All others the server itself upholds.
+    """
+    known: list[Composable] = [
+        SQL("({}::pg_catalog.regclass, {})").format(_regclass(each.child), Literal(each.key.name))
+        for each in referrals
+    ] or [SQL("(NULL::pg_catalog.regclass, NULL)")]
+    return SQL(
+        "WITH t(oid) AS (SELECT pg_catalog.unnest(ARRAY[{tables}]::pg_catalog.regclass[])) "
+        "SELECT f.conrelid::pg_catalog.regclass::pg_catalog.text, f.conname::pg_catalog.text, "
+        "f.confrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_constraint f "
+        "WHERE f.contype = 'f' AND f.conparentid = 0 AND f.confdeltype IN ('c', 'n', 'd') "
+        "AND f.confrelid IN (SELECT oid FROM t "
+        "UNION SELECT p.relid FROM t, pg_catalog.pg_partition_tree(t.oid) p) "
+        "AND NOT EXISTS (SELECT FROM (VALUES {known}) k(child, name) "
+        "WHERE k.child = f.conrelid AND k.name = f.conname) ORDER BY 1, 2"
+    ).format(tables=SQL(", ").join(map(_regclass, tables)), known=SQL(", ").join(known))
+
+
+def delete(doomed: Sequence[Doomed]) -> Composed:
+    """Delete the rows of one table, or of a cycle's tables, in one statement; answers a count for each.
+
+    Foreign keys are checked, and ON DELETE acts, at the end of the statement, when all of them are gone. A
+    row that two removals name is counted for the first.
+    """
+    deletes = [_delete(n, each, doomed) for n, each in enumerate(doomed)]
+    counts = [SQL("(SELECT count(*) FROM {})").format(Identifier(f"d{n}")) for n in range(len(doomed))]
+    return SQL("WITH {}, {} SELECT {}").format(
+        _sources(doomed), SQL(", ").join(deletes), SQL(", ").join(counts)
+    )
+
+
+def _delete(number: int, each: Doomed, doomed: Sequence[Doomed]) -> Composed:
+    earlier = [
+        SQL(" AND NOT {}").format(_among("t", n, other)) for n, other in _of(each.table, doomed[:number])
+    ]
+    return SQL("{} AS (DELETE FROM {} t USING {} s WHERE {}{} RETURNING 1)").format(
+        Identifier(f"d{number}"),
+        sql.qualified(each.table),
+        _source(number),
+        _same("t", each),
+        SQL("").join(earlier),
+    )
+
+
+# ---- parts ----------------------------------------------------------------------------------------------
+
+
+def _sources(doomed: Sequence[Doomed]) -> Composed:
+    """Every source, with its parameters counted on from the one before."""
+    parts: list[Composable] = []
+    first = 1
+    for n, each in enumerate(doomed):
+        if each.staged:
+            rows: Composable = sql.staging_source(each.staged, each.columns)
+        else:
+            rows = sql.arrays_source(each.columns, first)
+            first += len(each.columns)
+        parts.append(SQL("{} AS ({})").format(_source(n), _typed(each, rows)))
+    return SQL(", ").join(parts)
+
+
+def _typed(each: Doomed, rows: Composable) -> Composed:
+    columns = [each.table.columns[name] for name in each.columns]
+    return SQL("SELECT {} FROM {} WHERE {}").format(
+        sql.casts(each.table, each.columns),
+        rows,
+        _and(SQL("NOT ({})").format(sql.bent(c, Identifier("r", c.name))) for c in columns),
+    )
+
+
+def _source(number: int) -> Identifier:
+    return Identifier(f"s{number}")
+
+
+def _of(table: Table, doomed: Sequence[Doomed]) -> list[tuple[int, Doomed]]:
+    """The removals of one table, with their numbers."""
+    return [(n, each) for n, each in enumerate(doomed) if each.table.name == table.name]
+
+
+def _among(alias: str, number: int, each: Doomed) -> Composed:
+    return SQL("EXISTS (SELECT FROM {} s WHERE {})").format(_source(number), _same(alias, each))
+
+
+def _same(alias: str, each: Doomed) -> Composed:
+    return _and(
+        SQL("{} = {}").format(Identifier(alias, name), Identifier("s", name)) for name in each.columns
+    )
+
+
+def _and(conditions: Iterable[Composable]) -> Composed:
+    return SQL(" AND ").join(conditions)
+
+
+def _regclass(table: Table) -> Literal:
+    """A table's quoted name as a text that regclass reads."""
+    return Literal(sql.qualified(table).as_string(None))

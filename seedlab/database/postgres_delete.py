@@ -1,0 +1,148 @@
+"""How rows leave PostgreSQL: who else refers to them is asked first, then each table goes in one statement.
+
+The rows travel as text arrays, or above a size through temporary tables, as in a merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import psycopg
+from psycopg.sql import SQL, Composable
+
+from seedlab.database import delete_statements as sql
+from seedlab.database.delete_statements import Doomed
+from seedlab.database.encode import copy_text, frame_literals
+from seedlab.database.failures import write_failed
+from seedlab.database.removals import Referral, children_first, find_referrals, refusal, still_referred
+from seedlab.database.statements import copy_in
+from seedlab.database.wire import Question, Results, StatementError, Wire
+from seedlab.errors import SeedError
+from seedlab.flow import Catalog, Removal
+
+# Up to here arrays: no DDL, no round trip more. Above, temporary tables keep the client's memory flat.
+ARRAY_ROWS = 20_000
+_NO_TEMPORARY_TABLE = "42501"
+
+
+def delete_rows(wire: Wire, catalog: Catalog, removals: Sequence[Removal], *, lock: bool) -> list[int]:
+    """Delete the rows of every removal. Raises Refused, and DataFaults or WriteError as writing does.
+
+    `lock` takes the rows first, for a transaction whose statements each see what others committed meanwhile.
+    """
+    filled = {n: each for n, each in enumerate(removals) if each.frame.height}
+    if not filled:
+        return [0] * len(removals)
+    referrals = find_referrals(catalog, {each.table.name for each in filled.values()})
+    with wire.recorder.span("merge", rows=sum(each.frame.height for each in filled.values())):
+        doomed = dict(zip(filled, _given(wire, list(filled.values())), strict=True))
+        _refuse_referred(wire, list(doomed.values()), referrals, lock=lock)
+        deleted = _delete(wire, doomed, referrals)
+    return [deleted.get(n, 0) for n in range(len(removals))]
+
+
+# ---- giving the server the rows -------------------------------------------------------------------------
+
+
+def _given(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
+    if sum(each.frame.height for each in removals) > ARRAY_ROWS:
+        try:
+            return _staged(wire, removals)
+        except StatementError as failed:
+            if failed.error.sqlstate != _NO_TEMPORARY_TABLE:
+                raise write_failed(failed.error) from failed.error
+            wire.recorder.note(
+                f"no temporary table is used ({failed.error.diag.message_primary}): same result"
+            )
+            wire.script([SQL("ROLLBACK TO SAVEPOINT deleting")])
+    return [
+        Doomed(table=each.table, columns=each.columns, arrays=frame_literals(each.frame, each.columns))
+        for each in removals
+    ]
+
+
+def _staged(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
+    """Copy the rows into temporary tables; analyzed, for else their size would be guessed."""
+    doomed = [
+        Doomed(table=each.table, columns=each.columns, staged=f"_seedlab_delete_{n}")
+        for n, each in enumerate(removals)
+    ]
+    statements: list[Composable] = [SQL("SAVEPOINT deleting")]
+    for each in doomed:
+        name = sql.staging_name(each)
+        statements += [sql.staging_table(each), copy_in(name, each.columns), SQL("ANALYZE {}").format(name)]
+
+    def feed(number: int, _: Results) -> Iterator[bytes]:
+        each = removals[number]
+        return (copy_text(part, each.columns) for part in each.frame.iter_slices(ARRAY_ROWS))
+
+    wire.script(statements, feed)
+    return doomed
+
+
+# ---- asking, then deleting ------------------------------------------------------------------------------
+
+
+def _refuse_referred(
+    wire: Wire, doomed: Sequence[Doomed], referrals: Sequence[Referral], *, lock: bool
+) -> None:
+    """Raise Refused for all foreign keys by which rows that stay refer to rows that go."""
+    parents = {each.parent.name for each in referrals}
+    tables = {each.table.name: each.table for each in doomed}
+    questions = [_question(sql.lock(each), [each]) for each in doomed if lock and each.table.name in parents]
+    questions.append((sql.unseen_referrals(list(tables.values()), referrals), ()))
+    if referrals:
+        questions.append(_question(sql.count_referring(referrals, doomed), doomed))
+    try:
+        answers = wire.ask(questions)
+    except StatementError as failed:
+        raise write_failed(failed.error, ", ".join(tables)) from failed.error
+    counted = answers.pop() if referrals else []
+    reasons = [_reason(referrals[n], rows) for n, rows in counted] + [_unseen(*row) for row in answers[-1]]
+    if reasons:
+        raise refusal(reasons)
+
+
+def _question(statement: Composable, doomed: Sequence[Doomed]) -> Question:
+    return statement, [array for each in doomed for array in each.arrays]
+
+
+def _reason(referral: Referral, rows: int) -> str:
+    if rows > 0:
+        return still_referred(referral, rows)
+    return (
+        f"row-level security may hide rows of table {referral.child.name} that refer to rows of table "
+        f"{referral.parent.name} that would be deleted (foreign key {referral.key.name}): delete as its owner"
+    )
+
+
+def _unseen(child: str, foreign_key: str, parent: str) -> str:
+    return (
+        f"foreign key {foreign_key} of table {child}, whose rows cannot be looked at, refers to table "
+        f"{parent}, and its ON DELETE would change them"
+    )
+
+
+def _delete(wire: Wire, doomed: dict[int, Doomed], referrals: Sequence[Referral]) -> dict[int, int]:
+    """Delete group by group through one pipeline; answers how many rows each removal deleted."""
+    tables = children_first((each.table.name for each in doomed.values()), referrals)
+    groups = [[n for n, each in doomed.items() if each.table.name in group] for group in tables]
+    questions = [_question(sql.delete(each), each) for each in ([doomed[n] for n in g] for g in groups)]
+    staged = [SQL("DROP TABLE {}").format(sql.staging_name(each)) for each in doomed.values() if each.staged]
+    try:
+        answers = wire.ask([*questions, *((each, ()) for each in staged)])
+    except StatementError as failed:
+        raise _objection(failed.error, ", ".join(tables[failed.index])) from failed.error
+    return {
+        n: rows
+        for group, answer in zip(groups, answers, strict=False)
+        for n, rows in zip(group, answer[0], strict=True)
+    }
+
+
+def _objection(error: psycopg.Error, tables: str) -> SeedError:
+    """A foreign key that objects now has rows that could not be seen before."""
+    if error.sqlstate != "23503":
+        return write_failed(error, tables)
+    about = f"foreign key {error.diag.constraint_name} of table {error.diag.table_name}"
+    return refusal([f"{about} still has rows that refer to rows of table {tables} that would be deleted"])

@@ -1,0 +1,69 @@
+"""What a delete must know on either dialect: who refers to whom, which tables go first, how it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from seedlab.errors import Refused
+from seedlab.flow import Catalog, ForeignKey, Table
+
+_CURE = "delete or re-point those rows first, or keep the rows in the files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referral:
+    """A foreign key by which rows of one table refer to rows of another, or of the same."""
+
+    child: Table
+    parent: Table
+    key: ForeignKey
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Columns of the parent, each with the child's column that refers to it."""
+        return tuple(zip(self.key.parent_columns, self.key.columns, strict=True))
+
+
+def find_referrals(catalog: Catalog, parents: Collection[str]) -> list[Referral]:
+    """Every foreign key of every table that refers to one of these tables, whoever fills it.
+
+    One that SQLite cannot match with a key of its parent is passed over: SQLite refuses any delete there.
+    """
+    return [
+        Referral(child=table, parent=catalog.tables[key.parent], key=key)
+        for table in catalog.tables.values()
+        for key in table.foreign_keys
+        if key.parent in parents and len(key.columns) == len(key.parent_columns)
+    ]
+
+
+def children_first(tables: Iterable[str], referrals: Sequence[Referral]) -> list[list[str]]:
+    """Group tables so that those that refer come before those referred to; a cycle shares a group."""
+    group = {name: frozenset({name}) for name in sorted(tables)}
+    edges = [(each.child.name, each.parent.name) for each in referrals if each.child.name in group]
+    while True:
+        sorter = TopologicalSorter({each: set() for each in group.values()})
+        for child, parent in edges:
+            if group[child] != group[parent]:
+                sorter.add(group[parent], group[child])
+        try:
+            return [sorted(each) for each in sorter.static_order()]
+        except CycleError as error:
+            merged = frozenset().union(*error.args[1])
+            group |= dict.fromkeys(merged, merged)
+
+
+def still_referred(referral: Referral, rows: int) -> str:
+    """Say that rows which stay refer to rows that would go."""
+    subject = "1 row" if rows == 1 else f"{rows} rows"
+    return (
+        f"{subject} of table {referral.child.name} {'refers' if rows == 1 else 'refer'} to rows of table "
+        f"{referral.parent.name} that would be deleted (foreign key {referral.key.name})"
+    )
+
+
+def refusal(reasons: Iterable[str]) -> Refused:
+    """One error for all that stands against a delete."""
+    return Refused(f"nothing was deleted: {'; '.join(reasons)}; {_CURE}")

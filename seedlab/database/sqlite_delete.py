@@ -1,0 +1,122 @@
+"""How rows leave SQLite: their keys go into temporary tables, who else refers to them is asked, then they go.
+
+What goes is counted before and after: SQLite does not say how many rows its own ON DELETE actions took, and
+between rows that are all to be deleted these may come first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from seedlab.database import sqlite_statements as sql
+from seedlab.database.encode_sqlite import encode
+from seedlab.database.removals import Referral, children_first, find_referrals, refusal, still_referred
+from seedlab.database.sqlite_connection import CountedConnection, quote
+from seedlab.database.sqlite_statements import Doomed
+from seedlab.errors import WriteError
+from seedlab.flow import Catalog, Recorder, Removal
+
+
+def delete_rows(
+    connection: CountedConnection, recorder: Recorder, catalog: Catalog, removals: Sequence[Removal]
+) -> list[int]:
+    """Delete the rows of every removal. Raises Refused or WriteError."""
+    filled = {n: each for n, each in enumerate(removals) if each.frame.height}
+    if not filled:
+        return [0] * len(removals)
+    referrals = find_referrals(catalog, {each.table.name for each in filled.values()})
+    with recorder.span("merge", rows=sum(each.frame.height for each in filled.values())):
+        doomed = [_stage(connection, n, each) for n, each in filled.items()]
+        _refuse_referred(connection, doomed, referrals)
+        before = connection.run(sql.count_doomed(doomed))[0]
+        for tables in children_first((each.table.name for each in doomed), referrals):
+            _delete_group(connection, tables, doomed, referrals)
+        after = connection.run(sql.count_doomed(doomed))[0]
+        for each in doomed:
+            connection.run(f"DROP TABLE temp.{quote(each.name)}")
+    deleted = dict(zip(filled, (a - b for a, b in zip(before, after, strict=True)), strict=True))
+    return [deleted.get(n, 0) for n in range(len(removals))]
+
+
+def _stage(connection: CountedConnection, number: int, removal: Removal) -> Doomed:
+    """Put keys into a temporary table. What the column cannot hold becomes NULL there, which names no row."""
+    doomed = Doomed(table=removal.table, columns=removal.columns, name=f"seedlab_delete_{number}")
+    columns = [encode(removal.table.columns[c], removal.frame[c]).values for c in removal.columns]
+    connection.run(sql.stage_keys(doomed))
+    connection.run_many(sql.insert(f"temp.{quote(doomed.name)}", removal.columns), zip(*columns, strict=True))
+    return doomed
+
+
+def _refuse_referred(
+    connection: CountedConnection, doomed: Sequence[Doomed], referrals: Sequence[Referral]
+) -> None:
+    """Raise Refused for all foreign keys by which rows that stay refer to rows that go."""
+    reasons = []
+    for each in referrals:
+        parents, children = _of(each.parent.name, doomed), _of(each.child.name, doomed)
+        if rows := connection.run(sql.count_referring(each, parents, children))[0][0]:
+            reasons.append(still_referred(each, rows))
+    if reasons:
+        raise refusal(reasons)
+
+
+def _delete_group(
+    connection: CountedConnection,
+    tables: Sequence[str],
+    doomed: Sequence[Doomed],
+    referrals: Sequence[Referral],
+) -> None:
+    """Delete from one table, or from those of a cycle.
+
+    There SQLite's ON DELETE actions meet rows that are to be deleted themselves, and may fail on them (SET
+    NULL in a column that is NOT NULL, CASCADE over more than a thousand rows in a chain). Then rows to which
+    no other refers go first, and so on as long as that helps.
+    """
+    inner = [each for each in referrals if each.child.name in tables and each.parent.name in tables]
+    if _objection(connection, tables, doomed) is None:
+        return
+    while inner and _delete_leaves(connection, tables, doomed, inner):
+        pass
+    if error := _objection(connection, tables, doomed):
+        raise error
+
+
+def _objection(
+    connection: CountedConnection, tables: Sequence[str], doomed: Sequence[Doomed]
+) -> WriteError | None:
+    """Delete; answers why that does not work."""
+    try:
+        for table in tables:
+            _run(connection, sql.delete(_of(table, doomed)), table)
+    except WriteError as error:
+        return error
+    return None
+
+
+def _delete_leaves(
+    connection: CountedConnection,
+    tables: Sequence[str],
+    doomed: Sequence[Doomed],
+    referrals: Sequence[Referral],
+) -> int:
+    """Delete rows to which no other row refers; answers how many."""
+    deleted = 0
+    for table in tables:
+        leaves = [each for each in referrals if each.parent.name == table]
+        _run(connection, sql.delete(_of(table, doomed), leaves), table)
+        deleted += connection.run("SELECT changes()")[0][0]
+    return deleted
+
+
+def _run(connection: CountedConnection, statement: str, table: str) -> None:
+    """Run a delete; what a trigger says against it is an error that names the table."""
+    try:
+        connection.run(statement)
+    except sqlite3.IntegrityError as error:
+        message = f"deleting from table {table}: {error}"
+        raise WriteError(message, table=table, sqlstate=error.sqlite_errorname) from error
+
+
+def _of(table: str, doomed: Sequence[Doomed]) -> list[Doomed]:
+    return [each for each in doomed if each.table.name == table]

@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Composable
 from seedlab.database import statements as sql
 from seedlab.database.catalog import QUERY, read_catalog
 from seedlab.database.failures import connection_failed, write_failed
+from seedlab.database.postgres_classify import classify_plan
 from seedlab.database.postgres_write import sequences, write_plan
 from seedlab.database.wire import Question, StatementError, Wire
 from seedlab.errors import ConfigurationError, WriteError
@@ -26,6 +27,7 @@ from seedlab.flow import (
     ROW,
     Ask,
     Catalog,
+    Classified,
     Column,
     Dialect,
     Recorder,
@@ -167,6 +169,10 @@ class PostgresSession:
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write by COPY into empty tables, by merge into others; multi-row VALUES without `copy`."""
         return write_plan(self.wire, plan, switches)
+
+    def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:
+        """Judge rows as a merge would, from arrays only."""
+        return classify_plan(self.wire, plan, differences=differences)
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
         """Write one row at a time; raises CannotOrderRows where no order of rows will do."""

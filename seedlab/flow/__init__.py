@@ -53,7 +53,16 @@ from seedlab.flow.runs import (
     StageReport,
     TableReport,
 )
-from seedlab.flow.writes import Batch, Ddl, Outcomes, Sourced, TableWrite, WritePlan, Written
+from seedlab.flow.writes import (
+    Batch,
+    Classified,
+    Ddl,
+    Outcomes,
+    Sourced,
+    TableWrite,
+    WritePlan,
+    Written,
+)
 
 __all__ = [
     "FILE",
@@ -68,6 +77,7 @@ __all__ = [
     "Ask",
     "Batch",
     "Catalog",
+    "Classified",
     "Column",
     "Counters",
     "Ddl",

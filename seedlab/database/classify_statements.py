@@ -42,7 +42,7 @@ def differences(load: Load, table: Table) -> Composed:
         ),
         place=Identifier(ROW),
         target=sql.qualified(table),
-        key=sql.equal("t", "s", load.key_columns),
+        key=sql.equal_keys("t", "s", load.key_columns),
         lines=SQL(", ").join(lines),
     )
 

@@ -200,7 +200,7 @@ def _merge_parts(
                 SQL("{} = {}").format(Identifier(c), Identifier("s", c)) for c in compared(load, table)
             ),
             j=joined,
-            key=equal("t", "s", load.key_columns),
+            key=equal_keys("t", "s", load.key_columns),
         )
     yield SQL(
         "i{n} AS (INSERT INTO {target} ({columns}) {overriding}SELECT {values} FROM {j} WHERE NOT _hit "
@@ -232,7 +232,7 @@ def judged(
         values=SQL("{}, {}").format(values, Identifier("r", place)) if place else values,
         source=source,
         target=qualified(table),
-        key=equal("t", "s", load.key_columns),
+        key=equal_keys("t", "s", load.key_columns),
     )
 
 
@@ -259,10 +259,10 @@ def _differs(load: Load, table: Table) -> Composed | None:
 
 def distinct(table: Table, column: str) -> Composed:
     """Tell whether a column of the row given, `s`, differs from the one that is there, `t`."""
-    return SQL("{} IS DISTINCT FROM {}").format(_seen(table, column, "s"), _seen(table, column, "t"))
+    return SQL("{} IS DISTINCT FROM {}").format(seen(table, column, "s"), seen(table, column, "t"))
 
 
-def _seen(table: Table, column: str, alias: str) -> Composable:
+def seen(table: Table, column: str, alias: str) -> Composable:
     """A column as comparison must see it: through its send function where equality is blind."""
     send, name = table.columns[column].send, Identifier(alias, column)
     return SQL("{}({})").format(trusted(send), name) if send else name
@@ -275,8 +275,8 @@ def _casts(table: Table, columns: Sequence[str]) -> Composed:
     )
 
 
-def equal(left: str, right: str, columns: Sequence[str]) -> Composed:
-    """Tell whether two rows have the same key."""
+def equal_keys(left: str, right: str, columns: Sequence[str]) -> Composed:
+    """Say that two rows have one key."""
     return SQL(" AND ").join(
         SQL("{} = {}").format(Identifier(left, name), Identifier(right, name)) for name in columns
     )

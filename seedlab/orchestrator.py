@@ -130,7 +130,7 @@ def _told(error: TargetChanged | DataFaults) -> str:
 
 def plan(project: Project, target: Target, options: Options, monitor: Monitor) -> Plan:
     """Say what `seed` would do, up to the writing; nothing is written, no sequence steps."""
-    from seedlab.running import preview
+    from seedlab.previewing import preview
 
     with _looking(project, target, options, monitor) as look:
         task = _task(project, options, look, monitor, file_hashes(project))

@@ -32,7 +32,7 @@ from seedlab.insight.text import several
 from seedlab.plan.graph import ancestors, waves
 
 if TYPE_CHECKING:
-    from seedlab.running import Previewed
+    from seedlab.previewing import Previewed
 
 
 def run_of(
@@ -106,19 +106,20 @@ def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
     options, stages = task.options, task.agenda.declared
     left_out = {**task.agenda.left_out, **task.standing.skipped(task.memory)}
     running = [stage for stage in stages if stage.id not in left_out]
-    rows = previewed.rows
+    all_empty = previewed.empty.issuperset(each.load.table for each in previewed.classified)
     tables = [
         (
-            load,
+            each.load,
             PlannedTable(
-                table=load.table,
-                rows=count,
-                key=load.spelled_key,
-                origin=previewed.key_origins.get(load.table, ""),
-                strategy=_strategy(previewed.empty.issuperset(each.table for each in rows), options),
+                table=each.load.table,
+                rows=each.outcomes.total,
+                key=each.load.spelled_key,
+                origin=previewed.key_origins.get(each.load.table, ""),
+                strategy=_strategy(all_empty, options),
+                outcomes=each.outcomes,
             ),
         )
-        for load, count in rows.items()
+        for each in previewed.classified
     ]
     before = ancestors(stages)
     planned = tuple(_planned_stage(stage, left_out, tables, before) for stage in stages)

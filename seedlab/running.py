@@ -151,30 +151,6 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
     return replace(prepared, rows=known.unknown(prepared.read), reduced=reduced, known=known)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Previewed:
-    """What a plan knows: how many rows each load has, the tables without rows, why each table has its key."""
-
-    rows: Mapping[Load, int] = field(default_factory=dict)
-    empty: frozenset[str] = frozenset()
-    key_origins: Mapping[str, str] = field(default_factory=dict)
-
-
-def preview(task: Task, look: Look, monitor: Monitor) -> Previewed:
-    """Do everything but write, in a transaction that only reads."""
-    if not task.stale:
-        return Previewed()
-    prepared = prepare(task, look, monitor, task.stale)
-    look.session.begin(read_only=True)
-    resolved = resolve(look, prepared, task, monitor)
-    look.session.rollback()
-    return Previewed(
-        rows={each.load: each.handled.frame.height for each in resolved.rows},
-        empty=resolved.empty,
-        key_origins=prepared.bound.key_origins,
-    )
-
-
 # ---- prepare --------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,20 @@ from dataclasses import replace
 
 import polars as pl
 
-from seedlab.flow import HANDLE, PRIORITIES, Batch, Load, Recorder, Settings, Sourced, TableWrite, WritePlan
+from seedlab.errors import WriteError
+from seedlab.flow import (
+    HANDLE,
+    PRIORITIES,
+    Batch,
+    Catalog,
+    Column,
+    Load,
+    Recorder,
+    Settings,
+    Sourced,
+    TableWrite,
+    WritePlan,
+)
 from seedlab.frames import ids, relationships
 from seedlab.frames.batcher import stream
 from seedlab.frames.cache import SeedCache
@@ -16,6 +29,8 @@ from seedlab.plan.graph import components
 from seedlab.plan.ready import ReadyQueue, Task
 from seedlab.preparation import concurrency
 from seedlab.resolution import Rows, cut, kept_frames, stacked
+
+_BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 
 
 def left_to_defaults(loads: Sequence[Load], naming: Naming) -> frozenset[str]:
@@ -160,6 +175,57 @@ def with_sequences(
             done.append(each)
     _expose(done, naming, cache)
     return done
+
+
+def placeholders(catalog: Catalog) -> Callable[[str, str, int], list[int]]:
+    """Stand in for `reserve` where no sequence may step: ids that no row has.
+
+    Negative ones from the far end, but for the lowest of all, which some use as a mark. They fit the column
+    and, where those are enough, all that refer to it. Raises WriteError when the column is too small.
+    """
+    taken: dict[str, int] = {}
+
+    def reserve(table: str, column: str, count: int) -> list[int]:
+        start = taken.get(table, 0) + 1
+        taken[table] = end = start + count - 1
+        columns = _that_hold(catalog, table, column)
+        bounds = sorted(bound for bound in map(_bound, columns) if end < bound)
+        if end >= _bound(columns[0]):
+            raise WriteError(
+                f"column {column} of table {table} is {columns[0].type}, which is too small for the ids of "
+                f"{end} new rows",
+                table=table,
+            )
+        # A domain may refuse what is below zero; sequences come to the upper end last.
+        sign = 1 if any(each.domain for each in columns) else -1
+        return [sign * (bounds[0] - number) for number in range(start, end + 1)]
+
+    return reserve
+
+
+def _that_hold(catalog: Catalog, table: str, column: str) -> list[Column]:
+    """The column, and all that refer to it, over however many tables."""
+    found: dict[tuple[str, str], Column] = {}
+    left = [(table, column)]
+    while left:
+        place = left.pop()
+        if place not in found:
+            found[place] = catalog.tables[place[0]].columns[place[1]]
+            left += [
+                (other.name, own)
+                for other in catalog.tables.values()
+                for key in other.foreign_keys
+                for own, parent in zip(key.columns, key.parent_columns, strict=True)
+                if (key.parent, parent) == place
+            ]
+    return list(found.values())
+
+
+def _bound(column: Column) -> int:
+    """The first number above all that a column holds."""
+    if column.kind == "numeric" and column.precision is not None:
+        return int(10 ** (column.precision - (column.scale or 0)))
+    return _BOUNDS.get(column.kind, 2**63)
 
 
 def _expose(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> None:

@@ -25,6 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = (
             "settling",
             "remembering",
             "running",
+            "previewing",
+            "rejecting",
             "reporting",
             "generation",
         }

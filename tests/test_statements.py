@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from psycopg.sql import Composable
 
+from seedlab.database import classify_statements
 from seedlab.database import statements as sql
 from seedlab.flow import Load, Settings
 from seedlab.plan.schema import bind
@@ -121,6 +122,76 @@ def test_the_merges_of_a_cycle_are_one_statement_with_counts_for_each() -> None:
         'SELECT (SELECT count(*) FROM "u0"), (SELECT count(*) FROM "i0"), (SELECT count(*) FROM "j0"), '
         '(SELECT count(*) FROM "u1"), (SELECT count(*) FROM "i1"), (SELECT count(*) FROM "j1")'
     )
+
+
+PRICES = table(
+    "prices",
+    {
+        "code": "text not null",
+        "label": "varchar(9)",
+        "price": column("price", "numeric", send="pg_catalog.numeric_send"),
+    },
+    primary=["code"],
+)
+
+
+def price_load(**facts: object) -> Load:
+    (load,) = bind(catalog(PRICES), [given("prices", ["code", "label", "price"])]).loads
+    return replace(load, **facts)  # type: ignore[arg-type]
+
+
+def test_a_classification_is_the_judgement_of_a_merge_without_its_writing() -> None:
+    load = price_load()
+    merged = text(sql.merge([(load, PRICES, sql.arrays_source(load.columns), True)]))
+    judgement = merged[: merged.index(", u0 AS (")]
+
+    made = text(classify_statements.counts(load, PRICES))
+
+    assert judgement.startswith('WITH "j0" AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _hit')
+    assert made == (
+        f"{judgement} SELECT count(*) FILTER (WHERE _hit AND _differs), "
+        "count(*) FILTER (WHERE NOT _hit), count(*) FROM j0"
+    )
+
+
+def test_a_classification_in_insert_mode_finds_no_row_different() -> None:
+    made = text(classify_statements.counts(price_load(mode="insert"), PRICES))
+
+    assert "false AS _differs" in made
+
+
+def test_differences_are_asked_of_the_same_judgement_with_the_place_of_each_row() -> None:
+    load = price_load()
+    judgement, _, _ = text(classify_statements.counts(load, PRICES)).partition(" SELECT count")
+    placed = judgement.replace(') AS "price" FROM', ') AS "price", "r"."_row" FROM').replace(
+        ') AS r("code", "label", "price")', ') WITH ORDINALITY AS r("code", "label", "price", "_row")'
+    )
+
+    made = text(classify_statements.differences(load, PRICES))
+
+    assert placed != judgement
+    assert made == (
+        f'{placed} SELECT s."_row", d.name, d.was, d.becomes FROM j0 s '
+        'LEFT JOIN "public"."prices" t ON s._hit AND "t"."code" = "s"."code" '
+        "CROSS JOIN LATERAL (VALUES (NULL::text, NULL::text, NULL::text, NOT s._hit), "
+        """('label', "t"."label"::text, "s"."label"::text, s._hit AND ("s"."label" IS DISTINCT FROM "t"."label")), """
+        """('price', "t"."price"::text, "s"."price"::text, s._hit AND ("""
+        'pg_catalog.numeric_send("s"."price") IS DISTINCT FROM pg_catalog.numeric_send("t"."price")))) '
+        "d(name, was, becomes, is_so) WHERE (s._differs OR NOT s._hit) AND d.is_so"
+    )
+
+
+def test_in_insert_mode_only_new_rows_are_told() -> None:
+    made = text(classify_statements.differences(price_load(mode="insert"), PRICES))
+
+    assert "(VALUES (NULL::text, NULL::text, NULL::text, NOT s._hit)) d(" in made
+
+
+def test_a_classification_writes_nothing() -> None:
+    for build in (classify_statements.counts, classify_statements.differences):
+        made = text(build(price_load(), PRICES))
+
+        assert not [word for word in ("INSERT", "UPDATE", "DELETE", "CREATE", "RETURNING") if word in made]
 
 
 def test_a_type_whose_equality_is_blind_is_compared_through_its_send_function() -> None:

@@ -209,6 +209,29 @@ def changed(draw: st.DrawFn, world: World) -> World:
     return World(shapes=world.shapes, rows=rows)
 
 
+@st.composite
+def begun(draw: st.DrawFn, world: World) -> World:
+    """Some of the rows with all that they need, as if the others had yet to come."""
+    kept: dict[str, set[int]] = {shape.name: set() for shape in world.shapes}
+    for shape in reversed(world.shapes):
+        parents = [each for each in shape.relations if each.parent != shape.name]
+        for number, row in enumerate(world.rows[shape.name]):
+            if number in kept[shape.name] or draw(st.booleans()):
+                kept[shape.name].add(number)
+                for each in parents:
+                    kept[each.parent] |= {row[each.name]} - {None}
+    places = {name: {old: new for new, old in enumerate(sorted(those))} for name, those in kept.items()}
+    rows = {
+        shape.name: [
+            world.rows[shape.name][number]
+            | {r.name: places[r.parent].get(world.rows[shape.name][number][r.name]) for r in shape.relations}
+            for number in places[shape.name]
+        ]
+        for shape in world.shapes
+    }
+    return World(shapes=world.shapes, rows=rows)
+
+
 # ---- as DDL ---------------------------------------------------------------------------------------------
 
 

@@ -74,8 +74,8 @@ def decode(column: Column, values: Sequence[object]) -> pl.Series:
     """Stored values as text, or as UInt128 for uuid: what an answer to an Ask holds."""
     if column.kind == "uuid":
         return pl.Series(column.name, [_uuid_number(each) for each in values], dtype=pl.UInt128)
-    spell = _spell_bool if column.kind == "bool" else _spell
-    return pl.Series(column.name, [spell(each) for each in values], dtype=pl.String)
+    spelled = _spell_bool if column.kind == "bool" else spell
+    return pl.Series(column.name, [spelled(each) for each in values], dtype=pl.String)
 
 
 # ---- whole columns --------------------------------------------------------------------------------------
@@ -298,7 +298,8 @@ _VALUES: Mapping[str, Callable[[str], object]] = {
 # ---- back -----------------------------------------------------------------------------------------------
 
 
-def _spell(value: object) -> str | None:
+def spell(value: object) -> str | None:
+    """Spell a stored value as text."""
     if value is None:
         return None
     return f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)

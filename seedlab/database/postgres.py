@@ -24,6 +24,7 @@ from seedlab.errors import ConfigurationError, LockHeld, WriteError
 from seedlab.flow import (
     Ask,
     Catalog,
+    Classified,
     Dialect,
     Memory,
     Recorder,
@@ -217,6 +218,12 @@ class PostgresSession:
         from seedlab.database.postgres_write import write_plan
 
         return write_plan(self.wire, plan, switches)
+
+    def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:
+        """Judge rows as a merge would, from arrays only."""
+        from seedlab.database.postgres_classify import classify_plan
+
+        return classify_plan(self.wire, plan, differences=differences)
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
         """Write one row at a time; raises CannotOrderRows where no order of rows will do."""

@@ -16,6 +16,7 @@ import polars as pl
 from seedlab.database import sqlite_statements as sql
 from seedlab.database.encode_sqlite import decode, encode, judge
 from seedlab.database.sqlite_catalog import find_empty, read_catalog
+from seedlab.database.sqlite_classify import classify_plan
 from seedlab.database.sqlite_connection import CountedConnection
 from seedlab.database.sqlite_delete import delete_rows
 from seedlab.database.sqlite_ledger import SqliteLedger
@@ -27,6 +28,7 @@ from seedlab.flow import (
     ROW,
     Ask,
     Catalog,
+    Classified,
     Dialect,
     Recorder,
     Removal,
@@ -160,6 +162,10 @@ class SqliteSession:
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write straight into empty tables, through temporary ones into others."""
         return write_plan(self.connection, self.recorder, plan, copy="copy" in switches)
+
+    def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:
+        """Judge rows in temporary tables, which are not in the file."""
+        return classify_plan(self.connection, self.recorder, plan, differences=differences)
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
         """Write one row at a time; raises CannotOrderRows where no order of rows will do."""

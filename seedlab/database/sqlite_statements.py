@@ -93,6 +93,15 @@ def places(name: str, state: int) -> str:
     )
 
 
+def differences(name: str, table: Table, load: Load, column: str) -> str:
+    """Find what an update would change in a column: load, file, row, the value there, the one given."""
+    return (
+        f"SELECT {LOAD}, {PLACE_FILE}, {PLACE_ROW}, t.{quote(column)}, s.{quote(column)} "
+        f"FROM temp.{quote(name)} AS s JOIN {main(table.name)} AS t ON {_same_key(load)} "
+        f"WHERE s.{STATE} = {DIFFERENT} AND ({_differs([column])})"
+    )
+
+
 def orphans(name: str, foreign_key: ForeignKey) -> str:
     """Find written rows whose foreign key refers to nothing: row id, load, file, row."""
     given = " AND ".join(f"s.{quote(column)} IS NOT NULL" for column in foreign_key.columns)

@@ -16,6 +16,7 @@ from seedlab.errors import DataFaults, Fault, WriteError
 from seedlab.flow import FILE, ROW, Batch, Load, Outcomes, Recorder, Table, TableWrite, WritePlan, Written
 
 Row = Sequence[object]
+Counts = Mapping[tuple[int, int], int]  # number of the load, state → rows
 Refusals = dict[int, sqlite3.IntegrityError]
 Send = Callable[[CountedConnection, str, Sequence[str], Sequence[Row]], Refusals]
 
@@ -72,6 +73,20 @@ def _write_staged(
 ) -> list[Written]:
     """Stage, classify by key, update what differs, insert what is missing."""
     load = write.loads[0]
+    stage_rows(connection, recorder, write, send, name)
+    with recorder.span("merge", load=load):
+        counts = mark_rows(connection, write, name)
+        if any(state == sql.DIFFERENT for _, state in counts):
+            _merge(connection, sql.update(name, write.table, load), name, write, sql.DIFFERENT)
+        if any(state == sql.NEW for _, state in counts):
+            _merge(connection, sql.insert_new(name, write.table, load), name, write, sql.NEW)
+    return [Written(load=each, outcomes=outcomes(counts, n)) for n, each in enumerate(write.loads)]
+
+
+def stage_rows(
+    connection: CountedConnection, recorder: Recorder, write: TableWrite, send: Send, name: str
+) -> None:
+    """Put all rows into a temporary table, each with its place; raises DataFaults for unfit values."""
     connection.run(sql.stage(name, write.table, write.columns))
     faults: list[Fault] = []
     for batch in write.batches():
@@ -88,18 +103,17 @@ def _write_staged(
             )
     if faults:
         raise DataFaults(faults)
-    with recorder.span("merge", load=load):
-        connection.run(sql.classify(name, write.table, write.loads))
-        _refuse_conflicts(connection, name, write)
-        counts = {(n, state): rows for n, state, rows in connection.run(sql.count_states(name))}
-        if any(state == sql.DIFFERENT for _, state in counts):
-            _merge(connection, sql.update(name, write.table, load), name, write, sql.DIFFERENT)
-        if any(state == sql.NEW for _, state in counts):
-            _merge(connection, sql.insert_new(name, write.table, load), name, write, sql.NEW)
-    return [Written(load=each, outcomes=_outcomes(counts, n)) for n, each in enumerate(write.loads)]
 
 
-def _outcomes(counts: Mapping[tuple[int, int], int], load: int) -> Outcomes:
+def mark_rows(connection: CountedConnection, write: TableWrite, name: str) -> Counts:
+    """Classify staged rows by key and count them; raises DataFaults for rows that have another id."""
+    connection.run(sql.classify(name, write.table, write.loads))
+    _refuse_conflicts(connection, name, write)
+    return {(n, state): rows for n, state, rows in connection.run(sql.count_states(name))}
+
+
+def outcomes(counts: Counts, load: int) -> Outcomes:
+    """What becomes of the rows of one of the loads."""
     return Outcomes(
         created=counts.get((load, sql.NEW), 0),
         updated=counts.get((load, sql.DIFFERENT), 0),

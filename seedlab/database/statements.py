@@ -143,9 +143,11 @@ def raise_sequence(table: Table, column: Column) -> Composed:
 # ---- staged: merge from a source ------------------------------------------------------------------------
 
 
-def arrays_source(columns: Sequence[str], first: int = 1) -> Composed:
-    """Rows from one text-array parameter per column, numbered from `first`."""
-    return SQL("unnest({}) AS r({})").format(_arrays(len(columns), first), names(columns))
+def arrays_source(columns: Sequence[str], first: int = 1, *, place: str | None = None) -> Composed:
+    """Rows from one text-array parameter per column, numbered from `first`; `place` counts them from 1."""
+    named = names([*columns, place] if place else columns)
+    numbered = SQL(" WITH ORDINALITY" if place else "")
+    return SQL("unnest({}){} AS r({})").format(_arrays(len(columns), first), numbered, named)
 
 
 def values_source(columns: Sequence[str], rows: int, first: int = 1) -> Composed:
@@ -194,19 +196,9 @@ def _merge_parts(
     n: int, load: Load, table: Table, source: Composable, *, as_text: bool
 ) -> Iterator[Composed]:
     joined, target = Identifier(f"j{n}"), qualified(table)
-    columns, differs = load.columns, _differs(load, table)
-    yield SQL(
-        "{j} AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _hit, {differs} AS _differs "
-        "FROM (SELECT {casts} FROM {source}) s LEFT JOIN {target} t ON {key})"
-    ).format(
-        j=joined,
-        differs=differs or SQL("false"),
-        casts=casts(table, columns) if as_text else names(columns),
-        source=source,
-        target=target,
-        key=equal_keys("t", "s", load.key_columns),
-    )
-    if differs is not None:
+    columns = load.columns
+    yield judged(n, load, table, source, as_text=as_text)
+    if _differs(load, table) is not None:
         yield SQL(
             "u{n} AS (UPDATE {target} t SET {sets} FROM {j} s WHERE s._hit AND s._differs AND {key} "
             "RETURNING 1)"
@@ -232,6 +224,27 @@ def _merge_parts(
     )
 
 
+def judged(
+    n: int, load: Load, table: Table, source: Composable, *, as_text: bool, place: str | None = None
+) -> Composed:
+    """Judge the rows of a source, as `j{n}`: is there a row with the key, and does it differ.
+
+    `place` is a column of the source that is kept beside the load's own.
+    """
+    values = casts(table, load.columns) if as_text else names(load.columns)
+    return SQL(
+        "{j} AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _hit, {differs} AS _differs "
+        "FROM (SELECT {values} FROM {source}) s LEFT JOIN {target} t ON {key})"
+    ).format(
+        j=Identifier(f"j{n}"),
+        differs=_differs(load, table) or SQL("false"),
+        values=SQL("{}, {}").format(values, Identifier("r", place)) if place else values,
+        source=source,
+        target=qualified(table),
+        key=equal_keys("t", "s", load.key_columns),
+    )
+
+
 def _merge_counts(n: int, *, updates: bool) -> list[Composable]:
     def count(letter: str) -> Composed:
         return SQL("(SELECT count(*) FROM {})").format(Identifier(f"{letter}{n}"))
@@ -250,12 +263,12 @@ def _differs(load: Load, table: Table) -> Composed | None:
     columns = [] if load.mode == "insert" else compared(load, table)
     if not columns:
         return None
-    return SQL("({})").format(
-        SQL(" OR ").join(
-            SQL("{} IS DISTINCT FROM {}").format(seen(table, name, "s"), seen(table, name, "t"))
-            for name in columns
-        )
-    )
+    return SQL("({})").format(SQL(" OR ").join(distinct(table, name) for name in columns))
+
+
+def distinct(table: Table, column: str) -> Composed:
+    """Tell whether a column of the row given, `s`, differs from the one that is there, `t`."""
+    return SQL("{} IS DISTINCT FROM {}").format(seen(table, column, "s"), seen(table, column, "t"))
 
 
 def seen(table: Table, column: str, alias: str) -> Composable:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from seedlab.database.ledger import Ledger
-from seedlab.flow import Ask, Catalog, Dialect, Removal, Sourced, Suspect, WritePlan, Written
+from seedlab.flow import Ask, Catalog, Classified, Dialect, Removal, Sourced, Suspect, WritePlan, Written
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,6 +74,13 @@ class Session(Protocol):
 
         Only rows that differ are updated, only new ones inserted; existing sequences end above the
         highest id written. One answer per load.
+        """
+
+    def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:
+        """Say what `write` would do with each row, and write nothing.
+
+        Takes a read-only transaction and the right to read. One answer per load, in writing order; rows
+        that `write` refuses before it writes raise the same.
         """
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:

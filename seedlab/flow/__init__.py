@@ -65,7 +65,17 @@ from seedlab.flow.runs import (
     TableReport,
     Tally,
 )
-from seedlab.flow.writes import Batch, Ddl, Outcomes, Removal, Sourced, TableWrite, WritePlan, Written
+from seedlab.flow.writes import (
+    Batch,
+    Classified,
+    Ddl,
+    Outcomes,
+    Removal,
+    Sourced,
+    TableWrite,
+    WritePlan,
+    Written,
+)
 
 __all__ = [
     "DIGEST",
@@ -83,6 +93,7 @@ __all__ = [
     "Ask",
     "Batch",
     "Catalog",
+    "Classified",
     "Column",
     "Counters",
     "Ddl",

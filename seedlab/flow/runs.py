@@ -119,6 +119,7 @@ class PlannedTable:
     key: tuple[str, ...]
     origin: str
     strategy: str  # "copy into the empty table", "staged merge", …
+    outcomes: Outcomes = field(default_factory=Outcomes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

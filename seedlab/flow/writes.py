@@ -110,6 +110,19 @@ class Written:
     created: tuple[int, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Classified:
+    """What a writer would do with the rows of one load.
+
+    `differences`, where asked for, has a line for each row that would be created and for each value that
+    would be updated: FILE, ROW, `outcome`, `column`, `old`, `new` (`database.classified.DIFFERENCES`).
+    """
+
+    load: Load
+    outcomes: Outcomes
+    differences: pl.DataFrame | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ddl:
     """Statements that make tables, and those that are cheaper once the rows are there."""

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fix_clean import clean
+from tests.previewing import preview_in, state
 from tests.seeding import WAYS, Way, counted, execute, portable, portable_dump, seed_in
-from tests.worlds import World, changed, tables_of, worlds, write_world
+from tests.worlds import World, begun, changed, tables_of, worlds, write_world
 from tests.writing import FORMATS
 
 FAST = 8  # examples of every claim on every dialect; the slow ones look at more
@@ -117,6 +118,35 @@ def check_change(world: World, after: World, manner: Manner, emptied: Emptied) -
     check_values(after, url)
 
 
+def check_preview(world: World, before: World, manner: Manner, emptied: Emptied) -> None:
+    """What is begun is there, with other values; then the world is told, seeded, and told again."""
+    url = emptied(world)
+    seeded(before, PLAIN, url)
+    there = state(url)
+
+    told = previewed(world, manner, url)
+    held = state(url)
+    done = seeded(world, manner, url)
+
+    assert held == there
+    assert told == done
+    assert sum(told) == world.size
+    assert previewed(world, manner, url) == (0, 0, world.size)
+
+
+def previewed(world: World, manner: Manner, url: str) -> tuple[int, int, int]:
+    """Say what seeding a world would do; with and without differences the same."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "world"
+        write_world(folder, world, manner.formats, manner.order)
+        how = {"workers": manner.workers, "batch_rows": manner.batch_rows}
+        plain = preview_in(manner.way, folder, url, **how)
+        lined = preview_in(manner.way, folder, url, differences=True, **how)
+        assert plain.by_seed == lined.by_seed
+        assert plain.counted[:2] == lined.lines_counted
+        return plain.counted
+
+
 def examples(count: int) -> settings:
     return settings(
         max_examples=count,
@@ -131,6 +161,7 @@ def examples(count: int) -> settings:
     )
 
 
+BEGUN = worlds().flatmap(lambda world: st.tuples(st.just(world), begun(world).flatmap(changed)))
 CHANGES = worlds().flatmap(lambda world: st.tuples(st.just(world), changed(world)))
 
 
@@ -146,6 +177,14 @@ def test_no_manner_of_seeding_changes_what_a_change_does(
     change: tuple[World, World], manner: Manner, emptied: Emptied
 ) -> None:
     check_change(*change, manner, emptied)
+
+
+@examples(FAST)
+@given(change=BEGUN, manner=MANNERS)
+def test_a_preview_tells_before_what_seeding_does(
+    change: tuple[World, World], manner: Manner, emptied: Emptied
+) -> None:
+    check_preview(*change, manner, emptied)
 
 
 @pytest.mark.slow
@@ -164,3 +203,12 @@ def test_no_manner_of_seeding_changes_what_a_change_does_in_many_worlds(
     change: tuple[World, World], manner: Manner, emptied: Emptied
 ) -> None:
     check_change(*change, manner, emptied)
+
+
+@pytest.mark.slow
+@examples(SLOW)
+@given(change=BEGUN, manner=MANNERS)
+def test_a_preview_tells_before_what_seeding_does_in_many_worlds(
+    change: tuple[World, World], manner: Manner, emptied: Emptied
+) -> None:
+    check_preview(*change, manner, emptied)

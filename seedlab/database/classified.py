@@ -1,0 +1,72 @@
+"""What would become of rows, added up and put into lines: the same for every dialect."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from seedlab.flow import FILE, ROW, Classified, Load, Outcomes, TableWrite, WritePlan
+
+# A line for every row that would be created (`column` is null) and every value that would be updated;
+# `old` and `new` are text as the database spells it, null for NULL.
+DIFFERENCES = pl.Schema(
+    {
+        FILE: pl.UInt16,
+        ROW: pl.UInt32,
+        "outcome": pl.String,
+        "column": pl.String,
+        "old": pl.String,
+        "new": pl.String,
+    }
+)
+VALUES = pl.Schema({name: DIFFERENCES[name] for name in ("column", "old", "new")})
+
+
+def all_new(write: TableWrite, plan: WritePlan) -> bool:
+    """Tell whether a table has no row, so that nothing need be asked."""
+    return write.table.name in plan.empty or not write.table.exists
+
+
+def lines(places: pl.DataFrame, values: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Make lines as in DIFFERENCES; without `values` (as in VALUES, for each place) every row is new."""
+    rows = places.select(FILE, ROW)
+    if values is None:
+        rows = rows.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in VALUES.items())
+    else:
+        rows = rows.hstack(values)
+    created = pl.when(pl.col("column").is_null()).then(pl.lit("created")).otherwise(pl.lit("updated"))
+    return rows.select(FILE, ROW, created.alias("outcome"), *VALUES).cast(DIFFERENCES)
+
+
+class Tally:
+    """What would become of the rows of one load, as far as is known."""
+
+    def __init__(self, load: Load, *, differences: bool) -> None:
+        self._load = load
+        self._outcomes = Outcomes()
+        self._lines = [DIFFERENCES.to_frame()] if differences else None
+
+    def add(self, outcomes: Outcomes) -> None:
+        """Count rows."""
+        self._outcomes += outcomes
+
+    def tell(self, told: pl.DataFrame) -> None:
+        """Keep lines, where differences are asked for."""
+        if self._lines is not None:
+            self._lines.append(told)
+
+    def add_new(self, places: pl.DataFrame) -> None:
+        """Add rows that would all be created."""
+        self.add(Outcomes(created=places.height))
+        if self._lines is not None:
+            self._lines.append(lines(places))
+
+    def classified(self) -> Classified:
+        """Say what is known, lines in the order of the files."""
+        told = None if self._lines is None else pl.concat(self._lines).sort(FILE, ROW, "column")
+        return Classified(load=self._load, outcomes=self._outcomes, differences=told)
+
+
+def tallies(plan: WritePlan, *, differences: bool) -> dict[Load, Tally]:
+    """Begin a tally for every load, in writing order."""
+    loads = (load for group in plan.groups for write in group for load in write.loads)
+    return {load: Tally(load, differences=differences) for load in loads}

@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"flow"}),
     frozenset(ROOMS),
-    frozenset({"preparation", "resolution", "settling", "looking", "reporting", "generation"}),
+    frozenset({"preparation", "resolution", "rejecting", "settling", "looking", "reporting", "generation"}),
     frozenset({"orchestrator"}),
     frozenset({"", "contract", "experiment", "pytest_plugin"}),
     frozenset({"cli", "arguments", "request", "doctor", "progress", "__main__"}),

@@ -82,9 +82,11 @@ def _escaped(frame: pl.DataFrame, columns: Sequence[str]) -> str:
     return text
 
 
-def array_literals(batch: Batch) -> list[str]:
-    """Encode as one PostgreSQL array literal per column, for `unnest(%s::text[], …)`."""
-    frame = spell_uuids(batch.frame.select(batch.load.columns))
+def array_literals(batch: Batch, columns: Sequence[str] | None = None) -> list[str]:
+    """Encode as one PostgreSQL array literal per column, for `unnest(%s::text[], …)`; all that are written,
+    or the columns named.
+    """
+    frame = spell_uuids(batch.frame.select(columns or batch.load.columns))
     return [f"{{{text}}}" for text in frame.select(_quoted(name) for name in frame.columns).row(0)]
 
 

@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Composable
 from seedlab.database import statements as sql
 from seedlab.database.catalog import QUERY, read_catalog
 from seedlab.database.failures import connection_failed, write_failed
+from seedlab.database.postgres_checks import broken_checks
 from seedlab.database.postgres_write import sequences, write_plan
 from seedlab.database.wire import Question, StatementError, Wire
 from seedlab.errors import ConfigurationError, WriteError
@@ -29,6 +30,7 @@ from seedlab.flow import (
     Column,
     Dialect,
     Recorder,
+    Refusal,
     Settings,
     Sourced,
     Suspect,
@@ -129,6 +131,10 @@ class PostgresSession:
             for each, column, rows in zip(suspects, columns, answers, strict=True)
         ]
 
+    def broken_checks(self, plan: WritePlan) -> list[Refusal]:
+        """Let the server evaluate its CHECK constraints over the rows."""
+        return broken_checks(self.wire, plan)
+
     def reserve(self, table: str, column: str, count: int) -> list[int]:
         """Take values from a column's sequence."""
         question = sql.reserve(self._table(table).columns[column], count)
@@ -181,6 +187,14 @@ class PostgresSession:
         if raises := sequences((each.load, self._table(each.load.table)) for each in rows):
             self._run(raises)
         return written
+
+    def savepoint(self) -> None:
+        """Remember this moment of the transaction."""
+        self._run([SQL("SAVEPOINT seedlab")])
+
+    def rollback_to_savepoint(self) -> None:
+        """Undo everything since `savepoint`."""
+        self._run([SQL("ROLLBACK TO SAVEPOINT seedlab")])
 
     def commit(self) -> None:
         """Commit, and look where the WAL ends, in one message."""

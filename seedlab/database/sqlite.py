@@ -27,6 +27,7 @@ from seedlab.flow import (
     Catalog,
     Dialect,
     Recorder,
+    Refusal,
     Settings,
     Sourced,
     Suspect,
@@ -119,6 +120,10 @@ class SqliteSession:
         rules = pl.Series("rule", [unfit[n] for n in sorted(unfit)], dtype=pl.String)
         return places.with_columns(rules).cast(INVALID)
 
+    def broken_checks(self, plan: WritePlan) -> list[Refusal]:  # noqa: ARG002 (the contract's)
+        """SQLite does not tell its CHECK constraints; `write` tells every row that one refuses."""
+        return []
+
     def reserve(self, table: str, column: str, count: int) -> list[int]:
         """Take row ids above every one that exists, existed (AUTOINCREMENT) or was reserved."""
         highest, tracked, ever = sql.reserved(table, column)
@@ -156,6 +161,14 @@ class SqliteSession:
 
         core = core_connection(self.connection.raw, self.dialect, self.recorder)
         return write_rows(core, self._known(), rows, self.recorder)
+
+    def savepoint(self) -> None:
+        """Remember this moment of the transaction."""
+        self.connection.run("SAVEPOINT seedlab")
+
+    def rollback_to_savepoint(self) -> None:
+        """Undo everything since `savepoint`."""
+        self.connection.run("ROLLBACK TO SAVEPOINT seedlab")
 
     def commit(self) -> None:
         """Commit; SQLite's own count of broken foreign keys has the last word."""

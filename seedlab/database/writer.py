@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from seedlab.flow import Ask, Catalog, Dialect, Sourced, Suspect, WritePlan, Written
+from seedlab.flow import Ask, Catalog, Dialect, Refusal, Sourced, Suspect, WritePlan, Written
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,6 +51,12 @@ class Session(Protocol):
         `rule` is `type`, `overflow`, `rounding` or `too-long`.
         """
 
+    def broken_checks(self, plan: WritePlan) -> list[Refusal]:
+        """Find rows that a CHECK constraint would refuse, where the dialect can tell before they are written.
+
+        Asks about rows, not about what becomes of them: a row that is there already is judged too.
+        """
+
     def reserve(self, table: str, column: str, count: int) -> list[int]:
         """Take `count` new values from the sequence that fills a column."""
 
@@ -63,6 +69,12 @@ class Session(Protocol):
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
         """Find, then insert or update, one row at a time (the `legacy` level); parents come first."""
+
+    def savepoint(self) -> None:
+        """Remember this moment of the transaction."""
+
+    def rollback_to_savepoint(self) -> None:
+        """Undo everything since `savepoint`, which stays; may be called again, and after an error."""
 
     def commit(self) -> None:
         """Make it permanent."""

@@ -63,11 +63,11 @@ class Fault:
 
     `rule` is a stable short name (`unknown-column`, `missing-parent`, `duplicate-key`, `null-key`,
     `not-null`, `type`, `overflow`, `rounding`, `too-long`, `field-count`, `syntax`, `encoding`, `nul`, `bom`,
-    `id-conflict`, `unique`, `constraint`, `too-large`). `line` is the physical line (Parquet: the row),
-    `column` the column of the table or file, `path` the place inside a JSON or YAML document, `excerpt` the
-    source line, `caret` the 0-based start and length of what is wrong in it. `message` never holds a row's
-    value; `value` does, and is shown only with --show-values. `row` is the ordinal from which the line is
-    found.
+    `id-conflict`, `unique`, `constraint`, `exclusion`, `trigger`, `too-large`, `rejected-parent`). `line` is
+    the physical line (Parquet: the row), `column` the column of the table or file, `path` the place inside a
+    JSON or YAML document, `excerpt` the source line, `caret` the 0-based start and length of what is wrong in
+    it. `message` never holds a row's value; `value` does, and is shown only with --show-values. `row` is the
+    ordinal from which the line is found.
     """
 
     rule: str

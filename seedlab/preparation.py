@@ -44,12 +44,14 @@ class Shaped:
 
     `frame` holds all rows, or none of them where the files are larger than a batch; `stream` then gives
     them batch by batch, as often as it is called. `trusted` columns hold JSON that we wrote ourselves.
+    `placed` is False where a transform dropped ROW or FILE, so that a row's record is not known.
     """
 
     seed: Seed
     spec: TableSpec
     frame: pl.DataFrame
     trusted: frozenset[str] = frozenset()
+    placed: bool = True
     stream: Callable[[], Iterator[pl.DataFrame]] | None = field(default=None, repr=False)
 
     @property
@@ -151,7 +153,7 @@ def shape(
     shaped: list[Shaped] = []
     for seed in seeds:
         with recorder.span("flatten", seed=seed):
-            documents = _documents(seed, catalog)
+            documents = json_columns(seed, catalog)
             if any(isinstance(source, Large) for source in opened[seed.name]):
                 shaped.append(_streamed(seed, documents))
                 continue
@@ -166,7 +168,7 @@ def shape(
     return shaped
 
 
-def _documents(seed: Seed, catalog: Catalog) -> dict[str, frozenset[str]]:
+def json_columns(seed: Seed, catalog: Catalog) -> dict[str, frozenset[str]]:
     """Columns, by path, that take a JSON value or array whole."""
     found = ((spec, catalog.find(spec.table)) for spec in seed.tables)
     return {
@@ -364,6 +366,7 @@ def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
     result = []
     for name, lazy in tables.items():
         frame = lazy.lazy().collect()
+        placed = {ROW, FILE} <= set(frame.columns)
         if ROW not in frame.columns:
             frame = frame.with_row_index(ROW)
         if FILE not in frame.columns:
@@ -371,7 +374,8 @@ def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
         own = [pl.col(c).cast(pl.String) for c in frame.columns if c not in (ROW, FILE)]
         frame = frame.select(*own, pl.col(ROW).cast(pl.UInt32), pl.col(FILE).cast(pl.UInt16))
         spec = specs.get(name) or TableSpec(table=name)
-        result.append(Shaped(seed=shaped.seed, spec=replace(spec, path="$"), frame=frame))
+        spec = replace(spec, path="$")
+        result.append(Shaped(seed=shaped.seed, spec=spec, frame=frame, placed=placed))
     return result
 
 

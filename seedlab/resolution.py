@@ -250,10 +250,21 @@ def _own(rows: Rows, columns: tuple[str, ...], naming: Naming) -> Iterator[Quest
 def _parents(
     rows: Rows, index: int, reference: Reference, naming: Naming, cache: SeedCache, wanted: tuple[str, ...]
 ) -> Iterator[Question]:
-    label, handle = naming.label(reference.parent, reference.parts), reference_column(index)
-    unknown = cache.to_ask(label, rows.handled.frame[handle])
-    if not len(unknown):
-        return
+    label = naming.label(reference.parent, reference.parts)
+    unknown = cache.to_ask(label, rows.handled.frame[reference_column(index)])
+    if len(unknown):
+        yield from ask_parents(rows, index, naming, unknown, wanted)
+
+
+def ask_parents(
+    rows: Rows, index: int, naming: Naming, unknown: pl.Series, wanted: tuple[str, ...]
+) -> Iterator[Question]:
+    """Ask for the parents that a reference of a load, by its place, names by these handles.
+
+    `wanted` are the parent's columns that references take by handle.
+    """
+    reference, handle = rows.load.references[index], reference_column(index)
+    label = naming.label(reference.parent, reference.parts)
     columns = wanted or reference.foreign_key.parent_columns
     for frame in kept_frames(rows, naming):
         handled = Handled(load=rows.load, frame=frame.filter(pl.col(handle).is_in(unknown.implode())))

@@ -65,6 +65,14 @@ def test_a_cache_that_is_switched_off_asks_again() -> None:
     assert exists(cache, "t", [1]) == [True]
 
 
+def test_rows_that_the_files_bring_may_be_asked_for_once() -> None:
+    cache = SeedCache()
+    cache.add_rows("t", handles(1, 2))
+    cache.remember("t", handles(2), values({}, "id", pl.UInt128))
+
+    assert cache.unasked("t", handles(1, None, 2, 1)).to_list() == [1]
+
+
 def test_labels_are_kept_apart() -> None:
     cache = SeedCache()
     cache.add_rows("t", handles(1))

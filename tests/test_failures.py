@@ -37,7 +37,7 @@ def failed(url: str, statement: str, **facts: object) -> SeedError:
         ("INSERT INTO t (p_id) VALUES (7)", "missing-parent", None, "(to_p)"),
         ("INSERT INTO t (code) VALUES ('taken')", "unique", None, "(t_code_key)"),
         ("INSERT INTO t (n) VALUES (-1)", "constraint", None, "(positive)"),
-        ("INSERT INTO t (during) VALUES ('[2,3)')", "constraint", None, "(apart)"),
+        ("INSERT INTO t (during) VALUES ('[2,3)')", "exclusion", None, "(apart)"),
         ("INSERT INTO t (n) SELECT 'x'::text::int", "type", None, "a value is not of the column's type"),
         ("INSERT INTO t (small) VALUES (99999)", "overflow", None, "a number is out of the column's range"),
         ("INSERT INTO t (name) VALUES ('long')", "too-long", None, "a text is too long"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 
 from seedlab.errors import Fault
 from seedlab.flow import FILE, ROW, Load, SourceFile
-from seedlab.frames.checks import BROKEN, Broken, Rule
+from seedlab.frames.checks import BROKEN, REJECTED_PARENT, Broken, Rule
 from seedlab.frames.faults import MAX_FAULTS
 from seedlab.frames.tracing import complete, trace
 from tests.fix_sources import pointed, source
@@ -161,3 +162,26 @@ def test_a_row_that_is_not_in_the_file_leaves_the_fault_without_a_line(rooms: So
 
 def test_broken_frames_hold_places_as_frames_do() -> None:
     assert (BROKEN[FILE], BROKEN[ROW]) == (pl.UInt16, pl.UInt32)
+
+
+def test_every_row_that_comes_twice_is_told_where_all_are_rejected(rooms: SourceFile) -> None:
+    rows = [(0, n, "k", "x") for n in (0, 1, 2)]
+
+    faults = trace([broken([rooms], rows, rule="duplicate-key")], {}, every=True)
+
+    assert [fault.line for fault in faults] == [2, 4, 5]
+    assert [fault.message.partition("; ")[2] for fault in faults] == [
+        "",
+        "first at line 2",
+        "first at line 2",
+    ]
+
+
+def test_a_row_is_told_which_rejected_row_it_depends_on(tmp_path: Path, rooms: SourceFile) -> None:
+    floors = source(tmp_path, "floors.csv", "code\n1\n2\n")
+    parents = broken([floors], [(0, 0, "7", None), (0, 1, "8", None)], seed="floors")
+    child = broken([rooms], [(0, 0, "8", None)], rule=REJECTED_PARENT, column="floor")
+
+    (fault,) = trace([replace(child, before=(parents,))], {})
+
+    assert fault.message == "floor is wrong, floors.csv:3"

@@ -15,7 +15,7 @@ _RULES = {
     "23503": ("missing-parent", "a foreign key refers to a row that does not exist"),
     "23505": ("unique", "a unique constraint would be broken by another row"),
     "23514": ("constraint", "a CHECK constraint refused the row"),
-    "23P01": ("constraint", "an exclusion constraint refused the row"),
+    "23P01": ("exclusion", "an exclusion constraint refused the row"),
     "22P02": ("type", "a value is not of the column's type"),
     "22003": ("overflow", "a number is out of the column's range"),
     "22001": ("too-long", "a text is too long for its column"),

@@ -28,6 +28,7 @@ from seedlab.flow import (
     Dialect,
     Memory,
     Recorder,
+    Refusal,
     Removal,
     Settings,
     Sourced,
@@ -146,6 +147,12 @@ class PostgresSession:
         rows = self._ask(suspect_questions(suspects, catalog)) if suspects else []
         return [verdict(each, judged, catalog) for each, judged in zip(suspects, rows, strict=True)]
 
+    def broken_checks(self, plan: WritePlan) -> list[Refusal]:
+        """Let the server evaluate its CHECK constraints over the rows."""
+        from seedlab.database.postgres_checks import broken_checks
+
+        return broken_checks(self.wire, plan)
+
     def reserve(self, table: str, column: str, count: int) -> list[int]:
         """Take values from a column's sequence."""
         question = sql.reserve(self._table(table).columns[column], count)
@@ -246,6 +253,14 @@ class PostgresSession:
         return delete_rows(
             self.wire, self._catalog(), removals, lock=self.settings.isolation == "read committed"
         )
+
+    def savepoint(self) -> None:
+        """Remember this moment of the transaction."""
+        self._run([SQL("SAVEPOINT seedlab")])
+
+    def rollback_to_savepoint(self) -> None:
+        """Undo everything since `savepoint`."""
+        self._run([SQL("ROLLBACK TO SAVEPOINT seedlab")])
 
     def commit(self) -> None:
         """Commit, and look where the WAL ends, in one message."""

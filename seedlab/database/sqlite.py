@@ -31,6 +31,7 @@ from seedlab.flow import (
     Classified,
     Dialect,
     Recorder,
+    Refusal,
     Removal,
     Settings,
     Sourced,
@@ -130,6 +131,10 @@ class SqliteSession:
         rules = pl.Series("rule", [unfit[n] for n in sorted(unfit)], dtype=pl.String)
         return places.with_columns(rules).cast(INVALID)
 
+    def broken_checks(self, plan: WritePlan) -> list[Refusal]:  # noqa: ARG002 (the contract's)
+        """SQLite does not tell its CHECK constraints; `write` tells every row that one refuses."""
+        return []
+
     def reserve(self, table: str, column: str, count: int) -> list[int]:
         """Take row ids above every one that exists, existed (AUTOINCREMENT) or was reserved."""
         highest, tracked, ever = sql.reserved(table, column)
@@ -179,6 +184,14 @@ class SqliteSession:
     def delete(self, removals: Sequence[Removal]) -> list[int]:
         """Delete through temporary tables of keys; refuse first what other rows refer to."""
         return delete_rows(self.connection, self.recorder, self._known(), removals)
+
+    def savepoint(self) -> None:
+        """Remember this moment of the transaction."""
+        self.connection.run("SAVEPOINT seedlab")
+
+    def rollback_to_savepoint(self) -> None:
+        """Undo everything since `savepoint`."""
+        self.connection.run("ROLLBACK TO SAVEPOINT seedlab")
 
     def commit(self) -> None:
         """Commit; SQLite's own count of broken foreign keys has the last word."""

@@ -297,7 +297,8 @@ def explain(error: sqlite3.IntegrityError, table: Table, load: Load) -> tuple[st
         return "not-null", f"column {columns[0]} of table {table.name} is NOT NULL", columns[0]
     if code in ("SQLITE_CONSTRAINT_DATATYPE", "SQLITE_MISMATCH"):
         return "type", f"table {table.name}: {error}", ""
-    return "constraint", f"table {table.name} refused the row: {error}", ""
+    rule = "trigger" if code == "SQLITE_CONSTRAINT_TRIGGER" else "constraint"
+    return rule, f"table {table.name} refused the row: {error}", ""
 
 
 def _file(load: Load, number: int) -> str | None:

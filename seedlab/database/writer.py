@@ -9,7 +9,18 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from seedlab.database.ledger import Ledger
-from seedlab.flow import Ask, Catalog, Classified, Dialect, Removal, Sourced, Suspect, WritePlan, Written
+from seedlab.flow import (
+    Ask,
+    Catalog,
+    Classified,
+    Dialect,
+    Refusal,
+    Removal,
+    Sourced,
+    Suspect,
+    WritePlan,
+    Written,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,6 +77,12 @@ class Session(Protocol):
         `rule` is `type`, `overflow`, `rounding` or `too-long`.
         """
 
+    def broken_checks(self, plan: WritePlan) -> list[Refusal]:
+        """Find rows that a CHECK constraint would refuse, where the dialect can tell before they are written.
+
+        Asks about rows, not about what becomes of them: a row that is there already is judged too.
+        """
+
     def reserve(self, table: str, column: str, count: int) -> list[int]:
         """Take `count` new values from the sequence that fills a column."""
 
@@ -92,6 +109,12 @@ class Session(Protocol):
         A row that is gone already, or that an earlier removal named too, is not counted. Raises Refused,
         before anything is deleted, when rows that are not among them refer to any of them.
         """
+
+    def savepoint(self) -> None:
+        """Remember this moment of the transaction."""
+
+    def rollback_to_savepoint(self) -> None:
+        """Undo everything since `savepoint`, which stays; may be called again, and after an error."""
 
     def commit(self) -> None:
         """Make it permanent."""

@@ -19,6 +19,10 @@ DIGEST = "_digest"  # UInt64: hash of all that the file says of the row
 PARENT = "_parent"  # UInt32: of a nested row, the index of the enclosing row in its own frame
 INDEX = "_index"  # UInt32: of a nested row, its 1-based place in its list
 RESERVED = frozenset({ROW, FILE, HANDLE, DIGEST, PARENT, INDEX})  # no column of a file may be called so
+# What a reject file says of its records; no data, so that a mended one can be seeded as it is.
+REASON = "_seedlab_reason"
+LINE = "_seedlab_line"
+NOTES = frozenset({REASON, LINE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,4 +127,15 @@ class Suspect:
 
     load: Load
     column: str
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Refusal:
+    """Rows of a load (FILE, ROW) that the target would refuse: the rule, the columns to blame, and why."""
+
+    load: Load
+    rule: str
+    column: str
+    message: str
     frame: pl.DataFrame

@@ -47,6 +47,11 @@ class SeedCache:
         self.misses += len(left)
         return left
 
+    def unasked(self, label: str, handles: pl.Series) -> pl.Series:
+        """Distinct handles that the target has not been asked about, whether or not the files bring them."""
+        distinct = handles.drop_nulls().unique(maintain_order=True).rename(HANDLE)
+        return distinct.filter(~distinct.is_in(_concat(self._asked.get(label)).implode()))
+
     def remember(self, label: str, asked: pl.Series, answer: pl.DataFrame) -> None:
         """Keep the target's answer: HANDLE and value columns of the rows that exist."""
         self.queries += 1

@@ -18,6 +18,8 @@ from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, plain, proven, refused
 from seedlab.frames.resolve import Handled, Naming, leaves, reference_column, source_of
 
+REJECTED_PARENT = "rejected-parent"  # the rule of rows that depend on rejected ones
+
 # What a broken rule gives: where the row is, what rows that clash have the same, and the value, which is
 # shown only on request.
 BROKEN = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "same": pl.String, "value": pl.String})
@@ -42,7 +44,8 @@ class Rule:
 class Broken:
     """The rows of one load that break one rule; `frame` has the columns of BROKEN.
 
-    `before` holds the rows of other loads that had the `same` first.
+    `before` holds the rows of other loads that had the `same` first, or the rejected rows that these depend
+    on.
     """
 
     load: Load

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import polars as pl
 
-from seedlab.flow import RESERVED, ROW
+from seedlab.flow import NOTES, RESERVED, ROW
 from seedlab.frames.faults import FaultList
 
-__all__ = ["DELIMITERS", "Record", "boundary", "check", "header", "records", "scan", "spans"]
+__all__ = ["DELIMITERS", "Record", "boundary", "check", "header", "records", "scan", "spans", "without_notes"]
 
 DELIMITERS = {"csv": b",", "tsv": b"\t"}
 
@@ -118,8 +118,11 @@ def records(data: bytes, delimiter: bytes, *, line: int = 1) -> Iterator[Record]
 
 
 def scan(data: bytes, columns: tuple[str, ...], delimiter: bytes, *, first: int = 0) -> pl.LazyFrame:
-    """Let polars parse checked bytes without their header: text columns and ROW, which begins at `first`."""
-    return pl.scan_csv(
+    """Let polars parse checked bytes without their header: text columns and ROW, which begins at `first`.
+
+    Columns that only a reject file has (NOTES) are dropped.
+    """
+    lazy = pl.scan_csv(
         _without_blank_lines(data, delimiter),
         has_header=False,
         separator=delimiter.decode(),
@@ -130,6 +133,13 @@ def scan(data: bytes, columns: tuple[str, ...], delimiter: bytes, *, first: int 
         row_index_offset=first,
         glob=False,
     )
+    notes = [name for name in columns if name in NOTES]
+    return lazy.drop(notes) if notes else lazy
+
+
+def without_notes(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that are data."""
+    return tuple(name for name in columns if name not in NOTES)
 
 
 def boundary(data: bytes) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from seedlab.flow import SourceFile
+from seedlab.flow import NOTES, SourceFile
 from seedlab.frames.faults import FaultList
 from seedlab.frames.trees import MAX_DEPTH, Mark, Plain, Tree, json_tree, yaml_tree
 
@@ -57,7 +57,7 @@ def parse_json(text: str, faults: FaultList) -> Records:
     """Read a list of objects, or one object; what is wrong goes to `faults`."""
     value = _decode(text, faults, line=1)
     if _all_objects(value):
-        return Records(file=faults.file, records=value)
+        return Records(file=faults.file, records=_without_notes(value, text))
     return _records(value, lambda: json_tree(text), text, faults)
 
 
@@ -73,7 +73,7 @@ def parse_lines(text: str, faults: FaultList, *, line: int = 1, first: int = 0) 
             records.append(value)
         elif faults.count == before:
             faults.add("syntax", f"expected an object, found {_kind(value)}", line=number, text=each)
-    return Records(file=faults.file, records=records, first=first)
+    return Records(file=faults.file, records=_without_notes(records, text), first=first)
 
 
 def parse_yaml(text: str, faults: FaultList) -> Records:
@@ -109,10 +109,11 @@ def _all_objects(value: Any) -> bool:
 
 def _records(value: Any, tree: Callable[[], Tree], text: str, faults: FaultList) -> Records:
     if isinstance(value, dict):
-        return Records(file=faults.file, records=[value], single=True)
+        return Records(file=faults.file, records=_without_notes([value], text), single=True)
     if isinstance(value, list):
         _refuse_others(value, tree, text, faults)
-        return Records(file=faults.file, records=[each for each in value if isinstance(each, dict)])
+        records = [each for each in value if isinstance(each, dict)]
+        return Records(file=faults.file, records=_without_notes(records, text))
     if not faults.found:
         message = f"expected a list of objects, found {_kind(value)}"
         faults.add("syntax", message, line=1, text=text.partition("\n")[0])
@@ -129,6 +130,14 @@ def _refuse_others(value: list[Any], tree: Callable[[], Tree], text: str, faults
         line, column = marks[n]
         message = f"expected an object, found {_kind(value[n])}"
         faults.add("syntax", message, line=line, text=lines[line - 1], caret=(column, 1), path=f"$[{n}]")
+
+
+def _without_notes(records: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+    """Drop what only the records of a reject file say; `text` tells at once whether there can be any."""
+    for name in NOTES if "_seedlab_" in text else ():
+        for record in records:
+            record.pop(name, None)
+    return records
 
 
 def _kind(value: Any) -> str:

@@ -17,7 +17,7 @@ from typing import TypeVar
 import polars as pl
 
 from seedlab.errors import DataFaults, Fault
-from seedlab.flow import ROW, SourceFile
+from seedlab.flow import NOTES, ROW, SourceFile
 from seedlab.frames import delimited, documents
 from seedlab.frames.archives import unpack
 from seedlab.frames.documents import Number, Plain, Records
@@ -37,6 +37,7 @@ __all__ = [
     "collect",
     "content_hash",
     "is_large",
+    "open_parquet",
     "read",
     "read_bytes",
 ]
@@ -161,6 +162,7 @@ def _read_delimited(file: SourceFile) -> Flat:
     if packed > (WHOLE_BYTES if file.compression is None else WHOLE_BYTES // _TYPICAL_RATIO):
         head, _ = next(_raw_blocks(file))
         columns, _ = delimited.header(head, delimited.DELIMITERS[file.format], FaultList(file))
+        columns = delimited.without_notes(columns)
         return Flat(file=file, columns=columns, scan=lambda: _scan_whole(file)[1])
     columns, lazy = _scan_whole(file)
     return Flat(file=file, columns=columns, scan=lambda: lazy)
@@ -174,10 +176,11 @@ def _scan_whole(file: SourceFile) -> tuple[tuple[str, ...], pl.LazyFrame]:
     body = data[start:]
     delimited.check(body, delimiter, len(columns), faults, line=line)
     faults.check()
-    return columns, delimited.scan(body, columns, delimiter)
+    return delimited.without_notes(columns), delimited.scan(body, columns, delimiter)
 
 
-def _scan_parquet(file: SourceFile) -> pl.LazyFrame:
+def open_parquet(file: SourceFile) -> pl.LazyFrame:
+    """Scan a Parquet file with its own types."""
     if file.compression:
         return pl.scan_parquet(read_bytes(file), glob=False)
     with opened(file):
@@ -187,8 +190,8 @@ def _scan_parquet(file: SourceFile) -> pl.LazyFrame:
 
 def _read_parquet(file: SourceFile) -> Flat:
     try:
-        lazy = _scan_parquet(file)
-        schema = lazy.collect_schema()
+        lazy = open_parquet(file)
+        schema = pl.Schema((n, t) for n, t in lazy.collect_schema().items() if n not in NOTES)
     except _POLARS_ERRORS as error:
         raise _damaged(file, error) from error
     check_schema(file, schema)
@@ -220,7 +223,7 @@ def is_large(file: SourceFile, batch_rows: int) -> bool:
 
 def _parquet_rows(file: SourceFile) -> int:
     try:
-        return int(_scan_parquet(file).select(pl.len()).collect().item())
+        return int(open_parquet(file).select(pl.len()).collect().item())
     except _POLARS_ERRORS as error:
         raise _damaged(file, error) from error
 

@@ -9,25 +9,30 @@ import polars as pl
 
 from seedlab.errors import Fault
 from seedlab.flow import FILE, ROW, SourceFile
-from seedlab.frames.checks import BROKEN, Broken
+from seedlab.frames.checks import BROKEN, REJECTED_PARENT, Broken
 from seedlab.frames.faults import MAX_FAULTS
 from seedlab.frames.positions import HEADER, Position, locate
 
 _PLACES = pl.Schema({FILE: BROKEN[FILE], ROW: BROKEN[ROW]})
+_BEFORE = {REJECTED_PARENT: ", "}  # between a rule's message and where the row before is
 Paths = Mapping[tuple[str, str], str]  # (seed, table) → path of its records in the files
 
 
-def trace(broken: Iterable[Broken], paths: Paths) -> list[Fault]:
-    """Make one fault per broken row, in order of files and lines; of rows that come twice all but the first.
+def trace(broken: Iterable[Broken], paths: Paths, *, every: bool = False) -> list[Fault]:
+    """Make one fault per broken row, in order of files and lines; of rows that come twice all but the first,
+    which is told too if `every` row is.
 
     At most MAX_FAULTS of one rule and load are listed, then a fault says how many more there are.
     """
     faults: list[Fault] = []
     for each in broken:
         twice = each.rule.name in ("duplicate-key", "unique") and not each.before
-        faults += _traced(
-            each, _path(each, paths), _pairs(each.frame) if twice else {}, _elsewhere(each, paths)
+        first_of = _pairs(each.frame) if twice else {}
+        hidden = pl.DataFrame([] if every else list(first_of.values()), schema=_PLACES, orient="row")
+        shown = replace(
+            each, frame=each.frame.join(hidden, on=[FILE, ROW], how="anti", maintain_order="left")
         )
+        faults += _traced(shown, _path(each, paths), first_of, _elsewhere(shown, paths))
     return sorted(faults, key=_place)
 
 
@@ -36,10 +41,11 @@ def _path(broken: Broken, paths: Paths) -> str:
 
 
 def _elsewhere(broken: Broken, paths: Paths) -> dict[str, str]:
-    """Where the files of other seeds have the same: `file:line`."""
+    """Where the files have the rows before that had the `same`: `file:line`."""
     found: dict[str, str] = {}
+    shown = broken.frame.head(MAX_FAULTS)
     for other in broken.before:
-        frame = other.frame.join(broken.frame, on="same", how="semi", maintain_order="left").head(MAX_FAULTS)
+        frame = other.frame.join(shown, on="same", how="semi", maintain_order="left").head(MAX_FAULTS)
         positions = _positions(other, _path(other, paths), frame, {})
         for file, row, same in frame.select(FILE, ROW, "same").rows():
             if (file, row) in positions:
@@ -77,20 +83,20 @@ def complete(
 def _traced(
     broken: Broken, path: str, first_of: Mapping[str, tuple[int, int]], elsewhere: Mapping[str, str]
 ) -> list[Fault]:
-    places = pl.DataFrame(list(first_of.values()), schema=_PLACES, orient="row")
-    frame = broken.frame.join(places, on=[FILE, ROW], how="anti", maintain_order="left")
-    faults = []
+    frame, faults = broken.frame, []
     shown = frame.head(MAX_FAULTS)
     positions = _positions(broken, path, shown, first_of)
     for file, row, same, value in shown.select(FILE, ROW, "same", "value").rows():
-        since = f"; first at {elsewhere[same]}" if same in elsewhere else ""
-        if same in first_of:
+        since = (
+            f"{_BEFORE.get(broken.rule.name, '; first at ')}{elsewhere[same]}" if same in elsewhere else ""
+        )
+        if same in first_of and first_of[same] != (file, row):
             since = _since(broken, file, first_of[same], positions)
         fault = Fault(
             rule=broken.rule.name,
             message=broken.rule.message + since,
             file=broken.load.files[file].name,
-            column=broken.rule.column,
+            column=broken.rule.column or None,
             table=broken.load.table,
             value=value,
             row=row,

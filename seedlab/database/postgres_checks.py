@@ -1,0 +1,160 @@
+"""CHECK constraints asked before anything is written: which rows PostgreSQL would refuse.
+
+The expressions are the server's own text, evaluated by the server over the rows as arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from psycopg.sql import SQL, Composable, Composed, Identifier
+
+from seedlab.database.encode import frame_literals
+from seedlab.database.failures import write_failed
+from seedlab.database.statements import names, trusted
+from seedlab.database.wire import Question, StatementError, Wire
+from seedlab.flow import FILE, ROW, Batch, Refusal, Table, WritePlan
+
+_ROWS = 20_000  # asked in one pipeline
+_NUMBER = "_seedlab_n"
+# SQLSTATE classes of an expression that fails on a value; what is left to the server fails there.
+_OF_VALUES = frozenset({"22", "23", "2F", "38", "39", "42", "54", "P0"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Check:
+    """A CHECK constraint as the server says it."""
+
+    name: str
+    expression: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Asked:
+    """Rows of one load, and the checks whose columns they all give."""
+
+    table: Table
+    batch: Batch
+    checks: Sequence[_Check]
+
+    def question(self) -> Question:
+        columns = sorted({name for check in self.checks for name in check.columns})
+        refusals = refused(self.table, columns, [each.expression for each in self.checks])
+        return refusals, frame_literals(self.batch.frame, columns)
+
+
+def broken_checks(wire: Wire, plan: WritePlan) -> list[Refusal]:
+    """Find rows for which a CHECK is false. Checks of columns that are not all written, or that call
+    functions that may look elsewhere, are left to the server, and so are those that fail on a value.
+    """
+    writes = [write for group in plan.groups for write in group]
+    checks = _read_checks(wire, list({write.table.name: write.table for write in writes}.values()))
+    refusals: list[Refusal] = []
+    waiting: list[_Asked] = []
+    for write in writes:
+        mine = [each for each in checks.get(write.table.name, ()) if {*each.columns} <= {*write.columns}]
+        for batch in write.batches() if mine else ():
+            waiting.append(_Asked(table=write.table, batch=batch, checks=mine))
+            if sum(each.batch.frame.height for each in waiting) >= _ROWS:
+                refusals += _ask(wire, waiting)
+                waiting = []
+    return refusals + (_ask(wire, waiting) if waiting else [])
+
+
+def _read_checks(wire: Wire, tables: Sequence[Table]) -> dict[str, list[_Check]]:
+    schemas, relations = _array([each.schema for each in tables]), _array([each.relation for each in tables])
+    try:
+        rows = wire.ask([(CHECKS, [schemas, relations])])[0] if tables else []
+    except StatementError as failed:
+        raise write_failed(failed.error, "the CHECK constraints") from failed.error
+    found: dict[str, list[_Check]] = {}
+    for number, name, expression, columns in rows:
+        if columns:
+            check = _Check(name=name, expression=expression, columns=tuple(columns))
+            found.setdefault(tables[number - 1].name, []).append(check)
+    return found
+
+
+def _array(values: Sequence[str]) -> str:
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return "{{{}}}".format(",".join(f'"{value}"' for value in quoted))
+
+
+def _ask(wire: Wire, asked: Sequence[_Asked]) -> list[Refusal]:
+    """Evaluate in one pipeline; where an expression fails, table by table, so that one spoils no other."""
+    before, after = (SQL("SAVEPOINT checks"), ()), (SQL("RELEASE SAVEPOINT checks"), ())
+    try:
+        answers = wire.ask([before, *(each.question() for each in asked), after])[1:-1]
+    except StatementError as failed:
+        if (failed.error.sqlstate or "")[:2] not in _OF_VALUES:
+            raise write_failed(failed.error) from failed.error
+        wire.script([SQL("ROLLBACK TO SAVEPOINT checks")])
+        if len(asked) > 1:
+            return [refusal for each in asked for refusal in _ask(wire, [each])]
+        wire.recorder.note(
+            f"the CHECK constraints of {asked[0].table.name} fail on some value, and are left to the server"
+        )
+        return []
+    return [refusal for each, rows in zip(asked, answers, strict=True) for refusal in _refusals(each, rows)]
+
+
+def _refusals(asked: _Asked, rows: Sequence[tuple[int, list[bool]]]) -> Iterator[Refusal]:
+    for place, check in enumerate(asked.checks):
+        numbers = [number - 1 for number, broken in rows if broken[place]]
+        if numbers:
+            yield Refusal(
+                load=asked.batch.load,
+                rule="constraint",
+                column=", ".join(check.columns),
+                message=f"table {asked.table.name}: a CHECK constraint refuses the row ({check.name})",
+                frame=asked.batch.frame.select(FILE, ROW)[pl.Series(numbers, dtype=pl.UInt32)],
+            )
+
+
+# ---- statements -----------------------------------------------------------------------------------------
+
+# Of tables by schema and name (two text-array parameters): number, constraint, expression, columns. A row
+# as a whole has no column, so such a constraint answers NULL among its columns. Functions of users that are
+# not IMMUTABLE may look at rows that are not written yet.
+CHECKS = SQL("""
+SELECT t.n, c.conname::text, pg_catalog.pg_get_expr(c.conbin, c.conrelid), ARRAY(
+  SELECT a.attname::text FROM pg_catalog.unnest(c.conkey) k
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k)
+FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY t(s, r, n)
+JOIN pg_catalog.pg_namespace s ON s.nspname = t.s
+JOIN pg_catalog.pg_class r ON r.relnamespace = s.oid AND r.relname = t.r
+JOIN pg_catalog.pg_constraint c ON c.conrelid = r.oid AND c.contype = 'c'
+WHERE pg_catalog.pg_get_constraintdef(c.oid) !~ 'NOT ENFORCED$' AND NOT EXISTS (
+  SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
+  WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = c.oid
+    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.provolatile <> 'i')
+ORDER BY t.n, c.conname
+""")
+
+
+def refused(table: Table, columns: Sequence[str], expressions: Sequence[str]) -> Composed:
+    """Number the rows (one text-array parameter per column) for which an expression is false: a CHECK
+    passes on NULL. Answers the number, from 1, and which of the expressions are.
+    """
+    broken = [SQL("({}) IS FALSE").format(trusted(each)) for each in expressions]
+    casts: list[Composable] = [
+        SQL("CAST(r.{} AS {}) AS {}").format(
+            Identifier(name), trusted(table.columns[name].type), Identifier(name)
+        )
+        for name in columns
+    ]
+    arrays = trusted(", ".join(f"${n}::pg_catalog.text[]" for n in range(1, len(columns) + 1)))
+    return SQL(
+        "SELECT {n}::pg_catalog.int4, ARRAY[{broken}] FROM (SELECT r.{n}, {casts} "
+        "FROM unnest({arrays}) WITH ORDINALITY r({names}, {n})) t WHERE {any}"
+    ).format(
+        n=Identifier(_NUMBER),
+        broken=SQL(", ").join(broken),
+        casts=SQL(", ").join(casts),
+        arrays=arrays,
+        names=names(columns),
+        any=SQL(" OR ").join(broken),
+    )

@@ -1,0 +1,189 @@
+"""Who goes with whom: rows that depend on rejected ones, found by what rows are known by and point to.
+
+No joins, no order: handles are followed a round after the other until nobody more has to go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from seedlab.flow import FILE, PARENT, ROW, Load
+from seedlab.frames.checks import BROKEN, REJECTED_PARENT, Broken, Rule
+
+__all__ = [
+    "AROUND",
+    "NEVER",
+    "PLACE",
+    "Gone",
+    "Label",
+    "Link",
+    "Node",
+    "as_broken",
+    "dependents",
+    "follow",
+    "is_in",
+]
+
+PLACE = "_place"  # UInt64: file and row as one number
+AROUND = "_around"  # the same of the row around a nested one
+NEVER = pl.lit(value=False)
+Label = str | tuple[str, str]  # of a key (`Naming.label`), or seed and path of the rows around
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A column of one load that points to rows by what they are known by under a label.
+
+    `parent` is the table pointed to, `source` the source column to blame, `relation` as the file spells it.
+    """
+
+    label: Label
+    column: str
+    parent: str
+    source: str
+    relation: str = ""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Node:
+    """The rows of one load: what they are known by (label → column) and what they point to.
+
+    `nested` gives what nested rows lie in (FILE, ROW, PARENT); it is asked only when that is needed.
+    """
+
+    load: Load
+    frame: pl.DataFrame
+    names: Mapping[Label, str]
+    links: Sequence[Link]
+    nested: Callable[[], pl.DataFrame] = field(default=pl.DataFrame, repr=False)
+
+    def column(self, name: str) -> pl.Series:
+        """A column of the rows, made when it is asked for."""
+        if name == PLACE and name not in self.frame.columns:
+            self.frame = self.frame.with_columns(_number(FILE, ROW).alias(PLACE))
+        if name == AROUND and name not in self.frame.columns:
+            self.frame = self.frame.with_columns(self._around())
+        return self.frame.get_column(name)
+
+    def _around(self) -> pl.Series:
+        around = self.nested().select(_number(FILE, ROW).alias(PLACE), _number(FILE, PARENT).alias(AROUND))
+        own = self.column(PLACE).to_frame()
+        return own.join(around, on=PLACE, how="left", maintain_order="left").get_column(AROUND)
+
+    def at(self, places: pl.DataFrame | None) -> pl.Series:
+        """Mark the rows with these FILE and ROW."""
+        own = self.column(PLACE)
+        if places is None:
+            return pl.repeat(value=False, n=len(own), dtype=pl.Boolean, eager=True)
+        return is_in(own, places.select(_number(FILE, ROW)).to_series())
+
+    def pointing(self, link: Link, gone: Gone) -> pl.Series:
+        """Mark rows whose link leads to a row that goes, and that is not the row itself."""
+        column, own = self.column(link.column), self.names.get(link.label)
+        bad = is_in(column, gone.names[link.label])
+        return bad if own is None else bad & column.ne_missing(self.column(own))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gone:
+    """Which rows go: a mask for each load, and what they are known by unless the target has such a row."""
+
+    masks: list[pl.Series]
+    names: dict[Label, pl.Series]
+
+
+def follow(nodes: Sequence[Node], masks: Sequence[pl.Series], found: Callable[[str], pl.Series]) -> Gone:
+    """Follow the links from the rows marked; `found` gives the handles under a label that the target has."""
+    masks = list(masks)
+    names: dict[Label, pl.Series] = {}
+    fresh = _known_by(nodes, masks, found)
+    while fresh:
+        names |= {
+            label: pl.concat([names[label], new]) if label in names else new for label, new in fresh.items()
+        }
+        added = [_reached(node, fresh) & ~mask for node, mask in zip(nodes, masks, strict=True)]
+        masks = [mask | more for mask, more in zip(masks, added, strict=True)]
+        fresh = _known_by(nodes, added, found)
+    return Gone(masks=masks, names=names)
+
+
+def _reached(node: Node, fresh: Mapping[Label, pl.Series]) -> pl.Series:
+    reached = node.at(None)
+    for link in node.links:
+        if link.label in fresh:
+            reached |= is_in(node.column(link.column), fresh[link.label])
+    return reached
+
+
+def _known_by(
+    nodes: Sequence[Node], masks: Sequence[pl.Series], found: Callable[[str], pl.Series]
+) -> dict[Label, pl.Series]:
+    """What the rows marked are known by, less what the target has."""
+    known: dict[Label, list[pl.Series]] = {}
+    for node, mask in zip(nodes, masks, strict=True):
+        for label, column in node.names.items() if mask.any() else ():
+            handles = node.column(column).filter(mask).drop_nulls().rename("")
+            if isinstance(label, str):
+                handles = handles.filter(~is_in(handles, found(label)))
+            if len(handles):
+                known.setdefault(label, []).append(handles)
+    return {label: pl.concat(each) for label, each in known.items()}
+
+
+def dependents(nodes: Sequence[Node], gone: Gone) -> Iterator[Broken]:
+    """Why rows depend on rejected ones, each with the rows that it depends on (`before`)."""
+    for node in nodes:
+        around = [link for link in node.links if link.column == AROUND and link.label in gone.names]
+        for link in node.links:
+            if link.label not in gone.names:
+                continue
+            bad = node.pointing(link, gone)
+            for other in around:  # a nested row points to the row around it by its reference too
+                if other is not link and other.relation == link.relation:
+                    bad &= ~node.pointing(other, gone)
+            if bad.any():
+                yield _dependent(node, link, bad, list(_parents(nodes, link, gone)))
+
+
+def _dependent(node: Node, link: Link, bad: pl.Series, before: Sequence[Broken]) -> Broken:
+    column = node.column(link.column)
+    value = pl.col(link.source) if link.source in node.frame.columns else pl.lit(None, dtype=pl.String)
+    message = f"depends on a rejected row of {link.parent}"
+    return Broken(
+        load=node.load,
+        rule=Rule(name=REJECTED_PARENT, column=link.source, message=message, bad=NEVER),
+        frame=as_broken(
+            node.frame.with_columns(column.cast(pl.String).alias("same"), value.alias("value")).filter(bad)
+        ),
+        before=tuple(before),
+    )
+
+
+def _parents(nodes: Sequence[Node], link: Link, gone: Gone) -> Iterator[Broken]:
+    """The rejected rows that a link may lead to."""
+    rule = Rule(name=REJECTED_PARENT, column="", message="", bad=NEVER)
+    for node, mask in zip(nodes, gone.masks, strict=True):
+        if link.label in node.names:
+            own = node.column(node.names[link.label])
+            frame = node.frame.with_columns(own.cast(pl.String).alias("same")).filter(mask)
+            yield Broken(load=node.load, rule=rule, frame=as_broken(frame))
+
+
+def as_broken(frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns of BROKEN; those that `frame` lacks are NULL."""
+    return frame.select(
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in BROKEN.items()
+    )
+
+
+def _number(file: str, row: str) -> pl.Expr:
+    return pl.col(file).cast(pl.UInt64) * (1 << 32) + pl.col(row)
+
+
+def is_in(values: pl.Series, others: pl.Series) -> pl.Series:
+    """Mark the values that are among others; NULL is among none."""
+    return values.is_in(others.implode()).fill_null(value=False)

@@ -1,0 +1,44 @@
+"""In which row, and in which record of its file, a nested row lies: found by reading the file again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from seedlab.flow import PARENT, ROW, SourceFile
+from seedlab.frames import flatten, sources
+from seedlab.frames.flatten import ROOT
+from seedlab.frames.sources import Flat
+
+__all__ = ["NESTED", "RECORD", "nesting"]
+
+RECORD = "_record"
+# Of each row of a path: its ROW, the ROW of the row around it (NULL for a record), the ROW of its record.
+NESTED = pl.Schema({ROW: pl.UInt32, PARENT: pl.UInt32, RECORD: pl.UInt32})
+
+
+def nesting(file: SourceFile, documents: Mapping[str, frozenset[str]]) -> dict[str, pl.DataFrame]:
+    """Say of all rows of a file, by path, what they lie in; the frames have the columns of NESTED.
+
+    `documents` names the columns that take JSON, as for `flatten`.
+    """
+    frames = _frames(file, documents)
+    found: dict[str, pl.DataFrame] = {}
+    for path in sorted(frames, key=lambda path: 0 if path == ROOT else path.count(".") + 1):
+        own = frames[path].get_column(ROW)
+        if path == ROOT:
+            columns = [own, pl.repeat(None, len(own), dtype=pl.UInt32, eager=True), own]
+        else:
+            place, around = frames[path].get_column(PARENT), found[flatten.enclosing(path, frames)]
+            columns = [own, around.get_column(ROW).gather(place), around.get_column(RECORD).gather(place)]
+        named = zip(NESTED, columns, strict=True)
+        found[path] = pl.DataFrame([each.alias(name) for name, each in named], schema=NESTED)
+    return found
+
+
+def _frames(file: SourceFile, documents: Mapping[str, frozenset[str]]) -> dict[str, pl.DataFrame]:
+    source = sources.read(file)
+    if isinstance(source, Flat):
+        return flatten.split(file, sources.collect({file.name: source})[file.name], documents)
+    return flatten.flatten(source, documents)

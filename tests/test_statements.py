@@ -109,7 +109,7 @@ def test_a_merge_in_insert_mode_updates_nothing() -> None:
     made = text(sql.merge([(load, SCHOOL.tables["universities"], sql.arrays_source(load.columns), True)]))
 
     assert "UPDATE" not in made
-    assert made.endswith('SELECT 0, (SELECT count(*) FROM "i0"), (SELECT count(*) FROM "j0")')
+    assert 'SELECT 0, (SELECT count(*) FROM "i0"), (SELECT count(*) FROM "j0"), ' in made
 
 
 def test_the_merges_of_a_cycle_are_one_statement_with_counts_for_each() -> None:
@@ -118,10 +118,11 @@ def test_the_merges_of_a_cycle_are_one_statement_with_counts_for_each() -> None:
 
     made = text(sql.merge([step, step]))
 
-    assert made.endswith(
-        'SELECT (SELECT count(*) FROM "u0"), (SELECT count(*) FROM "i0"), (SELECT count(*) FROM "j0"), '
-        '(SELECT count(*) FROM "u1"), (SELECT count(*) FROM "i1"), (SELECT count(*) FROM "j1")'
-    )
+    for n in range(2):
+        counts = (
+            f'(SELECT count(*) FROM "u{n}"), (SELECT count(*) FROM "i{n}"), (SELECT count(*) FROM "j{n}")'
+        )
+        assert f"{counts}, (SELECT array_agg" in made
 
 
 PRICES = table(
@@ -142,8 +143,7 @@ def price_load(**facts: object) -> Load:
 
 def test_a_classification_is_the_judgement_of_a_merge_without_its_writing() -> None:
     load = price_load()
-    merged = text(sql.merge([(load, PRICES, sql.arrays_source(load.columns), True)]))
-    judgement = merged[: merged.index(", u0 AS (")]
+    judgement = f"WITH {text(sql.judged(0, load, PRICES, sql.arrays_source(load.columns), as_text=True))}"
 
     made = text(classify_statements.counts(load, PRICES))
 
@@ -221,7 +221,8 @@ def test_sources_number_their_parameters() -> None:
         'unnest($3::pg_catalog.text[], $4::pg_catalog.text[]) AS r("a", "b")'
     )
     assert text(sql.values_source(["a", "b"], rows=2)) == (
-        '(VALUES ($1::text, $2::text), ($3::text, $4::text)) AS r("a", "b")'
+        '(SELECT v.*, row_number() OVER () AS "_place" '
+        'FROM (VALUES ($1::text, $2::text), ($3::text, $4::text)) AS v("a", "b")) AS r'
     )
 
 

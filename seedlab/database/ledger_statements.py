@@ -28,7 +28,6 @@ CREATE: Sequence[SQL] = (
     SQL("COMMIT"),
 )
 
-ROLLBACK = SQL("ROLLBACK")
 LOCK = SQL("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE NOWAIT")
 WAIT_FOR_LOCK = SQL("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE")
 GENERATION = SQL("SELECT generation FROM seedlab.ledger")

@@ -90,17 +90,18 @@ class _Writer:
     clause: TableClause
     parents: dict[int, Executable] = field(default_factory=dict)  # by identity of the reference
 
-    def write(self, rows: Sequence[Row]) -> Outcomes:
-        """Find each row by its key; insert it, or update it where it differs."""
+    def write(self, rows: Sequence[Row], order: Sequence[int]) -> Written:
+        """Find each row by its key; insert it, or update it where it differs. `order` has the places."""
         find, add, change = self._find(), self._insert(), self._update()
-        created = updated = 0
-        for row in rows:
+        created: list[int] = []
+        updated = 0
+        for place, row in zip(order, rows, strict=True):
             try:
                 values = self._values(row)
                 found = self.connection.execute(find, values).one_or_none()
                 if found is None:
                     self.connection.execute(add, values)
-                    created += 1
+                    created.append(place)
                     continue
                 if found.conflict:
                     raise DataFaults([self._conflict(row)])
@@ -109,7 +110,9 @@ class _Writer:
                     updated += 1
             except DBAPIError as error:
                 raise _refused(error, self.table, self.load, row) from error
-        return Outcomes(created=created, updated=updated, unchanged=len(rows) - created - updated)
+        unchanged = len(rows) - len(created) - updated
+        outcomes = Outcomes(created=len(created), updated=updated, unchanged=unchanged)
+        return Written(load=self.load, outcomes=outcomes, created=tuple(created))
 
     # ---- statements ----
 
@@ -254,7 +257,7 @@ def write_rows(
             writer = _Writer(
                 connection=connection, catalog=catalog, load=load, table=own, clause=_clause(own)
             )
-            written.append(Written(load=load, outcomes=writer.write(_rows(each, catalog, order))))
+            written.append(writer.write(_rows(each, catalog, order), order))
     return written
 
 

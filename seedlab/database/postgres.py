@@ -104,7 +104,7 @@ class PostgresSession:
         """Go on without a ledger where there is none, or none that we may read."""
         if failed.index != _LEDGER or failed.error.sqlstate not in (NO_TABLE, NO_RIGHT):
             raise write_failed(failed.error, "the catalog") from failed.error
-        self.wire.script([SQL("ROLLBACK")])
+        self.wire.abandon()
         self.ledger.memory = Memory(possible=failed.error.sqlstate == NO_TABLE)
         return failed.results
 
@@ -275,8 +275,7 @@ class PostgresSession:
 
     def rollback(self) -> None:
         """Undo what this transaction did; a connection that is lost has done so."""
-        if not self.wire.connection.closed:
-            self.wire.end([SQL("ROLLBACK")])
+        self.wire.abandon()
 
     def wal_position(self) -> int | None:
         """Where the server's WAL ended when the catalog was read, or at the last commit."""

@@ -38,7 +38,7 @@ class PostgresLedger:
         try:
             self._wire.script(sql.CREATE)
         except StatementError as failed:
-            self._wire.script([sql.ROLLBACK])
+            self._wire.abandon()
             if failed.error.sqlstate in (NO_RIGHT, "25006"):
                 return False
             raise write_failed(failed.error, "the ledger") from failed.error

@@ -253,7 +253,7 @@ def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
     for write in group:
         for batch in _whole(write):
             with wire.recorder.span("stage", load=batch.load, rows=batch.frame.height):
-                source = sql.arrays_source(batch.load.columns, first=len(parameters) + 1)
+                source = sql.arrays_source(batch.load.columns, first=len(parameters) + 1, place=sql.PLACE)
                 steps.append((batch.load, write.table, source, True))
                 parameters += array_literals(batch)
     return _Merge(steps=steps, parameters=parameters)
@@ -333,13 +333,13 @@ def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
             at = merges[failed.index].tables if 0 <= failed.index < len(merges) else None
             raise write_failed(failed.error, at) from failed.error
     return [
-        _outcome(load, answer[0][3 * n : 3 * n + 3])
+        _outcome(load, *answer[0][4 * n : 4 * n + 4])
         for each, answer in zip(merges, answers, strict=True)
         for n, (load, *_) in enumerate(each.steps)
     ]
 
 
-def _outcome(load: Load, counts: Sequence[int]) -> Written:
-    updated, created, seen = counts
-    unchanged = seen - updated - created
-    return Written(load=load, outcomes=Outcomes(created=created, updated=updated, unchanged=unchanged))
+def _outcome(load: Load, updated: int, created: int, seen: int, places: Sequence[int] | None) -> Written:
+    outcomes = Outcomes(created=created, updated=updated, unchanged=seen - updated - created)
+    some = None if places is None else tuple(place - 1 for place in places)
+    return Written(load=load, outcomes=outcomes, created=some)

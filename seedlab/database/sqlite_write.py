@@ -80,7 +80,24 @@ def _write_staged(
             _merge(connection, sql.update(name, write.table, load), name, write, sql.DIFFERENT)
         if any(state == sql.NEW for _, state in counts):
             _merge(connection, sql.insert_new(name, write.table, load), name, write, sql.NEW)
-    return [Written(load=each, outcomes=outcomes(counts, n)) for n, each in enumerate(write.loads)]
+        created = _created(connection, name, counts)
+    return [
+        Written(load=each, outcomes=outcomes(counts, n), created=created.get(n))
+        for n, each in enumerate(write.loads)
+    ]
+
+
+def _created(connection: CountedConnection, name: str, counts: Counts) -> dict[int, tuple[int, ...]]:
+    """The ordinals of new rows, of loads of which some are new; a load's rows lie together."""
+    sizes: dict[int, int] = {}
+    for (load, _), rows in counts.items():
+        sizes[load] = sizes.get(load, 0) + rows
+    mixed = [load for load, size in sizes.items() if 0 < counts.get((load, sql.NEW), 0) < size]
+    if not mixed:
+        return {}
+    first = {load: 1 + sum(sizes[n] for n in sizes if n < load) for load in mixed}
+    places = connection.run(sql.places(name, sql.NEW))
+    return {load: tuple(row[0] - first[load] for row in places if row[1] == load) for load in mixed}
 
 
 def stage_rows(

@@ -143,6 +143,10 @@ def raise_sequence(table: Table, column: Column) -> Composed:
 # ---- staged: merge from a source ------------------------------------------------------------------------
 
 
+PLACE = "_place"  # of a row in its source, from 1
+_NUMBERED = SQL('row_number() OVER () AS "_place"')
+
+
 def arrays_source(columns: Sequence[str], first: int = 1, *, place: str | None = None) -> Composed:
     """Rows from one text-array parameter per column, numbered from `first`; `place` counts them from 1."""
     named = names([*columns, place] if place else columns)
@@ -151,18 +155,20 @@ def arrays_source(columns: Sequence[str], first: int = 1, *, place: str | None =
 
 
 def values_source(columns: Sequence[str], rows: int, first: int = 1) -> Composed:
-    """Rows from `rows * len(columns)` text parameters, numbered from `first`."""
+    """Rows from `rows * len(columns)` text parameters, numbered from `first`; PLACE counts them from 1."""
     width = len(columns)
     lines = (
         "(" + ", ".join(f"${n}::text" for n in range(start, start + width)) + ")"
         for start in range(first, first + rows * width, width)
     )
-    return SQL("(VALUES {}) AS r({})").format(trusted(", ".join(lines)), names(columns))
+    return SQL("(SELECT v.*, {} FROM (VALUES {}) AS v({})) AS r").format(
+        _NUMBERED, trusted(", ".join(lines)), names(columns)
+    )
 
 
 def staging_source(name: str, columns: Sequence[str]) -> Composed:
-    """Rows from a temporary table made by `staging_table`."""
-    return SQL("(SELECT {} FROM {}) AS r").format(names(columns), Identifier("pg_temp", name))
+    """Rows from a temporary table made by `staging_table`; PLACE counts them from 1 as they were copied."""
+    return SQL("(SELECT {}, {} FROM {}) AS r").format(names(columns), _NUMBERED, Identifier("pg_temp", name))
 
 
 def _arrays(count: int, first: int) -> SQL:
@@ -182,7 +188,8 @@ def merge(steps: Sequence[tuple[Load, Table, Composable, bool]]) -> Composed:
     Each step is a load, its table, its source of rows, and whether that holds text to be cast. By join on
     the key: rows found and different are updated, rows not found inserted. No ON CONFLICT: it would burn
     sequence values and write WAL for rows that do not change. Foreign keys are checked at the end of the
-    statement, so cycles work. Answers one row: updated, inserted, seen, for each step in turn.
+    statement, so cycles work. Answers one row, for each step in turn: updated, inserted, seen, and the places
+    of the inserted rows, if they were some but not all. Every source has PLACE.
     """
     parts: list[Composable] = []
     counts: list[Composable] = []
@@ -197,7 +204,7 @@ def _merge_parts(
 ) -> Iterator[Composed]:
     joined, target = Identifier(f"j{n}"), qualified(table)
     columns = load.columns
-    yield judged(n, load, table, source, as_text=as_text)
+    yield judged(n, load, table, source, as_text=as_text, place=PLACE)
     if _differs(load, table) is not None:
         yield SQL(
             "u{n} AS (UPDATE {target} t SET {sets} FROM {j} s WHERE s._hit AND s._differs AND {key} "
@@ -249,7 +256,11 @@ def _merge_counts(n: int, *, updates: bool) -> list[Composable]:
     def count(letter: str) -> Composed:
         return SQL("(SELECT count(*) FROM {})").format(Identifier(f"{letter}{n}"))
 
-    return [count("u") if updates else SQL("0"), count("i"), count("j")]
+    some = SQL(
+        "(SELECT array_agg({place}) FILTER (WHERE NOT _hit) FROM {j} "
+        "HAVING count(*) FILTER (WHERE NOT _hit) BETWEEN 1 AND count(*) - 1)"
+    ).format(place=Identifier(PLACE), j=Identifier(f"j{n}"))
+    return [count("u") if updates else SQL("0"), count("i"), count("j"), some]
 
 
 def compared(load: Load, table: Table) -> list[str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 from psycopg import pq
-from psycopg.sql import Composable
+from psycopg.sql import SQL, Composable
 
 from seedlab.flow import Recorder
 
@@ -142,6 +143,12 @@ class Wire:
             done = sum(cursor.pgresult is not None for cursor in cursors)
             raise StatementError(done - len(opening), error) from error
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors[len(opening) :]]
+
+    def abandon(self) -> None:
+        """Roll back; a connection that is lost has done so."""
+        if not self.connection.closed:
+            with suppress(StatementError):
+                self.end([SQL("ROLLBACK")])
 
     def end(self, statements: Sequence[Composable]) -> Results:
         """Commit or roll back; a transaction whose opening was never sent is simply forgotten."""

@@ -45,7 +45,7 @@ def test_conditions_may_name_the_schema(school: Path, url: str) -> None:
     first, second = (seed(school, url).stages for _ in range(2))
 
     assert [stage.status for stage in first] == ["run", "run"]
-    assert [stage.reason for stage in second] == [f"table {schema}.cities is not empty", "unchanged"]
+    assert [stage.reason for stage in second] == [f"{schema}.cities is not empty", "unchanged"]
 
 
 def test_a_condition_about_a_table_that_is_not_there_is_an_error(school: Path, url: str) -> None:

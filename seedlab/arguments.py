@@ -82,6 +82,9 @@ def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
     seed.add_argument(
         "--yes-seed", metavar="NAME", help="name of the protected database that may be written to"
     )
+    seed.add_argument(
+        "--watch", action="store_true", help="seed again whenever a file of the project is saved"
+    )
     seed.add_argument("--reports", metavar="DIR", help="where run records go (default: reports)")
     plan = _command(commands, "plan", "show what a seed would do; nothing is written")
     _add_directory(plan)

@@ -51,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _seed(args: Namespace) -> int:
+    if args.watch:
+        return _watch(args)
+    return _tell(args, *_attempt(args))
+
+
+def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
+    """Seed; gives the run, also one that failed, and why. Without a run the request was not understood."""
     from dataclasses import replace
 
     from seedlab.insight import runs
@@ -58,26 +65,49 @@ def _seed(args: Namespace) -> int:
     from seedlab.request import request_of
 
     monitor = Monitor()
-    request = request_of(args)
-    from seedlab import orchestrator  # heavy: a misspelled name should not wait for it
-
-    heading = request.heading()
-    failure: BaseException | None = None
+    heading = None
     try:
+        request = request_of(args)
+        from seedlab import orchestrator  # heavy: a misspelled name should not wait for it
+
+        heading = request.heading()
         target = orchestrator.open_target(request.choice, request.project)
         heading = request.heading(target)
         with _watched(args, monitor):
             run = orchestrator.seed(request.project, target, request.options, monitor)
-        run = replace(run, args=heading.args)
+        return replace(run, args=heading.args), None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it has a record too
-        failure, run = error, runs.failed(monitor, heading, error)
-    kept = _keep(args, run)
-    exit_code = _show_run(args, run) if failure is None else _explain(args, failure, run)
+        return runs.failed(monitor, heading, error) if heading else None, error
+
+
+def _watch(args: Namespace) -> int:
+    """Seed, and seed again whenever a file of the project is saved."""
+    from seedlab import watching
+    from seedlab.request import request_of
+
+    project = request_of(args).project  # what is not understood at the beginning ends it
+    begun = "" if args.quiet else f"watching {project.name}; Ctrl-C ends\n"
+    return watching.watch(
+        watching.Folder(project, args.reports or "reports"),
+        run=lambda saved: _tell(args, *_attempt(args), watching.heading(saved)),
+        begun=lambda: _complain(begun),
+    )
+
+
+def _tell(args: Namespace, run: Run | None, failure: BaseException | None, why: str = "") -> int:
+    """Keep the record of a run, show what came of it, and give its exit code; `why` says why it ran again."""
+    kept = _keep(args, run, quiet=args.quiet or bool(why)) if run else ""
+    if failure is not None:
+        _complain(f"{why}:\n" if why else "")
+        exit_code = _explain(args, failure, run)
+    else:
+        assert run is not None
+        exit_code = _show_run(args, run, why)
     _complain(kept)
     return exit_code
 
 
-def _keep(args: Namespace, run: Run) -> str:
+def _keep(args: Namespace, run: Run, *, quiet: bool) -> str:
     """Write the run record and say where; a failure here leaves the exit code, for the data is written."""
     from pathlib import Path
 
@@ -88,13 +118,13 @@ def _keep(args: Namespace, run: Run) -> str:
         path = history.write(run, Path(args.reports or "reports"))
     except ConfigurationError as error:
         return f"! {error}\n"
-    return "" if args.quiet else f"record: {path}\n"
+    return "" if quiet else f"record: {path}\n"
 
 
-def _show_run(args: Namespace, run: Run) -> int:
+def _show_run(args: Namespace, run: Run, why: str) -> int:
     from seedlab.insight import faces, history
 
-    text = faces.summary(run, _width()) if not args.json else ""
+    text = faces.outcome_line(run, why) if why else faces.summary(run, _width())
     _show(args, text, lambda: history.to_record(run))
     if run.faults and not args.json:
         _complain(faces.faults_text(run.faults, show_values=args.show_values, width=_width()))
@@ -261,12 +291,17 @@ def _show(
 ) -> None:
     """Print the text, or with --json the record; --quiet leaves only what was asked for by name."""
     if args.json:
-        from seedlab.insight.history import to_json
-
-        sys.stdout.write(to_json(record()))
+        sys.stdout.write(_as_json(args, record()))
     elif essential or not args.quiet:
         sys.stdout.write(_coloured(text, sys.stdout))
     sys.stdout.flush()
+
+
+def _as_json(args: Namespace, record: Mapping[str, Any]) -> str:
+    """Spell a record for people who read JSON too, or, where many follow each other, in one line."""
+    from seedlab.insight.history import to_json, to_line
+
+    return to_line(record) if getattr(args, "watch", False) else to_json(record)
 
 
 def _explain(args: Namespace, error: BaseException, run: Run | None = None) -> int:
@@ -277,7 +312,7 @@ def _explain(args: Namespace, error: BaseException, run: Run | None = None) -> i
 
     if args.json:
         run = run or runs.failed(Monitor(), runs.Heading(args=args.line), error)
-        sys.stdout.write(history.to_json(history.to_record(run)))
+        sys.stdout.write(_as_json(args, history.to_record(run)))
         sys.stdout.flush()
     if args.debug:
         _complain(_traceback(error))

@@ -33,7 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"orchestrator"}),
     frozenset({"", "contract", "experiment", "pytest_plugin"}),
-    frozenset({"cli", "arguments", "request", "doctor", "progress", "__main__"}),
+    frozenset({"cli", "arguments", "request", "doctor", "progress", "watching", "__main__"}),
 )
 # `seedlab.plan` is a room and, called, a verb of the contract: the room passes the call on.
 CONTRACT_BY_CALL = "plan: imports contract"

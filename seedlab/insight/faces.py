@@ -31,6 +31,12 @@ def summary(run: Run, width: int = 120) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
+def outcome_line(run: Run, why: str) -> str:
+    """Say in one line why it ran and what became of the rows; notes follow, a line each."""
+    outcome = f"{why}: {outcomes_text(run.outcomes)} in {duration(run.seconds)}"
+    return "\n".join([outcome, *(f"! {printable(note)}" for note in run.notes)]) + "\n"
+
+
 def _headline(project: str, target: str) -> str:
     return f"{isolate(printable(project))} → {target}"
 

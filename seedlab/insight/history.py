@@ -240,6 +240,11 @@ def to_json(record: Mapping[str, Any]) -> str:
     return f"{{\n{lines}\n}}\n"
 
 
+def to_line(record: Mapping[str, Any]) -> str:
+    """Spell a record as one line of JSON Lines."""
+    return f"{_compact(record)}\n"
+
+
 def _spelled(value: object) -> str:
     if isinstance(value, list) and value:
         return "[\n    " + ",\n    ".join(_compact(item) for item in value) + "\n  ]"

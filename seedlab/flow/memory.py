@@ -62,6 +62,7 @@ class LoadMemory:
     files: tuple[str, ...]
     rows: int
     key: tuple[str, ...] = ()  # as files spell it, for reports
+    made: str | None = None  # the column whose value is the handle of every row that we made
 
     @property
     def name(self) -> tuple[str, str, str]:
@@ -109,4 +110,5 @@ class Memo:
     loads: tuple[LoadMemory, ...]
     contents: tuple[bytes, ...]
     forgotten: tuple[tuple[str, str, str], ...] = ()
+    unfinished: tuple[str, ...] = ()  # stages whose next run must not take them for done
     marks: Mapping[str, bytes | None] = field(default_factory=dict)

@@ -47,6 +47,11 @@ class Prepared:
     reduced: frozenset[str] = frozenset()
     known: Known | None = None
 
+    @property
+    def intact(self) -> frozenset[str]:
+        """Stages whose files changed, but none of their rows."""
+        return self.known.intact(self.read, self.rows) if self.known is not None else frozenset()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Resolved:

@@ -56,9 +56,16 @@ def run(task: Task, look: Look, monitor: Monitor) -> Done:
     Raises TargetChanged when another session came between: look again, decide again.
     """
     prepared = prepared_of(task, look, monitor)
-    known = prepared.known
-    if known is not None and prepared.reduced and not known.has_changed(prepared.read, prepared.rows):
-        return Done(skipped=dict.fromkeys(task.standing.stale, SAVED_AGAIN))
+    intact = prepared.intact
+    if intact:
+        smaller = task.without(intact)
+        told = dict.fromkeys(intact, SAVED_AGAIN)
+        if not smaller.stale:
+            waiting = {stage.id: "unchanged" for stage in task.stale}
+            return Done(skipped={**waiting, **told})
+        if len(smaller.stale) < len(task.stale):
+            done = run(smaller, look, monitor)
+            return replace(done, skipped={**done.skipped, **told})
     try:
         return _write(task, look, prepared, monitor)
     except WriteError as error:

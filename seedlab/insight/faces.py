@@ -162,13 +162,25 @@ def _planned_table_lines(stage: PlannedStage, cells: int) -> list[str]:
             printable(each.table),
             several(each.rows, "row"),
             f"by {printable(', '.join(each.key))}",
-            outcomes_text(each.outcomes),
+            _changes_of(each.outcomes),
             printable(each.strategy),
             f"key: {printable(each.origin)}" if each.origin else "",
         ]
         for each in _tables_of(stage)
     ]
     return table(rows, "<<><<<<", cells=cells, flexible=6)
+
+
+def _changes_of(outcomes: Outcomes) -> str:
+    """Spell what would change."""
+    return (
+        ", ".join(
+            f"{getattr(outcomes, name):,} {name}"
+            for name in _NAMES
+            if name != "unchanged" and getattr(outcomes, name)
+        )
+        or "unchanged"
+    )
 
 
 def _plan_total(plan: Plan) -> str:

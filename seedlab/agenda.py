@@ -49,13 +49,15 @@ class Agenda:
 class Standing:
     """How the stages of an agenda stand against what the target has.
 
-    `foreign` are tables whose content is not the one remembered, though every seeded row is as it was.
+    `foreign` are tables whose content is not the one remembered, though every seeded row is as it was, and
+    `intact` stages whose files changed, but none of their rows.
     """
 
     verdicts: Mapping[str, Verdict]
     situation: Situation
     foreign: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
+    intact: frozenset[str] = frozenset()
 
     @property
     def stale(self) -> frozenset[str]:
@@ -88,13 +90,14 @@ class Task:
         """The stages that have to run."""
         return tuple(stage for stage in self.agenda.stages if stage.id in self.standing.stale)
 
-    def without(self, intact: Collection[str]) -> Task:
+    def without(self, found: Collection[str]) -> Task:
         """The same task, when it is known of some stages that only their files changed, but no row."""
         standing = self.standing
+        intact = standing.intact | frozenset(found)
         verdicts = freshness.judge(
             self.agenda.stages, standing.situation, self.memory, standing.drifted, intact
         )
-        return replace(self, standing=replace(standing, verdicts=verdicts))
+        return replace(self, standing=replace(standing, verdicts=verdicts, intact=intact))
 
 
 # ---- which stages ---------------------------------------------------------------------------------------

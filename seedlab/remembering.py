@@ -296,18 +296,23 @@ def removal_of(load: LoadMemory, rows: pl.DataFrame, catalog: Catalog) -> Remova
 
 
 def stage_memories(
-    wrote: Wrote, agenda: Agenda, standing: Standing, memory: Memory, run_id: str
+    wrote: Wrote, agenda: Agenda, standing: Standing, memory: Memory
 ) -> tuple[StageMemory, ...]:
-    """What the stages of a run depend on, as it is now; a stage's own dependencies come before it."""
+    """What the stages of a run depend on, as it is now; a stage's own dependencies come before it.
+
+    Of stages whose files were only saved again the new hashes are kept, and still the run that ran them.
+    """
     situation = replace(standing.situation, catalog=wrote.catalog)
     stages = dict(memory.stages)
-    by_id = {stage.id: stage for stage in agenda.stages if stage.id in standing.stale}
+    by_id = {stage.id: stage for stage in agenda.stages if stage.id in standing.stale | standing.intact}
     for name in topological_order({stage.id: stage.dependencies for stage in agenda.stages}):
         if (stage := by_id.get(name)) is not None:
-            tables = _tables_of(stage, wrote, memory)
+            ran = name in standing.stale
+            tables = _tables_of(stage, wrote, memory) if ran else memory.stages[name].tables
             parts = freshness.parts(stage, situation, replace(memory, stages=stages), tables)
-            stages[stage.id] = StageMemory(stage=stage.id, parts=parts, tables=tables, run=run_id)
-    return tuple(each for each in stages.values() if each.stage in standing.stale)
+            run = wrote.run_id if ran else memory.stages[name].run
+            stages[name] = StageMemory(stage=name, parts=parts, tables=tables, run=run)
+    return tuple(stages[name] for name in by_id)
 
 
 def _tables_of(stage: Stage, wrote: Wrote, memory: Memory) -> tuple[str, ...]:

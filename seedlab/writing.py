@@ -220,7 +220,7 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
     deleted, gone = _delete(task, session, kept, {state.table: state for state in states}, wrote.catalog)
     tallies = _tallies(wrote, resolved, kept, deleted)
     unfinished = tuple(sorted({each.load.stage for each in resolved.rejected}))
-    stages = remembering.stage_memories(wrote, task.agenda, task.standing, memory, task.run_id)
+    stages = remembering.stage_memories(wrote, task.agenda, task.standing, memory)
     memo = Memo(
         project=task.project.name,
         run_id=task.run_id,

@@ -161,13 +161,13 @@ def _state(row: Sequence[Any]) -> TableState:
     )
 
 
-def stage_document(memo: Memo, stage: StageMemory) -> dict[str, object]:
+def stage_document(stage: StageMemory) -> dict[str, object]:
     """A stage as `stages` keeps it."""
     return {
         "stage": stage.stage,
         "parts": dict(stage.parts),
         "tables": list(stage.tables),
-        "run_id": memo.run_id,
+        "run_id": stage.run,
     }
 
 

@@ -106,11 +106,7 @@ class PostgresLedger:
             (sql.ADD_RUN, (json.dumps(run_document(memo)),)),
             (
                 sql.PUT_STAGES,
-                (
-                    json.dumps(
-                        [stage_document(memo, stage) | {"project": memo.project} for stage in memo.stages]
-                    ),
-                ),
+                (json.dumps([stage_document(stage) | {"project": memo.project} for stage in memo.stages]),),
             ),
         ]
         content, places = packed(memo.contents)

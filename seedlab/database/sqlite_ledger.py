@@ -164,7 +164,7 @@ class SqliteLedger:
         for stage in memo.stages:
             self._run(
                 "INSERT OR REPLACE INTO seedlab_stages (project, stage, document) VALUES (?, ?, ?)",
-                (memo.project, stage.stage, json.dumps(stage_document(memo, stage))),
+                (memo.project, stage.stage, json.dumps(stage_document(stage))),
             )
         for load, content in zip(memo.loads, memo.contents, strict=True):
             self._run(

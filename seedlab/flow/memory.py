@@ -39,7 +39,10 @@ class TableState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageMemory:
-    """A stage as it was last seeded: `parts` has a hash for all that its rows depend on, by label."""
+    """A stage as it was last seeded: `parts` has a hash for all that its rows depend on, by label.
+
+    `run` is the last run that ran it: by that, stages that depend on it see that they must look again.
+    """
 
     stage: str
     parts: Mapping[str, str]

@@ -127,13 +127,8 @@ def parts(
     if any(seed.transform for seed in seeds):
         result[PYTHON] = situation.python
     for each in stage.dependencies:
-        result[STAGE + each] = fingerprint(memory.stages[each].parts) if each in memory.stages else ""
+        result[STAGE + each] = memory.stages[each].run if each in memory.stages else ""
     return result
-
-
-def fingerprint(parts: Mapping[str, str]) -> str:
-    """Hash all parts of a stage."""
-    return _hash(sorted(parts.items()))
 
 
 def definition(table: Table) -> str:

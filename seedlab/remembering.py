@@ -87,7 +87,7 @@ def _kept(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> Kept:
     if name in wrote.known.before:
         before = contents.renumber(wrote.known.before[name], wrote.known.loads[name].files, files)
     after = _after(brought, before, files, wrote.run_id)
-    left = after.filter(pl.col(FILE) == LEFT)
+    left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
     load = _load_memory(brought.read[0].load, files, after.height - left.height, wrote.catalog)
     if seed.mode == "sync":
         return Kept(load=load, content=after.filter(pl.col(FILE) != LEFT), doomed=left)
@@ -155,7 +155,8 @@ def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalo
         return
     for batch in write.batches():
         names = [HANDLE, *dict.fromkeys(batch.load.key_columns)]
-        found[name_of(batch.load)].keys.append(batch.frame.select(names))
+        columns = [batch.frame.get_column(name) for name in names]
+        found[name_of(batch.load)].keys.append(pl.DataFrame(columns))
 
 
 def _named_by_id(load: Load, catalog: Catalog) -> bool:
@@ -166,9 +167,12 @@ def _named_by_id(load: Load, catalog: Catalog) -> bool:
 def _after(brought: _Brought, before: pl.DataFrame, files: Sequence[str], run_id: str) -> pl.DataFrame:
     """The content of one load after the run."""
     names = [file.name for file in brought.read[0].load.files]
-    now = [each.handled.frame.select(FILE, HANDLE, DIGEST) for each in brought.read]
+    now = [
+        pl.DataFrame([each.handled.frame.get_column(name) for name in (FILE, HANDLE, DIGEST)])
+        for each in brought.read
+    ]
     rows = contents.renumber(pl.concat(now) if len(now) > 1 else now[0], names, files)
-    keys = pl.concat(brought.keys) if brought.keys else None
+    keys = (pl.concat(brought.keys) if len(brought.keys) > 1 else brought.keys[0]) if brought.keys else None
     read = [files.index(name) for name in names]
     return contents.renewed(before, rows, _created(brought), run_id, keys, read)
 
@@ -188,7 +192,8 @@ def _load_memory(load: Load, files: tuple[str, ...], rows: int, catalog: Catalog
 
 def _created(brought: _Brought) -> pl.Series:
     """Handles of the rows that this run made; a load may have been answered in several pieces."""
-    handles = pl.concat([each.handled.frame[HANDLE] for each in brought.rows])
+    several = [each.handled.frame.get_column(HANDLE) for each in brought.rows]
+    handles = pl.concat(several) if len(several) > 1 else several[0]
     if all(each.outcomes.created == each.outcomes.total for each in brought.written):
         return handles
     ordinals: list[int] = []

@@ -69,7 +69,7 @@ def renewed(
     them; all others we forget.
     """
     keys = (
-        keys.rename({name: f"{KEY}{name}" for name in keys.columns if name != HANDLE})
+        pl.DataFrame([s if s.name == HANDLE else s.alias(f"{KEY}{s.name}") for s in keys.get_columns()])
         if keys is not None
         else None
     )

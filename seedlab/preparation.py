@@ -254,6 +254,8 @@ def _shape_seed(
     done: list[dict[str, pl.DataFrame]] = [{} for _ in frames]
     shaped: list[Shaped] = []
     for path in sorted(specs, key=_depth):
+        if not any(path in by_path for by_path in frames):
+            continue  # nothing around it either, where a file is an empty list
         spec = specs[path]
         inherited = _inherited(spec, specs, shaped, catalog)
         for n, by_path in enumerate(frames):

@@ -122,12 +122,20 @@ def reduced(stage: Stage, verdict: Verdict, memory: Memory) -> Stage | None:
 
 
 def recall(
-    project: str, session: Session, memory: Memory, rows: Sequence[Rows], reduced: frozenset[str]
+    project: str,
+    session: Session,
+    memory: Memory,
+    stages: Sequence[Stage],
+    rows: Sequence[Rows],
+    reduced: frozenset[str],
 ) -> Known:
-    """Fetch what is remembered of these loads' stages, and of all that fill a table of a reduced one."""
-    stages = {each.load.stage for each in rows}
-    tables = {each.load.table for each in rows if each.load.stage in reduced or each.load.mode == "sync"}
-    loads = {load.name: load for load in memory.loads if load.stage in stages or load.table in tables}
+    """Fetch what is remembered of these stages, and of all that fill a table of a reduced one or a sync."""
+    names = {stage.id for stage in stages}
+    syncs = {(stage.id, seed.name) for stage in stages for seed in stage.seeds if seed.mode == "sync"}
+    brought = [name_of(each.load) for each in rows]
+    tables = {name[2] for name in brought if name[0] in reduced}
+    tables |= {name[2] for name in (*brought, *(load.name for load in memory.loads)) if name[:2] in syncs}
+    loads = {load.name: load for load in memory.loads if load.stage in names or load.table in tables}
     packed = session.ledger.recall(project, list(loads)) if loads else []
     before = dict(zip(loads, map(contents.unpack, packed), strict=True))
     return Known(loads=loads, before=before, reduced=reduced)

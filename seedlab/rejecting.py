@@ -106,6 +106,17 @@ def faults(rows: Sequence[Rows], broken: Sequence[Broken]) -> list[Fault]:
     return tracing.trace(broken, paths, every=True)
 
 
+def handles(rows: Sequence[Rows], broken: Sequence[Broken]) -> dict[str, pl.Series]:
+    """The handles of broken rows, by table; NULL where a row has no name."""
+    places = _places(broken)
+    found: dict[str, pl.Series] = {}
+    for each in rows:
+        if (mine := places.get(each.load)) is not None:
+            series = each.handled.frame.join(mine, on=[FILE, ROW], how="semi")[HANDLE]
+            found[each.load.table] = pl.concat([found.get(each.load.table, series.clear()), series])
+    return found
+
+
 def write_files(
     rows: Sequence[Rows], broken: Sequence[Broken], catalog: Catalog, folder: Path
 ) -> dict[str, Path]:

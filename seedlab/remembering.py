@@ -6,7 +6,7 @@ of their key and of what the table holds (to find rows that were changed behind 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -44,9 +44,13 @@ from seedlab.resolution import Rows
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Wrote:
-    """What a run did: rows as read and as written, the plan they were written by, what became of them."""
+    """What a run did: rows as read and as written, the plan they were written by, what became of them.
+
+    `rejected` are the handles of rows that were not written, by table; NULL where a row has no name.
+    """
 
     run_id: str
+    stages: frozenset[str]
     read: Sequence[Rows]
     rows: Sequence[Rows]
     plan: WritePlan
@@ -54,15 +58,20 @@ class Wrote:
     known: Known
     catalog: Catalog
     empty: frozenset[str]
+    rejected: Mapping[str, pl.Series] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kept:
-    """The rows of one load as they are remembered from now on; `doomed` are to be deleted and forgotten."""
+    """The rows of one load as they are remembered from now on; `doomed` are to be deleted and forgotten.
+
+    These are named as they were when they were last brought (`before`).
+    """
 
     load: LoadMemory
     content: pl.DataFrame
     doomed: pl.DataFrame
+    before: LoadMemory
 
     @property
     def existing(self) -> int:
@@ -76,47 +85,87 @@ class Kept:
 def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:
     """Settle which rows are remembered of each load, and which a sync must delete."""
     seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
+    syncs = {(seed.stage, seed.name) for seed in agenda.seeds if seed.mode == "sync"}
     kept = [_kept(name, brought, seeds[name[:2]], wrote) for name, brought in _by_load(wrote).items()]
-    kept += [_abandoned(load, wrote) for load in _no_more(wrote)]
-    return [replace(each, doomed=_without_others(each, kept, wrote.known)) for each in kept]
+    kept += [
+        _abandoned(load, wrote.known.before[load.name], sync=load.name[:2] in syncs)
+        for load in _no_more(wrote, {stage.id for stage in agenda.declared})
+    ]
+    return [_without_others(each, kept, wrote) for each in kept]
 
 
 def _kept(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> Kept:
     files = tuple(file.name for file in seed.files)
-    before = contents.NOTHING
-    if name in wrote.known.before:
-        before = contents.renumber(wrote.known.before[name], wrote.known.loads[name].files, files)
-    after = _after(brought, before, files, wrote.run_id)
+    before, known = contents.NOTHING, wrote.known.loads.get(name)
+    if known is not None:
+        before = contents.renumber(wrote.known.before[name], known.files, files)
+        before = before if name[0] in wrote.known.reduced else _renamed(before, known, brought, wrote)
+    after = _after(brought, before, files, wrote)
     left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
     load = _load_memory(brought.read[0].load, files, after.height - left.height, wrote.catalog)
-    if seed.mode == "sync":
-        return Kept(load=load, content=after.filter(pl.col(FILE) != LEFT), doomed=left)
-    return Kept(load=load, content=after, doomed=contents.NOTHING)
+    gone = left if seed.mode == "sync" else contents.NOTHING
+    doomed = before.filter(pl.col(HANDLE).is_in(gone[HANDLE].implode())) if gone.height else gone
+    return Kept(load=load, content=after, doomed=doomed, before=known or load)
 
 
-def _no_more(wrote: Wrote) -> list[LoadMemory]:
-    """Loads of stages that ran whole which nothing brings any more: a seed or a table that was taken out."""
-    whole = {each.load.stage for each in wrote.read} - wrote.known.reduced
-    brought = {name_of(each.load) for each in wrote.read}
-    return [load for load in wrote.known.loads.values() if load.stage in whole and load.name not in brought]
-
-
-def _abandoned(load: LoadMemory, wrote: Wrote) -> Kept:
-    content = contents.abandoned(wrote.known.before[load.name])
-    return Kept(load=replace(load, files=(), rows=0), content=content, doomed=contents.NOTHING)
-
-
-def _without_others(mine: Kept, kept: Sequence[Kept], known: Known) -> pl.DataFrame:
-    """Spare rows that another seed brings to the same table."""
-    if not mine.doomed.height:
-        return mine.doomed
-    now = {each.load.name: each.content for each in kept}
-    others = [
-        contents.of_other_files(content, ())
-        for name, content in {**known.before, **now}.items()
-        if name[2] == mine.load.table and name != mine.load.name
+def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: Wrote) -> pl.DataFrame:
+    """Find rows again that seem to have left, but are known by another key or kind of id now."""
+    now = pl.concat([each.handled.frame[HANDLE] for each in brought.read])
+    gone = contents.left_now(before, now)
+    columns = contents.named_by(gone, known.made)
+    if not gone.height or not columns:
+        return before
+    frames = [
+        batch.frame.select(HANDLE, *columns)
+        for write in _writes(wrote)
+        if any(name_of(load) == known.name for load in write.loads)
+        for batch in write.batches()
+        if name_of(batch.load) == known.name and {*columns} <= {*batch.frame.columns}
     ]
-    return mine.doomed.filter(~pl.col(HANDLE).is_in(pl.concat(others).implode())) if others else mine.doomed
+    return contents.renamed(before, pl.concat(frames), known.made) if frames else before
+
+
+def _no_more(wrote: Wrote, declared: Collection[str]) -> list[LoadMemory]:
+    """Loads which nothing brings any more: stages that ran whole without them, stages that are no more."""
+    whole = wrote.stages - wrote.known.reduced
+    brought = {name_of(each.load) for each in wrote.read}
+    return [
+        load
+        for load in wrote.known.loads.values()
+        if (load.stage in whole or load.stage not in declared) and load.name not in brought
+    ]
+
+
+def _abandoned(load: LoadMemory, before: pl.DataFrame, *, sync: bool) -> Kept:
+    content = contents.abandoned(before)
+    doomed = content if sync else contents.NOTHING
+    return Kept(load=replace(load, files=(), rows=0), content=content, doomed=doomed, before=load)
+
+
+def _without_others(mine: Kept, kept: Sequence[Kept], wrote: Wrote) -> Kept:
+    """Leave rows that left to the seed which brings them to the same table now.
+
+    Spared, too, are those that a seed brings which did not run, and those that were rejected; all are where
+    a rejected row has no name to be told by.
+    """
+    if not mine.content.height or not (left := mine.content.filter(pl.col(FILE) == LEFT)).height:
+        return mine
+    table, names = mine.load.table, {each.load.name for each in kept}
+    theirs = _brought_by(
+        {each.load.name: each.content for each in kept if each is not mine and each.load.table == table}
+    )
+    others = _brought_by({n: c for n, c in wrote.known.before.items() if n[2] == table and n not in names})
+    content = contents.without(mine.content, left.filter(pl.col(HANDLE).is_in(theirs.implode())))
+    rejected = wrote.rejected.get(table, theirs.clear())
+    spared = pl.concat([theirs, others, rejected])
+    doomed = mine.doomed.filter(~pl.col(HANDLE).is_in(spared.implode()) & (rejected.null_count() == 0))
+    return replace(mine, content=contents.without(content, doomed), doomed=doomed)
+
+
+def _brought_by(found: Mapping[Name, pl.DataFrame]) -> pl.Series:
+    """Handles of the rows that files bring, by these contents."""
+    nothing = contents.NOTHING[HANDLE]
+    return pl.concat([nothing, *(contents.of_other_files(content, ()) for content in found.values())])
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -164,8 +213,9 @@ def _named_by_id(load: Load, catalog: Catalog) -> bool:
     return load.made is not None and catalog.tables[load.table].columns[load.made].kind == "uuid"
 
 
-def _after(brought: _Brought, before: pl.DataFrame, files: Sequence[str], run_id: str) -> pl.DataFrame:
+def _after(brought: _Brought, before: pl.DataFrame, files: Sequence[str], wrote: Wrote) -> pl.DataFrame:
     """The content of one load after the run."""
+    mine = name_of(brought.read[0].load)
     names = [file.name for file in brought.read[0].load.files]
     now = [
         pl.DataFrame([each.handled.frame.get_column(name) for name in (FILE, HANDLE, DIGEST)])
@@ -174,7 +224,9 @@ def _after(brought: _Brought, before: pl.DataFrame, files: Sequence[str], run_id
     rows = contents.renumber(pl.concat(now) if len(now) > 1 else now[0], names, files)
     keys = (pl.concat(brought.keys) if len(brought.keys) > 1 else brought.keys[0]) if brought.keys else None
     read = [files.index(name) for name in names]
-    return contents.renewed(before, rows, _created(brought), run_id, keys, read)
+    others = [frame for name, frame in wrote.known.before.items() if name[2] == mine[2] and name != mine]
+    moved = contents.made_elsewhere(rows[HANDLE], others) if others else contents.NOTHING
+    return contents.renewed(before, rows, _created(brought), wrote.run_id, keys, read, moved)
 
 
 def _load_memory(load: Load, files: tuple[str, ...], rows: int, catalog: Catalog) -> LoadMemory:
@@ -224,15 +276,22 @@ def tallies_of(
         tallies.append(
             Tally(stage=load.stage, seed=load.seed, table=load.table, key=load.spelled_key, outcomes=outcomes)
         )
+    gone = [each.load for each in kept if each.load.name not in loads and each.doomed.height]
+    for each in gone:
+        outcomes = Outcomes(deleted=(deleted or {})[each.name])
+        tallies.append(
+            Tally(stage=each.stage, seed=each.seed, table=each.table, key=each.key, outcomes=outcomes)
+        )
     return tallies
 
 
 # ---- tables ---------------------------------------------------------------------------------------------
 
 
-def states_of(wrote: Wrote, memory: Memory) -> tuple[TableState, ...]:
+def states_of(wrote: Wrote, memory: Memory, kept: Sequence[Kept]) -> tuple[TableState, ...]:
     """The tables of a run, with all columns that were ever seeded."""
-    states: dict[str, TableState] = {}
+    doomed = {each.load.table for each in kept if each.doomed.height}
+    states: dict[str, TableState] = {name: memory.tables[name] for name in sorted(doomed)}
     for each in wrote.written:
         name = each.load.table
         known = states.get(name) or memory.tables.get(name)
@@ -253,9 +312,12 @@ def marks_of(
     if not filled:
         return {}
     remembered = session.ledger.recall_marks([state.table for state in filled])
-    sets = [RowSet(state=state, frame=_written_keys(state, wrote)) for state in filled]
+    tables = {write.table.name for write in _writes(wrote)}
+    sets = [RowSet(state=s, frame=_written_keys(s, wrote)) for s in filled if s.table in tables]
+    written = dict(zip((each.state.table for each in sets), session.ledger.marks(sets), strict=True))
     marks: dict[str, bytes | None] = {}
-    for state, mine in zip(filled, session.ledger.marks(sets), strict=True):
+    for state in filled:
+        mine = written.get(state.table, b"")
         before = remembered.get(state.table) if _is_alike(state, memory) else None
         if _is_whole(state.table, wrote, memory):
             marks[state.table] = mine

@@ -91,7 +91,9 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
         raise _NotReducibleError
     if resolution.register(prepared.read, prepared.naming, SeedCache()) or prepared.broken:
         raise _NotReducibleError
-    known = recalling.recall(task.project.name, look.session, task.memory, prepared.read, reduced)
+    known = recalling.recall(
+        task.project.name, look.session, task.memory, prepared.stages, prepared.read, reduced
+    )
     if not known.covers(prepared.read, task.memory):
         raise _NotReducibleError
     return replace(prepared, rows=known.unknown(prepared.read), reduced=reduced, known=known)

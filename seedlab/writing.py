@@ -199,9 +199,12 @@ def _wrote(
         session.adopt(catalog)
     known = prepared.known
     if known is None:
-        known = recalling.recall(task.project.name, session, memory, prepared.read, frozenset())
+        known = recalling.recall(
+            task.project.name, session, memory, prepared.stages, prepared.read, frozenset()
+        )
     return Wrote(
         run_id=task.run_id,
+        stages=frozenset(stage.id for stage in prepared.stages),
         read=prepared.read,
         rows=resolved.rows,
         plan=plan,
@@ -209,6 +212,7 @@ def _wrote(
         known=known,
         catalog=catalog,
         empty=resolved.empty,
+        rejected=rejecting.handles(prepared.read, resolved.rejected),
     )
 
 
@@ -216,7 +220,7 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
     """Delete what a sync must, and leave in the ledger what the next run has to know."""
     session, memory = look.session, task.memory
     kept = remembering.keep(wrote, task.agenda)
-    states = remembering.states_of(wrote, memory)
+    states = remembering.states_of(wrote, memory, kept)
     deleted, gone = _delete(task, session, kept, {state.table: state for state in states}, wrote.catalog)
     tallies = _tallies(wrote, resolved, kept, deleted)
     unfinished = tuple(sorted({each.load.stage for each in resolved.rejected}))
@@ -231,6 +235,7 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
         stages=tuple(stage for stage in stages if stage.stage not in unfinished),
         loads=tuple(each.load for each in kept),
         contents=tuple(contents.pack(each.content) for each in kept),
+        forgotten=tuple(each.load.name for each in kept if not each.load.files and not each.content.height),
         marks=remembering.marks_of(states, wrote, memory, session, gone),
         unfinished=unfinished,
     )
@@ -245,19 +250,22 @@ def _delete(
 ) -> tuple[dict[Name, int], dict[str, bytes]]:
     """Delete rows that left the files of a sync; answers how many of each load, and their marks by table."""
     doomed = [each for each in kept if each.doomed.height]
-    for each in doomed:
-        what = f"seed {each.load.seed}, table {each.load.table}"
-        guards.check_deletes(each.doomed.height, each.existing, task.options.max_delete, what)
     if not doomed:
         return {}, {}
-    removals = [remembering.removal_of(each.load, each.doomed, catalog) for each in doomed]
+    told = {
+        f"seed {each.load.seed}, table {each.load.table}": (each.doomed.height, each.existing)
+        for each in doomed
+    }
+    guards.check_deletes(told, task.options.max_delete)
+    removals = [remembering.removal_of(each.before, each.doomed, catalog) for each in doomed]
     sets = [
-        RowSet(state=states[each.load.table], frame=removal.frame)
-        for each, removal in zip(doomed, removals, strict=True)
+        RowSet(state=states[removal.table.name], frame=removal.frame)
+        for removal in removals
+        if removal.frame.height
     ]
     gone: dict[str, bytes] = {}
-    for each, marks in zip(doomed, session.ledger.marks(sets), strict=True):
-        gone[each.load.table] = gone.get(each.load.table, b"") + marks
+    for each, marks in zip(sets, session.ledger.marks(sets), strict=True):
+        gone[each.state.table] = gone.get(each.state.table, b"") + marks
     counts = session.delete(removals)
     return {each.load.name: count for each, count in zip(doomed, counts, strict=True)}, gone
 

@@ -59,6 +59,9 @@ def seed(
     disabled: Iterable[str] = (),
     select: Sequence[str] = (),
     force: bool = False,
+    max_delete: str | None = None,
+    rejects: Path | None = None,
+    dry_run: bool = False,
     **settings: Any,
 ) -> Run:
     """Seed the database at `url` from a folder; every error comes out as it is."""
@@ -70,6 +73,9 @@ def seed(
         select=tuple(select),
         force=force,
         yes_seed=target.database,
+        max_delete=max_delete,
+        rejects=rejects,
+        dry_run=dry_run,
     )
     return orchestrator.seed(project, target, options, Monitor())
 

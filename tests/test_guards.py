@@ -152,14 +152,14 @@ def test_a_limit_is_a_number_of_rows_or_a_share(limit: str | int, existing: int,
 @pytest.mark.parametrize("limit", ["", "x", "-1", -1, "1.5", "%", "101%", "100.1%", "10 %", "٣", True, "1e3"])
 def test_any_other_limit_is_an_error_of_usage(limit: str | int) -> None:
     with pytest.raises(ConfigurationError, match="expected a number of rows or a share like"):
-        check_deletes(0, 100, limit, "table pupils")
+        check_deletes({"table pupils": (0, 100)}, limit)
 
 
 def test_without_a_limit_no_row_goes() -> None:
-    check_deletes(0, 100, None, "table pupils")
+    check_deletes({"table pupils": (0, 100)}, None)
 
     with pytest.raises(Refused) as raised:
-        check_deletes(3, 100, None, "table pupils")
+        check_deletes({"table pupils": (3, 100)}, None)
     assert str(raised.value) == (
         "table pupils: 3 of 100 rows would be deleted; to delete them, type --max-delete 3"
     )
@@ -167,14 +167,28 @@ def test_without_a_limit_no_row_goes() -> None:
 
 @pytest.mark.parametrize("limit", [10, "10", "10%"])
 def test_no_more_rows_go_than_the_limit_allows(limit: str | int) -> None:
-    check_deletes(10, 100, limit, "table pupils")
+    check_deletes({"table pupils": (10, 100)}, limit)
 
     with pytest.raises(Refused) as raised:
-        check_deletes(11, 100, limit, "table pupils")
+        check_deletes({"table pupils": (11, 100)}, limit)
     assert str(raised.value) == (
         f"table pupils: 11 of 100 rows would be deleted, more than --max-delete {limit} allows; "
         "to delete them, type --max-delete 11"
     )
+
+
+def test_a_number_is_one_of_all_rows_and_a_share_one_of_each_table() -> None:
+    doomed = {"table pupils": (3, 100), "table cities": (1, 2)}
+    check_deletes(doomed, 4)
+    check_deletes(doomed, "50%")
+
+    for limit in (3, "49%"):
+        with pytest.raises(Refused) as raised:
+            check_deletes(doomed, limit)
+        assert str(raised.value) == (
+            "table pupils: 3 of 100 rows, table cities: 1 of 2 rows would be deleted, "
+            f"more than --max-delete {limit} allows; to delete them, type --max-delete 4"
+        )
 
 
 @pytest.mark.parametrize(("host", "origin"), [*itertools.product(HERE, TYPED + UNTYPED)])
@@ -287,7 +301,7 @@ class Asked:
 
     def sync(self) -> None:
         self.seed()
-        check_deletes(3, 100, self.max_delete, "table pupils")
+        check_deletes({"table pupils": (3, 100)}, self.max_delete)
 
     def reset(self) -> None:
         check_reset(self.target, self.environment, self.yes_seed)

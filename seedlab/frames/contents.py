@@ -49,6 +49,14 @@ def unknown(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def made_elsewhere(rows: pl.Series, others: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Of these handles those of rows that we made, as the contents of other seeds have them."""
+    found = [
+        other.filter(pl.col(RUN).is_not_null() & pl.col(HANDLE).is_in(rows.implode())) for other in others
+    ]
+    return pl.concat([each for each in found if each.height] or [NOTHING], how="diagonal")
+
+
 def of_other_files(content: pl.DataFrame, files: Sequence[int]) -> pl.Series:
     """Handles of rows that files other than these bring."""
     return content.filter(~pl.col(FILE).is_in([*files, LEFT]))[HANDLE]
@@ -61,12 +69,13 @@ def renewed(
     run: str,
     keys: pl.DataFrame | None,
     files: Sequence[int],
+    moved: pl.DataFrame = NOTHING,
 ) -> pl.DataFrame:
     """The content after a run that read these files: their rows as they are now, all others as before.
 
     `rows` has FILE, HANDLE and DIGEST, `created` the handles of rows made in this `run`, `keys` HANDLE and
-    the key columns of the rows that were written. Rows of these files that are no more have LEFT, if we made
-    them; all others we forget.
+    the key columns of the rows that were written, `moved` the content of rows that we made for another seed.
+    Rows of these files that are no more have LEFT, if we made them; all others we forget.
     """
     keys = (
         pl.DataFrame([s if s.name == HANDLE else s.alias(f"{KEY}{s.name}") for s in keys.get_columns()])
@@ -75,7 +84,8 @@ def renewed(
     )
     if not before.height and len(created) == rows.height:
         return _all_new(rows, run, keys)
-    old = before.select(HANDLE, RUN, *(name for name in before.columns if name.startswith(KEY)))
+    known = pl.concat([moved, before], how="diagonal") if moved.height else before
+    old = known.select(HANDLE, RUN, *(name for name in known.columns if name.startswith(KEY)))
     old = _preferred(keys, old) if keys is not None else old
     made = pl.when(pl.col(HANDLE).is_in(created.implode())).then(pl.lit(run)).otherwise(pl.col(RUN))
     now = rows.select(FILE, HANDLE, DIGEST)
@@ -86,7 +96,10 @@ def renewed(
     others = before.filter(~read)
     gone = gone.filter(~pl.col(HANDLE).is_in(others[HANDLE].implode()))
     parts = [others, now, gone.with_columns(pl.lit(LEFT, dtype=pl.UInt16).alias(FILE))]
-    return pl.concat([part for part in parts if part.height] or [now], how="diagonal")
+    whole = pl.concat([part for part in parts if part.height] or [now], how="diagonal")
+    # By a key of before no row can be named any more, once others are named by another.
+    usable = {*CONTENT, *(whole.columns if keys is None else keys.columns)}
+    return whole.select(name for name in whole.columns if name in usable)
 
 
 def _all_new(rows: pl.DataFrame, run: str, keys: pl.DataFrame | None) -> pl.DataFrame:
@@ -120,6 +133,12 @@ def left(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     return before.filter((pl.col(FILE) != LEFT) & ~pl.col(HANDLE).is_in(now.implode()))
 
 
+def left_now(content: pl.DataFrame, now: pl.Series) -> pl.DataFrame:
+    """Rows that we made, that files brought last time and do not bring now."""
+    brought = (pl.col(FILE) != LEFT) & pl.col(RUN).is_not_null()
+    return content.filter(brought & ~pl.col(HANDLE).is_in(now.implode()))
+
+
 def ours(content: pl.DataFrame, run: str | None = None) -> pl.DataFrame:
     """Rows that we made, in any run or in one."""
     made = pl.col(RUN).is_not_null() if run is None else pl.col(RUN) == run
@@ -131,12 +150,33 @@ def without(content: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     return content.filter(~pl.col(HANDLE).is_in(rows[HANDLE].implode()))
 
 
+def renamed(content: pl.DataFrame, now: pl.DataFrame, made: str | None) -> pl.DataFrame:
+    """Give rows the handles by which they are known `now`: by another key, or ids of another kind.
+
+    `now` has HANDLE and the columns that name a remembered row (`named_by`) of rows in the target. An id
+    that is no longer the handle is kept as a key.
+    """
+    if made is not None:
+        content = content.with_columns(names(content, made)[made].alias(f"{KEY}{made}"))
+    fresh = now.rename({name: "_now" if name == HANDLE else f"{KEY}{name}" for name in now.columns})
+    keys = [name for name in fresh.columns if name != "_now"]
+    joined = content.join(fresh.unique(keys), on=keys, how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("_now", HANDLE).alias(HANDLE)).drop("_now")
+
+
+def named_by(content: pl.DataFrame, made: str | None) -> list[str]:
+    """Columns of the table by which rows are named: that of the id, or those of the key."""
+    keys = [name.removeprefix(KEY) for name in content.columns if name.startswith(KEY)]
+    return keys if made is None else [made]
+
+
 def names(content: pl.DataFrame, made: str | None) -> pl.DataFrame:
     """Name rows as a `Removal` does: by the id that is the handle, in column `made`, or by their keys.
 
     Rows whose keys are not known are left out.
     """
     if made is not None:
-        return content.select(pl.col(HANDLE).alias(made))
+        known = [f"{KEY}{made}"] if f"{KEY}{made}" in content.columns else []
+        return content.select(pl.coalesce(*known, HANDLE).alias(made))
     keys = [name for name in content.columns if name.startswith(KEY)]
     return content.select(pl.col(name).alias(name.removeprefix(KEY)) for name in keys).drop_nulls()

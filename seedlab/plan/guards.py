@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
+from collections.abc import Mapping
 from decimal import Decimal
 
 from seedlab.errors import ConfigurationError, Refused
@@ -40,17 +41,22 @@ def check_dry_run(environment: Environment) -> None:
         )
 
 
-def check_deletes(deleted: int, existing: int, limit: str | int | None, what: str) -> None:
-    """Raise Refused, with what to type, unless `--max-delete` allows that many of the existing rows to go.
+def check_deletes(doomed: Mapping[str, tuple[int, int]], limit: str | int | None) -> None:
+    """Raise Refused, with what to type, unless `--max-delete` allows rows to go: how many of how many, by
+    whose they are ("table pupils").
 
-    `what` says whose rows these are ("table pupils"). Without a limit no row may go.
+    A number is one of all rows together, a share one of each table's. Without a limit no row may go.
     """
-    if deleted <= (0 if limit is None else allowed_deletes(limit, existing)):
+    total = sum(deleted for deleted, _ in doomed.values())
+    text = "0" if limit is None else str(limit)
+    counts = doomed.values() if "%" in text else [(total, total)]
+    if all(deleted <= allowed_deletes(text, existing) for deleted, existing in counts):
         return
-    found = f"{what}: {deleted} of {existing} rows would be deleted"
+    found = ", ".join(f"{what}: {deleted} of {existing} rows" for what, (deleted, existing) in doomed.items())
+    found += " would be deleted"
     if limit is not None:
         found += f", more than --max-delete {limit} allows"
-    raise Refused(f"{found}; to delete them, type --max-delete {deleted}")
+    raise Refused(f"{found}; to delete them, type --max-delete {total}")
 
 
 def allowed_deletes(limit: str | int, existing: int) -> int:

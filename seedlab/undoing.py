@@ -62,16 +62,13 @@ def undo(asked: Undo, look: Look) -> list[Tally]:
     doomed = {load: contents.ours(content, asked.run) for load, content in held.items()}
     doomed = {load: rows for load, rows in doomed.items() if rows.height}
     catalog = look.catalog()
-    removals = [
-        remembering.removal_of(load, rows, catalog)
-        for load, rows in doomed.items()
-        if load.table in catalog.tables
-    ]
+    there = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
+    removals = [remembering.removal_of(load, rows, catalog) for load, rows in there.items()]
     counts = session.delete(removals)
     kept = {load: contents.without(held[load], rows) for load, rows in doomed.items()}
     session.ledger.remember(_memo(asked, kept, counts), _states(removals, look))
     session.commit()
-    return [_tally(load, count) for load, count in zip(doomed, counts, strict=True)]
+    return [_tally(load, count) for load, count in zip(there, counts, strict=True)]
 
 
 def _loads(asked: Undo, memory: Memory) -> list[LoadMemory]:

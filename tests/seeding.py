@@ -80,6 +80,22 @@ def seed(
     return orchestrator.seed(project, target, options, Monitor())
 
 
+def undo(
+    folder: Path,
+    url: str,
+    *stages: str,
+    run: str | None = None,
+    environment: str = "development",
+    yes_seed: str | None = None,
+) -> Run:
+    """Reset these stages, or all, or roll a run back; every error comes out as it is."""
+    project = load_project(folder)
+    target = connect.parse_target(url, "--database-url")
+    known = (project.environments or ENVIRONMENTS)[environment]
+    options = Options(environment=known, yes_seed=yes_seed)
+    return orchestrator.undo(project, target, options, Monitor(), stages=stages, run=run)
+
+
 def seed_in(way: Way, folder: Path, url: str, **settings: Any) -> Run:
     return seed(folder, url, way.level, disabled=way.disabled, **settings)
 

@@ -25,6 +25,7 @@ FORMATS: Mapping[str, Format] = {
     ".parquet": "parquet",
 }
 COMPRESSIONS: Mapping[str, Literal["gz", "zst"]] = {".gz": "gz", ".zst": "zst"}
+REPORTS = "reports"
 _PREFIX = re.compile(r"^(\d+)[-_](?=.)")
 
 
@@ -88,12 +89,15 @@ def _glob(root: Path, pattern: str) -> list[Path]:
 
 def _is_wanted(root: Path, path: Path, pattern: str) -> bool:
     name = _name(root, path)
-    return not path.is_dir() and (name == pattern or not any(map(_is_ignored, PurePosixPath(name).parts)))
+    parts = PurePosixPath(name).parts
+    # Reject files lie there, under the names of their sources: only a pattern that says so means them.
+    ours = parts[:1] == (REPORTS,) != PurePosixPath(pattern).parts[:1]
+    return not path.is_dir() and (name == pattern or not (ours or any(map(_is_ignored, parts))))
 
 
 def _walk(root: Path, folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        if _is_ignored(path.name) or path == root / "reports":
+        if _is_ignored(path.name) or path == root / REPORTS:
             continue
         if not path.is_dir():
             yield path

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from seedlab import settling
-from seedlab.agenda import Task
-from seedlab.flow import FILE, ROW, Classified, RowChange
+from seedlab import recalling, remembering, settling
+from seedlab.agenda import Task, state_of
+from seedlab.database.ledger import MARK
+from seedlab.flow import FILE, ROW, Classified, Outcomes, RowChange, RowSet, Tally, WritePlan
 from seedlab.frames import positions
 from seedlab.insight.monitor import Monitor
 from seedlab.looking import Look
+from seedlab.recalling import Name, name_of
+from seedlab.remembering import Kept, Wrote
 from seedlab.running import Prepared, Resolved, prepare, resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Previewed:
     """What a plan knows: what would become of each load's rows, the tables without rows, why each table has
-    its key.
+    its key. `left` tells of rows that a sync deletes where the files bring none any more.
     """
 
     classified: tuple[Classified, ...] = ()
+    left: tuple[Tally, ...] = ()
     changes: tuple[RowChange, ...] = ()
     empty: frozenset[str] = frozenset()
     key_origins: Mapping[str, str] = field(default_factory=dict)
@@ -34,11 +38,26 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
     look.session.begin(read_only=True)
     try:
         resolved = resolve(look, prepared, task, monitor)
-        classified = classify(task, look, prepared, resolved, monitor, differences=differences)
+        plan = _planned(task, prepared, resolved, monitor)
+        classified = look.session.classify(plan, differences=differences)
+        kept = _kept(task, look, prepared, resolved, plan)
+        deleted = _deleted(look, [each for each in kept if each.doomed.height])
     finally:
         look.session.rollback()
+    brought = {name_of(each.load) for each in classified}
     return Previewed(
-        classified=tuple(classified),
+        classified=tuple(_with_deletes(each, deleted) for each in classified),
+        left=tuple(
+            Tally(
+                stage=each.load.stage,
+                seed=each.load.seed,
+                table=each.load.table,
+                key=each.load.key,
+                outcomes=Outcomes(deleted=deleted[each.load.name]),
+            )
+            for each in kept
+            if each.load.name in deleted.keys() - brought
+        ),
         changes=tuple(_changes(prepared, classified)) if differences else (),
         empty=resolved.empty,
         key_origins=prepared.bound.key_origins,
@@ -69,12 +88,46 @@ def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[R
                 )
 
 
-def classify(
-    task: Task, look: Look, prepared: Prepared, resolved: Resolved, monitor: Monitor, *, differences: bool
-) -> list[Classified]:
-    """Let the target judge the rows; ids that only a sequence could make are stood in for."""
+def _planned(task: Task, prepared: Prepared, resolved: Resolved, monitor: Monitor) -> WritePlan:
+    """Order the rows as a seed would; ids that only a sequence could make are stood in for."""
     naming, cache = prepared.naming, resolved.cache
     rows = settling.with_sequences(resolved.rows, naming, cache, settling.placeholders(prepared.catalog))
-    settings = task.options.settings
-    plan = settling.plan_writes(rows, naming, cache, settings, resolved.empty, monitor)
-    return look.session.classify(plan, differences=differences)
+    return settling.plan_writes(rows, naming, cache, task.options.settings, resolved.empty, monitor)
+
+
+# ---- what a sync deletes --------------------------------------------------------------------------------
+
+
+def _kept(task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: WritePlan) -> list[Kept]:
+    """Settle, as a seed does after it has written, which rows have left the files."""
+    known = recalling.recall(
+        task.project.name, look.session, task.memory, prepared.stages, prepared.read, frozenset()
+    )
+    wrote = Wrote(
+        run_id=task.run_id,
+        stages=frozenset(stage.id for stage in prepared.stages),
+        read=prepared.read,
+        rows=resolved.rows,
+        plan=plan,
+        written=(),
+        known=known,
+        catalog=prepared.catalog,
+        empty=resolved.empty,
+    )
+    return remembering.keep(wrote, task.agenda)
+
+
+def _deleted(look: Look, doomed: Sequence[Kept]) -> dict[Name, int]:
+    """Count the rows of each load that are still there to be deleted."""
+    catalog, counts = look.catalog(), {}
+    for each in doomed:
+        removal = remembering.removal_of(each.before, each.doomed, catalog)
+        state = state_of(each.load.table, removal.columns, removal.columns, catalog)
+        sets = [RowSet(state=state, frame=removal.frame)] if removal.frame.height else []
+        counts[each.load.name] = sum(map(len, look.session.ledger.marks(sets))) // MARK
+    return counts
+
+
+def _with_deletes(classified: Classified, deleted: Mapping[Name, int]) -> Classified:
+    outcomes = replace(classified.outcomes, deleted=deleted.get(name_of(classified.load), 0))
+    return replace(classified, outcomes=outcomes)

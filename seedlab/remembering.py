@@ -115,14 +115,17 @@ def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: 
     columns = contents.named_by(gone, known.made)
     if not gone.height or not columns:
         return before
+    if not {*columns} <= {*brought.read[0].load.columns}:
+        return before.clear()  # what named them is not known of any row now: they are nobody's
     frames = [
         batch.frame.select(HANDLE, *columns)
         for write in _writes(wrote)
         if any(name_of(load) == known.name for load in write.loads)
         for batch in write.batches()
-        if name_of(batch.load) == known.name and {*columns} <= {*batch.frame.columns}
+        if name_of(batch.load) == known.name
     ]
-    return contents.renamed(before, pl.concat(frames), known.made) if frames else before
+    table = wrote.catalog.tables[known.table]
+    return contents.renamed(before, pl.concat(frames), known.made, table) if frames else before
 
 
 def _no_more(wrote: Wrote, declared: Collection[str]) -> list[LoadMemory]:

@@ -132,12 +132,12 @@ def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
     left_out = {**task.agenda.left_out, **task.standing.skipped(task.memory)}
     running = [stage for stage in stages if stage.id not in left_out]
     all_empty = previewed.empty.issuperset(each.load.table for each in previewed.classified)
-    tables = [
+    tables: list[tuple[Load | Tally, PlannedTable]] = [
         (
             each.load,
             PlannedTable(
                 table=each.load.table,
-                rows=each.outcomes.total,
+                rows=each.outcomes.total - each.outcomes.deleted,
                 key=each.load.spelled_key,
                 origin=previewed.key_origins.get(each.load.table, ""),
                 strategy=_strategy(all_empty, options),
@@ -145,6 +145,15 @@ def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
             ),
         )
         for each in previewed.classified
+    ]
+    tables += [
+        (
+            each,
+            PlannedTable(
+                table=each.table, rows=0, key=each.key, origin="", strategy="", outcomes=each.outcomes
+            ),
+        )
+        for each in previewed.left
     ]
     before = ancestors(stages)
     planned = tuple(_planned_stage(stage, left_out, tables, before) for stage in stages)
@@ -154,7 +163,7 @@ def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
         environment=options.environment.name,
         level=options.settings.level,
         stages=planned,
-        outcomes=sum((each.outcomes for each in previewed.classified), Outcomes()),
+        outcomes=sum((table.outcomes for _, table in tables), Outcomes()),
         changes=previewed.changes,
         waves=waves([replace(s, dependencies=_among(s.dependencies, running)) for s in running]),
     )
@@ -168,7 +177,7 @@ def _among(names: Sequence[str], stages: Sequence[Stage]) -> tuple[str, ...]:
 def _planned_stage(
     stage: Stage,
     left_out: Mapping[str, str],
-    tables: Sequence[tuple[Load, PlannedTable]],
+    tables: Sequence[tuple[Load | Tally, PlannedTable]],
     before: Mapping[str, frozenset[str]],
 ) -> PlannedStage:
     seeds = tuple(

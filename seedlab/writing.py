@@ -37,6 +37,7 @@ NO_LEDGER = (
     "nothing is remembered in this target, since we may not make the schema seedlab: every run compares "
     "every row; GRANT CREATE ON DATABASE lets a run skip what has not changed"
 )
+DRY_RUN = "this was a dry run: all of it was rolled back"
 _TRY_AGAIN = frozenset({"40001", "40P01"})
 _PASSES = 100  # of writing what is left after the target refused single rows
 
@@ -97,6 +98,7 @@ def _write(task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> Done
         if task.options.dry_run:
             session.verify()
             session.rollback()
+            monitor.note(DRY_RUN)
         else:
             session.commit()
     return done

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from seedlab.flow import DIGEST, FILE, HANDLE, LEFT
+from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Column, Table
+from seedlab.frames.kinds import canonical
 
 RUN = "run"
 KEY = "key."
@@ -84,6 +85,7 @@ def renewed(
     )
     if not before.height and len(created) == rows.height:
         return _all_new(rows, run, keys)
+    before, moved = _named_alike(before, keys), _named_alike(moved, keys)
     known = pl.concat([moved, before], how="diagonal") if moved.height else before
     old = known.select(HANDLE, RUN, *(name for name in known.columns if name.startswith(KEY)))
     old = _preferred(keys, old) if keys is not None else old
@@ -96,10 +98,7 @@ def renewed(
     others = before.filter(~read)
     gone = gone.filter(~pl.col(HANDLE).is_in(others[HANDLE].implode()))
     parts = [others, now, gone.with_columns(pl.lit(LEFT, dtype=pl.UInt16).alias(FILE))]
-    whole = pl.concat([part for part in parts if part.height] or [now], how="diagonal")
-    # By a key of before no row can be named any more, once others are named by another.
-    usable = {*CONTENT, *(whole.columns if keys is None else keys.columns)}
-    return whole.select(name for name in whole.columns if name in usable)
+    return pl.concat([part for part in parts if part.height] or [now], how="diagonal")
 
 
 def _all_new(rows: pl.DataFrame, run: str, keys: pl.DataFrame | None) -> pl.DataFrame:
@@ -114,6 +113,14 @@ def _all_new(rows: pl.DataFrame, run: str, keys: pl.DataFrame | None) -> pl.Data
         return pl.DataFrame([*columns, *(keys[name] for name in keys.columns if name != HANDLE)])
     whole = pl.DataFrame(columns)
     return whole if keys is None else whole.join(keys, on=HANDLE, how="left", maintain_order="left")
+
+
+def _named_alike(content: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFrame:
+    """Leave out keys by which rows are not named any more: rows of two kinds of names have none in common."""
+    if keys is None:
+        return content
+    known = {*CONTENT.items(), *keys.schema.items()}
+    return content.select(name for name, kind in content.schema.items() if (name, kind) in known)
 
 
 def _preferred(keys: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
@@ -150,7 +157,7 @@ def without(content: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     return content.filter(~pl.col(HANDLE).is_in(rows[HANDLE].implode()))
 
 
-def renamed(content: pl.DataFrame, now: pl.DataFrame, made: str | None) -> pl.DataFrame:
+def renamed(content: pl.DataFrame, now: pl.DataFrame, made: str | None, table: Table) -> pl.DataFrame:
     """Give rows the handles by which they are known `now`: by another key, or ids of another kind.
 
     `now` has HANDLE and the columns that name a remembered row (`named_by`) of rows in the target. An id
@@ -158,10 +165,24 @@ def renamed(content: pl.DataFrame, now: pl.DataFrame, made: str | None) -> pl.Da
     """
     if made is not None:
         content = content.with_columns(names(content, made)[made].alias(f"{KEY}{made}"))
-    fresh = now.rename({name: "_now" if name == HANDLE else f"{KEY}{name}" for name in now.columns})
+    columns = [table.columns[name] for name in now.columns if name != HANDLE]
+    fresh = now.select(pl.col(HANDLE).alias("_now"), *(_same(now, c, "") for c in columns))
     keys = [name for name in fresh.columns if name != "_now"]
-    joined = content.join(fresh.unique(keys), on=keys, how="left", maintain_order="left")
-    return joined.with_columns(pl.coalesce("_now", HANDLE).alias(HANDLE)).drop("_now")
+    joined = content.with_columns(_same(content, column, KEY) for column in columns).join(
+        fresh.unique(keys), on=keys, how="left", maintain_order="left"
+    )
+    return joined.with_columns(pl.coalesce("_now", HANDLE).alias(HANDLE)).drop("_now", *keys)
+
+
+def _same(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
+    """A column's values so that equal ones are equal, however they were given: by a handle or as text."""
+    value = pl.col(f"{prefix}{column.name}")
+    if frame.schema[f"{prefix}{column.name}"] == pl.String:
+        value = canonical(column, value)
+        value = (
+            value.str.to_integer(base=16, dtype=pl.UInt128, strict=False) if column.kind == "uuid" else value
+        )
+    return value.alias(f"_same.{column.name}")
 
 
 def named_by(content: pl.DataFrame, made: str | None) -> list[str]:

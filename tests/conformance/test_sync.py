@@ -103,6 +103,12 @@ mode = "sync"
 questions = { path = "$", key = ["code"] }
 answers = { path = "answers", key = ["question", "position"], columns = { position = "$index" } }
 """
+LINKS = """
+CREATE TABLE courses (id uuid PRIMARY KEY, slug text NOT NULL UNIQUE);
+CREATE TABLE course_needs (
+  course_id uuid REFERENCES courses, needs_id uuid REFERENCES courses, PRIMARY KEY (course_id, needs_id)
+);
+"""
 QUIZ_TABLES = """
 CREATE TABLE questions (id uuid PRIMARY KEY, code text NOT NULL UNIQUE);
 CREATE TABLE answers (
@@ -165,9 +171,7 @@ SHAPES = (
     ),
     Shape(
         name="links",
-        tables="CREATE TABLE courses (id uuid PRIMARY KEY, slug text NOT NULL UNIQUE);"
-        "CREATE TABLE course_needs (course_id uuid REFERENCES courses, needs_id uuid REFERENCES courses,"
-        " PRIMARY KEY (course_id, needs_id));",
+        tables=LINKS,
         files={
             "seedlab.toml": stages("courses", "course_needs"),
             "courses.csv": "slug\na\nb\nc\n",
@@ -489,6 +493,36 @@ def test_rows_that_are_known_by_another_key_now_stay(
     assert deleted(run) == {}
     assert deleted(fewer) == {"all.teams.teams": 1}
     assert names(url, "teams") == ["A", "B"]
+
+
+def test_links_that_are_given_by_ids_now_stay(folder: Path, clean_database_url: str) -> None:
+    url = clean_database_url
+    a, b = (f"00000000-0000-4000-8000-00000000000{digit}" for digit in "AB")
+    execute(url, LINKS)
+    config = stages("courses", "course_needs")
+    courses = {"courses.csv": f"id,slug\n{a},a\n{b},b\n"}
+    slugs = {"course_needs.csv": "course.slug,needs.slug\na,b\nb,a\nb,b\n"}
+    sync(folder, url, courses | slugs | {"seedlab.toml": config})
+
+    ids = sync(folder, url, {"course_needs.csv": f"course_id,needs_id\n{a.lower()},{b}\n{b},{b}\n"})
+    back = sync(folder, url, {"course_needs.csv": "course.slug,needs.slug\nb,b\n"})
+
+    assert (counted(ids), deleted(ids)) == ((0, 0, 4), {"all.course_needs.course_needs": 1})
+    assert (counted(back), deleted(back)) == ((0, 0, 3), {"all.course_needs.course_needs": 1})
+    assert dump(url)["course_needs"] == [[b.lower(), b.lower()]]
+    assert_settled(folder, url)
+
+
+def test_keys_of_another_type_take_nothing_away(folder: Path, clean_postgres_url: str) -> None:
+    url = clean_postgres_url
+    execute(url, "CREATE TABLE teams (number text PRIMARY KEY)")
+    sync(folder, url, {"seedlab.toml": stages("teams"), "teams.csv": "number\n007\n8\n9\n"})
+    execute(url, "ALTER TABLE public.teams ALTER number TYPE int USING number::int")
+
+    run = sync(folder, url, {"teams.csv": "number\n007\n08\n"})
+
+    assert (counted(run), deleted(run)) == ((0, 0, 2), {"all.teams.teams": 1})
+    assert names(url, "public.teams", "number") == [7, 8]
 
 
 def test_ids_of_another_kind_take_nothing_away(folder: Path, clean_database_url: str) -> None:

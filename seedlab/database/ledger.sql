@@ -15,9 +15,14 @@ CREATE TABLE IF NOT EXISTS seedlab.stages (
 -- What each seed brought to each table: hashes of its rows, packed.
 CREATE TABLE IF NOT EXISTS seedlab.rows (
   project text, stage text, seed text, "table" text, meaning text NOT NULL, files jsonb NOT NULL,
-  key jsonb NOT NULL, rows int8 NOT NULL, content bytea STORAGE EXTERNAL NOT NULL,
+  key jsonb NOT NULL, rows int8 NOT NULL, content bytea NOT NULL,
   PRIMARY KEY (project, stage, seed, "table"));
 -- What the seeded columns of each table held when a run last wrote; marks are key and row hashes of our rows.
 CREATE TABLE IF NOT EXISTS seedlab.tables (
   "table" text PRIMARY KEY, columns jsonb NOT NULL, key jsonb NOT NULL, server text NOT NULL,
-  rows int8 NOT NULL, xor int8 NOT NULL, sum numeric NOT NULL, marks bytea STORAGE EXTERNAL)
+  rows int8 NOT NULL, xor int8 NOT NULL, sum numeric NOT NULL, marks bytea);
+-- What is packed does not get smaller. Not in CREATE TABLE, where PostgreSQL before 16 cannot say it, and only
+-- once: another who comes to make the ledger must not wait for the one who has made it and fills it.
+DO $$BEGIN
+  IF (SELECT attstorage FROM pg_catalog.pg_attribute WHERE attrelid = 'seedlab.rows'::pg_catalog.regclass AND attname = 'content') <> 'e' THEN
+    ALTER TABLE seedlab.rows ALTER COLUMN content SET STORAGE EXTERNAL; ALTER TABLE seedlab.tables ALTER COLUMN marks SET STORAGE EXTERNAL; END IF; END$$

@@ -1,4 +1,5 @@
--- All that the ledger knows of a project but for the packed rows, as one JSON document.
+-- All that the ledger knows of a project but for the packed rows, as one JSON document. It names every table
+-- of the ledger, so that it fails, and the ledger is made again, where one of them is missing.
 SELECT json_build_object(
   'version', l.version,
   'generation', l.generation,
@@ -7,4 +8,4 @@ SELECT json_build_object(
   'loads', (SELECT json_agg(json_build_array(stage, seed, "table", meaning, files, rows, key) ORDER BY stage, seed, "table")
     FROM seedlab.rows WHERE project = {project}),
   'tables', (SELECT json_agg(json_build_array("table", columns, key, server, rows, xor::text, sum::text)) FROM seedlab.tables))
-FROM seedlab.ledger l
+FROM seedlab.ledger l WHERE NOT EXISTS (SELECT FROM seedlab.lock, seedlab.runs)

@@ -97,7 +97,8 @@ class PostgresSession:
         self._wal = int(document["wal"]) if document["wal"] else None
         self.known = read_catalog(document, (schema or b"public").decode())
         if project is not None and len(results) > 5:
-            self.ledger.memory = memory_of(json.loads(results[4].get_value(0, 0) or b"{}"))
+            told = results[4].get_value(0, 0)
+            self.ledger.memory = memory_of(json.loads(told)) if told else Memory()
         return self.known
 
     def _without_ledger(self, failed: StatementError) -> Results:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 CREATE = tuple((Path(__file__).parent / "sqlite_ledger.sql").read_text().split(";\n"))
-_EXISTS = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'seedlab_ledger'"
+_TABLES = ("seedlab_ledger", "seedlab_runs", "seedlab_stages", "seedlab_rows", "seedlab_tables")
+_MADE = f"SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name IN {_TABLES}"
 _ROWS_OF = 'WHERE project = ? AND stage = ? AND seed = ? AND "table" = ?'
 
 Encode = Callable[["pl.DataFrame", Table], list[Sequence[object]]]
@@ -46,9 +47,9 @@ class SqliteLedger:
 
     def read(self, project: str) -> Memory:
         """Read four small tables."""
-        if not self._run(_EXISTS)[0][0]:
+        if not (heads := self._heads()):
             return Memory()
-        version, generation = self._run("SELECT version, generation FROM seedlab_ledger")[0]
+        version, generation = heads[0]
         stages = self._run("SELECT document, finished FROM seedlab_stages WHERE project = ?", (project,))
         loads = self._run(
             'SELECT document FROM seedlab_rows WHERE project = ? ORDER BY stage, seed, "table"', (project,)
@@ -70,9 +71,13 @@ class SqliteLedger:
 
     def generation(self) -> int:
         """Ask for it."""
-        if not self._run(_EXISTS)[0][0]:
-            return 0
-        return int(self._run("SELECT generation FROM seedlab_ledger")[0][0])
+        return int(heads[0][1]) if (heads := self._heads()) else 0
+
+    def _heads(self) -> list[Any]:
+        """Version and generation; nothing where somebody dropped or emptied a table of the ledger."""
+        if self._run(_MADE)[0][0] < len(_TABLES):
+            return []
+        return self._run("SELECT version, generation FROM seedlab_ledger")
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
         """Fetch and hash every row; one statement a table."""
@@ -100,7 +105,7 @@ class SqliteLedger:
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch those of all tables."""
-        if not self._run(_EXISTS)[0][0]:
+        if not self._heads():
             return {}
         return {
             name: marks

@@ -409,3 +409,305 @@ def test_after_any_run_our_rows_are_still_told_from_those_of_others(school: Path
         assert told(own)[0] == ("skipped", INTACT)
         assert told(ours)[0] == ("run", "table cities was changed by others (1 row)")
         assert told(age)[1] == ("run", "table pupils was changed by others (1 row)")
+
+
+# ---- files that changed ---------------------------------------------------------------------------------
+
+GLOB = (
+    STAGE.format("cities")
+    + SEED.format("cities", "cities/*.csv")
+    + 'table = "cities"\n'
+    + STAGE.format("pupils")
+    + 'dependencies = ["cities"]\n'
+    + SEED.format("pupils", "pupils/*.csv")
+    + 'table = "pupils"\n'
+    + SEED.format("more", "more/*.csv")
+    + 'table = "pupils"\n'
+)
+MANY = {
+    "cities/a.csv": "code,name\nhfa,Haifa\ntlv,Tel Aviv\n",
+    "cities/b.csv": "code,name\njer,Jerusalem\n",
+    "pupils/a.csv": "name,city.code,age\nAda,hfa,9\nBob,tlv,\n",
+    "pupils/b.csv": "name,city.code,age\nCid,jer,11\nDan,hfa,12\n",
+    "more/c.csv": "name,city.code,age\nEve,tlv,10\n",
+}
+ALL = {"cities/cities": (0, 0, 3), "pupils/pupils": (0, 0, 4), "more/pupils": (0, 0, 1)}
+
+
+@pytest.fixture
+def many(folder: Path) -> Path:
+    """Two stages, three seeds, five files, two tables."""
+    return write(folder, {"seedlab.toml": GLOB, **MANY})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """Files written (None: removed), what becomes of the tables, why stages run."""
+
+    files: dict[str, str | None]
+    counts: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    reasons: tuple[str, str] = ("unchanged", "unchanged")
+
+
+EDITS = {
+    "a value": Edit(
+        files={"pupils/b.csv": MANY["pupils/b.csv"].replace("11", "12")},
+        counts={"pupils/pupils": (0, 1, 3)},
+        reasons=("unchanged", "pupils/b.csv changed (1 row)"),
+    ),
+    "a parent's value": Edit(
+        files={"cities/b.csv": "code,name\njer,Yerushalayim\n"},
+        counts={"cities/cities": (0, 1, 2)},
+        reasons=("cities/b.csv changed (1 row)", "it depends on cities (0 rows)"),
+    ),
+    "values in two files": Edit(
+        files={
+            "pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8"),
+            "more/c.csv": "name,city.code,age\nEve,tlv,9\nFay,tlv,9\n",
+        },
+        counts={"pupils/pupils": (0, 1, 3), "more/pupils": (1, 1, 0)},
+        reasons=("unchanged", "more/c.csv changed and 1 more (3 rows)"),
+    ),
+    "a new file": Edit(
+        files={"pupils/d.csv": "name,city.code,age\nFay,tlv,9\n"},
+        counts={"pupils/pupils": (1, 0, 4)},
+        reasons=("unchanged", "pupils/d.csv is new (1 row)"),
+    ),
+    "a file removed": Edit(
+        files={"pupils/b.csv": None},
+        counts={"pupils/pupils": (0, 0, 2)},
+        reasons=("unchanged", "pupils/b.csv is gone (0 rows)"),
+    ),
+    "a file renamed": Edit(
+        files={"pupils/b.csv": None, "pupils/z.csv": MANY["pupils/b.csv"]},
+        reasons=("unchanged", "pupils/b.csv is gone and 1 more (0 rows)"),
+    ),
+    "a row removed": Edit(
+        files={"pupils/b.csv": "name,city.code,age\nCid,jer,11\n"},
+        counts={"pupils/pupils": (0, 0, 3)},
+        reasons=("unchanged", "pupils/b.csv changed (0 rows)"),
+    ),
+    "a row moved and changed": Edit(
+        files={
+            "pupils/a.csv": MANY["pupils/a.csv"] + "Dan,hfa,13\n",
+            "pupils/b.csv": "name,city.code,age\nCid,jer,11\n",
+        },
+        counts={"pupils/pupils": (0, 1, 3)},
+        reasons=("unchanged", "pupils/a.csv changed and 1 more (1 row)"),
+    ),
+    "a row moved to another seed": Edit(
+        files={
+            "more/c.csv": MANY["more/c.csv"] + "Dan,hfa,12\n",
+            "pupils/b.csv": "name,city.code,age\nCid,jer,11\n",
+        },
+        counts={"pupils/pupils": (0, 0, 3), "more/pupils": (0, 0, 2)},
+        reasons=("unchanged", "more/c.csv changed and 1 more (0 rows)"),
+    ),
+    "a key renamed": Edit(
+        files={"pupils/b.csv": MANY["pupils/b.csv"].replace("Cid", "Sid")},
+        counts={"pupils/pupils": (1, 0, 3)},
+        reasons=("unchanged", "pupils/b.csv changed (1 row)"),
+    ),
+    "a parent's key renamed": Edit(
+        files={
+            "cities/b.csv": "code,name\njrs,Jerusalem\n",
+            "pupils/b.csv": MANY["pupils/b.csv"].replace("jer", "jrs"),
+        },
+        counts={"cities/cities": (1, 0, 2), "pupils/pupils": (0, 1, 3)},
+        reasons=("cities/b.csv changed (1 row)", "it depends on cities (1 row)"),
+    ),
+    "a child of a new parent": Edit(
+        files={
+            "cities/b.csv": MANY["cities/b.csv"] + "elt,Eilat\n",
+            "pupils/b.csv": MANY["pupils/b.csv"] + "Fay,elt,9\n",
+        },
+        counts={"cities/cities": (1, 0, 3), "pupils/pupils": (1, 0, 4)},
+        reasons=("cities/b.csv changed (1 row)", "it depends on cities (1 row)"),
+    ),
+    "a column more in one file": Edit(
+        files={"cities/a.csv": "code\nhfa\ntlv\n"},
+        counts={"cities/cities": (0, 2, 1)},
+        reasons=("cities/a.csv changed (2 rows)", "it depends on cities (0 rows)"),
+    ),
+    "an empty file": Edit(
+        files={"pupils/b.csv": "name,city.code,age\n"},
+        counts={"pupils/pupils": (0, 0, 2)},
+        reasons=("unchanged", "pupils/b.csv changed (0 rows)"),
+    ),
+    "a file that ends in a row more": Edit(
+        files={"pupils/a.csv": MANY["pupils/a.csv"] + "Fay,hfa,9\n"},
+        counts={"pupils/pupils": (1, 0, 4)},
+        reasons=("unchanged", "pupils/a.csv changed (1 row)"),
+    ),
+}
+
+
+def edit(folder: Path, files: dict[str, str | None]) -> None:
+    write(folder, {name: text for name, text in files.items() if text is not None})
+    for name in (name for name, text in files.items() if text is None):
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_what_changed_in_files_is_written_and_nothing_else(many: Path, url: str, name: str) -> None:
+    case = EDITS[name]
+    seed(many, url)
+    edit(many, case.files)
+
+    changed, again = seed(many, url), seed(many, url)
+
+    assert by_table(changed) == ALL | case.counts
+    assert tuple(reason for _, reason in told(changed)) == case.reasons
+    assert told(again) == UNCHANGED
+    assert all(counts[:2] == (0, 0) for counts in by_table(again).values())
+    assert {n: sum(c) for n, c in by_table(again).items()} == {n: sum(c) for n, c in by_table(changed).items()}
+
+
+SAME: dict[str, Callable[[str], str | bytes]] = {
+    "CRLF": lambda text: text.replace("\n", "\r\n"),
+    "a byte order mark": lambda text: "\ufeff" + text,
+    "quotes": lambda text: text.replace("hfa", '"hfa"').replace("Ada", '"Ada"'),
+    "no newline at the end": lambda text: text.rstrip("\n"),
+    "rows in another order": lambda text: "\n".join([*text.split("\n")[:1], *sorted(text.split("\n")[1:])[::-1]]),
+    "columns in another order": lambda text: "".join(
+        ",".join(line.split(",")[::-1]) + "\n" for line in text.splitlines()
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SAME)
+def test_files_that_say_the_same_otherwise_change_nothing(many: Path, url: str, how: str) -> None:
+    seed(many, url)
+    runs, held = generation(url), dump(url)
+    write(many, {name: SAME[how](text) for name, text in MANY.items()})
+
+    again = [seed(many, url) for _ in range(2)]
+
+    assert [told(each) for each in again] == [[("skipped", SAVED)] * 2] * 2
+    assert by_table(again[0]) == ALL
+    assert (generation(url), dump(url)) == (runs, held)
+
+
+def test_a_parent_saved_again_makes_no_child_run(many: Path, url: str) -> None:
+    seed(many, url)
+    runs = generation(url)
+    write(many, {"cities/a.csv": MANY["cities/a.csv"].replace("\n", "\r\n")})
+
+    again = seed(many, url)
+
+    assert told(again) == [("skipped", SAVED), ("skipped", "unchanged")]
+    assert by_table(again) == ALL
+    assert generation(url) == runs
+
+
+def test_compression_and_spaces_of_documents_and_times_change_nothing(folder: Path, url: str) -> None:
+    cities = '[{"code": "hfa", "name": "Haifa"}, {"code": "tlv", "name": null}]'
+    write(folder, {"cities.json": cities, "pupils.csv.gz": gzip.compress(PUPILS.encode(), 1)})
+    seed(folder, url)
+    runs = generation(url)
+    for path in folder.iterdir():
+        os.utime(path, (1, 1))
+    touched = seed(folder, url)
+    spaced = cities.replace(" ", "").replace(",", " ,\n\t")
+    write(folder, {"cities.json": spaced, "pupils.csv.gz": gzip.compress(PUPILS.encode(), 9, mtime=7)})
+
+    again = seed(folder, url)
+
+    assert told(touched) == UNCHANGED
+    assert told(again) == [("skipped", SAVED)] * 2
+    assert counted(again) == (0, 0, 5)
+    assert generation(url) == runs
+
+
+def test_a_row_that_another_file_has_is_a_fault_with_both_places(many: Path, url: str) -> None:
+    seed(many, url)
+    held, runs = dump(url), generation(url)
+    for name, other in (("pupils/b.csv", "pupils/a.csv:2"), ("more/c.csv", "pupils/a.csv:2")):
+        write(many, {**MANY, name: MANY[name] + "Ada,hfa,9\n"})
+
+        with pytest.raises(DataFaults) as failed:
+            seed(many, url)
+
+        (fault,) = failed.value.faults
+        assert (fault.rule, fault.file, fault.line) == ("duplicate-key", name, MANY[name].count("\n") + 1)
+        assert other in fault.message
+    write(many, MANY)
+    assert (dump(url), generation(url), told(seed(many, url))) == (held, runs, UNCHANGED)
+
+
+def test_a_unique_value_that_an_unchanged_file_has_is_a_fault_with_both_places(many: Path, url: str) -> None:
+    execute(url, "CREATE UNIQUE INDEX one_age ON pupils (age)")
+    seed(many, url)
+    held = dump(url)
+    write(many, {"pupils/b.csv": MANY["pupils/b.csv"].replace("11", "9")})
+
+    with pytest.raises(DataFaults) as failed:
+        seed(many, url)
+
+    print(failed.value.faults)
+    assert dump(url) == held
+    (fault,) = failed.value.faults
+    assert (fault.rule, fault.file, fault.line) == ("unique", "pupils/b.csv", 2)
+    assert "pupils/a.csv:2" in fault.message
+
+
+def test_a_value_that_two_files_swap_is_written(many: Path, url: str) -> None:
+    seed(many, url)
+    write(
+        many,
+        {
+            "pupils/a.csv": MANY["pupils/a.csv"].replace("Ada,hfa", "Ada,jer"),
+            "more/c.csv": MANY["more/c.csv"].replace("tlv", "hfa"),
+        },
+    )
+
+    changed = seed(many, url)
+
+    assert by_table(changed) == ALL | {"pupils/pupils": (0, 1, 3), "more/pupils": (0, 1, 0)}
+    assert rows_of(url, "SELECT p.name, code FROM pupils p JOIN cities c ON c.id = city_id ORDER BY 1") == [
+        ("Ada", "jer"),
+        ("Bob", "tlv"),
+        ("Cid", "jer"),
+        ("Dan", "hfa"),
+        ("Eve", "hfa"),
+    ]
+
+
+ONE_STAGE = (
+    STAGE.format("all")
+    + SEED.format("cities", "cities.csv")
+    + SEED.format("pupils", "pupils.csv")
+)
+
+
+def test_a_reference_by_another_key_follows_it_to_another_row(folder: Path, url: str) -> None:
+    """The name, by which pupils find their city, is no key of cities that a row keeps."""
+    execute(url, "CREATE UNIQUE INDEX one_name ON cities (name)")
+    cities = "code,name\nhfa,Haifa\ntlv,Tel Aviv\njer,Jerusalem\n"
+    pupils = "name,city.name,age\nAda,Haifa,9\nBob,Tel Aviv,\n"
+    write(folder, {"seedlab.toml": ONE_STAGE, "cities.csv": cities, "pupils.csv": pupils})
+    seed(folder, url)
+    swapped = cities.replace("Haifa", "Eilat").replace("Jerusalem", "Haifa")
+    write(folder, {"cities.csv": swapped})
+
+    seed(folder, url)
+
+    assert rows_of(url, "SELECT p.name, code FROM pupils p JOIN cities c ON c.id = city_id ORDER BY 1") == [
+        ("Ada", "jer"),
+        ("Bob", "tlv"),
+    ]
+
+
+def test_a_reference_by_another_key_to_its_own_table_follows_it(folder: Path, url: str) -> None:
+    execute(
+        url,
+        "CREATE TABLE nodes (code text PRIMARY KEY, name text UNIQUE, up text REFERENCES nodes)",
+    )
+    config = STAGE.format("all") + SEED.format("nodes", "*.csv") + 'table = "nodes"\nkey = ["code"]\n'
+    write(folder, {"seedlab.toml": config, "a.csv": "code,name\na,A\nb,B\n", "b.csv": "code,name,up.name\nc,C,A\n"})
+    seed(folder, url)
+    write(folder, {"a.csv": "code,name\na,X\nb,A\n"})
+
+    seed(folder, url)
+
+    assert rows_of(url, "SELECT code, up FROM nodes ORDER BY 1") == [("a", None), ("b", None), ("c", "b")]

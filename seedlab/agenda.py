@@ -6,7 +6,7 @@ Light: a run with nothing to do never gets further, and imports no polars.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xxhash import xxh3_128, xxh3_128_hexdigest
@@ -49,12 +49,15 @@ class Agenda:
 class Standing:
     """How the stages of an agenda stand against what the target has.
 
-    `foreign` are tables whose content is not the one remembered, though every seeded row is as it was.
+    `foreign` are tables whose content is not the one remembered, though every seeded row is as it was, and
+    `intact` stages whose files changed, but none of their rows.
     """
 
     verdicts: Mapping[str, Verdict]
     situation: Situation
     foreign: frozenset[str] = frozenset()
+    drifted: frozenset[str] = frozenset()
+    intact: frozenset[str] = frozenset()
 
     @property
     def stale(self) -> frozenset[str]:
@@ -86,6 +89,15 @@ class Task:
     def stale(self) -> tuple[Stage, ...]:
         """The stages that have to run."""
         return tuple(stage for stage in self.agenda.stages if stage.id in self.standing.stale)
+
+    def without(self, found: Collection[str]) -> Task:
+        """The same task, when it is known of some stages that only their files changed, but no row."""
+        standing = self.standing
+        intact = standing.intact | frozenset(found)
+        verdicts = freshness.judge(
+            self.agenda.stages, standing.situation, self.memory, standing.drifted, intact
+        )
+        return replace(self, standing=replace(standing, verdicts=verdicts, intact=intact))
 
 
 # ---- which stages ---------------------------------------------------------------------------------------
@@ -170,7 +182,7 @@ def standing_of(
     drifted, foreign = _drift(look, {load.table for load in memory.loads if load.stage in doubtful})
     if drifted:
         verdicts = freshness.judge(agenda.stages, situation, memory, drifted)
-    return Standing(verdicts=verdicts, situation=situation, foreign=foreign)
+    return Standing(verdicts=verdicts, situation=situation, foreign=foreign, drifted=drifted)
 
 
 def _drift(look: Look, tables: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:

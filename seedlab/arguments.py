@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 SETTINGS = (
     "level", "disable", "isolation", "statement_timeout", "lock_timeout", "batch_rows", "workers", "ids",
 )  # fmt: skip
-_SWITCHES = ("json", "quiet", "show_values", "debug", "force")
+_SWITCHES = ("json", "quiet", "show_values", "debug", "force", "dry_run", "rows")
 _WORDS = ("select", "exclude")
-_TEXTS = ("database_url", "target", "yes_seed", "reports")
+_TEXTS = ("database_url", "target", "yes_seed", "reports", "wait", "max_delete", "on_error")
 _TRUTHS = {
     "1": True,
     "true": True,
@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_runs(commands)
+    _add_undos(commands)
     _add_readers(commands)
     _add_makers(commands)
     for command in commands.choices.values():
@@ -85,7 +86,18 @@ def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
     seed.add_argument(
         "--watch", action="store_true", help="seed again whenever a file of the project is saved"
     )
-    seed.add_argument("--reports", metavar="DIR", help="where run records go (default: reports)")
+    _switch(seed, "--dry-run", "write, then roll back: finds what triggers and constraints refuse")
+    seed.add_argument(
+        "--on-error", choices=("stop", "reject"),
+        help="stop (the default), or reject: bad rows go to files beside the record, and the exit code is 3",
+    )  # fmt: skip
+    seed.add_argument(
+        "--max-delete",
+        metavar="N",
+        help="how many rows, or which share (10%%), a sync may delete",
+    )
+    _add_wait(seed)
+    _add_reports(seed)
     plan = _command(commands, "plan", "show what a seed would do; nothing is written")
     _add_directory(plan)
     _add_target(plan)
@@ -93,6 +105,36 @@ def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
     _add_settings(plan)
     _switch(plan, "--force", "plan as if no stage were up to date and all conditions were met")
     plan.add_argument("--yes-seed", metavar="NAME", help=argparse.SUPPRESS)
+    _switch(plan, "--rows", "show which rows would change, and in which columns")
+    plan.add_argument(
+        "--exit-on-change", metavar="N", type=_positive, help="exit with N if any row would change"
+    )
+
+
+def _add_undos(commands: _Commands[argparse.ArgumentParser]) -> None:
+    reset = _command(commands, "reset", "delete the rows that seedlab made, children first")
+    _add_directory(reset)
+    reset.add_argument(
+        "--stage", metavar="STAGE", action="append", default=[], help="only those of a stage; repeatable"
+    )
+    rollback = _command(commands, "rollback", "delete the rows that one run made, if it only made rows")
+    rollback.add_argument("run", metavar="RUN", help="the run, as seedlab status lists it")
+    _add_directory(rollback)
+    for undo in (reset, rollback):
+        _add_target(undo)
+        undo.add_argument("--yes-seed", metavar="NAME", help="name of the protected or distant database")
+        _add_wait(undo)
+        _add_reports(undo)
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wait", metavar="TIME", help="wait for another seed to end, at most this long, such as 30s"
+    )
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reports", metavar="DIR", help="where run records go (default: reports)")
 
 
 def _add_readers(commands: _Commands[argparse.ArgumentParser]) -> None:

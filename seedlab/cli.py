@@ -57,7 +57,7 @@ def _seed(args: Namespace) -> int:
 
 
 def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
-    """Seed; gives the run, also one that failed, and why. Without a run the request was not understood."""
+    """Seed, or undo; gives the run, also one that failed, and why. No run: the request was not understood."""
     from dataclasses import replace
 
     from seedlab.insight import runs
@@ -74,10 +74,20 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
         target = orchestrator.open_target(request.choice, request.project)
         heading = request.heading(target)
         with _watched(args, monitor):
-            run = orchestrator.seed(request.project, target, request.options, monitor)
+            if args.command == "seed":
+                run = orchestrator.seed(request.project, target, request.options, monitor)
+            else:
+                stages, undone = tuple(getattr(args, "stage", ())), getattr(args, "run", None)
+                run = orchestrator.undo(
+                    request.project, target, request.options, monitor, stages=stages, run=undone
+                )
         return replace(run, args=heading.args), None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it has a record too
         return runs.failed(monitor, heading, error) if heading else None, error
+
+
+def _undo(args: Namespace) -> int:
+    return _tell(args, *_attempt(args))
 
 
 def _watch(args: Namespace) -> int:
@@ -141,10 +151,11 @@ def _plan(args: Namespace) -> int:
     request = request_of(args)
     target = orchestrator.open_target(request.choice, request.project)
     with _watched(args, monitor):
-        plan = orchestrator.plan(request.project, target, request.options, monitor)
+        plan = orchestrator.plan(request.project, target, request.options, monitor, rows=args.rows)
     run = runs.measured(monitor, request.heading(target))
-    _show(args, faces.plan_text(plan, _width()), lambda: history.plan_record(run, plan))
-    return 0
+    text = faces.plan_text(plan, _width()) + faces.changes_text(plan.changes, show_values=args.show_values)
+    _show(args, text, lambda: history.plan_record(run, plan, show_values=args.show_values))
+    return args.exit_on_change or 0 if plan.outcomes.total != plan.outcomes.unchanged else 0
 
 
 def _watched(args: Namespace, monitor: Monitor) -> AbstractContextManager[None]:
@@ -363,6 +374,8 @@ def _tolerate_narrow_encodings() -> None:
 _COMMANDS: Mapping[str, Callable[[Namespace], int]] = {
     "seed": _seed,
     "plan": _plan,
+    "reset": _undo,
+    "rollback": _undo,
     "check": _check,
     "ls": _ls,
     "graph": _graph,

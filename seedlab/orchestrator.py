@@ -19,7 +19,7 @@ from dataclasses import replace
 from seedlab import reporting
 from seedlab.agenda import Task, agenda_of, as_it_was, data_fingerprint, file_hashes, standing_of
 from seedlab.database import connect, server
-from seedlab.errors import DataFaults, TargetChanged, WriteError
+from seedlab.errors import DataFaults, Fault, TargetChanged, WriteError
 from seedlab.flow import Options, Plan, Project, Run, Tally, Target
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.runs import Heading, new_run_id
@@ -52,8 +52,11 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
     Raises ConfigurationError, DataFaults, Refused, LockHeld, ConnectionFailed or WriteError; nothing is then
     written.
     """
+    if options.dry_run:
+        guards.check_dry_run(options.environment)
     guards.check_target(target, options.environment, options.yes_seed)
-    guards.refuse_sync(project)
+    if options.max_delete is not None:
+        guards.allowed_deletes(options.max_delete, 0)  # a misspelled limit is told before any work
     with _looking(project, target, options, monitor) as look:
         hashes = file_hashes(project)
         before = look.session.wal_position()
@@ -76,18 +79,22 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
     memory, standing = task.memory, task.standing
     skipped = standing.skipped(memory)
     tallies: list[Tally] = []
+    rejected: tuple[Fault, ...] = ()
     if standing.stale:
-        from seedlab.running import run  # polars, and all that works on rows
+        from seedlab.writing import run  # polars, and all that works on rows
 
         done = run(task, look, monitor)
         skipped |= done.skipped
         tallies += done.tallies
+        rejected = done.rejected
     tallies += [as_it_was(load) for load in memory.loads if load.stage in skipped]
     catalog = look.catalog()
-    made = reporting.run_of(task, skipped, tallies, monitor, _heading(task, target))
+    made = reporting.run_of(task, skipped, tallies, monitor, _heading(task.project, task.options, target))
     return replace(
         made,
         run_id=task.run_id,
+        faults=rejected,
+        exit_code=DataFaults.exit_code if rejected else made.exit_code,
         data_fingerprint=data_fingerprint(task.agenda.seeds, standing.situation.files),
         versions={**made.versions, catalog.dialect: catalog.version},
     )
@@ -109,6 +116,35 @@ def _task(
     )
 
 
+def undo(
+    project: Project,
+    target: Target,
+    options: Options,
+    monitor: Monitor,
+    *,
+    stages: tuple[str, ...] = (),
+    run: str | None = None,
+) -> Run:
+    """Delete the rows that seedlab made: of these stages, of one run, or all; children first.
+
+    Raises Refused where rows that it did not make refer to them, or where old values would be needed.
+    """
+    from seedlab import undoing
+
+    guards.check_reset(target, options.environment, options.yes_seed)
+    with _looking(project, target, options, monitor) as look:
+        asked = undoing.Undo(
+            project=project,
+            options=options,
+            run_id=new_run_id(),
+            started=monitor.started.isoformat(),
+            stages=frozenset(stages),
+            run=run,
+        )
+        tallies = undoing.undo(asked, look)
+    return reporting.undone(asked.run_id, tallies, monitor, _heading(project, options, target))
+
+
 def _refuse_to_try_again(error: TargetChanged | DataFaults, attempt: int) -> None:
     """Raise the error unless looking again may help: three times for a target that changed, once for a row
     that is refused as there already: it may be one that another session has added meanwhile.
@@ -128,13 +164,16 @@ def _told(error: TargetChanged | DataFaults) -> str:
     return "the target has a row that it had not when we looked"
 
 
-def plan(project: Project, target: Target, options: Options, monitor: Monitor) -> Plan:
-    """Say what `seed` would do, up to the writing; nothing is written, no sequence steps."""
+def plan(project: Project, target: Target, options: Options, monitor: Monitor, *, rows: bool = False) -> Plan:
+    """Say what `seed` would do, up to the writing; nothing is written, no sequence steps.
+
+    With `rows` every row that would change is told, with its columns.
+    """
     from seedlab.previewing import preview
 
     with _looking(project, target, options, monitor) as look:
         task = _task(project, options, look, monitor, file_hashes(project))
-        previewed = preview(task, look, monitor)
+        previewed = preview(task, look, monitor, differences=rows)
     made = reporting.plan_of(task, target, previewed)
     return replace(made, notes=monitor.notes)
 
@@ -153,12 +192,12 @@ def check(project: Project, options: Options) -> tuple[str, ...]:
     return (*monitor.notes, "checked without a database: rows it may have already were not looked up")
 
 
-def _heading(task: Task, target: Target) -> Heading:
+def _heading(project: Project, options: Options, target: Target) -> Heading:
     return Heading(
-        project=task.project.name,
+        project=project.name,
         target=target.shown,
-        environment=task.options.environment.name,
-        settings=task.options.settings,
+        environment=options.environment.name,
+        settings=options.settings,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seedlab import settling
 from seedlab.agenda import Task
-from seedlab.flow import Classified
+from seedlab.flow import FILE, ROW, Classified, RowChange
+from seedlab.frames import positions
 from seedlab.insight.monitor import Monitor
 from seedlab.looking import Look
 from seedlab.running import Prepared, Resolved, prepare, resolve
@@ -20,6 +21,7 @@ class Previewed:
     """
 
     classified: tuple[Classified, ...] = ()
+    changes: tuple[RowChange, ...] = ()
     empty: frozenset[str] = frozenset()
     key_origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -36,8 +38,35 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
     finally:
         look.session.rollback()
     return Previewed(
-        classified=tuple(classified), empty=resolved.empty, key_origins=prepared.bound.key_origins
+        classified=tuple(classified),
+        changes=tuple(_changes(prepared, classified)) if differences else (),
+        empty=resolved.empty,
+        key_origins=prepared.bound.key_origins,
     )
+
+
+def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[RowChange]:
+    """Tell row by row what would change, each with the line of its file."""
+    paths = {(r.load.seed, r.load.table): r.shaped.spec.path for r in prepared.read}
+    for each in classified:
+        lines = each.differences
+        if lines is None or not lines.height:
+            continue
+        for (number,), mine in lines.group_by(FILE, maintain_order=True):
+            file = each.load.files[int(str(number))]
+            places = positions.locate(
+                file, paths[each.load.seed, each.load.table], mine[ROW].unique().to_list()
+            )
+            for (row, outcome), told in mine.group_by(ROW, "outcome", maintain_order=True):
+                place = places.get(int(str(row)))
+                columns = zip(*(told[name].to_list() for name in ("column", "old", "new")), strict=True)
+                yield RowChange(
+                    file=file.name,
+                    line=place.line if place else None,
+                    table=each.load.table,
+                    outcome="created" if outcome == "created" else "updated",
+                    columns=() if outcome == "created" else tuple(columns),
+                )
 
 
 def classify(

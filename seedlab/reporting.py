@@ -44,6 +44,31 @@ def run_of(
     return runs.measured(monitor, heading, reports)
 
 
+def undone(run_id: str, tallies: Sequence[Tally], monitor: Monitor, heading: Heading) -> Run:
+    """Make the run of an undo: what was deleted, by stage."""
+    stages = []
+    for name in dict.fromkeys(each.stage for each in tallies):
+        mine = [each for each in tallies if each.stage == name]
+        outcomes = sum((each.outcomes for each in mine), Outcomes())
+        seeds = tuple(
+            SeedReport(
+                name=seed,
+                tables=tuple(
+                    TableReport(table=each.table, key=each.key, outcomes=each.outcomes)
+                    for each in mine
+                    if each.seed == seed
+                ),
+            )
+            for seed in dict.fromkeys(each.seed for each in mine)
+        )
+        stages.append(
+            StageReport(
+                id=name, status="run", reason="rows that seedlab made", outcomes=outcomes, seeds=seeds
+            )
+        )
+    return replace(runs.measured(monitor, heading, tuple(stages)), run_id=run_id)
+
+
 def _stage_report(
     stage: Stage, task: Task, skipped: Mapping[str, str], tallies: Sequence[Tally], spans: Sequence[Span]
 ) -> StageReport:
@@ -129,6 +154,8 @@ def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
         environment=options.environment.name,
         level=options.settings.level,
         stages=planned,
+        outcomes=sum((each.outcomes for each in previewed.classified), Outcomes()),
+        changes=previewed.changes,
         waves=waves([replace(s, dependencies=_among(s.dependencies, running)) for s in running]),
     )
 

@@ -43,15 +43,19 @@ def project_of(args: Namespace) -> Project:
 def request_of(args: Namespace) -> Request:
     """Understand what `seed` or `plan` was given."""
     project = project_of(args)
-    flags = {name: getattr(args, name) for name in SETTINGS}
+    flags = {name: getattr(args, name, None) for name in SETTINGS}
     choice = choose_target(project, database_url=args.database_url, target=args.target, environ=os.environ)
     options = Options(
         environment=choose_environment(project, args.env, os.environ, choice),
         settings=settings(project, flags, os.environ),
-        select=tuple(args.select),
-        exclude=tuple(args.exclude),
-        force=args.force,
+        select=tuple(getattr(args, "select", ())),
+        exclude=tuple(getattr(args, "exclude", ())),
+        force=getattr(args, "force", False),
         yes_seed=args.yes_seed,
+        wait=getattr(args, "wait", None),
+        max_delete=getattr(args, "max_delete", None),
+        rejects=Path(args.reports or "reports") if getattr(args, "on_error", None) == "reject" else None,
+        dry_run=getattr(args, "dry_run", False),
     )
     return Request(project=project, choice=choice, options=options, line=args.line)
 

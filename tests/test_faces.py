@@ -103,10 +103,20 @@ def test_hebrew_names_keep_the_columns_aligned() -> None:
 
 def test_a_plan_shows_waves_keys_reasons_and_ways() -> None:
     table = PlannedTable(
-        table="questions", rows=12_345, key=("locale", "code"), origin="declared", strategy="staged merge"
+        table="questions",
+        rows=12_345,
+        key=("locale", "code"),
+        origin="declared",
+        strategy="staged merge",
+        outcomes=Outcomes(created=2, unchanged=12_343),
     )
     seed = PlannedSeed(name="q", files=("q.csv",), tables=(table,), priority="high")
-    more = PlannedSeed(name="r", files=("r.csv",), tables=(replace(table, rows=5),), priority="high")
+    more = PlannedSeed(
+        name="r",
+        files=("r.csv",),
+        tables=(replace(table, rows=5, outcomes=Outcomes(updated=5)),),
+        priority="high",
+    )
     stages = (
         PlannedStage(id="courses", name="C", status="skipped", reason="nothing changed", waits_for=()),
         PlannedStage(
@@ -121,6 +131,7 @@ def test_a_plan_shows_waves_keys_reasons_and_ways() -> None:
     plan = Plan(
         project="academy", target=TARGET, environment="test", level="copy",
         stages=stages, waves=(("courses",), ("questions",)), notes=("1 seed is not selected",),
+        outcomes=Outcomes(created=2, updated=5, unchanged=12_343),
     )  # fmt: skip
 
     assert plan_text(plan) == (
@@ -130,9 +141,9 @@ def test_a_plan_shows_waves_keys_reasons_and_ways() -> None:
         "- courses skipped: nothing changed\n"
         "\n"
         "+ questions: q.csv changed (wave 2, after courses)\n"
-        "     questions  12,350 rows  by locale, code  staged merge  key: declared\n"
+        "     questions  12,350 rows  by locale, code  2 created, 5 updated  staged merge  key: declared\n"
         "\n"
-        "12,350 rows in 1 stage, 1 skipped\n"
+        "12,350 rows in 1 stage, 1 skipped: 2 created, 5 updated, 12,343 unchanged\n"
         "\n"
         "! 1 seed is not selected\n"
     )

@@ -10,7 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from seedlab.errors import WriteError
-from seedlab.flow import LEDGER_VERSION, LoadMemory, Memo, Memory, RowSet, StageMemory, TableState
+from seedlab.flow import (
+    LEDGER_VERSION,
+    LoadMemory,
+    Memo,
+    Memory,
+    Outcomes,
+    RowSet,
+    StageMemory,
+    TableState,
+)
 
 MARK = 16
 _KEY = 8
@@ -42,6 +51,9 @@ class Ledger(Protocol):
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch the marks of tables' seeded rows; None where they are not known."""
+
+    def runs(self, project: str, run: str | None = None) -> list[tuple[str, Outcomes]]:
+        """Tell of the runs that are remembered, the last first, or of one: name and outcomes."""
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write what a run leaves, and the content of the tables as it is now, in the open transaction.
@@ -123,9 +135,16 @@ def memory_of(document: Mapping[str, Any]) -> Memory:
 
 
 def _load(row: Sequence[Any]) -> LoadMemory:
-    stage, seed, table, meaning, files, rows, key = row
+    stage, seed, table, meaning, files, rows, key, made = row
     return LoadMemory(
-        stage=stage, seed=seed, table=table, meaning=meaning, files=tuple(files), rows=rows, key=tuple(key)
+        stage=stage,
+        seed=seed,
+        table=table,
+        meaning=meaning,
+        files=tuple(files),
+        rows=rows,
+        key=tuple(key),
+        made=made,
     )
 
 
@@ -142,13 +161,13 @@ def _state(row: Sequence[Any]) -> TableState:
     )
 
 
-def stage_document(memo: Memo, stage: StageMemory) -> dict[str, object]:
+def stage_document(stage: StageMemory) -> dict[str, object]:
     """A stage as `stages` keeps it."""
     return {
         "stage": stage.stage,
         "parts": dict(stage.parts),
         "tables": list(stage.tables),
-        "run_id": memo.run_id,
+        "run_id": stage.run,
     }
 
 
@@ -162,4 +181,5 @@ def load_document(load: LoadMemory) -> dict[str, object]:
         "files": list(load.files),
         "rows": load.rows,
         "key": list(load.key),
+        "made": load.made,
     }

@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS seedlab.stages (
 -- What each seed brought to each table: hashes of its rows, packed.
 CREATE TABLE IF NOT EXISTS seedlab.rows (
   project text, stage text, seed text, "table" text, meaning text NOT NULL, files jsonb NOT NULL,
-  key jsonb NOT NULL, rows int8 NOT NULL, content bytea NOT NULL,
+  key jsonb NOT NULL, made text, rows int8 NOT NULL, content bytea NOT NULL,
   PRIMARY KEY (project, stage, seed, "table"));
 -- What the seeded columns of each table held when a run last wrote; marks are key and row hashes of our rows.
 CREATE TABLE IF NOT EXISTS seedlab.tables (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from seedlab.database.statements import equal_keys, names, qualified, seen, trusted
+from seedlab.database.statements import arrays_source, casts, equal_keys, qualified, seen
 from seedlab.flow import Table, TableState
 
 _FOLDER = Path(__file__).parent
@@ -53,6 +53,14 @@ def recall(project: str, stage: str, seed: str, table: str) -> Composed:
     ).format(Literal(project), Literal(stage), Literal(seed), Identifier("table"), Literal(table))
 
 
+def runs(project: str, run: str | None) -> Composed:
+    """List the runs of a project, the last first, or one of them."""
+    one = SQL("AND run_id = {} ").format(Literal(run)) if run is not None else _NOTHING
+    return SQL(
+        "SELECT run_id, outcomes FROM seedlab.runs WHERE project = {} {}ORDER BY finished DESC"
+    ).format(Literal(project), one)
+
+
 RECALL_MARKS = SQL(
     'SELECT "table", marks FROM seedlab.tables WHERE "table" IN '
     "(SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb))"
@@ -78,19 +86,11 @@ def marks(state: TableState, table: Table) -> Composed:
     return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh"))
 
 
-def marks_of(state: TableState, table: Table) -> Composed:
-    """Do the same for the rows whose keys are given: one text array a key column."""
-    count = len(state.key)
-    arrays = SQL(", ").join(trusted(f"${n}::pg_catalog.text[]") for n in range(1, count + 1))
-    casts = SQL(", ").join(
-        SQL("CAST({} AS {}) AS {}").format(Identifier("r", c), trusted(table.columns[c].type), Identifier(c))
-        for c in state.key
-    )
-    source = SQL("(SELECT {} FROM unnest({}) AS r({}))").format(casts, arrays, names(state.key))
-    hashed = _hashed(
-        state, table, "kh", SQL(" JOIN {} s ON {}").format(source, equal_keys("t", "s", state.key))
-    )
-    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, hashed)
+def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
+    """Do the same for the rows that have given values in `columns`: one text array each."""
+    source = SQL("(SELECT {} FROM {})").format(casts(table, columns), arrays_source(columns))
+    join = SQL(" JOIN {} s ON {}").format(source, equal_keys("t", "s", columns))
+    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh", join))
 
 
 _NOTHING = SQL("")
@@ -125,12 +125,14 @@ PUT_STAGES = SQL(
     "run_id = excluded.run_id, finished = excluded.finished"
 )
 PUT_ROWS = SQL(
-    'INSERT INTO seedlab.rows (project, stage, seed, "table", meaning, files, key, rows, content) '
+    'INSERT INTO seedlab.rows (project, stage, seed, "table", meaning, files, key, made, rows, content) '
     "SELECT s->>'project', s->>'stage', s->>'seed', s->>'table', s->>'meaning', s->'files', s->'key', "
-    "(s->>'rows')::int8, pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4) "
+    "s->>'made', (s->>'rows')::int8, "
+    "pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4) "
     "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
     'ON CONFLICT (project, stage, seed, "table") DO UPDATE SET meaning = excluded.meaning, '
-    "files = excluded.files, key = excluded.key, rows = excluded.rows, content = excluded.content"
+    "files = excluded.files, key = excluded.key, made = excluded.made, rows = excluded.rows, "
+    "content = excluded.content"
 )
 FORGET_ROWS = SQL(
     "DELETE FROM seedlab.rows r USING pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "

@@ -5,7 +5,7 @@ SELECT json_build_object(
   'generation', l.generation,
   'stages', (SELECT json_agg(json_build_array(stage, parts, tables, run_id, finished::text))
     FROM seedlab.stages WHERE project = {project}),
-  'loads', (SELECT json_agg(json_build_array(stage, seed, "table", meaning, files, rows, key) ORDER BY stage, seed, "table")
+  'loads', (SELECT json_agg(json_build_array(stage, seed, "table", meaning, files, rows, key, made) ORDER BY stage, seed, "table")
     FROM seedlab.rows WHERE project = {project}),
   'tables', (SELECT json_agg(json_build_array("table", columns, key, server, rows, xor::text, sum::text)) FROM seedlab.tables))
 FROM seedlab.ledger l WHERE NOT EXISTS (SELECT FROM seedlab.lock, seedlab.runs)

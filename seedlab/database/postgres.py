@@ -263,6 +263,10 @@ class PostgresSession:
         """Undo everything since `savepoint`."""
         self._run([SQL("ROLLBACK TO SAVEPOINT seedlab")])
 
+    def verify(self) -> None:
+        """Let the server check what it has deferred."""
+        self._run([SQL("SET CONSTRAINTS ALL IMMEDIATE")])
+
     def commit(self) -> None:
         """Commit, and look where the WAL ends, in one message."""
         try:

@@ -11,7 +11,7 @@ from seedlab.database import ledger_statements as sql
 from seedlab.database.failures import write_failed
 from seedlab.database.ledger import have_drifted, load_document, packed, run_document, stage_document
 from seedlab.database.wire import Question, StatementError, Wire
-from seedlab.flow import Memo, Memory, RowSet, Table, TableState
+from seedlab.flow import Memo, Memory, Outcomes, RowSet, Table, TableState
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,9 +88,16 @@ class PostgresLedger:
             if each.frame is None:
                 questions.append((sql.marks(each.state, table), ()))
             else:
-                questions.append((sql.marks_of(each.state, table), self._arrays(each.frame)))
+                questions.append(
+                    (sql.marks_of(each.state, table, each.frame.columns), self._arrays(each.frame))
+                )
         answers = self._ask(questions) if questions else []
         return [rows[0][0] or b"" for rows in answers]
+
+    def runs(self, project: str, run: str | None = None) -> list[tuple[str, Outcomes]]:
+        """Fetch them in one statement."""
+        rows = self._ask([(sql.runs(project, run), ())])[0]
+        return [(name, Outcomes(**outcomes)) for name, outcomes in rows]
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything in one pipeline."""
@@ -99,11 +106,7 @@ class PostgresLedger:
             (sql.ADD_RUN, (json.dumps(run_document(memo)),)),
             (
                 sql.PUT_STAGES,
-                (
-                    json.dumps(
-                        [stage_document(memo, stage) | {"project": memo.project} for stage in memo.stages]
-                    ),
-                ),
+                (json.dumps([stage_document(stage) | {"project": memo.project} for stage in memo.stages]),),
             ),
         ]
         content, places = packed(memo.contents)
@@ -116,6 +119,9 @@ class PostgresLedger:
         if memo.forgotten:
             names = [[memo.project, *name] for name in memo.forgotten]
             questions.append((sql.FORGET_ROWS, (json.dumps(names),)))
+        if memo.unfinished:
+            stages = [[memo.project, stage] for stage in memo.unfinished]
+            questions.append((sql.FORGET_STAGES, (json.dumps(stages),)))
         if states:
             questions.append(self._put_tables(memo.marks, states))
         self._ask(questions)

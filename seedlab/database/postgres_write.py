@@ -310,7 +310,7 @@ def _merge_staging(wire: Wire, write: TableWrite, number: int) -> list[Written]:
                 )
                 wire.script([SQL("ROLLBACK TO SAVEPOINT staging")])
                 return _send(wire, [_array_merge(wire, [write])])
-        steps.append((load, write.table, sql.staging_source(name, load.columns), False))
+        steps.append((load, write.table, sql.staging_source(name, load.columns, place=sql.PLACE), False))
     return _send(wire, [_Merge(steps=steps, parameters=[])])
 
 

@@ -193,6 +193,9 @@ class SqliteSession:
         """Undo everything since `savepoint`."""
         self.connection.run("ROLLBACK TO SAVEPOINT seedlab")
 
+    def verify(self) -> None:
+        """Foreign keys of the rows written were checked behind each group."""
+
     def commit(self) -> None:
         """Commit; SQLite's own count of broken foreign keys has the last word."""
         if self.connection.raw.in_transaction:

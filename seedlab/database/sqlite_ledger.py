@@ -24,7 +24,7 @@ from seedlab.database.ledger import (
 )
 from seedlab.database.sqlite_connection import MAX_PARAMETERS, CountedConnection, listed, quote
 from seedlab.database.sqlite_statements import main
-from seedlab.flow import LEDGER_VERSION, Memo, Memory, RowSet, Table, TableState
+from seedlab.flow import LEDGER_VERSION, Memo, Memory, Outcomes, RowSet, Table, TableState
 
 if TYPE_CHECKING:
     import polars as pl
@@ -131,16 +131,27 @@ class SqliteLedger:
     def _joined(self, state: TableState, frame: pl.DataFrame, what: str, table: str) -> Iterator[Any]:
         """The rows with these keys, as many a statement as its parameters allow."""
         keys = self._encode(frame, self._table(state.table))
-        size = max(1, MAX_PARAMETERS // len(state.key))
-        same = " AND ".join(f"t.{quote(name)} = k.{quote(name)}" for name in state.key)
-        line = f"({', '.join('?' * len(state.key))})"
+        columns = frame.columns
+        size = max(1, MAX_PARAMETERS // len(columns))
+        same = " AND ".join(f"t.{quote(name)} = k.{quote(name)}" for name in columns)
+        line = f"({', '.join('?' * len(columns))})"
         for start in range(0, len(keys), size):
             chunk = keys[start : start + size]
-            values = f"WITH k({listed(state.key)}) AS (VALUES {', '.join([line] * len(chunk))})"
+            values = f"WITH k({listed(columns)}) AS (VALUES {', '.join([line] * len(chunk))})"
             yield from self._run(
                 f"{values} {what} FROM k JOIN {table} ON {same}",
                 [value for key in chunk for value in key],
             )
+
+    def runs(self, project: str, run: str | None = None) -> list[tuple[str, Outcomes]]:
+        """Fetch all and leave those that were not asked for."""
+        rows = self._run("SELECT document FROM seedlab_runs ORDER BY finished DESC")
+        documents = [json.loads(document) for (document,) in rows]
+        return [
+            (each["run_id"], Outcomes(**each["outcomes"]))
+            for each in documents
+            if each["project"] == project and run in (None, each["run_id"])
+        ]
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything, making the tables where they are missing."""
@@ -158,7 +169,7 @@ class SqliteLedger:
         for stage in memo.stages:
             self._run(
                 "INSERT OR REPLACE INTO seedlab_stages (project, stage, document) VALUES (?, ?, ?)",
-                (memo.project, stage.stage, json.dumps(stage_document(memo, stage))),
+                (memo.project, stage.stage, json.dumps(stage_document(stage))),
             )
         for load, content in zip(memo.loads, memo.contents, strict=True):
             self._run(
@@ -167,6 +178,10 @@ class SqliteLedger:
             )
         for name in memo.forgotten:
             self._run(f"DELETE FROM seedlab_rows {_ROWS_OF}", (memo.project, *name))
+        for unfinished in memo.unfinished:
+            self._run(
+                "DELETE FROM seedlab_stages WHERE project = ? AND stage = ?", (memo.project, unfinished)
+            )
         self._put_tables(memo.marks, states)
 
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> None:

@@ -144,7 +144,6 @@ def raise_sequence(table: Table, column: Column) -> Composed:
 
 
 PLACE = "_place"  # of a row in its source, from 1
-_NUMBERED = SQL('row_number() OVER () AS "_place"')
 
 
 def arrays_source(columns: Sequence[str], first: int = 1, *, place: str | None = None) -> Composed:
@@ -161,14 +160,15 @@ def values_source(columns: Sequence[str], rows: int, first: int = 1) -> Composed
         "(" + ", ".join(f"${n}::text" for n in range(start, start + width)) + ")"
         for start in range(first, first + rows * width, width)
     )
-    return SQL("(SELECT v.*, {} FROM (VALUES {}) AS v({})) AS r").format(
-        _NUMBERED, trusted(", ".join(lines)), names(columns)
+    return SQL("(SELECT v.*, row_number() OVER () AS {} FROM (VALUES {}) AS v({})) AS r").format(
+        Identifier(PLACE), trusted(", ".join(lines)), names(columns)
     )
 
 
-def staging_source(name: str, columns: Sequence[str]) -> Composed:
-    """Rows from a temporary table made by `staging_table`; PLACE counts them from 1 as they were copied."""
-    return SQL("(SELECT {}, {} FROM {}) AS r").format(names(columns), _NUMBERED, Identifier("pg_temp", name))
+def staging_source(name: str, columns: Sequence[str], *, place: str | None = None) -> Composed:
+    """Rows from a temporary table made by `staging_table`; `place` counts them from 1 as they were copied."""
+    numbered = SQL(", row_number() OVER () AS {}").format(Identifier(place)) if place else SQL("")
+    return SQL("(SELECT {}{} FROM {}) AS r").format(names(columns), numbered, Identifier("pg_temp", name))
 
 
 def _arrays(count: int, first: int) -> SQL:

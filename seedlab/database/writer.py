@@ -116,6 +116,9 @@ class Session(Protocol):
     def rollback_to_savepoint(self) -> None:
         """Undo everything since `savepoint`, which stays; may be called again, and after an error."""
 
+    def verify(self) -> None:
+        """Check now what would be checked at the commit: deferred constraints."""
+
     def commit(self) -> None:
         """Make it permanent."""
 

@@ -39,7 +39,10 @@ class TableState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageMemory:
-    """A stage as it was last seeded: `parts` has a hash for all that its rows depend on, by label."""
+    """A stage as it was last seeded: `parts` has a hash for all that its rows depend on, by label.
+
+    `run` is the last run that ran it: by that, stages that depend on it see that they must look again.
+    """
 
     stage: str
     parts: Mapping[str, str]
@@ -62,6 +65,7 @@ class LoadMemory:
     files: tuple[str, ...]
     rows: int
     key: tuple[str, ...] = ()  # as files spell it, for reports
+    made: str | None = None  # the column whose value is the handle of every row that we made
 
     @property
     def name(self) -> tuple[str, str, str]:
@@ -109,4 +113,5 @@ class Memo:
     loads: tuple[LoadMemory, ...]
     contents: tuple[bytes, ...]
     forgotten: tuple[tuple[str, str, str], ...] = ()
+    unfinished: tuple[str, ...] = ()  # stages whose next run must not take them for done
     marks: Mapping[str, bytes | None] = field(default_factory=dict)

@@ -169,3 +169,6 @@ class Options:
     force: bool = False
     yes_seed: str | None = None
     wait: str | None = None  # how long to wait for another seed to end; None: not at all
+    max_delete: str | None = None  # how many rows, or what share, a sync may delete; None: none
+    rejects: Path | None = None  # reports folder for rejected rows; None: a bad row stops the run
+    dry_run: bool = False  # roll back instead of committing

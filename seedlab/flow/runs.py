@@ -136,6 +136,17 @@ class PlannedStage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowChange:
+    """What would become of one row: created, or updated in `columns`, each with its old and new text."""
+
+    file: str
+    line: int | None
+    table: str
+    outcome: Literal["created", "updated"]
+    columns: tuple[tuple[str, str | None, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a seed would do: stages in writing order, and in waves of what could run at the same time."""
 
@@ -146,6 +157,8 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     waves: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    changes: tuple[RowChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,21 +1,21 @@
 """The rows that a seed brought to a table, as the ledger remembers them: packed frames of hashes.
 
-A content has FILE (index in `LoadMemory.files`, or LEFT), HANDLE, DIGEST, `created` (we made the row) and
-one column `key.COLUMN` for each key column of the table, by which a row can be found again.
+A content has FILE (index in `LoadMemory.files`, or LEFT), HANDLE, DIGEST, RUN (that made the row; NULL: it
+was there) and, where ids do not name the rows, a column `key.COLUMN` for each key column of the table.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
 from seedlab.flow import DIGEST, FILE, HANDLE, LEFT
 
-CREATED = "created"
+RUN = "run"
 KEY = "key."
-CONTENT = pl.Schema({FILE: pl.UInt16, HANDLE: pl.UInt128, DIGEST: pl.UInt64, CREATED: pl.Boolean})
+CONTENT = pl.Schema({FILE: pl.UInt16, HANDLE: pl.UInt128, DIGEST: pl.UInt64, RUN: pl.String})
 
 NOTHING = pl.DataFrame(schema=CONTENT)
 
@@ -58,43 +58,44 @@ def renewed(
     before: pl.DataFrame,
     rows: pl.DataFrame,
     created: pl.Series,
+    run: str,
     keys: pl.DataFrame | None,
     files: Sequence[int],
 ) -> pl.DataFrame:
     """The content after a run that read these files: their rows as they are now, all others as before.
 
-    `rows` has FILE, HANDLE and DIGEST, `created` the handles of rows made in this run, `keys` HANDLE and the
-    key columns of the rows that were written. Rows of these files that are no more have LEFT, if we made
+    `rows` has FILE, HANDLE and DIGEST, `created` the handles of rows made in this `run`, `keys` HANDLE and
+    the key columns of the rows that were written. Rows of these files that are no more have LEFT, if we made
     them; all others we forget.
     """
     keys = (
-        keys.rename({name: f"{KEY}{name}" for name in keys.columns if name != HANDLE})
+        pl.DataFrame([s if s.name == HANDLE else s.alias(f"{KEY}{s.name}") for s in keys.get_columns()])
         if keys is not None
         else None
     )
     if not before.height and len(created) == rows.height:
-        return _all_new(rows, keys)
-    old = before.select(HANDLE, CREATED, *(name for name in before.columns if name.startswith(KEY)))
+        return _all_new(rows, run, keys)
+    old = before.select(HANDLE, RUN, *(name for name in before.columns if name.startswith(KEY)))
     old = _preferred(keys, old) if keys is not None else old
-    made = pl.col(HANDLE).is_in(created.implode()) | pl.col(CREATED).fill_null(value=False)
+    made = pl.when(pl.col(HANDLE).is_in(created.implode())).then(pl.lit(run)).otherwise(pl.col(RUN))
     now = rows.select(FILE, HANDLE, DIGEST)
     now = now.join(old.unique(HANDLE, keep="first"), on=HANDLE, how="left", maintain_order="left")
-    now = now.with_columns(made.alias(CREATED))
+    now = now.with_columns(made.alias(RUN))
     read = pl.col(FILE).is_in([*files, LEFT])
-    gone = before.filter(read & pl.col(CREATED) & ~pl.col(HANDLE).is_in(now[HANDLE].implode()))
+    gone = before.filter(read & pl.col(RUN).is_not_null() & ~pl.col(HANDLE).is_in(now[HANDLE].implode()))
     others = before.filter(~read)
     gone = gone.filter(~pl.col(HANDLE).is_in(others[HANDLE].implode()))
     parts = [others, now, gone.with_columns(pl.lit(LEFT, dtype=pl.UInt16).alias(FILE))]
     return pl.concat([part for part in parts if part.height] or [now], how="diagonal")
 
 
-def _all_new(rows: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFrame:
+def _all_new(rows: pl.DataFrame, run: str, keys: pl.DataFrame | None) -> pl.DataFrame:
     """The usual first run, where nothing has to be looked up: keys come in the order of the rows."""
     columns = [
         rows[FILE],
         rows[HANDLE],
         rows[DIGEST],
-        pl.Series(CREATED, [True]).new_from_index(0, rows.height),
+        pl.Series(RUN, [run]).new_from_index(0, rows.height),
     ]
     if keys is not None and keys[HANDLE].equals(rows[HANDLE]):
         return pl.DataFrame([*columns, *(keys[name] for name in keys.columns if name != HANDLE)])
@@ -104,13 +105,13 @@ def _all_new(rows: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFrame:
 
 def _preferred(keys: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
     """Keys as they were written now, before those remembered."""
-    fresh = keys.join(old.select(HANDLE, CREATED), on=HANDLE, how="left")
+    fresh = keys.join(old.select(HANDLE, RUN), on=HANDLE, how="left")
     return pl.concat([fresh, old], how="diagonal") if old.height else fresh
 
 
 def abandoned(content: pl.DataFrame) -> pl.DataFrame:
     """The rows that we made, when no file brings any of them any more."""
-    return content.filter(pl.col(CREATED)).with_columns(pl.lit(LEFT, dtype=pl.UInt16).alias(FILE))
+    return content.filter(pl.col(RUN).is_not_null()).with_columns(pl.lit(LEFT, dtype=pl.UInt16).alias(FILE))
 
 
 def left(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
@@ -119,6 +120,23 @@ def left(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     return before.filter((pl.col(FILE) != LEFT) & ~pl.col(HANDLE).is_in(now.implode()))
 
 
-def keys_of(content: pl.DataFrame) -> Mapping[str, pl.Series]:
-    """The remembered key columns by name."""
-    return {name.removeprefix(KEY): content[name] for name in content.columns if name.startswith(KEY)}
+def ours(content: pl.DataFrame, run: str | None = None) -> pl.DataFrame:
+    """Rows that we made, in any run or in one."""
+    made = pl.col(RUN).is_not_null() if run is None else pl.col(RUN) == run
+    return content.filter(made)
+
+
+def without(content: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Forget rows."""
+    return content.filter(~pl.col(HANDLE).is_in(rows[HANDLE].implode()))
+
+
+def names(content: pl.DataFrame, made: str | None) -> pl.DataFrame:
+    """Name rows as a `Removal` does: by the id that is the handle, in column `made`, or by their keys.
+
+    Rows whose keys are not known are left out.
+    """
+    if made is not None:
+        return content.select(pl.col(HANDLE).alias(made))
+    keys = [name for name in content.columns if name.startswith(KEY)]
+    return content.select(pl.col(name).alias(name.removeprefix(KEY)) for name in keys).drop_nulls()

@@ -26,7 +26,6 @@ _FREE = pl.lit(~(0xF << 76 | 0x3 << 62) & (1 << 128) - 1, dtype=pl.UInt128)
 _VERSION_8 = pl.lit(0x8 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _VERSION_5 = pl.lit(0x5 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _COLON = pl.lit(":")
-_NULL = pl.lit("-")
 # The namespace of uuid5 ids: 16 ASCII bytes, so that it can be hashed as text with the name behind it.
 UUID5_NAMESPACE = b"seedlab.uuid5.id"
 
@@ -192,10 +191,12 @@ def _hash(label: str, chain: tuple[tuple[str, Column], ...], ids: str) -> pl.Exp
 
 @lru_cache(maxsize=4096)
 def _digest(sources: tuple[str, ...]) -> pl.Expr:
-    """Hash all that a file says of a row, whatever the order of its columns; NULL is no text."""
-    texts = [pl.col(name) for name in sources]
-    told = [plh.concat_str([t.str.len_bytes().cast(pl.String), _COLON, t]).fill_null(_NULL) for t in texts]
-    digest: pl.Expr = plh.concat_str(told).nchash.xxh3_64().alias(DIGEST)
+    """Hash all that a file says of a row, whatever the order of its columns.
+
+    No text of a file holds NUL, so one of it with a comma is a boundary, and with a hyphen NULL.
+    """
+    told = [pl.col(name).fill_null("\0-") for name in sources]
+    digest: pl.Expr = plh.concat_str(told, separator="\0,").nchash.xxh3_64().alias(DIGEST)
     return digest
 
 

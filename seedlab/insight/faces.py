@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from seedlab.errors import Fault
-from seedlab.flow import Outcomes, Plan, PlannedStage, PlannedTable, Project, Run, Seed, StageReport
+from seedlab.flow import (
+    Outcomes,
+    Plan,
+    PlannedStage,
+    PlannedTable,
+    Project,
+    RowChange,
+    Run,
+    Seed,
+    StageReport,
+)
 from seedlab.insight.excerpts import excerpt_lines
 from seedlab.insight.monitor import State, phase_totals
 from seedlab.insight.text import duration, isolate, printable, several, size, table
@@ -137,8 +147,11 @@ def _tables_of(stage: PlannedStage) -> list[PlannedTable]:
     """Tables of a stage that would be written, once each; a skipped stage has none."""
     tables: dict[tuple[str, tuple[str, ...], str], PlannedTable] = {}
     for each in (each for seed in stage.seeds for each in seed.tables):
-        known = tables.setdefault((each.table, each.key, each.strategy), replace(each, rows=0))
-        tables[each.table, each.key, each.strategy] = replace(known, rows=known.rows + each.rows)
+        nothing = replace(each, rows=0, outcomes=Outcomes())
+        known = tables.setdefault((each.table, each.key, each.strategy), nothing)
+        tables[each.table, each.key, each.strategy] = replace(
+            known, rows=known.rows + each.rows, outcomes=known.outcomes + each.outcomes
+        )
     return [] if stage.status == "skipped" else list(tables.values())
 
 
@@ -149,12 +162,25 @@ def _planned_table_lines(stage: PlannedStage, cells: int) -> list[str]:
             printable(each.table),
             several(each.rows, "row"),
             f"by {printable(', '.join(each.key))}",
+            _changes_of(each.outcomes),
             printable(each.strategy),
             f"key: {printable(each.origin)}" if each.origin else "",
         ]
         for each in _tables_of(stage)
     ]
-    return table(rows, "<<><<<", cells=cells, flexible=5)
+    return table(rows, "<<><<<<", cells=cells, flexible=6)
+
+
+def _changes_of(outcomes: Outcomes) -> str:
+    """Spell what would change."""
+    return (
+        ", ".join(
+            f"{getattr(outcomes, name):,} {name}"
+            for name in _NAMES
+            if name != "unchanged" and getattr(outcomes, name)
+        )
+        or "unchanged"
+    )
 
 
 def _plan_total(plan: Plan) -> str:
@@ -164,7 +190,29 @@ def _plan_total(plan: Plan) -> str:
     if not run:
         return f"nothing to do: {several(skipped, 'stage')} skipped"
     rest = f", {skipped} skipped" if skipped else ""
-    return f"{several(rows, 'row')} in {several(len(run), 'stage')}{rest}"
+    return f"{several(rows, 'row')} in {several(len(run), 'stage')}{rest}: {outcomes_text(plan.outcomes)}"
+
+
+def changes_text(changes: Sequence[RowChange], *, show_values: bool = False, limit: int = 200) -> str:
+    """Show rows that would change, each with its line; values only where they are asked for."""
+    lines = [_change_line(each, show_values=show_values) for each in changes[:limit]]
+    if len(changes) > limit:
+        lines.append(f"… and {len(changes) - limit:,} more; --json lists all")
+    return "\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _change_line(change: RowChange, *, show_values: bool) -> str:
+    place = ":".join(str(part) for part in (change.file, change.line) if part is not None)
+    names = [
+        f"{printable(name)} {_value(old)} → {_value(new)}" if show_values else printable(name)
+        for name, old, new in change.columns
+    ]
+    what = f": {', '.join(names)}" if names else ""
+    return f"{place}: {printable(change.table)} {change.outcome}{what}"
+
+
+def _value(text: str | None) -> str:
+    return "NULL" if text is None else f"'{printable(text)}'"
 
 
 # ---- faults ---------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from seedlab.flow import (
     Plan,
     PlannedSeed,
     PlannedStage,
+    RowChange,
     Run,
     SeedReport,
     Span,
@@ -56,11 +57,27 @@ def to_record(run: Run) -> dict[str, Any]:
     }
 
 
-def plan_record(run: Run, plan: Plan) -> dict[str, Any]:
-    """Give the record of a plan: a run's shape, its stages `planned` or `skipped`, no row counted as done."""
-    record = to_record(replace(run, status="planned", notes=(*plan.notes, *run.notes)))
+def plan_record(run: Run, plan: Plan, *, show_values: bool = False) -> dict[str, Any]:
+    """Give the record of a plan: a run's shape, stages `planned` or `skipped`, outcomes as they would be."""
+    planned = replace(run, status="planned", outcomes=plan.outcomes, notes=(*plan.notes, *run.notes))
     stages = [_planned_stage_record(stage) for stage in plan.stages]
-    return record | {"stages": stages, "waves": [list(wave) for wave in plan.waves]}
+    changes = [_change_record(change, show_values=show_values) for change in plan.changes]
+    waves = [list(wave) for wave in plan.waves]
+    return to_record(planned) | {"stages": stages, "waves": waves, "changes": changes}
+
+
+def _change_record(change: RowChange, *, show_values: bool) -> dict[str, Any]:
+    columns = [
+        {"column": name, "old": old, "new": new} if show_values else {"column": name}
+        for name, old, new in change.columns
+    ]
+    return {
+        "file": change.file,
+        "line": change.line,
+        "table": change.table,
+        "outcome": change.outcome,
+        "columns": columns,
+    }
 
 
 def phases_record(spans: Iterable[Span]) -> list[dict[str, Any]]:
@@ -122,7 +139,7 @@ def _planned_stage_record(stage: PlannedStage) -> dict[str, Any]:
         "reason": stage.reason,
         "seconds": 0.0,
         "operations_per_second": 0.0,
-        "outcomes": asdict(Outcomes()),
+        "outcomes": asdict(sum((t.outcomes for s in stage.seeds for t in s.tables), Outcomes())),
         "waits_for": list(stage.waits_for),
         "parallel": stage.parallel,
         "seeds": [_planned_seed_record(seed) for seed in stage.seeds],
@@ -134,7 +151,7 @@ def _planned_seed_record(seed: PlannedSeed) -> dict[str, Any]:
         "name": seed.name,
         "files": list(seed.files),
         "priority": seed.priority,
-        "tables": [asdict(table) | {"outcomes": asdict(Outcomes())} for table in seed.tables],
+        "tables": [asdict(table) for table in seed.tables],
         "phases": [],
     }
 
@@ -191,10 +208,15 @@ def _seed(record: Mapping[str, Any], spans: tuple[Span, ...]) -> SeedReport:
 # ---- files ----------------------------------------------------------------------------------------------
 
 
+def folder_of(reports: Path, started: str, run_id: str) -> Path:
+    """Name the folder of a run."""
+    when = datetime.fromisoformat(started).strftime("%Y%m%dT%H%M%SZ")
+    return reports / "runs" / f"{when}-{run_id}"
+
+
 def write(run: Run, reports: Path) -> Path:
     """Write the record of a run below `reports` and give its path; the file appears whole or not at all."""
-    when = datetime.fromisoformat(run.started).strftime("%Y%m%dT%H%M%SZ")
-    path = reports / "runs" / f"{when}-{run.run_id}" / "run.json"
+    path = folder_of(reports, run.started, run.run_id) / "run.json"
     unfinished = path.with_suffix(".json.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

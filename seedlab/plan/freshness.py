@@ -51,18 +51,24 @@ def all_stale(stages: Sequence[Stage]) -> dict[str, Verdict]:
 
 
 def judge(
-    stages: Sequence[Stage], situation: Situation, memory: Memory, drifted: Collection[str] = ()
+    stages: Sequence[Stage],
+    situation: Situation,
+    memory: Memory,
+    drifted: Collection[str] = (),
+    intact: Collection[str] = (),
 ) -> dict[str, Verdict]:
     """Judge the stages of a run; `drifted` tables were changed by others.
 
-    A stage that depends on one that has to run has to run too.
+    A stage that depends on one that has to run has to run too. Of `intact` stages the files changed, but none
+    of their rows.
     """
     by_id = {stage.id: stage for stage in stages}
     verdicts: dict[str, Verdict] = {}
     for name in topological_order({stage.id: stage.dependencies for stage in stages}):
         if name in by_id:
             stage = by_id[name]
-            verdicts[name] = _judged(stage, parts(stage, situation, memory), memory, drifted, verdicts)
+            known = memory.stages[name].parts if name in intact else parts(stage, situation, memory)
+            verdicts[name] = _judged(stage, known, memory, drifted, verdicts)
     return verdicts
 
 
@@ -126,13 +132,8 @@ def parts(
     if any(seed.transform for seed in seeds):
         result[PYTHON] = situation.python
     for each in stage.dependencies:
-        result[STAGE + each] = fingerprint(memory.stages[each].parts) if each in memory.stages else ""
+        result[STAGE + each] = memory.stages[each].run if each in memory.stages else ""
     return result
-
-
-def fingerprint(parts: Mapping[str, str]) -> str:
-    """Hash all parts of a stage."""
-    return _hash(sorted(parts.items()))
 
 
 def definition(table: Table) -> str:

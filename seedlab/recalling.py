@@ -1,0 +1,133 @@
+"""What a run takes from the ledger: which rows of a file that changed are remembered just as they are.
+
+Rows are remembered by hashes of their key and of all that the file says of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+from xxhash import xxh3_128_hexdigest
+
+from seedlab.database.writer import Session
+from seedlab.flow import FILE, HANDLE, Load, LoadMemory, Memory, Stage
+from seedlab.frames import contents
+from seedlab.plan.freshness import Verdict
+from seedlab.resolution import Rows
+
+Name = tuple[str, str, str]  # stage, seed, table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Known:
+    """What was remembered of the loads of this run, and of others that fill their tables."""
+
+    loads: Mapping[Name, LoadMemory]
+    before: Mapping[Name, pl.DataFrame]
+    reduced: frozenset[str] = frozenset()
+
+    def unknown(self, rows: Sequence[Rows]) -> list[Rows]:
+        """Leave of the reduced stages the rows that are not remembered just so."""
+        return [
+            each.with_frame(contents.unknown(each.handled.frame, self.before[name_of(each.load)]))
+            if each.load.stage in self.reduced
+            else each
+            for each in rows
+        ]
+
+    def covers(self, rows: Sequence[Rows], memory: Memory) -> bool:
+        """Tell whether what is remembered and these rows of changed files say all there is to say.
+
+        Not so where a load means something else now, where a table of a seed has no rows in the changed
+        file any more, and where another file brings the same row.
+        """
+        mine = [each for each in rows if each.load.stage in self.reduced]
+        names = {name_of(each.load) for each in mine}
+        seeds = {name[:2] for name in names}
+        if any(load.name not in names for load in memory.loads if load.name[:2] in seeds):
+            return False
+        return all(self._covers(each) for each in mine)
+
+    def _covers(self, rows: Rows) -> bool:
+        load, name = rows.load, name_of(rows.load)
+        known = self.loads.get(name)
+        if known is None or known.meaning != meaning(load):
+            return False
+        read = [n for n, file in enumerate(known.files) if file in {f.name for f in load.files}]
+        others = [contents.of_other_files(self.before[name], read)]
+        others += [
+            contents.of_other_files(frame, [])
+            for other, frame in self.before.items()
+            if other[2] == name[2] and other != name
+        ]
+        return not rows.handled.frame[HANDLE].is_in(pl.concat(others).implode()).any()
+
+    def intact(self, read: Sequence[Rows], rows: Sequence[Rows]) -> frozenset[str]:
+        """The reduced stages of which no row differs, and none is no more."""
+        changed = {
+            each.load.stage
+            for each, kept in zip(read, rows, strict=True)
+            if len(kept.handled.frame) or self._has_left(each)
+        }
+        return self.reduced - changed
+
+    def _has_left(self, rows: Rows) -> bool:
+        name = name_of(rows.load)
+        if name[0] not in self.reduced:
+            return True
+        files = [n for n, f in enumerate(self.loads[name].files) if f in {x.name for x in rows.load.files}]
+        before = self.before[name].filter(pl.col(FILE).is_in(files))
+        return not before[HANDLE].is_in(rows.handled.frame[HANDLE].implode()).all()
+
+
+def name_of(load: Load) -> Name:
+    """Name a load as the ledger does."""
+    return load.stage, load.seed, load.table
+
+
+def meaning(load: Load) -> str:
+    """Hash what a load's rows mean: remembered rows of another meaning say nothing.
+
+    By names only: a table that we make ourselves is spelled otherwise by the database afterwards.
+    """
+    references = [(r.foreign_key.columns, r.parent, r.key, r.sources()) for r in load.references]
+    told = (
+        load.table,
+        load.spelled_key,
+        load.key_columns,
+        load.columns,
+        sorted(load.values),
+        references,
+        load.mode,
+    )
+    return xxh3_128_hexdigest(repr(told).encode())
+
+
+def reduced(stage: Stage, verdict: Verdict, memory: Memory) -> Stage | None:
+    """The stage with just the files that changed; None where that cannot be enough."""
+    if not verdict.files:
+        return None
+    known = {load.seed for load in memory.loads if load.stage == stage.id}
+    seeds = []
+    for seed in stage.seeds:
+        files = tuple(file for file in seed.files if file.name in verdict.files)
+        plain = seed.mode != "sync" and seed.duplicates == "error" and not seed.transform
+        if files and not (plain and seed.name in known):
+            return None
+        if files:
+            seeds.append(replace(seed, files=files))
+    return replace(stage, seeds=tuple(seeds))
+
+
+def recall(
+    project: str, session: Session, memory: Memory, rows: Sequence[Rows], reduced: frozenset[str]
+) -> Known:
+    """Fetch what is remembered of these loads' stages, and of all that fill a table of a reduced one."""
+    stages = {each.load.stage for each in rows}
+    tables = {each.load.table for each in rows if each.load.stage in reduced or each.load.mode == "sync"}
+    loads = {load.name: load for load in memory.loads if load.stage in stages or load.table in tables}
+    packed = session.ledger.recall(project, list(loads)) if loads else []
+    before = dict(zip(loads, map(contents.unpack, packed), strict=True))
+    return Known(loads=loads, before=before, reduced=reduced)

@@ -1,0 +1,123 @@
+"""Taking back: the rows that seedlab made, of some stages or of one run, children first.
+
+Only what the ledger knows that we made is deleted; rows that others made, and old values, are beyond us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from seedlab import remembering
+from seedlab.agenda import server_of
+from seedlab.errors import ConfigurationError, Refused, TargetChanged, nearest
+from seedlab.flow import (
+    HANDLE,
+    LoadMemory,
+    Memo,
+    Memory,
+    Options,
+    Outcomes,
+    Project,
+    Removal,
+    TableState,
+    Tally,
+)
+from seedlab.frames import contents
+from seedlab.looking import Look
+
+Choose = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo:
+    """What is asked for: the rows of these stages (none named: of all), or those that one run made."""
+
+    project: Project
+    options: Options
+    run_id: str
+    started: str
+    stages: frozenset[str] = frozenset()
+    run: str | None = None
+
+
+def undo(asked: Undo, look: Look) -> list[Tally]:
+    """Delete the rows, and forget them; answers how many of each load.
+
+    Raises Refused where other rows refer to them, and where a run did more than create rows.
+    """
+    session, memory = look.session, look.memory()
+    if not memory.exists:
+        raise ConfigurationError("nothing is remembered in this target: no run of seedlab wrote to it")
+    loads = _loads(asked, memory)
+    session.begin()
+    if session.lock(asked.options.wait) != memory.generation:
+        raise TargetChanged("another seed has written since we looked")
+    if asked.run is not None:
+        _refuse_impossible(asked.run, session.ledger.runs(asked.project.name, asked.run))
+    packed = session.ledger.recall(asked.project.name, [load.name for load in loads]) if loads else []
+    held = dict(zip(loads, map(contents.unpack, packed), strict=True))
+    doomed = {load: contents.ours(content, asked.run) for load, content in held.items()}
+    doomed = {load: rows for load, rows in doomed.items() if rows.height}
+    catalog = look.catalog()
+    removals = [
+        remembering.removal_of(load, rows, catalog)
+        for load, rows in doomed.items()
+        if load.table in catalog.tables
+    ]
+    counts = session.delete(removals)
+    kept = {load: contents.without(held[load], rows) for load, rows in doomed.items()}
+    session.ledger.remember(_memo(asked, kept, counts), _states(removals, look))
+    session.commit()
+    return [_tally(load, count) for load, count in zip(doomed, counts, strict=True)]
+
+
+def _loads(asked: Undo, memory: Memory) -> list[LoadMemory]:
+    known = sorted({load.stage for load in memory.loads})
+    for name in sorted(asked.stages - set(known)):
+        raise ConfigurationError(f"no rows of stage '{name}' are remembered{nearest(name, known)}")
+    return [load for load in memory.loads if not asked.stages or load.stage in asked.stages]
+
+
+def _refuse_impossible(run: str, found: Sequence[tuple[str, Outcomes]]) -> None:
+    if not found:
+        raise ConfigurationError(f"no run '{run}' is remembered; seedlab status lists those that are")
+    outcomes = found[0][1]
+    if outcomes.updated or outcomes.deleted:
+        raise Refused(
+            f"run {run} updated {outcomes.updated} and deleted {outcomes.deleted} rows, and their old values "
+            "are not kept, so it cannot be rolled back; seed the older files again, or restore a backup"
+        )
+
+
+def _memo(asked: Undo, kept: dict[LoadMemory, pl.DataFrame], counts: Sequence[int]) -> Memo:
+    """What is left; the stages are no longer as they were, so the next run looks at them."""
+    left = {load: content for load, content in kept.items() if content.height}
+    return Memo(
+        project=asked.project.name,
+        run_id=asked.run_id,
+        environment=asked.options.environment.name,
+        level=asked.options.settings.level,
+        started=asked.started,
+        outcomes=Outcomes(deleted=sum(counts)),
+        stages=(),
+        loads=tuple(replace(load, rows=content[HANDLE].len()) for load, content in left.items()),
+        contents=tuple(contents.pack(content) for content in left.values()),
+        forgotten=tuple(load.name for load in kept if load not in left),
+        unfinished=tuple(sorted({load.stage for load in kept})),
+        marks=dict.fromkeys({load.table for load in kept}),
+    )
+
+
+def _states(removals: Sequence[Removal], look: Look) -> list[TableState]:
+    """The tables as they are now, where their last state can still be compared with."""
+    known, server = look.memory().tables, server_of(look.catalog())
+    names = dict.fromkeys(removal.table.name for removal in removals)
+    return [known[name] for name in names if name in known and known[name].server == server]
+
+
+def _tally(load: LoadMemory, count: int) -> Tally:
+    outcomes = Outcomes(deleted=count)
+    return Tally(stage=load.stage, seed=load.seed, table=load.table, key=load.key, outcomes=outcomes)

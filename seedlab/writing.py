@@ -1,0 +1,281 @@
+"""The writing of a run: one transaction, in which the target is asked, written and told what to remember."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from seedlab import recalling, rejecting, remembering, settling
+from seedlab.agenda import Task, as_it_was
+from seedlab.database.writer import Session
+from seedlab.errors import CannotOrderRows, DataFaults, Fault, TargetChanged, WriteError
+from seedlab.flow import (
+    Catalog,
+    Level,
+    Memo,
+    Outcomes,
+    Recorder,
+    RowSet,
+    TableState,
+    Tally,
+    WritePlan,
+    Written,
+)
+from seedlab.frames import contents
+from seedlab.frames.resolve import Naming
+from seedlab.insight import history
+from seedlab.insight.monitor import Monitor
+from seedlab.looking import Look
+from seedlab.plan import guards
+from seedlab.recalling import Name
+from seedlab.remembering import Kept, Wrote
+from seedlab.running import Prepared, Resolved, completed, prepare, prepared_of, resolve, set_apart
+
+LEGACY: Level = "legacy"
+SAVED_AGAIN = "saved again, but no row changed"
+NO_LEDGER = (
+    "nothing is remembered in this target, since we may not make the schema seedlab: every run compares "
+    "every row; GRANT CREATE ON DATABASE lets a run skip what has not changed"
+)
+_TRY_AGAIN = frozenset({"40001", "40P01"})
+_PASSES = 100  # of writing what is left after the target refused single rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What became of every row of the stages that ran, and why others turned out to have nothing to do."""
+
+    tallies: tuple[Tally, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    rejected: tuple[Fault, ...] = ()
+
+
+def run(task: Task, look: Look, monitor: Monitor) -> Done:
+    """Run the stale stages; nothing is written where no row turns out to differ from what is remembered.
+
+    Raises TargetChanged when another session came between: look again, decide again.
+    """
+    prepared = prepared_of(task, look, monitor)
+    intact = prepared.intact
+    if intact:
+        smaller = task.without(intact)
+        told = dict.fromkeys(intact, SAVED_AGAIN)
+        if not smaller.stale:
+            waiting = {stage.id: "unchanged" for stage in task.stale}
+            return Done(skipped={**waiting, **told})
+        if len(smaller.stale) < len(task.stale):
+            done = run(smaller, look, monitor)
+            return replace(done, skipped={**done.skipped, **told})
+    try:
+        return _write(task, look, prepared, monitor)
+    except WriteError as error:
+        if error.sqlstate not in _TRY_AGAIN:
+            raise
+        raise TargetChanged(f"another session came between ({error.sqlstate})") from error
+    except DataFaults as found:
+        if prepared.reduced:
+            look.session.rollback()
+            return _write(task, look, prepare(task, look, monitor, task.stale), monitor)
+        shaped = [each.shaped for each in prepared.read]
+        raise DataFaults(completed(found.faults, shaped)) from None
+
+
+def _write(task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> Done:
+    session, ddl = look.session, look.ddl()
+    remembers = _lock(task, session, monitor)
+    if ddl.tables:
+        session.create(ddl.tables)
+    resolved = resolve(look, prepared, task, monitor)
+    resolved, plan, written = _send(task, look, prepared, resolved, monitor)
+    if ddl.constraints_and_indexes:
+        with monitor.span("index"):
+            session.create(ddl.constraints_and_indexes)
+    with monitor.span("commit"):
+        wrote = _wrote(task, look, prepared, resolved, plan, written)
+        tallies = _remember(task, look, wrote, resolved) if remembers else _tallies(wrote, resolved)
+        done = Done(tallies=tallies, rejected=_write_rejects(task, prepared, resolved))
+        if task.options.dry_run:
+            session.verify()
+            session.rollback()
+        else:
+            session.commit()
+    return done
+
+
+def _lock(task: Task, session: Session, recorder: Recorder) -> bool:
+    """Begin; with a ledger, lock out other seeders and see that none has come between."""
+    memory = task.memory
+    remembers = memory.possible and (memory.exists or (not task.options.dry_run and session.ledger.ensure()))
+    if not remembers and not task.options.dry_run:
+        recorder.note(NO_LEDGER)
+    session.begin()
+    if remembers and session.lock(task.options.wait) != memory.generation:
+        raise TargetChanged("another seed has written since we looked")
+    return remembers
+
+
+# ---- rows -----------------------------------------------------------------------------------------------
+
+
+def _send(
+    task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder
+) -> tuple[Resolved, WritePlan, list[Written]]:
+    """Write all rows, or with rejects all that can be written."""
+    if task.options.rejects is None:
+        return resolved, *_send_all(task, look, prepared, resolved, recorder)
+    plan = _planned(task, look, prepared.naming, resolved, recorder)
+    if refused := rejecting.broken_by_checks(look.session.broken_checks(plan), resolved.rows):
+        resolved = set_apart(look, resolved, refused, prepared.naming)
+    look.session.savepoint()
+    for _ in range(_PASSES):
+        try:
+            return resolved, *_send_all(task, look, prepared, resolved, recorder)
+        except DataFaults as found:
+            refused, others = rejecting.broken_by_database(found.faults, resolved.rows)
+            if others or not refused:
+                raise
+            look.session.rollback_to_savepoint()
+            resolved = set_apart(look, resolved, refused, prepared.naming)
+    raise WriteError(
+        f"the target refused rows {_PASSES} times over; mend those of the last run's record first"
+    )
+
+
+def _send_all(
+    task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder
+) -> tuple[WritePlan, list[Written]]:
+    """Write row by row or set by set; only the latter takes values from sequences before."""
+    session, naming, settings = look.session, prepared.naming, task.options.settings
+    if settings.level == LEGACY:
+        try:
+            plan = _ordered(task, naming, resolved, recorder)
+            written = session.write_rows(settling.sourced(resolved.rows, naming, plan))
+        except CannotOrderRows as circle:
+            recorder.note(f"{circle}; they are written set by set")
+        else:  # the database made the ids, and what is remembered needs them
+            again = replace(prepared, rows=resolved.rows, broken=())
+            known = resolve(look, again, task, recorder, empty=frozenset())
+            return _ordered(task, naming, known, recorder), written
+    with recorder.span("resolve"):
+        plan = _planned(task, look, naming, resolved, recorder)
+    return plan, session.write(plan, settings.switches)
+
+
+def _planned(task: Task, look: Look, naming: Naming, resolved: Resolved, recorder: Recorder) -> WritePlan:
+    rows = settling.with_sequences(resolved.rows, naming, resolved.cache, look.session.reserve)
+    return _ordered(task, naming, replace(resolved, rows=rows), recorder)
+
+
+def _ordered(task: Task, naming: Naming, resolved: Resolved, recorder: Recorder) -> WritePlan:
+    settings = task.options.settings
+    return settling.plan_writes(resolved.rows, naming, resolved.cache, settings, resolved.empty, recorder)
+
+
+def _write_rejects(task: Task, prepared: Prepared, resolved: Resolved) -> tuple[Fault, ...]:
+    """Write the records of rejected rows, and tell why each was."""
+    if not resolved.rejected:
+        return ()
+    if task.options.rejects is not None and not task.options.dry_run:
+        folder = history.folder_of(task.options.rejects, task.started, task.run_id) / "rejects"
+        rejecting.write_files(resolved.rows, resolved.rejected, prepared.catalog, folder)
+    return tuple(rejecting.faults(resolved.rows, resolved.rejected))
+
+
+# ---- the ledger -----------------------------------------------------------------------------------------
+
+
+def _wrote(
+    task: Task,
+    look: Look,
+    prepared: Prepared,
+    resolved: Resolved,
+    plan: WritePlan,
+    written: Sequence[Written],
+) -> Wrote:
+    """Put together what the run did, by the catalog that it left."""
+    session, memory, catalog = look.session, task.memory, prepared.catalog
+    if look.ddl().tables:
+        catalog = replace(catalog, tables={**catalog.tables, **session.made().tables})
+        session.adopt(catalog)
+    known = prepared.known
+    if known is None:
+        known = recalling.recall(task.project.name, session, memory, prepared.read, frozenset())
+    return Wrote(
+        run_id=task.run_id,
+        read=prepared.read,
+        rows=resolved.rows,
+        plan=plan,
+        written=written,
+        known=known,
+        catalog=catalog,
+        empty=resolved.empty,
+    )
+
+
+def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple[Tally, ...]:
+    """Delete what a sync must, and leave in the ledger what the next run has to know."""
+    session, memory = look.session, task.memory
+    kept = remembering.keep(wrote, task.agenda)
+    states = remembering.states_of(wrote, memory)
+    deleted, gone = _delete(task, session, kept, {state.table: state for state in states}, wrote.catalog)
+    tallies = _tallies(wrote, resolved, kept, deleted)
+    unfinished = tuple(sorted({each.load.stage for each in resolved.rejected}))
+    stages = remembering.stage_memories(wrote, task.agenda, task.standing, memory)
+    memo = Memo(
+        project=task.project.name,
+        run_id=task.run_id,
+        environment=task.options.environment.name,
+        level=task.options.settings.level,
+        started=task.started,
+        outcomes=sum((tally.outcomes for tally in tallies), Outcomes()),
+        stages=tuple(stage for stage in stages if stage.stage not in unfinished),
+        loads=tuple(each.load for each in kept),
+        contents=tuple(contents.pack(each.content) for each in kept),
+        marks=remembering.marks_of(states, wrote, memory, session, gone),
+        unfinished=unfinished,
+    )
+    session.ledger.remember(memo, states)
+    ran = {each.load.name for each in kept}
+    others = [load for load in memory.loads if load.stage in wrote.known.reduced and load.name not in ran]
+    return (*tallies, *map(as_it_was, others))
+
+
+def _delete(
+    task: Task, session: Session, kept: Sequence[Kept], states: Mapping[str, TableState], catalog: Catalog
+) -> tuple[dict[Name, int], dict[str, bytes]]:
+    """Delete rows that left the files of a sync; answers how many of each load, and their marks by table."""
+    doomed = [each for each in kept if each.doomed.height]
+    for each in doomed:
+        what = f"seed {each.load.seed}, table {each.load.table}"
+        guards.check_deletes(each.doomed.height, each.existing, task.options.max_delete, what)
+    if not doomed:
+        return {}, {}
+    removals = [remembering.removal_of(each.load, each.doomed, catalog) for each in doomed]
+    sets = [
+        RowSet(state=states[each.load.table], frame=removal.frame)
+        for each, removal in zip(doomed, removals, strict=True)
+    ]
+    gone: dict[str, bytes] = {}
+    for each, marks in zip(doomed, session.ledger.marks(sets), strict=True):
+        gone[each.load.table] = gone.get(each.load.table, b"") + marks
+    counts = session.delete(removals)
+    return {each.load.name: count for each, count in zip(doomed, counts, strict=True)}, gone
+
+
+def _tallies(
+    wrote: Wrote,
+    resolved: Resolved,
+    kept: Sequence[Kept] = (),
+    deleted: Mapping[Name, int] | None = None,
+) -> tuple[Tally, ...]:
+    """Count every row once, also those that were rejected."""
+    tallies = remembering.tallies_of(wrote, kept, deleted)
+    rejection = rejecting.Rejection(rows=list(resolved.rows), broken=list(resolved.rejected))
+    counts = {recalling.name_of(load): count for load, count in rejection.counts.items()}
+    return tuple(
+        replace(
+            each,
+            outcomes=replace(each.outcomes, rejected=counts.get((each.stage, each.seed, each.table), 0)),
+        )
+        for each in tallies
+    )

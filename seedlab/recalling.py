@@ -5,14 +5,14 @@ Rows are remembered by hashes of their key and of all that the file says of them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 from xxhash import xxh3_128_hexdigest
 
 from seedlab.database.writer import Session
-from seedlab.flow import FILE, HANDLE, Load, LoadMemory, Memory, Stage
+from seedlab.flow import FILE, HANDLE, Catalog, Load, LoadMemory, Memory, Stage, StageMemory
 from seedlab.frames import contents
 from seedlab.plan.freshness import Verdict
 from seedlab.resolution import Rows
@@ -37,23 +37,26 @@ class Known:
             for each in rows
         ]
 
-    def covers(self, rows: Sequence[Rows], memory: Memory) -> bool:
+    def covers(self, rows: Sequence[Rows], memory: Memory, catalog: Catalog) -> bool:
         """Tell whether what is remembered and these rows of changed files say all there is to say.
 
         Not so where a load means something else now, where a table of a seed has no rows in the changed
-        file any more, and where another file brings the same row.
+        file any more, where another file brings the same row, and where rows that stay as they are may name
+        one that changed by another key than its own.
         """
         mine = [each for each in rows if each.load.stage in self.reduced]
         names = {name_of(each.load) for each in mine}
         seeds = {name[:2] for name in names}
         if any(load.name not in names for load in memory.loads if load.name[:2] in seeds):
             return False
-        return all(self._covers(each) for each in mine)
+        return all(self._covers(each, memory.stages[each.load.stage], catalog) for each in mine)
 
-    def _covers(self, rows: Rows) -> bool:
+    def _covers(self, rows: Rows, stage: StageMemory, catalog: Catalog) -> bool:
         load, name = rows.load, name_of(rows.load)
         known = self.loads.get(name)
         if known is None or known.meaning != meaning(load):
+            return False
+        if _has_other_names(load, stage.tables, catalog) and self.unknown([rows])[0].handled.frame.height:
             return False
         read = [n for n, file in enumerate(known.files) if file in {f.name for f in load.files}]
         others = [contents.of_other_files(self.before[name], read)]
@@ -103,6 +106,23 @@ def meaning(load: Load) -> str:
         load.mode,
     )
     return xxh3_128_hexdigest(repr(told).encode())
+
+
+def _has_other_names(load: Load, tables: Collection[str], catalog: Catalog) -> bool:
+    """Tell whether rows of these tables could name a row by values that move from one to another: those of
+    a key beside its own. An id never moves.
+    """
+    given = any(
+        {*key.columns} <= {*load.columns} and {*key.columns} != {*load.key_columns}
+        for key in catalog.tables[load.table].keys
+        if not key.primary
+    )
+    return given and any(
+        key.parent == load.table
+        for name in tables
+        if name in catalog.tables
+        for key in catalog.tables[name].foreign_keys
+    )
 
 
 def reduced(stage: Stage, verdict: Verdict, memory: Memory) -> Stage | None:

@@ -92,7 +92,7 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
     if resolution.register(prepared.read, prepared.naming, SeedCache()) or prepared.broken:
         raise _NotReducibleError
     known = recalling.recall(task.project.name, look.session, task.memory, prepared.read, reduced)
-    if not known.covers(prepared.read, task.memory):
+    if not known.covers(prepared.read, task.memory, prepared.catalog):
         raise _NotReducibleError
     return replace(prepared, rows=known.unknown(prepared.read), reduced=reduced, known=known)
 

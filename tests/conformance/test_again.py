@@ -703,7 +703,7 @@ def test_a_reference_by_another_key_to_its_own_table_follows_it(folder: Path, ur
         url,
         "CREATE TABLE nodes (code text PRIMARY KEY, name text UNIQUE, up text REFERENCES nodes)",
     )
-    config = STAGE.format("all") + SEED.format("nodes", "*.csv") + 'table = "nodes"\nkey = ["code"]\n'
+    config = STAGE.format("all") + SEED.format("nodes", "*.csv") + 'table = "nodes"\n'
     write(folder, {"seedlab.toml": config, "a.csv": "code,name\na,A\nb,B\n", "b.csv": "code,name,up.name\nc,C,A\n"})
     seed(folder, url)
     write(folder, {"a.csv": "code,name\na,X\nb,A\n"})

@@ -711,3 +711,205 @@ def test_a_reference_by_another_key_to_its_own_table_follows_it(folder: Path, ur
     seed(folder, url)
 
     assert rows_of(url, "SELECT code, up FROM nodes ORDER BY 1") == [("a", None), ("b", None), ("c", "b")]
+
+
+# ---- configuration, levels, selections ------------------------------------------------------------------
+
+KEYED = GLOB.replace(
+    'source = "cities/*.csv"\ntable = "cities"\n',
+    'source = "cities/*.csv"\n[stages.seeds.tables]\ncities = { path = "$", key = ["code"] }\n',
+)
+SETTINGS: dict[str, tuple[str, list[tuple[str, str]]]] = {
+    "tags and priority": (
+        GLOB.replace('"pupils"\nsource', '"pupils"\ntags = ["x"]\npriority = "critical"\nestimated_ms = 7\nsource'),
+        UNCHANGED,
+    ),
+    "a stage's name": (GLOB.replace('name = "cities"\n[[', 'name = "All cities"\n[['), UNCHANGED),
+    "the mode": (
+        GLOB.replace('"pupils"\nsource', '"pupils"\nmode = "insert"\nsource'),
+        [("skipped", "unchanged"), ("run", "its configuration changed (0 rows)")],
+    ),
+    "what doubles mean": (
+        GLOB.replace('"pupils"\nsource', '"pupils"\nduplicates = "first"\nsource'),
+        [("skipped", "unchanged"), ("run", "its configuration changed (0 rows)")],
+    ),
+    "a stage renamed": (
+        GLOB.replace('id = "pupils"', 'id = "students"'),
+        [("skipped", "unchanged"), ("run", "5 rows from 3 files")],
+    ),
+    "a seed renamed": (
+        GLOB.replace('[[stages.seeds]]\nname = "pupils"', '[[stages.seeds]]\nname = "students"'),
+        [("skipped", "unchanged"), ("run", "its configuration changed (0 rows)")],
+    ),
+    "a seed less": (
+        GLOB[: GLOB.index('[[stages.seeds]]\nname = "more"')],
+        [("skipped", "unchanged"), ("run", "more/c.csv is gone and 1 more (0 rows)")],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SETTINGS)
+def test_configuration_that_rows_depend_on_makes_a_stage_run_once(many: Path, url: str, what: str) -> None:
+    config, expected = SETTINGS[what]
+    assert config != GLOB
+    seed(many, url)
+    held = dump(url)
+    write(many, {"seedlab.toml": config})
+
+    first, second = seed(many, url), seed(many, url)
+    write(many, {"pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8")})
+    third, fourth = seed(many, url), seed(many, url)
+
+    assert told(first) == expected
+    assert counted(first)[:2] == (0, 0)
+    assert counted(second) == counted(first)
+    assert told(second) == told(fourth) == UNCHANGED
+    changed = (0, 0) if what == "the mode" else (0, 1)
+    assert counted(third)[:2] == changed
+    assert third.outcomes.total == fourth.outcomes.total == first.outcomes.total
+    assert len(dump(url)["pupils"]) == len(held["pupils"])
+
+
+def test_rows_of_a_renamed_stage_are_still_compared_one_by_one(many: Path, url: str) -> None:
+    """What the old name brought is in nobody's way."""
+    seed(many, url)
+    write(many, {"seedlab.toml": GLOB.replace('id = "pupils"', 'id = "students"')})
+    seed(many, url)
+    write(many, {"pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8")})
+
+    run = seed(many, url)
+
+    assert by_table(run) == ALL | {"pupils/pupils": (0, 1, 3)}
+    assert staged(run) == 1
+
+
+def staged(run: Run) -> int:
+    """How many rows were sent."""
+    return sum(span.rows for span in run.spans if span.phase == "stage")
+
+
+def test_of_files_that_changed_only_changed_rows_are_sent(many: Path, url: str) -> None:
+    first = seed(many, url)
+    write(many, {"pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8")})
+    changed = seed(many, url)
+
+    assert (staged(first), staged(changed)) == (8, 1)
+
+
+def test_python_of_a_transform_makes_its_stage_run_again(folder: Path, url: str) -> None:
+    script = "import polars as pl\n\ndef better(rows):\n    return {{'cities': rows.with_columns(name=pl.lit('{}'))}}\n"
+    config = '[project]\ntransforms = "transforms.py"\n' + STAGE.format("cities")
+    config += SEED.format("cities", "cities.csv") + 'transform = "better"\n'
+    write(folder, {"seedlab.toml": config, "transforms.py": script.format("a"), "cities.csv": CITIES})
+    seed(folder, url)
+    same = seed(folder, url)
+    write(folder, {"transforms.py": script.format("b")})
+
+    changed, again = seed(folder, url), seed(folder, url)
+
+    assert told(same) == told(again) == UNCHANGED[:1]
+    assert told(changed) == [("run", "the project's Python changed (2 rows)")]
+    assert counted(changed) == (0, 2, 0)
+
+
+def test_another_environment_seeds_what_it_takes(many: Path, url: str) -> None:
+    small = '[environments.test]\nsubset = { cities = 1 }\n[environments.development]\n[environments.staging]\n'
+    write(many, {"seedlab.toml": GLOB + small})
+    runs = [
+        seed(many, url, environment=name)
+        for name in ("development", "staging", "test", "test", "development", "development")
+    ]
+
+    other = "another environment was seeded (0 rows)"
+    assert [told(each)[0] for each in runs] == [
+        ("run", "3 rows from 2 files"),
+        ("skipped", "unchanged"),
+        ("run", other),
+        ("skipped", "unchanged"),
+        ("run", other),
+        ("skipped", "unchanged"),
+    ]
+    assert [each.outcomes.total for each in runs] == [8, 8, 3, 3, 8, 8]
+    assert len(dump(url)["pupils"]) == 5
+
+
+def test_other_ids_are_another_configuration(folder: Path, clean_postgres_url: str) -> None:
+    url = clean_postgres_url
+    execute(url, "CREATE TABLE things (id uuid PRIMARY KEY, code text UNIQUE NOT NULL)")
+    write(folder, {"things.csv": "code\na\nb\n"})
+    seed(folder, url)
+    held = dump(url)
+
+    changed, again = seed(folder, url, ids="uuid5"), seed(folder, url, ids="uuid5")
+
+    assert told(changed) == [("run", "its configuration changed (0 rows)")]
+    assert told(again) == UNCHANGED[:1]
+    assert dump(url) == held
+
+
+@pytest.mark.parametrize("way", ["legacy", "bulk", "parallel", "copy", "forced"])
+def test_a_run_that_compares_everything_leaves_what_the_next_needs(many: Path, url: str, way: str) -> None:
+    def whole() -> Run:
+        return seed(many, url, force=True) if way == "forced" else seed(many, url, way)  # type: ignore[arg-type]
+
+    first, again = whole(), seed(many, url)
+    execute(url, "UPDATE cities SET name = 'x' WHERE code = 'hfa'; DELETE FROM pupils WHERE name = 'Eve'")
+    mended, then = whole(), seed(many, url)
+    write(many, {"pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8")})
+    changed, unchanged = seed(many, url), whole()
+
+    assert counted(first) == (8, 0, 0)
+    assert told(again) == told(then) == UNCHANGED
+    assert counted(mended) == (1, 1, 6)
+    assert (staged(changed), by_table(changed)) == (1, ALL | {"pupils/pupils": (0, 1, 3)})
+    assert counted(unchanged) == (0, 0, 8)
+    assert [status for status, _ in told(unchanged)] == ["run", "run"]
+
+
+def test_stages_seeded_apart_are_known_together(many: Path, url: str) -> None:
+    seed(many, url, select=["cities"])
+    rest = seed(many, url)
+    write(many, {"cities/b.csv": "code,name\njer,Yerushalayim\n"})
+    part = seed(many, url, select=["cities"])
+    again = seed(many, url, select=["cities"])
+    whole, then = seed(many, url), seed(many, url)
+
+    assert told(rest) == [("skipped", "unchanged"), ("run", "5 rows from 3 files")]
+    assert told(part)[0] == ("run", "cities/b.csv changed (1 row)")
+    assert told(again)[0] == ("skipped", "unchanged")
+    assert told(whole) == [("skipped", "unchanged"), ("run", "it depends on cities (0 rows)")]
+    assert told(then) == UNCHANGED
+    assert by_table(then) == ALL
+
+
+def test_seeds_of_a_stage_seeded_apart_are_known_together(many: Path, url: str) -> None:
+    seed(many, url)
+    held = dump(url)
+    part = seed(many, url, select=["more"])
+    execute(url, "UPDATE pupils SET age = 1 WHERE name = 'Ada'")
+    other = seed(many, url, select=["more"])
+    whole, again = seed(many, url), seed(many, url)
+    write(many, {"more/c.csv": MANY["more/c.csv"].replace("10", "9")})
+    changed = seed(many, url)
+
+    print(told(part), told(other), told(whole), told(again))
+    assert by_table(part) == {"more/pupils": (0, 0, 1)}
+    assert by_table(whole)["pupils/pupils"] == (0, 1, 3)
+    assert told(again) == UNCHANGED
+    assert dump(url) != held
+    assert by_table(changed) == ALL | {"more/pupils": (0, 1, 0)}
+
+
+def test_what_others_did_is_not_forgotten_by_a_run_of_another_stage(many: Path, url: str) -> None:
+    """Two stages fill one table; the one that runs does not vouch for the rows of the other."""
+    config = GLOB.replace(SEED.format("more", "more/*.csv"), STAGE.format("more") + 'dependencies = ["cities"]\n' + SEED.format("more", "more/*.csv"))
+    write(many, {"seedlab.toml": config})
+    seed(many, url)
+    execute(url, "UPDATE pupils SET age = 1 WHERE name = 'Ada'")
+    write(many, {"more/c.csv": MANY["more/c.csv"].replace("10", "9")})
+    seed(many, url, select=["more"])
+
+    mended = seed(many, url)
+
+    assert by_table(mended)["pupils/pupils"] == (0, 1, 3)
+    assert rows_of(url, "SELECT name, age FROM pupils WHERE name IN ('Ada', 'Eve') ORDER BY 1") == [("Ada", 9), ("Eve", 9)]

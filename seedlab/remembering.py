@@ -265,11 +265,10 @@ def marks_of(
     filled = [state for state in states if state.table not in wrote.empty]
     if not filled:
         return {}
-    remembered = session.ledger.recall_marks([state.table for state in filled])
     sets = [RowSet(state=state, frame=_written_keys(state, wrote)) for state in filled]
     marks: dict[str, bytes | None] = {}
-    for state, mine in zip(filled, session.ledger.marks(sets), strict=True):
-        before = remembered.get(state.table) if _is_alike(state, memory) else None
+    for state, (mine, remembered) in zip(filled, session.ledger.touched(sets), strict=True):
+        before = remembered if _is_alike(state, memory) else None
         if _is_whole(state.table, wrote, memory):
             marks[state.table] = mine
         elif before is not None:

@@ -14,7 +14,6 @@ from seedlab.plan import choices
 from seedlab.plan.project import find_project
 from seedlab.plan.project import load_project as _load
 
-
 _OF_RUN = frozenset({"wait", "max_delete", "dry_run", "rejects"})
 
 

@@ -67,19 +67,9 @@ class Known:
         ]
         return not rows.handled.frame[HANDLE].is_in(pl.concat(others).implode()).any()
 
-    def intact(self, read: Sequence[Rows], rows: Sequence[Rows]) -> frozenset[str]:
-        """The reduced stages of which no row differs, and none is no more."""
-        changed = {
-            each.load.stage
-            for each, kept in zip(read, rows, strict=True)
-            if len(kept.handled.frame) or self._has_left(each)
-        }
-        return self.reduced - changed
-
-    def _has_left(self, rows: Rows) -> bool:
+    def has_left(self, rows: Rows) -> bool:
+        """Tell of rows of a reduced stage whether some that are remembered are no more in their files."""
         name = name_of(rows.load)
-        if name[0] not in self.reduced:
-            return True
         files = [n for n, f in enumerate(self.loads[name].files) if f in {x.name for x in rows.load.files}]
         before = self.before[name].filter(pl.col(FILE).is_in(files))
         return not before[HANDLE].is_in(rows.handled.frame[HANDLE].implode()).all()

@@ -41,6 +41,8 @@ from seedlab.plan.graph import topological_order
 from seedlab.recalling import Known, Name, meaning, name_of
 from seedlab.resolution import Rows
 
+NO_HANDLES = pl.Series(HANDLE, [], dtype=pl.UInt128)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Wrote:
@@ -76,9 +78,20 @@ class Kept:
 def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:
     """Settle which rows are remembered of each load, and which a sync must delete."""
     seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
-    kept = [_kept(name, brought, seeds[name[:2]], wrote) for name, brought in _by_load(wrote).items()]
+    kept = [
+        _kept(name, brought, seeds[name[:2]], wrote)
+        for name, brought in _by_load(wrote).items()
+        if not _is_untouched(brought, wrote.known)
+    ]
     kept += [_abandoned(load, wrote) for load in _no_more(wrote)]
     return [replace(each, doomed=_without_others(each, kept, wrote.known)) for each in kept]
+
+
+def _is_untouched(brought: _Brought, known: Known) -> bool:
+    """Tell of a load of a reduced stage whether its rows are all as they are remembered."""
+    mine = brought.read[0]
+    reduced = mine.load.stage in known.reduced
+    return reduced and not brought.rows and not any(known.has_left(each) for each in brought.read)
 
 
 def _kept(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> Kept:
@@ -192,7 +205,7 @@ def _load_memory(load: Load, files: tuple[str, ...], rows: int, catalog: Catalog
 
 def _created(brought: _Brought) -> pl.Series:
     """Handles of the rows that this run made; a load may have been answered in several pieces."""
-    several = [each.handled.frame.get_column(HANDLE) for each in brought.rows]
+    several = [each.handled.frame.get_column(HANDLE) for each in brought.rows] or [NO_HANDLES]
     handles = pl.concat(several) if len(several) > 1 else several[0]
     if all(each.outcomes.created == each.outcomes.total for each in brought.written):
         return handles
@@ -215,15 +228,15 @@ def tallies_of(
 ) -> list[Tally]:
     """Say what became of every row: those that were not written are as they were."""
     rows = {each.load.name: each.load.rows for each in kept}
-    loads = {name_of(each.load): each.load for each in wrote.rows}
+    keys = {name_of(each.load): each.load.spelled_key for each in wrote.rows}
+    keys |= {each.load.name: each.load.key for each in kept if each.load.files}
     tallies = []
-    for name, load in loads.items():
+    for name, key in keys.items():
         total = sum((each.outcomes for each in wrote.written if name_of(each.load) == name), Outcomes())
         unchanged = rows[name] - total.created - total.updated if name in rows else total.unchanged
         outcomes = replace(total, unchanged=unchanged, deleted=(deleted or {}).get(name, 0))
-        tallies.append(
-            Tally(stage=load.stage, seed=load.seed, table=load.table, key=load.spelled_key, outcomes=outcomes)
-        )
+        stage, seed, table = name
+        tallies.append(Tally(stage=stage, seed=seed, table=table, key=key, outcomes=outcomes))
     return tallies
 
 
@@ -252,11 +265,10 @@ def marks_of(
     filled = [state for state in states if state.table not in wrote.empty]
     if not filled:
         return {}
-    remembered = session.ledger.recall_marks([state.table for state in filled])
     sets = [RowSet(state=state, frame=_written_keys(state, wrote)) for state in filled]
     marks: dict[str, bytes | None] = {}
-    for state, mine in zip(filled, session.ledger.marks(sets), strict=True):
-        before = remembered.get(state.table) if _is_alike(state, memory) else None
+    for state, (mine, remembered) in zip(filled, session.ledger.touched(sets), strict=True):
+        before = remembered if _is_alike(state, memory) else None
         if _is_whole(state.table, wrote, memory):
             marks[state.table] = mine
         elif before is not None:

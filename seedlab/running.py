@@ -46,11 +46,12 @@ class Prepared:
     broken: Sequence[Broken]
     reduced: frozenset[str] = frozenset()
     known: Known | None = None
+    changed: frozenset[str] = frozenset()
 
     @property
     def intact(self) -> frozenset[str]:
         """Stages whose files changed, but none of their rows."""
-        return self.known.intact(self.read, self.rows) if self.known is not None else frozenset()
+        return self.reduced - self.changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,7 +95,10 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
     known = recalling.recall(task.project.name, look.session, task.memory, prepared.read, reduced)
     if not known.covers(prepared.read, task.memory, prepared.catalog):
         raise _NotReducibleError
-    return replace(prepared, rows=known.unknown(prepared.read), reduced=reduced, known=known)
+    rows = [each for each in known.unknown(prepared.read) if each.handled.frame.height or each.shaped.stream]
+    left = [each for each in prepared.read if each.load.stage in reduced and known.has_left(each)]
+    changed = frozenset(each.load.stage for each in (*rows, *left))
+    return replace(prepared, rows=rows, reduced=reduced, known=known, changed=changed)
 
 
 # ---- prepare --------------------------------------------------------------------------------------------

@@ -49,6 +49,9 @@ class Ledger(Protocol):
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark the rows of each set as they are now."""
 
+    def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
+        """Mark the rows of each set as they are now, and fetch what is remembered of their tables."""
+
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch the marks of tables' seeded rows; None where they are not known."""
 

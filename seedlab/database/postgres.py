@@ -105,7 +105,7 @@ class PostgresSession:
         """Go on without a ledger where there is none, or none that we may read."""
         if failed.index != _LEDGER or failed.error.sqlstate not in (NO_TABLE, NO_RIGHT):
             raise write_failed(failed.error, "the catalog") from failed.error
-        self.wire.abandon()
+        self.wire.opening = [SQL("ROLLBACK")]  # goes in front of the next message
         self.ledger.memory = Memory(possible=failed.error.sqlstate == NO_TABLE)
         return failed.results
 
@@ -180,7 +180,8 @@ class PostgresSession:
             raise ConfigurationError(
                 f"isolation '{self.settings.isolation}' is not one of {', '.join(sql.ISOLATION)}"
             )
-        self.wire.opening = sql.opening(self.settings, self._search_path, read_only=read_only)
+        opening = sql.opening(self.settings, self._search_path, read_only=read_only)
+        self.wire.opening = [*self.wire.opening, *opening]
 
     def lock(self, wait: str | None = None) -> int:
         """Lock out other seeders, as the transaction's first statement; it takes no snapshot."""

@@ -61,27 +61,37 @@ class PostgresLedger:
 
     def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
         """Compare the marks of seeded rows with those of the rows there are."""
-        remembered = self.recall_marks([state.table for state in states])
-        known = [state for state in states if remembered.get(state.table) is not None]
-        now = self.marks([RowSet(state=state, frame=None) for state in known])
-        intact = {
+        found = self.touched([RowSet(state=state, frame=None) for state in states])
+        return frozenset(
             state.table
-            for state, mine in zip(known, now, strict=True)
-            if not have_drifted(remembered[state.table], mine)
-        }
-        return frozenset(state.table for state in states) - intact
+            for state, (now, remembered) in zip(states, found, strict=True)
+            if have_drifted(remembered, now)
+        )
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
         """Fetch them in one pipeline."""
         answers = self._ask([(sql.recall(project, *name), ()) for name in names]) if names else []
         return [rows[0][0] if rows else b"" for rows in answers]
 
+    def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
+        """Do both in one pipeline."""
+        if not sets:
+            return []
+        names = [each.state.table for each in sets]
+        remembered, *now = self._ask([_recall_marks(names), *self._mark_questions(sets)])
+        known = dict(remembered)
+        return [(rows[0][0] or b"", known.get(name)) for name, rows in zip(names, now, strict=True)]
+
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch them in one statement."""
-        return dict(self._ask([(sql.RECALL_MARKS, (json.dumps(tables),))])[0]) if tables else {}
+        return dict(self._ask([_recall_marks(tables)])[0]) if tables else {}
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark all sets in one pipeline."""
+        answers = self._ask(self._mark_questions(sets)) if sets else []
+        return [rows[0][0] or b"" for rows in answers]
+
+    def _mark_questions(self, sets: Sequence[RowSet]) -> list[Question]:
         questions: list[Question] = []
         for each in sets:
             table = self._table(each.state.table)
@@ -91,8 +101,7 @@ class PostgresLedger:
                 questions.append(
                     (sql.marks_of(each.state, table, each.frame.columns), self._arrays(each.frame))
                 )
-        answers = self._ask(questions) if questions else []
-        return [rows[0][0] or b"" for rows in answers]
+        return questions
 
     def runs(self, project: str, run: str | None = None) -> list[tuple[str, Outcomes]]:
         """Fetch them in one statement."""
@@ -140,3 +149,7 @@ class PostgresLedger:
             return self._wire.ask(questions)
         except StatementError as failed:
             raise write_failed(failed.error, "the ledger") from failed.error
+
+
+def _recall_marks(tables: Sequence[str]) -> Question:
+    return sql.RECALL_MARKS, (json.dumps(tables),)

@@ -91,17 +91,22 @@ class SqliteLedger:
 
     def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
         """Compare the marks of seeded rows with those of the rows there are."""
-        remembered = self.recall_marks([state.table for state in states])
+        found = self.touched([RowSet(state=state, frame=None) for state in states])
         return frozenset(
             state.table
-            for state in states
-            if have_drifted(remembered.get(state.table), self._mark(RowSet(state=state, frame=None)))
+            for state, (now, remembered) in zip(states, found, strict=True)
+            if have_drifted(remembered, now)
         )
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
         """Fetch them one by one."""
         answers = [self._run(f"SELECT content FROM seedlab_rows {_ROWS_OF}", (project, *n)) for n in names]
         return [rows[0][0] if rows else b"" for rows in answers]
+
+    def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
+        """Do one after the other."""
+        remembered = self.recall_marks([each.state.table for each in sets])
+        return [(self._mark(each), remembered.get(each.state.table)) for each in sets]
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch those of all tables."""

@@ -152,9 +152,7 @@ class Wire:
 
     def end(self, statements: Sequence[Composable]) -> Results:
         """Commit or roll back; a transaction whose opening was never sent is simply forgotten."""
-        if self.opening:
-            self.opening = ()
-            return []
+        self.opening = ()
         if self.connection.info.transaction_status == pq.TransactionStatus.IDLE:
             return []
         return self.script(statements)

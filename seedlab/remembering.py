@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from seedlab.agenda import Agenda, Standing, state_of
-from seedlab.database.ledger import dropped, renewed
 from seedlab.database.writer import Session
 from seedlab.flow import (
     DIGEST,
@@ -25,7 +24,6 @@ from seedlab.flow import (
     Memory,
     Outcomes,
     Removal,
-    RowSet,
     Seed,
     Stage,
     StageMemory,
@@ -40,6 +38,7 @@ from seedlab.plan import freshness
 from seedlab.plan.graph import topological_order
 from seedlab.recalling import Known, Name, meaning, name_of
 from seedlab.resolution import Rows
+from seedlab.vouching import Touched, settle
 
 NO_HANDLES = pl.Series(HANDLE, [], dtype=pl.UInt128)
 
@@ -255,40 +254,38 @@ def states_of(wrote: Wrote, memory: Memory) -> tuple[TableState, ...]:
     return tuple(states.values())
 
 
-def marks_of(
+def content_of(
     states: Sequence[TableState], wrote: Wrote, memory: Memory, session: Session, gone: Mapping[str, bytes]
-) -> dict[str, bytes | None]:
-    """Marks of the seeded rows of each table; a table that was empty has no others, and is left out.
-
-    `gone` has the marks of rows that were deleted.
+) -> tuple[list[TableState], dict[str, bytes | None]]:
+    """The tables as they will be compared next time, and marks of the seeded rows of each; a table that was
+    empty has no others, and is left out. `gone` has the marks of rows that were deleted.
     """
-    filled = [state for state in states if state.table not in wrote.empty]
-    if not filled:
-        return {}
-    sets = [RowSet(state=state, frame=_written_keys(state, wrote)) for state in filled]
-    marks: dict[str, bytes | None] = {}
-    for state, (mine, remembered) in zip(filled, session.ledger.touched(sets), strict=True):
-        before = remembered if _is_alike(state, memory) else None
-        if _is_whole(state.table, wrote, memory):
-            marks[state.table] = mine
-        elif before is not None:
-            marks[state.table] = renewed(dropped(before, gone.get(state.table, b"")), mine)
-        else:
-            marks[state.table] = None
-    return marks
+    touched = [
+        Touched(
+            state=state,
+            known=memory.tables[state.table] if _is_comparable(state, memory, wrote.catalog) else None,
+            frame=_written_keys(state, wrote),
+            gone=gone.get(state.table, b""),
+            whole=whole,
+        )
+        for state in states
+        if not (whole := _is_whole(state.table, wrote, memory)) or state.table not in wrote.empty
+    ]
+    settled, marks = settle(session.ledger, touched)
+    return [*(state for state in states if state.table not in marks), *settled], marks
 
 
-def _is_alike(state: TableState, memory: Memory) -> bool:
+def _is_comparable(state: TableState, memory: Memory, catalog: Catalog) -> bool:
+    """Tell whether the rows that are remembered of a table can still be looked up."""
     known = memory.tables.get(state.table)
-    return known is not None and (known.columns, known.key, known.server) == (
-        state.columns,
-        state.key,
-        state.server,
-    )
+    alike = known is not None and (known.key, known.server) == (state.key, state.server)
+    return known is not None and alike and {*known.columns} <= {*catalog.tables[state.table].columns}
 
 
 def _is_whole(table: str, wrote: Wrote, memory: Memory) -> bool:
     """Tell whether every row that anybody seeds into the table was written in this run."""
+    if table in memory.shared:
+        return False
     ran = {name_of(each.load) for each in wrote.rows if each.load.stage not in wrote.known.reduced}
     return all(load.name in ran or not load.files for load in memory.loads if load.table == table)
 

@@ -219,6 +219,7 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
     states = remembering.states_of(wrote, memory)
     deleted, gone = _delete(task, session, kept, {state.table: state for state in states}, wrote.catalog)
     tallies = _tallies(wrote, resolved, kept, deleted)
+    states, marks = remembering.content_of(states, wrote, memory, session, gone)
     unfinished = tuple(sorted({each.load.stage for each in resolved.rejected}))
     stages = remembering.stage_memories(wrote, task.agenda, task.standing, memory)
     memo = Memo(
@@ -231,7 +232,7 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
         stages=tuple(stage for stage in stages if stage.stage not in unfinished),
         loads=tuple(each.load for each in kept),
         contents=tuple(contents.pack(each.content) for each in kept),
-        marks=remembering.marks_of(states, wrote, memory, session, gone),
+        marks=marks,
         unfinished=unfinished,
     )
     session.ledger.remember(memo, states)

@@ -76,17 +76,16 @@ def have_drifted(remembered: bytes | None, now: bytes) -> bool:
     return remembered is None or not set(split(remembered)) <= set(split(now))
 
 
-def renewed(remembered: bytes, touched: bytes) -> bytes:
-    """Remembered marks with those of touched rows in the place of their old ones."""
-    known = {mark[:_KEY]: mark for mark in split(remembered)}
-    known |= {mark[:_KEY]: mark for mark in split(touched)}
-    return b"".join(known.values())
-
-
 def dropped(remembered: bytes, gone: bytes) -> bytes:
     """Remembered marks without those of rows that are no more."""
     keys = {mark[:_KEY] for mark in split(gone)}
     return b"".join(mark for mark in split(remembered) if mark[:_KEY] not in keys)
+
+
+def moved(remembered: bytes, then: bytes, now: bytes) -> bytes:
+    """Remembered marks of rows that are there as they were `then`, as those rows have them `now`."""
+    intact, fresh = set(split(then)), {mark[:_KEY]: mark for mark in split(now)}
+    return b"".join(fresh[mark[:_KEY]] if mark in intact else mark for mark in split(remembered))
 
 
 def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
@@ -134,6 +133,7 @@ def memory_of(document: Mapping[str, Any]) -> Memory:
         stages={each.stage: each for each in stages},
         loads=tuple(_load(row) for row in document["loads"] or ()),
         tables={row[0]: _state(row) for row in document["tables"] or ()},
+        shared=frozenset(document["shared"] or ()),
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database.statements import arrays_source, casts, equal_keys, qualified, seen
-from seedlab.flow import Table, TableState
+from seedlab.flow import IN_DOUBT, Table, TableState
 
 _FOLDER = Path(__file__).parent
 _READ = (_FOLDER / "memory.sql").read_text()
@@ -94,7 +94,9 @@ def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Compose
 
 
 _NOTHING = SQL("")
-_PAIRS = SQL("pg_catalog.string_agg(pg_catalog.int8send(k) || pg_catalog.int8send(h), '')")
+_PAIRS = SQL(
+    "COALESCE(pg_catalog.string_agg(pg_catalog.int8send(k) || pg_catalog.int8send(h), ''), ''::pg_catalog.bytea)"
+)
 
 
 def _hashed(state: TableState, table: Table, what: str, joined: Composable = _NOTHING) -> Composed:
@@ -147,7 +149,7 @@ FORGET_STAGES = SQL(
 def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]]) -> Composed:
     """Keep the content of tables, hashed here and now.
 
-    With a start and a length the marks are those bytes of the parameter (length 0: unknown, NULL), without
+    With a start and a length the marks are those bytes of the parameter (length -1: unknown, NULL), without
     they are those of all rows.
     """
     parts = []
@@ -157,18 +159,19 @@ def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]
             start, length = cut
             marks = (
                 SQL("pg_catalog.substr($1::pg_catalog.bytea, {}, {})").format(Literal(start), Literal(length))
-                if length
+                if length >= 0
                 else SQL("NULL::pg_catalog.bytea")
             )
         parts.append(
             SQL(
-                "SELECT {}, {}::jsonb, {}::jsonb, {}, pg_catalog.count(*), "
+                "SELECT {}, {}::jsonb, {}::jsonb, {}, {}, "
                 "COALESCE(pg_catalog.bit_xor(h), 0), COALESCE(pg_catalog.sum(h), 0), {} FROM ({}) q"
             ).format(
                 Literal(state.table),
                 Literal(json.dumps(state.columns)),
                 Literal(json.dumps(state.key)),
                 Literal(state.server),
+                Literal(IN_DOUBT) if state.rows == IN_DOUBT else SQL("pg_catalog.count(*)"),
                 marks,
                 _hashed(state, table, "h" if cut is not None else "kh"),
             )

@@ -138,11 +138,15 @@ class PostgresLedger:
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> Question:
         given = [state.table for state in states if state.table in marks]
         content, places = packed(marks[name] or b"" for name in given)
-        cuts = dict(zip(given, places, strict=True))
+        unknown = -1
+        cuts = {
+            name: (start, unknown if marks[name] is None else length)
+            for name, (start, length) in zip(given, places, strict=True)
+        }
         statement = sql.put_tables(
             [(state, self._table(state.table), cuts.get(state.table)) for state in states]
         )
-        return statement, ((f"\\x{content.hex()}",) if content else ())
+        return statement, ((f"\\x{content.hex()}",) if any(marks[name] is not None for name in given) else ())
 
     def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
         try:

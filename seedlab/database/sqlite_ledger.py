@@ -24,7 +24,7 @@ from seedlab.database.ledger import (
 )
 from seedlab.database.sqlite_connection import MAX_PARAMETERS, CountedConnection, listed, quote
 from seedlab.database.sqlite_statements import main
-from seedlab.flow import LEDGER_VERSION, Memo, Memory, Outcomes, RowSet, Table, TableState
+from seedlab.flow import IN_DOUBT, LEDGER_VERSION, Memo, Memory, Outcomes, RowSet, Table, TableState
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,7 +46,7 @@ class SqliteLedger:
         self._encode = encode
 
     def read(self, project: str) -> Memory:
-        """Read four small tables."""
+        """Read a few small tables."""
         if not (heads := self._heads()):
             return Memory()
         version, generation = heads[0]
@@ -54,6 +54,7 @@ class SqliteLedger:
         loads = self._run(
             'SELECT document FROM seedlab_rows WHERE project = ? ORDER BY stage, seed, "table"', (project,)
         )
+        shared = self._run('SELECT DISTINCT "table" FROM seedlab_rows WHERE project <> ?', (project,))
         tables = self._run("SELECT document FROM seedlab_tables")
         return memory_of(
             {
@@ -61,6 +62,7 @@ class SqliteLedger:
                 "generation": generation,
                 "stages": [[*json.loads(document).values(), finished] for document, finished in stages],
                 "loads": [list(json.loads(document).values()) for (document,) in loads],
+                "shared": [name for (name,) in shared],
                 "tables": [json.loads(document) for (document,) in tables],
             }
         )
@@ -190,7 +192,7 @@ class SqliteLedger:
         self._put_tables(memo.marks, states)
 
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> None:
-        for state in self.contents(states):
+        for given, state in zip(states, self.contents(states), strict=True):
             every = RowSet(state=state, frame=None)
             mine = marks[state.table] if state.table in marks else self._mark(every)
             document = [
@@ -198,7 +200,7 @@ class SqliteLedger:
                 state.columns,
                 state.key,
                 state.server,
-                state.rows,
+                IN_DOUBT if given.rows == IN_DOUBT else state.rows,
                 str(state.xor),
                 str(state.sum),
             ]

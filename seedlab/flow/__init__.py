@@ -25,6 +25,7 @@ from seedlab.flow.loads import (
     part_sources,
 )
 from seedlab.flow.memory import (
+    IN_DOUBT,
     LEDGER_VERSION,
     LEFT,
     LoadMemory,
@@ -87,6 +88,7 @@ __all__ = [
     "FILE",
     "HANDLE",
     "INDEX",
+    "IN_DOUBT",
     "LEDGER_VERSION",
     "LEFT",
     "LEVELS",

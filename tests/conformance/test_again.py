@@ -900,16 +900,37 @@ def test_seeds_of_a_stage_seeded_apart_are_known_together(many: Path, url: str) 
     assert by_table(changed) == ALL | {"more/pupils": (0, 1, 0)}
 
 
-def test_what_others_did_is_not_forgotten_by_a_run_of_another_stage(many: Path, url: str) -> None:
-    """Two stages fill one table; the one that runs does not vouch for the rows of the other."""
-    config = GLOB.replace(SEED.format("more", "more/*.csv"), STAGE.format("more") + 'dependencies = ["cities"]\n' + SEED.format("more", "more/*.csv"))
-    write(many, {"seedlab.toml": config})
+
+
+def test_two_projects_keep_their_rows_of_one_table_apart(tmp_path: Path, url: str) -> None:
+    one = write(tmp_path / "one", {"cities.csv": CITIES})
+    two = write(tmp_path / "two", {"cities.csv": "code,name\njer,Jerusalem\n"})
+    seed(one, url)
+    seed(two, url)
+    assert [told(seed(folder, url)) for folder in (one, two)] == [UNCHANGED[:1]] * 2
+
+    execute(url, "UPDATE cities SET name = 'x' WHERE code = 'hfa'")
+    write(two, {"cities.csv": "code,name\njer,Yerushalayim\n"})
+    other = seed(two, url)
+    mended, then = seed(one, url), seed(two, url)
+
+    assert counted(other) == (0, 1, 0)
+    assert counted(mended) == (0, 1, 1)
+    assert told(then) == told(seed(one, url)) == UNCHANGED[:1]
+    assert rows_of(url, "SELECT name FROM cities ORDER BY code") == [("Haifa",), ("Yerushalayim",), ("Tel Aviv",)]
+
+
+def test_a_run_of_one_stage_does_not_vouch_for_rows_of_another(many: Path, url: str) -> None:
+    apart = STAGE.format("more") + 'dependencies = ["cities"]\n'
+    write(many, {"seedlab.toml": GLOB.replace(SEED.format("more", "more/*.csv"), apart + SEED.format("more", "more/*.csv"))})
     seed(many, url)
-    execute(url, "UPDATE pupils SET age = 1 WHERE name = 'Ada'")
-    write(many, {"more/c.csv": MANY["more/c.csv"].replace("10", "9")})
-    seed(many, url, select=["more"])
+    for n, script in enumerate(["UPDATE pupils SET age = 1 WHERE name = 'Ada'", "DELETE FROM pupils"]):
+        execute(url, script)
+        write(many, {"more/c.csv": MANY["more/c.csv"].replace("10", str(n))})
+        seed(many, url, select=["more"])
 
-    mended = seed(many, url)
+        mended, again = seed(many, url), seed(many, url)
 
-    assert by_table(mended)["pupils/pupils"] == (0, 1, 3)
-    assert rows_of(url, "SELECT name, age FROM pupils WHERE name IN ('Ada', 'Eve') ORDER BY 1") == [("Ada", 9), ("Eve", 9)]
+        assert sum(by_table(mended)["pupils/pupils"][:2]) == (1, 4)[n]
+        assert len(dump(url)["pupils"]) == 5
+        assert told(again) == [("skipped", "unchanged")] * 3

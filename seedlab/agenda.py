@@ -188,7 +188,7 @@ def standing_of(
 def _drift(look: Look, tables: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
     """Of tables that we filled, those of which a seeded row was changed, and those that changed otherwise."""
     memory, ledger = look.memory(), look.session.ledger
-    states = {name: memory.tables[name] for name in sorted(tables) if _comparable(name, look)}
+    states = {name: memory.tables[name] for name in sorted(tables) if comparable(name, look)}
     unknown = frozenset(tables) - states.keys()
     now = ledger.contents(list(states.values()))
     changed = [states[each.table] for each in now if each.content != states[each.table].content]
@@ -196,7 +196,7 @@ def _drift(look: Look, tables: Collection[str]) -> tuple[frozenset[str], frozens
     return drifted | unknown, frozenset(state.table for state in changed) - drifted
 
 
-def _comparable(name: str, look: Look) -> bool:
+def comparable(name: str, look: Look) -> bool:
     """Tell whether a remembered state can be compared: table and columns are there, and hashes are alike."""
     state, table = look.memory().tables.get(name), look.catalog().tables.get(name)
     if state is None or table is None or not table.exists:

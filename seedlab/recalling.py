@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 from xxhash import xxh3_128_hexdigest
 
+from seedlab.agenda import Task
 from seedlab.database.writer import Session
 from seedlab.flow import FILE, HANDLE, Catalog, Load, LoadMemory, Memory, Stage, StageMemory
 from seedlab.frames import contents
@@ -22,11 +23,15 @@ Name = tuple[str, str, str]  # stage, seed, table
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Known:
-    """What was remembered of the loads of this run, and of others that fill their tables."""
+    """What was remembered of the loads of this run, and of others that fill their tables.
+
+    `gone` are stages that the project has no more.
+    """
 
     loads: Mapping[Name, LoadMemory]
     before: Mapping[Name, pl.DataFrame]
     reduced: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
 
     def unknown(self, rows: Sequence[Rows]) -> list[Rows]:
         """Leave of the reduced stages the rows that are not remembered just so."""
@@ -63,7 +68,7 @@ class Known:
         others += [
             contents.of_other_files(frame, [])
             for other, frame in self.before.items()
-            if other[2] == name[2] and other != name
+            if other[2] == name[2] and other != name and other[0] not in self.gone
         ]
         return not rows.handled.frame[HANDLE].is_in(pl.concat(others).implode()).any()
 
@@ -132,12 +137,16 @@ def reduced(stage: Stage, verdict: Verdict, memory: Memory) -> Stage | None:
 
 
 def recall(
-    project: str, session: Session, memory: Memory, rows: Sequence[Rows], reduced: frozenset[str]
+    task: Task, session: Session, rows: Sequence[Rows], reduced: frozenset[str] = frozenset()
 ) -> Known:
-    """Fetch what is remembered of these loads' stages, and of all that fill a table of a reduced one."""
-    stages = {each.load.stage for each in rows}
+    """Fetch what is remembered of these loads' stages, of stages that are gone, and of all that fill a table
+    of a reduced one.
+    """
+    memory = task.memory
+    gone = frozenset({load.stage for load in memory.loads} - {stage.id for stage in task.agenda.declared})
+    stages = {each.load.stage for each in rows} | gone
     tables = {each.load.table for each in rows if each.load.stage in reduced or each.load.mode == "sync"}
     loads = {load.name: load for load in memory.loads if load.stage in stages or load.table in tables}
-    packed = session.ledger.recall(project, list(loads)) if loads else []
+    packed = session.ledger.recall(task.project.name, list(loads)) if loads else []
     before = dict(zip(loads, map(contents.unpack, packed), strict=True))
-    return Known(loads=loads, before=before, reduced=reduced)
+    return Known(loads=loads, before=before, reduced=reduced, gone=gone)

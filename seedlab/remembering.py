@@ -77,12 +77,13 @@ class Kept:
 def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:
     """Settle which rows are remembered of each load, and which a sync must delete."""
     seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
+    brought = _by_load(wrote)
     kept = [
-        _kept(name, brought, seeds[name[:2]], wrote)
-        for name, brought in _by_load(wrote).items()
-        if not _is_untouched(brought, wrote.known)
+        _kept(name, each, seeds[name[:2]], wrote)
+        for name, each in brought.items()
+        if not _is_untouched(each, wrote.known)
     ]
-    kept += [_abandoned(load, wrote) for load in _no_more(wrote)]
+    kept += [_abandoned(load, brought, wrote) for load in _no_more(wrote)]
     return [replace(each, doomed=_without_others(each, kept, wrote.known)) for each in kept]
 
 
@@ -98,6 +99,10 @@ def _kept(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> Kept:
     before = contents.NOTHING
     if name in wrote.known.before:
         before = contents.renumber(wrote.known.before[name], wrote.known.loads[name].files, files)
+    for other in _no_more(wrote):  # rows that we made for a seed of another name are still ours
+        if other.table == name[2]:
+            mine = contents.among(contents.abandoned(wrote.known.before[other.name]), brought.handles)
+            before = pl.concat([before, mine], how="diagonal") if mine.height else before
     after = _after(brought, before, files, wrote.run_id)
     left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
     load = _load_memory(brought.read[0].load, files, after.height - left.height, wrote.catalog)
@@ -107,14 +112,19 @@ def _kept(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> Kept:
 
 
 def _no_more(wrote: Wrote) -> list[LoadMemory]:
-    """Loads of stages that ran whole which nothing brings any more: a seed or a table that was taken out."""
-    whole = {each.load.stage for each in wrote.read} - wrote.known.reduced
+    """Loads that nothing brings any more: of a stage that is gone, or that ran whole without a seed or a
+    table that was taken out.
+    """
+    over = {each.load.stage for each in wrote.read} - wrote.known.reduced | wrote.known.gone
     brought = {name_of(each.load) for each in wrote.read}
-    return [load for load in wrote.known.loads.values() if load.stage in whole and load.name not in brought]
+    return [load for load in wrote.known.loads.values() if load.stage in over and load.name not in brought]
 
 
-def _abandoned(load: LoadMemory, wrote: Wrote) -> Kept:
+def _abandoned(load: LoadMemory, brought: Mapping[Name, _Brought], wrote: Wrote) -> Kept:
     content = contents.abandoned(wrote.known.before[load.name])
+    for name, each in brought.items():
+        if name[2] == load.table:
+            content = contents.without(content, contents.among(content, each.handles))
     return Kept(load=replace(load, files=(), rows=0), content=content, doomed=contents.NOTHING)
 
 
@@ -139,6 +149,11 @@ class _Brought:
     rows: list[Rows] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
     keys: list[pl.DataFrame] = field(default_factory=list)
+
+    @property
+    def handles(self) -> pl.Series:
+        """The rows that the files have now."""
+        return pl.concat([each.handled.frame.get_column(HANDLE) for each in self.read])
 
 
 def _by_load(wrote: Wrote) -> dict[Name, _Brought]:
@@ -287,7 +302,12 @@ def _is_whole(table: str, wrote: Wrote, memory: Memory) -> bool:
     if table in memory.shared:
         return False
     ran = {name_of(each.load) for each in wrote.rows if each.load.stage not in wrote.known.reduced}
-    return all(load.name in ran or not load.files for load in memory.loads if load.table == table)
+    over = {load.name for load in _no_more(wrote)}
+    return all(
+        load.name in ran or load.name in over or not load.files
+        for load in memory.loads
+        if load.table == table
+    )
 
 
 def _written_keys(state: TableState, wrote: Wrote) -> pl.DataFrame:

@@ -92,7 +92,7 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
         raise _NotReducibleError
     if resolution.register(prepared.read, prepared.naming, SeedCache()) or prepared.broken:
         raise _NotReducibleError
-    known = recalling.recall(task.project.name, look.session, task.memory, prepared.read, reduced)
+    known = recalling.recall(task, look.session, prepared.read, reduced)
     if not known.covers(prepared.read, task.memory, prepared.catalog):
         raise _NotReducibleError
     rows = [each for each in known.unknown(prepared.read) if each.handled.frame.height or each.shaped.stream]

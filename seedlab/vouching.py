@@ -33,9 +33,7 @@ class Touched:
     whole: bool = False
 
 
-def settle(
-    ledger: Ledger, tables: Sequence[Touched]
-) -> tuple[list[TableState], dict[str, bytes | None]]:
+def settle(ledger: Ledger, tables: Sequence[Touched]) -> tuple[list[TableState], dict[str, bytes | None]]:
     """The tables' states to be stored, and the marks of their seeded rows; one round trip."""
     sets: dict[tuple[str, str], RowSet] = {}
     for each in tables:

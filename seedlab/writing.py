@@ -193,13 +193,13 @@ def _wrote(
     written: Sequence[Written],
 ) -> Wrote:
     """Put together what the run did, by the catalog that it left."""
-    session, memory, catalog = look.session, task.memory, prepared.catalog
+    session, catalog = look.session, prepared.catalog
     if look.ddl().tables:
         catalog = replace(catalog, tables={**catalog.tables, **session.made().tables})
         session.adopt(catalog)
     known = prepared.known
     if known is None:
-        known = recalling.recall(task.project.name, session, memory, prepared.read, frozenset())
+        known = recalling.recall(task, session, prepared.read)
     return Wrote(
         run_id=task.run_id,
         read=prepared.read,
@@ -219,8 +219,11 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
     states = remembering.states_of(wrote, memory)
     deleted, gone = _delete(task, session, kept, {state.table: state for state in states}, wrote.catalog)
     tallies = _tallies(wrote, resolved, kept, deleted)
-    states, marks = remembering.content_of(states, wrote, memory, session, gone)
-    unfinished = tuple(sorted({each.load.stage for each in resolved.rejected}))
+    stored, marks = remembering.content_of(states, wrote, memory, session, gone)
+    declared = {stage.id for stage in task.agenda.declared}
+    unfinished = tuple(
+        sorted({each.load.stage for each in resolved.rejected} | (memory.stages.keys() - declared))
+    )
     stages = remembering.stage_memories(wrote, task.agenda, task.standing, memory)
     memo = Memo(
         project=task.project.name,
@@ -235,7 +238,7 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
         marks=marks,
         unfinished=unfinished,
     )
-    session.ledger.remember(memo, states)
+    session.ledger.remember(memo, stored)
     ran = {each.load.name for each in kept}
     others = [load for load in memory.loads if load.stage in wrote.known.reduced and load.name not in ran]
     return (*tallies, *map(as_it_was, others))

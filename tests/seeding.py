@@ -59,6 +59,7 @@ def seed(
     disabled: Iterable[str] = (),
     select: Sequence[str] = (),
     force: bool = False,
+    max_delete: str | None = None,
     **settings: Any,
 ) -> Run:
     """Seed the database at `url` from a folder; every error comes out as it is."""
@@ -69,6 +70,7 @@ def seed(
         settings=Settings(level=level, disabled=frozenset(disabled), workers=workers, **settings),
         select=tuple(select),
         force=force,
+        max_delete=max_delete,
         yes_seed=target.database,
     )
     return orchestrator.seed(project, target, options, Monitor())

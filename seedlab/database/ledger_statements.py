@@ -95,7 +95,8 @@ def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Compose
 
 _NOTHING = SQL("")
 _PAIRS = SQL(
-    "COALESCE(pg_catalog.string_agg(pg_catalog.int8send(k) || pg_catalog.int8send(h), ''), ''::pg_catalog.bytea)"
+    "COALESCE(pg_catalog.string_agg(pg_catalog.int8send(k) || pg_catalog.int8send(h), ''), "
+    "''::pg_catalog.bytea)"
 )
 
 

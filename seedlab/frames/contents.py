@@ -126,6 +126,11 @@ def ours(content: pl.DataFrame, run: str | None = None) -> pl.DataFrame:
     return content.filter(made)
 
 
+def among(content: pl.DataFrame, handles: pl.Series) -> pl.DataFrame:
+    """Rows with these handles."""
+    return content.filter(pl.col(HANDLE).is_in(handles.implode()))
+
+
 def without(content: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """Forget rows."""
     return content.filter(~pl.col(HANDLE).is_in(rows[HANDLE].implode()))

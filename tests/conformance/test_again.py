@@ -11,10 +11,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from seedlab import orchestrator
+from seedlab.database import connect
 from seedlab.errors import DataFaults
-from seedlab.flow import Run
-from tests.school import CITIES, FILES, PUPILS, SEED, STAGE, TABLES
-from tests.seeding import Rows, counted, dump, execute, rows_of, seed, write
+from seedlab.flow import Options, Run, Settings
+from seedlab.insight.monitor import Monitor
+from seedlab.plan.choices import ENVIRONMENTS
+from seedlab.plan.project import load_project
+from tests.school import CITIES, PUPILS, SEED, STAGE, TABLES
+from tests.seeding import counted, dump, execute, rows_of, seed, write
 
 INTACT = "table changed, seeded rows intact"
 SAVED = "saved again, but no row changed"
@@ -97,6 +102,7 @@ def test_looking_takes_few_statements_however_many_tables(
 # ---- drift: what others did to our rows -----------------------------------------------------------------
 
 # What others did → created, updated, unchanged when it is mended.
+REPLACE = "DELETE FROM pupils WHERE name = 'Bob'; INSERT INTO pupils (name, city_id, age)"
 DRIFTS = {
     "an update": ("UPDATE cities SET name = 'x' WHERE code = 'hfa'", (0, 1, 4)),
     "an update of all": ("UPDATE pupils SET age = 1", (0, 3, 2)),
@@ -113,13 +119,11 @@ DRIFTS = {
         (0, 1, 4),
     ),
     "a row in its place": (
-        "DELETE FROM pupils WHERE name = 'Bob'; INSERT INTO pupils (name, city_id, age) "
-        "SELECT 'Bob', id, 99 FROM cities WHERE code = 'tlv'",
+        f"{REPLACE} SELECT 'Bob', id, 99 FROM cities WHERE code = 'tlv'",
         (0, 1, 4),
     ),
     "another row for one deleted": (
-        "DELETE FROM pupils WHERE name = 'Bob'; INSERT INTO pupils (name, city_id, age) "
-        "SELECT 'Eve', id, 6 FROM cities WHERE code = 'tlv'",
+        f"{REPLACE} SELECT 'Eve', id, 6 FROM cities WHERE code = 'tlv'",
         (1, 0, 4),
     ),
 }
@@ -158,7 +162,7 @@ TYPED = {
     "json's keys": ("json", '"{""a"": 1, ""b"": 2}"', """'{"b": 2, "a": 1}'"""),
     "jsonb's numbers": ("jsonb", "1.0", "'1.00'"),
     "interval": ("interval", "1 day", "'24 hours'"),
-    "arrays": ("int[]", "\"{1,2}\"", "'[0:1]={1,2}'"),
+    "arrays": ("int[]", '"{1,2}"', "'[0:1]={1,2}'"),
     "char": ("char(3)", "a", "'b'"),
     "timestamptz": ("timestamptz", "2026-01-01T00:00:00Z", "'2026-01-01T00:00:00.000001Z'"),
     "equal by collation": ("text COLLATE blind", "a", "'A'"),
@@ -198,7 +202,9 @@ def made(url: str, script: str) -> None:
 
 
 @pytest.mark.parametrize("case", TYPED)
-def test_values_that_postgresql_calls_equal_are_seen(folder: Path, clean_postgres_url: str, case: str) -> None:
+def test_values_that_postgresql_calls_equal_are_seen(
+    folder: Path, clean_postgres_url: str, case: str
+) -> None:
     (kind, given, drifted), url = TYPED[case], clean_postgres_url
     made(url, f"{NEEDS.get(case, '')} CREATE TABLE things (code text PRIMARY KEY, value {kind})")
     write(folder, {"things.csv": f"code,value\nx,{given}\ny,\n"})
@@ -222,7 +228,9 @@ KEYS = {
 
 
 @pytest.mark.parametrize("case", KEYS)
-def test_a_key_that_others_spell_otherwise_is_theirs(folder: Path, clean_postgres_url: str, case: str) -> None:
+def test_a_key_that_others_spell_otherwise_is_theirs(
+    folder: Path, clean_postgres_url: str, case: str
+) -> None:
     (kind, given, drifted), url = KEYS[case], clean_postgres_url
     made(
         url,
@@ -230,7 +238,6 @@ def test_a_key_that_others_spell_otherwise_is_theirs(folder: Path, clean_postgre
     )
     write(folder, {"things.csv": f"code,value\n{given},v\n"})
     seed(folder, url)
-    held = dump(url)
     execute(url, f"UPDATE things SET code = {drifted}")
 
     seen, again = seed(folder, url), seed(folder, url)
@@ -560,7 +567,9 @@ def test_what_changed_in_files_is_written_and_nothing_else(many: Path, url: str,
     assert tuple(reason for _, reason in told(changed)) == case.reasons
     assert told(again) == UNCHANGED
     assert all(counts[:2] == (0, 0) for counts in by_table(again).values())
-    assert {n: sum(c) for n, c in by_table(again).items()} == {n: sum(c) for n, c in by_table(changed).items()}
+    assert {n: sum(c) for n, c in by_table(again).items()} == {
+        n: sum(c) for n, c in by_table(changed).items()
+    }
 
 
 SAME: dict[str, Callable[[str], str | bytes]] = {
@@ -568,7 +577,9 @@ SAME: dict[str, Callable[[str], str | bytes]] = {
     "a byte order mark": lambda text: "\ufeff" + text,
     "quotes": lambda text: text.replace("hfa", '"hfa"').replace("Ada", '"Ada"'),
     "no newline at the end": lambda text: text.rstrip("\n"),
-    "rows in another order": lambda text: "\n".join([*text.split("\n")[:1], *sorted(text.split("\n")[1:])[::-1]]),
+    "rows in another order": lambda text: "\n".join(
+        [*text.split("\n")[:1], *sorted(text.split("\n")[1:])[::-1]]
+    ),
     "columns in another order": lambda text: "".join(
         ",".join(line.split(",")[::-1]) + "\n" for line in text.splitlines()
     ),
@@ -673,11 +684,7 @@ def test_a_value_that_two_files_swap_is_written(many: Path, url: str) -> None:
     ]
 
 
-ONE_STAGE = (
-    STAGE.format("all")
-    + SEED.format("cities", "cities.csv")
-    + SEED.format("pupils", "pupils.csv")
-)
+ONE_STAGE = STAGE.format("all") + SEED.format("cities", "cities.csv") + SEED.format("pupils", "pupils.csv")
 
 
 def test_a_reference_by_another_key_follows_it_to_another_row(folder: Path, url: str) -> None:
@@ -704,7 +711,10 @@ def test_a_reference_by_another_key_to_its_own_table_follows_it(folder: Path, ur
         "CREATE TABLE nodes (code text PRIMARY KEY, name text UNIQUE, up text REFERENCES nodes)",
     )
     config = STAGE.format("all") + SEED.format("nodes", "*.csv") + 'table = "nodes"\n'
-    write(folder, {"seedlab.toml": config, "a.csv": "code,name\na,A\nb,B\n", "b.csv": "code,name,up.name\nc,C,A\n"})
+    write(
+        folder,
+        {"seedlab.toml": config, "a.csv": "code,name\na,A\nb,B\n", "b.csv": "code,name,up.name\nc,C,A\n"},
+    )
     seed(folder, url)
     write(folder, {"a.csv": "code,name\na,X\nb,A\n"})
 
@@ -721,7 +731,9 @@ KEYED = GLOB.replace(
 )
 SETTINGS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "tags and priority": (
-        GLOB.replace('"pupils"\nsource', '"pupils"\ntags = ["x"]\npriority = "critical"\nestimated_ms = 7\nsource'),
+        GLOB.replace(
+            '"pupils"\nsource', '"pupils"\ntags = ["x"]\npriority = "critical"\nestimated_ms = 7\nsource'
+        ),
         UNCHANGED,
     ),
     "a stage's name": (GLOB.replace('name = "cities"\n[[', 'name = "All cities"\n[['), UNCHANGED),
@@ -813,7 +825,9 @@ def test_python_of_a_transform_makes_its_stage_run_again(folder: Path, url: str)
 
 
 def test_another_environment_seeds_what_it_takes(many: Path, url: str) -> None:
-    small = '[environments.test]\nsubset = { cities = 1 }\n[environments.development]\n[environments.staging]\n'
+    small = (
+        "[environments.test]\nsubset = { cities = 1 }\n[environments.development]\n[environments.staging]\n"
+    )
     write(many, {"seedlab.toml": GLOB + small})
     runs = [
         seed(many, url, environment=name)
@@ -900,8 +914,6 @@ def test_seeds_of_a_stage_seeded_apart_are_known_together(many: Path, url: str) 
     assert by_table(changed) == ALL | {"more/pupils": (0, 1, 0)}
 
 
-
-
 def test_two_projects_keep_their_rows_of_one_table_apart(tmp_path: Path, url: str) -> None:
     one = write(tmp_path / "one", {"cities.csv": CITIES})
     two = write(tmp_path / "two", {"cities.csv": "code,name\njer,Jerusalem\n"})
@@ -917,12 +929,19 @@ def test_two_projects_keep_their_rows_of_one_table_apart(tmp_path: Path, url: st
     assert counted(other) == (0, 1, 0)
     assert counted(mended) == (0, 1, 1)
     assert told(then) == told(seed(one, url)) == UNCHANGED[:1]
-    assert rows_of(url, "SELECT name FROM cities ORDER BY code") == [("Haifa",), ("Yerushalayim",), ("Tel Aviv",)]
+    assert rows_of(url, "SELECT name FROM cities ORDER BY code") == [
+        ("Haifa",),
+        ("Yerushalayim",),
+        ("Tel Aviv",),
+    ]
+
+
+MORE = SEED.format("more", "more/*.csv")
+APART = GLOB.replace(MORE, STAGE.format("more") + 'dependencies = ["cities"]\n' + MORE)
 
 
 def test_a_run_of_one_stage_does_not_vouch_for_rows_of_another(many: Path, url: str) -> None:
-    apart = STAGE.format("more") + 'dependencies = ["cities"]\n'
-    write(many, {"seedlab.toml": GLOB.replace(SEED.format("more", "more/*.csv"), apart + SEED.format("more", "more/*.csv"))})
+    write(many, {"seedlab.toml": APART})
     seed(many, url)
     for n, script in enumerate(["UPDATE pupils SET age = 1 WHERE name = 'Ada'", "DELETE FROM pupils"]):
         execute(url, script)
@@ -934,3 +953,76 @@ def test_a_run_of_one_stage_does_not_vouch_for_rows_of_another(many: Path, url: 
         assert sum(by_table(mended)["pupils/pupils"][:2]) == (1, 4)[n]
         assert len(dump(url)["pupils"]) == 5
         assert told(again) == [("skipped", "unchanged")] * 3
+
+
+def test_taking_rows_back_does_not_vouch_for_others(many: Path, url: str) -> None:
+    write(many, {"seedlab.toml": APART})
+    seed(many, url)
+    held = dump(url)
+    undo(many, url, "more")
+    intact, again = seed(many, url), seed(many, url)
+    execute(url, "UPDATE pupils SET age = 1 WHERE name = 'Ada'")
+
+    undo(many, url, "more")
+    mended = seed(many, url)
+
+    assert by_table(intact) == ALL | {"more/pupils": (1, 0, 0)}
+    assert [status for status, _ in told(intact)] == ["skipped", "skipped", "run"]
+    assert told(again) == [("skipped", "unchanged")] * 3
+    assert by_table(mended) == ALL | {"pupils/pupils": (0, 1, 3), "more/pupils": (1, 0, 0)}
+    assert dump(url) == held
+
+
+def undo(folder: Path, url: str, *stages: str) -> Run:
+    """Take back the rows of stages."""
+    project, target = load_project(folder), connect.parse_target(url, "--database-url")
+    options = Options(environment=ENVIRONMENTS["development"], settings=Settings(), yes_seed=target.database)
+    return orchestrator.undo(project, target, options, Monitor(), stages=stages)
+
+
+def test_a_table_of_which_we_have_no_row_is_not_ours(school: Path, url: str) -> None:
+    write(school, {"pupils.csv": "name,city.code,age\n"})
+    own = "INSERT INTO pupils (name, city_id) SELECT '{}', min(id) FROM cities"
+    runs = [seed(school, url)]
+    for name in ("Eve", "Fay"):
+        execute(url, own.format(name))
+        runs.append(seed(school, url))
+        runs.append(seed(school, url, force=True))
+
+    assert [told(run)[1] for run in runs[1::2]] == [("skipped", INTACT)] * 2
+    assert told(seed(school, url)) == UNCHANGED
+
+
+def test_a_stage_that_comes_back_is_compared_with_what_another_wrote(many: Path, url: str) -> None:
+    """As on two branches, of which one has renamed a stage."""
+    renamed, changed = (
+        GLOB.replace('id = "pupils"', 'id = "students"'),
+        MANY["pupils/a.csv"].replace("9", "8"),
+    )
+    seed(many, url)
+    held = dump(url)
+    write(many, {"seedlab.toml": renamed, "pupils/a.csv": changed})
+    seed(many, url)
+    write(many, {"seedlab.toml": GLOB, **MANY})
+
+    back, again = seed(many, url), seed(many, url)
+
+    assert by_table(back) == ALL | {"pupils/pupils": (0, 1, 3)}
+    assert dump(url) == held
+    assert told(again) == UNCHANGED
+
+
+@pytest.mark.parametrize("what", ["stage", "seed"])
+def test_rows_stay_ours_under_another_name(many: Path, url: str, what: str) -> None:
+    sync = GLOB.replace('"pupils"\nsource', '"pupils"\nmode = "sync"\nsource')
+    old = {"stage": 'id = "pupils"', "seed": '[[stages.seeds]]\nname = "pupils"'}[what]
+    write(many, {"seedlab.toml": sync})
+    seed(many, url)
+    write(many, {"seedlab.toml": sync.replace(old, old.replace("pupils", "students"))})
+    seed(many, url)
+    write(many, {"pupils/b.csv": "name,city.code,age\nCid,jer,11\n"})
+
+    less = seed(many, url, max_delete="100%")
+
+    assert less.outcomes.deleted == 1
+    assert "Dan" not in {row[0] for row in dump(url)["pupils"]}

@@ -28,6 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "writing",
             "recalling",
             "undoing",
+            "vouching",
             "previewing",
             "rejecting",
             "reporting",

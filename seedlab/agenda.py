@@ -84,6 +84,7 @@ class Task:
     memory: Memory
     run_id: str
     started: str
+    part: str = ""  # the one stage, where each is committed by itself
 
     @property
     def stale(self) -> tuple[Stage, ...]:
@@ -98,6 +99,12 @@ class Task:
             self.agenda.stages, standing.situation, self.memory, standing.drifted, intact
         )
         return replace(self, standing=replace(standing, verdicts=verdicts, intact=intact))
+
+    def only(self, stage: str, memory: Memory) -> Task:
+        """What there is to do for one of the stages, as the others have left the ledger."""
+        verdicts = {stage: self.standing.verdicts[stage]}
+        standing = replace(self.standing, verdicts=verdicts, intact=frozenset())
+        return replace(self, standing=standing, memory=memory, part=stage)
 
 
 # ---- which stages ---------------------------------------------------------------------------------------

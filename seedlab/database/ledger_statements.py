@@ -30,8 +30,11 @@ CREATE: Sequence[SQL] = (
 
 LOCK = SQL("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE NOWAIT")
 WAIT_FOR_LOCK = SQL("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE")
-GENERATION = SQL("SELECT generation FROM seedlab.ledger")
+# What was written since: the one row says it only of runs that commit once, for stages that are committed at
+# the same time cannot all change it. They share it, so that no other run changes it meanwhile.
+GENERATION = SQL("SELECT generation + (SELECT count(*) FROM seedlab.runs) FROM seedlab.ledger")
 RAISE_GENERATION = SQL("UPDATE seedlab.ledger SET generation = generation + 1 RETURNING generation")
+SHARE_GENERATION = SQL("SELECT generation FROM seedlab.ledger FOR SHARE")
 # Who holds the lock. A user sees whose sessions are whose, but of another user's only that they are there.
 HOLDER = SQL(
     "SELECT a.pid, COALESCE(a.application_name, ''), COALESCE(a.client_addr::text, 'this machine'), "
@@ -54,8 +57,9 @@ def recall(project: str, stage: str, seed: str, table: str) -> Composed:
 
 
 def runs(project: str, run: str | None) -> Composed:
-    """List the runs of a project, the last first, or one of them."""
-    one = SQL("AND run_id = {} ").format(Literal(run)) if run is not None else _NOTHING
+    """List what the runs of a project, or one of them, committed, the last first."""
+    mine = SQL("AND pg_catalog.split_part(run_id, '/', 1) = {} ")
+    one = mine.format(Literal(run)) if run is not None else _NOTHING
     return SQL(
         "SELECT run_id, outcomes FROM seedlab.runs WHERE project = {} {}ORDER BY finished DESC"
     ).format(Literal(project), one)

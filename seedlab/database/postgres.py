@@ -68,6 +68,7 @@ class PostgresSession:
     """A `Session` on one psycopg connection in autocommit mode; transactions are our own statements."""
 
     dialect: Dialect = "postgresql"
+    concurrent = True
 
     def __init__(self, connection: psycopg.Connection[Any], settings: Settings, recorder: Recorder) -> None:
         self.wire = Wire(connection, recorder)
@@ -201,6 +202,10 @@ class PostgresSession:
                 raise LockHeld(self._holder(wait)) from None
             raise write_failed(failed.error, "the ledger") from failed.error
         return int(results[-1].get_value(0, 0) or 0)
+
+    def keep_alive(self) -> None:
+        """Switch off the server's limit for idle transactions; takes no snapshot."""
+        self._run([SQL("SET LOCAL idle_in_transaction_session_timeout = 0")])
 
     def _holder(self, wait: str | None) -> str:
         """Say who holds the lock."""

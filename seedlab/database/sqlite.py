@@ -71,6 +71,7 @@ class SqliteSession:
     """A `Session` on one sqlite3 connection."""
 
     dialect: Dialect = "sqlite"
+    concurrent = False
 
     def __init__(self, raw: sqlite3.Connection, target: Target, recorder: Recorder) -> None:
         self.connection = CountedConnection(raw, recorder, target.shown)
@@ -158,6 +159,9 @@ class SqliteSession:
     def lock(self, wait: str | None = None) -> int:  # noqa: ARG002 (BEGIN IMMEDIATE has waited)
         """Tell how many runs have written; BEGIN IMMEDIATE is the lock."""
         return self.ledger.generation()
+
+    def keep_alive(self) -> None:
+        """SQLite has no limit, and no connection to lose."""
 
     def create(self, statements: Sequence[str]) -> None:
         """Run DDL inside the transaction, where SQLite can undo it."""

@@ -18,12 +18,12 @@ from seedlab.flow import Table, TableState
 
 _FOLDER = Path(__file__).parent
 _READ = (_FOLDER / "memory.sql").read_text()
-_CREATION = 0x5EED_1AB0  # advisory lock while the ledger itself is made: CREATE IF NOT EXISTS alone races
+CREATION = 0x5EED_1AB0  # advisory lock while the ledger itself is made: CREATE IF NOT EXISTS alone races
 
-# One message; each statement sees what its predecessor waited for.
+# One message; each statement sees what its predecessor waited for, whatever isolation the role prefers.
 CREATE: Sequence[SQL] = (
-    SQL("BEGIN"),
-    SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({_CREATION})"),
+    SQL("BEGIN ISOLATION LEVEL READ COMMITTED"),
+    SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({CREATION})"),
     *(SQL(each) for each in (_FOLDER / "ledger.sql").read_text().split(";\n")),
     SQL("COMMIT"),
 )
@@ -37,7 +37,8 @@ HOLDER = SQL(
     "SELECT a.pid, COALESCE(a.application_name, ''), COALESCE(a.client_addr::text, 'this machine'), "
     "COALESCE(to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), 'an unknown time') "
     "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
-    "WHERE l.relation = 'seedlab.lock'::pg_catalog.regclass AND l.granted AND l.mode = 'ExclusiveLock'"
+    "WHERE l.relation = 'seedlab.lock'::pg_catalog.regclass AND l.granted AND l.mode = 'ExclusiveLock' "
+    "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
 )
 
 
@@ -94,7 +95,7 @@ def marks_of(state: TableState, table: Table) -> Composed:
 
 
 _NOTHING = SQL("")
-_PAIRS = SQL("pg_catalog.string_agg(pg_catalog.int8send(k) || pg_catalog.int8send(h), '')")
+_PAIRS = SQL("COALESCE(pg_catalog.string_agg(pg_catalog.int8send(k) || pg_catalog.int8send(h), ''), '')")
 
 
 def _hashed(state: TableState, table: Table, what: str, joined: Composable = _NOTHING) -> Composed:
@@ -107,6 +108,9 @@ def _hashed(state: TableState, table: Table, what: str, joined: Composable = _NO
         for letter in what
     )
     return SQL("SELECT {} FROM {} t{} OFFSET 0").format(hashes, qualified(table), joined)
+
+
+UNKNOWN = (0, 0)  # the cut of marks that nobody knows
 
 
 # ---- writing --------------------------------------------------------------------------------------------
@@ -145,7 +149,7 @@ FORGET_STAGES = SQL(
 def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]]) -> Composed:
     """Keep the content of tables, hashed here and now.
 
-    With a start and a length the marks are those bytes of the parameter (length 0: unknown, NULL), without
+    With a start and a length the marks are those bytes of the parameter (start 0: unknown, NULL), without
     they are those of all rows.
     """
     parts = []
@@ -155,7 +159,7 @@ def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]
             start, length = cut
             marks = (
                 SQL("pg_catalog.substr($1::pg_catalog.bytea, {}, {})").format(Literal(start), Literal(length))
-                if length
+                if start
                 else SQL("NULL::pg_catalog.bytea")
             )
         parts.append(

@@ -90,7 +90,7 @@ class PostgresLedger:
             else:
                 questions.append((sql.marks_of(each.state, table), self._arrays(each.frame)))
         answers = self._ask(questions) if questions else []
-        return [rows[0][0] or b"" for rows in answers]
+        return [rows[0][0] for rows in answers]
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything in one pipeline."""
@@ -123,11 +123,16 @@ class PostgresLedger:
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> Question:
         given = [state.table for state in states if state.table in marks]
         content, places = packed(marks[name] or b"" for name in given)
-        cuts = dict(zip(given, places, strict=True))
+        cuts = {
+            name: place if marks[name] is not None else sql.UNKNOWN
+            for name, place in zip(given, places, strict=True)
+        }
         statement = sql.put_tables(
             [(state, self._table(state.table), cuts.get(state.table)) for state in states]
         )
-        return statement, ((f"\\x{content.hex()}",) if content else ())
+        return statement, (
+            (f"\\x{content.hex()}",) if any(each != sql.UNKNOWN for each in cuts.values()) else ()
+        )
 
     def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
         try:

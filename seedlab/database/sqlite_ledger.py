@@ -184,5 +184,11 @@ class SqliteLedger:
 
 
 def _quoted(columns: Sequence[str], prefix: str = "") -> str:
-    """The columns of a row as one text that tells every value from every other."""
-    return " || ',' || ".join(f"quote({prefix}{quote(name)})" for name in columns)
+    """The columns of a row as one text that tells every value from every other.
+
+    Text goes by its bytes: quote() ends at a NUL, and Python would refuse what is not UTF-8.
+    """
+    names = [f"{prefix}{quote(name)}" for name in columns]
+    return " || ',' || ".join(
+        f"CASE typeof({n}) WHEN 'text' THEN 't' || hex({n}) ELSE quote({n}) END" for n in names
+    )

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 
 from seedlab.database import connect
+from seedlab.database.holder import label_of
 from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.flow import Catalog, Ddl, Memory, Project, Recorder, Settings, Table, Target
@@ -94,7 +95,7 @@ def open_look(
     """Begin to connect. `create_database` is called, once, when a first connection fails."""
 
     def connected() -> Session:
-        label = f"seedlab {project.name}"[:63]
+        label = label_of(project.name)
         try:
             return connect.open_session(target, settings, recorder, label)
         except ConnectionFailed:

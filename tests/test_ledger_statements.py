@@ -9,7 +9,8 @@ import pytest
 from psycopg.sql import Composable
 
 from seedlab.database import ledger_statements as sql
-from seedlab.flow import TableState
+from seedlab.database import statements
+from seedlab.flow import Settings, TableState
 from tests.tables import column, table
 
 ODD = table(
@@ -41,12 +42,18 @@ def test_one_who_waited_to_make_the_ledger_sees_what_the_other_made() -> None:
     assert text(sql.CREATE[0]) == "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
-def test_nothing_of_the_ledger_hangs_on_the_search_path() -> None:
-    statements = [sql.LOCK, sql.WAIT_FOR_LOCK, sql.GENERATION, sql.RAISE_GENERATION, sql.HOLDER]
-    statements += [sql.ADD_RUN, sql.PUT_STAGES, sql.PUT_ROWS, sql.FORGET_ROWS, sql.FORGET_STAGES]
-    statements += [sql.RECALL_MARKS, sql.read("p"), sql.recall("p", "s", "d", "t")]
+def test_catalog_and_ledger_are_read_as_of_one_moment() -> None:
+    assert text(statements.read_catalog("SELECT 1", "1s")[0]) == (
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    )
 
-    for each in map(text, statements):
+
+def test_nothing_of_the_ledger_hangs_on_the_search_path() -> None:
+    asked = [sql.GENERATION, sql.RAISE_GENERATION, sql.HOLDER, sql.lock(0, Settings())[0]]
+    asked += [sql.ADD_RUN, sql.PUT_STAGES, sql.PUT_ROWS, sql.FORGET_ROWS, sql.FORGET_STAGES]
+    asked += [sql.RECALL_MARKS, sql.read("p"), sql.recall("p", "s", "d", "t")]
+
+    for each in map(text, asked):
         said = each.replace("DO UPDATE SET", "")
         relations = re.findall(r"\b(?:FROM|INTO|UPDATE|TABLE|JOIN|USING)\s+([\w.]+)", said)
         assert relations, each
@@ -58,6 +65,33 @@ def test_names_in_a_ledger_are_literals_whatever_they_hold() -> None:
 
     assert all(name in asked for name in ("'pro''ject'", "'st''age'", "'se''ed'", "'ta\"b''le'"))
     assert "project = 'it''s'" in text(sql.read("it's"))
+
+
+def test_the_lock_is_taken_at_once_or_not_at_all_where_nobody_wants_to_wait() -> None:
+    assert [text(each) for each in sql.lock(0, Settings())] == [
+        "LOCK TABLE seedlab.lock IN EXCLUSIVE MODE NOWAIT",
+        "SELECT generation FROM seedlab.ledger",
+    ]
+
+
+@pytest.mark.parametrize(("own", "after"), [(None, "DEFAULT"), ("5s", "'5s'")])
+def test_who_waits_for_the_lock_waits_as_long_as_asked_and_no_longer_for_all_else(
+    own: str | None, after: str
+) -> None:
+    settings = Settings(lock_timeout="7s", statement_timeout=own)
+
+    assert [text(each) for each in sql.lock(30_000, settings)] == [
+        "SET LOCAL statement_timeout = 0",
+        "SET LOCAL lock_timeout = 30000",
+        "LOCK TABLE seedlab.lock IN EXCLUSIVE MODE",
+        "SET LOCAL lock_timeout = '7s'",
+        f"SET LOCAL statement_timeout = {after}",
+        "SELECT generation FROM seedlab.ledger",
+    ]
+
+
+def test_a_wait_longer_than_a_timeout_can_be_is_the_longest() -> None:
+    assert text(sql.lock(10**12, Settings())[1]) == "SET LOCAL lock_timeout = 2147483647"
 
 
 def test_the_holder_is_looked_for_in_this_database_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -102,3 +103,20 @@ def test_a_temporary_table_of_the_same_name_is_not_looked_at(opened: Open) -> No
 
     assert target.content() == before
     assert target.ledger.drifted([target.state()]) == frozenset()
+
+
+def test_the_ledger_is_read_before_the_catalog_so_that_a_seed_in_between_is_noticed(opened: Open) -> None:
+    target, other = opened(), opened("")
+    target.remember(MEMO)
+    looked: list[str] = []
+    target.session.connection.raw.set_trace_callback(looked.append)  # type: ignore[attr-defined]
+
+    target.session.catalog("school")
+    generation, catalog = (
+        next(n for n, statement in enumerate(looked) if word in statement)
+        for word in ("generation", "cities")
+    )
+
+    assert generation < catalog
+    other.remember(replace(MEMO, run_id="r2"))
+    assert target.ledger.read("school").generation == 1

@@ -43,11 +43,17 @@ class SqliteLedger:
         self._run = connection.run
         self._table = table
         self._encode = encode
+        self.memory = Memory()
 
-    def read(self, project: str) -> Memory:
-        """Read four small tables."""
-        if not self._run(_EXISTS)[0][0]:
-            return Memory()
+    def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
+        """Give what was read before the catalog."""
+        return self.memory
+
+    def look(self, project: str) -> None:
+        """Read four small tables, the generation first."""
+        self.memory = self._look(project) if self._run(_EXISTS)[0][0] else Memory()
+
+    def _look(self, project: str) -> Memory:
         version, generation = self._run("SELECT version, generation FROM seedlab_ledger")[0]
         stages = self._run("SELECT document, finished FROM seedlab_stages WHERE project = ?", (project,))
         loads = self._run(

@@ -156,7 +156,7 @@ def python_hash(root: Path) -> str:
     whole = xxh3_128()
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root)
-        if not any(part.startswith(".") for part in name.parts):
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
             whole.update(f"{name}\0{xxh3_128_hexdigest(path.read_bytes())}\0".encode())
     return whole.hexdigest()
 
@@ -186,7 +186,9 @@ def standing_of(
         return Standing(verdicts=freshness.all_stale(agenda.stages), situation=situation)
     verdicts = freshness.judge(agenda.stages, situation, memory)
     doubtful = {each.stage for each in verdicts.values() if each.reason is None or each.files is not None}
-    drifted, foreign = _drift(look, {load.table for load in memory.loads if load.stage in doubtful})
+    # A load without files is one that the project gave up: nobody brings its rows again.
+    filled = {load.table for load in memory.loads if load.stage in doubtful and load.files}
+    drifted, foreign = _drift(look, filled)
     if drifted:
         verdicts = freshness.judge(agenda.stages, situation, memory, drifted)
     return Standing(verdicts=verdicts, situation=situation, foreign=foreign, drifted=drifted)

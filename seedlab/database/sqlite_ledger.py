@@ -47,9 +47,17 @@ class SqliteLedger:
         self._run = connection.run
         self._table = table
         self._encode = encode
+        self.memory = Memory()
 
-    def read(self, project: str) -> Memory:
-        """Read a few small tables."""
+    def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
+        """Give what was read before the catalog."""
+        return self.memory
+
+    def look(self, project: str) -> None:
+        """Read a few small tables, the generation first."""
+        self.memory = self._look(project)
+
+    def _look(self, project: str) -> Memory:
         if not (heads := self._heads()):
             return Memory()
         version, generation = heads[0]
@@ -226,5 +234,11 @@ class SqliteLedger:
 
 
 def _quoted(columns: Sequence[str], prefix: str = "") -> str:
-    """The columns of a row as one text that tells every value from every other."""
-    return " || ',' || ".join(f"quote({prefix}{quote(name)})" for name in columns)
+    """The columns of a row as one text that tells every value from every other.
+
+    Text goes by its bytes: quote() ends at a NUL, and Python would refuse what is not UTF-8.
+    """
+    names = [f"{prefix}{quote(name)}" for name in columns]
+    return " || ',' || ".join(
+        f"CASE typeof({n}) WHEN 'text' THEN 't' || hex({n}) ELSE quote({n}) END" for n in names
+    )

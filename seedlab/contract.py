@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from seedlab import orchestrator
 from seedlab.flow import Level, Options, Plan, Project, Run, Target
@@ -12,6 +13,8 @@ from seedlab.insight.monitor import Monitor
 from seedlab.plan import choices
 from seedlab.plan.project import find_project
 from seedlab.plan.project import load_project as _load
+
+_OF_RUN = frozenset({"wait", "max_delete", "dry_run", "rejects"})
 
 
 def load_project(directory: str | Path | None = None) -> Project:
@@ -37,10 +40,12 @@ def seed(
     """Seed a database: afterwards it is as the files say, or, with a SeedError, as it was before.
 
     `target` is a URL, the name of a `[targets]` entry, a Target, or None for what the environment and the
-    project say (at last the embedded server). `settings` are those of `[settings]`: workers, disable, ….
+    project say (at last the embedded server). `settings` are those of `[settings]` (workers, disable, …), and
+    of one run: `wait`, `max_delete`, `dry_run`, and `rejects`, the folder for rows that cannot be written.
     """
+    of_run: dict[str, Any] = {name: settings.pop(name) for name in _OF_RUN & settings.keys()}
     where, options = _asked(project, target, environment, {"level": level, **settings})
-    options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed)
+    options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed, **of_run)
     return orchestrator.seed(project, where, options, Monitor())
 
 

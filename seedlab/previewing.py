@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from seedlab import recalling, remembering, settling
+from seedlab import keeping, recalling, settling
 from seedlab.agenda import Task, state_of
 from seedlab.database.ledger import MARK
 from seedlab.flow import FILE, ROW, Classified, Outcomes, RowChange, RowSet, Tally, WritePlan
 from seedlab.frames import positions
 from seedlab.insight.monitor import Monitor
+from seedlab.keeping import Kept, Wrote
 from seedlab.looking import Look
 from seedlab.recalling import Name, name_of
-from seedlab.remembering import Kept, Wrote
 from seedlab.running import Prepared, Resolved, prepare, resolve
 
 
@@ -100,9 +100,7 @@ def _planned(task: Task, prepared: Prepared, resolved: Resolved, monitor: Monito
 
 def _kept(task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: WritePlan) -> list[Kept]:
     """Settle, as a seed does after it has written, which rows have left the files."""
-    known = recalling.recall(
-        task.project.name, look.session, task.memory, prepared.stages, prepared.read, frozenset()
-    )
+    known = recalling.recall(task, look.session, prepared.stages, prepared.read)
     wrote = Wrote(
         run_id=task.run_id,
         stages=frozenset(stage.id for stage in prepared.stages),
@@ -114,14 +112,14 @@ def _kept(task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: 
         catalog=prepared.catalog,
         empty=resolved.empty,
     )
-    return remembering.keep(wrote, task.agenda)
+    return keeping.keep(wrote, task.agenda)
 
 
 def _deleted(look: Look, doomed: Sequence[Kept]) -> dict[Name, int]:
     """Count the rows of each load that are still there to be deleted."""
     catalog, counts = look.catalog(), {}
     for each in doomed:
-        removal = remembering.removal_of(each.before, each.doomed, catalog)
+        removal = keeping.removal_of(each.before, each.doomed, catalog)
         state = state_of(each.load.table, removal.columns, removal.columns, catalog)
         sets = [RowSet(state=state, frame=removal.frame)] if removal.frame.height else []
         counts[each.load.name] = sum(map(len, look.session.ledger.marks(sets))) // MARK

@@ -6,261 +6,27 @@ of their key and of what the table holds (to find rows that were changed behind 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from seedlab.agenda import Agenda, Standing, state_of
-from seedlab.database.ledger import dropped, renewed
 from seedlab.database.writer import Session
 from seedlab.flow import (
-    DIGEST,
-    FILE,
-    HANDLE,
-    LEFT,
     Catalog,
-    Load,
-    LoadMemory,
     Memory,
     Outcomes,
-    Removal,
-    RowSet,
-    Seed,
     Stage,
     StageMemory,
     TableState,
-    TableWrite,
     Tally,
-    WritePlan,
-    Written,
 )
-from seedlab.frames import contents
+from seedlab.keeping import Kept, Wrote, no_more
 from seedlab.plan import freshness
 from seedlab.plan.graph import topological_order
-from seedlab.recalling import Known, Name, meaning, name_of
-from seedlab.resolution import Rows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Wrote:
-    """What a run did: rows as read and as written, the plan they were written by, what became of them.
-
-    `rejected` are the handles of rows that were not written, by table; NULL where a row has no name.
-    """
-
-    run_id: str
-    stages: frozenset[str]
-    read: Sequence[Rows]
-    rows: Sequence[Rows]
-    plan: WritePlan
-    written: Sequence[Written]
-    known: Known
-    catalog: Catalog
-    empty: frozenset[str]
-    rejected: Mapping[str, pl.Series] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Kept:
-    """The rows of one load as they are remembered from now on; `doomed` are to be deleted and forgotten.
-
-    These are named as they were when they were last brought (`before`).
-    """
-
-    load: LoadMemory
-    content: pl.DataFrame
-    doomed: pl.DataFrame
-    before: LoadMemory
-
-    @property
-    def existing(self) -> int:
-        """How many rows there were before any was deleted."""
-        return self.load.rows + self.doomed.height
-
-
-# ---- rows -----------------------------------------------------------------------------------------------
-
-
-def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:
-    """Settle which rows are remembered of each load, and which a sync must delete."""
-    seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
-    syncs = {(seed.stage, seed.name) for seed in agenda.seeds if seed.mode == "sync"}
-    kept = [_kept(name, brought, seeds[name[:2]], wrote) for name, brought in _by_load(wrote).items()]
-    kept += [
-        _abandoned(load, wrote.known.before[load.name], sync=load.name[:2] in syncs)
-        for load in _no_more(wrote, {stage.id for stage in agenda.declared})
-    ]
-    return [_without_others(each, kept, wrote) for each in kept]
-
-
-def _kept(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> Kept:
-    files = tuple(file.name for file in seed.files)
-    before, known = contents.NOTHING, wrote.known.loads.get(name)
-    if known is not None:
-        before = contents.renumber(wrote.known.before[name], known.files, files)
-        before = before if name[0] in wrote.known.reduced else _renamed(before, known, brought, wrote)
-    after = _after(brought, before, files, wrote)
-    left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
-    load = _load_memory(brought.read[0].load, files, after.height - left.height, wrote.catalog)
-    gone = left if seed.mode == "sync" else contents.NOTHING
-    doomed = before.filter(pl.col(HANDLE).is_in(gone[HANDLE].implode())) if gone.height else gone
-    return Kept(load=load, content=after, doomed=doomed, before=known or load)
-
-
-def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: Wrote) -> pl.DataFrame:
-    """Find rows again that seem to have left, but are known by another key or kind of id now."""
-    now = pl.concat([each.handled.frame[HANDLE] for each in brought.read])
-    gone = contents.left_now(before, now)
-    columns = contents.named_by(gone, known.made)
-    if not gone.height or not columns:
-        return before
-    if not {*columns} <= {*brought.read[0].load.columns}:
-        return before.clear()  # what named them is not known of any row now: they are nobody's
-    frames = [
-        batch.frame.select(HANDLE, *columns)
-        for write in _writes(wrote)
-        if any(name_of(load) == known.name for load in write.loads)
-        for batch in write.batches()
-        if name_of(batch.load) == known.name
-    ]
-    table = wrote.catalog.tables[known.table]
-    return contents.renamed(before, pl.concat(frames), known.made, table) if frames else before
-
-
-def _no_more(wrote: Wrote, declared: Collection[str]) -> list[LoadMemory]:
-    """Loads which nothing brings any more: stages that ran whole without them, stages that are no more."""
-    whole = wrote.stages - wrote.known.reduced
-    brought = {name_of(each.load) for each in wrote.read}
-    return [
-        load
-        for load in wrote.known.loads.values()
-        if (load.stage in whole or load.stage not in declared) and load.name not in brought
-    ]
-
-
-def _abandoned(load: LoadMemory, before: pl.DataFrame, *, sync: bool) -> Kept:
-    content = contents.abandoned(before)
-    doomed = content if sync else contents.NOTHING
-    return Kept(load=replace(load, files=(), rows=0), content=content, doomed=doomed, before=load)
-
-
-def _without_others(mine: Kept, kept: Sequence[Kept], wrote: Wrote) -> Kept:
-    """Leave rows that left to the seed which brings them to the same table now.
-
-    Spared, too, are those that a seed brings which did not run, and those that were rejected; all are where
-    a rejected row has no name to be told by.
-    """
-    if not mine.content.height or not (left := mine.content.filter(pl.col(FILE) == LEFT)).height:
-        return mine
-    table, names = mine.load.table, {each.load.name for each in kept}
-    theirs = _brought_by(
-        {each.load.name: each.content for each in kept if each is not mine and each.load.table == table}
-    )
-    others = _brought_by({n: c for n, c in wrote.known.before.items() if n[2] == table and n not in names})
-    content = contents.without(mine.content, left.filter(pl.col(HANDLE).is_in(theirs.implode())))
-    rejected = wrote.rejected.get(table, theirs.clear())
-    spared = pl.concat([theirs, others, rejected])
-    doomed = mine.doomed.filter(~pl.col(HANDLE).is_in(spared.implode()) & (rejected.null_count() == 0))
-    return replace(mine, content=contents.without(content, doomed), doomed=doomed)
-
-
-def _brought_by(found: Mapping[Name, pl.DataFrame]) -> pl.Series:
-    """Handles of the rows that files bring, by these contents."""
-    nothing = contents.NOTHING[HANDLE]
-    return pl.concat([nothing, *(contents.of_other_files(content, ()) for content in found.values())])
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Brought:
-    """What a run knows of one load: its rows, those that were written and how, the keys they were given."""
-
-    read: list[Rows] = field(default_factory=list)
-    rows: list[Rows] = field(default_factory=list)
-    written: list[Written] = field(default_factory=list)
-    keys: list[pl.DataFrame] = field(default_factory=list)
-
-
-def _by_load(wrote: Wrote) -> dict[Name, _Brought]:
-    found: dict[Name, _Brought] = {}
-    for read in wrote.read if wrote.known.reduced else wrote.rows:
-        found.setdefault(name_of(read.load), _Brought()).read.append(read)
-    for rows in wrote.rows:
-        mine = found[name_of(rows.load)]
-        mine.rows.append(rows)
-        if rows.load.stage not in wrote.known.reduced:
-            mine.read = mine.rows
-    for written in wrote.written:
-        found[name_of(written.load)].written.append(written)
-    for write in _writes(wrote):
-        _add_keys(write, found, wrote.catalog)
-    return found
-
-
-def _writes(wrote: Wrote) -> Iterator[TableWrite]:
-    return (write for group in wrote.plan.groups for write in group)
-
-
-def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalog) -> None:
-    """Keep key columns of the rows that were written, where their ids do not name them."""
-    if all(_named_by_id(load, catalog) for load in write.loads):
-        return
-    for batch in write.batches():
-        names = [HANDLE, *dict.fromkeys(batch.load.key_columns)]
-        columns = [batch.frame.get_column(name) for name in names]
-        found[name_of(batch.load)].keys.append(pl.DataFrame(columns))
-
-
-def _named_by_id(load: Load, catalog: Catalog) -> bool:
-    """Tell whether the rows that we create have their handles as ids."""
-    return load.made is not None and catalog.tables[load.table].columns[load.made].kind == "uuid"
-
-
-def _after(brought: _Brought, before: pl.DataFrame, files: Sequence[str], wrote: Wrote) -> pl.DataFrame:
-    """The content of one load after the run."""
-    mine = name_of(brought.read[0].load)
-    names = [file.name for file in brought.read[0].load.files]
-    now = [
-        pl.DataFrame([each.handled.frame.get_column(name) for name in (FILE, HANDLE, DIGEST)])
-        for each in brought.read
-    ]
-    rows = contents.renumber(pl.concat(now) if len(now) > 1 else now[0], names, files)
-    keys = (pl.concat(brought.keys) if len(brought.keys) > 1 else brought.keys[0]) if brought.keys else None
-    read = [files.index(name) for name in names]
-    others = [frame for name, frame in wrote.known.before.items() if name[2] == mine[2] and name != mine]
-    moved = contents.made_elsewhere(rows[HANDLE], others) if others else contents.NOTHING
-    return contents.renewed(before, rows, _created(brought), wrote.run_id, keys, read, moved)
-
-
-def _load_memory(load: Load, files: tuple[str, ...], rows: int, catalog: Catalog) -> LoadMemory:
-    return LoadMemory(
-        stage=load.stage,
-        seed=load.seed,
-        table=load.table,
-        meaning=meaning(load),
-        files=files,
-        rows=rows,
-        key=load.spelled_key,
-        made=load.made if _named_by_id(load, catalog) else None,
-    )
-
-
-def _created(brought: _Brought) -> pl.Series:
-    """Handles of the rows that this run made; a load may have been answered in several pieces."""
-    several = [each.handled.frame.get_column(HANDLE) for each in brought.rows]
-    handles = pl.concat(several) if len(several) > 1 else several[0]
-    if all(each.outcomes.created == each.outcomes.total for each in brought.written):
-        return handles
-    ordinals: list[int] = []
-    start = 0
-    for each in brought.written:
-        if each.created is not None:
-            ordinals += [start + n for n in each.created]
-        elif each.outcomes.created == each.outcomes.total:
-            ordinals += range(start, start + each.outcomes.total)
-        start += each.outcomes.total
-    return handles.gather(ordinals)
-
+from seedlab.recalling import Name, name_of
+from seedlab.vouching import Touched, settle
 
 # ---- outcomes -------------------------------------------------------------------------------------------
 
@@ -270,21 +36,15 @@ def tallies_of(
 ) -> list[Tally]:
     """Say what became of every row: those that were not written are as they were."""
     rows = {each.load.name: each.load.rows for each in kept}
-    loads = {name_of(each.load): each.load for each in wrote.rows}
+    keys = {name_of(each.load): each.load.spelled_key for each in wrote.rows}
+    keys |= {each.load.name: each.load.key for each in kept if each.load.files or each.doomed.height}
     tallies = []
-    for name, load in loads.items():
+    for name, key in keys.items():
         total = sum((each.outcomes for each in wrote.written if name_of(each.load) == name), Outcomes())
         unchanged = rows[name] - total.created - total.updated if name in rows else total.unchanged
         outcomes = replace(total, unchanged=unchanged, deleted=(deleted or {}).get(name, 0))
-        tallies.append(
-            Tally(stage=load.stage, seed=load.seed, table=load.table, key=load.spelled_key, outcomes=outcomes)
-        )
-    gone = [each.load for each in kept if each.load.name not in loads and each.doomed.height]
-    for each in gone:
-        outcomes = Outcomes(deleted=(deleted or {})[each.name])
-        tallies.append(
-            Tally(stage=each.stage, seed=each.seed, table=each.table, key=each.key, outcomes=outcomes)
-        )
+        stage, seed, table = name
+        tallies.append(Tally(stage=stage, seed=seed, table=table, key=key, outcomes=outcomes))
     return tallies
 
 
@@ -304,62 +64,55 @@ def states_of(wrote: Wrote, memory: Memory, kept: Sequence[Kept]) -> tuple[Table
     return tuple(states.values())
 
 
-def marks_of(
+def content_of(
     states: Sequence[TableState], wrote: Wrote, memory: Memory, session: Session, gone: Mapping[str, bytes]
-) -> dict[str, bytes | None]:
-    """Marks of the seeded rows of each table; a table that was empty has no others, and is left out.
-
-    `gone` has the marks of rows that were deleted.
+) -> tuple[list[TableState], dict[str, bytes | None]]:
+    """The tables as they will be compared next time, and marks of the seeded rows of each; a table that was
+    empty has no others, and is left out. `gone` has the marks of rows that were deleted.
     """
-    filled = [state for state in states if state.table not in wrote.empty]
-    if not filled:
-        return {}
-    remembered = session.ledger.recall_marks([state.table for state in filled])
-    tables = {write.table.name for write in _writes(wrote)}
-    sets = [RowSet(state=s, frame=_written_keys(s, wrote)) for s in filled if s.table in tables]
-    written = dict(zip((each.state.table for each in sets), session.ledger.marks(sets), strict=True))
-    marks: dict[str, bytes | None] = {}
-    for state in filled:
-        mine = written.get(state.table, b"")
-        before = remembered.get(state.table) if _is_alike(state, memory) else None
-        if _is_whole(state.table, wrote, memory):
-            marks[state.table] = mine
-        elif before is not None:
-            marks[state.table] = renewed(dropped(before, gone.get(state.table, b"")), mine)
-        else:
-            marks[state.table] = None
-    return marks
+    touched = [
+        Touched(
+            state=state,
+            known=memory.tables[state.table] if _is_comparable(state, memory, wrote.catalog) else None,
+            frame=_written_keys(state, wrote),
+            gone=gone.get(state.table, b""),
+            whole=whole,
+        )
+        for state in states
+        if not (whole := _is_whole(state.table, wrote, memory)) or state.table not in wrote.empty
+    ]
+    settled, marks = settle(session.ledger, touched)
+    return [*(state for state in states if state.table not in marks), *settled], marks
 
 
-def _is_alike(state: TableState, memory: Memory) -> bool:
+def _is_comparable(state: TableState, memory: Memory, catalog: Catalog) -> bool:
+    """Tell whether the rows that are remembered of a table can still be looked up."""
     known = memory.tables.get(state.table)
-    return known is not None and (known.columns, known.key, known.server) == (
-        state.columns,
-        state.key,
-        state.server,
-    )
+    alike = known is not None and (known.key, known.server) == (state.key, state.server)
+    return known is not None and alike and {*known.columns} <= {*catalog.tables[state.table].columns}
 
 
 def _is_whole(table: str, wrote: Wrote, memory: Memory) -> bool:
     """Tell whether every row that anybody seeds into the table was written in this run."""
+    if table in memory.shared:
+        return False
     ran = {name_of(each.load) for each in wrote.rows if each.load.stage not in wrote.known.reduced}
-    return all(load.name in ran or not load.files for load in memory.loads if load.table == table)
+    over = {load.name for load in no_more(wrote)}
+    return all(
+        load.name in ran or load.name in over or not load.files
+        for load in memory.loads
+        if load.table == table
+    )
 
 
-def _written_keys(state: TableState, wrote: Wrote) -> pl.DataFrame:
+def _written_keys(state: TableState, wrote: Wrote) -> pl.DataFrame | None:
     frames = [
         batch.frame.select(state.key)
-        for write in _writes(wrote)
+        for write in wrote.writes
         if write.table.name == state.table
         for batch in write.batches()
     ]
-    return pl.concat(frames) if len(frames) > 1 else frames[0]
-
-
-def removal_of(load: LoadMemory, rows: pl.DataFrame, catalog: Catalog) -> Removal:
-    """Name remembered rows so that they can be deleted; those whose keys are not known are left out."""
-    frame = contents.names(rows, load.made)
-    return Removal(table=catalog.tables[load.table], columns=tuple(frame.columns), frame=frame)
+    return pl.concat(frames) if len(frames) > 1 else frames[0] if frames else None
 
 
 # ---- stages ---------------------------------------------------------------------------------------------

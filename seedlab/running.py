@@ -7,14 +7,14 @@ the ledger does not know just so. Whatever is not plain about that, the stage is
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from seedlab import preparation, recalling, rejecting, resolution
 from seedlab.agenda import Agenda, Task
 from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
-from seedlab.flow import HANDLE, Catalog, Load, Recorder, Stage
+from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Stage
 from seedlab.frames import tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, suspects
@@ -46,11 +46,12 @@ class Prepared:
     broken: Sequence[Broken]
     reduced: frozenset[str] = frozenset()
     known: Known | None = None
+    changed: frozenset[str] = frozenset()
 
     @property
     def intact(self) -> frozenset[str]:
         """Stages whose files changed, but none of their rows."""
-        return self.known.intact(self.read, self.rows) if self.known is not None else frozenset()
+        return self.reduced - self.changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,12 +92,13 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
         raise _NotReducibleError
     if resolution.register(prepared.read, prepared.naming, SeedCache()) or prepared.broken:
         raise _NotReducibleError
-    known = recalling.recall(
-        task.project.name, look.session, task.memory, prepared.stages, prepared.read, reduced
-    )
-    if not known.covers(prepared.read, task.memory):
+    known = recalling.recall(task, look.session, prepared.stages, prepared.read, reduced)
+    if not known.covers(prepared.read, task.memory, prepared.catalog):
         raise _NotReducibleError
-    return replace(prepared, rows=known.unknown(prepared.read), reduced=reduced, known=known)
+    rows = [each for each in known.unknown(prepared.read) if each.handled.frame.height or each.shaped.stream]
+    left = [each for each in prepared.read if each.load.stage in reduced and known.has_left(each)]
+    changed = frozenset(each.load.stage for each in (*rows, *left))
+    return replace(prepared, rows=rows, reduced=reduced, known=known, changed=changed)
 
 
 # ---- prepare --------------------------------------------------------------------------------------------
@@ -112,13 +114,14 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
         shaped = preparation.shape(seeds, opened, catalog, monitor)
         del opened
     shaped = preparation.transform(shaped, project.root, project.transforms)
-    bound, pairs = _bound(shaped, catalog)
+    others = _others(task, stages)
+    bound, pairs = _bound(shaped, catalog, _keys(others, task.memory))
     needs = [
         Need(stage=load.stage, table=load.table, foreign_key_name=r.foreign_key.name, parent_table=r.parent)
         for load in bound.loads
         for r in load.references
     ]
-    graph.check_dependencies(task.agenda.declared, needs, _providers(bound))
+    graph.check_dependencies(task.agenda.declared, needs, _providers(bound, others))
     with monitor.span("resolve"):
         naming = name_rows(catalog, bound.loads, settings.ids)
         rows, broken = resolution.handle_rows(pairs, naming, settings, monitor)
@@ -148,9 +151,11 @@ def _collector_paused() -> Iterator[None]:
         gc.enable()
 
 
-def _bound(shaped: Sequence[Shaped], catalog: Catalog) -> tuple[Bound, list[tuple[Load, Shaped]]]:
+def _bound(
+    shaped: Sequence[Shaped], catalog: Catalog, known: Mapping[str, tuple[str, ...]]
+) -> tuple[Bound, list[tuple[Load, Shaped]]]:
     try:
-        return preparation.bind(shaped, catalog)
+        return preparation.bind(shaped, catalog, known)
     except DataFaults as found:
         raise DataFaults(completed(found.faults, shaped)) from None
 
@@ -161,10 +166,25 @@ def completed(faults: Sequence[Fault], shaped: Sequence[Shaped]) -> list[Fault]:
     return tracing.complete(faults, files, {each.spec.table: each.spec.path for each in shaped})
 
 
-def _providers(bound: Bound) -> dict[str, list[str]]:
+def _others(task: Task, stages: Sequence[Stage]) -> list[LoadMemory]:
+    """What is remembered of stages of the project that do not run: these know their files alone."""
+    beside = {stage.id for stage in task.agenda.declared} - {stage.id for stage in stages}
+    return [load for load in task.memory.loads if load.files and load.stage in beside]
+
+
+def _keys(others: Sequence[LoadMemory], memory: Memory) -> dict[str, tuple[str, ...]]:
+    """The keys of the tables that stages fill which do not run."""
+    tables = {load.table for load in others} & memory.tables.keys()
+    return {name: tuple(sorted(memory.tables[name].key)) for name in tables}
+
+
+def _providers(bound: Bound, others: Sequence[LoadMemory]) -> dict[str, list[str]]:
+    """The stages that fill each table, also those that do not run."""
+    filled = [(load.table, load.stage) for load in bound.loads]
+    filled += [(load.table, load.stage) for load in others]
     providers: dict[str, list[str]] = {}
-    for load in bound.loads:
-        providers.setdefault(load.table, []).append(load.stage)
+    for table, stage in filled:
+        providers.setdefault(table, []).append(stage)
     return {table: list(dict.fromkeys(names)) for table, names in providers.items()}
 
 

@@ -5,13 +5,13 @@ Only what the ledger knows that we made is deleted; rows that others made, and o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
-from seedlab import remembering
-from seedlab.agenda import server_of
+from seedlab import keeping
+from seedlab.agenda import comparable
 from seedlab.errors import ConfigurationError, Refused, TargetChanged, nearest
 from seedlab.flow import (
     HANDLE,
@@ -22,11 +22,13 @@ from seedlab.flow import (
     Outcomes,
     Project,
     Removal,
+    RowSet,
     TableState,
     Tally,
 )
 from seedlab.frames import contents
 from seedlab.looking import Look
+from seedlab.vouching import Touched, settle
 
 Choose = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -63,10 +65,14 @@ def undo(asked: Undo, look: Look) -> list[Tally]:
     doomed = {load: rows for load, rows in doomed.items() if rows.height}
     catalog = look.catalog()
     there = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
-    removals = [remembering.removal_of(load, rows, catalog) for load, rows in there.items()]
+    removals = [keeping.removal_of(load, rows, catalog) for load, rows in there.items()]
+    known = _comparable(removals, look)
+    named = [each for each in removals if each.table.name in known and each.frame.height]
+    gone = session.ledger.marks([RowSet(state=known[r.table.name], frame=r.frame) for r in named])
     counts = session.delete(removals)
+    states, marks = settle(session.ledger, list(_touched(known, named, gone)))
     kept = {load: contents.without(held[load], rows) for load, rows in doomed.items()}
-    session.ledger.remember(_memo(asked, kept, counts), _states(removals, look))
+    session.ledger.remember(_memo(asked, kept, counts, marks), states)
     session.commit()
     return [_tally(load, count) for load, count in zip(there, counts, strict=True)]
 
@@ -89,7 +95,12 @@ def _refuse_impossible(run: str, found: Sequence[tuple[str, Outcomes]]) -> None:
         )
 
 
-def _memo(asked: Undo, kept: dict[LoadMemory, pl.DataFrame], counts: Sequence[int]) -> Memo:
+def _memo(
+    asked: Undo,
+    kept: dict[LoadMemory, pl.DataFrame],
+    counts: Sequence[int],
+    marks: Mapping[str, bytes | None],
+) -> Memo:
     """What is left; the stages are no longer as they were, so the next run looks at them."""
     left = {load: content for load, content in kept.items() if content.height}
     return Memo(
@@ -104,15 +115,24 @@ def _memo(asked: Undo, kept: dict[LoadMemory, pl.DataFrame], counts: Sequence[in
         contents=tuple(contents.pack(content) for content in left.values()),
         forgotten=tuple(load.name for load in kept if load not in left),
         unfinished=tuple(sorted({load.stage for load in kept})),
-        marks=dict.fromkeys({load.table for load in kept}),
+        marks=marks,
     )
 
 
-def _states(removals: Sequence[Removal], look: Look) -> list[TableState]:
-    """The tables as they are now, where their last state can still be compared with."""
-    known, server = look.memory().tables, server_of(look.catalog())
+def _comparable(removals: Sequence[Removal], look: Look) -> dict[str, TableState]:
+    """The tables' last states that can still be compared with."""
     names = dict.fromkeys(removal.table.name for removal in removals)
-    return [known[name] for name in names if name in known and known[name].server == server]
+    return {name: look.memory().tables[name] for name in names if comparable(name, look)}
+
+
+def _touched(
+    known: Mapping[str, TableState], removals: Sequence[Removal], marks: Sequence[bytes]
+) -> Iterator[Touched]:
+    """The tables of which rows were deleted, with the marks that these had."""
+    found = [removal.table.name for removal in removals]
+    for name, state in known.items():
+        gone = b"".join(mine for table, mine in zip(found, marks, strict=True) if table == name)
+        yield Touched(state=state, known=state, gone=gone)
 
 
 def _tally(load: LoadMemory, count: int) -> Tally:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from seedlab import recalling, rejecting, remembering, settling
+from seedlab import keeping, recalling, rejecting, remembering, settling
 from seedlab.agenda import Task, as_it_was
 from seedlab.database.writer import Session
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, TargetChanged, WriteError
@@ -25,10 +25,10 @@ from seedlab.frames import contents
 from seedlab.frames.resolve import Naming
 from seedlab.insight import history
 from seedlab.insight.monitor import Monitor
+from seedlab.keeping import Kept, Wrote
 from seedlab.looking import Look
 from seedlab.plan import guards
 from seedlab.recalling import Name
-from seedlab.remembering import Kept, Wrote
 from seedlab.running import Prepared, Resolved, completed, prepare, prepared_of, resolve, set_apart
 
 LEGACY: Level = "legacy"
@@ -44,17 +44,36 @@ _PASSES = 100  # of writing what is left after the target refused single rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What became of every row of the stages that ran, and why others turned out to have nothing to do."""
+    """What became of every row of the stages that ran, and why others turned out to have nothing to do.
+
+    Where each stage is committed by itself, `failure` is what ended the run before all were, `failed` says
+    why stages were undone, and `not_begun` why others were not come to.
+    """
 
     tallies: tuple[Tally, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     rejected: tuple[Fault, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    not_begun: Mapping[str, str] = field(default_factory=dict)
+    failure: BaseException | None = None
 
 
-def run(task: Task, look: Look, monitor: Monitor) -> Done:
+Write = Callable[[Task, Look, Prepared, Monitor], Done]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """How a transaction is begun, telling whether there is a ledger, and what must hold when it commits."""
+
+    begin: Callable[[Task, Session, Recorder], bool]
+    check: Callable[[], None] = lambda: None
+
+
+def run(task: Task, look: Look, monitor: Monitor, write: Write | None = None) -> Done:
     """Run the stale stages; nothing is written where no row turns out to differ from what is remembered.
 
-    Raises TargetChanged when another session came between: look again, decide again.
+    `write` writes what was prepared, by default in one transaction. Raises TargetChanged when another session
+    came between: look again, decide again.
     """
     prepared = prepared_of(task, look, monitor)
     intact = prepared.intact
@@ -65,10 +84,15 @@ def run(task: Task, look: Look, monitor: Monitor) -> Done:
             waiting = {stage.id: "unchanged" for stage in task.stale}
             return Done(skipped={**waiting, **told})
         if len(smaller.stale) < len(task.stale):
-            done = run(smaller, look, monitor)
+            done = run(smaller, look, monitor, write)
             return replace(done, skipped={**done.skipped, **told})
+    return attempt(task, look, prepared, monitor, write or write_once)
+
+
+def attempt(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write: Write) -> Done:
+    """Write what was prepared; where the changed rows alone do not tell enough, prepare and write all."""
     try:
-        return _write(task, look, prepared, monitor)
+        return write(task, look, prepared, monitor)
     except WriteError as error:
         if error.sqlstate not in _TRY_AGAIN:
             raise
@@ -76,14 +100,17 @@ def run(task: Task, look: Look, monitor: Monitor) -> Done:
     except DataFaults as found:
         if prepared.reduced:
             look.session.rollback()
-            return _write(task, look, prepare(task, look, monitor, task.stale), monitor)
+            return attempt(task, look, prepare(task, look, monitor, task.stale), monitor, write)
         shaped = [each.shaped for each in prepared.read]
         raise DataFaults(completed(found.faults, shaped)) from None
 
 
-def _write(task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> Done:
-    session, ddl = look.session, look.ddl()
-    remembers = _lock(task, session, monitor)
+def write_once(
+    task: Task, look: Look, prepared: Prepared, monitor: Monitor, gate: Gate | None = None
+) -> Done:
+    """Write in one transaction, by default one that locks out other seeders by itself."""
+    session, ddl, gate = look.session, look.ddl(), gate or Gate(begin=lock)
+    remembers = gate.begin(task, session, monitor)
     if ddl.tables:
         session.create(ddl.tables)
     resolved = resolve(look, prepared, task, monitor)
@@ -100,11 +127,12 @@ def _write(task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> Done
             session.rollback()
             monitor.note(DRY_RUN)
         else:
+            gate.check()
             session.commit()
     return done
 
 
-def _lock(task: Task, session: Session, recorder: Recorder) -> bool:
+def lock(task: Task, session: Session, recorder: Recorder) -> bool:
     """Begin; with a ledger, lock out other seeders and see that none has come between."""
     memory = task.memory
     remembers = memory.possible and (memory.exists or (not task.options.dry_run and session.ledger.ensure()))
@@ -195,15 +223,13 @@ def _wrote(
     written: Sequence[Written],
 ) -> Wrote:
     """Put together what the run did, by the catalog that it left."""
-    session, memory, catalog = look.session, task.memory, prepared.catalog
+    session, catalog = look.session, prepared.catalog
     if look.ddl().tables:
         catalog = replace(catalog, tables={**catalog.tables, **session.made().tables})
         session.adopt(catalog)
     known = prepared.known
     if known is None:
-        known = recalling.recall(
-            task.project.name, session, memory, prepared.stages, prepared.read, frozenset()
-        )
+        known = recalling.recall(task, session, prepared.stages, prepared.read)
     return Wrote(
         run_id=task.run_id,
         stages=frozenset(stage.id for stage in prepared.stages),
@@ -221,11 +247,15 @@ def _wrote(
 def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple[Tally, ...]:
     """Delete what a sync must, and leave in the ledger what the next run has to know."""
     session, memory = look.session, task.memory
-    kept = remembering.keep(wrote, task.agenda)
+    kept = keeping.keep(wrote, task.agenda)
     states = remembering.states_of(wrote, memory, kept)
     deleted, gone = _delete(task, session, kept, {state.table: state for state in states}, wrote.catalog)
     tallies = _tallies(wrote, resolved, kept, deleted)
-    unfinished = tuple(sorted({each.load.stage for each in resolved.rejected}))
+    stored, marks = remembering.content_of(states, wrote, memory, session, gone)
+    declared = {stage.id for stage in task.agenda.declared}
+    unfinished = tuple(
+        sorted({each.load.stage for each in resolved.rejected} | (memory.stages.keys() - declared))
+    )
     stages = remembering.stage_memories(wrote, task.agenda, task.standing, memory)
     memo = Memo(
         project=task.project.name,
@@ -238,10 +268,11 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
         loads=tuple(each.load for each in kept),
         contents=tuple(contents.pack(each.content) for each in kept),
         forgotten=tuple(each.load.name for each in kept if not each.load.files and not each.content.height),
-        marks=remembering.marks_of(states, wrote, memory, session, gone),
+        marks=marks,
         unfinished=unfinished,
+        part=task.part,
     )
-    session.ledger.remember(memo, states)
+    session.ledger.remember(memo, stored)
     ran = {each.load.name for each in kept}
     others = [load for load in memory.loads if load.stage in wrote.known.reduced and load.name not in ran]
     return (*tallies, *map(as_it_was, others))
@@ -259,7 +290,7 @@ def _delete(
         for each in doomed
     }
     guards.check_deletes(told, task.options.max_delete)
-    removals = [remembering.removal_of(each.before, each.doomed, catalog) for each in doomed]
+    removals = [keeping.removal_of(each.before, each.doomed, catalog) for each in doomed]
     sets = [
         RowSet(state=states[removal.table.name], frame=removal.frame)
         for removal in removals

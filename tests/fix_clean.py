@@ -18,6 +18,7 @@ def used_postgres_url(postgres_server: PostgresServer, postgres_admin: psycopg.C
     """One database for the whole session; take `clean_postgres_url`."""
     name = f"clean_{uuid.uuid4().hex}"
     postgres_admin.execute(server.create_database(name))
+    postgres_admin.execute(server.without_user_schema(name))
     yield postgres_server.database(name)
     drop_database(postgres_admin, name)
 

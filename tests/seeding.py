@@ -19,7 +19,7 @@ from psycopg import sql
 
 from seedlab import orchestrator
 from seedlab.database import connect
-from seedlab.flow import SWITCHES, Catalog, Level, Options, Run, Settings, Table
+from seedlab.flow import SWITCHES, Catalog, Commit, Level, Options, Run, Settings, Table
 from seedlab.insight.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
@@ -62,6 +62,7 @@ def seed(
     max_delete: str | None = None,
     rejects: Path | None = None,
     dry_run: bool = False,
+    commit: Commit = "run",
     **settings: Any,
 ) -> Run:
     """Seed the database at `url` from a folder; every error comes out as it is."""
@@ -72,10 +73,11 @@ def seed(
         settings=Settings(level=level, disabled=frozenset(disabled), workers=workers, **settings),
         select=tuple(select),
         force=force,
-        yes_seed=target.database,
         max_delete=max_delete,
+        yes_seed=target.database,
         rejects=rejects,
         dry_run=dry_run,
+        commit=commit,
     )
     return orchestrator.seed(project, target, options, Monitor())
 

@@ -269,6 +269,24 @@ def write_world(folder: Path, world: World, formats: Sequence[str], order: Seque
         write_rows(folder / place, kinds, shuffled)
 
 
+def stages_of(world: World) -> str:
+    """A project file that makes every table a stage, which waits for those of its parents."""
+    text = '[project]\nname = "world"\n'
+    for shape in world.shapes:
+        parents = sorted({each.parent for each in shape.relations} - {shape.name})
+        text += f"""
+[[stages]]
+id = "{shape.name}"
+name = "{shape.name}"
+dependencies = {json.dumps(parents)}
+  [[stages.seeds]]
+  name = "{shape.name}-rows"
+  source = "*-{shape.name}.*"
+  table = "{shape.name}"
+"""
+    return text
+
+
 def _file_columns(world: World, shape: Shape) -> Iterator[tuple[str, str]]:
     for column in shape.columns:
         yield column.name, column.kind

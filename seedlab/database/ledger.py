@@ -35,7 +35,16 @@ class Ledger(Protocol):
         """Make the ledger where it is missing, in a transaction of its own; False where we may not."""
 
     def generation(self) -> int:
-        """Tell, inside the transaction, how many runs have written."""
+        """Tell, inside the transaction, how often runs have written."""
+
+    def begin_run(self) -> int:
+        """Raise the generation for a run that commits more than once; answers a number that names it."""
+
+    def join_run(self) -> int:
+        """Tell, as the first thing in a transaction of such a run, the number of the last one.
+
+        Until the transaction ends no other run can begin, or end as one that commits once.
+        """
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
         """Hash what the tables hold now; one statement. Cost: one pass over the tables' seeded columns."""
@@ -48,6 +57,9 @@ class Ledger(Protocol):
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark the rows of each set as they are now."""
+
+    def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
+        """Mark the rows of each set as they are now, and fetch what is remembered of their tables."""
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch the marks of tables' seeded rows; None where they are not known."""
@@ -73,17 +85,16 @@ def have_drifted(remembered: bytes | None, now: bytes) -> bool:
     return remembered is None or not set(split(remembered)) <= set(split(now))
 
 
-def renewed(remembered: bytes, touched: bytes) -> bytes:
-    """Remembered marks with those of touched rows in the place of their old ones."""
-    known = {mark[:_KEY]: mark for mark in split(remembered)}
-    known |= {mark[:_KEY]: mark for mark in split(touched)}
-    return b"".join(known.values())
-
-
 def dropped(remembered: bytes, gone: bytes) -> bytes:
     """Remembered marks without those of rows that are no more."""
     keys = {mark[:_KEY] for mark in split(gone)}
     return b"".join(mark for mark in split(remembered) if mark[:_KEY] not in keys)
+
+
+def moved(remembered: bytes, then: bytes, now: bytes) -> bytes:
+    """Remembered marks of rows that are there as they were `then`, as those rows have them `now`."""
+    intact, fresh = set(split(then)), {mark[:_KEY]: mark for mark in split(now)}
+    return b"".join(fresh[mark[:_KEY]] if mark in intact else mark for mark in split(remembered))
 
 
 def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
@@ -96,10 +107,13 @@ def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
 
 
 def run_document(memo: Memo) -> Mapping[str, object]:
-    """The run as `runs` keeps it."""
+    """The run as `runs` keeps it: one that commits each stage by itself has a row for each, RUN/STAGE.
+
+    Rows are only added: to one that they share, transactions at the same time would have to wait.
+    """
     outcomes = memo.outcomes
     return {
-        "run_id": memo.run_id,
+        "run_id": f"{memo.run_id}/{memo.part}" if memo.part else memo.run_id,
         "project": memo.project,
         "environment": memo.environment,
         "level": memo.level,
@@ -112,6 +126,15 @@ def run_document(memo: Memo) -> Mapping[str, object]:
             "rejected": outcomes.rejected,
         },
     }
+
+
+def together(rows: Iterable[tuple[str, Mapping[str, int]]]) -> list[tuple[str, Outcomes]]:
+    """Add up the outcomes of each run, in the order in which runs come first."""
+    found: dict[str, Outcomes] = {}
+    for name, outcomes in rows:
+        run = name.partition("/")[0]
+        found[run] = found.get(run, Outcomes()) + Outcomes(**outcomes)
+    return list(found.items())
 
 
 def memory_of(document: Mapping[str, Any]) -> Memory:
@@ -131,6 +154,7 @@ def memory_of(document: Mapping[str, Any]) -> Memory:
         stages={each.stage: each for each in stages},
         loads=tuple(_load(row) for row in document["loads"] or ()),
         tables={row[0]: _state(row) for row in document["tables"] or ()},
+        shared=frozenset(document["shared"] or ()),
     )
 
 

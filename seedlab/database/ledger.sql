@@ -1,6 +1,7 @@
 -- The ledger: what seedlab remembers in a target. Made by us, read by people with `seedlab status`.
 CREATE SCHEMA IF NOT EXISTS seedlab;
--- One row. Every run that writes raises the generation, by which another sees that it must look again.
+-- One row. Every run that writes raises the generation, by which another sees that it must look again; one that
+-- commits each stage by itself does so when it begins, and adds a row to `runs` with each, which counts too.
 CREATE TABLE IF NOT EXISTS seedlab.ledger (version int4 NOT NULL, generation int8 NOT NULL);
 INSERT INTO seedlab.ledger SELECT 1, 0 WHERE NOT EXISTS (SELECT FROM seedlab.ledger);
 -- Locked while a run writes, never written to.
@@ -15,9 +16,14 @@ CREATE TABLE IF NOT EXISTS seedlab.stages (
 -- What each seed brought to each table: hashes of its rows, packed.
 CREATE TABLE IF NOT EXISTS seedlab.rows (
   project text, stage text, seed text, "table" text, meaning text NOT NULL, files jsonb NOT NULL,
-  key jsonb NOT NULL, made text, rows int8 NOT NULL, content bytea STORAGE EXTERNAL NOT NULL,
+  key jsonb NOT NULL, made text, rows int8 NOT NULL, content bytea NOT NULL,
   PRIMARY KEY (project, stage, seed, "table"));
 -- What the seeded columns of each table held when a run last wrote; marks are key and row hashes of our rows.
 CREATE TABLE IF NOT EXISTS seedlab.tables (
   "table" text PRIMARY KEY, columns jsonb NOT NULL, key jsonb NOT NULL, server text NOT NULL,
-  rows int8 NOT NULL, xor int8 NOT NULL, sum numeric NOT NULL, marks bytea STORAGE EXTERNAL)
+  rows int8 NOT NULL, xor int8 NOT NULL, sum numeric NOT NULL, marks bytea);
+-- What is packed does not get smaller. Not in CREATE TABLE, where PostgreSQL before 16 cannot say it, and only
+-- once: another who comes to make the ledger must not wait for the one who has made it and fills it.
+DO $$BEGIN
+  IF (SELECT attstorage FROM pg_catalog.pg_attribute WHERE attrelid = 'seedlab.rows'::pg_catalog.regclass AND attname = 'content') <> 'e' THEN
+    ALTER TABLE seedlab.rows ALTER COLUMN content SET STORAGE EXTERNAL; ALTER TABLE seedlab.tables ALTER COLUMN marks SET STORAGE EXTERNAL; END IF; END$$

@@ -14,31 +14,55 @@ from pathlib import Path
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database.statements import arrays_source, casts, equal_keys, qualified, seen
-from seedlab.flow import Table, TableState
+from seedlab.flow import IN_DOUBT, Settings, Table, TableState
 
 _FOLDER = Path(__file__).parent
 _READ = (_FOLDER / "memory.sql").read_text()
-_CREATION = 0x5EED_1AB0  # advisory lock while the ledger itself is made: CREATE IF NOT EXISTS alone races
+_LONGEST = 2**31 - 1  # milliseconds that a timeout can have, 24 days
+CREATION = 0x5EED_1AB0  # advisory lock while the ledger itself is made: CREATE IF NOT EXISTS alone races
 
-# One message; each statement sees what its predecessor waited for.
+# One message; each statement sees what its predecessor waited for, whatever isolation the role prefers.
 CREATE: Sequence[SQL] = (
-    SQL("BEGIN"),
-    SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({_CREATION})"),
+    SQL("BEGIN ISOLATION LEVEL READ COMMITTED"),
+    SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({CREATION})"),
     *(SQL(each) for each in (_FOLDER / "ledger.sql").read_text().split(";\n")),
     SQL("COMMIT"),
 )
 
-LOCK = SQL("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE NOWAIT")
-WAIT_FOR_LOCK = SQL("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE")
-GENERATION = SQL("SELECT generation FROM seedlab.ledger")
+# What was written since: the one row says it only of runs that commit once, for stages that are committed at
+# the same time cannot all change it. They share it, so that no other run changes it meanwhile.
+GENERATION = SQL("SELECT generation + (SELECT count(*) FROM seedlab.runs) FROM seedlab.ledger")
 RAISE_GENERATION = SQL("UPDATE seedlab.ledger SET generation = generation + 1 RETURNING generation")
+SHARE_GENERATION = SQL("SELECT generation FROM seedlab.ledger FOR SHARE")
 # Who holds the lock. A user sees whose sessions are whose, but of another user's only that they are there.
+# Oids are looked for in this database alone: a database made from a template has those of its template.
 HOLDER = SQL(
-    "SELECT a.pid, COALESCE(a.application_name, ''), COALESCE(a.client_addr::text, 'this machine'), "
-    "COALESCE(to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), 'an unknown time') "
+    "SELECT a.pid, COALESCE(a.application_name, ''), COALESCE(a.client_addr::text, ''), "
+    "COALESCE(pg_catalog.to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), '') "
     "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
-    "WHERE l.relation = 'seedlab.lock'::pg_catalog.regclass AND l.granted AND l.mode = 'ExclusiveLock'"
+    "WHERE l.relation = 'seedlab.lock'::pg_catalog.regclass AND l.granted AND l.mode = 'ExclusiveLock' "
+    "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
 )
+
+
+def lock(milliseconds: int, settings: Settings) -> list[Composable]:
+    """Lock out other seeders, at once or waiting so long; answers the generation.
+
+    The statement that waits is not one that `statement_timeout` is meant for.
+    """
+    statement = "LOCK TABLE seedlab.lock IN EXCLUSIVE MODE"
+    if not milliseconds:
+        return [SQL(f"{statement} NOWAIT"), GENERATION]
+    longest = min(milliseconds, _LONGEST)
+    own = SQL("DEFAULT") if settings.statement_timeout is None else Literal(settings.statement_timeout)
+    return [
+        SQL("SET LOCAL statement_timeout = 0"),
+        SQL("SET LOCAL lock_timeout = {}").format(Literal(longest)),
+        SQL(statement),
+        SQL("SET LOCAL lock_timeout = {}").format(Literal(settings.lock_timeout)),
+        SQL("SET LOCAL statement_timeout = {}").format(own),
+        GENERATION,
+    ]
 
 
 def read(project: str) -> Composed:
@@ -54,8 +78,9 @@ def recall(project: str, stage: str, seed: str, table: str) -> Composed:
 
 
 def runs(project: str, run: str | None) -> Composed:
-    """List the runs of a project, the last first, or one of them."""
-    one = SQL("AND run_id = {} ").format(Literal(run)) if run is not None else _NOTHING
+    """List what the runs of a project, or one of them, committed, the last first."""
+    mine = SQL("AND pg_catalog.split_part(run_id, '/', 1) = {} ")
+    one = mine.format(Literal(run)) if run is not None else _NOTHING
     return SQL(
         "SELECT run_id, outcomes FROM seedlab.runs WHERE project = {} {}ORDER BY finished DESC"
     ).format(Literal(project), one)
@@ -94,7 +119,10 @@ def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Compose
 
 
 _NOTHING = SQL("")
-_PAIRS = SQL("pg_catalog.string_agg(pg_catalog.int8send(k) || pg_catalog.int8send(h), '')")
+_PAIRS = SQL(
+    "COALESCE(pg_catalog.string_agg(pg_catalog.int8send(k) || pg_catalog.int8send(h), ''), "
+    "''::pg_catalog.bytea)"
+)
 
 
 def _hashed(state: TableState, table: Table, what: str, joined: Composable = _NOTHING) -> Composed:
@@ -147,7 +175,7 @@ FORGET_STAGES = SQL(
 def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]]) -> Composed:
     """Keep the content of tables, hashed here and now.
 
-    With a start and a length the marks are those bytes of the parameter (length 0: unknown, NULL), without
+    With a start and a length the marks are those bytes of the parameter (length -1: unknown, NULL), without
     they are those of all rows.
     """
     parts = []
@@ -157,18 +185,19 @@ def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]
             start, length = cut
             marks = (
                 SQL("pg_catalog.substr($1::pg_catalog.bytea, {}, {})").format(Literal(start), Literal(length))
-                if length
+                if length >= 0
                 else SQL("NULL::pg_catalog.bytea")
             )
         parts.append(
             SQL(
-                "SELECT {}, {}::jsonb, {}::jsonb, {}, pg_catalog.count(*), "
+                "SELECT {}, {}::jsonb, {}::jsonb, {}, {}, "
                 "COALESCE(pg_catalog.bit_xor(h), 0), COALESCE(pg_catalog.sum(h), 0), {} FROM ({}) q"
             ).format(
                 Literal(state.table),
                 Literal(json.dumps(state.columns)),
                 Literal(json.dumps(state.key)),
                 Literal(state.server),
+                Literal(IN_DOUBT) if state.rows == IN_DOUBT else SQL("pg_catalog.count(*)"),
                 marks,
                 _hashed(state, table, "h" if cut is not None else "kh"),
             )

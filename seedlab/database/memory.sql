@@ -1,10 +1,12 @@
--- All that the ledger knows of a project but for the packed rows, as one JSON document.
+-- All that the ledger knows of a project but for the packed rows, as one JSON document. It names every table
+-- of the ledger, so that it fails, and the ledger is made again, where one of them is missing.
 SELECT json_build_object(
   'version', l.version,
-  'generation', l.generation,
+  'generation', l.generation + (SELECT count(*) FROM seedlab.runs),
   'stages', (SELECT json_agg(json_build_array(stage, parts, tables, run_id, finished::text))
     FROM seedlab.stages WHERE project = {project}),
   'loads', (SELECT json_agg(json_build_array(stage, seed, "table", meaning, files, rows, key, made) ORDER BY stage, seed, "table")
     FROM seedlab.rows WHERE project = {project}),
+  'shared', (SELECT json_agg(DISTINCT "table") FROM seedlab.rows WHERE project <> {project} AND rows > 0),
   'tables', (SELECT json_agg(json_build_array("table", columns, key, server, rows, xor::text, sum::text)) FROM seedlab.tables))
-FROM seedlab.ledger l
+FROM seedlab.ledger l WHERE NOT EXISTS (SELECT FROM seedlab.lock, seedlab.runs)

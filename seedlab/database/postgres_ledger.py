@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from seedlab.database import ledger_statements as sql
 from seedlab.database.failures import write_failed
-from seedlab.database.ledger import have_drifted, load_document, packed, run_document, stage_document
+from seedlab.database.ledger import (
+    have_drifted,
+    load_document,
+    packed,
+    run_document,
+    stage_document,
+    together,
+)
 from seedlab.database.wire import Question, StatementError, Wire
 from seedlab.flow import Memo, Memory, Outcomes, RowSet, Table, TableState
 
@@ -48,6 +55,14 @@ class PostgresLedger:
         """Ask for it; the first statement after the lock sees what its last holder committed."""
         return int(self._ask([(sql.GENERATION, ())])[0][0][0])
 
+    def begin_run(self) -> int:
+        """Raise it in the open transaction."""
+        return int(self._ask([(sql.RAISE_GENERATION, ())])[0][0][0])
+
+    def join_run(self) -> int:
+        """Lock the row as all transactions of one run may at the same time, and nobody who changes it."""
+        return int(self._ask([(sql.SHARE_GENERATION, ())])[0][0][0])
+
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
         """Hash all tables in one statement."""
         if not states:
@@ -61,27 +76,37 @@ class PostgresLedger:
 
     def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
         """Compare the marks of seeded rows with those of the rows there are."""
-        remembered = self.recall_marks([state.table for state in states])
-        known = [state for state in states if remembered.get(state.table) is not None]
-        now = self.marks([RowSet(state=state, frame=None) for state in known])
-        intact = {
+        found = self.touched([RowSet(state=state, frame=None) for state in states])
+        return frozenset(
             state.table
-            for state, mine in zip(known, now, strict=True)
-            if not have_drifted(remembered[state.table], mine)
-        }
-        return frozenset(state.table for state in states) - intact
+            for state, (now, remembered) in zip(states, found, strict=True)
+            if have_drifted(remembered, now)
+        )
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
         """Fetch them in one pipeline."""
         answers = self._ask([(sql.recall(project, *name), ()) for name in names]) if names else []
         return [rows[0][0] if rows else b"" for rows in answers]
 
+    def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
+        """Do both in one pipeline."""
+        if not sets:
+            return []
+        names = [each.state.table for each in sets]
+        remembered, *now = self._ask([_recall_marks(names), *self._mark_questions(sets)])
+        known = dict(remembered)
+        return [(rows[0][0] or b"", known.get(name)) for name, rows in zip(names, now, strict=True)]
+
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch them in one statement."""
-        return dict(self._ask([(sql.RECALL_MARKS, (json.dumps(tables),))])[0]) if tables else {}
+        return dict(self._ask([_recall_marks(tables)])[0]) if tables else {}
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark all sets in one pipeline."""
+        answers = self._ask(self._mark_questions(sets)) if sets else []
+        return [rows[0][0] or b"" for rows in answers]
+
+    def _mark_questions(self, sets: Sequence[RowSet]) -> list[Question]:
         questions: list[Question] = []
         for each in sets:
             table = self._table(each.state.table)
@@ -91,18 +116,16 @@ class PostgresLedger:
                 questions.append(
                     (sql.marks_of(each.state, table, each.frame.columns), self._arrays(each.frame))
                 )
-        answers = self._ask(questions) if questions else []
-        return [rows[0][0] or b"" for rows in answers]
+        return questions
 
     def runs(self, project: str, run: str | None = None) -> list[tuple[str, Outcomes]]:
         """Fetch them in one statement."""
-        rows = self._ask([(sql.runs(project, run), ())])[0]
-        return [(name, Outcomes(**outcomes)) for name, outcomes in rows]
+        return together((name, outcomes) for name, outcomes in self._ask([(sql.runs(project, run), ())])[0])
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything in one pipeline."""
         questions: list[Question] = [
-            (sql.RAISE_GENERATION, ()),
+            *([] if memo.part else [(sql.RAISE_GENERATION, ())]),
             (sql.ADD_RUN, (json.dumps(run_document(memo)),)),
             (
                 sql.PUT_STAGES,
@@ -129,14 +152,22 @@ class PostgresLedger:
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> Question:
         given = [state.table for state in states if state.table in marks]
         content, places = packed(marks[name] or b"" for name in given)
-        cuts = dict(zip(given, places, strict=True))
+        unknown = -1
+        cuts = {
+            name: (start, unknown if marks[name] is None else length)
+            for name, (start, length) in zip(given, places, strict=True)
+        }
         statement = sql.put_tables(
             [(state, self._table(state.table), cuts.get(state.table)) for state in states]
         )
-        return statement, ((f"\\x{content.hex()}",) if content else ())
+        return statement, ((f"\\x{content.hex()}",) if any(marks[name] is not None for name in given) else ())
 
     def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
         try:
             return self._wire.ask(questions)
         except StatementError as failed:
             raise write_failed(failed.error, "the ledger") from failed.error
+
+
+def _recall_marks(tables: Sequence[str]) -> Question:
+    return sql.RECALL_MARKS, (json.dumps(tables),)

@@ -21,16 +21,20 @@ from seedlab.database.ledger import (
     memory_of,
     run_document,
     stage_document,
+    together,
 )
 from seedlab.database.sqlite_connection import MAX_PARAMETERS, CountedConnection, listed, quote
 from seedlab.database.sqlite_statements import main
-from seedlab.flow import LEDGER_VERSION, Memo, Memory, Outcomes, RowSet, Table, TableState
+from seedlab.flow import IN_DOUBT, LEDGER_VERSION, Memo, Memory, Outcomes, RowSet, Table, TableState
 
 if TYPE_CHECKING:
     import polars as pl
 
 CREATE = tuple((Path(__file__).parent / "sqlite_ledger.sql").read_text().split(";\n"))
-_EXISTS = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'seedlab_ledger'"
+_TABLES = ("seedlab_ledger", "seedlab_runs", "seedlab_stages", "seedlab_rows", "seedlab_tables")
+_MADE = f"SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name IN {_TABLES}"
+_HEAD = "SELECT version, generation + (SELECT count(*) FROM seedlab_runs) FROM seedlab_ledger"
+_RAISE = "UPDATE seedlab_ledger SET generation = generation + 1"
 _ROWS_OF = 'WHERE project = ? AND stage = ? AND seed = ? AND "table" = ?'
 
 Encode = Callable[["pl.DataFrame", Table], list[Sequence[object]]]
@@ -43,16 +47,25 @@ class SqliteLedger:
         self._run = connection.run
         self._table = table
         self._encode = encode
+        self.memory = Memory()
 
-    def read(self, project: str) -> Memory:
-        """Read four small tables."""
-        if not self._run(_EXISTS)[0][0]:
+    def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
+        """Give what was read before the catalog."""
+        return self.memory
+
+    def look(self, project: str) -> None:
+        """Read a few small tables, the generation first."""
+        self.memory = self._look(project)
+
+    def _look(self, project: str) -> Memory:
+        if not (heads := self._heads()):
             return Memory()
-        version, generation = self._run("SELECT version, generation FROM seedlab_ledger")[0]
+        version, generation = heads[0]
         stages = self._run("SELECT document, finished FROM seedlab_stages WHERE project = ?", (project,))
         loads = self._run(
             'SELECT document FROM seedlab_rows WHERE project = ? ORDER BY stage, seed, "table"', (project,)
         )
+        shared = self._run('SELECT DISTINCT "table" FROM seedlab_rows WHERE project <> ?', (project,))
         tables = self._run("SELECT document FROM seedlab_tables")
         return memory_of(
             {
@@ -60,6 +73,7 @@ class SqliteLedger:
                 "generation": generation,
                 "stages": [[*json.loads(document).values(), finished] for document, finished in stages],
                 "loads": [list(json.loads(document).values()) for (document,) in loads],
+                "shared": [name for (name,) in shared],
                 "tables": [json.loads(document) for (document,) in tables],
             }
         )
@@ -70,9 +84,31 @@ class SqliteLedger:
 
     def generation(self) -> int:
         """Ask for it."""
-        if not self._run(_EXISTS)[0][0]:
-            return 0
+        return int(heads[0][1]) if (heads := self._heads()) else 0
+
+    def _heads(self) -> list[Any]:
+        """Version and generation; nothing where somebody dropped or emptied a table of the ledger."""
+        if self._run(_MADE)[0][0] < len(_TABLES):
+            return []
+        return self._run(_HEAD)
+
+    def begin_run(self) -> int:
+        """Raise it, making the tables where they are missing."""
+        self._make()
+        self._run(_RAISE)
+        return self.join_run()
+
+    def join_run(self) -> int:
+        """Ask for it: nobody else writes while the transaction is open."""
         return int(self._run("SELECT generation FROM seedlab_ledger")[0][0])
+
+    def _make(self) -> None:
+        for statement in CREATE:
+            self._run(statement)
+        self._run(
+            "INSERT INTO seedlab_ledger SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM seedlab_ledger)",
+            (LEDGER_VERSION,),
+        )
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
         """Fetch and hash every row; one statement a table."""
@@ -86,11 +122,11 @@ class SqliteLedger:
 
     def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
         """Compare the marks of seeded rows with those of the rows there are."""
-        remembered = self.recall_marks([state.table for state in states])
+        found = self.touched([RowSet(state=state, frame=None) for state in states])
         return frozenset(
             state.table
-            for state in states
-            if have_drifted(remembered.get(state.table), self._mark(RowSet(state=state, frame=None)))
+            for state, (now, remembered) in zip(states, found, strict=True)
+            if have_drifted(remembered, now)
         )
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
@@ -98,9 +134,14 @@ class SqliteLedger:
         answers = [self._run(f"SELECT content FROM seedlab_rows {_ROWS_OF}", (project, *n)) for n in names]
         return [rows[0][0] if rows else b"" for rows in answers]
 
+    def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
+        """Do one after the other."""
+        remembered = self.recall_marks([each.state.table for each in sets])
+        return [(self._mark(each), remembered.get(each.state.table)) for each in sets]
+
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch those of all tables."""
-        if not self._run(_EXISTS)[0][0]:
+        if not self._heads():
             return {}
         return {
             name: marks
@@ -142,24 +183,18 @@ class SqliteLedger:
         """Fetch all and leave those that were not asked for."""
         rows = self._run("SELECT document FROM seedlab_runs ORDER BY finished DESC")
         documents = [json.loads(document) for (document,) in rows]
-        return [
-            (each["run_id"], Outcomes(**each["outcomes"]))
-            for each in documents
-            if each["project"] == project and run in (None, each["run_id"])
-        ]
+        mine = [(each["run_id"], each["outcomes"]) for each in documents if each["project"] == project]
+        return [(name, outcomes) for name, outcomes in together(mine) if run in (None, name)]
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything, making the tables where they are missing."""
-        for statement in CREATE:
-            self._run(statement)
-        self._run(
-            "INSERT INTO seedlab_ledger SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM seedlab_ledger)",
-            (LEDGER_VERSION,),
-        )
-        self._run("UPDATE seedlab_ledger SET generation = generation + 1")
+        self._make()
+        if not memo.part:
+            self._run(_RAISE)
+        run = run_document(memo)
         self._run(
             "INSERT INTO seedlab_runs (run_id, document) VALUES (?, ?)",
-            (memo.run_id, json.dumps(run_document(memo))),
+            (run["run_id"], json.dumps(run)),
         )
         for stage in memo.stages:
             self._run(
@@ -180,7 +215,7 @@ class SqliteLedger:
         self._put_tables(memo.marks, states)
 
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> None:
-        for state in self.contents(states):
+        for given, state in zip(states, self.contents(states), strict=True):
             every = RowSet(state=state, frame=None)
             mine = marks[state.table] if state.table in marks else self._mark(every)
             document = [
@@ -188,7 +223,7 @@ class SqliteLedger:
                 state.columns,
                 state.key,
                 state.server,
-                state.rows,
+                IN_DOUBT if given.rows == IN_DOUBT else state.rows,
                 str(state.xor),
                 str(state.sum),
             ]
@@ -199,5 +234,11 @@ class SqliteLedger:
 
 
 def _quoted(columns: Sequence[str], prefix: str = "") -> str:
-    """The columns of a row as one text that tells every value from every other."""
-    return " || ',' || ".join(f"quote({prefix}{quote(name)})" for name in columns)
+    """The columns of a row as one text that tells every value from every other.
+
+    Text goes by its bytes: quote() ends at a NUL, and Python would refuse what is not UTF-8.
+    """
+    names = [f"{prefix}{quote(name)}" for name in columns]
+    return " || ',' || ".join(
+        f"CASE typeof({n}) WHEN 'text' THEN 't' || hex({n}) ELSE quote({n}) END" for n in names
+    )

@@ -25,6 +25,7 @@ from seedlab.flow.loads import (
     part_sources,
 )
 from seedlab.flow.memory import (
+    IN_DOUBT,
     LEDGER_VERSION,
     LEFT,
     LoadMemory,
@@ -38,6 +39,7 @@ from seedlab.flow.project import (
     LEVELS,
     PRIORITIES,
     SWITCHES,
+    Commit,
     Duplicates,
     Environment,
     Format,
@@ -87,6 +89,7 @@ __all__ = [
     "FILE",
     "HANDLE",
     "INDEX",
+    "IN_DOUBT",
     "LEDGER_VERSION",
     "LEFT",
     "LEVELS",
@@ -103,6 +106,7 @@ __all__ = [
     "Catalog",
     "Classified",
     "Column",
+    "Commit",
     "Counters",
     "Ddl",
     "Dialect",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 LEDGER_VERSION = 1
 # Of a row that no file has any more: it stays in the target, and stays ours.
 LEFT = 0xFFFF
+# In the place of a table's count of rows: equal to none, so that the next run looks at the rows themselves.
+IN_DOUBT = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +79,15 @@ class LoadMemory:
 class Memory:
     """The ledger's view of one project; empty where nothing is remembered yet.
 
-    `generation` counts the runs that wrote, of all projects. `possible` is False where we may not keep one.
+    `generation` changes with whatever a run of any project writes. `shared` are tables into which other
+    projects seed rows, too. `possible` is False where we may not keep a ledger.
     """
 
     generation: int = 0
     stages: Mapping[str, StageMemory] = field(default_factory=dict)
     loads: tuple[LoadMemory, ...] = ()
     tables: Mapping[str, TableState] = field(default_factory=dict)
+    shared: frozenset[str] = frozenset()
     exists: bool = False
     possible: bool = True
 
@@ -101,7 +105,10 @@ class RowSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memo:
-    """What a run leaves in the ledger; `contents` are the remembered rows of each load, packed."""
+    """What a run leaves in the ledger; `contents` are the remembered rows of each load, packed.
+
+    `part` is the stage, where each is committed by itself.
+    """
 
     project: str
     run_id: str
@@ -114,4 +121,5 @@ class Memo:
     contents: tuple[bytes, ...]
     forgotten: tuple[tuple[str, str, str], ...] = ()
     unfinished: tuple[str, ...] = ()  # stages whose next run must not take them for done
+    part: str = ""
     marks: Mapping[str, bytes | None] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from xxhash import xxh3_128_hexdigest
 
-from seedlab.flow import Catalog, Environment, Memory, Seed, Settings, Stage, Table
+from seedlab.flow import Catalog, Environment, Memory, Seed, Settings, Stage, StageMemory, Table
 from seedlab.plan.graph import topological_order
 
 FILE, TABLE, STAGE = "file:", "table:", "stage:"
@@ -80,13 +80,14 @@ def _judged(
     before: Mapping[str, Verdict],
 ) -> Verdict:
     known = memory.stages.get(stage.id)
-    if known is None:
-        return Verdict(stage=stage.id, reason="")  # never seeded
+    if known is None or _forgotten(known, memory):
+        return Verdict(stage=stage.id, reason="")  # never seeded, as far as is known
     ran = [each for each in stage.dependencies if each in before and before[each].reason is not None]
     if ran:
         return Verdict(stage=stage.id, reason=f"it depends on {ran[0]}")
     changed = sorted(label for label in {*now, *known.parts} if now.get(label) != known.parts.get(label))
-    foreign = sorted({load.table for load in memory.loads if load.stage == stage.id} & set(drifted))
+    filled = {load.table for load in memory.loads if load.stage == stage.id and load.files}
+    foreign = sorted(filled & set(drifted))
     if foreign:
         return Verdict(stage=stage.id, reason=f"table {foreign[0]} was changed by others")
     if not changed:
@@ -94,6 +95,11 @@ def _judged(
     files = frozenset(label.removeprefix(FILE) for label in changed if label.startswith(FILE))
     alone = len(files) == len(changed) and all(FILE + name in now for name in files)
     return Verdict(stage=stage.id, reason=_reason(changed, now, known.parts), files=files if alone else None)
+
+
+def _forgotten(known: StageMemory, memory: Memory) -> bool:
+    """Tell whether what a stage brought is remembered no more: somebody emptied a table of the ledger."""
+    return bool(known.tables) and not any(load.stage == known.stage for load in memory.loads)
 
 
 def _reason(changed: Sequence[str], now: Mapping[str, str], before: Mapping[str, str]) -> str:

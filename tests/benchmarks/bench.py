@@ -36,9 +36,10 @@ class Bench:
     tables: tuple[str, ...]  # parents first
 
     def empty(self) -> None:
-        """Empty all tables and let the server finish its writing, so that each run begins alike."""
+        """Empty all tables, forget every run, and let the server finish its writing: each run begins alike."""
         names = sql.SQL(", ").join(map(sql.Identifier, self.tables))
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS seedlab CASCADE")
             connection.execute(sql.SQL("TRUNCATE {}").format(names))
             connection.execute("CHECKPOINT")
 

@@ -15,7 +15,8 @@ import polars_hash  # noqa: E402, F401
 import psycopg  # noqa: E402, F401
 import yaml  # noqa: E402, F401
 
-from tests.benchmarks import bench  # noqa: E402 - imports the orchestrator, hence polars and all rooms
+from seedlab import writing  # noqa: E402, F401 - all that works on rows
+from tests.benchmarks import bench  # noqa: E402
 
 imported = time.perf_counter()
 run = bench.seed(sys.argv[1])

@@ -1,0 +1,267 @@
+"""Which rows are remembered of each load from now on, and which of them a sync must delete.
+
+Whatever left the files stays ours as long as it is in the target: rows that moved to another seed are that
+seed's now, rows that are named otherwise now are found again, rejected rows have not left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from seedlab.agenda import Agenda
+from seedlab.flow import (
+    DIGEST,
+    FILE,
+    HANDLE,
+    LEFT,
+    Catalog,
+    Load,
+    LoadMemory,
+    Removal,
+    Seed,
+    TableWrite,
+    WritePlan,
+    Written,
+)
+from seedlab.frames import contents
+from seedlab.recalling import Known, Name, meaning, name_of
+from seedlab.resolution import Rows
+
+NO_HANDLES = pl.Series(HANDLE, [], dtype=pl.UInt128)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Wrote:
+    """What a run did: rows as read and as written, the plan they were written by, what became of them.
+
+    `rejected` are the handles of rows that were not written, by table; NULL where a row has no name.
+    """
+
+    run_id: str
+    stages: frozenset[str]
+    read: Sequence[Rows]
+    rows: Sequence[Rows]
+    plan: WritePlan
+    written: Sequence[Written]
+    known: Known
+    catalog: Catalog
+    empty: frozenset[str]
+    rejected: Mapping[str, pl.Series] = field(default_factory=dict)
+
+    @property
+    def writes(self) -> Iterator[TableWrite]:
+        """What was written, table by table."""
+        return (write for group in self.plan.groups for write in group)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Kept:
+    """The rows of one load as they are remembered from now on; `doomed` are to be deleted and forgotten.
+
+    These are named as they were when they were last brought (`before`).
+    """
+
+    load: LoadMemory
+    content: pl.DataFrame
+    doomed: pl.DataFrame
+    before: LoadMemory
+
+    @property
+    def existing(self) -> int:
+        """How many rows there were before any was deleted."""
+        return self.load.rows + self.doomed.height
+
+
+def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:
+    """Settle which rows are remembered of each load, and which a sync must delete."""
+    seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
+    brought = _by_load(wrote)
+    kept = [
+        _kept(name, each, seeds[name[:2]], wrote)
+        for name, each in brought.items()
+        if not _is_untouched(each, wrote.known)
+    ]
+    syncs = {(seed.stage, seed.name) for seed in agenda.seeds if seed.mode == "sync"}
+    kept += [
+        _abandoned(load, wrote.known.before[load.name], sync=load.name[:2] in syncs)
+        for load in no_more(wrote)
+    ]
+    return [_without_others(each, kept, wrote) for each in kept]
+
+
+def _is_untouched(brought: _Brought, known: Known) -> bool:
+    """Tell of a load of a reduced stage whether its rows are all as they are remembered."""
+    mine = brought.read[0]
+    reduced = mine.load.stage in known.reduced
+    return reduced and not brought.rows and not any(known.has_left(each) for each in brought.read)
+
+
+def _kept(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> Kept:
+    files = tuple(file.name for file in seed.files)
+    before, known = contents.NOTHING, wrote.known.loads.get(name)
+    if known is not None:
+        before = contents.renumber(wrote.known.before[name], known.files, files)
+        before = before if name[0] in wrote.known.reduced else _renamed(before, known, brought, wrote)
+    after = _after(brought, before, files, wrote)
+    left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
+    load = _load_memory(brought.read[0].load, files, after.height - left.height, wrote.catalog)
+    gone = left if seed.mode == "sync" else contents.NOTHING
+    doomed = before.filter(pl.col(HANDLE).is_in(gone[HANDLE].implode())) if gone.height else gone
+    return Kept(load=load, content=after, doomed=doomed, before=known or load)
+
+
+def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: Wrote) -> pl.DataFrame:
+    """Find rows again that seem to have left, but are known by another key or kind of id now."""
+    now = pl.concat([each.handled.frame[HANDLE] for each in brought.read])
+    gone = contents.left_now(before, now)
+    columns = contents.named_by(gone, known.made)
+    if not gone.height or not columns:
+        return before
+    if not {*columns} <= {*brought.read[0].load.columns}:
+        return before.clear()  # what named them is not known of any row now: they are nobody's
+    frames = [
+        batch.frame.select(HANDLE, *columns)
+        for write in wrote.writes
+        if any(name_of(load) == known.name for load in write.loads)
+        for batch in write.batches()
+        if name_of(batch.load) == known.name
+    ]
+    table = wrote.catalog.tables[known.table]
+    return contents.renamed(before, pl.concat(frames), known.made, table) if frames else before
+
+
+def no_more(wrote: Wrote) -> list[LoadMemory]:
+    """Loads that nothing brings any more: of a stage that is gone, or that ran whole without a seed, a table
+    or any record of it.
+    """
+    over = wrote.stages - wrote.known.reduced | wrote.known.gone
+    brought = {name_of(each.load) for each in wrote.read}
+    return [load for load in wrote.known.loads.values() if load.stage in over and load.name not in brought]
+
+
+def _abandoned(load: LoadMemory, before: pl.DataFrame, *, sync: bool) -> Kept:
+    content = contents.abandoned(before)
+    doomed = content if sync else contents.NOTHING
+    return Kept(load=replace(load, files=(), rows=0), content=content, doomed=doomed, before=load)
+
+
+def _without_others(mine: Kept, kept: Sequence[Kept], wrote: Wrote) -> Kept:
+    """Leave rows that left to the seed which brings them to the same table now.
+
+    Spared, too, are those that a seed brings which did not run, and those that were rejected; all are where
+    a rejected row has no name to be told by.
+    """
+    if not mine.content.height or not (left := mine.content.filter(pl.col(FILE) == LEFT)).height:
+        return mine
+    table, names = mine.load.table, {each.load.name for each in kept}
+    theirs = _brought_by(
+        {each.load.name: each.content for each in kept if each is not mine and each.load.table == table}
+    )
+    others = _brought_by({n: c for n, c in wrote.known.before.items() if n[2] == table and n not in names})
+    content = contents.without(mine.content, left.filter(pl.col(HANDLE).is_in(theirs.implode())))
+    rejected = wrote.rejected.get(table, theirs.clear())
+    spared = pl.concat([theirs, others, rejected])
+    doomed = mine.doomed.filter(~pl.col(HANDLE).is_in(spared.implode()) & (rejected.null_count() == 0))
+    return replace(mine, content=contents.without(content, doomed), doomed=doomed)
+
+
+def _brought_by(found: Mapping[Name, pl.DataFrame]) -> pl.Series:
+    """Handles of the rows that files bring, by these contents."""
+    nothing = contents.NOTHING[HANDLE]
+    return pl.concat([nothing, *(contents.of_other_files(content, ()) for content in found.values())])
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Brought:
+    """What a run knows of one load: its rows, those that were written and how, the keys they were given."""
+
+    read: list[Rows] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
+    keys: list[pl.DataFrame] = field(default_factory=list)
+
+
+def _by_load(wrote: Wrote) -> dict[Name, _Brought]:
+    found: dict[Name, _Brought] = {}
+    for read in wrote.read if wrote.known.reduced else wrote.rows:
+        found.setdefault(name_of(read.load), _Brought()).read.append(read)
+    for rows in wrote.rows:
+        mine = found[name_of(rows.load)]
+        mine.rows.append(rows)
+        if rows.load.stage not in wrote.known.reduced:
+            mine.read = mine.rows
+    for written in wrote.written:
+        found[name_of(written.load)].written.append(written)
+    for write in wrote.writes:
+        _add_keys(write, found, wrote.catalog)
+    return found
+
+
+def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalog) -> None:
+    """Keep key columns of the rows that were written, where their ids do not name them."""
+    if all(_named_by_id(load, catalog) for load in write.loads):
+        return
+    for batch in write.batches():
+        names = [HANDLE, *dict.fromkeys(batch.load.key_columns)]
+        columns = [batch.frame.get_column(name) for name in names]
+        found[name_of(batch.load)].keys.append(pl.DataFrame(columns))
+
+
+def _named_by_id(load: Load, catalog: Catalog) -> bool:
+    """Tell whether the rows that we create have their handles as ids."""
+    return load.made is not None and catalog.tables[load.table].columns[load.made].kind == "uuid"
+
+
+def _after(brought: _Brought, before: pl.DataFrame, files: Sequence[str], wrote: Wrote) -> pl.DataFrame:
+    """The content of one load after the run."""
+    mine = name_of(brought.read[0].load)
+    names = [file.name for file in brought.read[0].load.files]
+    now = [
+        pl.DataFrame([each.handled.frame.get_column(name) for name in (FILE, HANDLE, DIGEST)])
+        for each in brought.read
+    ]
+    rows = contents.renumber(pl.concat(now) if len(now) > 1 else now[0], names, files)
+    keys = (pl.concat(brought.keys) if len(brought.keys) > 1 else brought.keys[0]) if brought.keys else None
+    read = [files.index(name) for name in names]
+    others = [frame for name, frame in wrote.known.before.items() if name[2] == mine[2] and name != mine]
+    moved = contents.made_elsewhere(rows[HANDLE], others) if others else contents.NOTHING
+    return contents.renewed(before, rows, _created(brought), wrote.run_id, keys, read, moved)
+
+
+def _load_memory(load: Load, files: tuple[str, ...], rows: int, catalog: Catalog) -> LoadMemory:
+    return LoadMemory(
+        stage=load.stage,
+        seed=load.seed,
+        table=load.table,
+        meaning=meaning(load),
+        files=files,
+        rows=rows,
+        key=load.spelled_key,
+        made=load.made if _named_by_id(load, catalog) else None,
+    )
+
+
+def _created(brought: _Brought) -> pl.Series:
+    """Handles of the rows that this run made; a load may have been answered in several pieces."""
+    several = [each.handled.frame.get_column(HANDLE) for each in brought.rows] or [NO_HANDLES]
+    handles = pl.concat(several) if len(several) > 1 else several[0]
+    if all(each.outcomes.created == each.outcomes.total for each in brought.written):
+        return handles
+    ordinals: list[int] = []
+    start = 0
+    for each in brought.written:
+        if each.created is not None:
+            ordinals += [start + n for n in each.created]
+        elif each.outcomes.created == each.outcomes.total:
+            ordinals += range(start, start + each.outcomes.total)
+        start += each.outcomes.total
+    return handles.gather(ordinals)
+
+
+def removal_of(load: LoadMemory, rows: pl.DataFrame, catalog: Catalog) -> Removal:
+    """Name remembered rows so that they can be deleted; those whose keys are not known are left out."""
+    frame = contents.names(rows, load.made)
+    return Removal(table=catalog.tables[load.table], columns=tuple(frame.columns), frame=frame)

@@ -1,0 +1,64 @@
+"""What is remembered of a table of whose seeded rows a run wrote only some, or none.
+
+Its content as a whole is compared next time. So a run that stores it vouches for rows that it did not look
+at: those of other stages, other projects, files that did not change. It does so only where they are as they
+were remembered; else the table is in doubt, and the next run compares row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from seedlab.database.ledger import Ledger, dropped, have_drifted, moved
+from seedlab.flow import IN_DOUBT, RowSet, TableState
+
+Answers = Mapping[tuple[str, str], tuple[bytes, bytes | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Touched:
+    """A table that a run has written to: its state before, if that can be compared with, and from now on.
+
+    `frame` has the keys of the rows that were written, `gone` the marks of those that were deleted. `whole`:
+    every row that anybody seeds was written.
+    """
+
+    state: TableState
+    known: TableState | None
+    frame: pl.DataFrame | None = None
+    gone: bytes = b""
+    whole: bool = False
+
+
+def settle(ledger: Ledger, tables: Sequence[Touched]) -> tuple[list[TableState], dict[str, bytes | None]]:
+    """The tables' states to be stored, and the marks of their seeded rows; one round trip."""
+    sets: dict[tuple[str, str], RowSet] = {}
+    for each in tables:
+        name = each.state.table
+        if each.frame is not None:
+            sets[name, "written"] = RowSet(state=each.state, frame=each.frame)
+        if not each.whole and each.known is not None:
+            sets[name, "known"] = RowSet(state=each.known, frame=None)
+            if each.known.columns != each.state.columns:
+                sets[name, "now"] = RowSet(state=each.state, frame=None)
+    answers = dict(zip(sets, ledger.touched(list(sets.values())), strict=True)) if sets else {}
+    settled = [_settled(each, answers) for each in tables]
+    return [state for state, _ in settled], {state.table: marks for state, marks in settled}
+
+
+def _settled(each: Touched, answers: Answers) -> tuple[TableState, bytes | None]:
+    name = each.state.table
+    written = answers.get((name, "written"), (b"", None))[0]
+    if each.whole:
+        return each.state, written
+    there, remembered = answers.get((name, "known"), (b"", None))
+    if remembered is None:
+        return replace(each.state, rows=IN_DOUBT), None
+    others = dropped(dropped(remembered, each.gone), written)
+    state = replace(each.state, rows=IN_DOUBT) if have_drifted(others, there) else each.state
+    if (name, "now") in answers:
+        others = moved(others, there, answers[name, "now"][0])
+    return state, others + written

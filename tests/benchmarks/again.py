@@ -1,0 +1,147 @@
+"""The second run of the academy, which is the usual one: nothing changed, and one row changed.
+
+Every run connects anew. Nothing else should run meanwhile; with the defaults it takes half a minute.
+
+    python -m tests.benchmarks.again [--runs 21] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from seedlab import orchestrator
+from seedlab.database import connect
+from seedlab.database.proxy import DelayProxy
+from seedlab.flow import Options, Run, Settings
+from seedlab.insight import monitor
+from seedlab.insight.monitor import Monitor
+from seedlab.plan.project import load_project
+from tests.benchmarks.bench import DATA, bench
+
+REPOSITORY = Path(__file__).parents[2]
+CHANGED = "06-questions/economics.json"  # 48 kB: 162 questions with their parts and answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One line of the table: milliseconds, or statements."""
+
+    what: str
+    reached: float
+    asked: float | None
+    samples: list[float]
+
+    @property
+    def verdict(self) -> str:
+        if self.asked is None:
+            return ""
+        return f"≤ {self.asked:g} {'met' if self.reached <= self.asked else 'MISSED'}"
+
+
+class Academy:
+    """A copy of the bundled project whose one answer can be edited, loaded once."""
+
+    def __init__(self, folder: Path) -> None:
+        shutil.copytree(DATA, folder)
+        self.project = load_project(folder)
+        self._file = folder / CHANGED
+        self._text = self._file.read_text()
+        self._edits = 0
+
+    def edit(self) -> None:
+        """Change the text of the first answer."""
+        self._edits += 1
+        head, mark, tail = self._text.partition('"text": "')
+        self._file.write_text(f"{head}{mark}{self._edits}{tail}")
+
+    def seed(self, url: str) -> Run:
+        options = Options(environment=self.project.environments["development"], settings=Settings())
+        target = connect.parse_target(url, "--database-url")
+        return orchestrator.seed(self.project, target, options, Monitor())
+
+
+def timed(
+    action: Callable[[], object], runs: int, before: Callable[[], object] = lambda: None
+) -> list[float]:
+    """Milliseconds of each run, after one that does not count."""
+    samples = []
+    for _ in range(runs + 1):
+        before()
+        gc.collect()
+        began = time.perf_counter()
+        action()
+        samples.append((time.perf_counter() - began) * 1000)
+    return samples[1:]
+
+
+def figure(what: str, asked: float | None, samples: list[float]) -> Figure:
+    return Figure(what=what, reached=median(samples), asked=asked, samples=samples)
+
+
+def measure(
+    academy: Academy, url: str, name: str, asked: tuple[float | None, float | None], runs: int
+) -> list[Figure]:
+    """Both kinds of second runs on one target; the counts are checked."""
+    academy.seed(url)
+    same, changed = academy.seed(url), None
+    assert same.outcomes.total == same.outcomes.unchanged
+    unchanged = timed(lambda: academy.seed(url), runs)
+    edited = timed(lambda: academy.seed(url), runs, academy.edit)
+    academy.edit()
+    changed = academy.seed(url)
+    assert (changed.outcomes.updated, changed.outcomes.created) == (1, 0)
+    statements = [float(same.counters.statements)]
+    return [
+        figure(f"{name}: nothing changed, in process, ms", asked[0], unchanged),
+        figure(f"{name}: nothing changed, statements", 12 if name == "PostgreSQL" else None, statements),
+        figure(f"{name}: one row of one file changed, in process, ms", asked[1], edited),
+    ]
+
+
+def whole_process(folder: Path, url: str, runs: int) -> Figure:
+    """`python -m seedlab seed` with nothing to do, from the start of the interpreter to its end."""
+    command = [sys.executable, "-m", "seedlab", "seed", str(folder), "--database-url", url, "-q"]
+    reports = ["--reports", str(folder / "reports")]
+    run = lambda: subprocess.run([*command, *reports], cwd=REPOSITORY, check=True)  # noqa: E731
+    return figure("PostgreSQL: nothing changed, whole process, ms", 300, timed(run, runs))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=21)
+    parser.add_argument("--json", type=Path, help="write the figures with their raw samples")
+    args = parser.parse_args()
+    figures: list[Figure] = []
+    with bench() as place, tempfile.TemporaryDirectory() as name:
+        place.empty()
+        academy = Academy(Path(name, "academy"))
+        figures += measure(academy, place.url, "PostgreSQL", (10, 25), args.runs)
+        figures.append(whole_process(Path(name, "academy"), place.url, args.runs))
+        with DelayProxy(unix_socket=place.unix_socket, round_trip_ms=1) as proxy:
+            url = proxy.url_for(place.url)
+            figures += measure(academy, url, "PostgreSQL, 1 ms a round trip", (None, None), args.runs)
+        file = f"sqlite:///{Path(name, 'academy.db')}"
+        figures += measure(academy, file, "SQLite", (None, None), args.runs)
+    for each in figures:
+        print(f"{each.what:<66} {each.reached:>8.1f}  {each.verdict}", flush=True)
+    if args.json:
+        record = {"machine": monitor.machine(), "versions": monitor.versions()}
+        args.json.write_text(
+            json.dumps({**record, "figures": [asdict(each) for each in figures]}, indent=2) + "\n"
+        )
+    return 0 if all("MISSED" not in each.verdict for each in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1132 @@
+"""A second run writes what changed and nothing else, whoever changed it: files, configuration or others."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from seedlab import orchestrator
+from seedlab.database import connect
+from seedlab.database.postgres import PostgresSession
+from seedlab.errors import DataFaults, WriteError
+from seedlab.flow import Options, Run, Settings
+from seedlab.insight.monitor import Monitor
+from seedlab.plan.choices import ENVIRONMENTS
+from seedlab.plan.project import load_project
+from seedlab.writing import NO_LEDGER
+from tests.fix_postgres import PostgresServer
+from tests.school import CITIES, PUPILS, SEED, STAGE, TABLES
+from tests.seeding import counted, dump, execute, rows_of, seed, write
+
+INTACT = "table changed, seeded rows intact"
+SAVED = "saved again, but no row changed"
+
+
+def told(run: Run) -> list[tuple[str, str]]:
+    """Status and reason of every stage."""
+    return [(each.status, each.reason) for each in run.stages]
+
+
+def by_table(run: Run) -> dict[str, tuple[int, int, int]]:
+    """Created, updated, unchanged of every seed and table."""
+    return {
+        f"{seed.name}/{table.table}".replace("public.", "").replace("main.", ""): (
+            table.outcomes.created,
+            table.outcomes.updated,
+            table.outcomes.unchanged,
+        )
+        for stage in run.stages
+        for seed in stage.seeds
+        for table in seed.tables
+    }
+
+
+def generation(url: str) -> int:
+    """How many runs have written."""
+    ledger = "seedlab_ledger" if url.startswith("sqlite") else "seedlab.ledger"
+    return rows_of(url, f"SELECT generation FROM {ledger}")[0][0]
+
+
+def in_sqlite(url: str) -> bool:
+    return url.startswith("sqlite")
+
+
+UNCHANGED = [("skipped", "unchanged")] * 2
+
+
+# ---- nothing changed ------------------------------------------------------------------------------------
+
+
+def test_a_second_run_writes_nothing_and_counts_every_row(school: Path, url: str) -> None:
+    seed(school, url)
+    held, runs = dump(url), generation(url)
+
+    again = [seed(school, url) for _ in range(20)]
+
+    assert told(again[0]) == UNCHANGED
+    assert by_table(again[0]) == {"cities/cities": (0, 0, 2), "pupils/pupils": (0, 0, 3)}
+    assert (dump(url), generation(url)) == (held, runs)
+    if not in_sqlite(url):  # others on the server log, too, but not all of the time
+        assert 0 in [run.wal_bytes for run in again]
+
+
+def test_a_run_with_nothing_to_do_waits_for_nobody(school: Path, clean_postgres_url: str) -> None:
+    url = clean_postgres_url
+    execute(url, TABLES)
+    seed(school, url)
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE")
+        other.execute("LOCK TABLE cities, pupils IN SHARE ROW EXCLUSIVE MODE")
+        again = seed(school, url, lock_timeout="1ms")
+
+    assert told(again) == UNCHANGED
+
+
+@pytest.mark.parametrize("tables", [3, 30])
+def test_looking_takes_few_statements_however_many_tables(
+    folder: Path, clean_postgres_url: str, tables: int
+) -> None:
+    execute(clean_postgres_url, "".join(f"CREATE TABLE t{n} (code text PRIMARY KEY);" for n in range(tables)))
+    write(folder, {f"t{n}.csv": "code\na\nb\n" for n in range(tables)})
+    seed(folder, clean_postgres_url)
+
+    again = seed(folder, clean_postgres_url)
+
+    assert counted(again) == (0, 0, 2 * tables)
+    assert again.counters.statements == 7
+
+
+# ---- drift: what others did to our rows -----------------------------------------------------------------
+
+# What others did → created, updated, unchanged when it is mended.
+REPLACE = "DELETE FROM pupils WHERE name = 'Bob'; INSERT INTO pupils (name, city_id, age)"
+DRIFTS = {
+    "an update": ("UPDATE cities SET name = 'x' WHERE code = 'hfa'", (0, 1, 4)),
+    "an update of all": ("UPDATE pupils SET age = 1", (0, 3, 2)),
+    "null for a value": ("UPDATE cities SET name = NULL WHERE code = 'tlv'", (0, 1, 4)),
+    "a swap": (
+        "UPDATE pupils SET age = CASE name WHEN 'Ada' THEN 11 ELSE 9 END WHERE name IN ('Ada', 'Cid')",
+        (0, 2, 3),
+    ),
+    "a delete": ("DELETE FROM pupils WHERE name = 'Bob'", (1, 0, 4)),
+    "a delete with children": ("DELETE FROM pupils; DELETE FROM cities", (5, 0, 0)),
+    "a key that was changed": ("UPDATE pupils SET name = 'Bob ' WHERE name = 'Bob'", (1, 0, 4)),
+    "a reference that was changed": (
+        "UPDATE pupils SET city_id = (SELECT id FROM cities WHERE code = 'hfa')",
+        (0, 1, 4),
+    ),
+    "a row in its place": (
+        f"{REPLACE} SELECT 'Bob', id, 99 FROM cities WHERE code = 'tlv'",
+        (0, 1, 4),
+    ),
+    "another row for one deleted": (
+        f"{REPLACE} SELECT 'Eve', id, 6 FROM cities WHERE code = 'tlv'",
+        (1, 0, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_what_others_did_to_our_rows_is_seen_and_mended(school: Path, url: str, drift: str) -> None:
+    script, counts = DRIFTS[drift]
+    seed(school, url)
+    held = dump(url)
+    execute(url, script)
+
+    mended = seed(school, url)
+    again = seed(school, url)
+
+    assert counted(mended) == counts
+    assert "was changed by others" in told(mended)[0][1] + told(mended)[1][1]
+    assert [row for row in dump(url)["pupils"] if row[0] not in ("Bob ", "Eve")] == held["pupils"]
+    assert dump(url)["cities"] == held["cities"]
+    assert (counted(again), told(again)) == ((0, 0, 5), UNCHANGED)
+
+
+# Type on PostgreSQL (and SQLite, if there) → the file's value, another that is equal by some rule, or not.
+VALUES = {
+    "text": ("a", "'A'"),
+    "text with a space": ("a", "'a '"),
+    "null for empty": ('""', "NULL"),
+    "empty for null": ("", "''"),
+    "int": ("1", "2"),
+}
+TYPED = {
+    "numeric": ("numeric", "1.0", "1.00"),
+    "float8": ("float8", "0", "'-0'"),
+    "float4": ("float4", "0", "'-0'"),
+    "json": ("json", '"{""a"": 1}"', """'{"a":1}'"""),
+    "json's keys": ("json", '"{""a"": 1, ""b"": 2}"', """'{"b": 2, "a": 1}'"""),
+    "jsonb's numbers": ("jsonb", "1.0", "'1.00'"),
+    "interval": ("interval", "1 day", "'24 hours'"),
+    "arrays": ("int[]", '"{1,2}"', "'[0:1]={1,2}'"),
+    "char": ("char(3)", "a", "'b'"),
+    "timestamptz": ("timestamptz", "2026-01-01T00:00:00Z", "'2026-01-01T00:00:00.000001Z'"),
+    "equal by collation": ("text COLLATE blind", "a", "'A'"),
+    "bit": ("bit(3)", "101", "'100'"),
+    "citext": ("citext", "a", "'A'"),
+}
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_values_that_differ_a_little_are_seen(folder: Path, clean_database_url: str, case: str) -> None:
+    (given, drifted), url = VALUES[case], clean_database_url
+    kind = "int" if case == "int" else "text"
+    execute(url, f"CREATE TABLE things (code text PRIMARY KEY, value {kind})")
+    write(folder, {"things.csv": f"code,value\nx,{given}\ny,\n"})
+    seed(folder, url)
+    held = dump(url)
+    execute(url, f"UPDATE things SET value = {drifted} WHERE code = 'x'")
+
+    mended = seed(folder, url)
+
+    assert counted(mended) == (0, 1, 1)
+    assert dump(url) == held
+
+
+NEEDS = {
+    "equal by collation": "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);",
+    "citext": "CREATE EXTENSION citext;",
+}
+
+
+def made(url: str, script: str) -> None:
+    """Run DDL that this server may not know."""
+    try:
+        execute(url, script)
+    except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile) as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("case", TYPED)
+def test_values_that_postgresql_calls_equal_are_seen(
+    folder: Path, clean_postgres_url: str, case: str
+) -> None:
+    (kind, given, drifted), url = TYPED[case], clean_postgres_url
+    made(url, f"{NEEDS.get(case, '')} CREATE TABLE things (code text PRIMARY KEY, value {kind})")
+    write(folder, {"things.csv": f"code,value\nx,{given}\ny,\n"})
+    seed(folder, url)
+    held = dump(url)
+    execute(url, f"UPDATE things SET value = {drifted} WHERE code = 'x'")
+    assert dump(url) != held
+
+    mended = seed(folder, url)
+
+    assert counted(mended) == (0, 1, 1)
+    assert dump(url) == held
+    assert told(seed(folder, url)) == UNCHANGED[:1]
+
+
+KEYS = {
+    "numeric": ("numeric", "1.0", "1.00"),
+    "equal by collation": ("text COLLATE blind", "a", "'A'"),
+    "citext": ("citext", "a", "'A'"),
+}
+
+
+@pytest.mark.parametrize("case", KEYS)
+def test_a_key_that_others_spell_otherwise_is_theirs(
+    folder: Path, clean_postgres_url: str, case: str
+) -> None:
+    (kind, given, drifted), url = KEYS[case], clean_postgres_url
+    made(
+        url,
+        f"{NEEDS.get(case, '')} CREATE TABLE things (code {kind} PRIMARY KEY, value text)",
+    )
+    write(folder, {"things.csv": f"code,value\n{given},v\n"})
+    seed(folder, url)
+    execute(url, f"UPDATE things SET code = {drifted}")
+
+    seen, again = seed(folder, url), seed(folder, url)
+
+    assert told(seen) == [("run", "table things was changed by others (0 rows)")]
+    assert counted(seen) == (0, 0, 1)
+    assert told(again) == UNCHANGED[:1]
+
+
+# ---- drift: tables, dumps, the ledger -------------------------------------------------------------------
+
+ALTERED = {
+    "a column more": ("ALTER TABLE pupils ADD COLUMN note text NOT NULL DEFAULT 'x'", 0),
+    "another column by the same name": (
+        "ALTER TABLE pupils RENAME COLUMN age TO years; ALTER TABLE pupils ADD COLUMN age int",
+        2,
+    ),
+    "a key more": ("CREATE UNIQUE INDEX ages ON pupils (age, name)", 0),
+    "another type": ("ALTER TABLE pupils ALTER COLUMN age TYPE numeric(5,2)", 0),
+}
+PUPILS_TABLE = TABLES[TABLES.index("CREATE TABLE pupils") :]
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_a_table_that_was_altered_is_filled_again_whole(school: Path, url: str, what: str) -> None:
+    script, rows = ALTERED[what]
+    if in_sqlite(url) and "TYPE" in script:
+        pytest.skip("SQLite alters no type")
+    seed(school, url)
+    execute(url, script)
+
+    altered, again = seed(school, url), seed(school, url)
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+    after = seed(school, url)
+
+    why = f"table pupils was altered ({rows} rows)"
+    assert told(altered) == [("skipped", "unchanged"), ("run", why)]
+    assert counted(altered) == (0, rows, 5 - rows)
+    assert told(again) == UNCHANGED
+    assert by_table(after)["pupils/pupils"] == (0, 1, 2)
+
+
+def test_a_table_made_anew_is_filled_and_an_index_is_no_change(school: Path, url: str) -> None:
+    seed(school, url)
+    held = dump(url)
+    execute(url, "CREATE INDEX ages ON pupils (age)")
+    indexed = seed(school, url)
+    execute(url, f"DROP TABLE pupils; {PUPILS_TABLE}")
+
+    made = seed(school, url)
+    kept = "CREATE TABLE kept AS SELECT * FROM pupils; DROP TABLE pupils;"
+    execute(url, f"{kept} {PUPILS_TABLE} INSERT INTO pupils SELECT * FROM kept; DROP TABLE kept")
+    copied = seed(school, url)
+
+    assert told(indexed) == told(copied) == UNCHANGED
+    assert told(made)[1] == ("run", "table pupils was changed by others (3 rows)")
+    assert by_table(made) == {"cities/cities": (0, 0, 2), "pupils/pupils": (3, 0, 0)}
+    assert dump(url) == held
+
+
+def test_an_older_dump_is_brought_up_to_date(school: Path, url: str) -> None:
+    seed(school, url)
+    tables = {"pupils": "pupils"} | {
+        name: name if in_sqlite(url) else name.replace("_", ".", 1)
+        for name in ("seedlab_ledger", "seedlab_stages", "seedlab_rows", "seedlab_tables")
+    }
+    execute(url, "".join(f"CREATE TABLE old_{n} AS SELECT * FROM {t};" for n, t in tables.items()))
+    restored = {n: f"DELETE FROM {t}; INSERT INTO {t} SELECT * FROM old_{n};" for n, t in tables.items()}
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+    seed(school, url)
+    held = dump(url)
+
+    execute(url, restored["pupils"])
+    without_ledger = seed(school, url)
+    now = dump(url)
+    execute(url, "".join(restored.values()))
+    with_ledger = seed(school, url)
+
+    assert told(without_ledger)[1] == ("run", "table pupils was changed by others (1 row)")
+    assert told(with_ledger)[1] == ("run", "pupils.csv changed (1 row)")
+    assert by_table(without_ledger) == by_table(with_ledger)
+    assert held == now == dump(url)
+
+
+@pytest.mark.parametrize("how", ["DROP TABLE", "DELETE FROM"])
+def test_a_ledger_that_lost_a_table_is_made_again(school: Path, url: str, how: str) -> None:
+    names = ["ledger", "runs", "stages", "rows", "tables", *([] if in_sqlite(url) else ["lock"])]
+    seed(school, url)
+    for turn, name in enumerate(names):
+        age = 20 + turn
+        write(school, {"pupils.csv": PUPILS.replace("11", str(age))})
+        execute(url, f"{how} {'seedlab_' if in_sqlite(url) else 'seedlab.'}{name}")
+
+        mended, again = seed(school, url), seed(school, url)
+
+        assert counted(mended) == (0, 1, 4), name
+        assert (counted(again), told(again)) == ((0, 0, 5), UNCHANGED), name
+        assert rows_of(url, "SELECT age FROM pupils WHERE name = 'Cid'") == [(age,)]
+
+
+def test_a_ledger_that_is_gone_is_made_again_with_what_others_did(school: Path, url: str) -> None:
+    seed(school, url)
+    held = dump(url)
+    if in_sqlite(url):
+        names = ("ledger", "runs", "stages", "rows", "tables")
+        execute(url, "".join(f"DROP TABLE seedlab_{name};" for name in names))
+    else:
+        execute(url, "DROP SCHEMA seedlab CASCADE")
+    execute(url, "UPDATE cities SET name = 'x'")
+
+    mended, again = seed(school, url), seed(school, url)
+
+    assert counted(mended) == (0, 2, 3)
+    assert told(again) == UNCHANGED
+    assert dump(url) == held
+
+
+def test_what_is_packed_is_not_packed_again(school: Path, clean_postgres_url: str) -> None:
+    execute(clean_postgres_url, TABLES)
+    seed(school, clean_postgres_url)
+
+    storage = rows_of(
+        clean_postgres_url,
+        "SELECT attname, attstorage::text FROM pg_attribute WHERE attrelid IN "
+        "('seedlab.rows'::regclass, 'seedlab.tables'::regclass) AND atttypid = 'bytea'::regtype ORDER BY 1",
+    )
+
+    assert storage == [("content", "e"), ("marks", "e")]
+
+
+# ---- what others do with rows of their own --------------------------------------------------------------
+
+
+def test_rows_of_others_make_no_stage_run(school: Path, url: str) -> None:
+    seed(school, url)
+    steps = [
+        "INSERT INTO cities (code, name) VALUES ('own', 'its own')",
+        "INSERT INTO pupils (name, city_id) SELECT 'Eve', id FROM cities WHERE code = 'own'",
+        "UPDATE pupils SET age = 99 WHERE name = 'Eve'",
+        "UPDATE cities SET name = 'other' WHERE code = 'own'",
+    ]
+    intact = [INTACT, "unchanged"], [INTACT, INTACT]
+
+    def after(step: str) -> list[str]:
+        execute(url, step)
+        return [reason for _, reason in told(seed(school, url))]
+
+    assert [after(step) for step in steps] == [intact[0], *[intact[1]] * 3]
+
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+    changed = seed(school, url)
+    assert by_table(changed) == {"cities/cities": (0, 0, 2), "pupils/pupils": (0, 1, 2)}
+    assert [each[1] for each in told(seed(school, url))] == [INTACT, "unchanged"]
+    assert after("UPDATE pupils SET age = 98 WHERE name = 'Eve'") == [INTACT, INTACT]
+    assert after("DELETE FROM pupils WHERE name = 'Eve'") == [INTACT, INTACT]
+    assert after("DELETE FROM cities WHERE code = 'own'") == ["unchanged", INTACT]
+    assert told(seed(school, url, force=True))[0][0] == "run"
+    assert told(seed(school, url)) == UNCHANGED
+
+
+def test_after_any_run_our_rows_are_still_told_from_those_of_others(school: Path, url: str) -> None:
+    """Every way to write leaves marks by which the next run knows our rows."""
+    execute(url, "INSERT INTO cities (code, name) VALUES ('own', 'its own'), ('hfa', 'adopted')")
+    texts = [PUPILS, PUPILS.replace("11", "12"), PUPILS + "Dan,own,7\n"]
+    for text in texts:
+        write(school, {"pupils.csv": text})
+        seed(school, url)
+
+        execute(url, "UPDATE cities SET name = name || '!' WHERE code = 'own'")
+        own = seed(school, url)
+        execute(url, "UPDATE cities SET name = 'drifted' WHERE code = 'hfa'")
+        ours = seed(school, url)
+        execute(url, "UPDATE pupils SET age = 77 WHERE name = 'Ada'")
+        age = seed(school, url)
+
+        assert told(own)[0] == ("skipped", INTACT)
+        assert told(ours)[0] == ("run", "table cities was changed by others (1 row)")
+        assert told(age)[1] == ("run", "table pupils was changed by others (1 row)")
+
+
+# ---- files that changed ---------------------------------------------------------------------------------
+
+GLOB = (
+    STAGE.format("cities")
+    + SEED.format("cities", "cities/*.csv")
+    + 'table = "cities"\n'
+    + STAGE.format("pupils")
+    + 'dependencies = ["cities"]\n'
+    + SEED.format("pupils", "pupils/*.csv")
+    + 'table = "pupils"\n'
+    + SEED.format("more", "more/*.csv")
+    + 'table = "pupils"\n'
+)
+MANY = {
+    "cities/a.csv": "code,name\nhfa,Haifa\ntlv,Tel Aviv\n",
+    "cities/b.csv": "code,name\njer,Jerusalem\n",
+    "pupils/a.csv": "name,city.code,age\nAda,hfa,9\nBob,tlv,\n",
+    "pupils/b.csv": "name,city.code,age\nCid,jer,11\nDan,hfa,12\n",
+    "more/c.csv": "name,city.code,age\nEve,tlv,10\n",
+}
+ALL = {"cities/cities": (0, 0, 3), "pupils/pupils": (0, 0, 4), "more/pupils": (0, 0, 1)}
+
+
+@pytest.fixture
+def many(folder: Path) -> Path:
+    """Two stages, three seeds, five files, two tables."""
+    return write(folder, {"seedlab.toml": GLOB, **MANY})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """Files written (None: removed), what becomes of the tables, why stages run."""
+
+    files: dict[str, str | None]
+    counts: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    reasons: tuple[str, str] = ("unchanged", "unchanged")
+
+
+EDITS = {
+    "a value": Edit(
+        files={"pupils/b.csv": MANY["pupils/b.csv"].replace("11", "12")},
+        counts={"pupils/pupils": (0, 1, 3)},
+        reasons=("unchanged", "pupils/b.csv changed (1 row)"),
+    ),
+    "a parent's value": Edit(
+        files={"cities/b.csv": "code,name\njer,Yerushalayim\n"},
+        counts={"cities/cities": (0, 1, 2)},
+        reasons=("cities/b.csv changed (1 row)", "it depends on cities (0 rows)"),
+    ),
+    "values in two files": Edit(
+        files={
+            "pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8"),
+            "more/c.csv": "name,city.code,age\nEve,tlv,9\nFay,tlv,9\n",
+        },
+        counts={"pupils/pupils": (0, 1, 3), "more/pupils": (1, 1, 0)},
+        reasons=("unchanged", "more/c.csv changed and 1 more (3 rows)"),
+    ),
+    "a new file": Edit(
+        files={"pupils/d.csv": "name,city.code,age\nFay,tlv,9\n"},
+        counts={"pupils/pupils": (1, 0, 4)},
+        reasons=("unchanged", "pupils/d.csv is new (1 row)"),
+    ),
+    "a file removed": Edit(
+        files={"pupils/b.csv": None},
+        counts={"pupils/pupils": (0, 0, 2)},
+        reasons=("unchanged", "pupils/b.csv is gone (0 rows)"),
+    ),
+    "a file renamed": Edit(
+        files={"pupils/b.csv": None, "pupils/z.csv": MANY["pupils/b.csv"]},
+        reasons=("unchanged", "pupils/b.csv is gone and 1 more (0 rows)"),
+    ),
+    "a row removed": Edit(
+        files={"pupils/b.csv": "name,city.code,age\nCid,jer,11\n"},
+        counts={"pupils/pupils": (0, 0, 3)},
+        reasons=("unchanged", "pupils/b.csv changed (0 rows)"),
+    ),
+    "a row moved and changed": Edit(
+        files={
+            "pupils/a.csv": MANY["pupils/a.csv"] + "Dan,hfa,13\n",
+            "pupils/b.csv": "name,city.code,age\nCid,jer,11\n",
+        },
+        counts={"pupils/pupils": (0, 1, 3)},
+        reasons=("unchanged", "pupils/a.csv changed and 1 more (1 row)"),
+    ),
+    "a row moved to another seed": Edit(
+        files={
+            "more/c.csv": MANY["more/c.csv"] + "Dan,hfa,12\n",
+            "pupils/b.csv": "name,city.code,age\nCid,jer,11\n",
+        },
+        counts={"pupils/pupils": (0, 0, 3), "more/pupils": (0, 0, 2)},
+        reasons=("unchanged", "more/c.csv changed and 1 more (0 rows)"),
+    ),
+    "a key renamed": Edit(
+        files={"pupils/b.csv": MANY["pupils/b.csv"].replace("Cid", "Sid")},
+        counts={"pupils/pupils": (1, 0, 3)},
+        reasons=("unchanged", "pupils/b.csv changed (1 row)"),
+    ),
+    "a parent's key renamed": Edit(
+        files={
+            "cities/b.csv": "code,name\njrs,Jerusalem\n",
+            "pupils/b.csv": MANY["pupils/b.csv"].replace("jer", "jrs"),
+        },
+        counts={"cities/cities": (1, 0, 2), "pupils/pupils": (0, 1, 3)},
+        reasons=("cities/b.csv changed (1 row)", "it depends on cities (1 row)"),
+    ),
+    "a child of a new parent": Edit(
+        files={
+            "cities/b.csv": MANY["cities/b.csv"] + "elt,Eilat\n",
+            "pupils/b.csv": MANY["pupils/b.csv"] + "Fay,elt,9\n",
+        },
+        counts={"cities/cities": (1, 0, 3), "pupils/pupils": (1, 0, 4)},
+        reasons=("cities/b.csv changed (1 row)", "it depends on cities (1 row)"),
+    ),
+    "a column more in one file": Edit(
+        files={"cities/a.csv": "code\nhfa\ntlv\n"},
+        counts={"cities/cities": (0, 2, 1)},
+        reasons=("cities/a.csv changed (2 rows)", "it depends on cities (0 rows)"),
+    ),
+    "an empty file": Edit(
+        files={"pupils/b.csv": "name,city.code,age\n"},
+        counts={"pupils/pupils": (0, 0, 2)},
+        reasons=("unchanged", "pupils/b.csv changed (0 rows)"),
+    ),
+    "a file that ends in a row more": Edit(
+        files={"pupils/a.csv": MANY["pupils/a.csv"] + "Fay,hfa,9\n"},
+        counts={"pupils/pupils": (1, 0, 4)},
+        reasons=("unchanged", "pupils/a.csv changed (1 row)"),
+    ),
+}
+
+
+def edit(folder: Path, files: dict[str, str | None]) -> None:
+    write(folder, {name: text for name, text in files.items() if text is not None})
+    for name in (name for name, text in files.items() if text is None):
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_what_changed_in_files_is_written_and_nothing_else(many: Path, url: str, name: str) -> None:
+    case = EDITS[name]
+    seed(many, url)
+    edit(many, case.files)
+
+    changed, again = seed(many, url), seed(many, url)
+
+    assert by_table(changed) == ALL | case.counts
+    assert tuple(reason for _, reason in told(changed)) == case.reasons
+    assert told(again) == UNCHANGED
+    assert all(counts[:2] == (0, 0) for counts in by_table(again).values())
+    assert {n: sum(c) for n, c in by_table(again).items()} == {
+        n: sum(c) for n, c in by_table(changed).items()
+    }
+
+
+SAME: dict[str, Callable[[str], str | bytes]] = {
+    "CRLF": lambda text: text.replace("\n", "\r\n"),
+    "a byte order mark": lambda text: "\ufeff" + text,
+    "quotes": lambda text: text.replace("hfa", '"hfa"').replace("Ada", '"Ada"'),
+    "no newline at the end": lambda text: text.rstrip("\n"),
+    "rows in another order": lambda text: "\n".join(
+        [*text.split("\n")[:1], *sorted(text.split("\n")[1:])[::-1]]
+    ),
+    "columns in another order": lambda text: "".join(
+        ",".join(line.split(",")[::-1]) + "\n" for line in text.splitlines()
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SAME)
+def test_files_that_say_the_same_otherwise_change_nothing(many: Path, url: str, how: str) -> None:
+    seed(many, url)
+    runs, held = generation(url), dump(url)
+    write(many, {name: SAME[how](text) for name, text in MANY.items()})
+
+    again = [seed(many, url) for _ in range(2)]
+
+    assert [told(each) for each in again] == [[("skipped", SAVED)] * 2] * 2
+    assert by_table(again[0]) == ALL
+    assert (generation(url), dump(url)) == (runs, held)
+
+
+def test_a_parent_saved_again_makes_no_child_run(many: Path, url: str) -> None:
+    seed(many, url)
+    runs = generation(url)
+    write(many, {"cities/a.csv": MANY["cities/a.csv"].replace("\n", "\r\n")})
+
+    again = seed(many, url)
+
+    assert told(again) == [("skipped", SAVED), ("skipped", "unchanged")]
+    assert by_table(again) == ALL
+    assert generation(url) == runs
+
+
+def test_compression_and_spaces_of_documents_and_times_change_nothing(folder: Path, url: str) -> None:
+    cities = '[{"code": "hfa", "name": "Haifa"}, {"code": "tlv", "name": null}]'
+    write(folder, {"cities.json": cities, "pupils.csv.gz": gzip.compress(PUPILS.encode(), 1)})
+    seed(folder, url)
+    runs = generation(url)
+    for path in folder.iterdir():
+        os.utime(path, (1, 1))
+    touched = seed(folder, url)
+    spaced = cities.replace(" ", "").replace(",", " ,\n\t")
+    write(folder, {"cities.json": spaced, "pupils.csv.gz": gzip.compress(PUPILS.encode(), 9, mtime=7)})
+
+    again = seed(folder, url)
+
+    assert told(touched) == UNCHANGED
+    assert told(again) == [("skipped", SAVED)] * 2
+    assert counted(again) == (0, 0, 5)
+    assert generation(url) == runs
+
+
+def test_a_row_that_another_file_has_is_a_fault_with_both_places(many: Path, url: str) -> None:
+    seed(many, url)
+    held, runs = dump(url), generation(url)
+    for name, other in (("pupils/b.csv", "pupils/a.csv:2"), ("more/c.csv", "pupils/a.csv:2")):
+        write(many, {**MANY, name: MANY[name] + "Ada,hfa,9\n"})
+
+        with pytest.raises(DataFaults) as failed:
+            seed(many, url)
+
+        (fault,) = failed.value.faults
+        assert (fault.rule, fault.file, fault.line) == ("duplicate-key", name, MANY[name].count("\n") + 1)
+        assert other in fault.message
+    write(many, MANY)
+    assert (dump(url), generation(url), told(seed(many, url))) == (held, runs, UNCHANGED)
+
+
+def test_a_unique_value_that_an_unchanged_file_has_is_a_fault_with_both_places(many: Path, url: str) -> None:
+    execute(url, "CREATE UNIQUE INDEX one_age ON pupils (age)")
+    seed(many, url)
+    held = dump(url)
+    write(many, {"pupils/b.csv": MANY["pupils/b.csv"].replace("11", "9")})
+
+    with pytest.raises(DataFaults) as failed:
+        seed(many, url)
+
+    print(failed.value.faults)
+    assert dump(url) == held
+    (fault,) = failed.value.faults
+    assert (fault.rule, fault.file, fault.line) == ("unique", "pupils/b.csv", 2)
+    assert "pupils/a.csv:2" in fault.message
+
+
+def test_a_value_that_two_files_swap_is_written(many: Path, url: str) -> None:
+    seed(many, url)
+    write(
+        many,
+        {
+            "pupils/a.csv": MANY["pupils/a.csv"].replace("Ada,hfa", "Ada,jer"),
+            "more/c.csv": MANY["more/c.csv"].replace("tlv", "hfa"),
+        },
+    )
+
+    changed = seed(many, url)
+
+    assert by_table(changed) == ALL | {"pupils/pupils": (0, 1, 3), "more/pupils": (0, 1, 0)}
+    assert rows_of(url, "SELECT p.name, code FROM pupils p JOIN cities c ON c.id = city_id ORDER BY 1") == [
+        ("Ada", "jer"),
+        ("Bob", "tlv"),
+        ("Cid", "jer"),
+        ("Dan", "hfa"),
+        ("Eve", "hfa"),
+    ]
+
+
+ONE_STAGE = STAGE.format("all") + SEED.format("cities", "cities.csv") + SEED.format("pupils", "pupils.csv")
+
+
+def test_a_reference_by_another_key_follows_it_to_another_row(folder: Path, url: str) -> None:
+    """The name, by which pupils find their city, is no key of cities that a row keeps."""
+    execute(url, "CREATE UNIQUE INDEX one_name ON cities (name)")
+    cities = "code,name\nhfa,Haifa\ntlv,Tel Aviv\njer,Jerusalem\n"
+    pupils = "name,city.name,age\nAda,Haifa,9\nBob,Tel Aviv,\n"
+    write(folder, {"seedlab.toml": ONE_STAGE, "cities.csv": cities, "pupils.csv": pupils})
+    seed(folder, url)
+    swapped = cities.replace("Haifa", "Eilat").replace("Jerusalem", "Haifa")
+    write(folder, {"cities.csv": swapped})
+
+    seed(folder, url)
+
+    assert rows_of(url, "SELECT p.name, code FROM pupils p JOIN cities c ON c.id = city_id ORDER BY 1") == [
+        ("Ada", "jer"),
+        ("Bob", "tlv"),
+    ]
+
+
+def test_a_reference_by_another_key_to_its_own_table_follows_it(folder: Path, url: str) -> None:
+    execute(
+        url,
+        "CREATE TABLE nodes (code text PRIMARY KEY, name text UNIQUE, up text REFERENCES nodes)",
+    )
+    config = STAGE.format("all") + SEED.format("nodes", "*.csv") + 'table = "nodes"\n'
+    write(
+        folder,
+        {"seedlab.toml": config, "a.csv": "code,name\na,A\nb,B\n", "b.csv": "code,name,up.name\nc,C,A\n"},
+    )
+    seed(folder, url)
+    write(folder, {"a.csv": "code,name\na,X\nb,A\n"})
+
+    seed(folder, url)
+
+    assert rows_of(url, "SELECT code, up FROM nodes ORDER BY 1") == [("a", None), ("b", None), ("c", "b")]
+
+
+# ---- configuration, levels, selections ------------------------------------------------------------------
+
+KEYED = GLOB.replace(
+    'source = "cities/*.csv"\ntable = "cities"\n',
+    'source = "cities/*.csv"\n[stages.seeds.tables]\ncities = { path = "$", key = ["code"] }\n',
+)
+SETTINGS: dict[str, tuple[str, list[tuple[str, str]]]] = {
+    "tags and priority": (
+        GLOB.replace(
+            '"pupils"\nsource', '"pupils"\ntags = ["x"]\npriority = "critical"\nestimated_ms = 7\nsource'
+        ),
+        UNCHANGED,
+    ),
+    "a stage's name": (GLOB.replace('name = "cities"\n[[', 'name = "All cities"\n[['), UNCHANGED),
+    "the mode": (
+        GLOB.replace('"pupils"\nsource', '"pupils"\nmode = "insert"\nsource'),
+        [("skipped", "unchanged"), ("run", "its configuration changed (0 rows)")],
+    ),
+    "what doubles mean": (
+        GLOB.replace('"pupils"\nsource', '"pupils"\nduplicates = "first"\nsource'),
+        [("skipped", "unchanged"), ("run", "its configuration changed (0 rows)")],
+    ),
+    "a stage renamed": (
+        GLOB.replace('id = "pupils"', 'id = "students"'),
+        [("skipped", "unchanged"), ("run", "5 rows from 3 files")],
+    ),
+    "a seed renamed": (
+        GLOB.replace('[[stages.seeds]]\nname = "pupils"', '[[stages.seeds]]\nname = "students"'),
+        [("skipped", "unchanged"), ("run", "its configuration changed (0 rows)")],
+    ),
+    "a seed less": (
+        GLOB[: GLOB.index('[[stages.seeds]]\nname = "more"')],
+        [("skipped", "unchanged"), ("run", "more/c.csv is gone and 1 more (0 rows)")],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SETTINGS)
+def test_configuration_that_rows_depend_on_makes_a_stage_run_once(many: Path, url: str, what: str) -> None:
+    config, expected = SETTINGS[what]
+    assert config != GLOB
+    seed(many, url)
+    held = dump(url)
+    write(many, {"seedlab.toml": config})
+
+    first, second = seed(many, url), seed(many, url)
+    write(many, {"pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8")})
+    third, fourth = seed(many, url), seed(many, url)
+
+    assert told(first) == expected
+    assert counted(first)[:2] == (0, 0)
+    assert counted(second) == counted(first)
+    assert told(second) == told(fourth) == UNCHANGED
+    changed = (0, 0) if what == "the mode" else (0, 1)
+    assert counted(third)[:2] == changed
+    assert third.outcomes.total == fourth.outcomes.total == first.outcomes.total
+    assert len(dump(url)["pupils"]) == len(held["pupils"])
+
+
+def test_rows_of_a_renamed_stage_are_still_compared_one_by_one(many: Path, url: str) -> None:
+    """What the old name brought is in nobody's way."""
+    seed(many, url)
+    write(many, {"seedlab.toml": GLOB.replace('id = "pupils"', 'id = "students"')})
+    seed(many, url)
+    write(many, {"pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8")})
+
+    run = seed(many, url)
+
+    assert by_table(run) == ALL | {"pupils/pupils": (0, 1, 3)}
+    assert staged(run) == 1
+
+
+def staged(run: Run) -> int:
+    """How many rows were sent."""
+    return sum(span.rows for span in run.spans if span.phase == "stage")
+
+
+def test_of_files_that_changed_only_changed_rows_are_sent(many: Path, url: str) -> None:
+    first = seed(many, url)
+    write(many, {"pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8")})
+    changed = seed(many, url)
+
+    assert (staged(first), staged(changed)) == (8, 1)
+
+
+def test_python_of_a_transform_makes_its_stage_run_again(folder: Path, url: str) -> None:
+    script = "import polars as pl\n\ndef better(rows):\n    return {{'cities': rows.with_columns(name=pl.lit('{}'))}}\n"
+    config = '[project]\ntransforms = "transforms.py"\n' + STAGE.format("cities")
+    config += SEED.format("cities", "cities.csv") + 'transform = "better"\n'
+    write(folder, {"seedlab.toml": config, "transforms.py": script.format("a"), "cities.csv": CITIES})
+    seed(folder, url)
+    same = seed(folder, url)
+    write(folder, {"transforms.py": script.format("b")})
+
+    changed, again = seed(folder, url), seed(folder, url)
+
+    assert told(same) == told(again) == UNCHANGED[:1]
+    assert told(changed) == [("run", "the project's Python changed (2 rows)")]
+    assert counted(changed) == (0, 2, 0)
+
+
+def test_another_environment_seeds_what_it_takes(many: Path, url: str) -> None:
+    small = (
+        "[environments.test]\nsubset = { cities = 1 }\n[environments.development]\n[environments.staging]\n"
+    )
+    write(many, {"seedlab.toml": GLOB + small})
+    runs = [
+        seed(many, url, environment=name)
+        for name in ("development", "staging", "test", "test", "development", "development")
+    ]
+
+    other = "another environment was seeded (0 rows)"
+    assert [told(each)[0] for each in runs] == [
+        ("run", "3 rows from 2 files"),
+        ("skipped", "unchanged"),
+        ("run", other),
+        ("skipped", "unchanged"),
+        ("run", other),
+        ("skipped", "unchanged"),
+    ]
+    assert [each.outcomes.total for each in runs] == [8, 8, 3, 3, 8, 8]
+    assert len(dump(url)["pupils"]) == 5
+
+
+def test_other_ids_are_another_configuration(folder: Path, clean_postgres_url: str) -> None:
+    url = clean_postgres_url
+    execute(url, "CREATE TABLE things (id uuid PRIMARY KEY, code text UNIQUE NOT NULL)")
+    write(folder, {"things.csv": "code\na\nb\n"})
+    seed(folder, url)
+    held = dump(url)
+
+    changed, again = seed(folder, url, ids="uuid5"), seed(folder, url, ids="uuid5")
+
+    assert told(changed) == [("run", "its configuration changed (0 rows)")]
+    assert told(again) == UNCHANGED[:1]
+    assert dump(url) == held
+
+
+@pytest.mark.parametrize("way", ["legacy", "bulk", "parallel", "copy", "forced"])
+def test_a_run_that_compares_everything_leaves_what_the_next_needs(many: Path, url: str, way: str) -> None:
+    def whole() -> Run:
+        return seed(many, url, force=True) if way == "forced" else seed(many, url, way)  # type: ignore[arg-type]
+
+    first, again = whole(), seed(many, url)
+    execute(url, "UPDATE cities SET name = 'x' WHERE code = 'hfa'; DELETE FROM pupils WHERE name = 'Eve'")
+    mended, then = whole(), seed(many, url)
+    write(many, {"pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8")})
+    changed, unchanged = seed(many, url), whole()
+
+    assert counted(first) == (8, 0, 0)
+    assert told(again) == told(then) == UNCHANGED
+    assert counted(mended) == (1, 1, 6)
+    assert (staged(changed), by_table(changed)) == (1, ALL | {"pupils/pupils": (0, 1, 3)})
+    assert counted(unchanged) == (0, 0, 8)
+    assert [status for status, _ in told(unchanged)] == ["run", "run"]
+
+
+def test_stages_seeded_apart_are_known_together(many: Path, url: str) -> None:
+    seed(many, url, select=["cities"])
+    rest = seed(many, url)
+    write(many, {"cities/b.csv": "code,name\njer,Yerushalayim\n"})
+    part = seed(many, url, select=["cities"])
+    again = seed(many, url, select=["cities"])
+    whole, then = seed(many, url), seed(many, url)
+
+    assert told(rest) == [("skipped", "unchanged"), ("run", "5 rows from 3 files")]
+    assert told(part)[0] == ("run", "cities/b.csv changed (1 row)")
+    assert told(again)[0] == ("skipped", "unchanged")
+    assert told(whole) == [("skipped", "unchanged"), ("run", "it depends on cities (0 rows)")]
+    assert told(then) == UNCHANGED
+    assert by_table(then) == ALL
+
+
+def test_seeds_of_a_stage_seeded_apart_are_known_together(many: Path, url: str) -> None:
+    seed(many, url)
+    held = dump(url)
+    part = seed(many, url, select=["more"])
+    execute(url, "UPDATE pupils SET age = 1 WHERE name = 'Ada'")
+    other = seed(many, url, select=["more"])
+    whole, again = seed(many, url), seed(many, url)
+    write(many, {"more/c.csv": MANY["more/c.csv"].replace("10", "9")})
+    changed = seed(many, url)
+
+    print(told(part), told(other), told(whole), told(again))
+    assert by_table(part) == {"more/pupils": (0, 0, 1)}
+    assert by_table(whole)["pupils/pupils"] == (0, 1, 3)
+    assert told(again) == UNCHANGED
+    assert dump(url) != held
+    assert by_table(changed) == ALL | {"more/pupils": (0, 1, 0)}
+
+
+def test_two_projects_keep_their_rows_of_one_table_apart(tmp_path: Path, url: str) -> None:
+    one = write(tmp_path / "one", {"cities.csv": CITIES})
+    two = write(tmp_path / "two", {"cities.csv": "code,name\njer,Jerusalem\n"})
+    seed(one, url)
+    seed(two, url)
+    assert [told(seed(folder, url)) for folder in (one, two)] == [UNCHANGED[:1]] * 2
+
+    execute(url, "UPDATE cities SET name = 'x' WHERE code = 'hfa'")
+    write(two, {"cities.csv": "code,name\njer,Yerushalayim\n"})
+    other = seed(two, url)
+    mended, then = seed(one, url), seed(two, url)
+
+    assert counted(other) == (0, 1, 0)
+    assert counted(mended) == (0, 1, 1)
+    assert told(then) == told(seed(one, url)) == UNCHANGED[:1]
+    assert rows_of(url, "SELECT name FROM cities ORDER BY code") == [
+        ("Haifa",),
+        ("Yerushalayim",),
+        ("Tel Aviv",),
+    ]
+
+
+MORE = SEED.format("more", "more/*.csv")
+APART = GLOB.replace(MORE, STAGE.format("more") + 'dependencies = ["cities"]\n' + MORE)
+
+
+def test_a_run_of_one_stage_does_not_vouch_for_rows_of_another(many: Path, url: str) -> None:
+    write(many, {"seedlab.toml": APART})
+    seed(many, url)
+    for n, script in enumerate(["UPDATE pupils SET age = 1 WHERE name = 'Ada'", "DELETE FROM pupils"]):
+        execute(url, script)
+        write(many, {"more/c.csv": MANY["more/c.csv"].replace("10", str(n))})
+        seed(many, url, select=["more"])
+
+        mended, again = seed(many, url), seed(many, url)
+
+        assert sum(by_table(mended)["pupils/pupils"][:2]) == (1, 4)[n]
+        assert len(dump(url)["pupils"]) == 5
+        assert told(again) == [("skipped", "unchanged")] * 3
+
+
+def test_taking_rows_back_does_not_vouch_for_others(many: Path, url: str) -> None:
+    write(many, {"seedlab.toml": APART})
+    seed(many, url)
+    held = dump(url)
+    undo(many, url, "more")
+    intact, again = seed(many, url), seed(many, url)
+    execute(url, "UPDATE pupils SET age = 1 WHERE name = 'Ada'")
+
+    undo(many, url, "more")
+    mended = seed(many, url)
+
+    assert by_table(intact) == ALL | {"more/pupils": (1, 0, 0)}
+    assert [status for status, _ in told(intact)] == ["skipped", "skipped", "run"]
+    assert told(again) == [("skipped", "unchanged")] * 3
+    assert by_table(mended) == ALL | {"pupils/pupils": (0, 1, 3), "more/pupils": (1, 0, 0)}
+    assert dump(url) == held
+
+
+def undo(folder: Path, url: str, *stages: str) -> Run:
+    """Take back the rows of stages."""
+    project, target = load_project(folder), connect.parse_target(url, "--database-url")
+    options = Options(environment=ENVIRONMENTS["development"], settings=Settings(), yes_seed=target.database)
+    return orchestrator.undo(project, target, options, Monitor(), stages=stages)
+
+
+def test_a_table_of_which_we_have_no_row_is_not_ours(school: Path, url: str) -> None:
+    write(school, {"pupils.csv": "name,city.code,age\n"})
+    own = "INSERT INTO pupils (name, city_id) SELECT '{}', min(id) FROM cities"
+    runs = [seed(school, url)]
+    for name in ("Eve", "Fay"):
+        execute(url, own.format(name))
+        runs.append(seed(school, url))
+        runs.append(seed(school, url, force=True))
+
+    assert [told(run)[1] for run in runs[1::2]] == [("skipped", INTACT)] * 2
+    assert told(seed(school, url)) == UNCHANGED
+
+
+def test_a_stage_that_comes_back_is_compared_with_what_another_wrote(many: Path, url: str) -> None:
+    """As on two branches, of which one has renamed a stage."""
+    renamed, changed = (
+        GLOB.replace('id = "pupils"', 'id = "students"'),
+        MANY["pupils/a.csv"].replace("9", "8"),
+    )
+    seed(many, url)
+    held = dump(url)
+    write(many, {"seedlab.toml": renamed, "pupils/a.csv": changed})
+    seed(many, url)
+    write(many, {"seedlab.toml": GLOB, **MANY})
+
+    back, again = seed(many, url), seed(many, url)
+
+    assert by_table(back) == ALL | {"pupils/pupils": (0, 1, 3)}
+    assert dump(url) == held
+    assert told(again) == UNCHANGED
+
+
+@pytest.mark.parametrize("what", ["stage", "seed"])
+def test_rows_stay_ours_under_another_name(many: Path, url: str, what: str) -> None:
+    sync = GLOB.replace('"pupils"\nsource', '"pupils"\nmode = "sync"\nsource')
+    old = {"stage": 'id = "pupils"', "seed": '[[stages.seeds]]\nname = "pupils"'}[what]
+    write(many, {"seedlab.toml": sync})
+    seed(many, url)
+    write(many, {"seedlab.toml": sync.replace(old, old.replace("pupils", "students"))})
+    seed(many, url)
+    write(many, {"pupils/b.csv": "name,city.code,age\nCid,jer,11\n"})
+
+    less = seed(many, url, max_delete="100%")
+
+    assert less.outcomes.deleted == 1
+    assert "Dan" not in {row[0] for row in dump(url)["pupils"]}
+
+
+# ---- rights -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guest(clean_postgres_url: str, postgres_server: PostgresServer) -> Iterator[tuple[str, str]]:
+    """The database of the school, a role that may read and write its rows and nothing else; URL and name."""
+    if postgres_server.superuser_url is None:
+        pytest.skip("the server given lets us make no role")
+    url, role = clean_postgres_url, f"guest_{uuid.uuid4().hex}"
+    execute(url, TABLES)
+    with psycopg.connect(postgres_server.superuser_url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN")
+        execute(
+            url,
+            f"GRANT SELECT, INSERT, UPDATE ON cities, pupils TO {role};"
+            f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT USAGE ON SCHEMA public TO {role}",
+        )
+        yield url.replace("seedlab@", f"{role}@", 1), role
+        execute(
+            url, "DROP SCHEMA IF EXISTS seedlab CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+        )
+        admin.execute(f"DROP ROLE {role}")
+
+
+def test_who_may_make_no_ledger_seeds_without(
+    school: Path, clean_postgres_url: str, guest: tuple[str, str]
+) -> None:
+    runs = [seed(school, guest[0]) for _ in range(2)]
+
+    assert [counted(run) for run in runs] == [(5, 0, 0), (0, 0, 5)]
+    assert all(NO_LEDGER in run.notes for run in runs)
+    assert rows_of(clean_postgres_url, "SELECT to_regnamespace('seedlab')::text") == [(None,)]
+
+
+def test_who_may_not_read_the_ledger_seeds_without_and_the_owner_sees_it(
+    school: Path, clean_postgres_url: str, guest: tuple[str, str]
+) -> None:
+    seed(school, clean_postgres_url)
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+
+    runs = [seed(school, guest[0]) for _ in range(2)]
+    owner, again = seed(school, clean_postgres_url), seed(school, clean_postgres_url)
+
+    assert [counted(run) for run in runs] == [(0, 1, 4), (0, 0, 5)]
+    assert all(NO_LEDGER in run.notes for run in runs)
+    assert told(owner) == [("skipped", "unchanged"), ("run", "table pupils was changed by others (0 rows)")]
+    assert told(again) == UNCHANGED
+
+
+def test_who_may_only_read_the_ledger_can_skip_but_not_write(
+    school: Path, clean_postgres_url: str, guest: tuple[str, str]
+) -> None:
+    url, role = clean_postgres_url, guest[1]
+    seed(school, url)
+    held = dump(url)
+    execute(url, f"GRANT USAGE ON SCHEMA seedlab TO {role}")
+    execute(url, f"GRANT SELECT ON ALL TABLES IN SCHEMA seedlab TO {role}")
+    same = seed(school, guest[0])
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+
+    with pytest.raises(WriteError, match="the ledger.*seedlab doctor"):
+        seed(school, guest[0])
+
+    assert told(same) == UNCHANGED
+    assert dump(url) == held
+
+
+# ---- an application at work at the same time --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "files", [{"pupils/a.csv": "9"}, {"cities/b.csv": "Jerusalem"}], ids=["child", "parent"]
+)
+def test_what_others_do_while_we_write_is_seen_the_next_time(
+    many: Path, clean_postgres_url: str, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the lock: rows of files that did not change are not looked at again."""
+    url = clean_postgres_url
+    execute(url, TABLES)
+    seed(many, url)
+    write(many, {name: MANY[name].replace(old, "8") for name, old in files.items()})
+    lock = PostgresSession.lock
+
+    def drifting(session: PostgresSession, wait: str | None = None) -> int:
+        execute(
+            url,
+            "UPDATE pupils SET age = 1 WHERE name = 'Dan'; UPDATE cities SET name = 'x' WHERE code = 'hfa'",
+        )
+        return lock(session, wait)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresSession, "lock", drifting)
+        seed(many, url)
+    seed(many, url)
+
+    assert rows_of(url, "SELECT name FROM cities WHERE code = 'hfa'") == [("Haifa",)]
+    assert rows_of(url, "SELECT age FROM pupils WHERE name = 'Dan'") == [(12,)]
+    assert told(seed(many, url)) == UNCHANGED

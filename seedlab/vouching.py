@@ -44,7 +44,7 @@ def settle(ledger: Ledger, tables: Sequence[Touched]) -> tuple[list[TableState],
             sets[name, "known"] = RowSet(state=each.known, frame=None)
             if each.known.columns != each.state.columns:
                 sets[name, "now"] = RowSet(state=each.state, frame=None)
-    answers = dict(zip(sets, ledger.touched(list(sets.values())), strict=True))
+    answers = dict(zip(sets, ledger.touched(list(sets.values())), strict=True)) if sets else {}
     settled = [_settled(each, answers) for each in tables]
     return [state for state, _ in settled], {state.table: marks for state, marks in settled}
 

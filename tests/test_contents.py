@@ -271,8 +271,8 @@ def test_of_an_abandoned_load_the_rows_that_we_made_are_kept() -> None:
     assert contents.abandoned(whole).schema == whole.schema
 
 
-def test_keys_of_a_content_go_by_the_names_of_columns() -> None:
-    found = contents.keys_of(content((0, 1, 1, True), code=["a"], city=["x"]))
+def test_rows_are_named_by_the_id_that_we_made_or_by_their_keys() -> None:
+    whole = content((0, 1, 1, True), (0, 2, 2, True), code=["a", None])
 
-    assert {name: list(values) for name, values in found.items()} == {"code": ["a"], "city": ["x"]}
-    assert contents.keys_of(NOTHING) == {}
+    assert contents.names(whole, "id").to_dict(as_series=False) == {"id": [BIG + 1, BIG + 2]}
+    assert contents.names(whole, None).to_dict(as_series=False) == {"code": ["a"]}

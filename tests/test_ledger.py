@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from seedlab.database import ledger
@@ -65,12 +67,11 @@ def test_marks_are_not_mistaken_for_others_that_begin_in_their_middle() -> None:
     assert ledger.have_drifted(OLD + A, A + OLD + A + OLD)
 
 
-def test_renewed_marks_replace_those_of_the_same_key_and_add_new_ones() -> None:
-    marks = ledger.renewed(A + OLD + B + OLD, B + NEW + C + NEW)
+def test_moved_marks_take_the_place_of_those_that_were_touched() -> None:
+    marks = ledger.moved(A + OLD + B + OLD, B + OLD, B + NEW + C + NEW)
 
-    assert set(ledger.split(marks)) == {A + OLD, B + NEW, C + NEW}
-    assert ledger.renewed(marks, b"") == marks
-    assert ledger.renewed(b"", marks) == marks
+    assert set(ledger.split(marks)) == {A + OLD, B + NEW}
+    assert ledger.moved(marks, b"", b"") == marks
 
 
 def test_dropped_marks_go_by_their_key_whatever_the_row_held() -> None:
@@ -108,12 +109,13 @@ def test_a_run_is_kept_with_all_its_outcomes() -> None:
 
 def document(**facts: object) -> dict[str, object]:
     """As `memory.sql` answers."""
-    stage, load = ledger.stage_document(MEMO, STAGE), ledger.load_document(LOAD)
+    stage, load = ledger.stage_document(replace(STAGE, run="r1")), ledger.load_document(LOAD)
     whole: dict[str, object] = {
         "version": LEDGER_VERSION,
         "generation": 3,
         "stages": [[*stage.values(), "2026-11-25 12:00:01"]],
         "loads": [list(load.values())],
+        "shared": [],
         "tables": [["cities", ["code", "id"], ["code"], "postgresql 18", 2, "-5", "18446744073709551616"]],
     }
     return whole | facts

@@ -35,7 +35,7 @@ def test_the_ledger_is_made_in_one_transaction_behind_a_lock_of_its_own() -> Non
     assert made[0].startswith("BEGIN")
     assert "pg_advisory_xact_lock" in made[1]
     assert made[-1] == "COMMIT"
-    assert all(re.search(r"(CREATE (SCHEMA|TABLE) IF NOT EXISTS|NOT EXISTS)", each) for each in made[2:-1])
+    assert all(re.search("IF NOT EXISTS|NOT EXISTS|SET STORAGE EXTERNAL", each) for each in made[2:-1])
 
 
 def test_one_who_waited_to_make_the_ledger_sees_what_the_other_made() -> None:
@@ -70,7 +70,7 @@ def test_names_in_a_ledger_are_literals_whatever_they_hold() -> None:
 def test_the_lock_is_taken_at_once_or_not_at_all_where_nobody_wants_to_wait() -> None:
     assert [text(each) for each in sql.lock(0, Settings())] == [
         "LOCK TABLE seedlab.lock IN EXCLUSIVE MODE NOWAIT",
-        "SELECT generation FROM seedlab.ledger",
+        text(sql.GENERATION),
     ]
 
 
@@ -86,7 +86,7 @@ def test_who_waits_for_the_lock_waits_as_long_as_asked_and_no_longer_for_all_els
         "LOCK TABLE seedlab.lock IN EXCLUSIVE MODE",
         "SET LOCAL lock_timeout = '7s'",
         f"SET LOCAL statement_timeout = {after}",
-        "SELECT generation FROM seedlab.ledger",
+        text(sql.GENERATION),
     ]
 
 
@@ -121,7 +121,7 @@ def test_marks_hash_key_and_content_of_every_row() -> None:
 def test_marks_of_some_rows_take_an_array_for_each_key_column() -> None:
     two = replace(STATE, key=('na"me', "price"))
 
-    asked = text(sql.marks_of(two, ODD))
+    asked = text(sql.marks_of(two, ODD, two.key))
 
     assert "unnest($1::pg_catalog.text[], $2::pg_catalog.text[])" in asked
     assert 'CAST("r"."price" AS numeric) AS "price"' in asked
@@ -133,7 +133,7 @@ def test_marks_of_some_rows_take_an_array_for_each_key_column() -> None:
     [
         (None, "string_agg"),
         ((7, 16), "pg_catalog.substr($1::pg_catalog.bytea, 7, 16)"),
-        ((0, 0), "NULL::pg_catalog.bytea"),
+        ((1, -1), "NULL::pg_catalog.bytea"),
     ],
     ids=["all rows", "given", "unknown"],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +14,14 @@ import pytest
 
 from seedlab import orchestrator
 from seedlab.database import connect
-from seedlab.errors import DataFaults
+from seedlab.database.postgres import PostgresSession
+from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Options, Run, Settings
 from seedlab.insight.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
+from seedlab.writing import NO_LEDGER
+from tests.fix_postgres import PostgresServer
 from tests.school import CITIES, PUPILS, SEED, STAGE, TABLES
 from tests.seeding import counted, dump, execute, rows_of, seed, write
 
@@ -1026,3 +1030,93 @@ def test_rows_stay_ours_under_another_name(many: Path, url: str, what: str) -> N
 
     assert less.outcomes.deleted == 1
     assert "Dan" not in {row[0] for row in dump(url)["pupils"]}
+
+# ---- rights -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guest(clean_postgres_url: str, postgres_server: PostgresServer) -> Iterator[tuple[str, str]]:
+    """The database of the school, a role that may read and write its rows and nothing else; URL and name."""
+    if postgres_server.superuser_url is None:
+        pytest.skip("the server given lets us make no role")
+    url, role = clean_postgres_url, f"guest_{uuid.uuid4().hex}"
+    execute(url, TABLES)
+    with psycopg.connect(postgres_server.superuser_url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN")
+        execute(
+            url,
+            f"GRANT SELECT, INSERT, UPDATE ON cities, pupils TO {role};"
+            f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT USAGE ON SCHEMA public TO {role}",
+        )
+        yield url.replace("seedlab@", f"{role}@", 1), role
+        execute(url, "DROP SCHEMA IF EXISTS seedlab CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        admin.execute(f"DROP ROLE {role}")
+
+
+def test_who_may_make_no_ledger_seeds_without(school: Path, clean_postgres_url: str, guest: tuple[str, str]) -> None:
+    runs = [seed(school, guest[0]) for _ in range(2)]
+
+    assert [counted(run) for run in runs] == [(5, 0, 0), (0, 0, 5)]
+    assert all(NO_LEDGER in run.notes for run in runs)
+    assert rows_of(clean_postgres_url, "SELECT to_regnamespace('seedlab')::text") == [(None,)]
+
+
+def test_who_may_not_read_the_ledger_seeds_without_and_the_owner_sees_it(
+    school: Path, clean_postgres_url: str, guest: tuple[str, str]
+) -> None:
+    seed(school, clean_postgres_url)
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+
+    runs = [seed(school, guest[0]) for _ in range(2)]
+    owner, again = seed(school, clean_postgres_url), seed(school, clean_postgres_url)
+
+    assert [counted(run) for run in runs] == [(0, 1, 4), (0, 0, 5)]
+    assert all(NO_LEDGER in run.notes for run in runs)
+    assert told(owner) == [("skipped", "unchanged"), ("run", "table pupils was changed by others (0 rows)")]
+    assert told(again) == UNCHANGED
+
+
+def test_who_may_only_read_the_ledger_can_skip_but_not_write(
+    school: Path, clean_postgres_url: str, guest: tuple[str, str]
+) -> None:
+    url, role = clean_postgres_url, guest[1]
+    seed(school, url)
+    held = dump(url)
+    execute(url, f"GRANT USAGE ON SCHEMA seedlab TO {role}")
+    execute(url, f"GRANT SELECT ON ALL TABLES IN SCHEMA seedlab TO {role}")
+    same = seed(school, guest[0])
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+
+    with pytest.raises(WriteError, match="the ledger.*seedlab doctor"):
+        seed(school, guest[0])
+
+    assert told(same) == UNCHANGED
+    assert dump(url) == held
+
+
+# ---- an application at work at the same time --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("files", [{"pupils/a.csv": "9"}, {"cities/b.csv": "Jerusalem"}], ids=["child", "parent"])
+def test_what_others_do_while_we_write_is_seen_the_next_time(
+    many: Path, clean_postgres_url: str, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the lock: rows of files that did not change are not looked at again."""
+    url = clean_postgres_url
+    execute(url, TABLES)
+    seed(many, url)
+    write(many, {name: MANY[name].replace(old, "8") for name, old in files.items()})
+    lock = PostgresSession.lock
+
+    def drifting(session: PostgresSession, wait: str | None = None) -> int:
+        execute(url, "UPDATE pupils SET age = 1 WHERE name = 'Dan'; UPDATE cities SET name = 'x' WHERE code = 'hfa'")
+        return lock(session, wait)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresSession, "lock", drifting)
+        seed(many, url)
+    seed(many, url)
+
+    assert rows_of(url, "SELECT name FROM cities WHERE code = 'hfa'") == [("Haifa",)]
+    assert rows_of(url, "SELECT age FROM pupils WHERE name = 'Dan'") == [(12,)]
+    assert told(seed(many, url)) == UNCHANGED

@@ -59,7 +59,7 @@ def test_what_is_remembered_is_read_again(target: Target) -> None:
 
     assert memory.exists
     assert memory.possible
-    assert memory.generation == 1
+    assert memory.generation == 2
     assert memory.loads == (LOAD,)
     assert memory.stages["core"].finished
     assert replace(memory.stages["core"], finished="") == STAGE
@@ -70,12 +70,14 @@ def test_what_is_remembered_is_read_again(target: Target) -> None:
 def test_another_run_replaces_what_it_fills_and_leaves_the_rest(target: Target) -> None:
     other = replace(LOAD, seed="towns")
     target.remember(replace(MEMO, loads=(LOAD, other), contents=(b"1", b"2")))
-    again = replace(MEMO, run_id="r2", stages=(replace(STAGE, parts={"file:b.csv": "3"}, tables=()),))
+    again = replace(
+        MEMO, run_id="r2", stages=(replace(STAGE, run="r2", parts={"file:b.csv": "3"}, tables=()),)
+    )
 
     target.remember(replace(again, loads=(replace(LOAD, rows=9),), contents=(b"3",)))
 
     memory = target.read()
-    assert memory.generation == 2
+    assert memory.generation == 4
     assert memory.stages["core"].parts == {"file:b.csv": "3"}
     assert memory.stages["core"].run == "r2"
     assert memory.loads == (replace(LOAD, rows=9), other)
@@ -86,7 +88,7 @@ def test_projects_do_not_see_each_other_but_count_one_generation(target: Target)
     target.remember()
     target.remember(replace(MEMO, project="other", run_id="r2", contents=(b"theirs",)))
 
-    assert target.read("other").generation == target.read().generation == 2
+    assert target.read("other").generation == target.read().generation == 4
     assert target.ledger.recall("school", [LOAD.name]) == [MEMO.contents[0]]
     assert target.ledger.recall("other", [LOAD.name]) == [b"theirs"]
     assert target.read("a third").loads == ()
@@ -134,7 +136,7 @@ def test_what_is_rolled_back_is_not_remembered(target: Target) -> None:
     target.ledger.remember(replace(MEMO, run_id="r2", project="other"), [])
     target.session.rollback()
 
-    assert target.read().generation == 1
+    assert target.read().generation == 2
     assert target.read("other").loads == ()
 
 
@@ -153,7 +155,7 @@ def test_a_ledger_may_be_made_again_and_again(target: Target) -> None:
     target.remember()
 
     assert target.ledger.ensure()
-    assert target.read().generation == 1
+    assert target.read().generation == 2
 
 
 def test_the_lock_tells_the_generation_that_its_last_holder_left(opened: Open) -> None:
@@ -165,8 +167,8 @@ def test_the_lock_tells_the_generation_that_its_last_holder_left(opened: Open) -
     target.session.commit()
 
     other.session.begin()
-    assert (held, other.session.lock()) == (1, 2)
-    assert other.ledger.generation() == 2
+    assert (held, other.session.lock()) == (2, 4)
+    assert other.ledger.generation() == 4
 
 
 def test_the_lock_ends_with_its_transaction(opened: Open) -> None:

@@ -209,7 +209,7 @@ def test_what_ends_a_run_ends_its_lock(school: Path, url: str) -> None:
     write(school, {"pupils.csv": FILES["pupils.csv"]})
 
     assert counted(seed(school, url)) == (5, 0, 0)
-    assert lock_of(url) == 1
+    assert lock_of(url) == 2
     assert not list(school.parent.glob("*.seedlab-lock"))
 
 

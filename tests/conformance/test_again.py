@@ -1031,6 +1031,7 @@ def test_rows_stay_ours_under_another_name(many: Path, url: str, what: str) -> N
     assert less.outcomes.deleted == 1
     assert "Dan" not in {row[0] for row in dump(url)["pupils"]}
 
+
 # ---- rights -----------------------------------------------------------------------------------------------
 
 
@@ -1049,11 +1050,15 @@ def guest(clean_postgres_url: str, postgres_server: PostgresServer) -> Iterator[
             f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT USAGE ON SCHEMA public TO {role}",
         )
         yield url.replace("seedlab@", f"{role}@", 1), role
-        execute(url, "DROP SCHEMA IF EXISTS seedlab CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        execute(
+            url, "DROP SCHEMA IF EXISTS seedlab CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+        )
         admin.execute(f"DROP ROLE {role}")
 
 
-def test_who_may_make_no_ledger_seeds_without(school: Path, clean_postgres_url: str, guest: tuple[str, str]) -> None:
+def test_who_may_make_no_ledger_seeds_without(
+    school: Path, clean_postgres_url: str, guest: tuple[str, str]
+) -> None:
     runs = [seed(school, guest[0]) for _ in range(2)]
 
     assert [counted(run) for run in runs] == [(5, 0, 0), (0, 0, 5)]
@@ -1097,7 +1102,9 @@ def test_who_may_only_read_the_ledger_can_skip_but_not_write(
 # ---- an application at work at the same time --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("files", [{"pupils/a.csv": "9"}, {"cities/b.csv": "Jerusalem"}], ids=["child", "parent"])
+@pytest.mark.parametrize(
+    "files", [{"pupils/a.csv": "9"}, {"cities/b.csv": "Jerusalem"}], ids=["child", "parent"]
+)
 def test_what_others_do_while_we_write_is_seen_the_next_time(
     many: Path, clean_postgres_url: str, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1109,7 +1116,10 @@ def test_what_others_do_while_we_write_is_seen_the_next_time(
     lock = PostgresSession.lock
 
     def drifting(session: PostgresSession, wait: str | None = None) -> int:
-        execute(url, "UPDATE pupils SET age = 1 WHERE name = 'Dan'; UPDATE cities SET name = 'x' WHERE code = 'hfa'")
+        execute(
+            url,
+            "UPDATE pupils SET age = 1 WHERE name = 'Dan'; UPDATE cities SET name = 'x' WHERE code = 'hfa'",
+        )
         return lock(session, wait)
 
     with monkeypatch.context() as patched:

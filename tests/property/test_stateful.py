@@ -34,16 +34,20 @@ NAMES = st.sampled_from(["", "x", "y", None])
 AGES = st.none() | st.integers(0, 3)
 
 CITIES_SEED = SEED.format("cities", "cities.csv")
-PUPILS_SEEDS = (
-    SEED.format("pupils", "pupils/[ab].csv") + 'table = "pupils"\n' + SEED.format("more", "pupils/c.csv")
-) + 'table = "pupils"\n'
+PUPILS_SEED = SEED.format("pupils", "pupils/[ab].csv") + 'table = "pupils"\n'
+MORE_SEED = SEED.format("more", "pupils/c.csv") + 'table = "pupils"\n'
+AFTER = 'dependencies = ["cities"]\n'
 LAYOUTS = (
-    STAGE.format("all") + CITIES_SEED + PUPILS_SEEDS,
+    STAGE.format("all") + CITIES_SEED + PUPILS_SEED + MORE_SEED,
+    STAGE.format("cities") + CITIES_SEED + STAGE.format("pupils") + AFTER + PUPILS_SEED + MORE_SEED,
     STAGE.format("cities")
     + CITIES_SEED
     + STAGE.format("pupils")
-    + 'dependencies = ["cities"]\n'
-    + PUPILS_SEEDS,
+    + AFTER
+    + PUPILS_SEED
+    + STAGE.format("more")
+    + AFTER
+    + MORE_SEED,
 )
 
 

@@ -84,6 +84,7 @@ class Task:
     memory: Memory
     run_id: str
     started: str
+    part: str = ""  # the one stage, where each is committed by itself
 
     @property
     def stale(self) -> tuple[Stage, ...]:
@@ -98,6 +99,12 @@ class Task:
             self.agenda.stages, standing.situation, self.memory, standing.drifted, intact
         )
         return replace(self, standing=replace(standing, verdicts=verdicts, intact=intact))
+
+    def only(self, stage: str, memory: Memory) -> Task:
+        """What there is to do for one of the stages, as the others have left the ledger."""
+        verdicts = {stage: self.standing.verdicts[stage]}
+        standing = replace(self.standing, verdicts=verdicts, intact=frozenset())
+        return replace(self, standing=standing, memory=memory, part=stage)
 
 
 # ---- which stages ---------------------------------------------------------------------------------------
@@ -149,7 +156,7 @@ def python_hash(root: Path) -> str:
     whole = xxh3_128()
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root)
-        if not any(part.startswith(".") for part in name.parts):
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
             whole.update(f"{name}\0{xxh3_128_hexdigest(path.read_bytes())}\0".encode())
     return whole.hexdigest()
 
@@ -179,7 +186,9 @@ def standing_of(
         return Standing(verdicts=freshness.all_stale(agenda.stages), situation=situation)
     verdicts = freshness.judge(agenda.stages, situation, memory)
     doubtful = {each.stage for each in verdicts.values() if each.reason is None or each.files is not None}
-    drifted, foreign = _drift(look, {load.table for load in memory.loads if load.stage in doubtful})
+    # A load without files is one that the project gave up: nobody brings its rows again.
+    filled = {load.table for load in memory.loads if load.stage in doubtful and load.files}
+    drifted, foreign = _drift(look, filled)
     if drifted:
         verdicts = freshness.judge(agenda.stages, situation, memory, drifted)
     return Standing(verdicts=verdicts, situation=situation, foreign=foreign, drifted=drifted)

@@ -14,7 +14,7 @@ SETTINGS = (
 )  # fmt: skip
 _SWITCHES = ("json", "quiet", "show_values", "debug", "force", "dry_run", "rows")
 _WORDS = ("select", "exclude")
-_TEXTS = ("database_url", "target", "yes_seed", "reports", "wait", "max_delete", "on_error")
+_TEXTS = ("database_url", "target", "yes_seed", "reports", "wait", "max_delete", "on_error", "commit")
 _TRUTHS = {
     "1": True,
     "true": True,
@@ -90,6 +90,10 @@ def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
     seed.add_argument(
         "--on-error", choices=("stop", "reject"),
         help="stop (the default), or reject: bad rows go to files beside the record, and the exit code is 3",
+    )  # fmt: skip
+    seed.add_argument(
+        "--commit", choices=("run", "stage"),
+        help="run (the default): all or nothing; stage: each by itself, independent ones at the same time",
     )  # fmt: skip
     seed.add_argument(
         "--max-delete",

@@ -108,17 +108,18 @@ class GraphError(ConfigurationError):
 
 
 class DataFaults(SeedError):
-    """The files do not fit the tables. Carries all faults of all files."""
+    """The files do not fit the tables. Carries all faults of all files; `so` is what follows from them."""
 
     exit_code = 3
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    def __init__(self, faults: Iterable[Fault], so: str = "nothing was written") -> None:
         self.faults = tuple(faults)
-        super().__init__(self.faults)
+        self.so = so
+        super().__init__(self.faults, so)
 
     def __str__(self) -> str:
         count = len(self.faults)
-        return f"{count} data fault{'s' if count != 1 else ''}, nothing was written"
+        return f"{count} data fault{'s' if count != 1 else ''}, {self.so}"
 
 
 class Refused(SeedError):

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 
 from seedlab.database import connect
+from seedlab.database.holder import label_of
 from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.flow import Catalog, Ddl, Memory, Project, Recorder, Settings, Table, Target
@@ -94,7 +95,7 @@ def open_look(
     """Begin to connect. `create_database` is called, once, when a first connection fails."""
 
     def connected() -> Session:
-        label = f"seedlab {project.name}"[:63]
+        label = label_of(project.name)
         try:
             return connect.open_session(target, settings, recorder, label)
         except ConnectionFailed:
@@ -118,6 +119,18 @@ def _view(session: Session, project: Project) -> View:
     catalog, ddl = _completed(session.catalog(project.name), project)
     session.adopt(catalog)
     return View(session=session, catalog=catalog, ddl=ddl, memory=session.ledger.read(project.name))
+
+
+def look_beside(project: Project, target: Target, settings: Settings, recorder: Recorder) -> Look:
+    """Look with a session of its own, beside that of another look; it is here when this returns."""
+    look: Future[View] = Future()
+    session = connect.open_session(target, settings, recorder, label_of(project.name))
+    try:
+        look.set_result(_view(session, project))
+    except BaseException:
+        session.close()
+        raise
+    return Look(look, project)
 
 
 def look_offline(project: Project) -> Look:

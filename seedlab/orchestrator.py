@@ -15,20 +15,24 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from seedlab import reporting
 from seedlab.agenda import Task, agenda_of, as_it_was, data_fingerprint, file_hashes, standing_of
 from seedlab.database import connect, server
-from seedlab.errors import DataFaults, Fault, TargetChanged, WriteError
-from seedlab.flow import Options, Plan, Project, Run, Tally, Target
+from seedlab.errors import DataFaults, TargetChanged
+from seedlab.flow import Options, Plan, Project, Run, Target
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.runs import Heading, new_run_id
-from seedlab.looking import Look, look_offline, open_look
+from seedlab.looking import Look, look_beside, look_offline, open_look
 from seedlab.plan import guards
 from seedlab.plan.choices import TargetChoice
+from seedlab.trying import TRIES, refuse_to_try_again, told
+
+if TYPE_CHECKING:
+    from seedlab.writing import Done
 
 EMBEDDED = "embedded"
-_TRIES = 3
 
 
 # ---- the calls ------------------------------------------------------------------------------------------
@@ -50,8 +54,9 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
     """Seed the target: afterwards it is as the files say, or as it was before.
 
     Raises ConfigurationError, DataFaults, Refused, LockHeld, ConnectionFailed or WriteError; nothing is then
-    written.
+    written, but where stages are committed by themselves: `monitor.half_done` tells which were.
     """
+    guards.check_commit(options)
     if options.dry_run:
         guards.check_dry_run(options.environment)
     guards.check_target(target, options.environment, options.yes_seed)
@@ -60,14 +65,16 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
     with _looking(project, target, options, monitor) as look:
         hashes = file_hashes(project)
         before = look.session.wal_position()
-        for attempt in range(_TRIES):
+        for attempt in range(TRIES):
             try:
                 task = _task(project, options, look, monitor, hashes)
                 run = _seed(task, target, look, monitor)
                 break
             except (TargetChanged, DataFaults) as error:
-                _refuse_to_try_again(error, attempt)
-                monitor.note(f"{_told(error)}; trying again")
+                if monitor.half_done is not None:
+                    raise
+                refuse_to_try_again(error, attempt)
+                monitor.note(f"{told(error)}; trying again")
             look.session.rollback()
             look.again()
         after = look.session.wal_position()
@@ -77,20 +84,15 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
 def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
     """Run what has to run; report that and all that need not."""
     memory, standing = task.memory, task.standing
-    skipped = standing.skipped(memory)
-    tallies: list[Tally] = []
-    rejected: tuple[Fault, ...] = ()
-    if standing.stale:
-        from seedlab.writing import run  # polars, and all that works on rows
-
-        done = run(task, look, monitor)
-        skipped |= done.skipped
-        tallies += done.tallies
-        rejected = done.rejected
-    tallies += [as_it_was(load) for load in memory.loads if load.stage in skipped]
-    catalog = look.catalog()
-    made = reporting.run_of(task, skipped, tallies, monitor, _heading(task.project, task.options, target))
-    return replace(
+    done = _write(task, target, look, monitor) if standing.stale else None
+    skipped = {**standing.skipped(memory), **(done.skipped if done else {})}
+    tallies = [as_it_was(load) for load in memory.loads if load.stage in skipped]
+    tallies += done.tallies if done else ()
+    skipped |= done.not_begun if done else {}
+    heading, catalog = _heading(task.project, task.options, target), look.catalog()
+    made = reporting.run_of(task, skipped, tallies, monitor, heading, done.failed if done else {})
+    rejected = done.rejected if done else ()
+    run = replace(
         made,
         run_id=task.run_id,
         faults=rejected,
@@ -98,6 +100,22 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
         data_fingerprint=data_fingerprint(task.agenda.seeds, standing.situation.files),
         versions={**made.versions, catalog.dialect: catalog.version},
     )
+    if done and done.failure:
+        monitor.half_done = run
+        raise done.failure
+    return run
+
+
+def _write(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
+    """Write what has to be written: all at once, or stage by stage."""
+    if task.options.commit == "run":
+        from seedlab.writing import run  # polars, and all that works on rows
+
+        return run(task, look, monitor)
+    from seedlab.stagewise import run_stages
+
+    settings = task.options.settings
+    return run_stages(task, look, monitor, lambda: look_beside(task.project, target, settings, monitor))
 
 
 def _task(
@@ -143,25 +161,6 @@ def undo(
         )
         tallies = undoing.undo(asked, look)
     return reporting.undone(asked.run_id, tallies, monitor, _heading(project, options, target))
-
-
-def _refuse_to_try_again(error: TargetChanged | DataFaults, attempt: int) -> None:
-    """Raise the error unless looking again may help: three times for a target that changed, once for a row
-    that is refused as there already: it may be one that another session has added meanwhile.
-    """
-    if isinstance(error, TargetChanged):
-        if attempt < _TRIES - 1:
-            return
-        cause = error.__cause__
-        raise cause if isinstance(cause, WriteError) else error
-    if attempt or not any(fault.rule == "unique" and fault.line is None for fault in error.faults):
-        raise error
-
-
-def _told(error: TargetChanged | DataFaults) -> str:
-    if isinstance(error, TargetChanged):
-        return str(error)
-    return "the target has a row that it had not when we looked"
 
 
 def plan(project: Project, target: Target, options: Options, monitor: Monitor, *, rows: bool = False) -> Plan:

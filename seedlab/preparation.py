@@ -382,9 +382,12 @@ def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
 # ---- bind -----------------------------------------------------------------------------------------------
 
 
-def bind(shaped: Sequence[Shaped], catalog: Catalog) -> tuple[schema.Bound, list[tuple[Load, Shaped]]]:
+def bind(
+    shaped: Sequence[Shaped], catalog: Catalog, known: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[schema.Bound, list[tuple[Load, Shaped]]]:
     """Give every column its meaning; raises DataFaults for columns that mean nothing."""
-    bound = schema.bind(catalog, [Given(seed=s.seed, spec=s.spec, columns=s.columns) for s in shaped])
+    given = [Given(seed=s.seed, spec=s.spec, columns=s.columns) for s in shaped]
+    bound = schema.bind(catalog, given, known)
     if bound.faults:
         raise DataFaults(bound.faults)
     return bound, list(zip(bound.loads, shaped, strict=True))

@@ -36,11 +36,21 @@ if TYPE_CHECKING:
 
 
 def run_of(
-    task: Task, skipped: Mapping[str, str], tallies: Sequence[Tally], monitor: Monitor, heading: Heading
+    task: Task,
+    skipped: Mapping[str, str],
+    tallies: Sequence[Tally],
+    monitor: Monitor,
+    heading: Heading,
+    failed: Mapping[str, str],
 ) -> Run:
-    """Make the run of a seed that succeeded; `skipped` says of stages that had nothing to do why."""
+    """Make the run of a seed; `skipped` says why stages were not written, `failed` why others were undone."""
     spans = monitor.spans
-    reports = tuple(_stage_report(stage, task, skipped, tallies, spans) for stage in task.agenda.declared)
+    reports = tuple(
+        _undone_stage(stage, task, failed[stage.id], spans)
+        if stage.id in failed
+        else _stage_report(stage, task, skipped, tallies, spans)
+        for stage in task.agenda.declared
+    )
     return runs.measured(monitor, heading, reports)
 
 
@@ -86,6 +96,17 @@ def _stage_report(
         seconds=sum(span.seconds for span in spans if span.stage == stage.id),
         outcomes=outcomes,
         seeds=seeds,
+    )
+
+
+def _undone_stage(stage: Stage, task: Task, reason: str, spans: Sequence[Span]) -> StageReport:
+    seeds = (seed for seed in stage.seeds if not _skipped(seed, task.agenda.left_out))
+    return StageReport(
+        id=stage.id,
+        status="failed",
+        reason=reason,
+        seconds=sum(span.seconds for span in spans if span.stage == stage.id),
+        seeds=tuple(_seed_report(seed, (), spans) for seed in seeds),
     )
 
 

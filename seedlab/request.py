@@ -10,7 +10,7 @@ from pathlib import Path
 from seedlab.arguments import SETTINGS
 from seedlab.flow import Options, Project, Target
 from seedlab.insight.runs import Heading
-from seedlab.plan.choices import TargetChoice, choose_environment, choose_target, settings
+from seedlab.plan.choices import TargetChoice, choose_commit, choose_environment, choose_target, settings
 from seedlab.plan.project import find_project, load_project
 
 
@@ -56,6 +56,7 @@ def request_of(args: Namespace) -> Request:
         max_delete=getattr(args, "max_delete", None),
         rejects=Path(args.reports or "reports") if getattr(args, "on_error", None) == "reject" else None,
         dry_run=getattr(args, "dry_run", False),
+        commit=choose_commit(getattr(args, "commit", None)),
     )
     return Request(project=project, choice=choice, options=options, line=args.line)
 

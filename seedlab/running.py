@@ -7,14 +7,14 @@ the ledger does not know just so. Whatever is not plain about that, the stage is
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from seedlab import preparation, recalling, rejecting, resolution
 from seedlab.agenda import Agenda, Task
 from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
-from seedlab.flow import HANDLE, Catalog, Load, Recorder, Stage
+from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Stage
 from seedlab.frames import tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, suspects
@@ -114,13 +114,14 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
         shaped = preparation.shape(seeds, opened, catalog, monitor)
         del opened
     shaped = preparation.transform(shaped, project.root, project.transforms)
-    bound, pairs = _bound(shaped, catalog)
+    others = _others(task, stages)
+    bound, pairs = _bound(shaped, catalog, _keys(others, task.memory))
     needs = [
         Need(stage=load.stage, table=load.table, foreign_key_name=r.foreign_key.name, parent_table=r.parent)
         for load in bound.loads
         for r in load.references
     ]
-    graph.check_dependencies(task.agenda.declared, needs, _providers(bound))
+    graph.check_dependencies(task.agenda.declared, needs, _providers(bound, others))
     with monitor.span("resolve"):
         naming = name_rows(catalog, bound.loads, settings.ids)
         rows, broken = resolution.handle_rows(pairs, naming, settings, monitor)
@@ -150,9 +151,11 @@ def _collector_paused() -> Iterator[None]:
         gc.enable()
 
 
-def _bound(shaped: Sequence[Shaped], catalog: Catalog) -> tuple[Bound, list[tuple[Load, Shaped]]]:
+def _bound(
+    shaped: Sequence[Shaped], catalog: Catalog, known: Mapping[str, tuple[str, ...]]
+) -> tuple[Bound, list[tuple[Load, Shaped]]]:
     try:
-        return preparation.bind(shaped, catalog)
+        return preparation.bind(shaped, catalog, known)
     except DataFaults as found:
         raise DataFaults(completed(found.faults, shaped)) from None
 
@@ -163,10 +166,25 @@ def completed(faults: Sequence[Fault], shaped: Sequence[Shaped]) -> list[Fault]:
     return tracing.complete(faults, files, {each.spec.table: each.spec.path for each in shaped})
 
 
-def _providers(bound: Bound) -> dict[str, list[str]]:
+def _others(task: Task, stages: Sequence[Stage]) -> list[LoadMemory]:
+    """What is remembered of stages of the project that do not run: these know their files alone."""
+    beside = {stage.id for stage in task.agenda.declared} - {stage.id for stage in stages}
+    return [load for load in task.memory.loads if load.files and load.stage in beside]
+
+
+def _keys(others: Sequence[LoadMemory], memory: Memory) -> dict[str, tuple[str, ...]]:
+    """The keys of the tables that stages fill which do not run."""
+    tables = {load.table for load in others} & memory.tables.keys()
+    return {name: tuple(sorted(memory.tables[name].key)) for name in tables}
+
+
+def _providers(bound: Bound, others: Sequence[LoadMemory]) -> dict[str, list[str]]:
+    """The stages that fill each table, also those that do not run."""
+    filled = [(load.table, load.stage) for load in bound.loads]
+    filled += [(load.table, load.stage) for load in others]
     providers: dict[str, list[str]] = {}
-    for load in bound.loads:
-        providers.setdefault(load.table, []).append(load.stage)
+    for table, stage in filled:
+        providers.setdefault(table, []).append(stage)
     return {table: list(dict.fromkeys(names)) for table, names in providers.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from seedlab import recalling, rejecting, remembering, settling
@@ -43,17 +43,36 @@ _PASSES = 100  # of writing what is left after the target refused single rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What became of every row of the stages that ran, and why others turned out to have nothing to do."""
+    """What became of every row of the stages that ran, and why others turned out to have nothing to do.
+
+    Where each stage is committed by itself, `failure` is what ended the run before all were, `failed` says
+    why stages were undone, and `not_begun` why others were not come to.
+    """
 
     tallies: tuple[Tally, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     rejected: tuple[Fault, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    not_begun: Mapping[str, str] = field(default_factory=dict)
+    failure: BaseException | None = None
 
 
-def run(task: Task, look: Look, monitor: Monitor) -> Done:
+Write = Callable[[Task, Look, Prepared, Monitor], Done]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """How a transaction is begun, telling whether there is a ledger, and what must hold when it commits."""
+
+    begin: Callable[[Task, Session, Recorder], bool]
+    check: Callable[[], None] = lambda: None
+
+
+def run(task: Task, look: Look, monitor: Monitor, write: Write | None = None) -> Done:
     """Run the stale stages; nothing is written where no row turns out to differ from what is remembered.
 
-    Raises TargetChanged when another session came between: look again, decide again.
+    `write` writes what was prepared, by default in one transaction. Raises TargetChanged when another session
+    came between: look again, decide again.
     """
     prepared = prepared_of(task, look, monitor)
     intact = prepared.intact
@@ -64,10 +83,15 @@ def run(task: Task, look: Look, monitor: Monitor) -> Done:
             waiting = {stage.id: "unchanged" for stage in task.stale}
             return Done(skipped={**waiting, **told})
         if len(smaller.stale) < len(task.stale):
-            done = run(smaller, look, monitor)
+            done = run(smaller, look, monitor, write)
             return replace(done, skipped={**done.skipped, **told})
+    return attempt(task, look, prepared, monitor, write or write_once)
+
+
+def attempt(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write: Write) -> Done:
+    """Write what was prepared; where the changed rows alone do not tell enough, prepare and write all."""
     try:
-        return _write(task, look, prepared, monitor)
+        return write(task, look, prepared, monitor)
     except WriteError as error:
         if error.sqlstate not in _TRY_AGAIN:
             raise
@@ -75,14 +99,17 @@ def run(task: Task, look: Look, monitor: Monitor) -> Done:
     except DataFaults as found:
         if prepared.reduced:
             look.session.rollback()
-            return _write(task, look, prepare(task, look, monitor, task.stale), monitor)
+            return attempt(task, look, prepare(task, look, monitor, task.stale), monitor, write)
         shaped = [each.shaped for each in prepared.read]
         raise DataFaults(completed(found.faults, shaped)) from None
 
 
-def _write(task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> Done:
-    session, ddl = look.session, look.ddl()
-    remembers = _lock(task, session, monitor)
+def write_once(
+    task: Task, look: Look, prepared: Prepared, monitor: Monitor, gate: Gate | None = None
+) -> Done:
+    """Write in one transaction, by default one that locks out other seeders by itself."""
+    session, ddl, gate = look.session, look.ddl(), gate or Gate(begin=lock)
+    remembers = gate.begin(task, session, monitor)
     if ddl.tables:
         session.create(ddl.tables)
     resolved = resolve(look, prepared, task, monitor)
@@ -98,11 +125,12 @@ def _write(task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> Done
             session.verify()
             session.rollback()
         else:
+            gate.check()
             session.commit()
     return done
 
 
-def _lock(task: Task, session: Session, recorder: Recorder) -> bool:
+def lock(task: Task, session: Session, recorder: Recorder) -> bool:
     """Begin; with a ledger, lock out other seeders and see that none has come between."""
     memory = task.memory
     remembers = memory.possible and (memory.exists or (not task.options.dry_run and session.ledger.ensure()))
@@ -237,6 +265,7 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
         contents=tuple(contents.pack(each.content) for each in kept),
         marks=marks,
         unfinished=unfinished,
+        part=task.part,
     )
     session.ledger.remember(memo, stored)
     ran = {each.load.name for each in kept}

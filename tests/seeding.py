@@ -19,7 +19,7 @@ from psycopg import sql
 
 from seedlab import orchestrator
 from seedlab.database import connect
-from seedlab.flow import SWITCHES, Catalog, Level, Options, Run, Settings, Table
+from seedlab.flow import SWITCHES, Catalog, Commit, Level, Options, Run, Settings, Table
 from seedlab.insight.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
@@ -60,6 +60,7 @@ def seed(
     select: Sequence[str] = (),
     force: bool = False,
     max_delete: str | None = None,
+    commit: Commit = "run",
     **settings: Any,
 ) -> Run:
     """Seed the database at `url` from a folder; every error comes out as it is."""
@@ -72,6 +73,7 @@ def seed(
         force=force,
         max_delete=max_delete,
         yes_seed=target.database,
+        commit=commit,
     )
     return orchestrator.seed(project, target, options, Monitor())
 

@@ -20,6 +20,7 @@ from seedlab.plan.graph import (
     levels,
     to_mermaid,
     to_text,
+    waiting,
     waves,
 )
 
@@ -270,3 +271,35 @@ def test_the_mermaid_face_has_names_that_cannot_break_it() -> None:
         '  s0 -->|"declared, modules_courses_fk"| s1\n'
         '  s1 -.->|"links_modules_fk"| s2'
     )
+
+
+def test_a_stage_waits_for_all_that_run_before_it_also_past_those_that_do_not() -> None:
+    stages = (stage("a"), stage("b", "a"), stage("c", "b"))
+
+    assert waiting(stages, ["a", "c"], ()) == {"a": frozenset(), "c": {"a"}}
+
+
+def test_a_link_is_added_unless_it_makes_a_circle() -> None:
+    stages = (stage("a"), stage("b", "a"), stage("c"), stage("d", "c"))
+
+    found = waiting(stages, "abcd", [("b", "a"), ("b", "c"), ("d", "a"), ("d", "d")])
+
+    assert found == {"a": frozenset(), "b": {"a"}, "c": {"a", "b"}, "d": {"a", "b", "c"}}
+
+
+@given(st.data(), st.integers(1, 7))
+def test_whatever_the_links_no_stage_waits_for_itself_and_none_is_lost_without_need(
+    data: st.DataObject, size: int
+) -> None:
+    names = [str(n) for n in range(size)]
+    stages = [
+        stage(name, *data.draw(st.sets(st.sampled_from(names[:n] or ["0"]))) - {name})
+        for n, name in enumerate(names)
+    ]
+    links = data.draw(st.lists(st.tuples(st.sampled_from(names), st.sampled_from(names)), max_size=12))
+
+    found = waiting(stages, names, links)
+
+    assert all(name not in before for name, before in found.items())
+    assert all(found[other] <= before for before in found.values() for other in before)
+    assert all(a == b or a in found[b] or b in found[a] for a, b in links)

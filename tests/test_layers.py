@@ -26,6 +26,8 @@ LAYERS: tuple[frozenset[str], ...] = (
             "remembering",
             "running",
             "writing",
+            "stagewise",
+            "trying",
             "recalling",
             "undoing",
             "vouching",

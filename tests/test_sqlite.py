@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from seedlab.database.connect import open_session, parse_target
-from seedlab.database.sqlite import SqliteSession, milliseconds
+from seedlab.database.durations import milliseconds
+from seedlab.database.sqlite import SqliteSession
 from seedlab.errors import ConfigurationError, ConnectionFailed, DataFaults, LockHeld, WriteError
 from seedlab.flow import HANDLE, Ask, Outcomes, Settings, Suspect, WritePlan
 from seedlab.insight.monitor import Monitor
@@ -519,6 +520,7 @@ def test_a_lookup_reads_only(opened: Open, database: Path) -> None:
     frame = pl.DataFrame({HANDLE: [1], "code": ["a"]}, schema_overrides={HANDLE: pl.UInt128})
 
     other.begin()
+    other.lock()
     session.begin(read_only=True)
     answer = session.lookup([Ask(table="t", key=load.key, wanted=(), frame=frame)])[0]
 
@@ -559,9 +561,13 @@ def test_a_second_writer_is_told_who_to_wait_for(opened: Open) -> None:
     first, second = opened(), opened(lock_timeout="1ms")
 
     first.begin()
+    first.create(["CREATE TABLE t (id INTEGER)"])
+    second.begin()
 
     with pytest.raises(LockHeld, match="another connection is writing"):
-        second.begin()
+        second.create(["CREATE TABLE t (id INTEGER)"])
+    with pytest.raises(LockHeld, match="another connection is writing"):  # and does not go on without it
+        second.create(["CREATE TABLE t (id INTEGER)"])
 
 
 def test_a_file_that_is_no_database_is_said_so(database: Path) -> None:

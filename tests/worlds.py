@@ -294,6 +294,24 @@ def write_world(
             write_rows(inside / place, kinds, shuffled[piece::pieces])
 
 
+def stages_of(world: World) -> str:
+    """A project file that makes every table a stage, which waits for those of its parents."""
+    text = '[project]\nname = "world"\n'
+    for shape in world.shapes:
+        parents = sorted({each.parent for each in shape.relations} - {shape.name})
+        text += f"""
+[[stages]]
+id = "{shape.name}"
+name = "{shape.name}"
+dependencies = {json.dumps(parents)}
+  [[stages.seeds]]
+  name = "{shape.name}-rows"
+  source = "*-{shape.name}.*"
+  table = "{shape.name}"
+"""
+    return text
+
+
 def _file_columns(world: World, shape: Shape) -> Iterator[tuple[str, str]]:
     for column in shape.columns:
         yield column.name, column.kind

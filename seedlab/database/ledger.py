@@ -35,7 +35,16 @@ class Ledger(Protocol):
         """Make the ledger where it is missing, in a transaction of its own; False where we may not."""
 
     def generation(self) -> int:
-        """Tell, inside the transaction, how many runs have written."""
+        """Tell, inside the transaction, how often runs have written."""
+
+    def begin_run(self) -> int:
+        """Raise the generation for a run that commits more than once; answers a number that names it."""
+
+    def join_run(self) -> int:
+        """Tell, as the first thing in a transaction of such a run, the number of the last one.
+
+        Until the transaction ends no other run can begin, or end as one that commits once.
+        """
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
         """Hash what the tables hold now; one statement. Cost: one pass over the tables' seeded columns."""
@@ -98,10 +107,13 @@ def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
 
 
 def run_document(memo: Memo) -> Mapping[str, object]:
-    """The run as `runs` keeps it."""
+    """The run as `runs` keeps it: one that commits each stage by itself has a row for each, RUN/STAGE.
+
+    Rows are only added: to one that they share, transactions at the same time would have to wait.
+    """
     outcomes = memo.outcomes
     return {
-        "run_id": memo.run_id,
+        "run_id": f"{memo.run_id}/{memo.part}" if memo.part else memo.run_id,
         "project": memo.project,
         "environment": memo.environment,
         "level": memo.level,
@@ -114,6 +126,15 @@ def run_document(memo: Memo) -> Mapping[str, object]:
             "rejected": outcomes.rejected,
         },
     }
+
+
+def together(rows: Iterable[tuple[str, Mapping[str, int]]]) -> list[tuple[str, Outcomes]]:
+    """Add up the outcomes of each run, in the order in which runs come first."""
+    found: dict[str, Outcomes] = {}
+    for name, outcomes in rows:
+        run = name.partition("/")[0]
+        found[run] = found.get(run, Outcomes()) + Outcomes(**outcomes)
+    return list(found.items())
 
 
 def memory_of(document: Mapping[str, Any]) -> Memory:

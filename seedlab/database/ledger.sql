@@ -1,6 +1,7 @@
 -- The ledger: what seedlab remembers in a target. Made by us, read by people with `seedlab status`.
 CREATE SCHEMA IF NOT EXISTS seedlab;
--- One row. Every run that writes raises the generation, by which another sees that it must look again.
+-- One row. Every run that writes raises the generation, by which another sees that it must look again; one that
+-- commits each stage by itself does so when it begins, and adds a row to `runs` with each, which counts too.
 CREATE TABLE IF NOT EXISTS seedlab.ledger (version int4 NOT NULL, generation int8 NOT NULL);
 INSERT INTO seedlab.ledger SELECT 1, 0 WHERE NOT EXISTS (SELECT FROM seedlab.ledger);
 -- Locked while a run writes, never written to.

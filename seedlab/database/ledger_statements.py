@@ -14,31 +14,55 @@ from pathlib import Path
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database.statements import arrays_source, casts, equal_keys, qualified, seen
-from seedlab.flow import IN_DOUBT, Table, TableState
+from seedlab.flow import IN_DOUBT, Settings, Table, TableState
 
 _FOLDER = Path(__file__).parent
 _READ = (_FOLDER / "memory.sql").read_text()
-_CREATION = 0x5EED_1AB0  # advisory lock while the ledger itself is made: CREATE IF NOT EXISTS alone races
+_LONGEST = 2**31 - 1  # milliseconds that a timeout can have, 24 days
+CREATION = 0x5EED_1AB0  # advisory lock while the ledger itself is made: CREATE IF NOT EXISTS alone races
 
-# One message; each statement sees what its predecessor waited for.
+# One message; each statement sees what its predecessor waited for, whatever isolation the role prefers.
 CREATE: Sequence[SQL] = (
-    SQL("BEGIN"),
-    SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({_CREATION})"),
+    SQL("BEGIN ISOLATION LEVEL READ COMMITTED"),
+    SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({CREATION})"),
     *(SQL(each) for each in (_FOLDER / "ledger.sql").read_text().split(";\n")),
     SQL("COMMIT"),
 )
 
-LOCK = SQL("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE NOWAIT")
-WAIT_FOR_LOCK = SQL("LOCK TABLE seedlab.lock IN EXCLUSIVE MODE")
-GENERATION = SQL("SELECT generation FROM seedlab.ledger")
+# What was written since: the one row says it only of runs that commit once, for stages that are committed at
+# the same time cannot all change it. They share it, so that no other run changes it meanwhile.
+GENERATION = SQL("SELECT generation + (SELECT count(*) FROM seedlab.runs) FROM seedlab.ledger")
 RAISE_GENERATION = SQL("UPDATE seedlab.ledger SET generation = generation + 1 RETURNING generation")
+SHARE_GENERATION = SQL("SELECT generation FROM seedlab.ledger FOR SHARE")
 # Who holds the lock. A user sees whose sessions are whose, but of another user's only that they are there.
+# Oids are looked for in this database alone: a database made from a template has those of its template.
 HOLDER = SQL(
-    "SELECT a.pid, COALESCE(a.application_name, ''), COALESCE(a.client_addr::text, 'this machine'), "
-    "COALESCE(to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), 'an unknown time') "
+    "SELECT a.pid, COALESCE(a.application_name, ''), COALESCE(a.client_addr::text, ''), "
+    "COALESCE(pg_catalog.to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), '') "
     "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
-    "WHERE l.relation = 'seedlab.lock'::pg_catalog.regclass AND l.granted AND l.mode = 'ExclusiveLock'"
+    "WHERE l.relation = 'seedlab.lock'::pg_catalog.regclass AND l.granted AND l.mode = 'ExclusiveLock' "
+    "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
 )
+
+
+def lock(milliseconds: int, settings: Settings) -> list[Composable]:
+    """Lock out other seeders, at once or waiting so long; answers the generation.
+
+    The statement that waits is not one that `statement_timeout` is meant for.
+    """
+    statement = "LOCK TABLE seedlab.lock IN EXCLUSIVE MODE"
+    if not milliseconds:
+        return [SQL(f"{statement} NOWAIT"), GENERATION]
+    longest = min(milliseconds, _LONGEST)
+    own = SQL("DEFAULT") if settings.statement_timeout is None else Literal(settings.statement_timeout)
+    return [
+        SQL("SET LOCAL statement_timeout = 0"),
+        SQL("SET LOCAL lock_timeout = {}").format(Literal(longest)),
+        SQL(statement),
+        SQL("SET LOCAL lock_timeout = {}").format(Literal(settings.lock_timeout)),
+        SQL("SET LOCAL statement_timeout = {}").format(own),
+        GENERATION,
+    ]
 
 
 def read(project: str) -> Composed:
@@ -54,8 +78,9 @@ def recall(project: str, stage: str, seed: str, table: str) -> Composed:
 
 
 def runs(project: str, run: str | None) -> Composed:
-    """List the runs of a project, the last first, or one of them."""
-    one = SQL("AND run_id = {} ").format(Literal(run)) if run is not None else _NOTHING
+    """List what the runs of a project, or one of them, committed, the last first."""
+    mine = SQL("AND pg_catalog.split_part(run_id, '/', 1) = {} ")
+    one = mine.format(Literal(run)) if run is not None else _NOTHING
     return SQL(
         "SELECT run_id, outcomes FROM seedlab.runs WHERE project = {} {}ORDER BY finished DESC"
     ).format(Literal(project), one)

@@ -2,7 +2,7 @@
 -- of the ledger, so that it fails, and the ledger is made again, where one of them is missing.
 SELECT json_build_object(
   'version', l.version,
-  'generation', l.generation,
+  'generation', l.generation + (SELECT count(*) FROM seedlab.runs),
   'stages', (SELECT json_agg(json_build_array(stage, parts, tables, run_id, finished::text))
     FROM seedlab.stages WHERE project = {project}),
   'loads', (SELECT json_agg(json_build_array(stage, seed, "table", meaning, files, rows, key, made) ORDER BY stage, seed, "table")

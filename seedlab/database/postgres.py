@@ -11,12 +11,14 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.sql import SQL, Composable, Literal
+from psycopg.sql import SQL, Composable
 
 from seedlab.database import ledger_statements as ledger
 from seedlab.database import statements as sql
 from seedlab.database.catalog import QUERY, read_catalog
+from seedlab.database.durations import milliseconds
 from seedlab.database.failures import connection_failed, write_failed
+from seedlab.database.holder import Holder, held, read_label
 from seedlab.database.ledger import memory_of
 from seedlab.database.postgres_ledger import NO_RIGHT, NO_TABLE, PostgresLedger
 from seedlab.database.wire import Question, Results, StatementError, Wire
@@ -68,6 +70,7 @@ class PostgresSession:
     """A `Session` on one psycopg connection in autocommit mode; transactions are our own statements."""
 
     dialect: Dialect = "postgresql"
+    concurrent = True
 
     def __init__(self, connection: psycopg.Connection[Any], settings: Settings, recorder: Recorder) -> None:
         self.wire = Wire(connection, recorder)
@@ -185,32 +188,27 @@ class PostgresSession:
 
     def lock(self, wait: str | None = None) -> int:
         """Lock out other seeders, as the transaction's first statement; it takes no snapshot."""
-        statements: list[Composable] = [ledger.LOCK]
-        if wait is not None:
-            timeout = SQL("SET LOCAL lock_timeout = {}")
-            statements = [
-                timeout.format(Literal(wait)),
-                ledger.WAIT_FOR_LOCK,
-                timeout.format(Literal(self.settings.lock_timeout)),
-            ]
+        statements = ledger.lock(milliseconds(wait) if wait else 0, self.settings)
         try:
-            results = self.wire.script([*statements, ledger.GENERATION])
+            results = self.wire.script(statements)
         except StatementError as failed:
             self.rollback()
             if failed.error.sqlstate == "55P03":
-                raise LockHeld(self._holder(wait)) from None
+                raise LockHeld(held(self._holder(), wait)) from None
             raise write_failed(failed.error, "the ledger") from failed.error
         return int(results[-1].get_value(0, 0) or 0)
 
-    def _holder(self, wait: str | None) -> str:
-        """Say who holds the lock."""
-        held = self._ask([(ledger.HOLDER, ())])[0]
-        waited = f"; waited {wait}" if wait else "; --wait 30s waits for it"
-        if not held:
-            return f"another seed was running; it has just ended, run again{waited}"
-        pid, name, host, since = held[0]
-        who = f"{name or 'seedlab'}, server process {pid}, from {host}, since {since} UTC"
-        return f"another seed is running: {who}{waited}"
+    def keep_alive(self) -> None:
+        """Switch off the server's limit for idle transactions; takes no snapshot."""
+        self._run([SQL("SET LOCAL idle_in_transaction_session_timeout = 0")])
+
+    def _holder(self) -> Holder | None:
+        """Look who holds the lock."""
+        found = self._ask([(ledger.HOLDER, ())])[0]
+        if not found:
+            return None
+        pid, label, host, since = found[0]
+        return read_label(label, server_pid=pid, host=host, since=since)
 
     def create(self, statements: Sequence[str]) -> None:
         """Run DDL, all in one message."""

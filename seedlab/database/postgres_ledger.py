@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from seedlab.database import ledger_statements as sql
 from seedlab.database.failures import write_failed
-from seedlab.database.ledger import have_drifted, load_document, packed, run_document, stage_document
+from seedlab.database.ledger import (
+    have_drifted,
+    load_document,
+    packed,
+    run_document,
+    stage_document,
+    together,
+)
 from seedlab.database.wire import Question, StatementError, Wire
 from seedlab.flow import Memo, Memory, Outcomes, RowSet, Table, TableState
 
@@ -47,6 +54,14 @@ class PostgresLedger:
     def generation(self) -> int:
         """Ask for it; the first statement after the lock sees what its last holder committed."""
         return int(self._ask([(sql.GENERATION, ())])[0][0][0])
+
+    def begin_run(self) -> int:
+        """Raise it in the open transaction."""
+        return int(self._ask([(sql.RAISE_GENERATION, ())])[0][0][0])
+
+    def join_run(self) -> int:
+        """Lock the row as all transactions of one run may at the same time, and nobody who changes it."""
+        return int(self._ask([(sql.SHARE_GENERATION, ())])[0][0][0])
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
         """Hash all tables in one statement."""
@@ -105,13 +120,12 @@ class PostgresLedger:
 
     def runs(self, project: str, run: str | None = None) -> list[tuple[str, Outcomes]]:
         """Fetch them in one statement."""
-        rows = self._ask([(sql.runs(project, run), ())])[0]
-        return [(name, Outcomes(**outcomes)) for name, outcomes in rows]
+        return together((name, outcomes) for name, outcomes in self._ask([(sql.runs(project, run), ())])[0])
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything in one pipeline."""
         questions: list[Question] = [
-            (sql.RAISE_GENERATION, ()),
+            *([] if memo.part else [(sql.RAISE_GENERATION, ())]),
             (sql.ADD_RUN, (json.dumps(run_document(memo)),)),
             (
                 sql.PUT_STAGES,

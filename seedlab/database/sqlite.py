@@ -6,7 +6,6 @@ and nothing here uses `executescript`, which would commit.
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -14,14 +13,17 @@ from typing import Any
 import polars as pl
 
 from seedlab.database import sqlite_statements as sql
+from seedlab.database.durations import milliseconds
 from seedlab.database.encode_sqlite import decode, encode, judge
+from seedlab.database.holder import held
 from seedlab.database.sqlite_catalog import find_empty, read_catalog
 from seedlab.database.sqlite_classify import classify_plan
 from seedlab.database.sqlite_connection import CountedConnection
 from seedlab.database.sqlite_delete import delete_rows
 from seedlab.database.sqlite_ledger import SqliteLedger
+from seedlab.database.sqlite_lock import SideLock
 from seedlab.database.sqlite_write import write_plan
-from seedlab.errors import ConfigurationError, ConnectionFailed, WriteError
+from seedlab.errors import ConnectionFailed, LockHeld, SeedError, WriteError
 from seedlab.flow import (
     FILE,
     HANDLE,
@@ -44,8 +46,6 @@ from seedlab.flow import (
 
 INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String})
 
-_UNITS = {"": 1, "us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-
 
 def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> SqliteSession:
     """Open the file (a missing one is made with the first write); raises ConnectionFailed."""
@@ -59,31 +59,27 @@ def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> Sqlit
     return SqliteSession(raw, target, recorder)
 
 
-def milliseconds(timeout: str) -> int:
-    """Read a PostgreSQL-style duration: `10s`, `500ms`, `2min`, or a plain number of milliseconds."""
-    match = re.fullmatch(r"\s*(\d+)\s*([a-z]*)\s*", timeout)
-    if match is None or match[2] not in _UNITS:
-        raise ConfigurationError(f"'{timeout}' is no duration; expected a number and one of us ms s min h d")
-    return int(int(match[1]) * _UNITS[match[2]])
-
-
 class SqliteSession:
     """A `Session` on one sqlite3 connection."""
 
     dialect: Dialect = "sqlite"
+    concurrent = False
 
     def __init__(self, raw: sqlite3.Connection, target: Target, recorder: Recorder) -> None:
         self.connection = CountedConnection(raw, recorder, target.shown)
         self.recorder = recorder
         self.known: Catalog | None = None
         self._target = target
+        self._lock = SideLock(target.url)
         self._reserved: dict[str, int] = {}
         self.ledger = SqliteLedger(self.connection, lambda name: self._known().tables[name], _keys)
 
     # ---- looking ----
 
-    def catalog(self, project: str | None = None) -> Catalog:  # noqa: ARG002 (the ledger is read apart)
-        """Read every table and which are empty."""
+    def catalog(self, project: str | None = None) -> Catalog:
+        """Read every table and which are empty; before them the ledger, or a seed in between went unseen."""
+        if project is not None:
+            self.ledger.look(project)
         self.known = read_catalog(self.connection.run, self._target.database)
         return self.known
 
@@ -151,13 +147,28 @@ class SqliteSession:
     # ---- writing ----
 
     def begin(self, *, read_only: bool = False) -> None:
-        """Open the transaction, locked against other writers unless it only reads."""
-        self.connection.run("BEGIN" if read_only else "BEGIN IMMEDIATE")
-        self.connection.run("PRAGMA defer_foreign_keys = ON")
+        """Open the transaction with the first statement of it, locked against other writers unless it only
+        reads.
+        """
+        self.connection.opening = (
+            "BEGIN" if read_only else "BEGIN IMMEDIATE",
+            "PRAGMA defer_foreign_keys = ON",
+        )
 
-    def lock(self, wait: str | None = None) -> int:  # noqa: ARG002 (BEGIN IMMEDIATE has waited)
-        """Tell how many runs have written; BEGIN IMMEDIATE is the lock."""
-        return self.ledger.generation()
+    def lock(self, wait: str | None = None) -> int:
+        """Wait for other seeders as long as asked, for other programs as long as `lock_timeout` says."""
+        holder = self._lock.take(milliseconds(wait) if wait else 0)
+        if holder is not None:
+            self.rollback()
+            raise LockHeld(held(holder, wait))
+        try:
+            return self.ledger.generation()
+        except SeedError:
+            self.rollback()
+            raise
+
+    def keep_alive(self) -> None:
+        """SQLite has no limit, and no connection to lose."""
 
     def create(self, statements: Sequence[str]) -> None:
         """Run DDL inside the transaction, where SQLite can undo it."""
@@ -178,6 +189,7 @@ class SqliteSession:
         from seedlab.database.legacy import write_rows
         from seedlab.database.lent import core_connection
 
+        self.connection.open()
         core = core_connection(self.connection.raw, self.dialect, self.recorder)
         return write_rows(core, self._known(), rows, self.recorder)
 
@@ -204,13 +216,18 @@ class SqliteSession:
             except sqlite3.IntegrityError as error:
                 message = f"committing to {self._target.shown}: {error}"
                 raise WriteError(message, sqlstate=error.sqlite_errorname) from error
-        self._reserved.clear()
+        self._ended()
 
     def rollback(self) -> None:
         """Undo everything since `begin`."""
         if self.connection.raw.in_transaction:
             self.connection.run("ROLLBACK")
+        self._ended()
+
+    def _ended(self) -> None:
+        self.connection.opening = ()
         self._reserved.clear()
+        self._lock.release()
 
     def wal_position(self) -> int | None:
         """SQLite keeps no count of what it logged."""
@@ -219,6 +236,7 @@ class SqliteSession:
     def close(self) -> None:
         """Close; what was not committed is gone."""
         self.connection.raw.close()
+        self._lock.release()
 
 
 def _own_column(suspect: Suspect) -> str:

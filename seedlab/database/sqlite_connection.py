@@ -31,11 +31,24 @@ class CountedConnection:
 
     def __init__(self, raw: sqlite3.Connection, recorder: Recorder, shown: str) -> None:
         self.raw = raw
+        self.opening: Sequence[str] = ()  # run in front of whatever comes next
         self._recorder = recorder
         self._shown = shown
 
+    def open(self) -> None:
+        """Open the transaction that was announced; where that fails, it stays announced."""
+        opening, self.opening = self.opening, ()
+        try:
+            for statement in opening:
+                self.run(statement)
+        except BaseException:
+            self.opening = opening
+            raise
+
     def run(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """Execute one statement and fetch all it answers."""
+        if self.opening:
+            self.open()
         self._recorder.count(statements=1, round_trips=1)
         try:
             return self.raw.execute(sql, parameters).fetchall()
@@ -46,6 +59,8 @@ class CountedConnection:
 
     def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Execute one statement for every row."""
+        if self.opening:
+            self.open()
         self._recorder.count(statements=1, round_trips=1)
         try:
             self.raw.executemany(sql, rows)
@@ -58,6 +73,6 @@ class CountedConnection:
         name = getattr(error, "sqlite_errorname", "")
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return LockHeld(
-                f"{self._shown} is locked: another connection is writing; run again, or wait longer"
+                f"{self._shown} is locked: another connection is writing; run again, or raise --lock-timeout"
             )
         return WriteError(f"{self._shown} refused a statement: {error}", sqlstate=name or None)

@@ -21,6 +21,7 @@ from seedlab.database.ledger import (
     memory_of,
     run_document,
     stage_document,
+    together,
 )
 from seedlab.database.sqlite_connection import MAX_PARAMETERS, CountedConnection, listed, quote
 from seedlab.database.sqlite_statements import main
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 CREATE = tuple((Path(__file__).parent / "sqlite_ledger.sql").read_text().split(";\n"))
 _TABLES = ("seedlab_ledger", "seedlab_runs", "seedlab_stages", "seedlab_rows", "seedlab_tables")
 _MADE = f"SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name IN {_TABLES}"
+_HEAD = "SELECT version, generation + (SELECT count(*) FROM seedlab_runs) FROM seedlab_ledger"
+_RAISE = "UPDATE seedlab_ledger SET generation = generation + 1"
 _ROWS_OF = 'WHERE project = ? AND stage = ? AND seed = ? AND "table" = ?'
 
 Encode = Callable[["pl.DataFrame", Table], list[Sequence[object]]]
@@ -44,9 +47,17 @@ class SqliteLedger:
         self._run = connection.run
         self._table = table
         self._encode = encode
+        self.memory = Memory()
 
-    def read(self, project: str) -> Memory:
-        """Read a few small tables."""
+    def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
+        """Give what was read before the catalog."""
+        return self.memory
+
+    def look(self, project: str) -> None:
+        """Read a few small tables, the generation first."""
+        self.memory = self._look(project)
+
+    def _look(self, project: str) -> Memory:
         if not (heads := self._heads()):
             return Memory()
         version, generation = heads[0]
@@ -79,7 +90,25 @@ class SqliteLedger:
         """Version and generation; nothing where somebody dropped or emptied a table of the ledger."""
         if self._run(_MADE)[0][0] < len(_TABLES):
             return []
-        return self._run("SELECT version, generation FROM seedlab_ledger")
+        return self._run(_HEAD)
+
+    def begin_run(self) -> int:
+        """Raise it, making the tables where they are missing."""
+        self._make()
+        self._run(_RAISE)
+        return self.join_run()
+
+    def join_run(self) -> int:
+        """Ask for it: nobody else writes while the transaction is open."""
+        return int(self._run("SELECT generation FROM seedlab_ledger")[0][0])
+
+    def _make(self) -> None:
+        for statement in CREATE:
+            self._run(statement)
+        self._run(
+            "INSERT INTO seedlab_ledger SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM seedlab_ledger)",
+            (LEDGER_VERSION,),
+        )
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
         """Fetch and hash every row; one statement a table."""
@@ -154,24 +183,18 @@ class SqliteLedger:
         """Fetch all and leave those that were not asked for."""
         rows = self._run("SELECT document FROM seedlab_runs ORDER BY finished DESC")
         documents = [json.loads(document) for (document,) in rows]
-        return [
-            (each["run_id"], Outcomes(**each["outcomes"]))
-            for each in documents
-            if each["project"] == project and run in (None, each["run_id"])
-        ]
+        mine = [(each["run_id"], each["outcomes"]) for each in documents if each["project"] == project]
+        return [(name, outcomes) for name, outcomes in together(mine) if run in (None, name)]
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything, making the tables where they are missing."""
-        for statement in CREATE:
-            self._run(statement)
-        self._run(
-            "INSERT INTO seedlab_ledger SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM seedlab_ledger)",
-            (LEDGER_VERSION,),
-        )
-        self._run("UPDATE seedlab_ledger SET generation = generation + 1")
+        self._make()
+        if not memo.part:
+            self._run(_RAISE)
+        run = run_document(memo)
         self._run(
             "INSERT INTO seedlab_runs (run_id, document) VALUES (?, ?)",
-            (memo.run_id, json.dumps(run_document(memo))),
+            (run["run_id"], json.dumps(run)),
         )
         for stage in memo.stages:
             self._run(
@@ -211,5 +234,11 @@ class SqliteLedger:
 
 
 def _quoted(columns: Sequence[str], prefix: str = "") -> str:
-    """The columns of a row as one text that tells every value from every other."""
-    return " || ',' || ".join(f"quote({prefix}{quote(name)})" for name in columns)
+    """The columns of a row as one text that tells every value from every other.
+
+    Text goes by its bytes: quote() ends at a NUL, and Python would refuse what is not UTF-8.
+    """
+    names = [f"{prefix}{quote(name)}" for name in columns]
+    return " || ',' || ".join(
+        f"CASE typeof({n}) WHEN 'text' THEN 't' || hex({n}) ELSE quote({n}) END" for n in names
+    )

@@ -59,8 +59,9 @@ def put_search_path(path: str) -> Composed:
 def read_catalog(query: str, lock_timeout: str) -> list[Composable]:
     """Read the catalog under a search path that holds the server's own names only.
 
-    It too waits for whoever alters a table, and no longer than any other statement. The schema of the ledger
-    is never a default, though a role of that name would have it so ("$user").
+    It too waits for whoever alters a table, and no longer than any other statement. The ledger that may come
+    along is of the same moment, or a seed in between would go unseen. Its schema is never a default, though a
+    role of that name would have it so ("$user").
     """
     settings = (
         "SELECT (array_agg(s ORDER BY n))[1], string_agg(quote_ident(s), ', ' ORDER BY n), "
@@ -68,7 +69,7 @@ def read_catalog(query: str, lock_timeout: str) -> list[Composable]:
         "FROM unnest(current_schemas(false)) WITH ORDINALITY u(s, n) WHERE s <> 'seedlab'"
     )
     return [
-        SQL("BEGIN READ ONLY"),
+        SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
         SQL(settings).format(Literal(lock_timeout)),
         SQL("SET LOCAL search_path = pg_catalog"),
         trusted(query),

@@ -152,7 +152,8 @@ class Wire:
 
     def end(self, statements: Sequence[Composable]) -> Results:
         """Commit or roll back; a transaction whose opening was never sent is simply forgotten."""
-        self.opening = ()
+        unsent, self.opening = bool(self.opening), ()
         if self.connection.info.transaction_status == pq.TransactionStatus.IDLE:
             return []
-        return self.script(statements)
+        results = self.script([SQL("ROLLBACK")] if unsent else statements)  # of one before, that has failed
+        return [] if unsent else results

@@ -35,6 +35,7 @@ class Session(Protocol):
     """
 
     dialect: Dialect
+    concurrent: bool  # tells whether other sessions may write while this one has a transaction open
 
     @property
     def ledger(self) -> Ledger:
@@ -64,6 +65,9 @@ class Session(Protocol):
 
         Answers the ledger's generation. Raises LockHeld, naming the holder, at once or after `wait`.
         """
+
+    def keep_alive(self) -> None:
+        """Let the transaction stay open however long nothing is asked of it; raises when it is lost."""
 
     def create(self, statements: Sequence[str]) -> None:
         """Run the DDL of the project's MetaData inside the transaction."""

@@ -79,8 +79,8 @@ class LoadMemory:
 class Memory:
     """The ledger's view of one project; empty where nothing is remembered yet.
 
-    `generation` counts the runs that wrote, of all projects. `shared` are tables into which other projects
-    seed rows, too. `possible` is False where we may not keep one.
+    `generation` changes with whatever a run of any project writes. `shared` are tables into which other
+    projects seed rows, too. `possible` is False where we may not keep a ledger.
     """
 
     generation: int = 0
@@ -105,7 +105,10 @@ class RowSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memo:
-    """What a run leaves in the ledger; `contents` are the remembered rows of each load, packed."""
+    """What a run leaves in the ledger; `contents` are the remembered rows of each load, packed.
+
+    `part` is the stage, where each is committed by itself.
+    """
 
     project: str
     run_id: str
@@ -118,4 +121,5 @@ class Memo:
     contents: tuple[bytes, ...]
     forgotten: tuple[tuple[str, str, str], ...] = ()
     unfinished: tuple[str, ...] = ()  # stages whose next run must not take them for done
+    part: str = ""
     marks: Mapping[str, bytes | None] = field(default_factory=dict)

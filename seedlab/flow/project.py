@@ -13,6 +13,7 @@ Mode = Literal["insert", "upsert", "sync"]
 Priority = Literal["critical", "high", "medium", "low"]
 Duplicates = Literal["error", "first", "last"]
 Level = Literal["legacy", "bulk", "parallel", "copy", "incremental"]
+Commit = Literal["run", "stage"]
 Format = Literal["csv", "tsv", "json", "jsonl", "yaml", "parquet"]
 
 PRIORITIES: tuple[Priority, ...] = ("critical", "high", "medium", "low")
@@ -172,3 +173,4 @@ class Options:
     max_delete: str | None = None  # how many rows, or what share, a sync may delete; None: none
     rejects: Path | None = None  # reports folder for rejected rows; None: a bad row stops the run
     dry_run: bool = False  # roll back instead of committing
+    commit: Commit = "run"  # all at once, or each stage by itself

@@ -75,6 +75,7 @@ def renewed(
     )
     if not before.height and len(created) == rows.height:
         return _all_new(rows, run, keys)
+    before = _of_types_now(before, keys)
     old = before.select(HANDLE, RUN, *(name for name in before.columns if name.startswith(KEY)))
     old = _preferred(keys, old) if keys is not None else old
     made = pl.when(pl.col(HANDLE).is_in(created.implode())).then(pl.lit(run)).otherwise(pl.col(RUN))
@@ -101,6 +102,12 @@ def _all_new(rows: pl.DataFrame, run: str, keys: pl.DataFrame | None) -> pl.Data
         return pl.DataFrame([*columns, *(keys[name] for name in keys.columns if name != HANDLE)])
     whole = pl.DataFrame(columns)
     return whole if keys is None else whole.join(keys, on=HANDLE, how="left", maintain_order="left")
+
+
+def _of_types_now(before: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFrame:
+    """What is remembered, less key columns that have had another type: they name no row any more."""
+    types = keys.schema if keys is not None else {}
+    return before.drop([name for name, kind in before.schema.items() if types.get(name, kind) != kind])
 
 
 def _preferred(keys: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, get_args
 
-from seedlab.flow import Counters, Load, Phase, Seed, Span
+from seedlab.flow import Counters, Load, Phase, Run, Seed, Span
 
 PACKAGES = ("seedlab", "polars", "psycopg", "sqlalchemy")
 
@@ -178,6 +178,7 @@ class Monitor:
         self._progress: dict[str, tuple[int, int]] = {}
         self._notes: dict[str, None] = {}
         self.broken: Broken | None = None
+        self.half_done: Run | None = None  # what a run that failed has committed all the same
 
     # ---- what the rooms call
 

@@ -84,9 +84,11 @@ def measured(
 
 
 def failed(monitor: Monitor, heading: Heading, error: BaseException, *, server: str | None = None) -> Run:
-    """Make the run of a seed that ended in `error`: nothing of it is in the target."""
+    """Make the run of a seed that ended in `error`: nothing of it is in the target but what was half done."""
     status, exit_code = verdict(error)
     run = measured(monitor, heading, _broken_stages(monitor), server=server)
+    if monitor.half_done is not None:
+        run = replace(monitor.half_done, args=run.args, notes=run.notes)
     return replace(run, status=status, exit_code=exit_code, faults=faults_of(error), error=message_of(error))
 
 
@@ -103,7 +105,7 @@ def message_of(error: BaseException) -> str:
     """Give the error's message without passwords; of an error that is not ours also its class."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    text = masked(str(error))
+    text = masked("; ".join([str(error), *getattr(error, "__notes__", ())]))
     return text if isinstance(error, SeedError) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seedlab.errors import ConfigurationError, Place, nearest
-from seedlab.flow import LEVELS, SWITCHES, Environment, Project, Settings, TargetConfig
+from seedlab.flow import LEVELS, SWITCHES, Commit, Environment, Project, Settings, TargetConfig
 from seedlab.plan.configuration import nearest_or_all
 
 ISOLATIONS = ("read committed", "repeatable read", "serializable")
@@ -151,6 +151,14 @@ def choose_environment(
     chosen = environment(project, name)
     guarded = choice.environment is not None and environment(project, choice.environment).protected
     return replace(chosen, protected=chosen.protected or guarded)
+
+
+def choose_commit(given: str | None) -> Commit:
+    """Take what `--commit` or SEEDLAB_COMMIT says."""
+    commits: Mapping[str | None, Commit] = {None: "run", "run": "run", "stage": "stage"}
+    if given not in commits:
+        raise ConfigurationError(f"--commit: expected run or stage, found {given!r}")
+    return commits[given]
 
 
 def _chosen(project: Project, name: str, flag: object, variable: str | None) -> tuple[object, str]:

@@ -86,7 +86,8 @@ def _judged(
     if ran:
         return Verdict(stage=stage.id, reason=f"it depends on {ran[0]}")
     changed = sorted(label for label in {*now, *known.parts} if now.get(label) != known.parts.get(label))
-    foreign = sorted({load.table for load in memory.loads if load.stage == stage.id} & set(drifted))
+    filled = {load.table for load in memory.loads if load.stage == stage.id and load.files}
+    foreign = sorted(filled & set(drifted))
     if foreign:
         return Verdict(stage=stage.id, reason=f"table {foreign[0]} was changed by others")
     if not changed:

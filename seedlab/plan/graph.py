@@ -58,6 +58,24 @@ def ancestors(stages: Sequence[Stage]) -> dict[str, frozenset[str]]:
     return before
 
 
+def waiting(
+    stages: Sequence[Stage], running: Collection[str], links: Iterable[tuple[str, str]]
+) -> dict[str, frozenset[str]]:
+    """Map each stage that runs to all others that do and must be done before it.
+
+    Those are all it depends on, however far behind, and what `links` (before, after) add without making a
+    circle; the first link goes first.
+    """
+    declared = ancestors(stages)
+    before = {stage.id: set(declared[stage.id]) for stage in stages}
+    for first, second in links:
+        if first != second and second not in before[first]:
+            for name, mine in before.items():
+                if second == name or second in mine:
+                    mine.update(before[first], {first})
+    return {name: frozenset(mine & set(running)) for name, mine in before.items() if name in running}
+
+
 def check_dependencies(
     stages: Sequence[Stage],
     needs: Iterable[Need],

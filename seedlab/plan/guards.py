@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
+from collections.abc import Iterable
 from decimal import Decimal
 
 from seedlab.errors import ConfigurationError, Refused
-from seedlab.flow import Environment, Project, Target
+from seedlab.flow import Environment, Options, Project, Stage, Target
 
 
 def check_target(target: Target, environment: Environment, yes_seed: str | None) -> None:
@@ -38,6 +39,32 @@ def check_dry_run(environment: Environment) -> None:
             f"environment {environment.name} is protected, and a dry run writes to it before it rolls back; "
             "to see what a seed would do, type `seedlab plan`"
         )
+
+
+def check_commit(options: Options) -> None:
+    """Raise ConfigurationError for what cannot be done where each stage is committed by itself."""
+    if options.commit == "run":
+        return
+    if options.dry_run:
+        raise ConfigurationError(
+            "--dry-run rolls back what --commit stage would commit: later stages would not find the rows of "
+            "earlier ones; leave --commit stage out"
+        )
+    if options.rejects is not None:
+        raise ConfigurationError(
+            "--on-error reject sets a row apart with all that depends on it, also in other stages; "
+            "leave --commit stage out"
+        )
+
+
+def check_stages(stages: Iterable[Stage]) -> None:
+    """Raise ConfigurationError for stages that cannot be committed by themselves."""
+    for seed in (seed for stage in stages for seed in stage.seeds):
+        if seed.mode == "sync":
+            raise ConfigurationError(
+                f"seed {seed.name}: a sync deletes rows after all others are written, children first; "
+                "leave --commit stage out"
+            )
 
 
 def check_deletes(deleted: int, existing: int, limit: str | int | None, what: str) -> None:

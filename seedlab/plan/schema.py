@@ -40,9 +40,12 @@ class _Keys:
     origins: dict[str, str] = field(default_factory=dict)
 
 
-def bind(catalog: Catalog, given: Sequence[Given]) -> Bound:
+def bind(
+    catalog: Catalog, given: Sequence[Given], known: Mapping[str, tuple[str, ...]] | None = None
+) -> Bound:
     """Give every source column its meaning, every table its key and every foreign key its parts.
 
+    `known` are keys of tables that seeds fill which are not given.
     Raises ConfigurationError for what seedlab.toml must say better (no key, ambiguous relation, views);
     columns that nobody fills come back as faults, and so do unknown ones, then without any load. Cost:
     linear in columns.
@@ -56,7 +59,7 @@ def bind(catalog: Catalog, given: Sequence[Given]) -> Bound:
         faults += unknown or _unfilled(each, columns, table)
     if any(columns.unknown for columns in understood):  # a misspelt column may be the missing part of a key
         return Bound(loads=(), key_origins={}, faults=tuple(faults))
-    keys = _choose_keys(given, understood, tables, catalog)
+    keys = _choose_keys(given, understood, tables, catalog, known or {})
     loads = [
         _load(each, columns, tables[each.spec.table], keys.columns, catalog)
         for each, columns in zip(given, understood, strict=True)
@@ -70,7 +73,7 @@ def key_sources(catalog: Catalog, given: Given) -> tuple[str, ...]:
     columns = understand(given.columns, table, catalog)
     if columns.unknown:
         return ()  # `bind` will tell
-    key = _choose_keys([given], [columns], {given.spec.table: table}, catalog).columns[table.name]
+    key = _choose_keys([given], [columns], {given.spec.table: table}, catalog, {}).columns[table.name]
     sources = [name for name in columns.exact if name in key]
     for _, foreign_key, parts in columns.relations.values():
         if set(foreign_key.columns) <= set(key):
@@ -146,9 +149,13 @@ def _filled_by_rowid(table: Table, column: str) -> bool:
 
 
 def _choose_keys(
-    given: Sequence[Given], understood: Sequence[Columns], tables: Mapping[str, Table], catalog: Catalog
+    given: Sequence[Given],
+    understood: Sequence[Columns],
+    tables: Mapping[str, Table],
+    catalog: Catalog,
+    known: Mapping[str, tuple[str, ...]],
 ) -> _Keys:
-    keys = _Keys()
+    keys = _Keys(columns=dict(known))
     by_table: dict[str, list[tuple[Given, Columns]]] = {}
     for each, columns in zip(given, understood, strict=True):
         by_table.setdefault(tables[each.spec.table].name, []).append((each, columns))
@@ -160,7 +167,7 @@ def _choose_keys(
         if declared:
             keys.columns[name], keys.origins[name] = declared.pop(), "declared"
         else:
-            keys.columns[name], keys.origins[name] = _infer(table, users)
+            keys.columns[name], keys.origins[name] = _infer(table, users, known.get(name))
     return keys
 
 
@@ -184,9 +191,15 @@ def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
     return tuple(sorted(set(columns)))
 
 
-def _infer(table: Table, users: Sequence[tuple[Given, Columns]]) -> tuple[tuple[str, ...], str]:
-    """The primary key if every file has it; else the best covered unique constraint."""
+def _infer(
+    table: Table, users: Sequence[tuple[Given, Columns]], known: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], str]:
+    """The key `known` by others; else the primary key if every file has it; else the best covered unique
+    constraint.
+    """
     covered = set.intersection(*(covered_by(columns) for _, columns in users))
+    if known and set(known) <= covered:
+        return known, _origin(table, known)
     candidates = sorted(
         (key for key in table.keys if set(key.columns) <= covered),
         key=lambda key: (
@@ -197,14 +210,24 @@ def _infer(table: Table, users: Sequence[tuple[Given, Columns]]) -> tuple[tuple[
         ),
     )
     if candidates:
-        origin = "primary key" if candidates[0].primary else f"unique constraint {candidates[0].name}"
-        return tuple(sorted(candidates[0].columns)), origin
+        key = tuple(sorted(candidates[0].columns))
+        return key, _origin(table, key)
     have = _lists(key.columns for key in table.keys) or "none"
     files = ", ".join(file.name for each, _ in users for file in each.seed.files)
     raise ConfigurationError(
         f"table {table.name} has no unique key that {files} covers (its keys: {have}); "
         "add the missing columns, or say key = [...] for it in seedlab.toml"
     )
+
+
+def _origin(table: Table, key: tuple[str, ...]) -> str:
+    """Say what makes these columns a key: the database, or else the project."""
+    same = sorted(
+        (each for each in table.keys if tuple(sorted(each.columns)) == key), key=lambda e: not e.primary
+    )
+    if not same:
+        return "declared"
+    return "primary key" if same[0].primary else f"unique constraint {same[0].name}"
 
 
 def _lists(lists: Iterable[tuple[str, ...]]) -> str:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.fix_clean import clean
 from tests.previewing import preview_in, state
-from tests.seeding import WAYS, Way, counted, execute, portable, portable_dump, seed_in
-from tests.worlds import World, begun, changed, tables_of, worlds, write_world
+from tests.seeding import WAYS, Way, counted, execute, portable, portable_dump, seed, seed_in
+from tests.worlds import World, begun, changed, stages_of, tables_of, worlds, write_world
 from tests.writing import FORMATS
 
 FAST = 8  # examples of every claim on every dialect; the slow ones look at more
@@ -69,6 +69,16 @@ def seeded(world: World, manner: Manner, url: str) -> tuple[int, int, int]:
         folder = Path(name) / "world"
         write_world(folder, world, manner.formats, manner.order)
         return counted(seed_in(manner.way, folder, url, workers=manner.workers, batch_rows=manner.batch_rows))
+
+
+def seeded_by_stages(world: World, manner: Manner, url: str) -> tuple[int, int, int]:
+    """Seed a world of which every table is a stage, each committed by itself."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "world"
+        write_world(folder, world, manner.formats, manner.order)
+        (folder / "seedlab.toml").write_text(stages_of(world), "utf-8")
+        way = {"level": manner.way.level, "disabled": manner.way.disabled, "workers": manner.workers}
+        return counted(seed(folder, url, batch_rows=manner.batch_rows, commit="stage", **way))
 
 
 def beside(world: World) -> str:
@@ -147,6 +157,20 @@ def previewed(world: World, manner: Manner, url: str) -> tuple[int, int, int]:
         return plain.counted
 
 
+def check_stages(world: World, after: World, manner: Manner, emptied: Emptied) -> None:
+    url, plain = emptied(world), beside(world)
+    seeded(world, PLAIN, plain)
+
+    first = seeded_by_stages(world, manner, url)
+    held = portable_dump(url)
+
+    assert first == (world.size, 0, 0)
+    assert held == portable_dump(plain)
+    assert seeded_by_stages(after, manner, url) == seeded(after, PLAIN, plain)
+    assert portable_dump(url) == portable_dump(plain)
+    assert seeded_by_stages(after, manner, url) == (0, 0, world.size)
+
+
 def examples(count: int) -> settings:
     return settings(
         max_examples=count,
@@ -185,6 +209,23 @@ def test_a_preview_tells_before_what_seeding_does(
     change: tuple[World, World], manner: Manner, emptied: Emptied
 ) -> None:
     check_preview(*change, manner, emptied)
+
+
+@examples(FAST)
+@given(change=CHANGES, manner=MANNERS)
+def test_stages_committed_one_by_one_make_the_same_database(
+    change: tuple[World, World], manner: Manner, emptied: Emptied
+) -> None:
+    check_stages(*change, manner, emptied)
+
+
+@pytest.mark.slow
+@examples(SLOW)
+@given(change=CHANGES, manner=MANNERS)
+def test_stages_committed_one_by_one_make_the_same_database_in_many_worlds(
+    change: tuple[World, World], manner: Manner, emptied: Emptied
+) -> None:
+    check_stages(*change, manner, emptied)
 
 
 @pytest.mark.slow

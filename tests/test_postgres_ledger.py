@@ -1,0 +1,211 @@
+"""What only PostgreSQL's ledger does: it is made once, by whoever may, and sees through the server's types."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import polars as pl
+import psycopg
+import pytest
+
+from seedlab.database import ledger_statements
+from seedlab.database.connect import open_session, parse_target
+from seedlab.flow import Memory, RowSet, Settings
+from seedlab.insight.monitor import Monitor
+from tests.ledgers import MEMO, Open, opener
+from tests.seeding import execute, rows_of
+
+
+@pytest.fixture
+def opened(clean_postgres_url: str) -> Iterator[Open]:
+    with opener(clean_postgres_url) as open_it:
+        yield open_it
+
+
+def with_setting(url: str, setting: str) -> str:
+    """A URL whose sessions have a setting, as a role may."""
+    value = setting.replace(" ", "\\ ")
+    return f"{url}{'&' if '?' in url else '?'}options={quote(f'-c {value}')}"
+
+
+# ---- the ledger itself ----------------------------------------------------------------------------------
+
+ENSURING = """
+import sys
+from seedlab.database import ledger_statements
+from seedlab.database.connect import open_session, parse_target
+from seedlab.flow import Memory, RowSet, Settings
+from seedlab.insight.monitor import Monitor
+
+session = open_session(parse_target(sys.argv[1], "test"), Settings(), Monitor(), "test")
+print("ready", flush=True)
+sys.stdin.readline()
+assert session.ledger.ensure()
+"""
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+def test_processes_that_make_the_ledger_at_the_same_moment_make_one(
+    clean_postgres_url: str, isolation: str
+) -> None:
+    url = with_setting(clean_postgres_url, f"default_transaction_isolation={isolation}")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ENSURING, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for each in processes:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    with psycopg.connect(clean_postgres_url, autocommit=True) as gate:
+        gate.execute(
+            f"SELECT pg_advisory_lock({ledger_statements.CREATION})"
+        )  # so that all of them wait, and then go at once
+        for each in processes:
+            assert each.stdin is not None
+            each.stdin.write("go\n")
+            each.stdin.flush()
+        waiting = f"SELECT count(*) FROM pg_locks WHERE objid = {ledger_statements.CREATION} AND NOT granted"
+        while gate.execute(waiting).fetchone() != (4,):
+            time.sleep(0.01)
+        gate.execute(f"SELECT pg_advisory_unlock({ledger_statements.CREATION})")
+
+    codes = [(each.communicate(timeout=60), each.returncode)[1] for each in processes]
+
+    assert codes == [0] * 4
+    assert rows_of(clean_postgres_url, "SELECT version, generation FROM seedlab.ledger") == [(1, 0)]
+
+
+def test_where_we_may_not_make_a_ledger_it_is_not_made(clean_postgres_url: str) -> None:
+    with psycopg.connect(clean_postgres_url, autocommit=True) as owner:
+        owner.execute("CREATE SCHEMA seedlab")
+    read_only = with_setting(clean_postgres_url, "default_transaction_read_only=on")
+    session = open_session(parse_target(read_only, "test"), Settings(), Monitor(), "test")
+
+    made = session.ledger.ensure()
+    session.close()
+
+    assert made is False
+    query = "SELECT count(*) FROM pg_class WHERE relnamespace = 'seedlab'::regnamespace"
+    assert rows_of(clean_postgres_url, query) == [(0,)]
+
+
+# ---- types ----------------------------------------------------------------------------------------------
+
+POSTGRES_TYPES = [
+    ("numeric", "1.0", "1.00"),
+    ("numeric", "0", "NaN"),
+    ("float8", "0", "-0"),
+    ("float8", "0.1", "0.10000000000000002"),
+    ("float4", "0", "-0"),
+    ("text", "a", "a "),
+    ("varchar(5)", "é", "e\u0301"),
+    ("char(3)", "a", "b"),
+    ("interval", "1 day", "24 hours"),
+    ("interval", "1 mon", "30 days"),
+    ("jsonb", '{"a": 1.0}', '{"a": 1.00}'),
+    ("json", '{"a":1}', '{"a": 1}'),
+    ("numeric[]", "{1.0}", "{1.00}"),
+    ("int[]", "{1}", "[0:0]={1}"),
+    ("numrange", "[1.0,2)", "[1.00,2)"),
+    ("bit(3)", "101", "100"),
+    ("money", "1", "2"),
+    ("tsvector", "a:1", "a:2"),
+    ("point", "(1,2)", "(1,3)"),
+    ("inet", "10.0.0.1/8", "10.0.0.1/9"),
+    ("timetz", "12:00+00", "14:00+02"),
+    ("timestamptz", "2026-01-01 00:00+00", "2026-01-01 00:00:00.000001+00"),
+    ("bytea", "\\x00", "\\x0000"),
+    ("mood", "sad", "glad"),
+    ("price", "1.0", "1.00"),
+    ("pair", "(1,1.0)", "(1,1.00)"),
+    ("bool", "true", "false"),
+]
+DEFINED = """
+CREATE TYPE mood AS ENUM ('sad', 'glad');
+CREATE DOMAIN price AS numeric CHECK (value > 0);
+CREATE TYPE pair AS (a int, b numeric);
+CREATE TABLE things (id int PRIMARY KEY, value {});
+"""
+
+
+@pytest.mark.parametrize(("kind", "old", "new"), POSTGRES_TYPES)
+def test_contents_see_values_that_the_server_calls_equal(opened: Open, kind: str, old: str, new: str) -> None:
+    target = opened(DEFINED.format(kind))
+    found = []
+    for value in (old, new, None, old):
+        literal = "NULL" if value is None else f"'{value}'"
+        target.execute(f"DELETE FROM things; INSERT INTO things VALUES (1, {literal})")
+        found.append(target.content("things"))
+
+    assert len(set(found)) == 3
+    assert found[0] == found[3]
+
+
+def test_a_key_is_marked_by_the_value_that_its_type_makes_of_the_text(opened: Open) -> None:
+    target = opened(
+        "CREATE TABLE prices (day date, shop uuid, value numeric(6,2), PRIMARY KEY (day, shop));"
+        "INSERT INTO prices VALUES ('2026-01-02', '00000000-0000-8000-8000-00000000000a', 1)"
+    )
+    shop = pl.Series([0x80008000_00000000000A], dtype=pl.UInt128)
+    keys = pl.DataFrame({"day": ["20260102"], "shop": shop})
+    state = target.state("prices")
+
+    some, every = target.ledger.marks([RowSet(state=state, frame=keys), RowSet(state=state, frame=None)])
+
+    assert len(every) == 16
+    assert some == every
+
+
+def test_tables_of_other_schemas_are_told_apart(opened: Open) -> None:
+    target = opened(
+        "CREATE SCHEMA billing; CREATE TABLE billing.cities (id int PRIMARY KEY, code text UNIQUE);"
+        "CREATE TABLE cities (id int PRIMARY KEY, code text UNIQUE);"
+        "INSERT INTO billing.cities VALUES (1, 'x')"
+    )
+    states = [target.state("cities"), target.state("billing.cities")]
+    target.remember(MEMO, *states)
+
+    target.execute("UPDATE billing.cities SET code = 'y'")
+
+    assert {name: each.rows for name, each in target.read().tables.items()} == {
+        "cities": 0,
+        "billing.cities": 1,
+    }
+    assert target.ledger.drifted(states) == {"billing.cities"}
+
+
+def test_contents_are_one_statement_and_a_ledger_is_written_in_one_round_trip(opened: Open) -> None:
+    target = opened()
+    target.ledger.ensure()
+    monitor = target.monitor
+    counted = []
+    for act in (
+        lambda: target.ledger.contents([target.state()] * 3),
+        lambda: (target.session.begin(), target.ledger.remember(MEMO, [target.state()])),
+        lambda: target.ledger.recall("school", [("core", "cities", "cities")] * 3),
+    ):
+        before = monitor.counters
+        act()
+        after = monitor.counters
+        counted.append((after.statements - before.statements, after.round_trips - before.round_trips))
+
+    assert counted[0] == (1, 1)
+    assert counted[1][1] == 1
+    assert counted[2] == (3, 1)
+
+
+def test_a_ledger_that_is_there_but_not_ours_to_read_is_left_alone(clean_postgres_url: str) -> None:
+    """A schema of that name without our tables: nothing is remembered, and one may be made."""
+    execute(clean_postgres_url, "CREATE SCHEMA seedlab")
+    with opener(clean_postgres_url) as open_it:
+        target = open_it("")
+
+        assert target.read() == Memory()
+        target.remember()
+        assert target.read().exists

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -219,19 +220,20 @@ def quoted(name: str | None) -> str:
 @contextmanager
 def interrupted(statement: int) -> Iterator[None]:
     """Press Ctrl-C just before a run sends its n-th message."""
-    left = statement
+    begun = count(1 - statement)
     with pytest.MonkeyPatch.context() as patched:
         for owner, name in ((CountedConnection, "run"), (Wire, "ask"), (Wire, "script"), (Wire, "end")):
-
-            def counted(self: Any, *args: Any, send: Any = getattr(owner, name)) -> Any:
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    raise KeyboardInterrupt
-                return send(self, *args)
-
-            patched.setattr(owner, name, counted)
+            patched.setattr(owner, name, _counting(getattr(owner, name), begun))
         yield
+
+
+def _counting(send: Callable[..., Any], begun: Iterator[int]) -> Callable[..., Any]:
+    def counted(*args: Any) -> Any:
+        if next(begun) == 0:
+            raise KeyboardInterrupt
+        return send(*args)
+
+    return counted
 
 
 def clean_up(url: str) -> None:

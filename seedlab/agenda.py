@@ -91,6 +91,14 @@ class Task:
         """The stages that have to run."""
         return tuple(stage for stage in self.agenda.stages if stage.id in self.standing.stale)
 
+    def told(self, reasons: Mapping[str, str]) -> Task:
+        """The same task, when stages ran for other reasons than it seemed at first."""
+        verdicts = {
+            name: replace(each, reason=reasons.get(name, each.reason))
+            for name, each in self.standing.verdicts.items()
+        }
+        return replace(self, standing=replace(self.standing, verdicts=verdicts))
+
     def without(self, found: Collection[str]) -> Task:
         """The same task, when it is known of some stages that only their files changed, but no row."""
         standing = self.standing
@@ -185,7 +193,12 @@ def standing_of(
     if options.force or "incremental" not in options.settings.switches or not memory.stages:
         return Standing(verdicts=freshness.all_stale(agenda.stages), situation=situation)
     verdicts = freshness.judge(agenda.stages, situation, memory)
-    doubtful = {each.stage for each in verdicts.values() if each.reason is None or each.files is not None}
+    changed = {each.stage for each in verdicts.values() if each.files is not None}
+    # Files that changed may turn out to say the same: then what depends on them need not run either.
+    saved = freshness.judge(agenda.stages, situation, memory, intact=changed)
+    doubtful = changed | {
+        each.stage for each in saved.values() if each.reason is None or each.files is not None
+    }
     # A load without files is one that the project gave up: nobody brings its rows again.
     filled = {load.table for load in memory.loads if load.stage in doubtful and load.files}
     drifted, foreign = _drift(look, filled)

@@ -89,6 +89,7 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
     tallies = [as_it_was(load) for load in memory.loads if load.stage in skipped]
     tallies += done.tallies if done else ()
     skipped |= done.not_begun if done else {}
+    task = task.told(done.reasons) if done else task
     heading, catalog = _heading(task.project, task.options, target), look.catalog()
     made = reporting.run_of(task, skipped, tallies, monitor, heading, done.failed if done else {})
     rejected = done.rejected if done else ()

@@ -52,6 +52,7 @@ class Done:
 
     tallies: tuple[Tally, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
     rejected: tuple[Fault, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     not_begun: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +86,9 @@ def run(task: Task, look: Look, monitor: Monitor, write: Write | None = None) ->
             return Done(skipped={**waiting, **told})
         if len(smaller.stale) < len(task.stale):
             done = run(smaller, look, monitor, write)
-            return replace(done, skipped={**done.skipped, **told})
+            verdicts = smaller.standing.verdicts
+            reasons = {stage.id: verdicts[stage.id].reason or "" for stage in smaller.stale}
+            return replace(done, skipped={**done.skipped, **told}, reasons={**reasons, **done.reasons})
     return attempt(task, look, prepared, monitor, write or write_once)
 
 

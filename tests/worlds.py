@@ -210,6 +210,24 @@ def changed(draw: st.DrawFn, world: World) -> World:
 
 
 @st.composite
+def repointed(draw: st.DrawFn, world: World) -> World:
+    """The same rows by key, some of them with other parents."""
+    rows = {}
+    for shape in world.shapes:
+        free = [each for each in shape.relations if each.name not in shape.key]
+        rows[shape.name] = []
+        for row in world.rows[shape.name]:
+            parents = {}
+            for relation in free:
+                count = len(world.rows[relation.parent])
+                other = st.integers(0, count - 1) if count else st.none()
+                kept = st.just(row[relation.name])
+                parents[relation.name] = draw(kept | st.none() | other if relation.nullable else kept | other)
+            rows[shape.name].append({**row, **parents})
+    return World(shapes=world.shapes, rows=rows)
+
+
+@st.composite
 def begun(draw: st.DrawFn, world: World) -> World:
     """Some of the rows with all that they need, as if the others had yet to come."""
     kept: dict[str, set[int]] = {shape.name: set() for shape in world.shapes}
@@ -258,15 +276,22 @@ def _table(world: World, shape: Shape) -> str:
 # ---- as files -------------------------------------------------------------------------------------------
 
 
-def write_world(folder: Path, world: World, formats: Sequence[str], order: Sequence[int]) -> None:
-    """Write every table in its format; `order` shuffles rows and numbers the files."""
+def write_world(
+    folder: Path, world: World, formats: Sequence[str], order: Sequence[int], pieces: int = 1
+) -> None:
+    """Write every table in its format; `order` shuffles rows and numbers the files.
+
+    With several `pieces` a table has as many files, each in a folder of its own.
+    """
     for number, shape in enumerate(world.shapes):
         kinds = dict(_file_columns(world, shape))
         rows = [_file_row(world, shape, row) for row in world.rows[shape.name]]
         shuffled = [row for _, row in sorted(enumerate(rows), key=lambda each: order[each[0] % len(order)])]
-        folder.mkdir(exist_ok=True)
         place = f"{order[number % len(order)]:02}-{shape.name}.{formats[number % len(formats)]}"
-        write_rows(folder / place, kinds, shuffled)
+        for piece in range(pieces):
+            inside = folder if pieces == 1 else folder / str(piece)
+            inside.mkdir(exist_ok=True, parents=True)
+            write_rows(inside / place, kinds, shuffled[piece::pieces])
 
 
 def stages_of(world: World) -> str:

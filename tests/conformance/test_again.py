@@ -1092,7 +1092,7 @@ def test_who_may_only_read_the_ledger_can_skip_but_not_write(
     same = seed(school, guest[0])
     write(school, {"pupils.csv": PUPILS.replace("11", "12")})
 
-    with pytest.raises(WriteError, match="the ledger.*seedlab doctor"):
+    with pytest.raises(WriteError, match=r"the ledger.*seedlab doctor"):
         seed(school, guest[0])
 
     assert told(same) == UNCHANGED
@@ -1130,3 +1130,22 @@ def test_what_others_do_while_we_write_is_seen_the_next_time(
     assert rows_of(url, "SELECT name FROM cities WHERE code = 'hfa'") == [("Haifa",)]
     assert rows_of(url, "SELECT age FROM pupils WHERE name = 'Dan'") == [(12,)]
     assert told(seed(many, url)) == UNCHANGED
+
+
+@pytest.mark.parametrize(
+    "also", [{}, {"pupils/b.csv": MANY["pupils/b.csv"].replace("11", "12")}], ids=["alone", "too"]
+)
+def test_what_others_did_to_children_is_seen_when_a_parent_was_saved_again(
+    many: Path, url: str, also: dict[str, str]
+) -> None:
+    seed(many, url)
+    write(many, {"cities/a.csv": MANY["cities/a.csv"].replace("\n", "\r\n"), **also})
+    execute(url, "UPDATE pupils SET age = 1 WHERE name = 'Ada'")
+
+    mended = seed(many, url)
+
+    assert by_table(mended) == ALL | {"pupils/pupils": (0, 1 + len(also), 3 - len(also))}
+    assert told(mended) == [
+        ("skipped", SAVED),
+        ("run", f"table pupils was changed by others ({'2 rows' if also else '1 row'})"),
+    ]

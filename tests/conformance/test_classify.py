@@ -471,6 +471,7 @@ def test_on_postgresql_not_a_byte_of_wal_is_written(folder: Path, clean_postgres
     if rows_of(url, "SELECT current_setting('server_version_num')::int < 180000") == [(True,)]:
         pytest.skip("before 18 the server counts WAL for all backends together, and others are at work")
     _new_parent().prepare(folder, url)
+    execute(url, "VACUUM")  # else reading prunes pages of the catalog, which the server logs as ours
     logged: list[int] = []
 
     def told(session: Session, last: str) -> None:

@@ -454,7 +454,7 @@ def test_another_seed_is_locked_out_for_the_whole_run(diamond: Path, postgres: s
     with in_the_way(postgres, "lefts"):
         seeding = Seeding(diamond, postgres)
         wait_until(lambda: held(postgres)["rights"] == ROWS)
-        with pytest.raises(LockHeld, match="another seed is running: seedlab diamond"):
+        with pytest.raises(LockHeld, match=r"another seed is running: process .* \(project diamond, "):
             seed(diamond, postgres, commit=commit)
     seeding.join(PATIENCE)
 

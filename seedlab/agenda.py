@@ -155,8 +155,8 @@ def _levels(project: Project, catalog: Catalog) -> tuple[Stage, ...]:
 
 def file_hashes(project: Project) -> dict[str, str]:
     """Hash the content of every data file, by name."""
-    seeds = (*project.seeds, *(seed for stage in project.stages for seed in stage.seeds))
-    return {name: content_hash(file) for name, file in {f.name: f for s in seeds for f in s.files}.items()}
+    files = {file.name: file for seed in project.every_seed for file in seed.files}
+    return {name: content_hash(file) for name, file in files.items()}
 
 
 def python_hash(root: Path) -> str:
@@ -240,5 +240,9 @@ def state_of(table: str, columns: Iterable[str], key: Sequence[str], catalog: Ca
 
 def as_it_was(load: LoadMemory) -> Tally:
     """Say of a load of which nothing was written that all its rows are as they were."""
-    unchanged = Outcomes(unchanged=load.rows)
-    return Tally(stage=load.stage, seed=load.seed, table=load.table, key=load.key, outcomes=unchanged)
+    return tally_of(load, Outcomes(unchanged=load.rows))
+
+
+def tally_of(load: LoadMemory, outcomes: Outcomes) -> Tally:
+    """Say what became of the rows of a load that is remembered."""
+    return Tally(stage=load.stage, seed=load.seed, table=load.table, key=load.key, outcomes=outcomes)

@@ -120,7 +120,7 @@ def _programs(environ: Mapping[str, str]) -> Finding:
 
 
 def _project(project: Project) -> Finding:
-    seeds = len(project.seeds) + sum(len(stage.seeds) for stage in project.stages)
+    seeds = len(project.every_seed)
     found = f"{project.name}: {seeds} seeds, {len(project.stages) or 'no declared'} stages in {project.root}"
     return Finding(name="project", status="ok", found=found)
 

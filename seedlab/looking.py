@@ -104,15 +104,16 @@ def open_look(
             create_database()
             return connect.open_session(target, settings, recorder, label)
 
-    def view() -> View:
-        session = connected()
-        try:
-            return _view(session, project)
-        except BaseException:
-            session.close()
-            raise
+    return Look(pool.submit(lambda: _first_view(connected(), project)), project)
 
-    return Look(pool.submit(view), project)
+
+def _first_view(session: Session, project: Project) -> View:
+    """View with a session that was opened for it: where that fails nobody else closes it."""
+    try:
+        return _view(session, project)
+    except BaseException:
+        session.close()
+        raise
 
 
 def _view(session: Session, project: Project) -> View:
@@ -125,11 +126,7 @@ def look_beside(project: Project, target: Target, settings: Settings, recorder: 
     """Look with a session of its own, beside that of another look; it is here when this returns."""
     look: Future[View] = Future()
     session = connect.open_session(target, settings, recorder, label_of(project.name))
-    try:
-        look.set_result(_view(session, project))
-    except BaseException:
-        session.close()
-        raise
+    look.set_result(_first_view(session, project))
     return Look(look, project)
 
 
@@ -168,9 +165,7 @@ def edges(project: Project) -> tuple[graph.Edge, ...]:
         for spec in seed.tables
         if (table := catalog.find(spec.table)) is not None
     ]
-    providers: dict[str, list[str]] = {}
-    for stage, table in filled:
-        providers.setdefault(table.name, []).append(stage)
+    providers = graph.providers((table.name, stage) for stage, table in filled)
     needs = [
         graph.Need(stage=stage, table=table.name, foreign_key_name=key.name, parent_table=key.parent)
         for stage, table in filled
@@ -181,8 +176,7 @@ def edges(project: Project) -> tuple[graph.Edge, ...]:
 
 def _completed(catalog: Catalog, project: Project) -> tuple[Catalog, Ddl]:
     """Add the tables that only the MetaData knows; its import is paid only when one is missing."""
-    stages = (seed for stage in project.stages for seed in stage.seeds)
-    named = {spec.table for seed in (*project.seeds, *stages) for spec in seed.tables}
+    named = {spec.table for seed in project.every_seed for spec in seed.tables}
     missing = [name for name in named if catalog.find(name) is None]
     if project.schema is None or not (missing or catalog.dialect == "sqlite"):
         return catalog, _NOTHING

@@ -94,8 +94,7 @@ def reject(rows: Sequence[Rows], broken: Sequence[Broken], naming: Naming, cache
     nodes = _nodes(rows, naming)
     gone = _gone(nodes, broken, cache)
     kept = [
-        replace(each, handled=replace(each.handled, frame=each.handled.frame.filter(~mask)))
-        for each, mask in zip(rows, gone.masks, strict=True)
+        each.with_frame(each.handled.frame.filter(~mask)) for each, mask in zip(rows, gone.masks, strict=True)
     ]
     return Rejection(rows=kept, broken=[*_with_those_before(broken), *dependents(nodes, gone)])
 
@@ -121,10 +120,9 @@ def write_files(
     rows: Sequence[Rows], broken: Sequence[Broken], catalog: Catalog, folder: Path
 ) -> dict[str, Path]:
     """Write the records of all rejected rows under `folder`; answers the files by their sources' names."""
+    places = _places(broken)
     spots = {
-        each.load: _spots(each, places, catalog)
-        for each in rows
-        if (places := _places(broken).get(each.load)) is not None
+        each.load: _spots(each, mine, catalog) for each in rows if (mine := places.get(each.load)) is not None
     }
     reasons: dict[SourceFile, list[pl.DataFrame]] = {}
     for each in broken:

@@ -61,14 +61,7 @@ def undone(run_id: str, tallies: Sequence[Tally], monitor: Monitor, heading: Hea
         mine = [each for each in tallies if each.stage == name]
         outcomes = sum((each.outcomes for each in mine), Outcomes())
         seeds = tuple(
-            SeedReport(
-                name=seed,
-                tables=tuple(
-                    TableReport(table=each.table, key=each.key, outcomes=each.outcomes)
-                    for each in mine
-                    if each.seed == seed
-                ),
-            )
+            SeedReport(name=seed, tables=_table_reports(seed, mine))
             for seed in dict.fromkeys(each.seed for each in mine)
         )
         stages.append(
@@ -139,12 +132,16 @@ def _files(stage: Stage, left_out: Mapping[str, str]) -> str:
 
 
 def _seed_report(seed: Seed, tallies: Sequence[Tally], spans: Sequence[Span]) -> SeedReport:
-    tables = tuple(
+    tables = _table_reports(seed.name, tallies)
+    return SeedReport(name=seed.name, tables=tables, spans=runs.spans_of(spans, seed.stage, seed.name))
+
+
+def _table_reports(seed: str, tallies: Sequence[Tally]) -> tuple[TableReport, ...]:
+    return tuple(
         TableReport(table=each.table, key=each.key, outcomes=each.outcomes)
         for each in tallies
-        if each.seed == seed.name
+        if each.seed == seed
     )
-    return SeedReport(name=seed.name, tables=tables, spans=runs.spans_of(spans, seed.stage, seed.name))
 
 
 def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:

@@ -182,10 +182,7 @@ def _providers(bound: Bound, others: Sequence[LoadMemory]) -> dict[str, list[str
     """The stages that fill each table, also those that do not run."""
     filled = [(load.table, load.stage) for load in bound.loads]
     filled += [(load.table, load.stage) for load in others]
-    providers: dict[str, list[str]] = {}
-    for table, stage in filled:
-        providers.setdefault(table, []).append(stage)
-    return {table: list(dict.fromkeys(names)) for table, names in providers.items()}
+    return graph.providers(filled)
 
 
 # ---- resolve --------------------------------------------------------------------------------------------

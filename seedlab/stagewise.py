@@ -211,11 +211,10 @@ def _queue(task: Task, prepared: Prepared) -> ready.ReadyQueue:
 
 
 def _links(stages: Sequence[Stage], prepared: Prepared) -> Iterator[tuple[str, str]]:
-    fillers: dict[str, list[str]] = {}
-    for stage in stages:
-        for load in prepared.bound.loads:
-            if load.stage == stage.id and stage.id not in fillers.setdefault(load.table, []):
-                fillers[load.table].append(stage.id)
+    loads = prepared.bound.loads
+    fillers = graph.providers(
+        (load.table, stage.id) for stage in stages for load in loads if load.stage == stage.id
+    )
     for table, names in fillers.items():
         for key in prepared.catalog.tables[table].foreign_keys:
             yield from ((parent, name) for parent in fillers.get(key.parent, ()) for name in names)

@@ -16,7 +16,6 @@ from typing import Literal
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Project
-from seedlab.insight.faces import seeds_of
 from seedlab.insight.runs import INTERRUPTED
 from seedlab.insight.text import isolate, printable
 from seedlab.plan.folder import COMPRESSIONS, FORMATS
@@ -73,7 +72,7 @@ class Folder:
 
 
 def _files_of(project: Project) -> frozenset[str]:
-    return frozenset(file.name for seed in seeds_of(project) for file in seed.files)
+    return frozenset(file.name for seed in project.every_seed for file in seed.files)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

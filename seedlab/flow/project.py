@@ -141,6 +141,11 @@ class Project:
     environments: Mapping[str, Environment] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def every_seed(self) -> tuple[Seed, ...]:
+        """All seeds, in the order of the stages."""
+        return (*(seed for stage in self.stages for seed in stage.seeds), *self.seeds)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:

@@ -251,17 +251,12 @@ def _fault_text(fault: Fault, *, show_values: bool, cells: int) -> str:
 def project_text(project: Project, width: int = 120) -> str:
     """List the seeds of a project, with their stages, tables, tags, environments and files."""
     head = ["stage", "seed", "tables", "tags", "environments", "files"]
-    rows = [_seed_row(seed) for seed in seeds_of(project)]
+    rows = [_seed_row(seed) for seed in project.every_seed]
     lines = table([head, *rows], "<<<<<<", cells=width, flexible=5)
     total = f"{several(len(rows), 'seed')} in {several(len(project.stages), 'stage')}"
     if not project.stages:
         total = f"{several(len(rows), 'seed')}; the stages follow from the foreign keys of the target"
     return "\n".join([*lines, "", total]) + "\n"
-
-
-def seeds_of(project: Project) -> tuple[Seed, ...]:
-    """Give all seeds of a project, in the order of its stages."""
-    return (*(seed for stage in project.stages for seed in stage.seeds), *project.seeds)
 
 
 def _seed_row(seed: Seed) -> list[str]:
@@ -283,7 +278,7 @@ def project_record(project: Project) -> dict[str, object]:
             {"id": stage.id, "name": stage.name, "dependencies": list(stage.dependencies)}
             for stage in project.stages
         ],
-        "seeds": [_seed_record(seed) for seed in seeds_of(project)],
+        "seeds": [_seed_record(seed) for seed in project.every_seed],
     }
 
 

@@ -76,6 +76,14 @@ def waiting(
     return {name: frozenset(mine & set(running)) for name, mine in before.items() if name in running}
 
 
+def providers(filled: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Map each table to the stages that fill it, once each, as (table, stage) come."""
+    found: dict[str, dict[str, None]] = {}
+    for table, stage in filled:
+        found.setdefault(table, {})[stage] = None
+    return {table: list(stages) for table, stages in found.items()}
+
+
 def check_dependencies(
     stages: Sequence[Stage],
     needs: Iterable[Need],

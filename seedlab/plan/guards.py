@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from seedlab.errors import ConfigurationError, Refused
-from seedlab.flow import Environment, Options, Project, Stage, Target
+from seedlab.flow import Environment, Options, Stage, Target
 
 
 def check_target(target: Target, environment: Environment, yes_seed: str | None) -> None:
@@ -96,16 +96,6 @@ def allowed_deletes(limit: str | int, existing: int) -> int:
             f'--max-delete: expected a number of rows or a share like "10%", found {limit!r}'
         )
     return int(text)
-
-
-def refuse_sync(project: Project) -> None:
-    """Raise ConfigurationError for seeds that would delete rows: nobody remembers yet whose they are."""
-    for each in (*project.seeds, *(seed for stage in project.stages for seed in stage.seeds)):
-        if each.mode == "sync":
-            raise ConfigurationError(
-                f"seed {each.name}: mode 'sync' deletes rows that seedlab created, and this version does not "
-                'yet remember which those are; use mode = "upsert"'
-            )
 
 
 def is_loopback(host: str) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from seedlab import keeping, recalling, settling
-from seedlab.agenda import Task, state_of
+from seedlab import keeping, settling
+from seedlab.agenda import Task, state_of, tally_of
 from seedlab.database.ledger import MARK
 from seedlab.flow import FILE, ROW, Classified, Outcomes, RowChange, RowSet, Tally, WritePlan
 from seedlab.frames import positions
 from seedlab.insight.monitor import Monitor
-from seedlab.keeping import Kept, Wrote
+from seedlab.keeping import Kept
 from seedlab.looking import Look
 from seedlab.recalling import Name, name_of
 from seedlab.running import Prepared, Resolved, prepare, resolve
+from seedlab.writing import wrote_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,13 +49,7 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
     return Previewed(
         classified=tuple(_with_deletes(each, deleted) for each in classified),
         left=tuple(
-            Tally(
-                stage=each.load.stage,
-                seed=each.load.seed,
-                table=each.load.table,
-                key=each.load.key,
-                outcomes=Outcomes(deleted=deleted[each.load.name]),
-            )
+            tally_of(each.load, Outcomes(deleted=deleted[each.load.name]))
             for each in kept
             if each.load.name in deleted.keys() - brought
         ),
@@ -100,19 +95,7 @@ def _planned(task: Task, prepared: Prepared, resolved: Resolved, monitor: Monito
 
 def _kept(task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: WritePlan) -> list[Kept]:
     """Settle, as a seed does after it has written, which rows have left the files."""
-    known = recalling.recall(task, look.session, prepared.stages, prepared.read)
-    wrote = Wrote(
-        run_id=task.run_id,
-        stages=frozenset(stage.id for stage in prepared.stages),
-        read=prepared.read,
-        rows=resolved.rows,
-        plan=plan,
-        written=(),
-        known=known,
-        catalog=prepared.catalog,
-        empty=resolved.empty,
-    )
-    return keeping.keep(wrote, task.agenda)
+    return keeping.keep(wrote_of(task, look.session, prepared, resolved, plan, ()), task.agenda)
 
 
 def _deleted(look: Look, doomed: Sequence[Kept]) -> dict[Name, int]:

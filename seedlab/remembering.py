@@ -70,6 +70,7 @@ def content_of(
     """The tables as they will be compared next time, and marks of the seeded rows of each; a table that was
     empty has no others, and is left out. `gone` has the marks of rows that were deleted.
     """
+    over = _over(wrote)
     touched = [
         Touched(
             state=state,
@@ -79,7 +80,7 @@ def content_of(
             whole=whole,
         )
         for state in states
-        if not (whole := _is_whole(state.table, wrote, memory)) or state.table not in wrote.empty
+        if not (whole := _is_whole(state.table, over, memory)) or state.table not in wrote.empty
     ]
     settled, marks = settle(session.ledger, touched)
     return [*(state for state in states if state.table not in marks), *settled], marks
@@ -92,16 +93,16 @@ def _is_comparable(state: TableState, memory: Memory, catalog: Catalog) -> bool:
     return known is not None and alike and {*known.columns} <= {*catalog.tables[state.table].columns}
 
 
-def _is_whole(table: str, wrote: Wrote, memory: Memory) -> bool:
-    """Tell whether every row that anybody seeds into the table was written in this run."""
-    if table in memory.shared:
-        return False
+def _over(wrote: Wrote) -> set[Name]:
+    """The loads of which no remembered row is left that this run did not write."""
     ran = {name_of(each.load) for each in wrote.rows if each.load.stage not in wrote.known.reduced}
-    over = {load.name for load in no_more(wrote)}
-    return all(
-        load.name in ran or load.name in over or not load.files
-        for load in memory.loads
-        if load.table == table
+    return ran | {load.name for load in no_more(wrote)}
+
+
+def _is_whole(table: str, over: set[Name], memory: Memory) -> bool:
+    """Tell whether every row that anybody seeds into the table was written in this run."""
+    return table not in memory.shared and all(
+        load.name in over or not load.files for load in memory.loads if load.table == table
     )
 
 

@@ -5,16 +5,15 @@ Only what the ledger knows that we made is deleted; rows that others made, and o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from seedlab import keeping
-from seedlab.agenda import comparable
+from seedlab.agenda import comparable, tally_of
 from seedlab.errors import ConfigurationError, Refused, TargetChanged, nearest
 from seedlab.flow import (
-    HANDLE,
     LoadMemory,
     Memo,
     Memory,
@@ -22,15 +21,12 @@ from seedlab.flow import (
     Outcomes,
     Project,
     Removal,
-    RowSet,
     TableState,
     Tally,
 )
 from seedlab.frames import contents
 from seedlab.looking import Look
-from seedlab.vouching import Touched, settle
-
-Choose = Callable[[pl.DataFrame], pl.DataFrame]
+from seedlab.vouching import Touched, marks_of, settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +63,14 @@ def undo(asked: Undo, look: Look) -> list[Tally]:
     there = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
     removals = [keeping.removal_of(load, rows, catalog) for load, rows in there.items()]
     known = _comparable(removals, look)
-    named = [each for each in removals if each.table.name in known and each.frame.height]
-    gone = session.ledger.marks([RowSet(state=known[r.table.name], frame=r.frame) for r in named])
+    gone = marks_of(session.ledger, removals, known)
     counts = session.delete(removals)
-    states, marks = settle(session.ledger, list(_touched(known, named, gone)))
+    touched = [Touched(state=state, known=state, gone=gone.get(name, b"")) for name, state in known.items()]
+    states, marks = settle(session.ledger, touched)
     kept = {load: contents.without(held[load], rows) for load, rows in doomed.items()}
     session.ledger.remember(_memo(asked, kept, counts, marks), states)
     session.commit()
-    return [_tally(load, count) for load, count in zip(there, counts, strict=True)]
+    return [tally_of(load, Outcomes(deleted=count)) for load, count in zip(there, counts, strict=True)]
 
 
 def _loads(asked: Undo, memory: Memory) -> list[LoadMemory]:
@@ -111,7 +107,7 @@ def _memo(
         started=asked.started,
         outcomes=Outcomes(deleted=sum(counts)),
         stages=(),
-        loads=tuple(replace(load, rows=content[HANDLE].len()) for load, content in left.items()),
+        loads=tuple(replace(load, rows=content.height) for load, content in left.items()),
         contents=tuple(contents.pack(content) for content in left.values()),
         forgotten=tuple(load.name for load in kept if load not in left),
         unfinished=tuple(sorted({load.stage for load in kept})),
@@ -123,18 +119,3 @@ def _comparable(removals: Sequence[Removal], look: Look) -> dict[str, TableState
     """The tables' last states that can still be compared with."""
     names = dict.fromkeys(removal.table.name for removal in removals)
     return {name: look.memory().tables[name] for name in names if comparable(name, look)}
-
-
-def _touched(
-    known: Mapping[str, TableState], removals: Sequence[Removal], marks: Sequence[bytes]
-) -> Iterator[Touched]:
-    """The tables of which rows were deleted, with the marks that these had."""
-    found = [removal.table.name for removal in removals]
-    for name, state in known.items():
-        gone = b"".join(mine for table, mine in zip(found, marks, strict=True) if table == name)
-        yield Touched(state=state, known=state, gone=gone)
-
-
-def _tally(load: LoadMemory, count: int) -> Tally:
-    outcomes = Outcomes(deleted=count)
-    return Tally(stage=load.stage, seed=load.seed, table=load.table, key=load.key, outcomes=outcomes)

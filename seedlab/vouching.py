@@ -7,13 +7,13 @@ were remembered; else the table is in doubt, and the next run compares row by ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from seedlab.database.ledger import Ledger, dropped, have_drifted, moved
-from seedlab.flow import IN_DOUBT, RowSet, TableState
+from seedlab.flow import IN_DOUBT, Removal, RowSet, TableState
 
 Answers = Mapping[tuple[str, str], tuple[bytes, bytes | None]]
 
@@ -31,6 +31,18 @@ class Touched:
     frame: pl.DataFrame | None = None
     gone: bytes = b""
     whole: bool = False
+
+
+def marks_of(
+    ledger: Ledger, removals: Iterable[Removal], states: Mapping[str, TableState]
+) -> dict[str, bytes]:
+    """The marks, by table, of rows that are about to be deleted, where their tables have a state."""
+    named = [each for each in removals if each.table.name in states and each.frame.height]
+    found: dict[str, bytes] = {}
+    sets = [RowSet(state=states[each.table.name], frame=each.frame) for each in named]
+    for each, marks in zip(sets, ledger.marks(sets), strict=True):
+        found[each.state.table] = found.get(each.state.table, b"") + marks
+    return found
 
 
 def settle(ledger: Ledger, tables: Sequence[Touched]) -> tuple[list[TableState], dict[str, bytes | None]]:

@@ -15,7 +15,6 @@ from seedlab.flow import (
     Memo,
     Outcomes,
     Recorder,
-    RowSet,
     TableState,
     Tally,
     WritePlan,
@@ -30,6 +29,7 @@ from seedlab.looking import Look
 from seedlab.plan import guards
 from seedlab.recalling import Name
 from seedlab.running import Prepared, Resolved, completed, prepare, prepared_of, resolve, set_apart
+from seedlab.vouching import marks_of
 
 LEGACY: Level = "legacy"
 SAVED_AGAIN = "saved again, but no row changed"
@@ -122,7 +122,8 @@ def write_once(
         with monitor.span("index"):
             session.create(ddl.constraints_and_indexes)
     with monitor.span("commit"):
-        wrote = _wrote(task, look, prepared, resolved, plan, written)
+        made = _as_made(session, prepared) if ddl.tables else prepared
+        wrote = wrote_of(task, session, made, resolved, plan, written)
         tallies = _remember(task, look, wrote, resolved) if remembers else _tallies(wrote, resolved)
         done = Done(tallies=tallies, rejected=_write_rejects(task, prepared, resolved))
         if task.options.dry_run:
@@ -217,19 +218,23 @@ def _write_rejects(task: Task, prepared: Prepared, resolved: Resolved) -> tuple[
 # ---- the ledger -----------------------------------------------------------------------------------------
 
 
-def _wrote(
+def _as_made(session: Session, prepared: Prepared) -> Prepared:
+    """What was prepared, with the tables as they were created."""
+    catalog = prepared.catalog
+    catalog = replace(catalog, tables={**catalog.tables, **session.made().tables})
+    session.adopt(catalog)
+    return replace(prepared, catalog=catalog)
+
+
+def wrote_of(
     task: Task,
-    look: Look,
+    session: Session,
     prepared: Prepared,
     resolved: Resolved,
     plan: WritePlan,
     written: Sequence[Written],
 ) -> Wrote:
-    """Put together what the run did, by the catalog that it left."""
-    session, catalog = look.session, prepared.catalog
-    if look.ddl().tables:
-        catalog = replace(catalog, tables={**catalog.tables, **session.made().tables})
-        session.adopt(catalog)
+    """Put together what a run did, or would do: then nothing is `written`."""
     known = prepared.known
     if known is None:
         known = recalling.recall(task, session, prepared.stages, prepared.read)
@@ -241,7 +246,7 @@ def _wrote(
         plan=plan,
         written=written,
         known=known,
-        catalog=catalog,
+        catalog=prepared.catalog,
         empty=resolved.empty,
         rejected=rejecting.handles(prepared.read, resolved.rejected),
     )
@@ -294,14 +299,7 @@ def _delete(
     }
     guards.check_deletes(told, task.options.max_delete)
     removals = [keeping.removal_of(each.before, each.doomed, catalog) for each in doomed]
-    sets = [
-        RowSet(state=states[removal.table.name], frame=removal.frame)
-        for removal in removals
-        if removal.frame.height
-    ]
-    gone: dict[str, bytes] = {}
-    for each, marks in zip(sets, session.ledger.marks(sets), strict=True):
-        gone[each.state.table] = gone.get(each.state.table, b"") + marks
+    gone = marks_of(session.ledger, removals, states)
     counts = session.delete(removals)
     return {each.load.name: count for each, count in zip(doomed, counts, strict=True)}, gone
 

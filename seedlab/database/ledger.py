@@ -51,6 +51,12 @@ class Ledger(Protocol):
 
     def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
         """Of tables whose content differs from these states, those of which a seeded row does."""
+        found = self.touched([RowSet(state=state, frame=None) for state in states])
+        return frozenset(
+            state.table
+            for state, (now, remembered) in zip(states, found, strict=True)
+            if have_drifted(remembered, now)
+        )
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
         """Fetch the packed rows that seeds (stage, seed, table) brought."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from seedlab.database import ledger_statements as sql
 from seedlab.database.failures import write_failed
 from seedlab.database.ledger import (
-    have_drifted,
+    Ledger,
     load_document,
     packed,
     run_document,
@@ -27,7 +27,7 @@ NO_TABLE, NO_RIGHT = "42P01", "42501"
 Arrays = Callable[["pl.DataFrame"], Sequence[str]]
 
 
-class PostgresLedger:
+class PostgresLedger(Ledger):
     """A `Ledger` on a session's wire; `tables` looks up the catalog that the session has adopted."""
 
     def __init__(self, wire: Wire, tables: Callable[[str], Table], arrays: Arrays) -> None:
@@ -73,15 +73,6 @@ class PostgresLedger:
             replace(state, rows=found[n][0], xor=int(found[n][1]), sum=int(found[n][2]))
             for n, state in enumerate(states)
         ]
-
-    def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
-        """Compare the marks of seeded rows with those of the rows there are."""
-        found = self.touched([RowSet(state=state, frame=None) for state in states])
-        return frozenset(
-            state.table
-            for state, (now, remembered) in zip(states, found, strict=True)
-            if have_drifted(remembered, now)
-        )
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
         """Fetch them in one pipeline."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from seedlab.database.ledger import (
-    have_drifted,
+    Ledger,
     load_document,
     memory_of,
     run_document,
@@ -40,7 +40,7 @@ _ROWS_OF = 'WHERE project = ? AND stage = ? AND seed = ? AND "table" = ?'
 Encode = Callable[["pl.DataFrame", Table], list[Sequence[object]]]
 
 
-class SqliteLedger:
+class SqliteLedger(Ledger):
     """A `Ledger` on a session's connection; `encode` turns a frame of keys into rows of stored values."""
 
     def __init__(self, connection: CountedConnection, table: Callable[[str], Table], encode: Encode) -> None:
@@ -119,15 +119,6 @@ class SqliteLedger:
             hashes = [xxh3_64_intdigest(row[0].encode()) for row in rows]
             found.append(replace(state, rows=len(hashes), xor=reduce(xor, hashes, 0), sum=sum(hashes)))
         return found
-
-    def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
-        """Compare the marks of seeded rows with those of the rows there are."""
-        found = self.touched([RowSet(state=state, frame=None) for state in states])
-        return frozenset(
-            state.table
-            for state, (now, remembered) in zip(states, found, strict=True)
-            if have_drifted(remembered, now)
-        )
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
         """Fetch them one by one."""

@@ -185,8 +185,17 @@ def subset(rows: Sequence[Rows], limits: Mapping[str, int], naming: Naming) -> l
     """Keep the first N rows by key of each table named, and nothing that refers to a dropped one."""
     if not limits:
         return list(rows)
-    kept = ids.take_subset([each.handled for each in rows], limits, naming)
+    first = {
+        table: ids.first_by_key(_whole(rows, table, naming), limit, naming) for table, limit in limits.items()
+    }
+    kept = ids.take_subset([each.handled for each in rows], first, naming)
     return [replace(each, handled=handled) for each, handled in zip(rows, kept, strict=True)]
+
+
+def _whole(rows: Sequence[Rows], table: str, naming: Naming) -> Iterator[Handled]:
+    for each in rows:
+        if each.load.table == table:
+            yield from (replace(each.handled, frame=frame) for frame in kept_frames(each, naming))
 
 
 def orphans(
@@ -279,9 +288,18 @@ def kept_frames(rows: Rows, naming: Naming) -> Iterator[pl.DataFrame]:
     if rows.shaped.stream is None:
         yield rows.handled.frame
         return
-    kept = rows.handled.frame[HANDLE].implode()
     for frame in rows.shaped.stream():
-        yield add_handles(frame, rows.load, naming).filter(pl.col(HANDLE).is_in(kept))
+        yield kept_of(rows, frame, naming)
+
+
+def kept_of(rows: Rows, frame: pl.DataFrame, naming: Naming) -> pl.DataFrame:
+    """Of a batch that was read again the rows that are kept, with handles.
+
+    By place: of rows with one key, one may be kept.
+    """
+    near = rows.handled.frame.filter(pl.col(ROW).is_between(frame[ROW].min(), frame[ROW].max()))
+    full = add_handles(frame, rows.load, naming)
+    return full.join(near, on=[FILE, ROW, HANDLE], how="semi", maintain_order="left")
 
 
 def _given_id(load: Load, naming: Naming) -> str | None:

@@ -24,11 +24,11 @@ from seedlab.flow import (
 from seedlab.frames import ids, relationships
 from seedlab.frames.batcher import stream
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.resolve import Handled, Naming, add_handles, source_of
+from seedlab.frames.resolve import Handled, Naming, source_of
 from seedlab.plan.graph import components
 from seedlab.plan.ready import ReadyQueue, Task
 from seedlab.preparation import concurrency
-from seedlab.resolution import Rows, cut, kept_frames, stacked
+from seedlab.resolution import Rows, cut, kept_frames, kept_of, stacked
 
 _BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 
@@ -123,12 +123,10 @@ def _stream_batches(
 ) -> Iterator[Batch]:
     """Read a large load again, settle and hand on a batch at a time."""
     assert rows.shaped.stream is not None
-    kept = rows.handled.frame[HANDLE].implode()
     load = rows.load
 
     def process(frame: pl.DataFrame) -> pl.DataFrame:
-        full = add_handles(frame, load, naming).filter(pl.col(HANDLE).is_in(kept))
-        return ids.settle(Handled(load=load, frame=full), naming, cache)
+        return ids.settle(Handled(load=load, frame=kept_of(rows, frame, naming)), naming, cache)
 
     def tell(done: int) -> None:
         recorder.progress(done, rows.handled.frame.height, f"writing {load.table}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import polars as pl
@@ -15,6 +16,7 @@ from seedlab.frames.cache import SeedCache
 from seedlab.frames.ids import (
     expose_alternatives,
     expose_explicit,
+    first_by_key,
     key_frame,
     referred_columns,
     settle,
@@ -232,9 +234,19 @@ def test_a_question_about_parents_walks_their_key_chain() -> None:
 # ---- subsets ----
 
 
+def take(handled: Sequence[Handled], limits: Mapping[str, int], naming: Naming) -> list[Handled]:
+    """Take a subset of tables that are given in pieces of two rows."""
+    first = {}
+    for name, limit in limits.items():
+        mine = [each for each in handled if each.load.table == name]
+        pieces = [replace(each, frame=part) for each in mine for part in each.frame.iter_slices(2)]
+        first[name] = first_by_key(pieces, limit, naming)
+    return take_subset(handled, first, naming)
+
+
 def subset(tables: Mapping[str, Columns], limits: Mapping[str, int]) -> dict[str, list[tuple[object, ...]]]:
     handled, naming = prepared(SCHOOL, tables)
-    kept = take_subset(list(handled.values()), limits, naming)
+    kept = take(list(handled.values()), limits, naming)
     return {each.load.table: each.frame.select(list(tables[each.load.table])).rows() for each in kept}
 
 
@@ -248,7 +260,7 @@ def test_a_subset_orders_numbers_by_size() -> None:
     numbers = table("numbers", {"n": "int4 not null"}, primary=["n"])
     handled, naming = prepared(catalog(numbers), {"numbers": {"n": ["10", "9", "100"]}})
 
-    (kept,) = take_subset([handled["numbers"]], {"numbers": 2}, naming)
+    (kept,) = take([handled["numbers"]], {"numbers": 2}, naming)
 
     assert kept.frame["n"].to_list() == ["10", "9"]
 
@@ -259,7 +271,7 @@ def test_keys_too_near_each_other_for_a_float_do_not_go_by_the_order_of_rows() -
     kept = []
     for rows in (near, near[::-1]):
         handled, naming = prepared(catalog(numbers), {"numbers": {"n": rows}})
-        kept.append(set(take_subset([handled["numbers"]], {"numbers": 2}, naming)[0].frame["n"]))
+        kept.append(set(take([handled["numbers"]], {"numbers": 2}, naming)[0].frame["n"]))
 
     assert kept[0] == kept[1]
 

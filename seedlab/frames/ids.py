@@ -6,7 +6,7 @@ exist with another id, explicit ids of the files, values of sequences. They are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -115,19 +115,17 @@ def key_frame(
     return frame.drop_nulls(HANDLE).unique(subset=[HANDLE], keep="first", maintain_order=True)
 
 
-def take_subset(handled: Sequence[Handled], subset: Mapping[str, int], naming: Naming) -> list[Handled]:
-    """Keep the first N rows by key of the tables named, and drop every row that refers to a dropped one.
+def take_subset(handled: Sequence[Handled], kept: Mapping[str, pl.Series], naming: Naming) -> list[Handled]:
+    """Keep these rows alone, by handle, of the tables named, and drop every row that refers to a dropped one.
 
     The result does not depend on the order of files or rows. Raises nothing: a table without rows keeps
     none. Cost: one pass per round, as many rounds as the longest chain of references.
     """
     frames = [each.frame for each in handled]
     dropped: dict[str, list[pl.Series]] = {}
-    for table, rows in subset.items():
-        mine = [n for n, each in enumerate(handled) if each.load.table == table]
-        keep = _first_by_key([handled[n] for n in mine], rows, naming)
-        for n in mine:
-            frames[n] = _drop(frames[n], ~pl.col(HANDLE).is_in(keep.implode()), table, dropped)
+    for n, each in enumerate(handled):
+        if (keep := kept.get(each.load.table)) is not None:
+            frames[n] = _drop(frames[n], ~pl.col(HANDLE).is_in(keep.implode()), each.load.table, dropped)
     changed = bool(dropped)
     while changed:
         changed = False
@@ -142,20 +140,22 @@ def take_subset(handled: Sequence[Handled], subset: Mapping[str, int], naming: N
     return [Handled(load=each.load, frame=frame) for each, frame in zip(handled, frames, strict=True)]
 
 
-def _first_by_key(handled: Sequence[Handled], rows: int, naming: Naming) -> pl.Series:
-    catalog = naming.catalog
-    frames = []
+def first_by_key(handled: Iterable[Handled], rows: int, naming: Naming) -> pl.Series:
+    """The handles of a table's first N rows by key, of all its loads, each in one frame or several.
+
+    Holds N rows and a frame at a time. Cost: one pass over the frames, each sorted.
+    """
+    first: pl.DataFrame | None = None
     for each in handled:
         order = [
             sortable(column, canonical(column, pl.col(source))).alias(str(n))
-            for n, (source, column) in enumerate(leaves(catalog, each.load.table, each.load.key))
+            for n, (source, column) in enumerate(leaves(naming.catalog, each.load.table, each.load.key))
         ]
-        frames.append(each.frame.select(HANDLE, *order))
-    if not frames:
-        return pl.Series(HANDLE, [], dtype=pl.UInt128)
-    table = pl.concat(frames).unique(subset=[HANDLE], keep="first")
-    # HANDLE decides between keys that sort equally, so that the order of the rows never does.
-    return table.sort([*(name for name in table.columns if name != HANDLE), HANDLE]).head(rows)[HANDLE]
+        mine = each.frame.select(HANDLE, *order)
+        table = (mine if first is None else pl.concat([first, mine])).unique(subset=[HANDLE], keep="first")
+        # HANDLE decides between keys that sort equally, so that the order of the rows never does.
+        first = table.sort([*(name for name in table.columns if name != HANDLE), HANDLE]).head(rows)
+    return pl.Series(HANDLE, [], dtype=pl.UInt128) if first is None else first[HANDLE]
 
 
 def _drop(frame: pl.DataFrame, bad: pl.Expr, table: str, dropped: dict[str, list[pl.Series]]) -> pl.DataFrame:

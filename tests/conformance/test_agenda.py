@@ -83,10 +83,13 @@ def test_selected_children_without_parents_are_faults_that_say_who_brings_them(
     assert dump(url)["pupils"] == []
 
 
-def test_an_environment_takes_a_subset_that_is_whole(school: Path, url: str, way: Way) -> None:
+@pytest.mark.parametrize("batch_rows", [1, 100_000])
+def test_an_environment_takes_a_subset_that_is_whole(
+    school: Path, url: str, way: Way, batch_rows: int
+) -> None:
     write(school, {"seedlab.toml": TWO_STAGES + "[environments.test]\nsubset = { cities = 1 }\n"})
 
-    run = seed_in(way, school, url, environment="test")
+    run = seed_in(way, school, url, environment="test", batch_rows=batch_rows)
 
     assert counted(run) == (3, 0, 0)
     assert [row[0] for row in dump(url)["pupils"]] == ["Ada", "Cid"]

@@ -9,6 +9,7 @@ import pytest
 
 from seedlab import preparation
 from seedlab.database import postgres_write
+from tests.school import SEED, STAGE
 from tests.seeding import WAYS, Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, write
 from tests.writing import FORMATS, write_rows
 
@@ -297,6 +298,23 @@ def test_files_larger_than_a_batch_give_the_same_database(
 
     assert [counted(run) for run in runs] == [(339, 0, 1), (0, 0, 340)]
     assert dump(url) == expected
+
+
+@pytest.mark.parametrize("batch_rows", [2, 100_000])
+@pytest.mark.parametrize(("keep", "names"), [("first", "0123"), ("last", "8967")], ids=("first", "last"))
+def test_of_rows_with_one_key_that_lie_batches_apart_the_same_is_kept(
+    folder: Path, clean_database_url: str, keep: str, names: str, batch_rows: int
+) -> None:
+    url = clean_database_url
+    execute(url, "CREATE TABLE towns (code text PRIMARY KEY, name text)")
+    config = STAGE.format("towns") + SEED.format("towns", "towns.csv") + f'duplicates = "{keep}"\n'
+    rows = "".join(f"{n % 4},{n}\n" for n in range(10))
+    write(folder, {"seedlab.toml": config, "towns.csv": f"code,name\n{rows}"})
+
+    runs = [seed(folder, url, batch_rows=batch_rows) for _ in range(2)]
+
+    assert [counted(run) for run in runs] == [(4, 0, 0), (0, 0, 4)]
+    assert "".join(name for _, name in dump(url)["towns"]) == names
 
 
 @pytest.mark.parametrize("workers", range(1, 9))

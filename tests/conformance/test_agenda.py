@@ -105,6 +105,26 @@ def test_a_seed_of_another_environment_is_left_out(school: Path, url: str, way: 
     assert [each.status for each in run.stages] == ["run", "skipped"]
 
 
+def test_a_seed_without_rows_beside_a_changed_row_elsewhere_does_not_make_its_stage_run_again(
+    school: Path, url: str
+) -> None:
+    execute(url, "CREATE TABLE tags (code text NOT NULL UNIQUE, nick text NOT NULL UNIQUE)")
+    stages = TWO_STAGES.replace('["empty:cities"]', "[]")
+    tags = STAGE.format("tags")
+    for name in ("tags", "more"):
+        tags += SEED.format(name, f"{name}.csv") + '[stages.seeds.tables.tags]\nkey = ["{0}"]\n'
+    files = {"tags.csv": "code,nick\nhfa,h\ntlv,t\n", "more.csv": "code,nick\n"}
+    write(school, {**files, "seedlab.toml": stages + tags.format("code")})
+    seed(school, url)
+    write(school, {"cities.csv": CITIES.replace("Haifa", "Hefa")})
+    write(school, {"seedlab.toml": stages + tags.format("nick")})
+
+    changed, again = seed(school, url), seed(school, url)
+
+    assert [each.status for each in changed.stages] == ["run", "run", "run"]
+    assert [each.reason for each in again.stages] == ["unchanged"] * 3
+
+
 def test_a_transform_makes_tables_of_records(folder: Path, url: str, way: Way) -> None:
     config = '[project]\ntransforms = "transforms.py"\n' + STAGE.format("all")
     config += SEED.format("people", "people.csv") + 'transform = "split"\n'

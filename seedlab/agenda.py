@@ -195,7 +195,7 @@ def standing_of(
     verdicts = freshness.judge(agenda.stages, situation, memory)
     changed = {each.stage for each in verdicts.values() if each.files is not None}
     # Files that changed may turn out to say the same: then what depends on them need not run either.
-    saved = freshness.judge(agenda.stages, situation, memory, intact=changed)
+    saved = freshness.judge(agenda.stages, situation, memory, intact=changed) if changed else verdicts
     doubtful = changed | {
         each.stage for each in saved.values() if each.reason is None or each.files is not None
     }

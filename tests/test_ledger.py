@@ -39,7 +39,7 @@ MEMO = Memo(
 
 
 def test_marks_are_cut_apart() -> None:
-    assert list(ledger.split(A + OLD + B + NEW)) == [A + OLD, B + NEW]
+    assert list(ledger.split(A + OLD + B + NEW)) == [(A, OLD), (B, NEW)]
     assert list(ledger.split(b"")) == []
 
 
@@ -70,7 +70,7 @@ def test_marks_are_not_mistaken_for_others_that_begin_in_their_middle() -> None:
 def test_moved_marks_take_the_place_of_those_that_were_touched() -> None:
     marks = ledger.moved(A + OLD + B + OLD, B + OLD, B + NEW + C + NEW)
 
-    assert set(ledger.split(marks)) == {A + OLD, B + NEW}
+    assert set(ledger.split(marks)) == {(A, OLD), (B, NEW)}
     assert ledger.moved(marks, b"", b"") == marks
 
 

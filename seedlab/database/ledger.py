@@ -6,7 +6,8 @@ a row's key and the hash of its seeded columns, as the database itself has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from struct import Struct
 from typing import Any, Protocol
 
 from seedlab.errors import WriteError
@@ -81,26 +82,33 @@ class Ledger(Protocol):
         """
 
 
-def split(marks: bytes) -> Iterable[bytes]:
-    """Cut marks apart."""
-    return (marks[n : n + MARK] for n in range(0, len(marks), MARK))
+_PAIR = Struct(f"{_KEY}s{MARK - _KEY}s")
+
+
+def split(marks: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Cut marks apart: the hash of each row's key, and that of its columns."""
+    return _PAIR.iter_unpack(marks)
 
 
 def have_drifted(remembered: bytes | None, now: bytes) -> bool:
     """Tell whether a remembered row is not there as it was; unknown rows may always have drifted."""
-    return remembered is None or not set(split(remembered)) <= set(split(now))
+    return remembered is None or not {*split(remembered)} <= {*split(now)}
 
 
 def dropped(remembered: bytes, gone: bytes) -> bytes:
     """Remembered marks without those of rows that are no more."""
-    keys = {mark[:_KEY] for mark in split(gone)}
-    return b"".join(mark for mark in split(remembered) if mark[:_KEY] not in keys)
+    keys = {key for key, _ in split(gone)}
+    if not keys:
+        return remembered
+    return b"".join(key + columns for key, columns in split(remembered) if key not in keys)
 
 
 def moved(remembered: bytes, then: bytes, now: bytes) -> bytes:
     """Remembered marks of rows that are there as they were `then`, as those rows have them `now`."""
-    intact, fresh = set(split(then)), {mark[:_KEY]: mark for mark in split(now)}
-    return b"".join(fresh[mark[:_KEY]] if mark in intact else mark for mark in split(remembered))
+    intact, fresh = {*split(then)}, dict(split(now))
+    return b"".join(
+        key + (fresh[key] if (key, columns) in intact else columns) for key, columns in split(remembered)
+    )
 
 
 def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:

@@ -18,6 +18,7 @@ PLAIN = frozenset(
 )
 
 QUERY = (Path(__file__).parent / "catalog.sql").read_text()
+DIGEST = (Path(__file__).parent / "catalog_digest.sql").read_text()
 
 _RELKINDS: Mapping[str, Any] = {"r": "table", "p": "partitioned", "v": "view", "m": "view", "f": "foreign"}
 

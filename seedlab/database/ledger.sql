@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS seedlab.rows (
 CREATE TABLE IF NOT EXISTS seedlab.tables (
   "table" text PRIMARY KEY, columns jsonb NOT NULL, key jsonb NOT NULL, server text NOT NULL,
   rows int8 NOT NULL, xor int8 NOT NULL, sum numeric NOT NULL, marks bytea);
+-- The catalog as a role last read it, while the digest of all that it depends on is the same (catalog_digest.sql).
+CREATE TABLE IF NOT EXISTS seedlab.catalogs (role text PRIMARY KEY, digest int8 NOT NULL, document json NOT NULL);
 -- What is packed does not get smaller. Not in CREATE TABLE, where PostgreSQL before 16 cannot say it, and only
 -- once: another who comes to make the ledger must not wait for the one who has made it and fills it.
 DO $$BEGIN

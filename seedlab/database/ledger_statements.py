@@ -13,6 +13,7 @@ from pathlib import Path
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
+from seedlab.database.catalog import DIGEST, QUERY
 from seedlab.database.statements import arrays_source, casts, equal_keys, qualified, seen
 from seedlab.flow import IN_DOUBT, Settings, Table, TableState
 
@@ -63,6 +64,20 @@ def lock(milliseconds: int, settings: Settings) -> list[Composable]:
         SQL("SET LOCAL statement_timeout = {}").format(own),
         GENERATION,
     ]
+
+
+# The catalog that the ledger keeps, if nothing that it depends on was altered since, and where the WAL ends.
+# Both run with search_path = pg_catalog.
+KEPT_CATALOG = SQL(
+    "SELECT json_build_object('kept', c.document, 'wal', CASE WHEN NOT pg_is_in_recovery() "
+    "THEN (pg_current_wal_insert_lsn() - '0/0')::text END) "
+    "FROM ({digest}) d JOIN seedlab.catalogs c ON c.role = current_user AND c.digest = d.digest"
+).format(digest=SQL(DIGEST))
+KEEP_CATALOG = SQL(
+    "INSERT INTO seedlab.catalogs (role, digest, document) "
+    "SELECT current_user, d.digest, ({query}) FROM ({digest}) d ON CONFLICT (role) "
+    "DO UPDATE SET digest = excluded.digest, document = excluded.document"
+).format(query=SQL(QUERY), digest=SQL(DIGEST))
 
 
 def read(project: str) -> Composed:

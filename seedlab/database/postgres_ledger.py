@@ -17,6 +17,7 @@ from seedlab.database.ledger import (
     stage_document,
     together,
 )
+from seedlab.database.statements import SYSTEM_NAMES, put_search_path
 from seedlab.database.wire import Question, StatementError, Wire
 from seedlab.flow import Memo, Memory, Outcomes, RowSet, Table, TableState
 
@@ -30,11 +31,15 @@ Arrays = Callable[["pl.DataFrame"], Sequence[str]]
 class PostgresLedger(Ledger):
     """A `Ledger` on a session's wire; `tables` looks up the catalog that the session has adopted."""
 
-    def __init__(self, wire: Wire, tables: Callable[[str], Table], arrays: Arrays) -> None:
+    def __init__(
+        self, wire: Wire, tables: Callable[[str], Table], arrays: Arrays, search_path: Callable[[], str]
+    ) -> None:
         self._wire = wire
         self._table = tables
         self._arrays = arrays
+        self._search_path = search_path
         self.memory = Memory()
+        self.keeps_catalog = False  # as it is
 
     def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
         """Give what came with the catalog."""
@@ -138,6 +143,9 @@ class PostgresLedger(Ledger):
             questions.append((sql.FORGET_STAGES, (json.dumps(stages),)))
         if states:
             questions.append(self._put_tables(memo.marks, states))
+        if not (self.keeps_catalog or memo.part):  # stages at the same time would wait for each other
+            ours = put_search_path(self._search_path())
+            questions += [(each, ()) for each in (SYSTEM_NAMES, sql.KEEP_CATALOG, ours)]
         self._ask(questions)
 
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> Question:

@@ -56,8 +56,11 @@ def put_search_path(path: str) -> Composed:
     return SQL("SET LOCAL search_path = {}, pg_temp").format(trusted(path))
 
 
-def read_catalog(query: str, lock_timeout: str) -> list[Composable]:
-    """Read the catalog under a search path that holds the server's own names only.
+SYSTEM_NAMES = SQL("SET LOCAL search_path = pg_catalog")
+
+
+def look(questions: Sequence[Composable], lock_timeout: str) -> list[Composable]:
+    """Ask for the catalog under a search path that holds the server's own names only.
 
     It too waits for whoever alters a table, and no longer than any other statement. The ledger that may come
     along is of the same moment, or a seed in between would go unseen. Its schema is never a default, though a
@@ -71,8 +74,8 @@ def read_catalog(query: str, lock_timeout: str) -> list[Composable]:
     return [
         SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
         SQL(settings).format(Literal(lock_timeout)),
-        SQL("SET LOCAL search_path = pg_catalog"),
-        trusted(query),
+        SYSTEM_NAMES,
+        *questions,
         SQL("COMMIT"),
     ]
 

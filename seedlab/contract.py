@@ -14,7 +14,7 @@ from seedlab.plan import choices
 from seedlab.plan.project import find_project
 from seedlab.plan.project import load_project as _load
 
-_OF_RUN = frozenset({"wait", "max_delete", "dry_run", "rejects"})
+_OF_RUN = frozenset({"wait", "max_delete", "dry_run", "rejects", "commit"})
 
 
 def load_project(directory: str | Path | None = None) -> Project:
@@ -41,9 +41,13 @@ def seed(
 
     `target` is a URL, the name of a `[targets]` entry, a Target, or None for what the environment and the
     project say (at last the embedded server). `settings` are those of `[settings]` (workers, disable, …), and
-    of one run: `wait`, `max_delete`, `dry_run`, and `rejects`, the folder for rows that cannot be written.
+    of one run: `wait`, `max_delete`, `dry_run`, `commit` ("run" or "stage"), and `rejects`, the folder for
+    rows that cannot be written.
     """
     of_run: dict[str, Any] = {name: settings.pop(name) for name in _OF_RUN & settings.keys()}
+    if of_run.get("rejects") is not None:
+        of_run["rejects"] = Path(of_run["rejects"])
+    of_run["commit"] = choices.choose_commit(of_run.get("commit"))
     where, options = _asked(project, target, environment, {"level": level, **settings})
     options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed, **of_run)
     return orchestrator.seed(project, where, options, Monitor())

@@ -10,7 +10,14 @@ from pathlib import Path
 from seedlab.arguments import SETTINGS
 from seedlab.flow import Options, Project, Target
 from seedlab.insight.runs import Heading
-from seedlab.plan.choices import TargetChoice, choose_commit, choose_environment, choose_target, settings
+from seedlab.plan.choices import (
+    TargetChoice,
+    choose_commit,
+    choose_environment,
+    choose_rejects,
+    choose_target,
+    settings,
+)
 from seedlab.plan.project import find_project, load_project
 
 
@@ -54,7 +61,7 @@ def request_of(args: Namespace) -> Request:
         yes_seed=args.yes_seed,
         wait=getattr(args, "wait", None),
         max_delete=getattr(args, "max_delete", None),
-        rejects=Path(args.reports or "reports") if getattr(args, "on_error", None) == "reject" else None,
+        rejects=Path(args.reports or "reports") if choose_rejects(getattr(args, "on_error", None)) else None,
         dry_run=getattr(args, "dry_run", False),
         commit=choose_commit(getattr(args, "commit", None)),
     )

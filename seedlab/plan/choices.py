@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from seedlab.errors import ConfigurationError, Place, nearest
 from seedlab.flow import LEVELS, SWITCHES, Commit, Environment, Project, Settings, TargetConfig
 from seedlab.plan.configuration import nearest_or_all
 
+_T = TypeVar("_T")
+
 ISOLATIONS = ("read committed", "repeatable read", "serializable")
 IDS = ("uuid8", "uuid5")
 DURATION = r"^(0|[0-9]+(\.[0-9]+)?(us|ms|s|min|h|d))$"
+_COMMITS: Mapping[str, Commit] = {"run": "run", "stage": "stage"}
 ENVIRONMENTS: Mapping[str, Environment] = {
     "development": Environment(name="development"),
     "test": Environment(name="test"),
@@ -155,10 +158,21 @@ def choose_environment(
 
 def choose_commit(given: str | None) -> Commit:
     """Take what `--commit` or SEEDLAB_COMMIT says."""
-    commits: Mapping[str | None, Commit] = {None: "run", "run": "run", "stage": "stage"}
-    if given not in commits:
-        raise ConfigurationError(f"--commit: expected run or stage, found {given!r}")
-    return commits[given]
+    return _one_of("--commit", given, _COMMITS)
+
+
+def choose_rejects(given: str | None) -> bool:
+    """Take what `--on-error` or SEEDLAB_ON_ERROR says: whether bad rows are put aside."""
+    return _one_of("--on-error", given, {"stop": False, "reject": True})
+
+
+def _one_of(option: str, given: str | None, known: Mapping[str, _T]) -> _T:
+    """What a word means; the first is the default."""
+    if given is None:
+        return next(iter(known.values()))
+    if given not in known:
+        raise ConfigurationError(f"{option}: expected {' or '.join(known)}, found {given!r}")
+    return known[given]
 
 
 def _chosen(project: Project, name: str, flag: object, variable: str | None) -> tuple[object, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import seedlab
 from seedlab.cli import main
 from seedlab.errors import DataFaults, SeedError
 from seedlab.flow import LINE, REASON, Run
@@ -334,3 +335,28 @@ def test_a_dry_run_tells_of_rejects_and_writes_no_file(
     assert (code, record["outcomes"]["rejected"], record["outcomes"]["created"]) == (3, 2, 3)
     assert dump(url) == before
     assert list(Path("reports").rglob("rejects")) == []
+
+
+# ---- how it is asked for --------------------------------------------------------------------------------
+
+
+def test_a_misspelled_variable_is_told(
+    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, {"seedlab.toml": STAGES, "cities.csv": CITIES, "pupils.csv": PUPILS})
+    monkeypatch.setenv("SEEDLAB_ON_ERROR", "rejects")
+
+    assert main(["seed", str(folder), "--database-url", url]) == 2
+    assert "--on-error: expected stop or reject, found 'rejects'" in capsys.readouterr().err
+
+
+def test_a_notebook_names_the_folder_as_text(folder: Path, url: str, tmp_path: Path) -> None:
+    write(folder, {"seedlab.toml": STAGES, "cities.csv": CITIES, "pupils.csv": PUPILS})
+    project = seedlab.load_project(folder)
+
+    run = seedlab.seed(project, url, rejects=str(tmp_path / "aside"))
+
+    assert run.outcomes.rejected == len(run.faults) == 2
+    assert len(list((tmp_path / "aside").rglob("cities.csv"))) == 1
+    with pytest.raises(SeedError, match="reject"):
+        seedlab.seed(project, url, rejects=str(tmp_path / "aside"), commit="stage")

@@ -47,6 +47,11 @@ def undo(asked: Undo, look: Look) -> list[Tally]:
     Raises Refused where other rows refer to them, and where a run did more than create rows.
     """
     session, memory = look.session, look.memory()
+    if not memory.possible:
+        raise ConfigurationError(
+            "what is remembered in this target may not be read by us; have the owner of the schema seedlab "
+            "grant its use"
+        )
     if not memory.exists:
         raise ConfigurationError("nothing is remembered in this target: no run of seedlab wrote to it")
     loads = _loads(asked, memory)

@@ -34,8 +34,9 @@ from seedlab.vouching import marks_of
 LEGACY: Level = "legacy"
 SAVED_AGAIN = "saved again, but no row changed"
 NO_LEDGER = (
-    "nothing is remembered in this target, since we may not make the schema seedlab: every run compares "
-    "every row; GRANT CREATE ON DATABASE lets a run skip what has not changed"
+    "nothing is remembered in this target, since we may not make the schema seedlab, or not read it: every "
+    "run compares every row; GRANT CREATE ON DATABASE, or the use of that schema, lets a run skip what has "
+    "not changed"
 )
 DRY_RUN = "this was a dry run: all of it was rolled back"
 _TRY_AGAIN = frozenset({"40001", "40P01"})

@@ -32,6 +32,7 @@ from seedlab.flow.memory import (
     Memo,
     Memory,
     RowSet,
+    RunMemory,
     StageMemory,
     TableState,
 )
@@ -137,6 +138,7 @@ __all__ = [
     "RowChange",
     "RowSet",
     "Run",
+    "RunMemory",
     "Seed",
     "SeedReport",
     "Settings",

@@ -73,6 +73,7 @@ from seedlab.flow.runs import (
     TableReport,
     Tally,
 )
+from seedlab.flow.status import LoadStatus, StageStatus, Status
 from seedlab.flow.writes import (
     Batch,
     Classified,
@@ -118,6 +119,7 @@ __all__ = [
     "Level",
     "Load",
     "LoadMemory",
+    "LoadStatus",
     "Memo",
     "Memory",
     "Mode",
@@ -148,6 +150,8 @@ __all__ = [
     "Stage",
     "StageMemory",
     "StageReport",
+    "StageStatus",
+    "Status",
     "Suspect",
     "Table",
     "TableReport",

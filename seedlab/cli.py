@@ -51,9 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _seed(args: Namespace) -> int:
-    if args.watch:
-        return _watch(args)
-    return _tell(args, *_attempt(args))
+    return _watch(args) if args.watch else _tell(args, *_attempt(args))
 
 
 def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
@@ -212,6 +210,20 @@ def _graph(args: Namespace) -> int:
     }
     _show(args, draw(project.stages, edges) + "\n", lambda: record)
     return 0
+
+
+def _status(args: Namespace) -> int:
+    from seedlab import orchestrator
+    from seedlab.insight import status_text
+    from seedlab.insight.monitor import Monitor
+    from seedlab.request import request_of
+    from seedlab.status import status
+
+    request = request_of(args)
+    target = orchestrator.open_target(request.choice, request.project)
+    found = status(request.project, target, request.options, Monitor())
+    _show(args, status_text.status_text(found, _width()), lambda: status_text.status_record(found))
+    return 1 if found.ledger == "unreadable" else 0
 
 
 def _doctor(args: Namespace) -> int:
@@ -379,6 +391,7 @@ _COMMANDS: Mapping[str, Callable[[Namespace], int]] = {
     "check": _check,
     "ls": _ls,
     "graph": _graph,
+    "status": _status,
     "doctor": _doctor,
     "init": _init,
     "generate": _generate,

@@ -21,7 +21,7 @@ from seedlab import reporting
 from seedlab.agenda import Task, agenda_of, as_it_was, data_fingerprint, file_hashes, standing_of
 from seedlab.database import connect, server
 from seedlab.errors import DataFaults, TargetChanged
-from seedlab.flow import Options, Plan, Project, Run, Target
+from seedlab.flow import Options, Plan, Project, Recorder, Run, Target
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.runs import Heading, new_run_id
 from seedlab.looking import Look, look_beside, look_offline, open_look
@@ -62,7 +62,7 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
     guards.check_target(target, options.environment, options.yes_seed)
     if options.max_delete is not None:
         guards.allowed_deletes(options.max_delete, 0)  # a misspelled limit is told before any work
-    with _looking(project, target, options, monitor) as look:
+    with looking_at(project, target, options, monitor) as look:
         hashes = file_hashes(project)
         before = look.session.wal_position()
         for attempt in range(TRIES):
@@ -151,7 +151,7 @@ def undo(
     from seedlab import undoing
 
     guards.check_reset(target, options.environment, options.yes_seed)
-    with _looking(project, target, options, monitor) as look:
+    with looking_at(project, target, options, monitor) as look:
         asked = undoing.Undo(
             project=project,
             options=options,
@@ -171,7 +171,7 @@ def plan(project: Project, target: Target, options: Options, monitor: Monitor, *
     """
     from seedlab.previewing import preview
 
-    with _looking(project, target, options, monitor) as look:
+    with looking_at(project, target, options, monitor) as look:
         task = _task(project, options, look, monitor, file_hashes(project))
         previewed = preview(task, look, monitor, differences=rows)
     made = reporting.plan_of(task, target, previewed)
@@ -202,7 +202,7 @@ def _heading(project: Project, options: Options, target: Target) -> Heading:
 
 
 @contextmanager
-def _looking(project: Project, target: Target, options: Options, monitor: Monitor) -> Iterator[Look]:
+def looking_at(project: Project, target: Target, options: Options, recorder: Recorder) -> Iterator[Look]:
     """Connect and read the catalog in a thread while the caller reads files; close at the end."""
 
     def create_database() -> None:
@@ -210,7 +210,7 @@ def _looking(project: Project, target: Target, options: Options, monitor: Monito
 
     with ThreadPoolExecutor(1, thread_name_prefix="seedlab-connect") as pool:
         missing = create_database if target.origin == EMBEDDED else None
-        look = open_look(pool, project, target, options.settings, monitor, missing)
+        look = open_look(pool, project, target, options.settings, recorder, missing)
         try:
             yield look
         finally:

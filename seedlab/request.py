@@ -58,7 +58,7 @@ def request_of(args: Namespace) -> Request:
         select=tuple(getattr(args, "select", ())),
         exclude=tuple(getattr(args, "exclude", ())),
         force=getattr(args, "force", False),
-        yes_seed=args.yes_seed,
+        yes_seed=getattr(args, "yes_seed", None),
         wait=getattr(args, "wait", None),
         max_delete=getattr(args, "max_delete", None),
         rejects=Path(args.reports or "reports") if choose_rejects(getattr(args, "on_error", None)) else None,

@@ -21,6 +21,7 @@ from seedlab.flow import (
     Outcomes,
     Project,
     Removal,
+    RunMemory,
     TableState,
     Tally,
 )
@@ -85,10 +86,10 @@ def _loads(asked: Undo, memory: Memory) -> list[LoadMemory]:
     return [load for load in memory.loads if not asked.stages or load.stage in asked.stages]
 
 
-def _refuse_impossible(run: str, found: Sequence[tuple[str, Outcomes]]) -> None:
+def _refuse_impossible(run: str, found: Sequence[RunMemory]) -> None:
     if not found:
         raise ConfigurationError(f"no run '{run}' is remembered; seedlab status lists those that are")
-    outcomes = found[0][1]
+    outcomes = found[0].outcomes
     if outcomes.updated or outcomes.deleted:
         raise Refused(
             f"run {run} updated {outcomes.updated} and deleted {outcomes.deleted} rows, and their old values "

@@ -38,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "generation",
         }
     ),
-    frozenset({"orchestrator"}),
+    frozenset({"orchestrator", "status"}),
     frozenset({"", "contract", "experiment", "pytest_plugin"}),
     frozenset({"cli", "arguments", "request", "doctor", "progress", "watching", "__main__"}),
 )

@@ -8,7 +8,16 @@ import pytest
 
 from seedlab.database import ledger
 from seedlab.errors import WriteError
-from seedlab.flow import LEDGER_VERSION, LoadMemory, Memo, Memory, Outcomes, StageMemory, TableState
+from seedlab.flow import (
+    LEDGER_VERSION,
+    LoadMemory,
+    Memo,
+    Memory,
+    Outcomes,
+    RunMemory,
+    StageMemory,
+    TableState,
+)
 
 A, B, C = b"a" * 8, b"b" * 8, b"c" * 8
 OLD, NEW = b"0" * 8, b"1" * 8
@@ -105,6 +114,29 @@ def test_a_run_is_kept_with_all_its_outcomes() -> None:
         "started": "2026-11-25T12:00:00+00:00",
         "outcomes": {"created": 1, "updated": 2, "unchanged": 3, "deleted": 4, "rejected": 5},
     }
+
+
+def test_the_stages_of_a_run_that_committed_each_by_itself_are_one_run_in_writing_order() -> None:
+    times = ("12:02", "12:01")
+    rows = [
+        {**ledger.run_document(replace(MEMO, part=part)), "finished": finished}
+        for part, finished in zip(("pupils", "cities"), times, strict=True)
+    ]
+    other = {**ledger.run_document(replace(MEMO, run_id="r0")), "finished": "11:00"}
+
+    runs = ledger.runs_of([*rows, other])
+
+    assert runs[0] == RunMemory(
+        run_id="r1",
+        environment="test",
+        level="copy",
+        started="2026-11-25T12:00:00+00:00",
+        finished="12:02",
+        outcomes=MEMO.outcomes + MEMO.outcomes,
+        stages=("cities", "pupils"),
+    )
+    assert [(each.run_id, each.outcomes, each.stages) for each in runs[1:]] == [("r0", MEMO.outcomes, ())]
+    assert ledger.runs_of([]) == []
 
 
 def document(**facts: object) -> dict[str, object]:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from seedlab.database.connect import parse_target
-from seedlab.database.rights import rights
+from seedlab.database.rights import reading_grants, rights
 from seedlab.errors import ConnectionFailed
 
 
@@ -47,3 +47,13 @@ def test_a_sqlite_file_need_not_be_there_but_its_folder_must(tmp_path: Path) -> 
 
     with pytest.raises(ConnectionFailed, match="there is no folder"):
         rights(parse_target(f"sqlite:///{tmp_path}/none/new.db", "test"))
+
+
+@pytest.mark.parametrize(
+    ("user", "spelled"), [("app", "app"), ("App", '"App"'), ('a"b; DROP', '"a""b; DROP"'), ("", '""')]
+)
+def test_grants_name_the_user_as_sql_does(user: str, spelled: str) -> None:
+    assert reading_grants(user) == (
+        f"GRANT USAGE ON SCHEMA seedlab TO {spelled};",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA seedlab TO {spelled};",
+    )

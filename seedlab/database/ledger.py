@@ -18,6 +18,7 @@ from seedlab.flow import (
     Memory,
     Outcomes,
     RowSet,
+    RunMemory,
     StageMemory,
     TableState,
 )
@@ -71,8 +72,11 @@ class Ledger(Protocol):
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch the marks of tables' seeded rows; None where they are not known."""
 
-    def runs(self, project: str, run: str | None = None) -> list[tuple[str, Outcomes]]:
-        """Tell of the runs that are remembered, the last first, or of one: name and outcomes."""
+    def runs(self, project: str, run: str | None = None, *, limit: int | None = None) -> list[RunMemory]:
+        """Tell of the runs that are remembered, the last first, or of one, or of the last ones."""
+
+    def size(self) -> int:
+        """Tell how many bytes the ledger takes, of all projects."""
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write what a run leaves, and the content of the tables as it is now, in the open transaction.
@@ -142,13 +146,26 @@ def run_document(memo: Memo) -> Mapping[str, object]:
     }
 
 
-def together(rows: Iterable[tuple[str, Mapping[str, int]]]) -> list[tuple[str, Outcomes]]:
-    """Add up the outcomes of each run, in the order in which runs come first."""
-    found: dict[str, Outcomes] = {}
-    for name, outcomes in rows:
-        run = name.partition("/")[0]
-        found[run] = found.get(run, Outcomes()) + Outcomes(**outcomes)
-    return list(found.items())
+def runs_of(documents: Iterable[Mapping[str, Any]]) -> list[RunMemory]:
+    """Make the runs of their rows, the last first: stages of one run come together, in writing order."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for document in documents:
+        rows.setdefault(document["run_id"].partition("/")[0], []).append(document)
+    return [_run(name, parts) for name, parts in rows.items()]
+
+
+def _run(name: str, parts: Sequence[Mapping[str, Any]]) -> RunMemory:
+    stages = (each["run_id"].partition("/")[2] for each in reversed(parts))
+    last = parts[0]
+    return RunMemory(
+        run_id=name,
+        environment=last["environment"],
+        level=last["level"],
+        started=last["started"],
+        finished=last["finished"],
+        outcomes=sum((Outcomes(**each["outcomes"]) for each in parts), Outcomes()),
+        stages=tuple(stage for stage in stages if stage),
+    )
 
 
 def memory_of(document: Mapping[str, Any]) -> Memory:

@@ -92,13 +92,21 @@ def recall(project: str, stage: str, seed: str, table: str) -> Composed:
     ).format(Literal(project), Literal(stage), Literal(seed), Identifier("table"), Literal(table))
 
 
-def runs(project: str, run: str | None) -> Composed:
-    """List what the runs of a project, or one of them, committed, the last first."""
-    mine = SQL("AND pg_catalog.split_part(run_id, '/', 1) = {} ")
-    one = mine.format(Literal(run)) if run is not None else _NOTHING
+def runs(project: str, run: str | None, limit: int | None) -> Composed:
+    """List what the runs of a project, or one, or the last of them, committed: documents, the last first."""
+    one = SQL("AND {} = {} ").format(_RUN, Literal(run)) if run is not None else _NOTHING
     return SQL(
-        "SELECT run_id, outcomes FROM seedlab.runs WHERE project = {} {}ORDER BY finished DESC"
-    ).format(Literal(project), one)
+        "SELECT pg_catalog.to_jsonb(r) FROM seedlab.runs r WHERE project = {project} AND {run} IN "
+        "(SELECT {run} FROM seedlab.runs WHERE project = {project} {one}"
+        "GROUP BY 1 ORDER BY max(finished) DESC LIMIT {limit}) ORDER BY finished DESC"
+    ).format(project=Literal(project), run=_RUN, one=one, limit=Literal(limit))
+
+
+SIZE = SQL(
+    "SELECT COALESCE(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::int8 FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'seedlab' "
+    "AND c.relname IN ('ledger', 'lock', 'runs', 'stages', 'rows', 'tables')"
+)
 
 
 RECALL_MARKS = SQL(
@@ -134,6 +142,7 @@ def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Compose
 
 
 _NOTHING = SQL("")
+_RUN = SQL("pg_catalog.split_part(run_id, '/', 1)")
 _PAIRS = SQL(
     "COALESCE(pg_catalog.string_agg(pg_catalog.int8send(k) || pg_catalog.int8send(h), ''), "
     "''::pg_catalog.bytea)"

@@ -3,7 +3,7 @@
 SELECT json_build_object(
   'version', l.version,
   'generation', l.generation + (SELECT count(*) FROM seedlab.runs),
-  'stages', (SELECT json_agg(json_build_array(stage, parts, tables, run_id, finished::text))
+  'stages', (SELECT json_agg(json_build_array(stage, parts, tables, run_id, finished))
     FROM seedlab.stages WHERE project = {project}),
   'loads', (SELECT json_agg(json_build_array(stage, seed, "table", meaning, files, rows, key, made) ORDER BY stage, seed, "table")
     FROM seedlab.rows WHERE project = {project}),

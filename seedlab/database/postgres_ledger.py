@@ -14,12 +14,12 @@ from seedlab.database.ledger import (
     load_document,
     packed,
     run_document,
+    runs_of,
     stage_document,
-    together,
 )
 from seedlab.database.statements import SYSTEM_NAMES, put_search_path
 from seedlab.database.wire import Question, StatementError, Wire
-from seedlab.flow import Memo, Memory, Outcomes, RowSet, Table, TableState
+from seedlab.flow import Memo, Memory, RowSet, RunMemory, Table, TableState
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,9 +114,13 @@ class PostgresLedger(Ledger):
                 )
         return questions
 
-    def runs(self, project: str, run: str | None = None) -> list[tuple[str, Outcomes]]:
+    def runs(self, project: str, run: str | None = None, *, limit: int | None = None) -> list[RunMemory]:
         """Fetch them in one statement."""
-        return together((name, outcomes) for name, outcomes in self._ask([(sql.runs(project, run), ())])[0])
+        return runs_of(document for (document,) in self._ask([(sql.runs(project, run, limit), ())])[0])
+
+    def size(self) -> int:
+        """Ask for what the tables take on disk, with indexes and what is stored apart."""
+        return int(self._ask([(sql.SIZE, ())])[0][0][0])
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything in one pipeline."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,16 @@ class Rights:
 def rights(target: Target) -> Rights:
     """Connect and ask for our rights; raises ConnectionFailed."""
     return _sqlite_rights(Path(target.url)) if target.dialect == "sqlite" else _postgres_rights(target)
+
+
+def reading_grants(user: str) -> tuple[str, ...]:
+    """Spell what the owner of a ledger grants, so that this user may read it."""
+    plain = re.fullmatch("[a-z_][a-z0-9_]*", user)
+    name = user if plain else '"{}"'.format(user.replace('"', '""'))
+    return (
+        f"GRANT USAGE ON SCHEMA seedlab TO {name};",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA seedlab TO {name};",
+    )
 
 
 def _postgres_rights(target: Target) -> Rights:

@@ -20,12 +20,12 @@ from seedlab.database.ledger import (
     load_document,
     memory_of,
     run_document,
+    runs_of,
     stage_document,
-    together,
 )
 from seedlab.database.sqlite_connection import MAX_PARAMETERS, CountedConnection, listed, quote
 from seedlab.database.sqlite_statements import main
-from seedlab.flow import IN_DOUBT, LEDGER_VERSION, Memo, Memory, Outcomes, RowSet, Table, TableState
+from seedlab.flow import IN_DOUBT, LEDGER_VERSION, Memo, Memory, RowSet, RunMemory, Table, TableState
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,6 +35,13 @@ _TABLES = ("seedlab_ledger", "seedlab_runs", "seedlab_stages", "seedlab_rows", "
 _MADE = f"SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name IN {_TABLES}"
 _HEAD = "SELECT version, generation + (SELECT count(*) FROM seedlab_runs) FROM seedlab_ledger"
 _RAISE = "UPDATE seedlab_ledger SET generation = generation + 1"
+# What is kept, not what it takes on disk: not every SQLite has `dbstat`. Documents are ASCII.
+_SIZE = (
+    "SELECT sum(n) FROM (SELECT sum(length(document)) AS n FROM seedlab_runs "
+    "UNION ALL SELECT sum(length(document)) FROM seedlab_stages "
+    "UNION ALL SELECT sum(length(document) + length(content)) FROM seedlab_rows "
+    "UNION ALL SELECT sum(length(document) + COALESCE(length(marks), 0)) FROM seedlab_tables)"
+)
 _ROWS_OF = 'WHERE project = ? AND stage = ? AND seed = ? AND "table" = ?'
 
 Encode = Callable[["pl.DataFrame", Table], list[Sequence[object]]]
@@ -170,12 +177,16 @@ class SqliteLedger(Ledger):
                 [value for key in chunk for value in key],
             )
 
-    def runs(self, project: str, run: str | None = None) -> list[tuple[str, Outcomes]]:
+    def runs(self, project: str, run: str | None = None, *, limit: int | None = None) -> list[RunMemory]:
         """Fetch all and leave those that were not asked for."""
-        rows = self._run("SELECT document FROM seedlab_runs ORDER BY finished DESC")
-        documents = [json.loads(document) for (document,) in rows]
-        mine = [(each["run_id"], each["outcomes"]) for each in documents if each["project"] == project]
-        return [(name, outcomes) for name, outcomes in together(mine) if run in (None, name)]
+        rows = self._run("SELECT document, finished FROM seedlab_runs ORDER BY finished DESC, rowid DESC")
+        documents = [json.loads(document) | {"finished": finished} for document, finished in rows]
+        mine = runs_of(each for each in documents if each["project"] == project)
+        return [each for each in mine if run in (None, each.run_id)][:limit]
+
+    def size(self) -> int:
+        """Add up what is kept."""
+        return int(self._run(_SIZE)[0][0] or 0)
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything, making the tables where they are missing."""

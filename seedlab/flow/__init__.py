@@ -32,6 +32,7 @@ from seedlab.flow.memory import (
     Memo,
     Memory,
     RowSet,
+    RunMemory,
     StageMemory,
     TableState,
 )
@@ -72,6 +73,7 @@ from seedlab.flow.runs import (
     TableReport,
     Tally,
 )
+from seedlab.flow.status import LoadStatus, StageStatus, Status
 from seedlab.flow.writes import (
     Batch,
     Classified,
@@ -117,6 +119,7 @@ __all__ = [
     "Level",
     "Load",
     "LoadMemory",
+    "LoadStatus",
     "Memo",
     "Memory",
     "Mode",
@@ -137,6 +140,7 @@ __all__ = [
     "RowChange",
     "RowSet",
     "Run",
+    "RunMemory",
     "Seed",
     "SeedReport",
     "Settings",
@@ -146,6 +150,8 @@ __all__ = [
     "Stage",
     "StageMemory",
     "StageReport",
+    "StageStatus",
+    "Status",
     "Suspect",
     "Table",
     "TableReport",

@@ -92,6 +92,22 @@ class Memory:
     possible: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMemory:
+    """A run that wrote, as the ledger keeps it; `stages` are those that it committed each by itself.
+
+    Times are as the database spells them: ISO 8601 with an offset.
+    """
+
+    run_id: str
+    environment: str
+    level: str
+    started: str
+    finished: str
+    outcomes: Outcomes
+    stages: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowSet:
     """Rows of a table, named by the values of `columns`: uuid as UInt128, all else text, as in a Batch.

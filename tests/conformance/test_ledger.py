@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -146,6 +148,48 @@ def test_a_ledger_of_another_version_is_not_touched(target: Target) -> None:
 
     with pytest.raises(WriteError, match="the ledger of the target has version 99, this seedlab knows 1"):
         target.read()
+
+
+# ---- runs -----------------------------------------------------------------------------------------------
+
+
+def test_runs_are_told_the_last_first_with_their_stages_together(target: Target) -> None:
+    for run, part in (("r1", ""), ("r2", "core"), ("r2", "pupils"), ("r3", "")):
+        target.remember(replace(MEMO, run_id=run, part=part, stages=(), loads=(), contents=()))
+    target.remember(replace(MEMO, project="other", run_id="theirs"))
+
+    told = target.ledger.runs("school")
+
+    assert [(each.run_id, each.outcomes.created, each.stages) for each in told] == [
+        ("r3", 2, ()),
+        ("r2", 4, ("core", "pupils")),
+        ("r1", 2, ()),
+    ]
+    assert [each.run_id for each in target.ledger.runs("school", limit=2)] == ["r3", "r2"]
+    assert target.ledger.runs("school", limit=0) == []
+    assert target.ledger.runs("school", "r2") == told[1:2]
+    assert target.ledger.runs("school", "r2/core") == target.ledger.runs("a third") == []
+
+
+def test_a_run_is_told_as_it_was(target: Target) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    target.remember()
+
+    (run,) = target.ledger.runs("school")
+
+    assert (run.environment, run.level, run.outcomes) == ("test", "incremental", MEMO.outcomes)
+    assert datetime.fromisoformat(run.started) == datetime.fromisoformat(MEMO.started)
+    assert before < datetime.fromisoformat(run.finished) < before + timedelta(minutes=1)
+
+
+def test_the_size_grows_with_what_is_remembered(target: Target) -> None:
+    target.remember()
+    before = target.ledger.size()
+
+    target.remember(replace(MEMO, run_id="r2", contents=(os.urandom(100_000),)))
+
+    assert 0 < before < 300_000
+    assert 90_000 < target.ledger.size() - before < 300_000
 
 
 # ---- the ledger itself ----------------------------------------------------------------------------------

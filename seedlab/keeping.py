@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from seedlab.agenda import Agenda
+from seedlab.errors import ConfigurationError
 from seedlab.flow import (
     DIGEST,
     FILE,
@@ -79,11 +80,13 @@ def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:
     """Settle which rows are remembered of each load, and which a sync must delete."""
     seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
     brought = _by_load(wrote)
-    kept = [
-        _kept(name, each, seeds[name[:2]], wrote)
-        for name, each in brought.items()
-        if not _is_untouched(each, wrote.known)
-    ]
+    touched = {name: each for name, each in brought.items() if not _is_untouched(each, wrote.known)}
+    before = dict(wrote.known.before) | {
+        name: _before(name, each, seeds[name[:2]], wrote)
+        for name, each in touched.items()
+        if name in wrote.known.loads
+    }
+    kept = [_kept(name, each, seeds[name[:2]], before, wrote) for name, each in touched.items()]
     syncs = {(seed.stage, seed.name) for seed in agenda.seeds if seed.mode == "sync"}
     kept += [
         _abandoned(load, wrote.known.before[load.name], sync=load.name[:2] in syncs)
@@ -99,13 +102,20 @@ def _is_untouched(brought: _Brought, known: Known) -> bool:
     return reduced and not brought.rows and not any(known.has_left(each) for each in brought.read)
 
 
-def _kept(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> Kept:
+def _before(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> pl.DataFrame:
+    """What is remembered of a load, as its files and its rows are named now."""
+    known = wrote.known.loads[name]
+    before = contents.renumber(wrote.known.before[name], known.files, [file.name for file in seed.files])
+    return before if name[0] in wrote.known.reduced else _renamed(before, known, brought, wrote)
+
+
+def _kept(
+    name: Name, brought: _Brought, seed: Seed, remembered: Mapping[Name, pl.DataFrame], wrote: Wrote
+) -> Kept:
     files = tuple(file.name for file in seed.files)
-    before, known = contents.NOTHING, wrote.known.loads.get(name)
-    if known is not None:
-        before = contents.renumber(wrote.known.before[name], known.files, files)
-        before = before if name[0] in wrote.known.reduced else _renamed(before, known, brought, wrote)
-    after = _after(brought, before, files, wrote)
+    before, known = remembered.get(name, contents.NOTHING), wrote.known.loads.get(name)
+    others = [frame for other, frame in remembered.items() if other[2] == name[2] and other != name]
+    after = _after(brought, before, files, others, wrote.run_id)
     left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
     load = _load_memory(brought.read[0].load, files, after.height - left.height, wrote.catalog)
     gone = left if seed.mode == "sync" else contents.NOTHING
@@ -114,7 +124,9 @@ def _kept(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> Kept:
 
 
 def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: Wrote) -> pl.DataFrame:
-    """Find rows again that seem to have left, but are known by another key or kind of id now."""
+    """Find rows again that seem to have left, but are known by another key or kind of id now: also those
+    that another seed brings to the same table.
+    """
     now = pl.concat([each.handled.frame[HANDLE] for each in brought.read])
     gone = contents.left_now(before, now)
     columns = contents.named_by(gone, known.made)
@@ -125,9 +137,9 @@ def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: 
     frames = [
         batch.frame.select(HANDLE, *columns)
         for write in wrote.writes
-        if any(name_of(load) == known.name for load in write.loads)
+        if write.table.name == known.table
         for batch in write.batches()
-        if name_of(batch.load) == known.name
+        if {*columns} <= {*batch.load.columns}
     ]
     table = wrote.catalog.tables[known.table]
     return contents.renamed(before, pl.concat(frames), known.made, table) if frames else before
@@ -160,12 +172,23 @@ def _without_others(mine: Kept, kept: Sequence[Kept], wrote: Wrote) -> Kept:
     theirs = _brought_by(
         {each.load.name: each.content for each in kept if each is not mine and each.load.table == table}
     )
-    others = _brought_by({n: c for n, c in wrote.known.before.items() if n[2] == table and n not in names})
+    absent = {n: c for n, c in wrote.known.before.items() if n[2] == table and n not in names}
+    if mine.doomed.height and mine.before.key != mine.load.key and absent:
+        raise ConfigurationError(_rekeyed(mine.load, min(absent)))
+    others = _brought_by(absent)
     content = contents.without(mine.content, left.filter(pl.col(HANDLE).is_in(theirs.implode())))
     rejected = wrote.rejected.get(table, theirs.clear())
     spared = pl.concat([theirs, others, rejected])
     doomed = mine.doomed.filter(~pl.col(HANDLE).is_in(spared.implode()) & (rejected.null_count() == 0))
     return replace(mine, content=contents.without(content, doomed), doomed=doomed)
+
+
+def _rekeyed(load: LoadMemory, other: Name) -> str:
+    return (
+        f"seed {load.seed}: the key of table {load.table} is {', '.join(load.key)} now, and seed {other[1]}, "
+        "which fills it too, does not run: it cannot be told which rows that left are among those; "
+        "run both at once, with --force"
+    )
 
 
 def _brought_by(found: Mapping[Name, pl.DataFrame]) -> pl.Series:
@@ -215,9 +238,10 @@ def _named_by_id(load: Load, catalog: Catalog) -> bool:
     return load.made is not None and catalog.tables[load.table].columns[load.made].kind == "uuid"
 
 
-def _after(brought: _Brought, before: pl.DataFrame, files: Sequence[str], wrote: Wrote) -> pl.DataFrame:
-    """The content of one load after the run."""
-    mine = name_of(brought.read[0].load)
+def _after(
+    brought: _Brought, before: pl.DataFrame, files: Sequence[str], others: Sequence[pl.DataFrame], run: str
+) -> pl.DataFrame:
+    """The content of one load after the run; `others` are those of the table's other loads before."""
     names = [file.name for file in brought.read[0].load.files]
     now = [
         pl.DataFrame([each.handled.frame.get_column(name) for name in (FILE, HANDLE, DIGEST)])
@@ -226,9 +250,8 @@ def _after(brought: _Brought, before: pl.DataFrame, files: Sequence[str], wrote:
     rows = contents.renumber(pl.concat(now) if len(now) > 1 else now[0], names, files)
     keys = (pl.concat(brought.keys) if len(brought.keys) > 1 else brought.keys[0]) if brought.keys else None
     read = [files.index(name) for name in names]
-    others = [frame for name, frame in wrote.known.before.items() if name[2] == mine[2] and name != mine]
     moved = contents.made_elsewhere(rows[HANDLE], others) if others else contents.NOTHING
-    return contents.renewed(before, rows, _created(brought), wrote.run_id, keys, read, moved)
+    return contents.renewed(before, rows, _created(brought), run, keys, read, moved)
 
 
 def _load_memory(load: Load, files: tuple[str, ...], rows: int, catalog: Catalog) -> LoadMemory:

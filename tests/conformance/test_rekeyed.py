@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.errors import DataFaults
+from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import Run
 from tests.school import SEED, STAGE
 from tests.seeding import counted, execute, rows_of, seed, undo, write
@@ -224,7 +224,6 @@ def test_of_two_seeds_only_what_left_is_deleted(folder: Path, url: str) -> None:
     assert_settled(folder, url, 2)
 
 
-@pytest.mark.xfail(reason="known by its old key, the row seems to have left: a sync deletes what files bring")
 def test_a_row_that_moves_to_the_other_seed_with_the_key_stays(folder: Path, url: str) -> None:
     seed(brought(folder, "sku", ONE, TWO), url)
     ids = identities(url)
@@ -237,22 +236,24 @@ def test_a_row_that_moves_to_the_other_seed_with_the_key_stays(folder: Path, url
     assert undo(folder, url).outcomes.deleted == 4
 
 
-@pytest.mark.xfail(reason="known by its old key, the row seems to have left: a sync deletes what files bring")
-def test_seeds_run_one_after_the_other_with_the_new_key(folder: Path, url: str) -> None:
+def test_seeds_run_one_after_the_other_with_the_new_key_are_told_to_run_together(
+    folder: Path, url: str
+) -> None:
     seed(brought(folder, "sku", ONE, TWO), url)
     ids = identities(url)
     brought(folder, "code", ONE.replace("s2,c2,Pan\n", ""), TWO + "s2,c2,Pan\n")
 
     second = seed(folder, url, select=["second"], max_delete="100%")
-    first = seed(folder, url, select=["first"], max_delete="100%")
+    with pytest.raises(ConfigurationError, match="seed second, which fills it too, does not run"):
+        seed(folder, url, select=["first"], max_delete="100%")
+    both = seed(folder, url, force=True, max_delete="100%")
 
     assert (told(second)[0], told(second)[3]) == (0, 0)
-    assert (told(first)[0], told(first)[3]) == (0, 0)
+    assert (told(both)[0], told(both)[3]) == (0, 0)
     assert identities(url) == ids
     assert_settled(folder, url, 4)
 
 
-@pytest.mark.xfail(reason="known by its old key, the row seems to have left: a sync deletes what files bring")
 def test_a_row_goes_to_a_seed_that_ran_before_with_the_new_key(folder: Path, url: str) -> None:
     seed(brought(folder, "sku", ONE, TWO), url)
     ids = identities(url)

@@ -105,7 +105,7 @@ def runs(project: str, run: str | None, limit: int | None) -> Composed:
 SIZE = SQL(
     "SELECT COALESCE(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::int8 FROM pg_catalog.pg_class c "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'seedlab' "
-    "AND c.relname IN ('ledger', 'lock', 'runs', 'stages', 'rows', 'tables')"
+    "AND c.relname IN ('ledger', 'lock', 'runs', 'stages', 'rows', 'tables', 'catalogs')"
 )
 
 

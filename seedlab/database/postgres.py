@@ -78,7 +78,8 @@ class PostgresSession:
         self.settings = settings
         self.known: Catalog | None = None
         self._wal: int | None = None
-        self._schema, self._search_path = "public", '"$user", public'
+        self._schema = "public"
+        self._search_path: Composable = SQL('"$user", public')
         self.ledger = PostgresLedger(self.wire, self._table, _arrays, lambda: self._search_path)
 
     # ---- looking ----
@@ -118,9 +119,9 @@ class PostgresSession:
     def _look(self, questions: Sequence[Composable]) -> list[bytes | None]:
         """Ask at one moment, with the server's own names only in the search path; each answers one value."""
         results = self.wire.script(sql.look(questions, self.settings.lock_timeout))
-        schema, path = (results[1].get_value(0, n) for n in (0, 1))
-        self._schema = (schema or b"public").decode()
-        self._search_path = (path or b"").decode() or self._search_path
+        path = [name for name in json.loads(results[1].get_value(0, 0) or b"[]") if name != "seedlab"]
+        self._schema = path[0] if path else "public"
+        self._search_path = sql.names(path) if path else self._search_path
         return [result.get_value(0, 0) if result.ntuples else None for result in results[3:-1]]
 
     def _without_ledger(self, failed: StatementError) -> None:

@@ -23,6 +23,7 @@ from seedlab.flow import Memo, Memory, RowSet, RunMemory, Table, TableState
 
 if TYPE_CHECKING:
     import polars as pl
+    from psycopg.sql import Composable
 
 NO_TABLE, NO_RIGHT = "42P01", "42501"
 Arrays = Callable[["pl.DataFrame"], Sequence[str]]
@@ -32,7 +33,11 @@ class PostgresLedger(Ledger):
     """A `Ledger` on a session's wire; `tables` looks up the catalog that the session has adopted."""
 
     def __init__(
-        self, wire: Wire, tables: Callable[[str], Table], arrays: Arrays, search_path: Callable[[], str]
+        self,
+        wire: Wire,
+        tables: Callable[[str], Table],
+        arrays: Arrays,
+        search_path: Callable[[], Composable],
     ) -> None:
         self._wire = wire
         self._table = tables

@@ -33,7 +33,7 @@ def trusted(text: str) -> SQL:
 # ---- transaction ----------------------------------------------------------------------------------------
 
 
-def opening(settings: Settings, search_path: str, *, read_only: bool) -> list[Composable]:
+def opening(settings: Settings, search_path: Composable, *, read_only: bool) -> list[Composable]:
     """Begin, with everything set for this transaction only, so that a pooler's next user sees none of it.
 
     The search path keeps the user's (triggers and checks need it) but puts temporary objects last.
@@ -51,9 +51,9 @@ def opening(settings: Settings, search_path: str, *, read_only: bool) -> list[Co
     return [trusted(begin), *sets, put_search_path(search_path)]
 
 
-def put_search_path(path: str) -> Composed:
+def put_search_path(path: Composable) -> Composed:
     """Set the search path of this transaction: the user's own, temporary objects last."""
-    return SQL("SET LOCAL search_path = {}, pg_temp").format(trusted(path))
+    return SQL("SET LOCAL search_path = {}, pg_temp").format(path)
 
 
 SYSTEM_NAMES = SQL("SET LOCAL search_path = pg_catalog")
@@ -66,11 +66,7 @@ def look(questions: Sequence[Composable], lock_timeout: str) -> list[Composable]
     along is of the same moment, or a seed in between would go unseen. Its schema is never a default, though a
     role of that name would have it so ("$user").
     """
-    settings = (
-        "SELECT (array_agg(s ORDER BY n))[1], string_agg(quote_ident(s), ', ' ORDER BY n), "
-        "set_config('lock_timeout', {}, true) "
-        "FROM unnest(current_schemas(false)) WITH ORDINALITY u(s, n) WHERE s <> 'seedlab'"
-    )
+    settings = "SELECT array_to_json(current_schemas(false)), set_config('lock_timeout', {}, true)"
     return [
         SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
         SQL(settings).format(Literal(lock_timeout)),

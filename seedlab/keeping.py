@@ -193,8 +193,7 @@ def _rekeyed(load: LoadMemory, other: Name) -> str:
 
 def _brought_by(found: Mapping[Name, pl.DataFrame]) -> pl.Series:
     """Handles of the rows that files bring, by these contents."""
-    nothing = contents.NOTHING[HANDLE]
-    return pl.concat([nothing, *(contents.of_other_files(content, ()) for content in found.values())])
+    return contents.of_other_files(list(found.values()))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

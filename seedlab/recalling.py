@@ -42,42 +42,52 @@ class Known:
             for each in rows
         ]
 
-    def covers(self, rows: Sequence[Rows], memory: Memory, catalog: Catalog) -> bool:
-        """Tell whether what is remembered and these rows of changed files say all there is to say.
+    def covers(self, rows: Sequence[Rows], unknown: Sequence[Rows], memory: Memory, catalog: Catalog) -> bool:
+        """Tell whether what is remembered and these rows of changed files say all there is to say; `unknown`
+        are those that are not remembered just so.
 
         Not so where a load means something else now, where a table of a seed has no rows in the changed
         file any more, where another file brings the same row, and where rows that stay as they are may name
         one that changed by another key than its own.
         """
-        mine = [each for each in rows if each.load.stage in self.reduced]
-        names = {name_of(each.load) for each in mine}
+        mine = [
+            (each, bool(new.handled.frame.height))
+            for each, new in zip(rows, unknown, strict=True)
+            if each.load.stage in self.reduced
+        ]
+        names = {name_of(each.load) for each, _ in mine}
         seeds = {name[:2] for name in names}
         if any(load.name not in names for load in memory.loads if load.name[:2] in seeds):
             return False
-        return all(self._covers(each, memory.stages[each.load.stage], catalog) for each in mine)
+        return all(
+            self._covers(each, memory.stages[each.load.stage], catalog, changed=changed)
+            for each, changed in mine
+        )
 
-    def _covers(self, rows: Rows, stage: StageMemory, catalog: Catalog) -> bool:
+    def _covers(self, rows: Rows, stage: StageMemory, catalog: Catalog, *, changed: bool) -> bool:
         load, name = rows.load, name_of(rows.load)
         known = self.loads.get(name)
         if known is None or known.meaning != meaning(load):
             return False
-        if _has_other_names(load, stage.tables, catalog) and self.unknown([rows])[0].handled.frame.height:
+        if changed and _has_other_names(load, stage.tables, catalog):
             return False
         read = [n for n, file in enumerate(known.files) if file in {f.name for f in load.files}]
-        others = [contents.of_other_files(self.before[name], read)]
-        others += [
-            contents.of_other_files(frame, [])
-            for other, frame in self.before.items()
-            if other[2] == name[2] and other != name and other[0] not in self.gone
-        ]
-        return not rows.handled.frame[HANDLE].is_in(pl.concat(others).implode()).any()
+        mine = contents.of_other_files([self.before[name]], read)
+        others = contents.of_other_files(
+            [
+                frame
+                for other, frame in self.before.items()
+                if other[2] == name[2] and other != name and other[0] not in self.gone
+            ]
+        )
+        return not rows.handled.frame[HANDLE].is_in(pl.concat([mine, others]).implode()).any()
 
     def has_left(self, rows: Rows) -> bool:
         """Tell of rows of a reduced stage whether some that are remembered are no more in their files."""
         name = name_of(rows.load)
         files = [n for n, f in enumerate(self.loads[name].files) if f in {x.name for x in rows.load.files}]
-        before = self.before[name].filter(pl.col(FILE).is_in(files))
-        return not before[HANDLE].is_in(rows.handled.frame[HANDLE].implode()).all()
+        gone = pl.col(FILE).is_in(files) & ~pl.col(HANDLE).is_in(rows.handled.frame[HANDLE].implode())
+        return bool(self.before[name].select(gone.any()).item())
 
 
 def name_of(load: Load) -> Name:

@@ -93,9 +93,10 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
     if resolution.register(prepared.read, prepared.naming, SeedCache()) or prepared.broken:
         raise _NotReducibleError
     known = recalling.recall(task, look.session, prepared.stages, prepared.read, reduced)
-    if not known.covers(prepared.read, task.memory, prepared.catalog):
+    unknown = known.unknown(prepared.read)
+    if not known.covers(prepared.read, unknown, task.memory, prepared.catalog):
         raise _NotReducibleError
-    rows = [each for each in known.unknown(prepared.read) if each.handled.frame.height or each.shaped.stream]
+    rows = [each for each in unknown if each.handled.frame.height or each.shaped.stream]
     left = [each for each in prepared.read if each.load.stage in reduced and known.has_left(each)]
     changed = frozenset(each.load.stage for each in (*rows, *left))
     return replace(prepared, rows=rows, reduced=reduced, known=known, changed=changed)

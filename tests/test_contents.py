@@ -108,8 +108,8 @@ def test_files_that_stand_where_they_stood_change_nothing() -> None:
 def test_rows_of_other_files_are_those_that_files_still_bring() -> None:
     whole = content((0, 1, 1, True), (1, 2, 2, True), (2, 3, 3, False), (LEFT, 4, 4, True))
 
-    assert set(contents.of_other_files(whole, [1])) == set(handles(1, 3))
-    assert set(contents.of_other_files(whole, [])) == set(handles(1, 2, 3))
+    assert set(contents.of_other_files([whole], [1])) == set(handles(1, 3))
+    assert set(contents.of_other_files([whole])) == set(handles(1, 2, 3))
 
 
 # ---- what is not remembered just so ---------------------------------------------------------------------

@@ -58,9 +58,11 @@ def made_elsewhere(rows: pl.Series, others: Sequence[pl.DataFrame]) -> pl.DataFr
     return pl.concat([each for each in found if each.height] or [NOTHING], how="diagonal")
 
 
-def of_other_files(content: pl.DataFrame, files: Sequence[int]) -> pl.Series:
-    """Handles of rows that files other than these bring."""
-    return content.filter(~pl.col(FILE).is_in([*files, LEFT]))[HANDLE]
+def of_other_files(several: Sequence[pl.DataFrame], files: Sequence[int] = ()) -> pl.Series:
+    """Handles of the rows of these contents that files other than these bring."""
+    handles = pl.concat([NOTHING[HANDLE], *(each[HANDLE] for each in several)])
+    places = pl.concat([NOTHING[FILE], *(each[FILE] for each in several)])
+    return handles.filter(~places.is_in([*files, LEFT]))
 
 
 def renewed(

@@ -174,7 +174,9 @@ def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
         for each in previewed.left
     ]
     before = ancestors(stages)
-    planned = tuple(_planned_stage(stage, left_out, tables, before) for stage in stages)
+    verdicts = task.standing.verdicts
+    reasons = {name: each.reason for name, each in verdicts.items() if each.reason}
+    planned = tuple(_planned_stage(stage, left_out, reasons, tables, before) for stage in stages)
     return Plan(
         project=task.project.name,
         target=target.shown,
@@ -195,6 +197,7 @@ def _among(names: Sequence[str], stages: Sequence[Stage]) -> tuple[str, ...]:
 def _planned_stage(
     stage: Stage,
     left_out: Mapping[str, str],
+    reasons: Mapping[str, str],
     tables: Sequence[tuple[Load | Tally, PlannedTable]],
     before: Mapping[str, frozenset[str]],
 ) -> PlannedStage:
@@ -212,7 +215,8 @@ def _planned_stage(
         id=stage.id,
         name=stage.name,
         status="skipped" if stage.id in left_out else "run",
-        reason=left_out.get(stage.id, _skipped_seeds(stage, left_out)),
+        reason=left_out.get(stage.id)
+        or "; ".join(filter(None, (reasons.get(stage.id), _skipped_seeds(stage, left_out)))),
         waits_for=tuple(each for each in stage.dependencies if each in before),
         seeds=seeds,
         parallel=stage.parallel,

@@ -186,6 +186,22 @@ def same(folder: Path, url: str, expected: tuple[int, int, int]) -> Plan:
     return planned
 
 
+def test_a_plan_says_why_each_stage_would_run(school: Path, url: str) -> None:
+    def why() -> list[str]:
+        return [each.reason for each in plan(school, url).stages]
+
+    write(school, {"seedlab.toml": SYNCS})
+    first = why()
+    seed(school, url)
+    write(school, {"pupils.csv": "name,city.code\nAda,tlv\n"})
+    edited = why()
+    execute(url, "UPDATE cities SET name = 'Hefa' WHERE code = 'hfa'")
+
+    assert first == ["", ""]  # all that it brings is new
+    assert edited == ["unchanged", "pupils.csv changed"]
+    assert why() == ["table cities was changed by others", "it depends on cities"]
+
+
 def test_a_plan_says_what_a_seed_then_does(school: Path, url: str) -> None:
     execute(url, QUIZ_TABLES)
     quiz = '[{"code": "a", "answers": [{"text": "x"}, {"text": "y"}]}, {"code": "b"}]'

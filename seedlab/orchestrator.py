@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from seedlab import reporting
 from seedlab.agenda import Task, agenda_of, as_it_was, data_fingerprint, file_hashes, standing_of
-from seedlab.database import connect, server
+from seedlab.database import connect
 from seedlab.errors import DataFaults, TargetChanged
 from seedlab.flow import Options, Plan, Project, Recorder, Run, Target
 from seedlab.insight.monitor import Monitor
@@ -46,6 +46,8 @@ def open_target(choice: TargetChoice, project: Project) -> Target:
         return connect.parse_target(
             choice.url, choice.origin, name=choice.name, environment=choice.environment, root=root
         )
+    from seedlab.database import server  # a target of one's own has no use for it
+
     url = server.start(os.environ).url(server.database_name(project.name))
     return connect.parse_target(url, EMBEDDED, environment=choice.environment)
 
@@ -206,6 +208,8 @@ def looking_at(project: Project, target: Target, options: Options, recorder: Rec
     """Connect and read the catalog in a thread while the caller reads files; close at the end."""
 
     def create_database() -> None:
+        from seedlab.database import server
+
         server.ensure_database(server.start(os.environ), target.database)
 
     with ThreadPoolExecutor(1, thread_name_prefix="seedlab-connect") as pool:

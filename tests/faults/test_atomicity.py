@@ -18,7 +18,7 @@ import pytest
 
 from seedlab.database import postgres_write
 from seedlab.errors import DataFaults, SeedError, WriteError
-from tests.faults.cutting import Act, Cutter, cut, nothing
+from tests.faults.cutting import Cutter, cut, nothing
 from tests.fix_postgres import PostgresServer
 from tests.seeding import Rows, counted, dump, execute, rows_of, seed, write
 
@@ -323,13 +323,6 @@ def test_row_level_security_applies(
 
 
 # ---- an application that writes at the same time --------------------------------------------------------
-
-
-def adding(url: str, statement: str) -> Act:
-    def add() -> None:
-        execute(url, statement)
-
-    return add
 
 
 @pytest.mark.parametrize("part", [0.45, 0.6, 0.75, 0.9])

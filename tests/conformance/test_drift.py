@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.again import INTACT, UNCHANGED, by_table, in_sqlite, told
@@ -105,20 +104,18 @@ NEEDS = {
 }
 
 
-def made(url: str, script: str) -> None:
-    """Run DDL that this server may not know."""
-    try:
-        execute(url, script)
-    except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile) as error:
-        pytest.skip(f"not on this server: {error}")
+@pytest.fixture
+def knowing_url(request: pytest.FixtureRequest, case: str) -> str:
+    """An empty database of a server that knows the case's type."""
+    url: str = request.getfixturevalue("able_postgres_url" if case in NEEDS else "clean_postgres_url")
+    execute(url, NEEDS.get(case, ""))
+    return url
 
 
 @pytest.mark.parametrize("case", TYPED)
-def test_values_that_postgresql_calls_equal_are_seen(
-    folder: Path, clean_postgres_url: str, case: str
-) -> None:
-    (kind, given, drifted), url = TYPED[case], clean_postgres_url
-    made(url, f"{NEEDS.get(case, '')} CREATE TABLE things (code text PRIMARY KEY, value {kind})")
+def test_values_that_postgresql_calls_equal_are_seen(folder: Path, knowing_url: str, case: str) -> None:
+    (kind, given, drifted), url = TYPED[case], knowing_url
+    execute(url, f"CREATE TABLE things (code text PRIMARY KEY, value {kind})")
     write(folder, {"things.csv": f"code,value\nx,{given}\ny,\n"})
     seed(folder, url)
     held = dump(url)
@@ -140,14 +137,9 @@ KEYS = {
 
 
 @pytest.mark.parametrize("case", KEYS)
-def test_a_key_that_others_spell_otherwise_is_theirs(
-    folder: Path, clean_postgres_url: str, case: str
-) -> None:
-    (kind, given, drifted), url = KEYS[case], clean_postgres_url
-    made(
-        url,
-        f"{NEEDS.get(case, '')} CREATE TABLE things (code {kind} PRIMARY KEY, value text)",
-    )
+def test_a_key_that_others_spell_otherwise_is_theirs(folder: Path, knowing_url: str, case: str) -> None:
+    (kind, given, drifted), url = KEYS[case], knowing_url
+    execute(url, f"CREATE TABLE things (code {kind} PRIMARY KEY, value text)")
     write(folder, {"things.csv": f"code,value\n{given},v\n"})
     seed(folder, url)
     execute(url, f"UPDATE things SET code = {drifted}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from contextlib import suppress
@@ -49,6 +50,9 @@ class PostgresServer:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Without bytecode each process of a run, and there are a hundred, compiles all that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if RUN_FOLDER not in os.environ:
         remove_servers_of_dead_runs()
         folder = Path(tempfile.gettempdir(), f"{PREFIX}{os.getpid()}")

@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from seedlab.database import server
+from tests.asking import asking
 from tests.fix_postgres import PostgresServer, drop_database
 
 
@@ -39,7 +40,7 @@ def clean_database_url(request: pytest.FixtureRequest) -> str:
 
 def clean(url: str) -> None:
     """Leave nothing but an empty schema `public`."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with asking(url) as connection:
         schemas = connection.execute(
             "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
         ).fetchall()

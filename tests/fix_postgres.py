@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from contextlib import suppress
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 # The folder of this run's server; workers, and runs that a test starts, inherit it.
 RUN_FOLDER = "SEEDLAB_TEST_FOLDER"
+DEBIAN = Path("/usr/lib/postgresql")
 PREFIX = "seedlab-test-"
 
 
@@ -48,6 +50,9 @@ class PostgresServer:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Without bytecode each process of a run, and there are a hundred, compiles all that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if RUN_FOLDER not in os.environ:
         remove_servers_of_dead_runs()
         folder = Path(tempfile.gettempdir(), f"{PREFIX}{os.getpid()}")
@@ -73,9 +78,26 @@ def server_environ(folder: Path) -> dict[str, str]:
     return {**os.environ, "SEEDLAB_SERVER_DIR": str(folder)}
 
 
+def system_environ(folder: Path) -> dict[str, str]:
+    """An environment for a second server, which tests/fix_system.py starts from the system's own PostgreSQL."""
+    binaries = system_binaries()
+    if binaries is None:
+        raise ServerError("needs a PostgreSQL with ICU and citext: install the package postgresql")
+    return {**server_environ(folder / "system"), "SEEDLAB_PG_BIN": str(binaries)}
+
+
+def system_binaries() -> Path | None:
+    """The folder of the system's newest PostgreSQL: Debian's, or the one on the PATH."""
+    if found := sorted(DEBIAN.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3])):
+        return found[-1].parent
+    program = shutil.which("initdb")
+    return Path(program).resolve().parent if program else None
+
+
 def remove_server(folder: Path) -> None:
-    with suppress(ServerError):  # no binaries: then there is no server either
-        server.clean(server_environ(folder))
+    for environ in (server_environ, system_environ):
+        with suppress(ServerError):  # no binaries: then there is no server either
+            server.clean(environ(folder))
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -115,11 +137,16 @@ def postgres_server() -> PostgresServer:
             pytest.fail(str(error))
         pytest.skip(str(error))
     superuser = found.url("postgres", role="postgres")
+    undurable(superuser)
+    return PostgresServer(url=found.url("postgres"), superuser_url=superuser)
+
+
+def undurable(superuser: str) -> None:
+    """Let a server lose data in a crash, and vacuum only when it is told to."""
     with psycopg.connect(superuser, autocommit=True) as connection:
         for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
         connection.execute("SELECT pg_reload_conf()")
-    return PostgresServer(url=found.url("postgres"), superuser_url=superuser)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psycopg
 from psycopg import sql
 
 from seedlab import orchestrator, settling
@@ -24,6 +23,7 @@ from seedlab.looking import open_look
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from seedlab.running import prepare, resolve
+from tests.asking import asking
 from tests.seeding import Way
 
 Counts = tuple[int, int, int]  # created, updated, unchanged
@@ -120,7 +120,7 @@ def state(url: str) -> object:
     if url.startswith("sqlite"):
         path = Path(url.removeprefix("sqlite:///"))
         return {each.name: each.read_bytes() for each in path.parent.glob(f"{path.name}*")}
-    with psycopg.connect(url, autocommit=True) as connection:
+    with asking(url) as connection:
         named = connection.execute(
             "SELECT nspname, relname, relkind FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
             "WHERE relkind IN ('r', 'S') AND nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1, 2"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg import sql
 
 from seedlab import orchestrator
@@ -23,6 +22,7 @@ from seedlab.flow import SWITCHES, Catalog, Commit, Level, Options, Run, Setting
 from seedlab.insight.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
+from tests.asking import asking
 
 Rows = list[list[Any]]
 INTEGERS = ("int2", "int4", "int8")
@@ -125,7 +125,7 @@ def execute(url: str, script: str) -> None:
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             connection.executescript(f"PRAGMA foreign_keys = ON; {ddl(url, script)}")
         return
-    with psycopg.connect(url, autocommit=True) as connection:
+    with asking(url) as connection:
         connection.execute(ddl(url, script))
 
 
@@ -144,7 +144,7 @@ def rows_of(url: str, query: str) -> list[tuple[Any, ...]]:
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             return connection.execute(query).fetchall()
-    with psycopg.connect(url, autocommit=True) as connection:
+    with asking(url) as connection:
         return connection.execute(query).fetchall()
 
 
@@ -190,7 +190,8 @@ class _Dump:
             with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as lite:
                 answers = [lite.execute(query.as_string()).fetchall() for _, query in asked]
         else:
-            with psycopg.connect(self.url, options="-c timezone=UTC") as connection:
+            with asking(self.url) as connection:
+                connection.execute("SET timezone = 'UTC'")
                 answers = [connection.execute(query).fetchall() for _, query in asked]
         return {
             table.name: [dict(zip(table.columns, row, strict=True)) for row in rows]

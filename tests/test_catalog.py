@@ -15,9 +15,9 @@ Read = Callable[..., Catalog]
 
 
 @pytest.fixture
-def read(postgres_url: str) -> Read:
+def read(clean_postgres_url: str) -> Read:
     def read_it(ddl: str = "", default_schema: str = "public") -> Catalog:
-        with psycopg.connect(postgres_url) as connection:
+        with psycopg.connect(clean_postgres_url) as connection:
             connection.execute(ddl)
             connection.execute("SET LOCAL search_path = pg_catalog")
             (document,) = connection.execute(f"SELECT ({QUERY})::text").fetchone() or ("",)

@@ -45,9 +45,9 @@ def failed(url: str, statement: str, **facts: object) -> SeedError:
     ],
 )
 def test_what_the_rows_are_to_blame_for_is_a_data_fault(
-    postgres_url: str, statement: str, rule: str, column: str | None, about: str
+    clean_postgres_url: str, statement: str, rule: str, column: str | None, about: str
 ) -> None:
-    error = failed(postgres_url, statement, table="t")
+    error = failed(clean_postgres_url, statement, table="t")
 
     assert isinstance(error, DataFaults)
     (fault,) = error.faults
@@ -65,24 +65,24 @@ def test_what_the_rows_are_to_blame_for_is_a_data_fault(
         f"INSERT INTO t (code, n) VALUES ('{SECRET}', NULL)",
     ],
 )
-def test_a_rows_value_is_never_in_the_message(postgres_url: str, statement: str) -> None:
-    error = failed(postgres_url, statement)
+def test_a_rows_value_is_never_in_the_message(clean_postgres_url: str, statement: str) -> None:
+    error = failed(clean_postgres_url, statement)
 
     assert isinstance(error, DataFaults)
     assert SECRET not in f"{error} {error.faults[0].message} {error.faults[0].column}"
 
 
-def test_what_the_server_said_of_a_row_is_its_value(postgres_url: str) -> None:
-    error = failed(postgres_url, "INSERT INTO t (code) VALUES ('taken')")
+def test_what_the_server_said_of_a_row_is_its_value(clean_postgres_url: str) -> None:
+    error = failed(clean_postgres_url, "INSERT INTO t (code) VALUES ('taken')")
 
     assert isinstance(error, DataFaults)
     assert "(code)=(taken)" in (error.faults[0].value or "")
 
 
-def test_the_place_of_the_refused_row_is_kept(postgres_url: str) -> None:
+def test_the_place_of_the_refused_row_is_kept(clean_postgres_url: str) -> None:
     row = Fault(rule="", message="", file="t.csv", row=3, column="n")
 
-    error = failed(postgres_url, "INSERT INTO t (n) SELECT 'x'::text::int", table="t", row=row)
+    error = failed(clean_postgres_url, "INSERT INTO t (n) SELECT 'x'::text::int", table="t", row=row)
 
     assert isinstance(error, DataFaults)
     assert (error.faults[0].file, error.faults[0].row, error.faults[0].column) == ("t.csv", 3, "n")
@@ -98,9 +98,9 @@ def test_the_place_of_the_refused_row_is_kept(postgres_url: str) -> None:
     ],
 )
 def test_what_the_rows_are_not_to_blame_for_says_what_to_do(
-    postgres_url: str, statement: str, state: str, hint: str
+    clean_postgres_url: str, statement: str, state: str, hint: str
 ) -> None:
-    error = failed(postgres_url, statement, table="t")
+    error = failed(clean_postgres_url, statement, table="t")
 
     assert isinstance(error, WriteError)
     assert (error.sqlstate, error.exit_code) == (state, 1)
@@ -108,12 +108,12 @@ def test_what_the_rows_are_not_to_blame_for_says_what_to_do(
     assert hint in str(error)
 
 
-def test_a_lock_that_somebody_holds_is_told(postgres_url: str) -> None:
-    with psycopg.connect(postgres_url) as holder:
+def test_a_lock_that_somebody_holds_is_told(clean_postgres_url: str) -> None:
+    with psycopg.connect(clean_postgres_url) as holder:
         holder.execute("CREATE TABLE held (a int)")
         holder.commit()
         holder.execute("LOCK TABLE held")
-        error = failed(postgres_url, "LOCK TABLE held NOWAIT", table="held")
+        error = failed(clean_postgres_url, "LOCK TABLE held NOWAIT", table="held")
 
     assert isinstance(error, WriteError)
     assert error.sqlstate == "55P03"

@@ -17,6 +17,7 @@ from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import FILE, HANDLE, ROW, Ask, Batch, Catalog, Outcomes, Settings, Suspect, WritePlan
 from seedlab.insight.monitor import Monitor
 from tests.loads import batch, load_of, loads_of, outcomes, source_frame, table_write, write_plan
+from tests.seeding import execute
 
 A, B, C = (UUID(f"00000000-0000-8000-8000-00000000000{n}") for n in "abc")
 SCHOOL = """
@@ -61,15 +62,15 @@ Open = Callable[..., Database]
 
 
 @pytest.fixture
-def opened(postgres_url: str) -> Iterator[Open]:
+def opened(clean_postgres_url: str) -> Iterator[Open]:
     databases: list[Database] = []
 
     def open_it(ddl: str = SCHOOL, **settings: object) -> Database:
-        other = psycopg.connect(postgres_url, autocommit=True)
+        other = psycopg.connect(clean_postgres_url, autocommit=True)
         other.execute(ddl)
         monitor = Monitor()
         session = open_session(
-            parse_target(postgres_url, "test"), Settings(**settings), monitor, "seedlab test"
+            parse_target(clean_postgres_url, "test"), Settings(**settings), monitor, "seedlab test"
         )  # type: ignore[arg-type]
         assert isinstance(session, PostgresSession)
         databases.append(Database(session, monitor, other))
@@ -104,16 +105,20 @@ def test_reading_the_catalog_leaves_no_setting_behind(opened: Open) -> None:
     database = opened()
     database.session.catalog()
 
-    assert database.session.wire.ask([(psycopg.sql.SQL("SHOW search_path"), ())]) == [[('"$user", public',)]]
+    path = psycopg.sql.SQL("SHOW search_path")
+    assert database.session.wire.ask([(path, ())]) == [database.other.execute(path).fetchall()]
 
 
-def test_the_default_schema_is_the_sessions_own(opened: Open, postgres_url: str) -> None:
-    name = psycopg.conninfo.conninfo_to_dict(postgres_url)["dbname"]
-    database = opened(
-        f'CREATE SCHEMA app; CREATE TABLE app.t (a int); ALTER DATABASE "{name}" SET search_path = app'
-    )
+def test_the_default_schema_is_the_sessions_own(opened: Open, clean_postgres_url: str) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(clean_postgres_url)["dbname"]
+    try:
+        database = opened(
+            f'CREATE SCHEMA app; CREATE TABLE app.t (a int); ALTER DATABASE "{name}" SET search_path = app'
+        )
 
-    catalog = database.session.catalog()
+        catalog = database.session.catalog()
+    finally:
+        execute(clean_postgres_url, f'ALTER DATABASE "{name}" SET search_path = public')
 
     assert (catalog.default_schema, set(catalog.tables)) == ("app", {"t"})
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def upstream(postgres_url: str) -> dict[str, object]:
+def upstream(clean_postgres_url: str) -> dict[str, object]:
     """Where the test's server is, in the proxy's words."""
-    parts = urlsplit(postgres_url)
+    parts = urlsplit(clean_postgres_url)
     query = parse_qs(parts.query)
     if "host" in query:
         return {"unix_socket": Path(query["host"][0], ".s.PGSQL.5432")}
@@ -47,9 +47,9 @@ def echo() -> Iterator[int]:
         thread.join()
 
 
-def test_every_question_takes_at_least_the_round_trip(postgres_url: str, upstream: dict) -> None:
+def test_every_question_takes_at_least_the_round_trip(clean_postgres_url: str, upstream: dict) -> None:
     with DelayProxy(**upstream, round_trip_ms=1.0) as proxy:
-        with psycopg.connect(proxy.url_for(postgres_url), autocommit=True) as connection:
+        with psycopg.connect(proxy.url_for(clean_postgres_url), autocommit=True) as connection:
             began = time.perf_counter()
             answers = [connection.execute("select 1").fetchone() for _ in range(50)]
             seconds = time.perf_counter() - began
@@ -59,9 +59,9 @@ def test_every_question_takes_at_least_the_round_trip(postgres_url: str, upstrea
     assert seconds >= 0.050
 
 
-def test_pipelined_questions_share_the_round_trip(postgres_url: str, upstream: dict) -> None:
+def test_pipelined_questions_share_the_round_trip(clean_postgres_url: str, upstream: dict) -> None:
     with DelayProxy(**upstream, round_trip_ms=40.0) as proxy:
-        with psycopg.connect(proxy.url_for(postgres_url), autocommit=True) as connection:
+        with psycopg.connect(proxy.url_for(clean_postgres_url), autocommit=True) as connection:
             before = proxy.traffic().bursts
             began = time.perf_counter()
             with connection.pipeline():
@@ -75,9 +75,9 @@ def test_pipelined_questions_share_the_round_trip(postgres_url: str, upstream: d
     assert bursts < 10
 
 
-def test_a_burst_is_counted_for_every_question(postgres_url: str, upstream: dict) -> None:
+def test_a_burst_is_counted_for_every_question(clean_postgres_url: str, upstream: dict) -> None:
     with DelayProxy(**upstream, round_trip_ms=0.2) as proxy:
-        with psycopg.connect(proxy.url_for(postgres_url), autocommit=True) as connection:
+        with psycopg.connect(proxy.url_for(clean_postgres_url), autocommit=True) as connection:
             before = proxy.traffic()
             for _ in range(20):
                 connection.execute("select 1", prepare=False)

@@ -19,8 +19,8 @@ def monitor() -> Monitor:
 
 
 @pytest.fixture
-def wire(postgres_url: str, monitor: Monitor) -> Iterator[Wire]:
-    with psycopg.connect(postgres_url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+def wire(clean_postgres_url: str, monitor: Monitor) -> Iterator[Wire]:
+    with psycopg.connect(clean_postgres_url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
         yield Wire(connection, monitor)
 
 
@@ -156,9 +156,9 @@ def test_without_a_transaction_there_is_nothing_to_end(wire: Wire, monitor: Moni
     assert counts(monitor) == (0, 0)
 
 
-def test_a_connection_that_is_cut_is_a_failed_statement(wire: Wire, postgres_url: str) -> None:
+def test_a_connection_that_is_cut_is_a_failed_statement(wire: Wire, clean_postgres_url: str) -> None:
     pid = one(wire, "SELECT pg_backend_pid()")
-    with psycopg.connect(postgres_url) as other:
+    with psycopg.connect(clean_postgres_url) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
 
     with pytest.raises(StatementError):

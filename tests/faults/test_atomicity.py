@@ -18,7 +18,7 @@ import pytest
 
 from seedlab.database import postgres_write
 from seedlab.errors import DataFaults, SeedError, WriteError
-from tests.faults.cutting import Act, Cutter, cut, nothing
+from tests.faults.cutting import Cutter, cut, nothing
 from tests.fix_postgres import PostgresServer
 from tests.seeding import Rows, counted, dump, execute, rows_of, seed, write
 
@@ -112,19 +112,22 @@ def check_whole(school: Path, url: str, ends: Ends) -> None:
 # ---- the line is cut, the client killed, the server's process ended -------------------------------------
 
 
+@pytest.mark.parametrize("parts", [4, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("level", ["incremental", "bulk", "legacy"])
-def test_a_line_cut_anywhere_leaves_all_or_nothing(school: Path, url: str, start: str, level: Any) -> None:
+def test_a_line_cut_anywhere_leaves_all_or_nothing(
+    school: Path, url: str, start: str, level: Any, parts: int
+) -> None:
     ends = ends_of(school, url, start)
     undone = 0
 
-    for part in range(1, 9):
+    for part in range(1, parts + 1):
         reset(url, start)
-        with Cutter(url, ends.sent * part // 8 - 12, cut) as line, pytest.raises(SeedError):
+        with Cutter(url, ends.sent * part // parts - 12, cut) as line, pytest.raises(SeedError):
             seed(school, line.url, level)
         undone += state(url) == ends.before
         check_whole(school, url, ends)
 
-    assert undone > 5  # only with the answer to COMMIT can what was done be lost from sight
+    assert undone > parts - 3  # only with the answer to COMMIT can what was done be lost from sight
 
 
 @pytest.mark.parametrize("part", [0.5, 0.9, 0.995])
@@ -323,13 +326,6 @@ def test_row_level_security_applies(
 
 
 # ---- an application that writes at the same time --------------------------------------------------------
-
-
-def adding(url: str, statement: str) -> Act:
-    def add() -> None:
-        execute(url, statement)
-
-    return add
 
 
 @pytest.mark.parametrize("part", [0.45, 0.6, 0.75, 0.9])

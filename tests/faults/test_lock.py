@@ -28,6 +28,7 @@ from seedlab.flow import Options, Run, Settings
 from seedlab.insight.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
+from tests.asking import forget
 from tests.fix_postgres import drop_database
 from tests.ledgers import Target, opener
 from tests.school import FILES, TABLES
@@ -278,14 +279,15 @@ source = "pupils.csv"
 
 
 @pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
-def test_of_eight_first_runs_at_the_same_moment_each_seeds_or_says_who_does(
-    school: Path, dialect: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize("runs", [3, pytest.param(8, marks=pytest.mark.slow)])
+def test_of_first_runs_at_the_same_moment_each_seeds_or_says_who_does(
+    school: Path, dialect: str, runs: int, request: pytest.FixtureRequest
 ) -> None:
     """Not even the tables are there: each run would make them, the ledger and the rows."""
     url = request.getfixturevalue("postgres_url" if dialect == "postgresql" else "sqlite_url")
     write(school, {"seedlab.toml": CONFIG, "models.py": MODELS})
 
-    processes = [start(SEEDING, school, url) for _ in range(8)]
+    processes = [start(SEEDING, school, url) for _ in range(runs)]
     ends = [(process.communicate(timeout=120), process.returncode) for process in processes]
 
     codes = sorted(code for _, code in ends)
@@ -311,6 +313,7 @@ def test_a_database_made_from_a_template_has_a_lock_and_holders_of_its_own(
     with opener(postgres_url) as open_it:
         open_it("").ledger.ensure()
     original = sql.Identifier(parts.path[1:])
+    forget()
     postgres_admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), original))
     try:
         with opener(postgres_url) as open_it, opener(copy) as open_copy:

@@ -22,8 +22,8 @@ from tests.seeding import WAYS, Way, counted, execute, portable_dump, rows_of, s
 from tests.worlds import World, changed, repointed, tables_of, worlds, write_world
 from tests.writing import FORMATS
 
-FAST = 8  # examples of every claim on every dialect; the slow ones look at more
-SLOW = 60
+FAST = 4  # examples of every claim on every dialect; the slow ones look at more
+SLOW = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

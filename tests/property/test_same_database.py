@@ -17,8 +17,8 @@ from tests.seeding import WAYS, Way, counted, execute, portable, portable_dump, 
 from tests.worlds import World, begun, changed, stages_of, tables_of, worlds, write_world
 from tests.writing import FORMATS
 
-FAST = 8  # examples of every claim on every dialect; the slow ones look at more
-SLOW = 20
+FAST = 4  # examples of every claim on every dialect; the slow ones look at more
+SLOW = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -260,9 +260,9 @@ def play(url: str, examples: int, steps: int) -> None:
 
 
 def test_any_order_of_edits_runs_and_writes_ends_well(clean_database_url: str) -> None:
-    play(clean_database_url, examples=12, steps=25)
+    play(clean_database_url, examples=6, steps=25)
 
 
 @pytest.mark.slow
 def test_any_long_order_of_edits_runs_and_writes_ends_well(clean_database_url: str) -> None:
-    play(clean_database_url, examples=60, steps=50)
+    play(clean_database_url, examples=66, steps=50)

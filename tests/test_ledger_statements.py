@@ -43,9 +43,7 @@ def test_one_who_waited_to_make_the_ledger_sees_what_the_other_made() -> None:
 
 
 def test_catalog_and_ledger_are_read_as_of_one_moment() -> None:
-    assert text(statements.read_catalog("SELECT 1", "1s")[0]) == (
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-    )
+    assert text(statements.look([], "1s")[0]) == ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
 def test_nothing_of_the_ledger_hangs_on_the_search_path() -> None:

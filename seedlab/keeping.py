@@ -166,8 +166,9 @@ def _without_others(mine: Kept, kept: Sequence[Kept], wrote: Wrote) -> Kept:
     Spared, too, are those that a seed brings which did not run, and those that were rejected; all are where
     a rejected row has no name to be told by.
     """
-    if not mine.content.height or not (left := mine.content.filter(pl.col(FILE) == LEFT)).height:
+    if mine.content[FILE].max() != LEFT:  # the largest number a file can have
         return mine
+    left = mine.content.filter(pl.col(FILE) == LEFT)
     table, names = mine.load.table, {each.load.name for each in kept}
     theirs = _brought_by(
         {each.load.name: each.content for each in kept if each is not mine and each.load.table == table}

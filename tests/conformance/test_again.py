@@ -12,19 +12,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedlab import orchestrator
-from seedlab.database import connect
 from seedlab.database.postgres import PostgresSession
-from seedlab.errors import DataFaults, WriteError
-from seedlab.flow import Options, Run, Settings
-from seedlab.insight.monitor import Monitor
-from seedlab.plan.choices import ENVIRONMENTS
-from seedlab.plan.project import load_project
+from seedlab.errors import ConfigurationError, DataFaults, WriteError
+from seedlab.flow import Run
 from seedlab.writing import NO_LEDGER
 from tests.again import INTACT, SAVED, UNCHANGED, by_table, generation, in_sqlite, told
 from tests.fix_postgres import PostgresServer
 from tests.school import CITIES, PUPILS, SEED, STAGE, TABLES
-from tests.seeding import counted, dump, execute, rows_of, seed, write
+from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
 
 # ---- nothing changed ------------------------------------------------------------------------------------
 
@@ -619,13 +614,6 @@ def test_taking_rows_back_does_not_vouch_for_others(many: Path, url: str) -> Non
     assert dump(url) == held
 
 
-def undo(folder: Path, url: str, *stages: str) -> Run:
-    """Take back the rows of stages."""
-    project, target = load_project(folder), connect.parse_target(url, "--database-url")
-    options = Options(environment=ENVIRONMENTS["development"], settings=Settings(), yes_seed=target.database)
-    return orchestrator.undo(project, target, options, Monitor(), stages=stages)
-
-
 def test_a_table_of_which_we_have_no_row_is_not_ours(school: Path, url: str) -> None:
     write(school, {"pupils.csv": "name,city.code,age\n"})
     own = "INSERT INTO pupils (name, city_id) SELECT '{}', min(id) FROM cities"
@@ -721,6 +709,8 @@ def test_who_may_not_read_the_ledger_seeds_without_and_the_owner_sees_it(
     assert all(NO_LEDGER in run.notes for run in runs)
     assert told(owner) == [("skipped", "unchanged"), ("run", "table pupils was changed by others (0 rows)")]
     assert told(again) == UNCHANGED
+    with pytest.raises(ConfigurationError, match="may not be read by us; have the owner"):
+        undo(school, guest[0])
 
 
 def test_who_may_only_read_the_ledger_can_skip_but_not_write(

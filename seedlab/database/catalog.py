@@ -20,6 +20,8 @@ PLAIN = frozenset(
 QUERY = (Path(__file__).parent / "catalog.sql").read_text()
 DIGEST = (Path(__file__).parent / "catalog_digest.sql").read_text()
 
+Numbered = Mapping[int, Mapping[int, str]]  # columns by table's oid and own number
+
 _RELKINDS: Mapping[str, Any] = {"r": "table", "p": "partitioned", "v": "view", "m": "view", "f": "foreign"}
 
 
@@ -30,7 +32,8 @@ def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
         oid: relation if schema == default_schema else f"{schema}.{relation}"
         for oid, schema, relation, *_ in rows
     }
-    tables = [_table(row, names) for row in rows]
+    columns = {row[0]: {number: name for number, name, *_ in row[8] or ()} for row in rows}
+    tables = [_table(row, names, columns) for row in rows]
     return Catalog(
         dialect="postgresql",
         version=answer["version"],
@@ -42,7 +45,7 @@ def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
     )
 
 
-def _table(row: Sequence[Any], names: Mapping[int, str]) -> Table:
+def _table(row: Sequence[Any], names: Mapping[int, str], numbered: Numbered) -> Table:
     oid, schema, relation, relkind, owned, _, row_security, inherits, columns, keys, foreign_keys = row
     kind = _RELKINDS[relkind]
     return Table(
@@ -50,9 +53,16 @@ def _table(row: Sequence[Any], names: Mapping[int, str]) -> Table:
         schema=schema,
         relation=relation,
         kind=kind,
-        columns={each[0]: _column(each) for each in columns or ()},
-        keys=tuple(UniqueKey(name=n, primary=p, columns=tuple(c)) for n, p, c in keys or ()),
-        foreign_keys=tuple(_foreign_key(each, names) for each in foreign_keys or () if each[1] in names),
+        columns={each[1]: _column(each) for each in columns or ()},
+        keys=tuple(
+            UniqueKey(name=name, primary=primary, columns=tuple(numbered[oid][n] for n in numbers))
+            for name, primary, numbers in keys or ()
+        ),
+        foreign_keys=tuple(
+            _foreign_key(each, names, numbered[oid], numbered[each[1]])
+            for each in foreign_keys or ()
+            if each[1] in names
+        ),
         owned=owned,
         row_security=row_security,
         rebuildable=owned and kind == "table" and not inherits and not row_security,
@@ -60,7 +70,8 @@ def _table(row: Sequence[Any], names: Mapping[int, str]) -> Table:
 
 
 def _column(row: Sequence[Any]) -> Column:
-    name, spelling, nullable, default, generated, identity, sequence, base, send, deterministic, typtype = row
+    name, spelling, nullable, default, generated, identity, sequence, base, send = row[1:10]
+    deterministic, typtype = row[10:]
     facts = read_postgres_type(base or spelling)
     if typtype == "e":
         facts = TypeFacts(kind="enum")
@@ -77,18 +88,20 @@ def _column(row: Sequence[Any]) -> Column:
         precision=facts.precision,
         scale=facts.scale,
         sequence=sequence,
-        send="" if plain else send,
+        send="" if plain else send if "." in send else f"pg_catalog.{send}",
         domain=bool(base),
     )
 
 
-def _foreign_key(row: Sequence[Any], names: Mapping[int, str]) -> ForeignKey:
+def _foreign_key(
+    row: Sequence[Any], names: Mapping[int, str], mine: Mapping[int, str], theirs: Mapping[int, str]
+) -> ForeignKey:
     name, parent, columns, parent_columns, definition, validated, comment = row
     return ForeignKey(
         name=name,
-        columns=tuple(columns),
+        columns=tuple(mine[n] for n in columns),
         parent=names[parent],
-        parent_columns=tuple(parent_columns),
+        parent_columns=tuple(theirs[n] for n in parent_columns),
         definition=definition,
         validated=validated,
         comment=comment,

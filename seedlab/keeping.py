@@ -170,13 +170,13 @@ def _without_others(mine: Kept, kept: Sequence[Kept], wrote: Wrote) -> Kept:
         return mine
     left = mine.content.filter(pl.col(FILE) == LEFT)
     table, names = mine.load.table, {each.load.name for each in kept}
-    theirs = _brought_by(
-        {each.load.name: each.content for each in kept if each is not mine and each.load.table == table}
+    theirs = contents.of_other_files(
+        [each.content for each in kept if each is not mine and each.load.table == table]
     )
     absent = {n: c for n, c in wrote.known.before.items() if n[2] == table and n not in names}
     if mine.doomed.height and mine.before.key != mine.load.key and absent:
         raise ConfigurationError(_rekeyed(mine.load, min(absent)))
-    others = _brought_by(absent)
+    others = contents.of_other_files(list(absent.values()))
     content = contents.without(mine.content, left.filter(pl.col(HANDLE).is_in(theirs.implode())))
     rejected = wrote.rejected.get(table, theirs.clear())
     spared = pl.concat([theirs, others, rejected])
@@ -190,11 +190,6 @@ def _rekeyed(load: LoadMemory, other: Name) -> str:
         "which fills it too, does not run: it cannot be told which rows that left are among those; "
         "run both at once, with --force"
     )
-
-
-def _brought_by(found: Mapping[Name, pl.DataFrame]) -> pl.Series:
-    """Handles of the rows that files bring, by these contents."""
-    return contents.of_other_files(list(found.values()))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -8,6 +8,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from seedlab.database.sqlite_connection import quote
 from seedlab.errors import ConnectionFailed, masked
 from seedlab.flow import Target
 
@@ -31,8 +32,7 @@ def rights(target: Target) -> Rights:
 
 def reading_grants(user: str) -> tuple[str, ...]:
     """Spell what the owner of a ledger grants, so that this user may read it."""
-    plain = re.fullmatch("[a-z_][a-z0-9_]*", user)
-    name = user if plain else '"{}"'.format(user.replace('"', '""'))
+    name = user if re.fullmatch("[a-z_][a-z0-9_]*", user) else quote(user)
     return (
         f"GRANT USAGE ON SCHEMA seedlab TO {name};",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA seedlab TO {name};",

@@ -139,7 +139,7 @@ class Wire:
             self._pipeline(texts, parameters, results)
         except psycopg.Error as error:
             raise StatementError(len(results) - len(opening), error) from error
-        return [self._rows(result) for result in results[len(opening) :]]
+        return self._rows(results[len(opening) :])
 
     def _pipeline(
         self, texts: Sequence[bytes], parameters: Sequence[Sequence[str | None]], results: Results
@@ -165,11 +165,13 @@ class Wire:
         if failure is not None:
             raise failure
 
-    def _rows(self, result: pq.abc.PGresult) -> list[tuple[Any, ...]]:
-        """Load the rows of an answer, each value as its type says."""
-        transformer = Transformer(self.connection)
-        transformer.set_pgresult(result)
-        return transformer.load_rows(0, result.ntuples, tuple)
+    def _rows(self, results: Results) -> list[list[tuple[Any, ...]]]:
+        """Load the rows of each answer, each value as its type says; what loads a type is looked up once."""
+        transformer, answers = Transformer(self.connection), []
+        for result in results:
+            transformer.set_pgresult(result)
+            answers.append(transformer.load_rows(0, result.ntuples, tuple))
+        return answers
 
     def abandon(self) -> None:
         """Roll back; a connection that is lost has done so."""

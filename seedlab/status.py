@@ -14,16 +14,14 @@ from seedlab.agenda import Agenda, Standing, agenda_of, file_hashes, standing_of
 from seedlab.database.rights import reading_grants
 from seedlab.flow import (
     LoadMemory,
-    LoadStatus,
     Memory,
     Options,
     Project,
     Recorder,
     RunMemory,
-    StageStatus,
-    Status,
     Target,
 )
+from seedlab.flow.status import LoadStatus, StageStatus, Status
 from seedlab.looking import Look
 from seedlab.orchestrator import looking_at
 

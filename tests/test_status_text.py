@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from seedlab.flow import LoadStatus, Outcomes, RunMemory, StageStatus, Status
+from seedlab.flow import Outcomes, RunMemory
+from seedlab.flow.status import LoadStatus, StageStatus, Status
 from seedlab.insight.status_text import status_record, status_text
 
 RUN = RunMemory(

@@ -1,7 +1,8 @@
 """The values that travel, in travelling order: project, catalog, loads, writes, runs.
 
 Every value is frozen. Many of the same thing is a polars frame, whose schema is a constant beside its
-producer; nothing here imports polars, so that a run with nothing to do stays light.
+producer; nothing here imports polars, so that a run with nothing to do stays light. What only the command
+`status` needs is taken from `flow.status`.
 """
 
 from seedlab.flow.catalog import Catalog, Column, Dialect, ForeignKey, Table, UniqueKey
@@ -73,7 +74,6 @@ from seedlab.flow.runs import (
     TableReport,
     Tally,
 )
-from seedlab.flow.status import LoadStatus, StageStatus, Status
 from seedlab.flow.writes import (
     Batch,
     Classified,
@@ -119,7 +119,6 @@ __all__ = [
     "Level",
     "Load",
     "LoadMemory",
-    "LoadStatus",
     "Memo",
     "Memory",
     "Mode",
@@ -150,8 +149,6 @@ __all__ = [
     "Stage",
     "StageMemory",
     "StageReport",
-    "StageStatus",
-    "Status",
     "Suspect",
     "Table",
     "TableReport",

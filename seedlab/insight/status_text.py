@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from seedlab.flow import LoadStatus, RunMemory, StageStatus, Status
+from seedlab.flow import RunMemory
+from seedlab.flow.status import LoadStatus, StageStatus, Status
 from seedlab.insight.faces import outcomes_text
 from seedlab.insight.text import isolate, printable, several, size, table
 

@@ -13,7 +13,8 @@ import pytest
 from seedlab.cli import main
 from seedlab.database import connect
 from seedlab.errors import SeedError, WriteError
-from seedlab.flow import Level, Options, Settings, Status
+from seedlab.flow import Level, Options, Settings
+from seedlab.flow.status import Status
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.status_text import status_text
 from seedlab.plan.choices import ENVIRONMENTS

@@ -33,6 +33,7 @@ from seedlab.flow import (
     StageReport,
     TableReport,
 )
+from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, Wait
 from seedlab.insight import history
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.runs import Heading, failed, measured, spans_of
@@ -47,12 +48,13 @@ def many(**properties: object) -> dict[str, object]:
     return {"type": "array", "items": closed(**properties)}
 
 
+SNAPSHOTS = Path(__file__).parent / "snapshots"
 TEXT, NUMBER, COUNT = {"type": "string"}, {"type": "number"}, {"type": "integer", "minimum": 0}
 MAYBE_TEXT, MAYBE_COUNT = {"type": ["string", "null"]}, {"type": ["integer", "null"]}
 OUTCOMES = closed(created=COUNT, updated=COUNT, unchanged=COUNT, deleted=COUNT, rejected=COUNT)
 PHASES = many(name=TEXT, seconds=NUMBER, cpu_seconds=NUMBER, rows=COUNT, statements=COUNT)
 RECORD = closed(
-    schema_version={"const": 1},
+    schema_version={"const": 2},
     run_id={"type": "string", "pattern": "^[0-9a-f]{8}$"},
     project=TEXT,
     started={"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT[\d:.]+\+00:00$"},
@@ -66,11 +68,21 @@ RECORD = closed(
     machine={"type": "object"},
     versions={"type": "object"},
     data_fingerprint=TEXT,
+    commit=MAYBE_TEXT,
     seconds=NUMBER,
     outcomes=OUTCOMES,
     database=closed(statements=COUNT, round_trips=COUNT, bytes_sent=COUNT, wal_bytes=MAYBE_COUNT),
     cache=closed(hits=COUNT, misses=COUNT, queries=COUNT),
     peak_rss_bytes=COUNT,
+    samples=many(at=NUMBER, rss_bytes=COUNT, wal_bytes=MAYBE_COUNT, waits={"type": "array"}),
+    bottlenecks=many(resource=TEXT, seconds=NUMBER, share=NUMBER, where=TEXT, evidence=TEXT),
+    recommendations=many(
+        what=TEXT,
+        why=TEXT,
+        saves={"type": ["number", "null"]},
+        basis={"enum": ["measured", "model"]},
+        command=TEXT,
+    ),
     phases=PHASES,
     stages=many(
         id=TEXT,
@@ -120,7 +132,19 @@ def finished() -> Run:
         settings=Settings(disabled=frozenset({"rebuild", "cache"}), origins={"level": "default"}),
         args=("seed", "data"),
     )
-    return replace(measured(monitor, heading, stages, server="18.4"), data_fingerprint="ab12", wal_bytes=4096)
+    return replace(
+        measured(monitor, heading, stages, server="18.4"),
+        data_fingerprint="ab12",
+        commit="0badcafe",
+        wal_bytes=4096,
+        samples=(Sample(at=0.1, rss_bytes=10, wal_bytes=5, waits=(Wait(pid=7, what="CPU"),)),),
+        bottlenecks=(
+            Bottleneck(resource="locks", seconds=0.3, share=0.6, where="merge", evidence="6 of 9 samples"),
+        ),
+        recommendations=(
+            Recommendation(what="wait", why="locked", saves=0.3, basis="model", command="seedlab seed"),
+        ),
+    )
 
 
 def test_the_record_has_everything_it_promises() -> None:
@@ -269,11 +293,19 @@ def test_a_plan_has_the_shape_of_a_run() -> None:
     assert record["waves"] == [["modules"]]
 
 
+def test_a_record_of_the_first_version_is_upgraded(tmp_path: Path) -> None:
+    run = history.read(SNAPSHOTS / "run-record-1.json")
+
+    assert (run.project, run.outcomes.unchanged, run.counters.statements) == ("academy", 5321, 7)
+    assert (run.commit, run.samples, run.bottlenecks, run.recommendations) == (None, (), (), ())
+    assert history.read(history.write(run, tmp_path)) == run
+
+
 def test_a_newer_record_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    path.write_text(json.dumps({"schema_version": 2}))
+    path.write_text(json.dumps({"schema_version": 3}))
 
-    with pytest.raises(ConfigurationError, match=r"schema version 2.*up to 1; upgrade seedlab"):
+    with pytest.raises(ConfigurationError, match=r"schema version 3.*up to 2; upgrade seedlab"):
         history.read(path)
 
 

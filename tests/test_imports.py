@@ -53,7 +53,7 @@ def test_the_values_and_the_plan_room_are_light(module: str) -> None:
 
 def test_what_a_seed_needs_imports_no_notebook_or_plotting_package() -> None:
     found = imported(
-        "import seedlab.orchestrator, seedlab.cli, seedlab.database.postgres, seedlab.database.sqlite"
+        "import seedlab.orchestrator, seedlab.cli.seeding, seedlab.database.postgres, seedlab.database.sqlite"
     )
 
     assert "polars" in found

@@ -157,7 +157,7 @@ def printing(sources: Modules) -> list[str]:
     """Only the command line prints or exits, and its progress speaks to the stream it is given."""
     found = []
     for name, source in sources.items():
-        if name in SPEAKERS:
+        if name.partition(".")[0] in SPEAKERS:
             continue
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in (

@@ -2,7 +2,7 @@
 
 Every value is frozen. Many of the same thing is a polars frame, whose schema is a constant beside its
 producer; nothing here imports polars, so that a run with nothing to do stays light. What only the command
-`status` needs is taken from `flow.status`.
+`status` needs is taken from `flow.status`, what runs prove from `flow.evidence`.
 """
 
 from seedlab.flow.catalog import Catalog, Column, Dialect, ForeignKey, Table, UniqueKey

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from seedlab.errors import Fault
 from seedlab.flow.loads import Load
 from seedlab.flow.project import Level, Priority, Seed
 from seedlab.flow.writes import Outcomes
+
+if TYPE_CHECKING:
+    from seedlab.flow.evidence import Bottleneck, Recommendation, Sample
 
 Phase = Literal["read", "flatten", "resolve", "stage", "merge", "index", "commit"]
 
@@ -20,7 +23,8 @@ class Span:
     """One measured piece of work, less what was measured inside it.
 
     `start` is in seconds since the run began, `lane` numbers the threads in order of appearance,
-    `peak_rss_bytes` is the highest the process had reached at the end.
+    `peak_rss_bytes` is the most the process held meanwhile. `wal_bytes` is what the server wrote meanwhile;
+    None where it was not asked, which only a profile does.
     """
 
     phase: Phase
@@ -36,6 +40,7 @@ class Span:
     statements: int = 0
     round_trips: int = 0
     bytes_sent: int = 0
+    wal_bytes: int | None = None
 
 
 class Recorder(Protocol):
@@ -200,3 +205,7 @@ class Run:
     faults: tuple[Fault, ...] = ()
     error: str | None = None
     notes: tuple[str, ...] = ()
+    commit: str | None = None  # of the project's git repository
+    samples: tuple[Sample, ...] = ()
+    bottlenecks: tuple[Bottleneck, ...] = ()
+    recommendations: tuple[Recommendation, ...] = ()

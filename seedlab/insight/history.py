@@ -1,4 +1,7 @@
-"""Keep run records: one JSON file a run, in `reports/runs/<utc>-<id>/run.json`."""
+"""Keep run records: one JSON file a run, in `reports/runs/<utc>-<id>/run.json`.
+
+Version 2 added `commit`, `samples`, `bottlenecks`, `recommendations` and the WAL bytes of a span.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,14 @@ from seedlab.flow import (
     StageReport,
     TableReport,
 )
+from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, Wait
 from seedlab.insight.monitor import phase_totals
 from seedlab.insight.runs import spans_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _AS_THEY_ARE = (
     "run_id", "project", "started", "status", "exit_code", "level", "environment", "target", "settings",
-    "machine", "versions", "data_fingerprint", "seconds", "peak_rss_bytes", "error",
+    "machine", "versions", "data_fingerprint", "commit", "seconds", "peak_rss_bytes", "error",
 )  # fmt: skip
 # asdict copies deeply: three times the cost, and spans are many.
 _SPAN_FIELDS = tuple(each.name for each in fields(Span))
@@ -54,6 +58,9 @@ def to_record(run: Run) -> dict[str, Any]:
         "errors": [fault_record(fault) for fault in run.faults],
         "notes": list(run.notes),
         "spans": [{name: getattr(span, name) for name in _SPAN_FIELDS} for span in run.spans],
+        "samples": [_sample_record(sample) for sample in run.samples],
+        "bottlenecks": [asdict(each) for each in run.bottlenecks],
+        "recommendations": [asdict(each) for each in run.recommendations],
     }
 
 
@@ -77,6 +84,15 @@ def _change_record(change: RowChange, *, show_values: bool) -> dict[str, Any]:
         "table": change.table,
         "outcome": change.outcome,
         "columns": columns,
+    }
+
+
+def _sample_record(sample: Sample) -> dict[str, Any]:
+    return {
+        "at": sample.at,
+        "rss_bytes": sample.rss_bytes,
+        "wal_bytes": sample.wal_bytes,
+        "waits": [[each.pid, each.what] for each in sample.waits],
     }
 
 
@@ -172,7 +188,23 @@ def from_record(record: Mapping[str, Any]) -> Run:
         stages=tuple(_stage(stage, spans) for stage in record["stages"]),
         faults=tuple(Fault(**fault) for fault in record["errors"]),
         notes=tuple(record["notes"]),
+        samples=tuple(_sample(each) for each in record["samples"]),
+        bottlenecks=tuple(Bottleneck(**each) for each in record["bottlenecks"]),
+        recommendations=tuple(Recommendation(**each) for each in record["recommendations"]),
     )
+
+
+def _sample(record: Mapping[str, Any]) -> Sample:
+    waits = tuple(Wait(pid=pid, what=what) for pid, what in record["waits"])
+    return Sample(at=record["at"], rss_bytes=record["rss_bytes"], wal_bytes=record["wal_bytes"], waits=waits)
+
+
+def upgraded(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a record of an older version in the shape of this one; what it did not say is empty."""
+    if record["schema_version"] < 2:
+        empty: dict[str, list[object]] = {"samples": [], "bottlenecks": [], "recommendations": []}
+        return {**record, "schema_version": 2, "commit": None, **empty}
+    return record
 
 
 def _counters(database: Mapping[str, int], cache: Mapping[str, int]) -> Counters:
@@ -248,7 +280,7 @@ def read(path: Path) -> Run:
             place,
         )
     try:
-        return from_record(record)
+        return from_record(upgraded(record))
     except (KeyError, TypeError) as error:
         raise ConfigurationError(f"not a whole run record: {error}", place) from error
 

@@ -1,0 +1,63 @@
+"""The commands that make something: a project, a larger one, a server."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+
+from seedlab.cli.printing import show
+
+
+def init(args: Namespace) -> int:
+    """Write a small project to start from."""
+    from pathlib import Path
+
+    from seedlab.plan import scaffold
+
+    directory = Path(args.directory)
+    files = scaffold.files(directory.resolve().name)
+    scaffold.write(directory, files)
+    text = f"wrote {', '.join(map(str, files))} to {directory}\nnext: seedlab seed {directory}\n"
+    show(args, text, lambda: {"directory": str(directory), "files": [str(name) for name in files]})
+    return 0
+
+
+def generate(args: Namespace) -> int:
+    """Grow a project to a size."""
+    from pathlib import Path
+
+    from seedlab.generation import generate
+    from seedlab.request import project_of
+
+    made = generate(project_of(args), rows=args.rows, out=Path(args.out), format=args.format)
+    text = (
+        f"wrote {made.rows:,} rows ({made.repetitions:,} times the project's own) in {len(made.files)} files "
+        f"to {args.out}\nnext: seedlab seed {args.out}\n"
+    )
+    record = {"directory": args.out, "rows": made.rows, "repetitions": made.repetitions}
+    show(args, text, lambda: {**record, "files": [str(path) for path in made.files]})
+    return 0
+
+
+def server(args: Namespace) -> int:
+    """Start, stop, clean or name the embedded server."""
+    from seedlab.database import server
+
+    if args.action == "url":
+        return _server_url(args)
+    act = {"start": server.start, "stop": server.stop, "status": server.status, "clean": server.clean}
+    seen = act[args.action](os.environ)
+    state = f"running, process {seen.pid}" if seen.running else "not running"
+    record = {"running": seen.running, "pid": seen.pid, "major": seen.major, "home": str(seen.home)}
+    show(args, f"PostgreSQL {seen.major}: {state}, in {seen.home}\n", lambda: record)
+    return 0
+
+
+def _server_url(args: Namespace) -> int:
+    """Print how to connect to the project's database, starting the server so that it can be used at once."""
+    from seedlab.database import server
+    from seedlab.request import project_of
+
+    url = server.ensure_database(server.start(os.environ), server.database_name(project_of(args).name))
+    show(args, f"{url}\n", lambda: {"url": url}, essential=True)
+    return 0

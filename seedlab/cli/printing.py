@@ -1,0 +1,92 @@
+"""What is printed: text or JSON on standard output, what is wrong on standard error."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seedlab.flow import Run
+
+_COLOURS = {"✓": "32", "+": "32", "-": "2", "!": "33", "✗": "31"}
+
+
+def show(
+    args: Namespace, text: str, record: Callable[[], Mapping[str, Any]], *, essential: bool = False
+) -> None:
+    """Print the text, or with --json the record; --quiet leaves only what was asked for by name."""
+    if args.json:
+        sys.stdout.write(_as_json(args, record()))
+    elif essential or not args.quiet:
+        sys.stdout.write(_coloured(text, sys.stdout))
+    sys.stdout.flush()
+
+
+def _as_json(args: Namespace, record: Mapping[str, Any]) -> str:
+    """Spell a record for people who read JSON too, or, where many follow each other, in one line."""
+    from seedlab.insight.history import to_json, to_line
+
+    return to_line(record) if getattr(args, "watch", False) else to_json(record)
+
+
+def explain(args: Namespace, error: BaseException, run: Run | None = None) -> int:
+    """Say what went wrong and what to do, and give the exit code; passwords are masked."""
+    from seedlab.errors import DataFaults, SeedError
+    from seedlab.insight import faces, history, runs
+    from seedlab.insight.monitor import Monitor
+
+    if args.json:
+        run = run or runs.failed(Monitor(), runs.Heading(args=args.line), error)
+        sys.stdout.write(_as_json(args, history.to_record(run)))
+        sys.stdout.flush()
+    if args.debug:
+        complain(_traceback(error))
+    if isinstance(error, DataFaults):
+        complain(faces.faults_text(error.faults, show_values=args.show_values, width=width()))
+    known = isinstance(error, SeedError | KeyboardInterrupt)
+    advice = "" if known or args.debug else "\nthis is a fault of seedlab; --debug shows where it happened"
+    hint = (
+        "; --show-values shows row values" if isinstance(error, DataFaults) and not args.show_values else ""
+    )
+    complain(f"✗ {runs.message_of(error)}{hint}{advice}\n")
+    return runs.verdict(error)[1]
+
+
+def _traceback(error: BaseException) -> str:
+    import traceback
+
+    from seedlab.errors import masked
+
+    return masked("".join(traceback.format_exception(error)))
+
+
+def complain(text: str) -> None:
+    """Print on standard error."""
+    sys.stderr.write(_coloured(text, sys.stderr))
+    sys.stderr.flush()
+
+
+def _coloured(text: str, stream: io.TextIOBase | Any) -> str:
+    """Colour the marks at the beginnings of lines, in a terminal that is not told otherwise."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+        return text
+    return re.sub("(?m)^[✓+!✗-](?= )", lambda mark: f"\x1b[{_COLOURS[mark[0]]}m{mark[0]}\x1b[0m", text)
+
+
+def width() -> int:
+    """Give the columns of the terminal."""
+    import shutil
+
+    return shutil.get_terminal_size((120, 24)).columns
+
+
+def tolerate_narrow_encodings() -> None:
+    """Escape what a terminal's encoding lacks, rather than fail after the work is done."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

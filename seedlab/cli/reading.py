@@ -1,0 +1,89 @@
+"""The commands that read: a project, a target, what the ledger remembers."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+
+from seedlab.cli.printing import show, width
+
+
+def check(args: Namespace) -> int:
+    """Check all data files without a database."""
+    from seedlab import orchestrator
+    from seedlab.request import project_of, reading_options
+
+    project = project_of(args)
+    notes = orchestrator.check(project, reading_options(args, project))
+    lines = [f"✓ {project.name}: no faults found", *(f"! {note}" for note in notes)]
+    record = {"project": project.name, "status": "succeeded", "exit_code": 0, "notes": [*notes], "errors": []}
+    show(args, "\n".join(lines) + "\n", lambda: record)
+    return 0
+
+
+def ls(args: Namespace) -> int:
+    """List stages and seeds."""
+    from seedlab.insight import faces
+    from seedlab.request import project_of
+
+    project = project_of(args)
+    show(args, faces.project_text(project, width()), lambda: faces.project_record(project))
+    return 0
+
+
+def graph(args: Namespace) -> int:
+    """Draw the dependencies between stages."""
+    from seedlab import looking
+    from seedlab.errors import ConfigurationError
+    from seedlab.plan import graph
+    from seedlab.request import project_of
+
+    project = project_of(args)
+    if not project.stages:
+        raise ConfigurationError(
+            f"{project.name} declares no stages: they follow from the foreign keys of the target;"
+            " see them with seedlab plan"
+        )
+    edges = looking.edges(project)
+    draw = graph.to_mermaid if args.mermaid else graph.to_text
+    record = {
+        "project": project.name,
+        "stages": [stage.id for stage in project.stages],
+        "edges": [{"before": each.before, "after": each.after, "origin": each.origin} for each in edges],
+    }
+    show(args, draw(project.stages, edges) + "\n", lambda: record)
+    return 0
+
+
+def status(args: Namespace) -> int:
+    """Show what the ledger remembers."""
+    from seedlab import orchestrator
+    from seedlab.insight import status_text
+    from seedlab.insight.monitor import Monitor
+    from seedlab.request import request_of
+    from seedlab.status import status
+
+    request = request_of(args)
+    target = orchestrator.open_target(request.choice, request.project)
+    found = status(request.project, target, request.options, Monitor())
+    show(args, status_text.status_text(found, width()), lambda: status_text.status_record(found))
+    return 1 if found.ledger == "unreadable" else 0
+
+
+def doctor(args: Namespace) -> int:
+    """Check this installation, the project and the target."""
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from seedlab.doctor import Patient, examine, findings_text
+
+    findings = examine(
+        Patient(
+            directory=Path(args.directory) if args.directory else None,
+            database_url=args.database_url,
+            target=args.target,
+            environ=os.environ,
+        )
+    )
+    show(args, findings_text(findings, width()), lambda: {"checks": [asdict(each) for each in findings]})
+    return 1 if any(each.status == "fail" for each in findings) else 0

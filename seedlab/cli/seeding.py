@@ -1,0 +1,132 @@
+"""The commands that run: seed, plan, and what undoes a seed."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from seedlab.cli.printing import complain, explain, show, width
+
+if TYPE_CHECKING:
+    from seedlab.flow import Run
+    from seedlab.insight.monitor import Monitor
+
+
+def seed(args: Namespace) -> int:
+    """Seed a target, once or whenever a file is saved."""
+    return _watch(args) if args.watch else _tell(args, *_attempt(args))
+
+
+def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
+    """Seed, or undo; gives the run, also one that failed, and why. No run: the request was not understood."""
+    from dataclasses import replace
+
+    from seedlab.insight import runs
+    from seedlab.insight.monitor import Monitor
+    from seedlab.request import request_of
+
+    monitor = Monitor()
+    heading = None
+    try:
+        request = request_of(args)
+        from seedlab import orchestrator  # heavy: a misspelled name should not wait for it
+
+        heading = request.heading()
+        target = orchestrator.open_target(request.choice, request.project)
+        heading = request.heading(target)
+        with _watched(args, monitor):
+            if args.command == "seed":
+                run = orchestrator.seed(request.project, target, request.options, monitor)
+            else:
+                stages, undone = tuple(getattr(args, "stage", ())), getattr(args, "run", None)
+                run = orchestrator.undo(
+                    request.project, target, request.options, monitor, stages=stages, run=undone
+                )
+        return replace(run, args=heading.args), None
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it has a record too
+        return runs.failed(monitor, heading, error) if heading else None, error
+
+
+def undo(args: Namespace) -> int:
+    """Delete the rows that seedlab made, of stages or of one run."""
+    return _tell(args, *_attempt(args))
+
+
+def _watch(args: Namespace) -> int:
+    """Seed, and seed again whenever a file of the project is saved."""
+    from seedlab import watching
+    from seedlab.request import request_of
+
+    project = request_of(args).project  # what is not understood at the beginning ends it
+    begun = "" if args.quiet else f"watching {project.name}; Ctrl-C ends\n"
+    return watching.watch(
+        watching.Folder(project, args.reports or "reports"),
+        run=lambda saved: _tell(args, *_attempt(args), watching.heading(saved)),
+        begun=lambda: complain(begun),
+    )
+
+
+def _tell(args: Namespace, run: Run | None, failure: BaseException | None, why: str = "") -> int:
+    """Keep the record of a run, show what came of it, and give its exit code; `why` says why it ran again."""
+    kept = _keep(args, run, quiet=args.quiet or bool(why)) if run else ""
+    if failure is not None:
+        complain(f"{why}:\n" if why else "")
+        exit_code = explain(args, failure, run)
+    else:
+        assert run is not None
+        exit_code = _show_run(args, run, why)
+    complain(kept)
+    return exit_code
+
+
+def _keep(args: Namespace, run: Run, *, quiet: bool) -> str:
+    """Write the run record and say where; a failure here leaves the exit code, for the data is written."""
+    from pathlib import Path
+
+    from seedlab.errors import ConfigurationError
+    from seedlab.insight import history
+
+    try:
+        path = history.write(run, Path(args.reports or "reports"))
+    except ConfigurationError as error:
+        return f"! {error}\n"
+    return "" if quiet else f"record: {path}\n"
+
+
+def _show_run(args: Namespace, run: Run, why: str) -> int:
+    from seedlab.insight import faces, history
+
+    text = faces.outcome_line(run, why) if why else faces.summary(run, width())
+    show(args, text, lambda: history.to_record(run))
+    if run.faults and not args.json:
+        complain(faces.faults_text(run.faults, show_values=args.show_values, width=width()))
+    return run.exit_code
+
+
+def plan(args: Namespace) -> int:
+    """Say what a seed would do."""
+    from seedlab import orchestrator
+    from seedlab.insight import faces, history, runs
+    from seedlab.insight.monitor import Monitor
+    from seedlab.request import request_of
+
+    monitor = Monitor()
+    request = request_of(args)
+    target = orchestrator.open_target(request.choice, request.project)
+    with _watched(args, monitor):
+        plan = orchestrator.plan(request.project, target, request.options, monitor, rows=args.rows)
+    run = runs.measured(monitor, request.heading(target))
+    text = faces.plan_text(plan, width()) + faces.changes_text(plan.changes, show_values=args.show_values)
+    show(args, text, lambda: history.plan_record(run, plan, show_values=args.show_values))
+    return args.exit_on_change or 0 if plan.outcomes.total != plan.outcomes.unchanged else 0
+
+
+def _watched(args: Namespace, monitor: Monitor) -> AbstractContextManager[None]:
+    """Show progress on standard error: bars for a person, lines for a log, nothing when asked to be quiet."""
+    if args.quiet:
+        return nullcontext()
+    from seedlab.progress import watched
+
+    return watched(monitor, sys.stderr, bars=not args.json)

@@ -262,7 +262,7 @@ def test_a_preview_says_what_a_seed_does_and_touches_nothing(
     assert all(each.differences is None for each in plain.classified)
 
 
-@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("rows", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_rows_beyond_one_statement_are_added_up(
     folder: Path,
     clean_database_url: str,
@@ -284,7 +284,7 @@ def test_rows_beyond_one_statement_are_added_up(
     assert [lined.lines(name) for name in tables] == [whole.lines(name) for name in tables]
 
 
-@pytest.mark.parametrize("level", ["legacy", "bulk"])
+@pytest.mark.parametrize("level", ["legacy", pytest.param("bulk", marks=pytest.mark.slow)])
 def test_a_preview_is_the_same_at_every_level(
     folder: Path, clean_database_url: str, situation: Situation, level: str
 ) -> None:

@@ -27,6 +27,7 @@ from seedlab.insight.runs import Heading, new_run_id
 from seedlab.looking import Look, look_beside, look_offline, open_look
 from seedlab.plan import guards
 from seedlab.plan.choices import TargetChoice
+from seedlab.plan.revision import commit_of
 from seedlab.trying import TRIES, refuse_to_try_again, told
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
 def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
     """Run what has to run; report that and all that need not."""
     memory, standing = task.memory, task.standing
-    done = _write(task, target, look, monitor) if standing.stale else None
+    done = _watched(task, target, look, monitor) if standing.stale else None
     skipped = {**standing.skipped(memory), **(done.skipped if done else {})}
     tallies = [as_it_was(load) for load in memory.loads if load.stage in skipped]
     tallies += done.tallies if done else ()
@@ -107,6 +108,14 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
         monitor.half_done = run
         raise done.failure
     return run
+
+
+def _watched(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
+    """Write, and look at what that does meanwhile."""
+    from seedlab.sampling import sampled  # a thread, which a run with nothing to do does not need
+
+    with sampled(task.project.name, target, monitor, look.session.wal_position()):
+        return _write(task, target, look, monitor)
 
 
 def _write(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
@@ -200,6 +209,7 @@ def _heading(project: Project, options: Options, target: Target) -> Heading:
         target=target.shown,
         environment=options.environment.name,
         settings=options.settings,
+        commit=commit_of(project.root),
     )
 
 

@@ -91,7 +91,9 @@ def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dic
                     opened[name].append(Large(file=file))
                     continue
                 try:
-                    opened[name].append(loader.load(file))
+                    source = loader.load(file)
+                    recorder.count(rows=len(source.records) if isinstance(source, Records) else 0)
+                    opened[name].append(source)
                 except DataFaults as found:
                     faults.extend(found.faults)
                 finally:
@@ -150,6 +152,7 @@ def shape(
     }
     with recorder.span("read"):
         parsed = sources.collect(flats)
+        recorder.count(rows=sum(frame.height for frame in parsed.values()))
     shaped: list[Shaped] = []
     for seed in seeds:
         with recorder.span("flatten", seed=seed):
@@ -164,7 +167,9 @@ def shape(
                 for n, source in enumerate(opened[seed.name])
                 if not isinstance(source, Large)
             ]
-            shaped += _shape_seed(seed, frames, catalog, trusted=documents)
+            made = _shape_seed(seed, frames, catalog, trusted=documents)
+            recorder.count(rows=sum(each.frame.height for each in made))
+            shaped += made
     return shaped
 
 

@@ -19,6 +19,7 @@ from seedlab.plan.choices import (
     settings,
 )
 from seedlab.plan.project import find_project, load_project
+from seedlab.plan.revision import commit_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Request:
             environment=self.options.environment.name,
             settings=self.options.settings,
             args=self.line,
+            commit=commit_of(self.project.root),
         )
 
 

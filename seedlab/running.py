@@ -126,6 +126,7 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
     with monitor.span("resolve"):
         naming = name_rows(catalog, bound.loads, settings.ids)
         rows, broken = resolution.handle_rows(pairs, naming, settings, monitor)
+        monitor.count(rows=sum(each.handled.frame.height for each in rows))
     return Prepared(
         stages=tuple(stages),
         catalog=catalog,

@@ -158,7 +158,8 @@ def _open(task: Task, desks: _Desks, prepared: Prepared, monitor: Monitor, lock:
     if desks.concurrent:
         session.begin()
     if ddl.tables:
-        session.create([*ddl.tables, *ddl.constraints_and_indexes])
+        with monitor.span("index"):
+            session.create([*ddl.tables, *ddl.constraints_and_indexes])
     lock.name_run(session)
     rows = resolve(desk, prepared, task, monitor).rows
     session.commit()

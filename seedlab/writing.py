@@ -116,7 +116,8 @@ def write_once(
     session, ddl, gate = look.session, look.ddl(), gate or Gate(begin=lock)
     remembers = gate.begin(task, session, monitor)
     if ddl.tables:
-        session.create(ddl.tables)
+        with monitor.span("index"):
+            session.create(ddl.tables)
     resolved = resolve(look, prepared, task, monitor)
     resolved, plan, written = _send(task, look, prepared, resolved, monitor)
     if ddl.constraints_and_indexes:

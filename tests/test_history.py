@@ -52,7 +52,9 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 TEXT, NUMBER, COUNT = {"type": "string"}, {"type": "number"}, {"type": "integer", "minimum": 0}
 MAYBE_TEXT, MAYBE_COUNT = {"type": ["string", "null"]}, {"type": ["integer", "null"]}
 OUTCOMES = closed(created=COUNT, updated=COUNT, unchanged=COUNT, deleted=COUNT, rejected=COUNT)
-PHASES = many(name=TEXT, seconds=NUMBER, cpu_seconds=NUMBER, rows=COUNT, statements=COUNT)
+PHASES = many(
+    name=TEXT, seconds=NUMBER, cpu_seconds=NUMBER, rows=COUNT, statements=COUNT, wal_bytes=MAYBE_COUNT
+)
 RECORD = closed(
     schema_version={"const": 2},
     run_id={"type": "string", "pattern": "^[0-9a-f]{8}$"},

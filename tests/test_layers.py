@@ -35,6 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "previewing",
             "rejecting",
             "reporting",
+            "sampling",
             "generation",
         }
     ),

@@ -5,18 +5,15 @@ from __future__ import annotations
 import threading
 import timeit
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
 from seedlab.flow import Counters, Load, Seed
-from seedlab.insight.monitor import (
-    Monitor,
-    State,
-    machine,
-    peak_rss_bytes,
-    phase_totals,
-    versions,
-)
+from seedlab.flow.evidence import Sample, Wait
+from seedlab.insight.machine import load_average, machine, versions
+from seedlab.insight.memory import peak_rss_bytes
+from seedlab.insight.monitor import SAMPLES_KEPT, Monitor, State, phase_totals
 
 
 class WoundClock:
@@ -191,9 +188,147 @@ def test_a_span_of_the_real_clock_is_cheap() -> None:
         with monitor.span("merge", load=of):
             pass
 
-    # About 5 µs; the bound only catches a span that became an order of magnitude dearer.
+    # About 10 µs; the bound only catches a span that became an order of magnitude dearer.
     assert min(timeit.repeat(measure, number=1000, repeat=5)) / 1000 < 50e-6
     assert all(span.seconds >= 0 and span.cpu_seconds >= 0 for span in monitor.spans)
+
+
+# ---- a close look at the server -------------------------------------------------------------------------
+
+
+class Server:
+    """A server whose WAL grows when it is told to; to ask it takes a second of the wound clock."""
+
+    def __init__(self, monitor: Monitor, clock: WoundClock) -> None:
+        self.wal: int | None = 1000
+        self.asked = 0
+        self._monitor, self._clock = monitor, clock
+        monitor.wal_position = self.position
+
+    def position(self) -> int | None:
+        self.asked += 1
+        self._clock.wind(1.0, cpu=1.0)
+        return self.wal
+
+    def write(self, wal_bytes: int) -> None:
+        self._monitor.count(statements=1, round_trips=1)
+        self.wal += wal_bytes
+
+
+@pytest.fixture
+def server(monitor, clock) -> Server:
+    return Server(monitor, clock)
+
+
+def wal_of(monitor: Monitor) -> dict[str, int | None]:
+    return {span.phase: span.wal_bytes for span in monitor.spans}
+
+
+def test_a_span_has_the_wal_written_since_it_first_sent_something_less_that_of_inner_spans(monitor, server):
+    with monitor.span("commit"):
+        server.write(1)
+        with monitor.span("merge"):
+            server.wal += 10_000  # before anything of this span was sent: the outer one's
+            server.write(10)
+            with monitor.span("index"):
+                server.write(100)
+        server.write(1000)
+
+    assert wal_of(monitor) == {"index": 100, "merge": 10, "commit": 11_001}
+
+
+def test_a_span_that_sends_nothing_writes_no_wal_and_does_not_ask(monitor, server):
+    with monitor.span("merge"):
+        server.write(10)
+        with monitor.span("stage"):  # encodes while the server is still at work
+            server.wal += 10
+
+    assert wal_of(monitor) == {"stage": 0, "merge": 20}
+    assert server.asked == 2
+
+
+def test_an_outer_span_that_sends_after_the_inner_one_has_only_its_own(monitor, server):
+    with monitor.span("merge"):
+        with monitor.span("stage"):
+            server.write(100)
+        server.write(1)
+
+    assert wal_of(monitor) == {"stage": 100, "merge": 1}
+
+
+def test_phases_that_only_read_are_not_asked_about(monitor, server):
+    with monitor.span("resolve"):
+        monitor.count(statements=1, round_trips=1)
+
+    assert wal_of(monitor) == {"resolve": None}
+    assert server.asked == 0
+
+
+def test_what_a_server_no_longer_says_is_not_known(monitor, server):
+    with monitor.span("merge"):
+        server.write(1)
+        server.wal = None
+
+    assert wal_of(monitor) == {"merge": None}
+
+
+def test_the_wal_of_a_phase_is_the_sum_and_not_known_where_nobody_asked(monitor, server):
+    for wal_bytes in (1, 2):
+        with monitor.span("merge"):
+            server.write(wal_bytes)
+    with monitor.span("read"):
+        pass
+
+    assert [(total.name, total.wal_bytes) for total in phase_totals(monitor.spans)] == [
+        ("read", None),
+        ("merge", 3),
+    ]
+
+
+def test_the_time_to_ask_is_nobodys(monitor, server, clock):
+    with monitor.span("commit"):
+        clock.wind(1.0)
+        with monitor.span("merge"):
+            server.write(1)
+            clock.wind(2.0, cpu=0.5)
+        clock.wind(4.0)
+
+    assert {span.phase: (span.seconds, span.cpu_seconds) for span in monitor.spans} == {
+        "merge": (2.0, 0.5),
+        "commit": (5.0, 0.0),
+    }
+    assert server.asked == 2
+    assert monitor.seconds == 7.0
+
+
+# ---- samples --------------------------------------------------------------------------------------------
+
+
+def test_a_sample_has_its_place_in_the_run(monitor, clock) -> None:
+    clock.wind(0.5)
+    monitor.sample(1000)
+    clock.wind(0.5)
+    monitor.sample(3000, 7, (Wait(pid=1, what="CPU"),))
+
+    assert monitor.samples == (
+        Sample(at=0.5, rss_bytes=1000),
+        Sample(at=1.0, rss_bytes=3000, wal_bytes=7, waits=(Wait(pid=1, what="CPU"),)),
+    )
+
+
+def test_of_a_long_run_fewer_samples_are_kept_evenly(monitor, clock) -> None:
+    for _ in range(3 * SAMPLES_KEPT):
+        monitor.sample(1)
+        clock.wind(monitor.sample_seconds)
+
+    times = [sample.at for sample in monitor.samples]
+    steps = {round(later - sooner, 6) for sooner, later in pairwise(times)}
+    assert SAMPLES_KEPT / 2 <= len(times) <= SAMPLES_KEPT
+    assert steps == {round(monitor.sample_seconds, 6)}
+    assert times[0] == 0
+
+
+# ---- the machine ----------------------------------------------------------------------------------------
 
 
 def test_machine_facts_say_what_times_depend_on() -> None:
@@ -202,6 +337,7 @@ def test_machine_facts_say_what_times_depend_on() -> None:
     assert set(facts) == {"cpu", "cores", "memory_bytes", "os", "python"}
     assert facts["cores"] >= 1
     assert facts["memory_bytes"] > peak_rss_bytes() > 1_000_000
+    assert load_average() >= 0
 
 
 def test_versions_are_those_of_loaded_packages_and_of_the_server() -> None:

@@ -35,7 +35,7 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
 
         heading = request.heading()
         target = orchestrator.open_target(request.choice, request.project)
-        heading = request.heading(target)
+        heading = replace(heading, target=target.shown)
         with _watched(args, monitor):
             if args.command == "seed":
                 run = orchestrator.seed(request.project, target, request.options, monitor)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Recorder, Settings, Target
+
+if TYPE_CHECKING:
+    from seedlab.database.activity import Activity
 
 _SECRETS = ("password", "sslpassword", "passfile")
 # libpq's own grammar: the user ends at the first : or @, `#` means nothing, hosts may be several.
@@ -55,6 +59,18 @@ def open_session(target: Target, settings: Settings, recorder: Recorder, label: 
     from seedlab.database.postgres import open_postgres
 
     return open_postgres(target, settings, recorder, label)
+
+
+def open_activity(target: Target, label: str) -> Activity | None:
+    """Connect beside a session to look at what the server does for the connections of that name.
+
+    None where there is no server. Raises ConnectionFailed.
+    """
+    if target.dialect == "sqlite":
+        return None
+    from seedlab.database.activity import Activity
+
+    return Activity(target, label)
 
 
 def _postgres(url: str, origin: str, name: str | None, environment: str | None) -> Target:

@@ -55,7 +55,7 @@ class _LentSqlite(_Lent, SQLiteDialect_pysqlite):
 def core_connection(dbapi_connection: Any, dialect: Dialect, recorder: Recorder) -> Connection:
     """Make a Core connection of an open DBAPI connection; its transaction stays as it is.
 
-    Every statement is counted as one statement and one round trip.
+    Every statement is counted as one statement and one round trip; of PostgreSQL, also its bytes.
     """
     kinds: dict[Dialect, Any] = {"sqlite": _LentSqlite, "postgresql": _LentPostgres}
     lent = kinds[dialect](dbapi=sqlite3 if dialect == "sqlite" else psycopg)
@@ -65,5 +65,11 @@ def core_connection(dbapi_connection: Any, dialect: Dialect, recorder: Recorder)
     @event.listens_for(engine, "before_cursor_execute")
     def count(*_: object) -> None:
         recorder.count(statements=1, round_trips=1)
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def count_bytes(_: object, cursor: Any, *__: object) -> None:
+        if dialect == "postgresql":
+            sent = cursor._query  # what psycopg made of statement and values; it is told nowhere else
+            recorder.count(bytes_sent=len(sent.query) + sum(len(value or b"") for value in sent.params or ()))
 
     return engine.connect()

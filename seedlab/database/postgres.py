@@ -49,9 +49,14 @@ _LEDGER = 3  # place of the first statement that needs the ledger, where the cat
 
 
 def open_postgres(target: Target, settings: Settings, recorder: Recorder, label: str) -> PostgresSession:
+    """Open a session; raises ConnectionFailed."""
+    return PostgresSession(connection_to(target, label), settings, recorder)
+
+
+def connection_to(target: Target, label: str) -> psycopg.Connection[Any]:
     """Connect; every wait has a limit, so a silent peer ends in an error and not in a hang."""
     try:
-        connection = psycopg.connect(
+        return psycopg.connect(
             target.url,
             autocommit=True,
             prepare_threshold=None,
@@ -64,7 +69,6 @@ def open_postgres(target: Target, settings: Settings, recorder: Recorder, label:
         )
     except psycopg.Error as error:
         raise connection_failed(error, target) from None
-    return PostgresSession(connection, settings, recorder)
 
 
 class PostgresSession:

@@ -122,7 +122,8 @@ def _copy_all(
         if number < len(pieces):
             first[number] = next(pieces[number], b"")
 
-    with wire.recorder.span("merge"):  # the server answers at the end: copying and keys cannot be told apart
+    # One span: the server answers at the end, so copying and keys cannot be told apart.
+    with wire.recorder.span("merge", rows=sum(write.rows for write in writes)):
         wire.script([*before, *copies, *after], feed, ahead)
     return [
         Written(load=load, outcomes=Outcomes(created=counts.get(load, 0)))
@@ -332,11 +333,13 @@ def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
         except StatementError as failed:
             at = merges[failed.index].tables if 0 <= failed.index < len(merges) else None
             raise write_failed(failed.error, at) from failed.error
-    return [
-        _outcome(load, *answer[0][4 * n : 4 * n + 4])
-        for each, answer in zip(merges, answers, strict=True)
-        for n, (load, *_) in enumerate(each.steps)
-    ]
+        written = [
+            _outcome(load, *answer[0][4 * n : 4 * n + 4])
+            for each, answer in zip(merges, answers, strict=True)
+            for n, (load, *_) in enumerate(each.steps)
+        ]
+        wire.recorder.count(rows=sum(each.outcomes.total for each in written))
+    return written
 
 
 def _outcome(load: Load, updated: int, created: int, seen: int, places: Sequence[int] | None) -> Written:

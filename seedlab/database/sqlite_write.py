@@ -59,7 +59,7 @@ def _write_direct(
         with recorder.span("stage", load=batch.load, rows=len(batch.frame)):
             rows, unfit = encode_rows(batch, write.table)
             faults += unfit
-        with recorder.span("merge", load=batch.load):
+        with recorder.span("merge", load=batch.load, rows=len(batch.frame)):
             refused = {} if faults else send(connection, sql.main(write.table.name), batch.load.columns, rows)
         faults += _faults(write.table, batch, refused)
         counts[write.loads.index(batch.load)] += len(rows)
@@ -76,6 +76,7 @@ def _write_staged(
     stage_rows(connection, recorder, write, send, name)
     with recorder.span("merge", load=load):
         counts = mark_rows(connection, write, name)
+        recorder.count(rows=sum(counts.values()))
         if any(state == sql.DIFFERENT for _, state in counts):
             _merge(connection, sql.update(name, write.table, load), name, write, sql.DIFFERENT)
         if any(state == sql.NEW for _, state in counts):

@@ -131,8 +131,9 @@ class Wire:
         """
         opening, self.opening = self.opening, ()
         texts = [question.as_bytes(self.connection) for question in (*opening, *(q for q, _ in questions))]
-        parameters: list[Sequence[str | None]] = [*(() for _ in opening), *(p for _, p in questions)]
-        sent = sum(map(len, texts)) + sum(len(value or "") for each in parameters for value in each)
+        given: list[Sequence[str | None]] = [*(() for _ in opening), *(p for _, p in questions)]
+        parameters = [[None if value is None else value.encode() for value in each] for each in given]
+        sent = sum(map(len, texts)) + sum(len(value or b"") for each in parameters for value in each)
         self.recorder.count(statements=len(texts), round_trips=1, bytes_sent=sent)
         results: Results = []
         try:
@@ -142,7 +143,7 @@ class Wire:
         return self._rows(results[len(opening) :])
 
     def _pipeline(
-        self, texts: Sequence[bytes], parameters: Sequence[Sequence[str | None]], results: Results
+        self, texts: Sequence[bytes], parameters: Sequence[Sequence[bytes | None]], results: Results
     ) -> None:
         """Send all at once, then take every answer; `results` grows until one is a failure.
 
@@ -151,7 +152,7 @@ class Wire:
         pgconn, failure = self.connection.pgconn, None
         pgconn.enter_pipeline_mode()
         for text, values in zip(texts, parameters, strict=True):
-            pgconn.send_query_params(text, [None if v is None else v.encode() for v in values] or None)
+            pgconn.send_query_params(text, values or None)
         pgconn.pipeline_sync()
         self._flush()
         while (result := self._next_result()) is None or result.status != pq.ExecStatus.PIPELINE_SYNC:

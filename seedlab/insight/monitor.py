@@ -1,24 +1,30 @@
-"""Measure a run: the `Recorder` the rooms report to, and the facts of the machine it ran on."""
+"""Measure a run: the `Recorder` that the rooms report to.
+
+A span costs about 10 µs, a third of it for its own peak of memory. `closely` asks for more than a usual run
+should pay: the server is looked at from the beginning, and asked at both ends of each span that writes where
+its WAL ends. What that takes is not counted as the run's time.
+"""
 
 from __future__ import annotations
 
-import os
-import platform
-import resource
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
-from types import TracebackType
-from typing import Protocol, get_args
+from typing import TYPE_CHECKING, Protocol, get_args
 
-from seedlab.flow import Counters, Load, Phase, Run, Seed, Span
+from seedlab.flow import Counters, Load, Phase, Run, Seed, Span, Target
+from seedlab.insight.machine import load_average
+from seedlab.insight.memory import PEAKS, Work
+from seedlab.insight.spans import FIELDS, Broken, Lane, OpenSpan
 
-PACKAGES = ("seedlab", "polars", "psycopg", "sqlalchemy")
+if TYPE_CHECKING:
+    from seedlab.flow.evidence import Sample, Wait
+
+SAMPLES_KEPT = 1200  # a minute of 20 a second; of a longer run every second one is dropped, again and again
+SAMPLE_SECONDS = 0.05
 
 
 class Clock(Protocol):
@@ -57,14 +63,6 @@ class State:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
-    """The innermost span that an error left."""
-
-    doing: str
-    stage: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseTotal:
     """All spans of one phase; seconds of parallel threads add up."""
 
@@ -76,118 +74,56 @@ class PhaseTotal:
     round_trips: int
     bytes_sent: int
     peak_rss_bytes: int
+    wal_bytes: int | None
 
 
-class _Lane:
-    """What one thread has counted, and its open spans; only that thread writes to it."""
+class Monitor(Work):
+    """Keep what a run reports: the `Recorder` of the house. Make it in the thread that runs.
 
-    __slots__ = (
-        "bytes_sent",
-        "failing",
-        "hits",
-        "misses",
-        "number",
-        "open",
-        "queries",
-        "round_trips",
-        "statements",
-    )
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.open: list[_OpenSpan] = []
-        self.failing = False  # an error is on its way out through our spans
-        self.statements = self.round_trips = self.bytes_sent = 0
-        self.hits = self.misses = self.queries = 0
-
-
-class _OpenSpan:
-    """A span that has not ended. A class, not a generator: half the cost."""
-
-    __slots__ = (
-        "_cpu", "_inner_cpu", "_inner_wall", "_lane", "_monitor", "_wall", "bytes_sent",
-        "phase", "round_trips", "rows", "seed", "stage", "statements", "table",
-    )  # fmt: skip
-
-    def __init__(self, monitor: Monitor, lane: _Lane, phase: Phase, rows: int) -> None:
-        self._monitor, self._lane = monitor, lane
-        self.phase, self.rows = phase, rows
-        self.stage: str | None = None
-        self.seed: str | None = None
-        self.table: str | None = None
-        self._inner_wall = self._inner_cpu = 0.0
-        self.statements = self.round_trips = self.bytes_sent = 0
-
-    def __enter__(self) -> None:
-        self._lane.open.append(self)
-        self._lane.failing = False
-        clock = self._monitor.clock
-        self._wall, self._cpu = clock.wall(), clock.cpu()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        clock = self._monitor.clock
-        cpu, wall = clock.cpu() - self._cpu, clock.wall() - self._wall
-        lane = self._lane
-        lane.open.pop()
-        if kind is not None and not lane.failing:
-            self._monitor.broken = Broken(doing=str(self), stage=self.stage)
-        lane.failing = kind is not None
-        if lane.open:
-            outer = lane.open[-1]
-            outer._inner_wall += wall
-            outer._inner_cpu += cpu
-        self._monitor.close(self, wall - self._inner_wall, cpu - self._inner_cpu)
-
-    def values(self, seconds: float, cpu_seconds: float, began: float) -> tuple[object, ...]:
-        """Give what a `Span` is made of, in the order of `_FIELDS`."""
-        return (
-            self.phase, seconds, cpu_seconds, self._wall - began, self._lane.number, peak_rss_bytes(),
-            self.stage, self.seed, self.table, self.rows, self.statements, self.round_trips, self.bytes_sent,
-        )  # fmt: skip
-
-    def __str__(self) -> str:
-        return " ".join(filter(None, (self.phase, self.table or self.seed)))
-
-
-_FIELDS = (
-    "phase", "seconds", "cpu_seconds", "start", "lane", "peak_rss_bytes",
-    "stage", "seed", "table", "rows", "statements", "round_trips", "bytes_sent",
-)  # fmt: skip
-
-
-class Monitor:
-    """Keep what a run reports: the `Recorder` of the house.
-
-    `listener` is called with the state after every progress and note, in the reporting thread. A span
-    costs about 5 µs; `Span` values are made only when they are asked for.
+    `listener` is called with the state after every progress and note, in the reporting thread. `closely` is
+    for a profile or a trace; `beside` is the way to the server for those looks, where the target's own is a
+    detour (a delaying proxy). `Span` values are made only when they are asked for.
     """
 
     def __init__(
-        self, *, clock: Clock | None = None, listener: Callable[[State], None] | None = None
+        self,
+        *,
+        clock: Clock | None = None,
+        listener: Callable[[State], None] | None = None,
+        closely: bool = False,
+        beside: Target | None = None,
     ) -> None:
+        super().__init__()
         self.clock: Clock = clock or SystemClock()
+        self.closely = closely
+        self.beside = beside
+        self.load_average = load_average()
         self.started = self.clock.now()
         self._began = self.clock.wall()
         self._listener = listener
         self._local = threading.local()
-        self._lanes: list[_Lane] = []
+        self._lanes: list[Lane] = []
         self._enrol = threading.Lock()
         self._closed: list[tuple[object, ...]] = []
         self._progress: dict[str, tuple[int, int]] = {}
         self._notes: dict[str, None] = {}
         self.broken: Broken | None = None
         self.half_done: Run | None = None  # what a run that failed has committed all the same
+        self.wal_position: Callable[[], int | None] | None = None  # asks the server; raises nothing
+        self.sample_seconds = SAMPLE_SECONDS
+        self._samples: list[Sample] = []
+        self._aside = 0.0  # seconds that the measuring itself took from the run
+        self._lane()  # the first is that of the thread that runs
+        PEAKS.follow(self)
 
     # ---- what the rooms call
 
     def span(
         self, phase: Phase, *, load: Load | None = None, seed: Seed | None = None, rows: int = 0
-    ) -> _OpenSpan:
+    ) -> OpenSpan:
         """Measure a block; without a load or seed it belongs to those of the span around it."""
         lane = self._lane()
-        opened = _OpenSpan(self, lane, phase, rows)
+        opened = OpenSpan(self, lane, phase, rows)
         if load is not None:
             opened.stage, opened.seed, opened.table = load.stage, load.seed, load.table
         elif seed is not None:
@@ -205,6 +141,8 @@ class Monitor:
         lane.bytes_sent += bytes_sent
         if lane.open:
             inner = lane.open[-1]
+            if self.wal_position is not None and round_trips:
+                inner.begin_wal()
             inner.statements += statements
             inner.round_trips += round_trips
             inner.bytes_sent += bytes_sent
@@ -227,12 +165,47 @@ class Monitor:
         self._notes[message] = None
         self._tell()
 
+    # ---- what the sampler calls
+
+    def sample(self, rss_bytes: int, wal_bytes: int | None = None, waits: tuple[Wait, ...] = ()) -> None:
+        """Keep one look at the run. Of too many every second one is dropped, and fewer are asked for."""
+        from seedlab.flow.evidence import Sample
+
+        at = self.clock.wall() - self._began
+        self._samples.append(Sample(at=at, rss_bytes=rss_bytes, wal_bytes=wal_bytes, waits=waits))
+        if len(self._samples) > SAMPLES_KEPT:  # an odd number: the last one stays
+            del self._samples[1::2]
+            self.sample_seconds *= 2
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take what the block lasts from the run and from the open span: it is the measuring's own."""
+        lane, wall, cpu = self._lane(), self.clock.wall(), self.clock.cpu()
+        try:
+            yield
+        finally:
+            wall, cpu = self.clock.wall() - wall, self.clock.cpu() - cpu
+            if lane.open:
+                lane.open[-1].exclude(wall, cpu)
+            if lane.number == 0:
+                self._aside += wall
+
     # ---- what the faces ask
 
     @property
     def seconds(self) -> float:
-        """Seconds since the run began."""
-        return self.clock.wall() - self._began
+        """Seconds since the run began, less what a close look took from them."""
+        return self.clock.wall() - self._began - self._aside
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Looks at the run so far, evenly spread."""
+        return tuple(self._samples)
+
+    @property
+    def peak(self) -> int:
+        """Most bytes of memory that the process has held since the run began."""
+        return PEAKS.peak(self)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -242,7 +215,7 @@ class Monitor:
     @property
     def spans(self) -> tuple[Span, ...]:
         """Spans that have ended, in order of their ends."""
-        return tuple(Span(**dict(zip(_FIELDS, values, strict=True))) for values in tuple(self._closed))  # type: ignore[arg-type]
+        return tuple(Span(**dict(zip(FIELDS, values, strict=True))) for values in tuple(self._closed))  # type: ignore[arg-type]
 
     @property
     def counters(self) -> Counters:
@@ -265,16 +238,22 @@ class Monitor:
 
     # ---- inside
 
-    def close(self, opened: _OpenSpan, wall: float, cpu: float) -> None:
+    def ask_wal(self) -> int | None:
+        """Ask the server where its WAL ends."""
+        assert self.wal_position is not None
+        with self.aside():
+            return self.wal_position()
+
+    def close(self, opened: OpenSpan, wall: float, cpu: float) -> None:
         """Keep a span that ended."""
         self._closed.append(opened.values(wall, cpu, self._began))
 
-    def _lane(self) -> _Lane:
+    def _lane(self) -> Lane:
         try:
             return self._local.lane  # type: ignore[no-any-return]
         except AttributeError:
             with self._enrol:
-                lane = self._local.lane = _Lane(len(self._lanes))
+                lane = self._local.lane = Lane(len(self._lanes))
                 self._lanes.append(lane)
             return lane
 
@@ -301,43 +280,7 @@ def _total(phase: Phase, spans: list[Span]) -> PhaseTotal:
         round_trips=sum(span.round_trips for span in spans),
         bytes_sent=sum(span.bytes_sent for span in spans),
         peak_rss_bytes=max(span.peak_rss_bytes for span in spans),
+        wal_bytes=sum(wal)
+        if (wal := [span.wal_bytes for span in spans if span.wal_bytes is not None])
+        else None,
     )
-
-
-# ---- the machine ----------------------------------------------------------------------------------------
-
-# Linux counts in KiB, macOS in bytes.
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
-
-
-def peak_rss_bytes() -> int:
-    """Most memory this process has held so far; it never falls."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
-
-
-@cache
-def machine() -> Mapping[str, object]:
-    """Facts of this machine that times depend on."""
-    system = os.uname()
-    return {
-        "cpu": _cpu_model() or system.machine,
-        "cores": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "os": f"{system.sysname} {system.release} {system.machine}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-    }
-
-
-def versions(server: str | None = None) -> dict[str, str]:
-    """Versions of the packages that are loaded, and of the server; importlib.metadata would take 10 ms."""
-    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in PACKAGES}
-    return {name: str(version) for name, version in {**found, "server": server}.items() if version}
-
-
-def _cpu_model() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-            named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-            return next(named, "")
-    except OSError:
-        return ""

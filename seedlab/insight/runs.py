@@ -20,7 +20,8 @@ from seedlab.errors import (
     masked,
 )
 from seedlab.flow import Outcomes, Run, SeedReport, Settings, Span, StageReport
-from seedlab.insight.monitor import Monitor, machine, peak_rss_bytes, versions
+from seedlab.insight.machine import machine, versions
+from seedlab.insight.monitor import Monitor
 
 INTERRUPTED = 130
 _RULES: tuple[tuple[type[BaseException], str], ...] = (
@@ -44,6 +45,7 @@ class Heading:
     environment: str = "development"
     settings: Settings = field(default_factory=Settings)
     args: tuple[str, ...] = ()
+    commit: str | None = None
 
 
 def new_run_id() -> str:
@@ -69,17 +71,19 @@ def measured(
         environment=heading.environment,
         target=masked(heading.target),
         settings=settings_record(heading.settings),
-        machine=machine(),
+        machine={**machine(), "load_average": monitor.load_average},
         versions=versions(server),
         data_fingerprint="",
         seconds=monitor.seconds,
         outcomes=sum((stage.outcomes for stage in stages), Outcomes()),
         counters=monitor.counters,
         wal_bytes=None,
-        peak_rss_bytes=peak_rss_bytes(),
+        peak_rss_bytes=monitor.peak,
         spans=monitor.spans,
         stages=stages,
         notes=monitor.notes,
+        commit=heading.commit,
+        samples=monitor.samples,
     )
 
 

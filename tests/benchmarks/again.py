@@ -25,7 +25,7 @@ from seedlab import orchestrator
 from seedlab.database import connect
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Options, Run, Settings
-from seedlab.insight import monitor
+from seedlab.insight import machine
 from seedlab.insight.monitor import Monitor
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, bench
@@ -141,7 +141,7 @@ def main() -> int:
     for each in figures:
         print(f"{each.what:<66} {each.reached:>8.1f}  {each.verdict}", flush=True)
     if args.json:
-        record = {"machine": monitor.machine(), "versions": monitor.versions()}
+        record = {"machine": machine.machine(), "versions": machine.versions()}
         args.json.write_text(
             json.dumps({**record, "figures": [asdict(each) for each in figures]}, indent=2) + "\n"
         )

@@ -29,7 +29,7 @@ from seedlab import settling, writing
 from seedlab.database.postgres import PostgresSession
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Run
-from seedlab.insight import monitor
+from seedlab.insight import machine
 from tests.benchmarks.bench import Bench, bench, seed
 from tests.benchmarks.orm_baseline import seed_with_orm
 
@@ -290,8 +290,8 @@ def main() -> int:
 def record(figures: list[Figure]) -> dict[str, object]:
     names = ("what", "reached", "asked", "at_least", "met", "samples", "remark")
     return {
-        "machine": monitor.machine(),
-        "versions": monitor.versions(),
+        "machine": machine.machine(),
+        "versions": machine.versions(),
         "figures": [{name: getattr(figure, name) for name in names} for figure in figures],
     }
 

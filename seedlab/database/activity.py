@@ -1,0 +1,62 @@
+"""What a PostgreSQL server does for a run, seen from a connection beside it.
+
+That connection has another name, is no part of the run and is not counted. All it asks is what any role may
+know of its own connections.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Composed
+
+from seedlab.database.holder import this_process
+from seedlab.database.postgres import connection_to
+from seedlab.errors import ConnectionFailed
+from seedlab.flow import Target
+from seedlab.flow.evidence import Wait
+
+WAL_POSITION = SQL("SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::int8")
+# Who has no wait event is at work, or has just been told what comes next. Of other roles one sees no state.
+_ACTIVITY = SQL("""
+SELECT wal.position, seen.pid, seen.what FROM ({}) AS wal (position) LEFT JOIN (
+  SELECT pid, CASE
+    WHEN wait_event IS NOT NULL THEN wait_event_type || '/' || wait_event
+    WHEN state LIKE 'idle%' THEN 'Client/ClientRead'
+    ELSE 'CPU' END AS what
+  FROM pg_catalog.pg_stat_activity
+  WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid() AND state <> ''
+) AS seen ON true ORDER BY seen.pid""").format(WAL_POSITION)
+
+
+class Activity:
+    """A connection that looks at those called `label`. Its methods may be called from any thread.
+
+    Raises ConnectionFailed, also when the connection is lost or the server refuses.
+    """
+
+    def __init__(self, target: Target, label: str) -> None:
+        pid, host = this_process()
+        self._target = target
+        self._label = label
+        self._connection = connection_to(target, f"seedlab-sampler {pid}@{host}")
+
+    def look(self) -> tuple[int, tuple[Wait, ...]]:
+        """Ask where the WAL ends, and what each of the connections does: one query, about a millisecond."""
+        rows = self._ask(_ACTIVITY, self._label)
+        return rows[0][0], tuple(Wait(pid=pid, what=what) for _, pid, what in rows if pid is not None)
+
+    def wal_position(self) -> int:
+        """Ask where the WAL ends."""
+        return int(self._ask(WAL_POSITION)[0][0])
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+    def _ask(self, query: SQL | Composed, *parameters: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(query, parameters).fetchall()
+        except psycopg.Error as error:
+            raise ConnectionFailed(f"{self._target.shown}: {str(error).strip()}") from None

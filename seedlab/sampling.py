@@ -1,0 +1,105 @@
+"""Look at a run while it lasts, some 20 times a second: memory, and what the server does for it.
+
+All of it happens in a thread of its own, whose failure is at most a note. The server is looked at from the
+first second on, since shorter runs would mostly measure the looking; closely, at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from seedlab.database import connect
+from seedlab.database.holder import label_of
+from seedlab.errors import ConnectionFailed
+from seedlab.flow import Target
+from seedlab.insight.memory import rss_bytes
+from seedlab.insight.monitor import Monitor
+
+if TYPE_CHECKING:
+    from seedlab.database.activity import Activity
+
+SHORT = 1.0  # seconds of a run in which the server is left alone
+PATIENCE = 1.0  # seconds that a run waits, at its end, for a look that has not come back
+
+
+@contextmanager
+def sampled(project: str, target: Target, monitor: Monitor, wal_before: int | None) -> Iterator[None]:
+    """Give the monitor samples while the block runs; `wal_before` is where the WAL ended before the run."""
+    sampler = _Sampler(project, monitor.beside or target, monitor, wal_before)
+    if monitor.closely:
+        with monitor.aside():
+            sampler.open()
+        monitor.wal_position = sampler.wal_position
+    thread = threading.Thread(target=sampler.run, name="seedlab-sampler", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        monitor.wal_position = None
+        sampler.done.set()
+        thread.join(PATIENCE)
+
+
+class _Sampler:
+    """One run's looks. `open` is called at most once; the thread closes what was opened."""
+
+    def __init__(self, project: str, target: Target, monitor: Monitor, wal_before: int | None) -> None:
+        self._label = label_of(project)
+        self._target = target
+        self._monitor = monitor
+        self._wal_before = wal_before
+        self._activity: Activity | None = None
+        self._opened = False
+        self.done = threading.Event()
+
+    def open(self) -> None:
+        """Connect, where there is a server."""
+        self._opened = True
+        try:
+            self._activity = connect.open_activity(self._target, self._label)
+        except ConnectionFailed as error:
+            self._give_up(error)
+
+    def wal_position(self) -> int | None:
+        """Ask where the server's WAL ends; None where it does not say."""
+        activity = self._activity
+        try:
+            return activity.wal_position() if activity is not None else None
+        except ConnectionFailed as error:
+            self._give_up(error)
+            return None
+
+    def run(self) -> None:
+        """Look until the run is done."""
+        monitor = self._monitor
+        try:
+            while True:
+                if not self._opened and monitor.seconds >= SHORT:
+                    self.open()
+                self._look()
+                if self.done.wait(monitor.sample_seconds):
+                    return
+        finally:
+            if self._activity is not None:
+                self._activity.close()
+
+    def _look(self) -> None:
+        activity = self._activity
+        if activity is not None:
+            try:
+                position, waits = activity.look()
+            except ConnectionFailed as error:
+                self._give_up(error)
+            else:
+                before = self._wal_before
+                wal_bytes = position - before if before is not None else None
+                self._monitor.sample(rss_bytes(), wal_bytes, waits)
+                return
+        self._monitor.sample(rss_bytes())
+
+    def _give_up(self, error: ConnectionFailed) -> None:
+        self._activity = None
+        self._monitor.note(f"what the server did was not looked at: {error}")

@@ -14,7 +14,9 @@ SETTINGS = (
 )  # fmt: skip
 _SWITCHES = ("json", "quiet", "show_values", "debug", "force", "dry_run", "rows")
 _WORDS = ("select", "exclude")
-_TEXTS = ("database_url", "target", "yes_seed", "reports", "wait", "max_delete", "on_error", "commit")
+_TEXTS = (
+    "database_url", "target", "yes_seed", "reports", "wait", "max_delete", "on_error", "commit", "trace",
+)  # fmt: skip
 _TRUTHS = {
     "1": True,
     "true": True,
@@ -99,6 +101,9 @@ def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
         "--max-delete",
         metavar="N",
         help="how many rows, or which share (10%%), a sync may delete",
+    )
+    seed.add_argument(
+        "--trace", metavar="FILE", help="write what happened when, for ui.perfetto.dev or chrome://tracing"
     )
     _add_wait(seed)
     _add_reports(seed)

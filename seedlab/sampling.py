@@ -32,7 +32,8 @@ def sampled(project: str, target: Target, monitor: Monitor, wal_before: int | No
     if monitor.closely:
         with monitor.aside():
             sampler.open()
-        monitor.wal_position = sampler.wal_position
+        if sampler.activity is not None:
+            monitor.wal_position = sampler.wal_position
     thread = threading.Thread(target=sampler.run, name="seedlab-sampler", daemon=True)
     thread.start()
     try:
@@ -51,21 +52,22 @@ class _Sampler:
         self._target = target
         self._monitor = monitor
         self._wal_before = wal_before
-        self._activity: Activity | None = None
-        self._opened = False
+        self.activity: Activity | None = None
+        self._opened = self._given_up = False
+        self._giving_up = threading.Lock()
         self.done = threading.Event()
 
     def open(self) -> None:
         """Connect, where there is a server."""
         self._opened = True
         try:
-            self._activity = connect.open_activity(self._target, self._label)
+            self.activity = connect.open_activity(self._target, self._label)
         except ConnectionFailed as error:
             self._give_up(error)
 
     def wal_position(self) -> int | None:
         """Ask where the server's WAL ends; None where it does not say."""
-        activity = self._activity
+        activity = self.activity
         try:
             return activity.wal_position() if activity is not None else None
         except ConnectionFailed as error:
@@ -83,11 +85,11 @@ class _Sampler:
                 if self.done.wait(monitor.sample_seconds):
                     return
         finally:
-            if self._activity is not None:
-                self._activity.close()
+            if self.activity is not None:
+                self.activity.close()
 
     def _look(self) -> None:
-        activity = self._activity
+        activity = self.activity
         if activity is not None:
             try:
                 position, waits = activity.look()
@@ -101,5 +103,12 @@ class _Sampler:
         self._monitor.sample(rss_bytes())
 
     def _give_up(self, error: ConnectionFailed) -> None:
-        self._activity = None
+        """Look at the server no more; two threads may find out at the same time."""
+        with self._giving_up:
+            if self._given_up:
+                return
+            self._given_up = True
+        activity, self.activity = self.activity, None
+        if activity is not None:
+            activity.close()
         self._monitor.note(f"what the server did was not looked at: {error}")

@@ -141,7 +141,10 @@ def write_once(
 def lock(task: Task, session: Session, recorder: Recorder) -> bool:
     """Begin; with a ledger, lock out other seeders and see that none has come between."""
     memory = task.memory
-    remembers = memory.possible and (memory.exists or (not task.options.dry_run and session.ledger.ensure()))
+    remembers = memory.possible and memory.exists
+    if memory.possible and not memory.exists and not task.options.dry_run:
+        with recorder.span("index"):
+            remembers = session.ledger.ensure()
     if not remembers and not task.options.dry_run:
         recorder.note(NO_LEDGER)
     session.begin()

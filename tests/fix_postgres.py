@@ -78,6 +78,11 @@ def server_environ(folder: Path) -> dict[str, str]:
     return {**os.environ, "SEEDLAB_SERVER_DIR": str(folder)}
 
 
+def quiet_environ(folder: Path) -> dict[str, str]:
+    """An environment for a server that one worker has to itself: nobody else writes WAL."""
+    return server_environ(folder / f"quiet-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
+
+
 def system_environ(folder: Path) -> dict[str, str]:
     """An environment for a second server, which tests/fix_system.py starts from the system's own PostgreSQL."""
     binaries = system_binaries()
@@ -147,6 +152,19 @@ def undurable(superuser: str) -> None:
         for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
         connection.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture(scope="module")
+def quiet_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that nobody else uses meanwhile, so that what it writes is ours."""
+    if postgres_server.superuser_url is None:
+        pytest.skip("needs the embedded server: others may use the one of SEEDLAB_TEST_URL")
+    environ = quiet_environ(Path(os.environ[RUN_FOLDER]))
+    found = server.start(environ)
+    superuser = found.url("postgres", role="postgres")
+    undurable(superuser)
+    yield PostgresServer(url=found.url("postgres"), superuser_url=superuser)
+    server.clean(environ)
 
 
 @pytest.fixture(scope="session")

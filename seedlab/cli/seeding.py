@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from seedlab.cli.printing import complain, explain, show, width
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from seedlab.flow import Run
     from seedlab.insight.monitor import Monitor
 
@@ -27,7 +30,7 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
     from seedlab.insight.monitor import Monitor
     from seedlab.request import request_of
 
-    monitor = Monitor()
+    monitor = Monitor(closely=bool(getattr(args, "trace", None)))
     heading = None
     try:
         request = request_of(args)
@@ -82,17 +85,28 @@ def _tell(args: Namespace, run: Run | None, failure: BaseException | None, why: 
 
 
 def _keep(args: Namespace, run: Run, *, quiet: bool) -> str:
-    """Write the run record and say where; a failure here leaves the exit code, for the data is written."""
+    """Write the run record, and a trace if one was asked for, and say where."""
     from pathlib import Path
 
-    from seedlab.errors import ConfigurationError
     from seedlab.insight import history
 
+    kept = _kept("record", lambda: history.write(run, Path(args.reports or "reports")), quiet=quiet)
+    if name := getattr(args, "trace", None):
+        from seedlab.insight import trace
+
+        kept += _kept("trace", lambda: trace.write(run, Path(name)), quiet=quiet)
+    return kept
+
+
+def _kept(what: str, write: Callable[[], Path], *, quiet: bool) -> str:
+    """Write, and say where; a failure here leaves the exit code, for the data is written."""
+    from seedlab.errors import ConfigurationError
+
     try:
-        path = history.write(run, Path(args.reports or "reports"))
+        path = write()
     except ConfigurationError as error:
         return f"! {error}\n"
-    return "" if quiet else f"record: {path}\n"
+    return "" if quiet else f"{what}: {path}\n"
 
 
 def _show_run(args: Namespace, run: Run, why: str) -> int:

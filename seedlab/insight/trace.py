@@ -1,0 +1,149 @@
+"""A run as a trace for ui.perfetto.dev or chrome://tracing: the Trace Event Format, JSON.
+
+One track for each thread of ours, with its spans, and one for each process of the server, with what it waited
+for; curves of memory and WAL. Spans know the time that was their own; how long they were open follows from
+those inside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seedlab.errors import ConfigurationError, Place
+from seedlab.flow import Run, Span
+
+if TYPE_CHECKING:
+    from seedlab.flow.evidence import Sample
+
+Event = dict[str, Any]
+CLIENT, SERVER = 1, 2  # the format groups tracks by process; these are their numbers in the trace
+_TOLD = tuple(
+    each.name
+    for each in fields(Span)
+    if each.name not in ("phase", "seconds", "start", "lane", "stage", "seed", "table")
+)
+
+
+def write(run: Run, path: Path) -> Path:
+    """Write the trace of a run and give its path; raises ConfigurationError where it cannot be written."""
+    try:
+        path.write_text(json.dumps(trace_of(run), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write the trace: {error.strerror}; name another file with --trace", Place(file=str(path))
+        ) from error
+    return path
+
+
+def trace_of(run: Run) -> Mapping[str, Any]:
+    """Give the trace of a run; times are in microseconds since it began."""
+    about = {"run": run.run_id, "project": run.project, "started": run.started, "status": run.status}
+    events = [
+        *_processes(run),
+        *(_slice_of(span, end) for span, end in opened(run.spans)),
+        *_waits(run.samples),
+        *_curves(run.samples),
+    ]
+    return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": about}
+
+
+# ---- tracks ---------------------------------------------------------------------------------------------
+
+
+def _processes(run: Run) -> Iterator[Event]:
+    """Name processes and tracks."""
+    yield _named("process_name", CLIENT, 0, f"seedlab {run.project}")
+    for lane in sorted({span.lane for span in run.spans}):
+        yield _named("thread_name", CLIENT, lane, f"thread {lane}" if lane else "main thread")
+    pids = sorted({wait.pid for sample in run.samples for wait in sample.waits})
+    if pids:
+        yield _named("process_name", SERVER, 0, f"server of {run.target}")
+    for pid in pids:
+        yield _named("thread_name", SERVER, pid, f"server process {pid}")
+
+
+def _named(what: str, process: int, track: int, name: str) -> Event:
+    return {"ph": "M", "name": what, "pid": process, "tid": track, "args": {"name": name}}
+
+
+# ---- slices ---------------------------------------------------------------------------------------------
+
+
+def opened(spans: Iterable[Span]) -> Iterator[tuple[Span, float]]:
+    """Say of each span when it ended, in seconds since the run began.
+
+    Spans come in order of their ends: those of the thread that began later than this one, and that no other
+    holds, were inside it.
+    """
+    for _, lane in groupby(sorted(spans, key=lambda span: span.lane), key=lambda span: span.lane):
+        before: list[tuple[Span, float]] = []
+        for span in lane:
+            own, last = span.seconds, span.start
+            while before and before[-1][0].start >= span.start:
+                inner, end = before.pop()
+                own += end - inner.start
+                last = max(last, end)  # asking for WAL lies between spans, and is nobody's time
+            before.append((span, max(last, span.start + own)))
+            yield before[-1]
+
+
+def _slice_of(span: Span, end: float) -> Event:
+    told = {name: value for name in _TOLD if (value := getattr(span, name))}
+    where = {"stage": span.stage, "seed": span.seed, "table": span.table}
+    about = {name: value for name, value in where.items() if value is not None}
+    name = " ".join(filter(None, (span.phase, span.table or span.seed)))
+    return _slice(name, span.phase, CLIENT, span.lane, (span.start, end), {**about, **told})
+
+
+def _slice(
+    name: str, kind: str, process: int, track: int, seconds: tuple[float, float], args: Mapping[str, object]
+) -> Event:
+    begin, end = _microseconds(seconds[0]), _microseconds(seconds[1])
+    # Rounded ends, not a rounded duration: slices that nest or meet do so in the trace, too.
+    return {
+        "ph": "X", "name": name, "cat": kind, "pid": process, "tid": track,
+        "ts": begin, "dur": end - begin, "args": args,
+    }  # fmt: skip
+
+
+def _waits(samples: Sequence[Sample]) -> Iterator[Event]:
+    """Make a slice of what a server process did in several looks on end."""
+    ends = [later.at for _, later in pairwise(samples)]
+    seen: dict[int, list[tuple[str, float, float]]] = {}
+    for sample, end in zip(samples, ends, strict=False):  # how long the last one lasted is not known
+        for wait in sample.waits:
+            mine = seen.setdefault(wait.pid, [])
+            if mine and (mine[-1][0], mine[-1][2]) == (wait.what, sample.at):
+                mine[-1] = (wait.what, mine[-1][1], end)
+            else:
+                mine.append((wait.what, sample.at, end))
+    for pid, slices in seen.items():
+        for what, begin, end in slices:
+            yield _slice(what, what.partition("/")[0], SERVER, pid, (begin, end), {})
+
+
+def _curves(samples: Iterable[Sample]) -> Iterator[Event]:
+    for sample in samples:
+        yield _point("memory", sample.at, sample.rss_bytes)
+        if sample.wal_bytes is not None:
+            yield _point("WAL", sample.at, sample.wal_bytes)
+
+
+def _point(name: str, at: float, value: int) -> Event:
+    return {
+        "ph": "C",
+        "name": name,
+        "pid": CLIENT,
+        "tid": 0,
+        "ts": _microseconds(at),
+        "args": {"bytes": value},
+    }
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)

@@ -142,6 +142,37 @@ def test_seed_json_is_the_record_that_was_written(
     assert record["settings"]["origins"]["level"] == "default"
 
 
+def test_a_trace_lies_where_it_was_asked_for(
+    school: Path, postgres_url: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(
+            TABLES.replace("integer PRIMARY KEY", "integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY")
+        )
+    monkeypatch.setenv("SEEDLAB_TRACE", "from-variable.json")
+
+    assert main(["seed", str(school), "--database-url", postgres_url, "--trace", "trace.json"]) == 0
+    assert "trace: trace.json\n" in output_of(capsys)[1]
+    assert main(["seed", str(school), "--database-url", postgres_url, "--force", "-q"]) == 0
+
+    assert output_of(capsys) == ("", "")
+    for name in ("trace.json", "from-variable.json"):
+        events = json.loads((tmp_path / name).read_text())["traceEvents"]
+        assert {"read", "merge", "commit"} <= {event.get("cat") for event in events}
+        assert {event["name"] for event in events if event["ph"] == "C"} == {"memory", "WAL"}
+        assert [event for event in events if event["pid"] == 2 and event["ph"] == "M"]
+
+
+def test_a_trace_that_cannot_be_written_does_not_undo_the_success(
+    school: Path, database: str, capsys
+) -> None:
+    assert main(["seed", str(school), "--database-url", database, "--trace", "none/trace.json"]) == 0
+
+    err = output_of(capsys)[1]
+    assert err.startswith("record: ")
+    assert "! none/trace.json: cannot write the trace" in err
+
+
 def test_data_faults_are_shown_with_their_lines_and_recorded(
     school: Path, database: str, tmp_path: Path, capsys
 ) -> None:

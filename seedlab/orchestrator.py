@@ -135,11 +135,14 @@ def _task(
 ) -> Task:
     """Decide what has to run, and why."""
     agenda = agenda_of(project, options, look)
+    standing = standing_of(project, agenda, hashes, look, options)
+    stale = standing.stale
+    monitor.plan({each.id: "waiting" if each.id in stale else "skipped" for each in agenda.stages})
     return Task(
         project=project,
         options=options,
         agenda=agenda,
-        standing=standing_of(project, agenda, hashes, look, options),
+        standing=standing,
         memory=look.memory(),
         run_id=new_run_id(),
         started=monitor.started.isoformat(),

@@ -15,7 +15,7 @@ from seedlab.keeping import Kept
 from seedlab.looking import Look
 from seedlab.recalling import Name, name_of
 from seedlab.running import Prepared, Resolved, prepare, resolve
-from seedlab.writing import wrote_of
+from seedlab.writing import expect, wrote_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,7 +39,8 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
     look.session.begin(read_only=True)
     try:
         resolved = resolve(look, prepared, task, monitor)
-        plan = _planned(task, prepared, resolved, monitor)
+        expect(resolved.rows, monitor)
+        plan = _planned(task, prepared, resolved)
         classified = look.session.classify(plan, differences=differences)
         kept = _kept(task, look, prepared, resolved, plan)
         deleted = _deleted(look, [each for each in kept if each.doomed.height])
@@ -83,11 +84,11 @@ def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[R
                 )
 
 
-def _planned(task: Task, prepared: Prepared, resolved: Resolved, monitor: Monitor) -> WritePlan:
+def _planned(task: Task, prepared: Prepared, resolved: Resolved) -> WritePlan:
     """Order the rows as a seed would; ids that only a sequence could make are stood in for."""
     naming, cache = prepared.naming, resolved.cache
     rows = settling.with_sequences(resolved.rows, naming, cache, settling.placeholders(prepared.catalog))
-    return settling.plan_writes(rows, naming, cache, task.options.settings, resolved.empty, monitor)
+    return settling.plan_writes(rows, naming, cache, task.options.settings, resolved.empty)
 
 
 # ---- what a sync deletes --------------------------------------------------------------------------------

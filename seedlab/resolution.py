@@ -124,11 +124,8 @@ def _scan(
         return handled.frame.drop(shaped.columns), found
 
     thin = []
-
-    def tell(done: int) -> None:
-        recorder.progress(done, 0, f"checking {load.table}")
-
-    for kept, found in stream(shaped.stream(), process, settings.batch_rows, concurrency(settings), tell):
+    for kept, found in stream(shaped.stream(), process, settings.batch_rows, concurrency(settings)):
+        recorder.progress(load, kept.height)
         thin.append(kept)
         broken += found
     empty = add_handles(shaped.frame, load, naming).drop(shaped.columns)

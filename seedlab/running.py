@@ -109,6 +109,7 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
     """Read, shape, bind and name; files are read while the catalog is on its way, where that is known."""
     settings, project = task.options.settings, task.project
     seeds = tuple(seed for stage in stages for seed in stage.seeds)
+    monitor.plan({stage.id: "waiting" for stage in stages})
     with _collector_paused():
         opened = preparation.read(stages, settings, monitor)
         catalog = look.catalog()

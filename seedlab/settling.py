@@ -15,7 +15,6 @@ from seedlab.flow import (
     Catalog,
     Column,
     Load,
-    Recorder,
     Settings,
     Sourced,
     TableWrite,
@@ -51,7 +50,6 @@ def plan_writes(
     cache: SeedCache,
     settings: Settings,
     empty: frozenset[str],
-    recorder: Recorder,
 ) -> WritePlan:
     """Settle the ids and order the writes: parents first, links last, the tables of a cycle together."""
     by_load = {each.load: each for each in rows}
@@ -70,7 +68,7 @@ def plan_writes(
                 if load in frames:
                     yield Batch(load=load, frame=frames[load])
                 else:
-                    yield from _stream_batches(by_load[load], naming, cache, settings, recorder)
+                    yield from _stream_batches(by_load[load], naming, cache, settings)
 
         return again
 
@@ -118,9 +116,7 @@ def _settled(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> di
     return frames
 
 
-def _stream_batches(
-    rows: Rows, naming: Naming, cache: SeedCache, settings: Settings, recorder: Recorder
-) -> Iterator[Batch]:
+def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Settings) -> Iterator[Batch]:
     """Read a large load again, settle and hand on a batch at a time."""
     assert rows.shaped.stream is not None
     load = rows.load
@@ -128,10 +124,7 @@ def _stream_batches(
     def process(frame: pl.DataFrame) -> pl.DataFrame:
         return ids.settle(Handled(load=load, frame=kept_of(rows, frame, naming)), naming, cache)
 
-    def tell(done: int) -> None:
-        recorder.progress(done, rows.handled.frame.height, f"writing {load.table}")
-
-    for frame in stream(rows.shaped.stream(), process, settings.batch_rows, concurrency(settings), tell):
+    for frame in stream(rows.shaped.stream(), process, settings.batch_rows, concurrency(settings)):
         yield Batch(load=load, frame=frame)
 
 

@@ -170,6 +170,7 @@ def _open(task: Task, desks: _Desks, prepared: Prepared, monitor: Monitor, lock:
         rows = resolve(desk, prepared, task, monitor).rows
         session.rollback()
     desks.give(desk)
+    writing.expect(rows, monitor)
     return replace(prepared, rows=rows, broken=())
 
 

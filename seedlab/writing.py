@@ -28,6 +28,7 @@ from seedlab.keeping import Kept, Wrote
 from seedlab.looking import Look
 from seedlab.plan import guards
 from seedlab.recalling import Name
+from seedlab.resolution import Rows
 from seedlab.running import Prepared, Resolved, completed, prepare, prepared_of, resolve, set_apart
 from seedlab.vouching import marks_of
 
@@ -80,6 +81,7 @@ def run(task: Task, look: Look, monitor: Monitor, write: Write | None = None) ->
     prepared = prepared_of(task, look, monitor)
     intact = prepared.intact
     if intact:
+        monitor.plan(dict.fromkeys(intact, "skipped"))
         smaller = task.without(intact)
         told = dict.fromkeys(intact, SAVED_AGAIN)
         if not smaller.stale:
@@ -162,7 +164,7 @@ def _send(
     """Write all rows, or with rejects all that can be written."""
     if task.options.rejects is None:
         return resolved, *_send_all(task, look, prepared, resolved, recorder)
-    plan = _planned(task, look, prepared.naming, resolved, recorder)
+    plan = _planned(task, look, prepared.naming, resolved)
     if refused := rejecting.broken_by_checks(look.session.broken_checks(plan), resolved.rows):
         resolved = set_apart(look, resolved, refused, prepared.naming)
     look.session.savepoint()
@@ -184,30 +186,37 @@ def _send_all(
     task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder
 ) -> tuple[WritePlan, list[Written]]:
     """Write row by row or set by set; only the latter takes values from sequences before."""
+    expect(resolved.rows, recorder)
     session, naming, settings = look.session, prepared.naming, task.options.settings
     if settings.level == LEGACY:
         try:
-            plan = _ordered(task, naming, resolved, recorder)
+            plan = _ordered(task, naming, resolved)
             written = session.write_rows(settling.sourced(resolved.rows, naming, plan))
         except CannotOrderRows as circle:
             recorder.note(f"{circle}; they are written set by set")
         else:  # the database made the ids, and what is remembered needs them
             again = replace(prepared, rows=resolved.rows, broken=())
             known = resolve(look, again, task, recorder, empty=frozenset())
-            return _ordered(task, naming, known, recorder), written
+            return _ordered(task, naming, known), written
     with recorder.span("resolve"):
-        plan = _planned(task, look, naming, resolved, recorder)
+        plan = _planned(task, look, naming, resolved)
     return plan, session.write(plan, settings.switches)
 
 
-def _planned(task: Task, look: Look, naming: Naming, resolved: Resolved, recorder: Recorder) -> WritePlan:
+def expect(rows: Sequence[Rows], recorder: Recorder) -> None:
+    """Tell what is to be sent, of which nothing is yet."""
+    for each in rows:
+        recorder.expect(each.load, each.handled.frame.height)
+
+
+def _planned(task: Task, look: Look, naming: Naming, resolved: Resolved) -> WritePlan:
     rows = settling.with_sequences(resolved.rows, naming, resolved.cache, look.session.reserve)
-    return _ordered(task, naming, replace(resolved, rows=rows), recorder)
+    return _ordered(task, naming, replace(resolved, rows=rows))
 
 
-def _ordered(task: Task, naming: Naming, resolved: Resolved, recorder: Recorder) -> WritePlan:
+def _ordered(task: Task, naming: Naming, resolved: Resolved) -> WritePlan:
     settings = task.options.settings
-    return settling.plan_writes(resolved.rows, naming, resolved.cache, settings, resolved.empty, recorder)
+    return settling.plan_writes(resolved.rows, naming, resolved.cache, settings, resolved.empty)
 
 
 def _write_rejects(task: Task, prepared: Prepared, resolved: Resolved) -> tuple[Fault, ...]:

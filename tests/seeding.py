@@ -63,6 +63,7 @@ def seed(
     rejects: Path | None = None,
     dry_run: bool = False,
     commit: Commit = "run",
+    monitor: Monitor | None = None,
     **settings: Any,
 ) -> Run:
     """Seed the database at `url` from a folder; every error comes out as it is."""
@@ -79,7 +80,7 @@ def seed(
         dry_run=dry_run,
         commit=commit,
     )
-    return orchestrator.seed(project, target, options, Monitor())
+    return orchestrator.seed(project, target, options, monitor or Monitor())
 
 
 def undo(

@@ -37,15 +37,6 @@ def test_every_row_comes_once_and_in_order_however_it_is_cut(
     assert all(len(batch) <= size for batch in batches)
 
 
-@pytest.mark.parametrize("concurrency", [1, 3])
-def test_progress_hears_the_rows_done_so_far(concurrency: int) -> None:
-    heard: list[int] = []
-
-    list(stream(frames(5, 3), numbers, 2, concurrency, heard.append))
-
-    assert heard == [2, 4, 5, 7, 8]
-
-
 def test_results_come_in_order_though_a_later_batch_is_done_first() -> None:
     second_done = threading.Event()
 

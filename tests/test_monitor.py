@@ -13,7 +13,8 @@ from seedlab.flow import Counters, Load, Seed
 from seedlab.flow.evidence import Sample, Wait
 from seedlab.insight.machine import load_average, machine, versions
 from seedlab.insight.memory import peak_rss_bytes
-from seedlab.insight.monitor import SAMPLES_KEPT, Monitor, State, phase_totals
+from seedlab.insight.monitor import SAMPLES_KEPT, Monitor, phase_totals
+from seedlab.insight.state import LaneState, StageState
 
 
 class WoundClock:
@@ -127,26 +128,69 @@ def test_threads_nest_for_themselves_and_their_counts_add_up(monitor, clock) -> 
     assert spans[0].seconds == 1.0
 
 
-def test_the_state_names_the_innermost_open_span_and_the_rows_done(monitor, clock) -> None:
+def test_the_state_tells_stages_rows_and_what_each_thread_does(monitor, clock) -> None:
+    monitor.plan({"core": "skipped", "modules": "waiting", "later": "waiting"})
     clock.wind(3.0)
+    monitor.expect(load("answers"), 40)
     with monitor.span("stage", seed=seed()), monitor.span("merge", load=load("answers")):
-        monitor.progress(10, 40, "answers")
-        monitor.progress(20, 40, "answers")
+        monitor.count(round_trips=1, pid=17)
+        clock.wind(2.0)
+        monitor.progress(load("answers"), 10)
         state = monitor.state()
 
-    assert state == State(seconds=3.0, doing=("merge answers",), progress={"answers": (20, 40)}, notes=())
-    assert monitor.state().doing == ()
+    assert state.stages == (
+        StageState(id="core", status="skipped"),
+        StageState(id="modules", status="running", rows=10, total=40),
+        StageState(id="later", status="waiting"),
+    )
+    assert state.lanes == (LaneState(number=0, doing="merge answers", seconds=2.0, pid=17),)
+    assert (state.seconds, state.rows, state.total, state.rows_per_second, state.eta) == (
+        5.0,
+        10,
+        40,
+        5.0,
+        6.0,
+    )
+    assert monitor.state().lanes == ()
 
 
-def test_a_listener_hears_of_progress_and_notes(clock) -> None:
-    heard: list[State] = []
-    monitor = Monitor(clock=clock, listener=heard.append)
+def test_a_server_process_belongs_to_the_thread_that_spoke_to_it_last(monitor) -> None:
+    connect = threading.Thread(target=lambda: monitor.count(round_trips=1, pid=17))
+    connect.start()
+    connect.join()
+    with monitor.span("merge"):
+        before = monitor.state().lanes[0].pid
+        monitor.count(round_trips=1, pid=17)
+        after = monitor.state().lanes[0].pid
 
-    monitor.progress(1, 2, "answers")
-    monitor.note("foreign keys stay on")
+    assert (before, after) == (None, 17)
 
-    assert [state.progress for state in heard] == [{"answers": (1, 2)}] * 2
-    assert heard[-1].notes == ("foreign keys stay on",)
+
+def test_what_was_expected_of_the_whole_run_tells_what_is_left_until_it_is_over(clock) -> None:
+    monitor = Monitor(clock=clock, expected=10.0)
+    monitor.expect(load("answers"), 40)
+    monitor.progress(load("answers"), 20)
+    clock.wind(4.0)
+    assert monitor.state().eta == 6.0
+
+    clock.wind(8.0)
+    assert monitor.state().eta == 12.0  # by the rows: half of them took 12 s
+
+
+def test_what_a_server_process_waits_for_is_told_while_that_is_fresh(monitor, clock) -> None:
+    def lanes() -> list[tuple[str, int | None, str | None]]:
+        return [(each.doing, each.pid, each.wait) for each in monitor.state().lanes]
+
+    with monitor.span("merge", load=load("answers")):
+        monitor.count(round_trips=1, pid=17)
+        monitor.sample(1, 0, (Wait(pid=17, what="Lock/relation"), Wait(pid=18, what="Client/ClientRead")))
+        clock.wind(0.1)
+        fresh = lanes()
+        clock.wind(10)
+        stale = lanes()
+
+    assert fresh == [("merge answers", 17, "Lock/relation"), ("", 18, "Client/ClientRead")]
+    assert stale == [("merge answers", 17, None)]
 
 
 def test_the_same_note_is_kept_once(monitor) -> None:
@@ -191,6 +235,14 @@ def test_a_span_of_the_real_clock_is_cheap() -> None:
     # About 10 µs; the bound only catches a span that became an order of magnitude dearer.
     assert min(timeit.repeat(measure, number=1000, repeat=5)) / 1000 < 50e-6
     assert all(span.seconds >= 0 and span.cpu_seconds >= 0 for span in monitor.spans)
+
+
+def test_to_tell_of_rows_is_cheap() -> None:
+    monitor, of = Monitor(), load("answers")
+    monitor.expect(of, 40)
+
+    # About 0.3 µs; the bound only catches what became an order of magnitude dearer.
+    assert min(timeit.repeat(lambda: monitor.progress(of, 1), number=1000, repeat=5)) / 1000 < 5e-6
 
 
 # ---- a close look at the server -------------------------------------------------------------------------

@@ -88,6 +88,7 @@ class _Writer:
     load: Load
     table: Table
     clause: TableClause
+    recorder: Recorder
     parents: dict[int, Executable] = field(default_factory=dict)  # by identity of the reference
 
     def write(self, rows: Sequence[Row], order: Sequence[int]) -> Written:
@@ -102,14 +103,14 @@ class _Writer:
                 if found is None:
                     self.connection.execute(add, values)
                     created.append(place)
-                    continue
-                if found.conflict:
+                elif found.conflict:
                     raise DataFaults([self._conflict(row)])
-                if found.differs and self.load.mode != "insert":
+                elif found.differs and self.load.mode != "insert":
                     self.connection.execute(change, values)
                     updated += 1
             except DBAPIError as error:
                 raise _refused(error, self.table, self.load, row) from error
+            self.recorder.progress(self.load, 1)
         unchanged = len(rows) - len(created) - updated
         outcomes = Outcomes(created=len(created), updated=updated, unchanged=unchanged)
         return Written(load=self.load, outcomes=outcomes, created=tuple(created))
@@ -255,7 +256,12 @@ def write_rows(
         with recorder.span("merge", load=load, rows=len(each.frame)):
             own = catalog.tables[load.table]
             writer = _Writer(
-                connection=connection, catalog=catalog, load=load, table=own, clause=_clause(own)
+                connection=connection,
+                catalog=catalog,
+                load=load,
+                table=own,
+                clause=_clause(own),
+                recorder=recorder,
             )
             written.append(writer.write(_rows(each, catalog, order), order))
     return written

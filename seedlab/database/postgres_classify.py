@@ -44,9 +44,11 @@ def classify_plan(wire: Wire, plan: WritePlan, *, differences: bool) -> list[Cla
         if all_new(write, plan):
             for batch in write.batches():
                 found[batch.load].add_new(batch.frame)
+                wire.recorder.progress(batch.load, batch.frame.height)
     for parts in _pipelines([write for write in writes if not all_new(write, plan)]):
         for part, answer in zip(parts, _ask(wire, parts, differences=differences), strict=True):
             tally = found[part.batch.load]
+            wire.recorder.progress(part.batch.load, part.rows)
             if differences:
                 told = _lines(part, answer)
                 tally.tell(told)

@@ -133,23 +133,32 @@ def _copy_all(
 
 
 def _encoded(wire: Wire, write: TableWrite, counts: dict[Load, int]) -> Iterator[bytes]:
-    """Encode batch by batch; small batches together, for what each costs beside its rows."""
-    waiting: list[pl.DataFrame] = []
+    """Encode batch by batch; small batches together, for what each costs beside its rows.
+
+    Whoever asks for the next bytes has sent those before.
+    """
+    for batches in _gathered(write.batches()):
+        frames = [batch.frame for batch in batches]
+        with wire.recorder.span("stage", load=write.loads[0], rows=sum(map(len, frames))):
+            text = copy_text(pl.concat(frames) if len(frames) > 1 else frames[0], write.columns)
+        yield text
+        for batch in batches:
+            counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
+            wire.recorder.progress(batch.load, batch.frame.height)
+
+
+def _gathered(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+    """Put small batches together until they are worth encoding."""
+    waiting: list[Batch] = []
     rows = 0
-    for batch in write.batches():
-        counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
-        waiting.append(batch.frame)
+    for batch in batches:
+        waiting.append(batch)
         rows += batch.frame.height
         if rows >= _ENCODE_ROWS:
-            yield _encode(wire, write, waiting)
+            yield waiting
             waiting, rows = [], 0
     if waiting:
-        yield _encode(wire, write, waiting)
-
-
-def _encode(wire: Wire, write: TableWrite, frames: list[pl.DataFrame]) -> bytes:
-    with wire.recorder.span("stage", load=write.loads[0], rows=sum(map(len, frames))):
-        return copy_text(pl.concat(frames) if len(frames) > 1 else frames[0], write.columns)
+        yield waiting
 
 
 def sequences(loads: Iterable[tuple[Load, Table]]) -> list[Composable]:
@@ -333,12 +342,13 @@ def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
         except StatementError as failed:
             at = merges[failed.index].tables if 0 <= failed.index < len(merges) else None
             raise write_failed(failed.error, at) from failed.error
-        written = [
-            _outcome(load, *answer[0][4 * n : 4 * n + 4])
-            for each, answer in zip(merges, answers, strict=True)
-            for n, (load, *_) in enumerate(each.steps)
-        ]
-        wire.recorder.count(rows=sum(each.outcomes.total for each in written))
+    written = []
+    for each, answer in zip(merges, answers, strict=True):
+        for n, (load, _, _, with_rows) in enumerate(each.steps):
+            written.append(_outcome(load, *answer[0][4 * n : 4 * n + 4]))
+            if with_rows:  # else they were sent before
+                wire.recorder.progress(load, written[-1].outcomes.total)
+    wire.recorder.count(rows=sum(each.outcomes.total for each in written))
     return written
 
 

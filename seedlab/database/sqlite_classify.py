@@ -41,6 +41,7 @@ def _add_new(recorder: Recorder, write: TableWrite, found: dict[Load, Tally]) ->
             _, unfit = encode_rows(batch, write.table)
         faults += unfit
         found[batch.load].add_new(batch.frame)
+        recorder.progress(batch.load, batch.frame.height)
     if faults:
         raise DataFaults(faults)
 

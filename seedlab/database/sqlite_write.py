@@ -63,6 +63,7 @@ def _write_direct(
             refused = {} if faults else send(connection, sql.main(write.table.name), batch.load.columns, rows)
         faults += _faults(write.table, batch, refused)
         counts[write.loads.index(batch.load)] += len(rows)
+        recorder.progress(batch.load, len(rows))
     if faults:
         raise DataFaults(faults)
     return [Written(load=load, outcomes=Outcomes(created=counts[n])) for n, load in enumerate(write.loads)]
@@ -119,6 +120,7 @@ def stage_rows(
                 (*sql.STAGED, *write.columns),
                 [(sql.NEW, number, file, row, *values) for file, row, values in origin],
             )
+        recorder.progress(batch.load, len(rows))
     if faults:
         raise DataFaults(faults)
 

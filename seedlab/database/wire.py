@@ -45,6 +45,7 @@ class Wire:
     def __init__(self, connection: psycopg.Connection[Any], recorder: Recorder) -> None:
         self.connection = connection
         self.recorder = recorder
+        self._pid = connection.pgconn.backend_pid
         self.opening: Sequence[Composable] = ()  # sent in front of whatever comes next
 
     def script(
@@ -60,7 +61,9 @@ class Wire:
         """
         opening, self.opening = self.opening, ()
         text = b"; ".join(each.as_bytes(self.connection) for each in (*opening, *statements))
-        self.recorder.count(statements=len(opening) + len(statements), round_trips=1, bytes_sent=len(text))
+        self.recorder.count(
+            statements=len(opening) + len(statements), round_trips=1, bytes_sent=len(text), pid=self._pid
+        )
         results: Results = []
         try:
             self.connection.pgconn.send_query(text)
@@ -134,7 +137,7 @@ class Wire:
         given: list[Sequence[str | None]] = [*(() for _ in opening), *(p for _, p in questions)]
         parameters = [[None if value is None else value.encode() for value in each] for each in given]
         sent = sum(map(len, texts)) + sum(len(value or b"") for each in parameters for value in each)
-        self.recorder.count(statements=len(texts), round_trips=1, bytes_sent=sent)
+        self.recorder.count(statements=len(texts), round_trips=1, bytes_sent=sent, pid=self._pid)
         results: Results = []
         try:
             self._pipeline(texts, parameters, results)

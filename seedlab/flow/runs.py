@@ -51,14 +51,22 @@ class Recorder(Protocol):
     ) -> AbstractContextManager[None]:
         """Measure a block; spans of one thread may nest, the inner one's time is its own."""
 
-    def count(self, *, statements: int = 0, round_trips: int = 0, bytes_sent: int = 0, rows: int = 0) -> None:
-        """Add to the counters of the run and of the innermost span of this thread; `rows` to the span."""
+    def count(
+        self, *, statements: int = 0, round_trips: int = 0, bytes_sent: int = 0, rows: int = 0, pid: int = 0
+    ) -> None:
+        """Add to the counters of the run and of the innermost span of this thread; `rows` to the span.
+
+        `pid` is the server process that is spoken to.
+        """
 
     def cache(self, *, hits: int = 0, misses: int = 0, queries: int = 0) -> None:
         """Add to the look-up cache's counters."""
 
-    def progress(self, done: int, total: int, label: str) -> None:
-        """Tell how many rows of a piece of work are done."""
+    def expect(self, load: Load, rows: int) -> None:
+        """Tell how many rows of a load are to be sent to the target; none of them is yet."""
+
+    def progress(self, load: Load, rows: int) -> None:
+        """Tell that so many more rows of a load were read, or where some are expected, sent."""
 
     def note(self, message: str) -> None:
         """Say something a person should read: a fallback taken, a warning."""

@@ -11,7 +11,6 @@ from typing import TypeVar
 import polars as pl
 
 Result = TypeVar("Result")
-Progress = Callable[[int], None]
 
 
 def stream(
@@ -19,44 +18,37 @@ def stream(
     process: Callable[[pl.DataFrame], Result],
     batch_rows: int,
     concurrency: int = 1,
-    progress: Progress | None = None,
 ) -> Iterator[Result]:
     """Process frames in batches of at most `batch_rows`, `concurrency` at a time; yield results in order.
 
     At most `concurrency` batches are in work or waiting to be taken, so memory is bounded by
     `concurrency * batch_rows` rows whatever the length of `batches`, and a slow taker slows the reading
-    (back-pressure). `progress` hears the rows done so far. What `process` raises comes out at its place;
-    later batches are given up. With one worker everything runs in the calling thread.
+    (back-pressure). What `process` raises comes out at its place; later batches are given up. With one
+    worker everything runs in the calling thread.
     """
     slices = (piece for batch in batches for piece in batch.iter_slices(batch_rows))
-    done = 0
-    for rows, result in _in_order(slices, process, concurrency):
-        done += rows
-        if progress is not None:
-            progress(done)
-        yield result
+    return _in_order(slices, process, concurrency)
 
 
 def _in_order(
     slices: Iterator[pl.DataFrame], process: Callable[[pl.DataFrame], Result], concurrency: int
-) -> Iterator[tuple[int, Result]]:
+) -> Iterator[Result]:
     if concurrency <= 1:
-        yield from ((piece.height, process(piece)) for piece in slices)
+        yield from map(process, slices)
         return
     with ThreadPoolExecutor(concurrency, thread_name_prefix="seedlab-batch") as pool:
-        waiting: deque[tuple[int, Future[Result]]] = deque()
+        waiting: deque[Future[Result]] = deque()
 
         def refill() -> None:
             for piece in islice(slices, concurrency - len(waiting)):
-                waiting.append((piece.height, pool.submit(process, piece)))
+                waiting.append(pool.submit(process, piece))
 
         try:
             refill()
             while waiting:
-                rows, future = waiting.popleft()
-                result = future.result()
+                result = waiting.popleft().result()
                 refill()
-                yield rows, result
+                yield result
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()

@@ -19,7 +19,7 @@ from seedlab.flow import (
     StageReport,
 )
 from seedlab.insight.excerpts import excerpt_lines
-from seedlab.insight.monitor import State, phase_totals
+from seedlab.insight.monitor import phase_totals
 from seedlab.insight.text import duration, isolate, printable, several, size, table
 
 MARKS = {"run": "✓", "planned": "+", "skipped": "-", "failed": "✗"}
@@ -107,14 +107,6 @@ def _cost_lines(run: Run) -> list[str]:
         costs.append(f"{counters.cache_hits:,} of {several(asked, 'look-up')} from the cache")
     phases = [f"{total.name} {duration(total.seconds)}" for total in phase_totals(run.spans)]
     return [", ".join(costs), *([", ".join(phases)] if phases else [])]
-
-
-def progress_text(state: State) -> str:
-    """Say in one line what a run is doing: for logs, and for the line that a terminal redraws."""
-    going = ((label, done, total) for label, (done, total) in state.progress.items() if done < total)
-    rows = [f"{printable(label)} {done:,} of {several(total, 'row')}" for label, done, total in going]
-    parts = [duration(state.seconds), *map(printable, state.doing), *rows]
-    return ", ".join(parts)
 
 
 # ---- a plan ---------------------------------------------------------------------------------------------

@@ -11,20 +11,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from seedlab.flow import Counters, Load, Phase, Run, Seed, Span, Target
 from seedlab.insight.machine import load_average
-from seedlab.insight.memory import PEAKS, Work
+from seedlab.insight.memory import PEAKS, Work, rss_bytes
 from seedlab.insight.spans import FIELDS, Broken, Lane, OpenSpan
+from seedlab.insight.state import Course, LaneState, RunState
 
 if TYPE_CHECKING:
     from seedlab.flow.evidence import Sample, Wait
 
 SAMPLES_KEPT = 1200  # a minute of 20 a second; of a longer run every second one is dropped, again and again
 SAMPLE_SECONDS = 0.05
+_OLD = 20  # steps of sampling after which a look at the server says nothing of now
 
 
 class Clock(Protocol):
@@ -53,16 +55,6 @@ class SystemClock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """What a run is doing now, for a face that shows it while it runs."""
-
-    seconds: float
-    doing: tuple[str, ...]  # innermost open span of each thread: "merge questions"
-    progress: Mapping[str, tuple[int, int]]  # label: rows done, rows in all
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseTotal:
     """All spans of one phase; seconds of parallel threads add up."""
 
@@ -80,16 +72,16 @@ class PhaseTotal:
 class Monitor(Work):
     """Keep what a run reports: the `Recorder` of the house. Make it in the thread that runs.
 
-    `listener` is called with the state after every progress and note, in the reporting thread. `closely` is
-    for a profile or a trace; `beside` is the way to the server for those looks, where the target's own is a
-    detour (a delaying proxy). `Span` values are made only when they are asked for.
+    `expected` is how many seconds the run will take, where that can be told beforehand. `closely` is for a
+    profile or a trace; `beside` is the way to the server for those looks, where the target's own is a detour
+    (a delaying proxy). `Span` values and states are made only when they are asked for.
     """
 
     def __init__(
         self,
         *,
         clock: Clock | None = None,
-        listener: Callable[[State], None] | None = None,
+        expected: float | None = None,
         closely: bool = False,
         beside: Target | None = None,
     ) -> None:
@@ -100,12 +92,13 @@ class Monitor(Work):
         self.load_average = load_average()
         self.started = self.clock.now()
         self._began = self.clock.wall()
-        self._listener = listener
+        self.expected = expected
         self._local = threading.local()
         self._lanes: list[Lane] = []
         self._enrol = threading.Lock()
         self._closed: list[tuple[object, ...]] = []
-        self._progress: dict[str, tuple[int, int]] = {}
+        self._course = Course()
+        self._speakers: dict[int, Lane] = {}  # by server process, who spoke to it last
         self._notes: dict[str, None] = {}
         self.broken: Broken | None = None
         self.half_done: Run | None = None  # what a run that failed has committed all the same
@@ -133,9 +126,16 @@ class Monitor(Work):
             opened.stage, opened.seed, opened.table = outer.stage, outer.seed, outer.table
         return opened
 
-    def count(self, *, statements: int = 0, round_trips: int = 0, bytes_sent: int = 0, rows: int = 0) -> None:
-        """Add to the counters of the run and of the innermost span of this thread; `rows` to the span."""
+    def count(
+        self, *, statements: int = 0, round_trips: int = 0, bytes_sent: int = 0, rows: int = 0, pid: int = 0
+    ) -> None:
+        """Add to the counters of the run and of the innermost span of this thread; `rows` to the span.
+
+        `pid` is the server process that is spoken to.
+        """
         lane = self._lane()
+        if pid:
+            self._speakers[pid] = lane
         lane.statements += statements
         lane.round_trips += round_trips
         lane.bytes_sent += bytes_sent
@@ -155,15 +155,23 @@ class Monitor(Work):
         lane.misses += misses
         lane.queries += queries
 
-    def progress(self, done: int, total: int, label: str) -> None:
-        """Remember how many rows of a piece of work are done."""
-        self._progress[label] = (done, total)
-        self._tell()
+    def expect(self, load: Load, rows: int) -> None:
+        """Remember how many rows of a load are to be sent, and that none of them is yet."""
+        self._course.expect((load.stage, load.seed, load.table), rows, self.clock.wall())
+
+    def progress(self, load: Load, rows: int) -> None:
+        """Add rows of a load that were read, or where some are expected, sent."""
+        self._course.advance((load.stage, load.seed, load.table), rows)
 
     def note(self, message: str) -> None:
         """Keep something a person should read; the same words are kept once."""
         self._notes[message] = None
-        self._tell()
+
+    # ---- what the order of the work tells
+
+    def plan(self, stages: Mapping[str, Literal["waiting", "skipped"]]) -> None:
+        """Remember which stages there are to run and which not; they begin anew."""
+        self._course.plan(stages)
 
     # ---- what the sampler calls
 
@@ -229,11 +237,23 @@ class Monitor(Work):
             cache_queries=sum(lane.queries for lane in self._lanes),
         )
 
-    def state(self) -> State:
-        """Say what the run is doing now; may be called from any thread."""
-        doing = tuple(str(spans[-1]) for lane in tuple(self._lanes) if (spans := tuple(lane.open)))
-        return State(
-            seconds=self.seconds, doing=doing, progress=dict(self._progress), notes=tuple(self._notes)
+    def state(self) -> RunState:
+        """Say what the run is doing now; may be called from any one thread."""
+        at = self.clock.wall()
+        opened = {lane: spans[-1] for lane in tuple(self._lanes) if (spans := tuple(lane.open))}
+        course = self._course
+        state = RunState(
+            seconds=at - self._began,
+            stages=course.stages({span.stage for span in opened.values()}),
+            lanes=self._lane_states(opened, at),
+            rss_bytes=rss_bytes(),
+            notes=self.notes,
+        )
+        left = (self.expected or 0.0) - state.seconds
+        return replace(
+            state,
+            rows_per_second=course.rate(state.rows, at),
+            eta=left if left > 0 else course.remaining(state.rows, state.total, at),
         )
 
     # ---- inside
@@ -248,6 +268,29 @@ class Monitor(Work):
         """Keep a span that ended."""
         self._closed.append(opened.values(wall, cpu, self._began))
 
+    def _lane_states(self, opened: Mapping[Lane, OpenSpan], at: float) -> tuple[LaneState, ...]:
+        """Say what each thread at work does, by which server process; then what other processes do."""
+        waits = self._waits(at)
+        pids = {lane: pid for pid, lane in tuple(self._speakers.items()) if lane in opened}
+        lanes = [
+            LaneState(
+                number=lane.number,
+                doing=str(span),
+                seconds=at - span.since,
+                pid=pids.get(lane),
+                wait=waits.pop(pids.get(lane, 0), None),
+            )
+            for lane, span in opened.items()
+        ]
+        return (*lanes, *(LaneState(pid=pid, wait=wait) for pid, wait in waits.items()))
+
+    def _waits(self, at: float) -> dict[int, str]:
+        """Say what each server process did at the last look, if that was of late."""
+        last = self._samples[-1] if self._samples else None
+        if last is None or at - self._began - last.at > _OLD * self.sample_seconds:
+            return {}
+        return {wait.pid: wait.what for wait in last.waits}
+
     def _lane(self) -> Lane:
         try:
             return self._local.lane  # type: ignore[no-any-return]
@@ -256,10 +299,6 @@ class Monitor(Work):
                 lane = self._local.lane = Lane(len(self._lanes))
                 self._lanes.append(lane)
             return lane
-
-    def _tell(self) -> None:
-        if self._listener is not None:
-            self._listener(self.state())
 
 
 def phase_totals(spans: Iterable[Span]) -> tuple[PhaseTotal, ...]:

@@ -67,11 +67,11 @@ class OpenSpan(Work):
         self._inner_wal = 0
 
     def __enter__(self) -> None:
-        self._lane.open.append(self)
         self._lane.failing = False
         PEAKS.begin(self)
         clock = self._monitor.clock
         self._wall, self._cpu = clock.wall(), clock.cpu()
+        self._lane.open.append(self)  # last: from here on other threads see it
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -91,6 +91,11 @@ class OpenSpan(Work):
         if self._monitor.wal_position is not None and self.phase in WRITING:
             self._end_wal(outer)
         self._monitor.close(self, wall - self._inner_wall, cpu - self._inner_cpu)
+
+    @property
+    def since(self) -> float:
+        """When it began, by the monitor's clock."""
+        return self._wall
 
     def begin_wal(self) -> None:
         """Ask where the WAL ends, before the first thing is sent that may write."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seedlab import orchestrator
+from seedlab import orchestrator, progress
 from seedlab.flow import Level, Options, Plan, Project, Run, Target
 from seedlab.insight.monitor import Monitor
 from seedlab.plan import choices
@@ -50,7 +53,8 @@ def seed(
     of_run["commit"] = choices.choose_commit(of_run.get("commit"))
     where, options = _asked(project, target, environment, {"level": level, **settings})
     options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed, **of_run)
-    return orchestrator.seed(project, where, options, Monitor())
+    with _watched(project, where) as monitor:
+        return orchestrator.seed(project, where, options, monitor)
 
 
 def plan(
@@ -65,7 +69,18 @@ def plan(
 ) -> Plan:
     """Say what `seed` would do to the target, without writing to it."""
     where, options = _asked(project, target, environment, {"level": level, **settings})
-    return orchestrator.plan(project, where, replace(options, select=select, exclude=exclude), Monitor())
+    with _watched(project, where) as monitor:
+        return orchestrator.plan(project, where, replace(options, select=select, exclude=exclude), monitor)
+
+
+@contextmanager
+def _watched(project: Project, target: Target) -> Iterator[Monitor]:
+    """Measure a run, and show it: in a notebook, elsewhere only where SEEDLAB_PROGRESS asks for it."""
+    monitor, mode = Monitor(), progress.chosen(os.environ)
+    if mode == "auto" and not progress.in_notebook():
+        mode = "off"
+    with progress.watched(monitor, sys.stderr, mode, f"{project.name} → {target.shown}"):
+        yield monitor
 
 
 def _asked(

@@ -1,70 +1,169 @@
-"""Show a run while it lasts: bars in a terminal, now and then a line in a log, nothing for short runs."""
+"""Show a run while it lasts: a dashboard in a terminal, one output in a notebook, lines in a log.
+
+A run shorter than half a second shows nothing: it pays for a thread that never wakes.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TextIO, get_args
 
-from seedlab.insight.faces import progress_text
-from seedlab.insight.monitor import Monitor, State
+from seedlab.errors import ConfigurationError
+from seedlab.insight.live import dashboard, log_line
+from seedlab.insight.monitor import Monitor
+from seedlab.insight.state import RunState
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.text import Text
 
+Mode = Literal["auto", "live", "plain", "off"]
+
+VARIABLE = "SEEDLAB_PROGRESS"
 SHORT = 0.5  # seconds a run may last without showing anything
 REDRAW = 0.2
+UPDATE = 0.25  # of a notebook's output: what is sent more often piles up in a slow browser
 LOG_EVERY = 5.0
+_SAVED = (100, 60)  # cells and lines of what a notebook keeps as plain text
+_ASIDE = 3  # cells left free at the right: the terminal's own ^C must not begin a new line
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Watch:
+    """A run that is looked at, and where it is shown; `end` is said before `done` is set."""
+
+    monitor: Monitor
+    stream: TextIO
+    mode: Mode
+    title: str
+    done: threading.Event = field(default_factory=threading.Event)
+    end: str | None = None
+
+    def state(self) -> RunState:
+        """Say what the run does, or how it ended."""
+        end, state = self.end, self.monitor.state()
+        return state if end is None else state.ended(end)
+
+    def is_short(self) -> bool:
+        """Wait; tell whether the run ended before it was worth showing."""
+        return self.mode != "live" and self.done.wait(SHORT)
+
+
+# ---- what is asked for ----------------------------------------------------------------------------------
+
+
+def chosen(environ: Mapping[str, str]) -> Mode:
+    """Read SEEDLAB_PROGRESS. Raises ConfigurationError."""
+    asked = environ.get(VARIABLE) or "auto"
+    for mode in get_args(Mode):
+        if asked == mode:
+            return mode  # type: ignore[no-any-return]
+    raise ConfigurationError(f"{VARIABLE} is '{asked}', but should be one of {', '.join(get_args(Mode))}")
+
+
+def in_notebook() -> bool:
+    """Tell whether a Jupyter kernel runs this; nothing is imported for that."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 @contextmanager
-def watched(monitor: Monitor, stream: TextIO, *, bars: bool = True) -> Iterator[None]:
-    """Show on `stream` what the block does, from a thread that a short block never wakes."""
-    done = threading.Event()
-    show = _bars if bars and _is_terminal(stream) else _lines
-    thread = threading.Thread(target=show, args=(monitor, stream, done), name="progress", daemon=True)
+def watched(monitor: Monitor, stream: TextIO, mode: Mode, title: str = "") -> Iterator[None]:
+    """Show what the block does, from a thread: on `stream`, or in a notebook in the cell's output.
+
+    `auto` draws for a person at a terminal and in a notebook, else it writes lines; `live` draws wherever it
+    can, from the beginning.
+    """
+    face = _face(stream, mode)
+    if face is None:
+        yield
+        return
+    watch = _Watch(monitor=monitor, stream=stream, mode=mode, title=title)
+    thread = threading.Thread(target=face, args=(watch,), name="progress", daemon=True)
     thread.start()
     try:
         yield
+        watch.end = "done"
+    except BaseException as error:
+        watch.end = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        raise
     finally:
-        done.set()
+        watch.done.set()
+        _join(thread)
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait until the screen is clean, also for those who press Ctrl-C once more."""
+    try:
         thread.join()
+    except KeyboardInterrupt:
+        thread.join()
+        raise
 
 
-def _is_terminal(stream: TextIO) -> bool:
-    return stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
+def _face(stream: TextIO, mode: Mode) -> Callable[[_Watch], None] | None:
+    if mode == "off":
+        return None
+    if mode == "plain":
+        return _lines
+    if in_notebook():
+        return _notebook
+    return _terminal if mode == "live" or _is_for_a_person(stream) else _lines
 
 
-def _lines(monitor: Monitor, stream: TextIO, done: threading.Event) -> None:
-    while not done.wait(LOG_EVERY):
-        print(progress_text(monitor.state()), file=stream, flush=True)
+def _is_for_a_person(stream: TextIO) -> bool:
+    drawable = (stream.encoding or "utf-8").lower().startswith("utf")
+    return stream.isatty() and drawable and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
 
 
-def _bars(monitor: Monitor, stream: TextIO, done: threading.Event) -> None:
-    if done.wait(SHORT):
+# ---- where it is shown ----------------------------------------------------------------------------------
+
+
+def _lines(watch: _Watch) -> None:
+    while not watch.done.wait(LOG_EVERY):
+        print(log_line(watch.state()), file=watch.stream, flush=True)
+
+
+def _terminal(watch: _Watch) -> None:
+    if watch.is_short():
         return
     from rich.console import Console  # 70 ms, which short runs do not pay
-    from rich.progress import Progress
+    from rich.live import Live
 
-    with Progress(console=Console(file=stream), transient=True, auto_refresh=False) as bars:
-        redraw = _redraw(bars)
-        while not done.wait(REDRAW):
-            redraw(monitor.state())
+    console = Console(file=watch.stream, force_terminal=True, force_jupyter=False, highlight=False)
+    # What the project's own Python prints goes above the dashboard, but not what goes into a file.
+    above = sys.stdout.isatty()
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=above) as live:
+        while not watch.done.is_set():
+            live.update(_drawn(watch.state(), console.width, console.height), refresh=True)
+            watch.done.wait(REDRAW)
 
 
-def _redraw(bars: Progress) -> Callable[[State], None]:
-    """Give what draws a state: one bar for each piece of work, and one for what is being done."""
-    doing = bars.add_task("", total=None)
-    tasks: dict[str, TaskID] = {}
+def _drawn(state: RunState, cells: int, height: int) -> Text:
+    from rich.text import Text
 
-    def redraw(state: State) -> None:
-        bars.update(doing, description=", ".join(state.doing) or "working")
-        for label, (done, total) in state.progress.items():
-            if label not in tasks:
-                tasks[label] = bars.add_task(label)
-            bars.update(tasks[label], completed=done, total=total)
-        bars.refresh()
+    lines = dashboard(state, cells - _ASIDE, height - 1)
+    return Text("\n", no_wrap=True, overflow="crop", end="").join(Text.assemble(*line) for line in lines)
 
-    return redraw
+
+def _notebook(watch: _Watch) -> None:
+    if watch.is_short():
+        return
+    from IPython.display import display
+
+    handle = display(_saved(watch), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+    while not watch.done.wait(UPDATE):
+        handle.update(_saved(watch), raw=True)
+    handle.update(_saved(watch), raw=True)
+
+
+def _saved(watch: _Watch) -> dict[str, str]:
+    from seedlab.insight.notebook_view import html
+
+    state = watch.state()
+    text = "\n".join("".join(text for text, _ in line) for line in dashboard(state, *_SAVED))
+    return {"text/html": html(state, watch.title), "text/plain": text}

@@ -26,14 +26,13 @@ from seedlab.insight.excerpts import hidden
 from seedlab.insight.faces import (
     faults_text,
     plan_text,
-    progress_text,
     project_record,
     project_text,
     summary,
 )
-from seedlab.insight.monitor import Monitor, State
+from seedlab.insight.monitor import Monitor
 from seedlab.insight.runs import Heading, measured
-from seedlab.insight.text import duration, printable, shorten, size, width
+from seedlab.insight.text import duration, printable, roughly, shorten, size, width
 
 TARGET = "postgresql://postgres@127.0.0.1:54321/academy"
 
@@ -295,20 +294,27 @@ def test_the_listing_of_a_bare_folder_says_where_stages_come_from() -> None:
     assert project_record(bare)["seeds"][0]["tables"] == ["a"]
 
 
-def test_progress_says_what_is_being_done_and_how_far() -> None:
-    state = State(
-        seconds=1.5, doing=("merge answers",), progress={"answers": (10, 4_000), "parts": (5, 5)}, notes=()
-    )
-
-    assert progress_text(state) == "1.50 s, merge answers, answers 10 of 4,000 rows"
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.0004, "0.4 ms"), (0.018, "18 ms"), (3.214, "3.21 s"), (125.2, "2 min 05 s")],
 )
 def test_durations_are_spelled_as_people_do(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.7, "1 min 00 s"),
+        (125, "2 min 05 s"),
+        (7620, "2 h 07 min"),
+    ],
+)
+def test_seconds_that_still_change_have_no_more_digits_than_can_be_read(seconds: float, text: str) -> None:
+    assert roughly(seconds) == text
 
 
 @pytest.mark.parametrize(

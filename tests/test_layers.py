@@ -40,8 +40,8 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"orchestrator", "status"}),
-    frozenset({"", "contract", "experiment", "pytest_plugin"}),
-    frozenset({"cli", "arguments", "request", "doctor", "progress", "watching", "__main__"}),
+    frozenset({"", "contract", "experiment", "progress", "pytest_plugin"}),
+    frozenset({"cli", "arguments", "request", "doctor", "watching", "__main__"}),
 )
 # `seedlab.plan` is a room and, called, a verb of the contract: the room passes the call on.
 CONTRACT_BY_CALL = "plan: imports contract"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from seedlab.cli.printing import complain, explain, show, width
@@ -138,9 +139,10 @@ def plan(args: Namespace) -> int:
 
 
 def _watched(args: Namespace, monitor: Monitor) -> AbstractContextManager[None]:
-    """Show progress on standard error: bars for a person, lines for a log, nothing when asked to be quiet."""
-    if args.quiet:
-        return nullcontext()
-    from seedlab.progress import watched
+    """Show progress on standard error: drawn for a person, lines for a log, nothing with --quiet."""
+    from seedlab import progress
 
-    return watched(monitor, sys.stderr, bars=not args.json)
+    mode = progress.chosen(os.environ)
+    if args.json and mode == "auto":
+        mode = "plain"
+    return progress.watched(monitor, sys.stderr, "off" if args.quiet else mode)

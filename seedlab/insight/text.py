@@ -93,6 +93,17 @@ def duration(seconds: float) -> str:
     return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
 
 
+def roughly(seconds: float) -> str:
+    """Spell seconds that still change: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, left = divmod(minutes, 60)
+    return f"{hours} h {left:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
 def size(count: int) -> str:
     """Spell bytes in the decimal unit a person would take."""
     value, units = float(count), ["B", "kB", "MB", "GB"]

@@ -128,7 +128,7 @@ def test_the_end_of_a_good_run_leaves_no_stage_open_and_of_a_bad_one_all_as_they
     done, failed = state.ended("done"), state.ended("failed")
     assert [each.status for each in done.stages] == ["skipped", "done", "done"]
     assert (done.rows, done.rows_per_second, done.eta) == (10, 5.0, None)
-    assert failed == replace(state, eta=None, rows_per_second=2.5, end="failed")
+    assert failed == replace(state, eta=None, end="failed")
 
 
 # ---- what a run tells -----------------------------------------------------------------------------------

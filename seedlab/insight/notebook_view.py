@@ -39,14 +39,13 @@ def _stage_row(stage: StageState) -> str:
 
 
 def _bar(stage: StageState) -> str:
+    """Draw a bar of boxes: JupyterLab leaves no SVG in a notebook that it does not trust."""
     if stage.status == "skipped" or stage.total is None:
         return f"<td {_CELL}></td>"
     done = _BAR * stage.rows / stage.total if stage.total else _BAR
-    return (
-        f'<td {_CELL}><svg role="img" aria-label="{escape(counted(stage))} rows" width="{_BAR}" height="8">'
-        f'<rect width="{_BAR}" height="8" rx="2" fill="#999999" fill-opacity="0.3"/>'
-        f'<rect width="{done:.1f}" height="8" rx="2" fill="{_COLOURS[stage.status]}"/></svg></td>'
-    )
+    full = f'<div style="width:{done:.0f}px;height:8px;background-color:{_COLOURS[stage.status]}"></div>'
+    track = f"width:{_BAR}px;height:8px;background-color:rgba(128,128,128,0.3)"
+    return f'<td {_CELL}><div class="seedlab-bar" style="{track}">{full}</div></td>'
 
 
 def _count(stage: StageState) -> str:
@@ -63,4 +62,6 @@ def _row(cells: Iterable[str]) -> str:
 
 def _table(rows: Iterable[str]) -> str:
     body = "".join(rows)
-    return f'<table style="border:0;margin:4px 0;color:inherit">{body}</table>' if body else ""
+    return (
+        f'<table style="border:0;margin:4px 0;color:inherit;font-size:inherit">{body}</table>' if body else ""
+    )

@@ -70,8 +70,10 @@ class RunState:
                 each if each.status == "skipped" else replace(each, status="done", rows=each.total or 0)
                 for each in stages
             )
-        state = replace(self, stages=stages, lanes=(), eta=None, end=end)
-        return replace(state, rows_per_second=state.rows / state.seconds if state.seconds else None)
+        state = replace(self, stages=stages, lanes=(), rows_per_second=None, eta=None, end=end)
+        if end != "done" or not state.seconds:
+            return state
+        return replace(state, rows_per_second=state.rows / state.seconds)
 
 
 class Course:

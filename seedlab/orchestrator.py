@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from seedlab.writing import Done
 
 EMBEDDED = "embedded"
+WORTH_A_LOOK = 1.0  # seconds: of a run that took longer it is told where the time went
 
 
 # ---- the calls ------------------------------------------------------------------------------------------
@@ -81,7 +82,9 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
             look.session.rollback()
             look.again()
         after = look.session.wal_position()
-    return replace(run, wal_bytes=after - before if before is not None and after is not None else None)
+        trip = look.session.round_trip_seconds() if run.seconds >= WORTH_A_LOOK else None
+    wal_bytes = after - before if before is not None and after is not None else None
+    return replace(run, wal_bytes=wal_bytes, round_trip_seconds=trip)
 
 
 def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
@@ -97,7 +100,7 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
     made = reporting.run_of(task, skipped, tallies, monitor, heading, done.failed if done else {})
     rejected = done.rejected if done else ()
     run = replace(
-        made,
+        reporting.unindexed(made, catalog),
         run_id=task.run_id,
         faults=rejected,
         exit_code=DataFaults.exit_code if rejected else made.exit_code,
@@ -175,7 +178,9 @@ def undo(
             run=run,
         )
         tallies = undoing.undo(asked, look)
-    return reporting.undone(asked.run_id, tallies, monitor, _heading(project, options, target))
+        catalog = look.catalog()
+    undone = reporting.undone(asked.run_id, tallies, monitor, _heading(project, options, target))
+    return reporting.unindexed(undone, catalog)
 
 
 def plan(project: Project, target: Target, options: Options, monitor: Monitor, *, rows: bool = False) -> Plan:

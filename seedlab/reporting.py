@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from seedlab.agenda import Task
 from seedlab.flow import (
+    Catalog,
     Load,
     Options,
     Outcomes,
@@ -25,6 +27,7 @@ from seedlab.flow import (
     Tally,
     Target,
 )
+from seedlab.flow.evidence import UnindexedReference
 from seedlab.insight import runs
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.runs import Heading
@@ -70,6 +73,24 @@ def undone(run_id: str, tallies: Sequence[Tally], monitor: Monitor, heading: Hea
             )
         )
     return replace(runs.measured(monitor, heading, tuple(stages)), run_id=run_id)
+
+
+def unindexed(run: Run, catalog: Catalog) -> Run:
+    """Note foreign keys without an index whose parents lost rows: each cost a pass over the child's."""
+    if not run.outcomes.deleted:
+        return run
+    deleted: Counter[str] = Counter()
+    for each in (each for stage in run.stages for seed in stage.seeds for each in seed.tables):
+        deleted[each.table] += each.outcomes.deleted
+    found = tuple(
+        UnindexedReference(
+            table=child.name, columns=key.columns, parent=key.parent, deleted=deleted[key.parent]
+        )
+        for child in catalog.tables.values()
+        for key in child.foreign_keys
+        if deleted[key.parent] and not key.indexed
+    )
+    return replace(run, unindexed=found)
 
 
 def _stage_report(
@@ -133,7 +154,12 @@ def _files(stage: Stage, left_out: Mapping[str, str]) -> str:
 
 def _seed_report(seed: Seed, tallies: Sequence[Tally], spans: Sequence[Span]) -> SeedReport:
     tables = _table_reports(seed.name, tallies)
-    return SeedReport(name=seed.name, tables=tables, spans=runs.spans_of(spans, seed.stage, seed.name))
+    return SeedReport(
+        name=seed.name,
+        tables=tables,
+        spans=runs.spans_of(spans, seed.stage, seed.name),
+        files=tuple(file.name for file in seed.files),
+    )
 
 
 def _table_reports(seed: str, tallies: Sequence[Tally]) -> tuple[TableReport, ...]:

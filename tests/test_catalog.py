@@ -173,6 +173,31 @@ def test_a_foreign_key_that_was_never_validated_is_known_as_such(read: Read) -> 
     assert [key.validated for key in table.foreign_keys] == [False]
 
 
+@pytest.mark.parametrize(
+    ("index", "indexed"),
+    [
+        ("", False),
+        ("CREATE INDEX ON c (a, b, other)", True),
+        ("CREATE INDEX ON c (b, a)", True),
+        ("CREATE INDEX ON c (a)", False),
+        ("CREATE INDEX ON c (other, a, b)", False),
+        ("CREATE INDEX ON c (a, b) WHERE other > 0", False),
+        ("CREATE INDEX ON c ((a + 0), b)", False),
+        ("CREATE INDEX ON c (a) INCLUDE (b)", False),
+        ("ALTER TABLE c ADD UNIQUE (b, a)", True),
+    ],
+)
+def test_a_foreign_key_is_indexed_by_an_index_that_begins_with_its_columns(
+    read: Read, index: str, indexed: bool
+) -> None:
+    table = read(
+        "CREATE TABLE p (x int, y int, PRIMARY KEY (x, y));"
+        f"CREATE TABLE c (a int, b int, other int, FOREIGN KEY (a, b) REFERENCES p); {index}"
+    ).tables["c"]
+
+    assert [key.indexed for key in table.foreign_keys] == [indexed]
+
+
 def test_tables_of_other_schemas_are_named_with_theirs(read: Read) -> None:
     catalog = read(
         "CREATE SCHEMA app; CREATE TABLE app.t (a int PRIMARY KEY); CREATE TABLE t (a int REFERENCES app.t)"

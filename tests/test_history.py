@@ -33,7 +33,7 @@ from seedlab.flow import (
     StageReport,
     TableReport,
 )
-from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, Wait
+from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, UnindexedReference, Wait
 from seedlab.insight import history
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.runs import Heading, failed, measured, spans_of
@@ -73,7 +73,14 @@ RECORD = closed(
     commit=MAYBE_TEXT,
     seconds=NUMBER,
     outcomes=OUTCOMES,
-    database=closed(statements=COUNT, round_trips=COUNT, bytes_sent=COUNT, wal_bytes=MAYBE_COUNT),
+    database=closed(
+        statements=COUNT,
+        round_trips=COUNT,
+        bytes_sent=COUNT,
+        wal_bytes=MAYBE_COUNT,
+        round_trip_seconds={"type": ["number", "null"]},
+        unindexed=many(table=TEXT, columns={"type": "array", "items": TEXT}, parent=TEXT, deleted=COUNT),
+    ),
     cache=closed(hits=COUNT, misses=COUNT, queries=COUNT),
     peak_rss_bytes=COUNT,
     samples=many(at=NUMBER, rss_bytes=COUNT, wal_bytes=MAYBE_COUNT, waits={"type": "array"}),
@@ -95,6 +102,7 @@ RECORD = closed(
         outcomes=OUTCOMES,
         seeds=many(
             name=TEXT,
+            files={"type": "array", "items": TEXT},
             tables=many(table=TEXT, key={"type": "array", "items": TEXT}, outcomes=OUTCOMES),
             phases=PHASES,
         ),
@@ -122,7 +130,12 @@ def finished() -> Run:
     done = Outcomes(created=2, unchanged=1)
     table = TableReport(table="questions", key=("code",), outcomes=done)
     seeds = (
-        SeedReport(name="physics", tables=(table,), spans=spans_of(monitor.spans, "modules", "physics")),
+        SeedReport(
+            name="physics",
+            tables=(table,),
+            spans=spans_of(monitor.spans, "modules", "physics"),
+            files=("physics.yaml",),
+        ),
     )
     stages = (
         StageReport(id="courses", status="skipped", reason="nothing changed", outcomes=Outcomes(unchanged=9)),
@@ -139,6 +152,10 @@ def finished() -> Run:
         data_fingerprint="ab12",
         commit="0badcafe",
         wal_bytes=4096,
+        round_trip_seconds=0.001,
+        unindexed=(
+            UnindexedReference(table="answers", columns=("question_id",), parent="questions", deleted=2),
+        ),
         samples=(Sample(at=0.1, rss_bytes=10, wal_bytes=5, waits=(Wait(pid=7, what="CPU"),)),),
         bottlenecks=(
             Bottleneck(resource="locks", seconds=0.3, share=0.6, where="merge", evidence="6 of 9 samples"),
@@ -154,7 +171,14 @@ def test_the_record_has_everything_it_promises() -> None:
 
     jsonschema.validate(record, RECORD)
     assert record["outcomes"] == {"created": 2, "updated": 0, "unchanged": 10, "deleted": 0, "rejected": 0}
-    assert record["database"] == {"statements": 3, "round_trips": 2, "bytes_sent": 70, "wal_bytes": 4096}
+    assert record["database"] == {
+        "statements": 3,
+        "round_trips": 2,
+        "bytes_sent": 70,
+        "wal_bytes": 4096,
+        "round_trip_seconds": 0.001,
+        "unindexed": [{"table": "answers", "columns": ["question_id"], "parent": "questions", "deleted": 2}],
+    }
     assert record["cache"] == {"hits": 5, "misses": 1, "queries": 1}
     assert record["stages"][1]["operations_per_second"] == 6.0
     assert [phase["name"] for phase in record["stages"][1]["seeds"][0]["phases"]] == ["read", "merge"]

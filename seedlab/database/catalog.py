@@ -96,7 +96,7 @@ def _column(row: Sequence[Any]) -> Column:
 def _foreign_key(
     row: Sequence[Any], names: Mapping[int, str], mine: Mapping[int, str], theirs: Mapping[int, str]
 ) -> ForeignKey:
-    name, parent, columns, parent_columns, definition, validated, comment = row
+    name, parent, columns, parent_columns, definition, validated, comment, indexed = row
     return ForeignKey(
         name=name,
         columns=tuple(mine[n] for n in columns),
@@ -105,4 +105,5 @@ def _foreign_key(
         definition=definition,
         validated=validated,
         comment=comment,
+        indexed=indexed,
     )

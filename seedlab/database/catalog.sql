@@ -33,7 +33,9 @@ WITH rel AS MATERIALIZED (
   WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indrelid
 ), fks AS (
   SELECT f.conrelid, json_agg(json_build_array(f.conname, f.confrelid::int8, f.conkey, f.confkey,
-           pg_get_constraintdef(f.oid), f.convalidated, obj_description(f.oid, 'pg_constraint')) ORDER BY f.conname) AS doc
+           pg_get_constraintdef(f.oid), f.convalidated, obj_description(f.oid, 'pg_constraint'),
+           EXISTS (SELECT FROM pg_index i WHERE i.indrelid = f.conrelid AND i.indisvalid AND i.indpred IS NULL
+             AND (i.indkey::int2[])[0:least(i.indnkeyatts, cardinality(f.conkey)) - 1] @> f.conkey)) ORDER BY f.conname) AS doc
   FROM pg_constraint f JOIN rel ON rel.oid = f.conrelid WHERE f.contype = 'f' AND f.conparentid = 0 GROUP BY f.conrelid
 )
 SELECT json_build_object(

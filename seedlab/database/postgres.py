@@ -310,6 +310,10 @@ class PostgresSession:
         """Where the server's WAL ended when the catalog was read, or at the last commit."""
         return self._wal
 
+    def round_trip_seconds(self) -> float | None:
+        """Take the time of an empty query."""
+        return self.wire.round_trip_seconds()
+
     def close(self) -> None:
         """Close; what was not committed is gone."""
         self.wire.connection.close()

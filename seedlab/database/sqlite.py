@@ -233,6 +233,10 @@ class SqliteSession:
         """SQLite keeps no count of what it logged."""
         return None
 
+    def round_trip_seconds(self) -> float | None:
+        """There is no way to go."""
+        return None
+
     def close(self) -> None:
         """Close; what was not committed is gone."""
         self.connection.raw.close()

@@ -8,6 +8,7 @@ front of the first message of it.
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -23,6 +24,7 @@ Results = list[pq.abc.PGresult]
 Question = tuple[Composable, Sequence[str | None]]
 Feed = Callable[[int, Results], Iterator[bytes]]  # number of the COPY, results so far → its bytes
 Ahead = Callable[[int], None]  # number of the COPY that comes next, to be prepared while the server works
+_EMPTY_QUERIES = 5
 _SLICE = 1 << 18  # libpq buffers what it is given; quarter-megabyte slices keep the client's memory flat
 
 
@@ -176,6 +178,19 @@ class Wire:
             transformer.set_pgresult(result)
             answers.append(transformer.load_rows(0, result.ntuples, tuple))
         return answers
+
+    def round_trip_seconds(self) -> float | None:
+        """Give the least that an empty query takes; the first of a few wakes the server up."""
+
+        def ask() -> float:
+            began = time.perf_counter()
+            self.connection.pgconn.exec_(b"")
+            return time.perf_counter() - began
+
+        try:
+            return min(ask() for _ in range(_EMPTY_QUERIES))
+        except psycopg.Error:
+            return None
 
     def abandon(self) -> None:
         """Roll back; a connection that is lost has done so."""

@@ -132,5 +132,11 @@ class Session(Protocol):
     def wal_position(self) -> int | None:
         """Bytes of WAL written by the server so far, or None where there is none."""
 
+    def round_trip_seconds(self) -> float | None:
+        """Take the time of a question of no weight; outside of transactions, and not counted.
+
+        None where there is no way to go, or no connection any more.
+        """
+
     def close(self) -> None:
         """Give the connection back."""

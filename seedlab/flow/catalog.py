@@ -44,7 +44,10 @@ class UniqueKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """A foreign key; `definition` is the server's own text, enough to make it again."""
+    """A foreign key; `definition` is the server's own text, enough to make it again.
+
+    `indexed` tells whether an index begins with its columns, in any order; SQLite is not asked.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -53,6 +56,7 @@ class ForeignKey:
     definition: str = ""
     validated: bool = True
     comment: str | None = None
+    indexed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

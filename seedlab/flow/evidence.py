@@ -34,6 +34,16 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnindexedReference:
+    """A foreign key without an index whose parent lost rows: for each of them all of `table` was read."""
+
+    table: str
+    columns: tuple[str, ...]
+    parent: str
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bottleneck:
     """A resource that the time went to, where, and by what that was seen; `share` is of the run's seconds."""
 

@@ -13,7 +13,7 @@ from seedlab.flow.project import Level, Priority, Seed
 from seedlab.flow.writes import Outcomes
 
 if TYPE_CHECKING:
-    from seedlab.flow.evidence import Bottleneck, Recommendation, Sample
+    from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, UnindexedReference
 
 Phase = Literal["read", "flatten", "resolve", "stage", "merge", "index", "commit"]
 
@@ -99,6 +99,7 @@ class SeedReport:
     name: str
     tables: tuple[TableReport, ...]
     spans: tuple[Span, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +189,10 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One execution, as its record keeps it (DESIGN: the run record)."""
+    """One execution, as its record keeps it (DESIGN: the run record).
+
+    `round_trip_seconds` is the shortest of a few empty questions to the server; None where none was asked.
+    """
 
     run_id: str
     project: str
@@ -215,5 +219,7 @@ class Run:
     notes: tuple[str, ...] = ()
     commit: str | None = None  # of the project's git repository
     samples: tuple[Sample, ...] = ()
+    round_trip_seconds: float | None = None
+    unindexed: tuple[UnindexedReference, ...] = ()
     bottlenecks: tuple[Bottleneck, ...] = ()
     recommendations: tuple[Recommendation, ...] = ()

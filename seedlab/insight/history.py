@@ -1,6 +1,7 @@
 """Keep run records: one JSON file a run, in `reports/runs/<utc>-<id>/run.json`.
 
-Version 2 added `commit`, `samples`, `bottlenecks`, `recommendations` and the WAL bytes of a span.
+Version 2 added `commit`, `samples`, `bottlenecks`, `recommendations`, the WAL bytes of a span, the files of a
+seed, and of the database `round_trip_seconds` and `unindexed`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from seedlab.flow import (
     StageReport,
     TableReport,
 )
-from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, Wait
+from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, UnindexedReference, Wait
 from seedlab.insight.monitor import phase_totals
 from seedlab.insight.runs import spans_of
 
@@ -113,6 +114,8 @@ def _database_record(run: Run) -> dict[str, Any]:
         "round_trips": counters.round_trips,
         "bytes_sent": counters.bytes_sent,
         "wal_bytes": run.wal_bytes,
+        "round_trip_seconds": run.round_trip_seconds,
+        "unindexed": [asdict(each) for each in run.unindexed],
     }
 
 
@@ -139,6 +142,7 @@ def _stage_record(stage: StageReport) -> dict[str, Any]:
 def _seed_record(seed: SeedReport) -> dict[str, Any]:
     return {
         "name": seed.name,
+        "files": list(seed.files),
         "tables": [
             {"table": each.table, "key": list(each.key), "outcomes": asdict(each.outcomes)}
             for each in seed.tables
@@ -184,6 +188,8 @@ def from_record(record: Mapping[str, Any]) -> Run:
         outcomes=Outcomes(**record["outcomes"]),
         counters=_counters(record["database"], record["cache"]),
         wal_bytes=record["database"]["wal_bytes"],
+        round_trip_seconds=record["database"].get("round_trip_seconds"),
+        unindexed=tuple(_unindexed(each) for each in record["database"].get("unindexed", ())),
         spans=spans,
         stages=tuple(_stage(stage, spans) for stage in record["stages"]),
         faults=tuple(Fault(**fault) for fault in record["errors"]),
@@ -192,6 +198,10 @@ def from_record(record: Mapping[str, Any]) -> Run:
         bottlenecks=tuple(Bottleneck(**each) for each in record["bottlenecks"]),
         recommendations=tuple(Recommendation(**each) for each in record["recommendations"]),
     )
+
+
+def _unindexed(record: Mapping[str, Any]) -> UnindexedReference:
+    return UnindexedReference(**{**record, "columns": tuple(record["columns"])})
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:
@@ -234,7 +244,8 @@ def _seed(record: Mapping[str, Any], spans: tuple[Span, ...]) -> SeedReport:
         TableReport(table=each["table"], key=tuple(each["key"]), outcomes=Outcomes(**each["outcomes"]))
         for each in record["tables"]
     )
-    return SeedReport(name=record["name"], tables=tables, spans=spans)
+    files = tuple(record.get("files", ()))
+    return SeedReport(name=record["name"], tables=tables, spans=spans, files=files)
 
 
 # ---- files ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 from seedlab import orchestrator, progress
 from seedlab.flow import Level, Options, Plan, Project, Run, Target
 from seedlab.insight.monitor import Monitor
+from seedlab.insight.runs import judged
 from seedlab.plan import choices
 from seedlab.plan.project import find_project
 from seedlab.plan.project import load_project as _load
@@ -54,7 +55,7 @@ def seed(
     where, options = _asked(project, target, environment, {"level": level, **settings})
     options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed, **of_run)
     with _watched(project, where) as monitor:
-        return orchestrator.seed(project, where, options, monitor)
+        return judged(orchestrator.seed(project, where, options, monitor))
 
 
 def plan(

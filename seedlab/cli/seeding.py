@@ -48,9 +48,9 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
                 run = orchestrator.undo(
                     request.project, target, request.options, monitor, stages=stages, run=undone
                 )
-        return replace(run, args=heading.args), None
+        return runs.judged(replace(run, args=heading.args)), None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it has a record too
-        return runs.failed(monitor, heading, error) if heading else None, error
+        return runs.judged(runs.failed(monitor, heading, error)) if heading else None, error
 
 
 def undo(args: Namespace) -> int:

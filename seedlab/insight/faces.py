@@ -19,6 +19,7 @@ from seedlab.flow import (
     StageReport,
 )
 from seedlab.insight.excerpts import excerpt_lines
+from seedlab.insight.findings import headline
 from seedlab.insight.monitor import phase_totals
 from seedlab.insight.text import duration, isolate, printable, several, size, table
 
@@ -34,7 +35,7 @@ def summary(run: Run, width: int = 120) -> str:
     blocks = [
         [_headline(run.project, run.target), f"{run.environment}, {run.level}"],
         _stage_lines(run, width),
-        [_total_line(run), *_cost_lines(run)],
+        [_total_line(run), *_cost_lines(run), *headline(run, width)],
         [f"! {printable(note)}" for note in run.notes],
         [run.target],
     ]

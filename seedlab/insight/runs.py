@@ -96,6 +96,15 @@ def failed(monitor: Monitor, heading: Heading, error: BaseException, *, server: 
     return replace(run, status=status, exit_code=exit_code, faults=faults_of(error), error=message_of(error))
 
 
+def judged(run: Run) -> Run:
+    """Give a run with where its time went and what would help, if anything of it ran."""
+    if all(stage.status == "skipped" for stage in run.stages):
+        return run
+    from seedlab.insight.advice import completed  # a run with nothing to do is spared it
+
+    return completed(run)
+
+
 def verdict(error: BaseException) -> tuple[Literal["failed", "refused", "interrupted"], int]:
     """Say what an error makes of a run, and its exit code."""
     if isinstance(error, KeyboardInterrupt):

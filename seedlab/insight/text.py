@@ -89,6 +89,8 @@ def duration(seconds: float) -> str:
         return f"{int(seconds // 60)} min {seconds % 60:02.0f} s"
     if seconds >= 1:
         return f"{seconds:.2f} s"
+    if 0 < seconds < 1e-4:
+        return f"{seconds * 1e6:.0f} µs"
     milliseconds = seconds * 1000
     return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
 

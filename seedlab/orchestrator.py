@@ -82,7 +82,8 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
             look.session.rollback()
             look.again()
         after = look.session.wal_position()
-        trip = look.session.round_trip_seconds() if run.seconds >= WORTH_A_LOOK else None
+        looked = monitor.closely or run.seconds >= WORTH_A_LOOK
+        trip = look.session.round_trip_seconds() if looked else None
     wal_bytes = after - before if before is not None and after is not None else None
     return replace(run, wal_bytes=wal_bytes, round_trip_seconds=trip)
 

@@ -156,7 +156,14 @@ def finished() -> Run:
         unindexed=(
             UnindexedReference(table="answers", columns=("question_id",), parent="questions", deleted=2),
         ),
-        samples=(Sample(at=0.1, rss_bytes=10, wal_bytes=5, waits=(Wait(pid=7, what="CPU"),)),),
+        samples=(
+            Sample(
+                at=0.1,
+                rss_bytes=10,
+                wal_bytes=5,
+                waits=(Wait(pid=7, what="CPU"), Wait(pid=8, what="Lock/tuple", holder="psql")),
+            ),
+        ),
         bottlenecks=(
             Bottleneck(resource="locks", seconds=0.3, share=0.6, where="merge", evidence="6 of 9 samples"),
         ),

@@ -19,8 +19,14 @@ from seedlab.flow.evidence import Wait
 
 WAL_POSITION = SQL("SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::int8")
 # Who has no wait event is at work, or has just been told what comes next. Of other roles one sees no state.
+# Whom one waits for is only asked of who waits: the server stops its lock manager to answer.
 _ACTIVITY = SQL("""
-SELECT wal.position, seen.pid, seen.what FROM ({}) AS wal (position) LEFT JOIN (
+SELECT wal.position, seen.pid, seen.what, CASE WHEN seen.what LIKE 'Lock/%' THEN (
+    SELECT string_agg(format(
+      '%s (process %s%s)', coalesce(nullif(application_name, ''), 'a session'), pid, ', ' || state
+    ), ' and ' ORDER BY pid)
+    FROM pg_catalog.pg_stat_activity WHERE pid = ANY (pg_catalog.pg_blocking_pids(seen.pid))
+  ) END FROM ({}) AS wal (position) LEFT JOIN (
   SELECT pid, CASE
     WHEN wait_event IS NOT NULL THEN wait_event_type || '/' || wait_event
     WHEN state LIKE 'idle%' THEN 'Client/ClientRead'
@@ -45,7 +51,9 @@ class Activity:
     def look(self) -> tuple[int, tuple[Wait, ...]]:
         """Ask where the WAL ends, and what each of the connections does: one query, about a millisecond."""
         rows = self._ask(_ACTIVITY, self._label)
-        return rows[0][0], tuple(Wait(pid=pid, what=what) for _, pid, what in rows if pid is not None)
+        return rows[0][0], tuple(
+            Wait(pid=pid, what=what, holder=holder or "") for _, pid, what, holder in rows if pid is not None
+        )
 
     def wal_position(self) -> int:
         """Ask where the WAL ends."""

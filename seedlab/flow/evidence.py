@@ -17,10 +17,14 @@ Verdict = Literal["slower", "faster", "same", "unclear"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """What one connection's server process was doing: `CPU`, or what it waited for (`Lock/transactionid`)."""
+    """What one connection's server process was doing: `CPU`, or what it waited for (`Lock/transactionid`).
+
+    `holder` are those who hold the lock that it waits for: `psql (process 4711, idle in transaction)`.
+    """
 
     pid: int
     what: str
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Recommendation, Resource
-from seedlab.insight.findings import WORTH_SECONDS, Spent, bottlenecks, spent
+from seedlab.insight.findings import WORTH_SECONDS, bottlenecks
+from seedlab.insight.spending import Spent, spent
 from seedlab.insight.text import duration, several
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ _WRITING: frozenset[Phase] = frozenset({"resolve", "stage", "merge", "index"})
 
 def completed(run: Run) -> Run:
     """Give a run with its bottlenecks, and what would help."""
-    return replace(run, bottlenecks=bottlenecks(run), recommendations=recommendations(run))
+    parts = spent(run)
+    case = _Case(run=run, spent=parts)
+    return replace(run, bottlenecks=bottlenecks(run, parts), recommendations=_recommended(case))
 
 
 def recommendations(
@@ -45,9 +48,12 @@ def recommendations(
 
     `earlier` runs and `profiles` of the same project say what was measured; those of others do no harm.
     """
-    if run.seconds < WORTH_SECONDS:
+    return _recommended(_Case(run=run, spent=spent(run), earlier=earlier, profiles=profiles))
+
+
+def _recommended(case: _Case) -> tuple[Recommendation, ...]:
+    if case.run.seconds < WORTH_SECONDS:
         return ()
-    case = _Case(run=run, spent=spent(run), earlier=earlier, profiles=profiles)
     found = [each for rule in _RULES for each in rule(case)]
     return tuple(sorted(found, key=lambda each: -(each.saves or 0.0)))
 
@@ -58,8 +64,8 @@ class _Case:
 
     run: Run
     spent: Sequence[Spent]
-    earlier: Sequence[Run]
-    profiles: Sequence[Profile]
+    earlier: Sequence[Run] = ()
+    profiles: Sequence[Profile] = ()
 
     def seconds(
         self, resource: Resource | None = None, where: Callable[[Spent], bool] = lambda _: True

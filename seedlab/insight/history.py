@@ -93,7 +93,7 @@ def _sample_record(sample: Sample) -> dict[str, Any]:
         "at": sample.at,
         "rss_bytes": sample.rss_bytes,
         "wal_bytes": sample.wal_bytes,
-        "waits": [[each.pid, each.what] for each in sample.waits],
+        "waits": [[each.pid, each.what, each.holder] for each in sample.waits],
     }
 
 
@@ -205,7 +205,9 @@ def _unindexed(record: Mapping[str, Any]) -> UnindexedReference:
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:
-    waits = tuple(Wait(pid=pid, what=what) for pid, what in record["waits"])
+    waits = tuple(
+        Wait(pid=pid, what=what, holder=holder[0] if holder else "") for pid, what, *holder in record["waits"]
+    )
     return Sample(at=record["at"], rss_bytes=record["rss_bytes"], wal_bytes=record["wal_bytes"], waits=waits)
 
 

@@ -64,6 +64,7 @@ def seed(
     dry_run: bool = False,
     commit: Commit = "run",
     monitor: Monitor | None = None,
+    wait: str | None = None,
     **settings: Any,
 ) -> Run:
     """Seed the database at `url` from a folder; every error comes out as it is."""
@@ -79,6 +80,7 @@ def seed(
         rejects=rejects,
         dry_run=dry_run,
         commit=commit,
+        wait=wait,
     )
     return orchestrator.seed(project, target, options, monitor or Monitor())
 

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Recommendation, Resource
-from seedlab.insight.findings import WORTH_SECONDS, bottlenecks
+from seedlab.insight.findings import WORTH_SECONDS, bottlenecks, holders
 from seedlab.insight.spending import Spent, spent
 from seedlab.insight.text import duration, several
 
@@ -181,10 +181,11 @@ def _locked(case: _Case) -> Iterable[Recommendation]:
         "SELECT w.pid AS waits, b.pid AS holds, b.application_name, b.state, b.xact_start, b.query FROM "
         "pg_stat_activity w JOIN pg_stat_activity b ON b.pid = ANY (pg_blocking_pids(w.pid))"
     )
+    who = holders(case.run)[:1] or ["the session that holds the lock"]
     yield from _worth(
         case,
-        what="commit or end the session that holds the lock, or seed when it is done",
-        why=f"the run waited {duration(seconds)} for locks of another session",
+        what=f"commit or end {who[0]}, or seed when it is done",
+        why=f"the run waited {duration(seconds)} for its locks; who holds some now is told by",
         model=seconds,
         command=shlex.join(["psql", case.run.target, "-c", question]),
     )

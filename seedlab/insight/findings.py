@@ -87,9 +87,14 @@ def _of_looks(run: Run, parts: Sequence[Spent]) -> str:
     return f"the server: {told} of {several(looked, 'look')}"
 
 
+def holders(run: Run) -> list[str]:
+    """Say who held locks that the run waited for, whoever did so longest first."""
+    held = Counter(wait.holder for sample in run.samples for wait in sample.waits if wait.holder)
+    return [holder for holder, _ in held.most_common()]
+
+
 def _of_locks(run: Run, parts: Sequence[Spent]) -> str:
-    holders = dict.fromkeys(wait.holder for sample in run.samples for wait in sample.waits if wait.holder)
-    told = f"; held by {', '.join(holders)}" if holders else ""
+    told = f"; held by {', '.join(holders(run))}" if holders(run) else ""
     return f"{_of_looks(run, parts)}{told}"
 
 

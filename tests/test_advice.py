@@ -43,7 +43,7 @@ def test_a_level_that_writes_row_by_row_is_told_of_the_full_one() -> None:
 
 def test_what_an_earlier_run_of_the_same_work_took_is_better_than_the_model() -> None:
     run = chatty()
-    full = replace(run, level="incremental", seconds=3.0)
+    full = replace(run, level="incremental", seconds=3.0, machine={**run.machine, "load_average": 1.5})
     others = [
         replace(full, seconds=0.5, outcomes=Outcomes(unchanged=1000)),
         replace(full, seconds=0.5, target="postgresql://elsewhere/app"),

@@ -29,6 +29,7 @@ FULL = ("copy", "incremental")
 FULL_SECONDS, FULL_ROW_SECONDS, FULL_TRIPS = 0.2, 10e-6, 20
 JSON_SAVES = 0.9  # of the time to read YAML; 20,000 records: 350 ms of CPU as YAML, 18 as JSON
 NEAR_SECONDS = 0.1e-3  # a round trip to a server on the same host, through TCP
+_BUSY: Mapping[str, object] = {"load_average": None}  # what differs from run to run on one machine
 _YAML = re.compile(r"\.ya?ml$", re.IGNORECASE)
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _WRITING: frozenset[Phase] = frozenset({"resolve", "stage", "merge", "index"})
@@ -281,12 +282,13 @@ def _profiled(case: _Case, profile: Profile) -> float | None:
 
 def _same_but_full(run: Run, other: Run) -> bool:
     """Tell whether the other run did the same work in the same place, with all optimisations."""
-    same = ("project", "target", "machine", "data_fingerprint", "outcomes")
+    same = ("project", "target", "data_fingerprint", "outcomes")
     return (
         other.status == "succeeded"
         and other.level in FULL
         and not other.settings.get("disabled")
         and all(getattr(run, name) == getattr(other, name) for name in same)
+        and {**run.machine, **_BUSY} == {**other.machine, **_BUSY}
     )
 
 

@@ -19,7 +19,6 @@ from seedlab.flow import (
     StageReport,
 )
 from seedlab.insight.excerpts import excerpt_lines
-from seedlab.insight.findings import headline
 from seedlab.insight.monitor import phase_totals
 from seedlab.insight.text import duration, isolate, printable, several, size, table
 
@@ -35,7 +34,7 @@ def summary(run: Run, width: int = 120) -> str:
     blocks = [
         [_headline(run.project, run.target), f"{run.environment}, {run.level}"],
         _stage_lines(run, width),
-        [_total_line(run), *_cost_lines(run), *headline(run, width)],
+        [_total_line(run), *_cost_lines(run), *_finding_lines(run, width)],
         [f"! {printable(note)}" for note in run.notes],
         [run.target],
     ]
@@ -108,6 +107,14 @@ def _cost_lines(run: Run) -> list[str]:
         costs.append(f"{counters.cache_hits:,} of {several(asked, 'look-up')} from the cache")
     phases = [f"{total.name} {duration(total.seconds)}" for total in phase_totals(run.spans)]
     return [", ".join(costs), *([", ".join(phases)] if phases else [])]
+
+
+def _finding_lines(run: Run, cells: int) -> list[str]:
+    if not run.bottlenecks:
+        return []
+    from seedlab.insight.findings import headline  # a run with nothing to do is spared it
+
+    return headline(run, cells)
 
 
 # ---- a plan ---------------------------------------------------------------------------------------------

@@ -105,10 +105,12 @@ def _of_disk(run: Run, parts: Sequence[Spent]) -> str:
 
 
 def _of_waiting(run: Run, _: Sequence[Spent]) -> str:
-    return (
-        "the server waited for this program (Client/ClientRead) longer than its CPU time and "
-        f"{several(run.counters.round_trips, 'round trip')} explain"
-    )
+    trips = several(run.counters.round_trips, "round trip")
+    told = f"the server waited for this program (Client/ClientRead) longer than its CPU and {trips} explain"
+    load, cores = run.machine.get("load_average"), run.machine.get("cores")
+    if isinstance(load, float) and isinstance(cores, int) and load > cores:
+        return f"{told}; other programs were at work, the load was {load:.1f} on {several(cores, 'core')}"
+    return told
 
 
 _EVIDENCE: Mapping[Resource, Callable[[Run, Sequence[Spent]], str]] = {
@@ -125,20 +127,19 @@ _EVIDENCE: Mapping[Resource, Callable[[Run, Sequence[Spent]], str]] = {
 
 
 def findings_text(run: Run, width: int = 120) -> str:
-    """Show where the time went, and what would help: each with its reason, and the command that tries it."""
+    """Show where the time went and by what that was seen, what would help and the command that tries it."""
     rows = [
-        [
-            f"{each.share:.0%}",
-            duration(each.seconds),
-            each.resource,
-            printable(each.where),
-            printable(each.evidence),
-        ]
+        [f"{each.share:.0%}", duration(each.seconds), each.resource, printable(each.where)]
         for each in run.bottlenecks
     ]
-    lines = table(rows, ">><<<", cells=width - 2, flexible=4)
-    blocks = [["where the time went", *(f"  {line}" for line in lines)]] if lines else []
-    helps = [line for each in run.recommendations for line in _help_lines(each)]
+    lines = table(rows, ">><<", cells=width - 2, flexible=3)
+    told = [
+        text
+        for line, each in zip(lines, run.bottlenecks, strict=True)
+        for text in (f"  {line}", f"      {printable(each.evidence)}")
+    ]
+    helps = [text for each in run.recommendations for text in _help_lines(each)]
+    blocks = [["where the time went", *told]] if told else []
     blocks += [["what would help", *helps]] if helps else []
     return "\n\n".join("\n".join(block) for block in blocks) + "\n" if blocks else ""
 
@@ -164,8 +165,9 @@ def headline(run: Run, width: int = 120) -> list[str]:
     first = run.bottlenecks[0] if run.bottlenecks else None
     if first is None or run.seconds < WORTH_SECONDS or first.share < WORTH_SHARE:
         return []
-    told = f"Where the time went: {first.share:.0%} {first.resource}, {first.where}; {first.evidence}"
-    cures = [
-        f"What would help: {each.what}{_saves(each)}; {each.command}" for each in run.recommendations[:1]
-    ]
-    return [shorten(printable(told), width), *map(printable, cures)]
+    lines = [f"Where the time went: {first.share:.0%} {first.resource}, {first.where}; {first.evidence}"]
+    for each in run.recommendations[:1]:
+        cure = f"What would help: {each.what}{_saves(each)}; "
+        whole = cure + each.command
+        lines.append(whole if len(whole) <= width else f"{cure}seedlab show {run.run_id} tells how")
+    return [shorten(printable(line), width) for line in lines]

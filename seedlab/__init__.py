@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seedlab.contract import load_project, seed
+    from seedlab.contract import history, load_project, seed
     from seedlab.errors import SeedError
     from seedlab.flow import Plan, Run
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Run", "SeedError", "load_project", "plan", "seed"]
+__all__ = ["Plan", "Run", "SeedError", "history", "load_project", "plan", "seed"]
 
 _HOMES = {
     "Plan": "flow",
     "Run": "flow",
     "SeedError": "errors",
+    "history": "contract",
     "load_project": "contract",
     "seed": "contract",
 }

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 SETTINGS = (
     "level", "disable", "isolation", "statement_timeout", "lock_timeout", "batch_rows", "workers", "ids",
 )  # fmt: skip
-_SWITCHES = ("json", "quiet", "show_values", "debug", "force", "dry_run", "rows")
+_SWITCHES = ("json", "quiet", "show_values", "debug", "force", "dry_run", "rows", "history")
 _WORDS = ("select", "exclude")
 _TEXTS = (
     "database_url", "target", "yes_seed", "reports", "wait", "max_delete", "on_error", "commit", "trace",
@@ -64,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_runs(commands)
     _add_undos(commands)
     _add_readers(commands)
+    _add_tellers(commands)
     _add_makers(commands)
     for command in commands.choices.values():
         _add_output(command)
@@ -143,7 +144,7 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_reports(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--reports", metavar="DIR", help="where run records go (default: reports)")
+    parser.add_argument("--reports", metavar="DIR", help="where run records are kept (default: reports)")
 
 
 def _add_readers(commands: _Commands[argparse.ArgumentParser]) -> None:
@@ -161,6 +162,26 @@ def _add_readers(commands: _Commands[argparse.ArgumentParser]) -> None:
     doctor = _command(commands, "doctor", "check this installation, the project and the target")
     _add_directory(doctor)
     _add_target(doctor)
+
+
+def _add_tellers(commands: _Commands[argparse.ArgumentParser]) -> None:
+    history = _command(commands, "history", "list the runs on record, each beside what is usual")
+    _add_directory(history, "a project, to list its runs alone")
+    history.add_argument(
+        "--limit", metavar="N", type=_positive, default=20, help="the newest N runs (default: 20)"
+    )
+    show = _command(commands, "show", "show all that is on record of one run")
+    show.add_argument("run", metavar="RUN", help="its id or the beginning of it, `last`, or a path")
+    report = _command(commands, "report", "write a page to read in a browser: of a notebook, or of all runs")
+    report.add_argument("notebook", metavar="NOTEBOOK", nargs="?", help="the notebook to run")
+    _switch(report, "--history", "a page of the runs on record: trends, and each run")
+    report.add_argument(
+        "-p", "--parameter", metavar="NAME=VALUE", action="append", default=[],
+        help="a parameter of the notebook; repeatable",
+    )  # fmt: skip
+    report.add_argument("--out", metavar="FILE", help="where the page goes (default: into the reports)")
+    for command in (history, show, report):
+        _add_reports(command)
 
 
 def _add_makers(commands: _Commands[argparse.ArgumentParser]) -> None:
@@ -185,11 +206,10 @@ def _command(commands: _Commands[argparse.ArgumentParser], name: str, about: str
     )
 
 
-def _add_directory(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "directory", metavar="DIR", nargs="?",
-        help="the project (default: the nearest seedlab.toml upward)",
-    )  # fmt: skip
+def _add_directory(
+    parser: argparse.ArgumentParser, about: str = "the project (default: the nearest seedlab.toml upward)"
+) -> None:
+    parser.add_argument("directory", metavar="DIR", nargs="?", help=about)
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

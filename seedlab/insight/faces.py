@@ -32,9 +32,9 @@ _NAMES = ("created", "updated", "unchanged", "deleted", "rejected")
 def summary(run: Run, width: int = 120) -> str:
     """Say what became of each stage and why, what it cost, and where the data now is."""
     blocks = [
-        [_headline(run.project, run.target), f"{run.environment}, {run.level}"],
-        _stage_lines(run, width),
-        [_total_line(run), *_cost_lines(run), *_finding_lines(run, width)],
+        [headline(run.project, run.target), f"{run.environment}, {run.level}"],
+        stage_lines(run, width),
+        [total_line(run), *cost_lines(run), *_finding_lines(run, width)],
         [f"! {printable(note)}" for note in run.notes],
         [run.target],
     ]
@@ -47,11 +47,13 @@ def outcome_line(run: Run, why: str) -> str:
     return "\n".join([outcome, *(f"! {printable(note)}" for note in run.notes)]) + "\n"
 
 
-def _headline(project: str, target: str) -> str:
+def headline(project: str, target: str) -> str:
+    """Say what goes where."""
     return f"{isolate(printable(project))} → {target}"
 
 
-def _stage_lines(run: Run, cells: int) -> list[str]:
+def stage_lines(run: Run, cells: int) -> list[str]:
+    """Say what became of each stage and why."""
     if not run.stages:
         return []
     shown = [name for name in _NAMES if getattr(run.outcomes, name)]
@@ -76,7 +78,8 @@ def _count(number: int) -> str:
     return f"{number:,}" if number else "·"
 
 
-def _total_line(run: Run) -> str:
+def total_line(run: Run) -> str:
+    """Add the outcomes up."""
     outcomes = run.outcomes
     spelled = outcomes_text(outcomes)
     rate = f", {outcomes.total / run.seconds:,.0f} rows/s" if run.seconds and _touched(outcomes) else ""
@@ -95,7 +98,8 @@ def _touched(outcomes: Outcomes) -> bool:
     return outcomes.total != outcomes.unchanged
 
 
-def _cost_lines(run: Run) -> list[str]:
+def cost_lines(run: Run) -> list[str]:
+    """Say what the run asked of the database, and what its phases took."""
     counters = run.counters
     costs = [several(counters.statements, "statement"), several(counters.round_trips, "round trip")]
     if counters.bytes_sent:
@@ -123,7 +127,7 @@ def _finding_lines(run: Run, cells: int) -> list[str]:
 def plan_text(plan: Plan, width: int = 120) -> str:
     """Show what a seed would do, stage by stage, each table with its key, its reason and its way in."""
     wave_of = {stage: number for number, wave in enumerate(plan.waves, start=1) for stage in wave}
-    blocks = [[_headline(plan.project, plan.target), f"{plan.environment}, {plan.level}"]]
+    blocks = [[headline(plan.project, plan.target), f"{plan.environment}, {plan.level}"]]
     blocks += [
         [_planned_stage_line(each, wave_of), *_planned_table_lines(each, width)] for each in plan.stages
     ]

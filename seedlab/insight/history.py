@@ -7,11 +7,11 @@ seed, and of the database `round_trip_seconds` and `unindexed`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from seedlab.errors import ConfigurationError, Fault, Place
 from seedlab.flow import (
@@ -32,6 +32,7 @@ from seedlab.insight.monitor import phase_totals
 from seedlab.insight.runs import spans_of
 
 SCHEMA_VERSION = 2
+_Made = TypeVar("_Made")
 _AS_THEY_ARE = (
     "run_id", "project", "started", "status", "exit_code", "level", "environment", "target", "settings",
     "machine", "versions", "data_fingerprint", "commit", "seconds", "peak_rss_bytes", "error",
@@ -39,6 +40,8 @@ _AS_THEY_ARE = (
 # asdict copies deeply: three times the cost, and spans are many.
 _SPAN_FIELDS = tuple(each.name for each in fields(Span))
 _compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+# Nearly all of a record, and nothing that a list of runs shows.
+_LONG = frozenset({"spans", "samples", "stages", "errors"})
 _FAULT_FIELDS = ("file", "line", "column", "table", "rule", "message", "path")
 
 
@@ -278,9 +281,21 @@ def write(run: Run, reports: Path) -> Path:
 
 def read(path: Path) -> Run:
     """Read a run record; a record of a newer schema, or a file that is none, is a `ConfigurationError`."""
+    return _read(path, json.loads, from_record)
+
+
+def read_head(path: Path, make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
+    """Read a record without its stages, errors, spans and samples, as `read` does, and make something of it.
+
+    About 0.1 ms a record, a tenth of the whole one: damage to what is left out is not seen.
+    """
+    return _read(path, _parse_head, make)
+
+
+def _read(path: Path, parse: Callable[[bytes], Any], make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
     place = Place(file=str(path))
     try:
-        record = json.loads(path.read_bytes())
+        record = parse(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot read the run record: {error}", place) from error
     version = record.get("schema_version") if isinstance(record, dict) else None
@@ -293,9 +308,19 @@ def read(path: Path) -> Run:
             place,
         )
     try:
-        return from_record(upgraded(record))
-    except (KeyError, TypeError) as error:
+        return make(upgraded(record))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f"not a whole run record: {error}", place) from error
+
+
+def _parse_head(data: bytes) -> Any:
+    """Parse what `to_json` spelled but for the long lists; what is spelled in another way is parsed whole."""
+    first, *parts = data.decode("utf-8").split('\n  "')
+    if first != "{" or not parts or not parts[-1].endswith("\n}\n"):
+        return json.loads(data)
+    parts[-1] = parts[-1].removesuffix("\n}\n")
+    kept = (each.removesuffix(",") for each in parts if each.partition('"')[0] not in _LONG)
+    return json.loads("{" + ",".join(f'"{each}' for each in kept) + "}")
 
 
 def to_json(record: Mapping[str, Any]) -> str:

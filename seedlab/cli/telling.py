@@ -1,0 +1,82 @@
+"""The commands that tell of runs on record: history, show, report."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedlab.cli.printing import show as print_out
+from seedlab.cli.printing import width
+from seedlab.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from seedlab.insight.chronicle import History
+
+
+def history(args: Namespace) -> int:
+    """List the runs on record."""
+    from seedlab.insight.history_text import history_record, history_text
+
+    found = _history(args)
+    if args.directory:
+        from seedlab.request import project_of
+
+        found = found.select(project=project_of(args).name)
+    text = history_text(found, limit=args.limit, width=width())
+    print_out(args, text, lambda: history_record(found, args.limit))
+    return 0
+
+
+def show(args: Namespace) -> int:
+    """Show one run."""
+    from seedlab.insight.history import read, to_record
+    from seedlab.insight.run_text import run_text
+
+    path = _record_at(Path(args.run)) or _history(args).find(args.run).path
+    run = read(path)
+    print_out(args, run_text(run, width()), lambda: to_record(run))
+    return 0
+
+
+def report(args: Namespace) -> int:
+    """Write a page: of all runs, or of a notebook."""
+    if args.history:
+        return report_history(args)
+    raise ConfigurationError("name what to report: --history is a page of the runs on record")
+
+
+def report_history(args: Namespace) -> int:
+    """Write the page of all runs."""
+    from seedlab.insight.history_page import history_page
+
+    found = _history(args)
+    out = Path(args.out) if args.out else _folder(args) / "history.html"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(history_page(found), "utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write {out}: {error.strerror}; name another file with --out"
+        ) from error
+    notes = "".join(f"! {note.path}: {note.why}\n" for note in found.notes)
+    record = {"page": str(out), "runs": len(found), "notes": [str(note.path) for note in found.notes]}
+    print_out(args, f"{notes}page: {out}\n", lambda: record)
+    return 0
+
+
+def _folder(args: Namespace) -> Path:
+    return Path(args.reports or "reports")
+
+
+def _history(args: Namespace) -> History:
+    from seedlab.insight.chronicle import read_history
+
+    return read_history(_folder(args))
+
+
+def _record_at(path: Path) -> Path | None:
+    """The record that a path names: a file, or the folder of a run."""
+    if path.is_file():
+        return path
+    return path / "run.json" if (path / "run.json").is_file() else None

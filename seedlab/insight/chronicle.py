@@ -1,0 +1,95 @@
+"""All runs on record, for a person or a program to ask: `History`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedlab.errors import ConfigurationError
+from seedlab.insight.past import PastRun, Unread, read_past
+from seedlab.insight.trend import Point, Trend, in_order, trends
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Runs in the order of time, and notes of records that could not be read."""
+
+    folders: tuple[Path, ...]
+    runs: tuple[PastRun, ...]
+    notes: tuple[Unread, ...] = ()
+
+    def select(
+        self,
+        *,
+        project: str | None = None,
+        target: str | None = None,
+        level: str | None = None,
+        environment: str | None = None,
+        status: str | None = None,
+    ) -> History:
+        """Pick the runs that are so; `target` is a kind of database (`postgresql`) or a masked URL."""
+        kept = (
+            run
+            for run in self.runs
+            if project in (None, run.project)
+            and target in (None, run.dialect, run.target)
+            and level in (None, run.level)
+            and environment in (None, run.environment)
+            and status in (None, run.status)
+        )
+        return replace(self, runs=tuple(kept))
+
+    @property
+    def trends(self) -> tuple[Trend, ...]:
+        """The runs in series of what can be compared; the series with the newest run comes last."""
+        return trends(self.runs)
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The runs in the order of time, each with what was usual before it."""
+        return in_order(self.trends)
+
+    def find(self, name: str) -> PastRun:
+        """Find a run by its id, the beginning of it, or `last`."""
+        if name == "last":
+            found = list(self.runs[-1:])
+        else:
+            found = [run for run in self.runs if run.run_id.startswith(name)] if name else []
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = ", ".join(run.run_id for run in found[-5:])
+            raise ConfigurationError(f"{len(found)} runs begin with '{name}': {ids}; name one of them")
+        where = ", ".join(map(str, self.folders))
+        last = f"; the last one there is {self.runs[-1].run_id}" if self.runs else ""
+        raise ConfigurationError(f"no run '{name}' is on record below {where}{last}; see seedlab history")
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """One row a run, for a notebook: what it was, what it took, what was usual before it."""
+        from seedlab.insight.history_frame import frame_of
+
+        return frame_of(self.points)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __str__(self) -> str:
+        from seedlab.insight.history_text import history_text
+
+        return history_text(self)
+
+    def _repr_html_(self) -> str:
+        from seedlab.insight.history_page import history_fragment
+
+        return history_fragment(self)
+
+
+def read_history(*folders: Path) -> History:
+    """Read all records below the folders; what cannot be read is in the notes."""
+    runs, notes = read_past(*folders)
+    return History(folders=folders, runs=runs, notes=notes)

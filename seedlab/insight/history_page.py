@@ -263,5 +263,5 @@ def _left_out(history: History, points: Sequence[Point], details: Collection[str
         told.append(f"{several(older, 'older run')} not shown")
     if brief := len(points) - len(details):
         told.append(f"{several(brief, 'run')} without details: <code>seedlab show RUN</code>")
-    notes = "".join(f"<p class=failed>{_text(f'{note.path}: {note.why}')}" for note in history.notes)
-    return f'<p class="soft">{"; ".join(told)}</p>{notes}'
+    notes = (_text(f"{note.path}: {note.why}") for note in history.notes)
+    return f'<p class="soft">{"; ".join(told)}</p>' + "".join(f'<p class="failed">{note}' for note in notes)

@@ -16,7 +16,7 @@ from seedlab.insight import history
 Kind = Literal["cold", "again", "changed", "undo", "dry run"]
 _SELECTING = ("-s", "-x", "--select", "--exclude")
 _TEXTS = ("run_id", "project", "started", "status", "level", "environment", "target")
-_AS_THEY_ARE = ("exit_code", "error", "commit", "seconds", "peak_rss_bytes")
+_MAYBE_TEXTS = ("error", "commit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,27 +98,34 @@ def _records(folder: Path) -> Iterator[Path]:
 
 
 def _past(path: Path, record: Mapping[str, Any]) -> PastRun:
-    outcomes = Outcomes(**record["outcomes"])
-    args = record["args"]
-    datetime.fromisoformat(record["started"])  # a record without its times has no place here
-    if not record["seconds"] >= 0:
-        raise ValueError(f"seconds is {record['seconds']}")
+    """Make the value; a ValueError, TypeError or KeyError where something is not what it should be."""
+    if datetime.fromisoformat(record["started"]).tzinfo is None or not record["seconds"] >= 0:
+        raise ValueError(f"started {record['started']}, {record['seconds']} seconds")
+    outcomes = Outcomes(**{name: int(count) for name, count in record["outcomes"].items()})
+    args = [str(each) for each in record["args"]]
+    kind = _kind(args, outcomes) if record["status"] == "succeeded" else None
+    database = record["database"]
     return PastRun(
         path=path,
-        **_as_they_are(record),
-        disabled=tuple(record["settings"]["disabled"]),
+        **_texts(record),
+        exit_code=int(record["exit_code"]),
+        disabled=tuple(map(str, record["settings"]["disabled"])),
         machine=machine_name(record["machine"]),
         selection=_selection(args),
-        kind=_kind(args, outcomes) if record["status"] == "succeeded" else None,
+        kind=kind,
+        seconds=float(record["seconds"]),
         outcomes=outcomes,
-        statements=record["database"]["statements"],
-        round_trips=record["database"]["round_trips"],
-        phases={each["name"]: each["seconds"] for each in record["phases"]},
+        statements=int(database["statements"]),
+        round_trips=int(database["round_trips"]),
+        peak_rss_bytes=int(record["peak_rss_bytes"]),
+        phases={str(each["name"]): float(each["seconds"]) for each in record["phases"]},
     )
 
 
-def _as_they_are(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: str(record[name]) for name in _TEXTS} | {name: record[name] for name in _AS_THEY_ARE}
+def _texts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts as they are, whatever they are; None where nothing may be said."""
+    told: dict[str, Any] = {name: str(record[name]) for name in _TEXTS}
+    return told | {name: None if record[name] is None else str(record[name]) for name in _MAYBE_TEXTS}
 
 
 def machine_name(machine: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from seedlab.insight.past import PastRun
 
 ENOUGH = 5  # earlier runs, before anything is called unusual
 WINDOW = 20  # earlier runs that count: after a lasting change the band has followed when half of them are new
+SPREADS = 2.0  # interquartile ranges on each side; docs/design.md has the alarms of other widths
 NARROWEST = 0.05  # share of the median on each side: runs that happen to be alike make no alarm
 
 Judgement = Literal["as usual", "slower than usual", "faster than usual", "too few runs", "not finished"]
@@ -83,15 +84,15 @@ class Trend:
 
 
 def usual(seconds: Sequence[float]) -> Usual | None:
-    """Give the median of the last `WINDOW` times, and their interquartile range on each side as the band.
+    """Give the median of the last `WINDOW` times, and a band of two interquartile ranges on each side.
 
-    None without any. Of runs whose times are spread normally, about one in ten lies above the band.
+    None without any.
     """
     last = seconds[-WINDOW:]
     if len(last) < 2:
         return Usual(median=last[0], low=last[0], high=last[0], runs=1) if last else None
     first, median, third = statistics.quantiles(last, method="inclusive")
-    spread = max(third - first, median * NARROWEST)
+    spread = max((third - first) * SPREADS, median * NARROWEST)
     return Usual(median=median, low=max(median - spread, 0.0), high=median + spread, runs=len(last))
 
 

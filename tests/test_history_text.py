@@ -45,8 +45,8 @@ def test_the_newest_runs_stand_at_the_bottom_and_their_series_below() -> None:
 def test_each_series_says_how_its_last_run_compares() -> None:
     usual = history_of(*COLD[:5], past_of(5, 0.315))
 
-    assert "315 ms, as usual (270 ms to 350 ms, 5 runs)\n" in history_text(usual)
-    assert "600 ms, slower than usual: 1.9 times the median (270 ms to 350 ms, 5 runs)\n" in history_text(
+    assert "315 ms, as usual (272 ms to 353 ms, 5 runs)\n" in history_text(usual)
+    assert "600 ms, slower than usual: 1.9 times the median (272 ms to 353 ms, 5 runs)\n" in history_text(
         history_of(*COLD)
     )
     assert "300 ms, too few runs (the first one)\n" in history_text(history_of(*COLD[:1]))

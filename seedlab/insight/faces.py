@@ -32,7 +32,7 @@ _NAMES = ("created", "updated", "unchanged", "deleted", "rejected")
 def summary(run: Run, width: int = 120) -> str:
     """Say what became of each stage and why, what it cost, and where the data now is."""
     blocks = [
-        [headline(run.project, run.target), f"{run.environment}, {run.level}"],
+        [destination(run.project, run.target), f"{run.environment}, {run.level}"],
         stage_lines(run, width),
         [total_line(run), *cost_lines(run), *_finding_lines(run, width)],
         [f"! {printable(note)}" for note in run.notes],
@@ -47,7 +47,7 @@ def outcome_line(run: Run, why: str) -> str:
     return "\n".join([outcome, *(f"! {printable(note)}" for note in run.notes)]) + "\n"
 
 
-def headline(project: str, target: str) -> str:
+def destination(project: str, target: str) -> str:
     """Say what goes where."""
     return f"{isolate(printable(project))} → {target}"
 
@@ -127,7 +127,7 @@ def _finding_lines(run: Run, cells: int) -> list[str]:
 def plan_text(plan: Plan, width: int = 120) -> str:
     """Show what a seed would do, stage by stage, each table with its key, its reason and its way in."""
     wave_of = {stage: number for number, wave in enumerate(plan.waves, start=1) for stage in wave}
-    blocks = [[headline(plan.project, plan.target), f"{plan.environment}, {plan.level}"]]
+    blocks = [[destination(plan.project, plan.target), f"{plan.environment}, {plan.level}"]]
     blocks += [
         [_planned_stage_line(each, wave_of), *_planned_table_lines(each, width)] for each in plan.stages
     ]

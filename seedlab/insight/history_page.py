@@ -94,10 +94,15 @@ def _title(series: Series) -> str:
     return f"{_text(series.project)}/{_text(series.level)}/{series.kind}"
 
 
-def _judged(point: Point, text: str) -> str:
-    """Text in the colour of a judgement, with its mark, so that the colour is not needed."""
+def _mark(point: Point) -> str:
+    """The mark of a judgement, in its colour; the marks differ without it, too."""
     mark = _MARKS.get(point.judgement, "●" if point.judgement == "as usual" else "○")
-    return f'<span class="{_CLASSES.get(point.judgement, "")}">{mark} {_text(text)}</span>'
+    return f'<span class="{_CLASSES.get(point.judgement, "")}">{mark}</span>'
+
+
+def _judged(point: Point, text: str) -> str:
+    """Text in the colour of a judgement."""
+    return f'<span class="{_CLASSES.get(point.judgement, "")}">{_text(text)}</span>'
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
@@ -122,7 +127,7 @@ def _health(trends: Sequence[Trend]) -> str:
     names = Counter(trend.series.name for trend in trends)
     lines = [
         f'<a href="#s-{number}">{_title(trend.series)}</a>: '
-        f"{_judged(trend.last, health(trend))}{_apart(trend.series, names)}"
+        f"{_mark(trend.last)} {_judged(trend.last, health(trend))}{_apart(trend.series, names)}"
         for number, trend in _numbered(trends)
     ]
     first, *others = lines
@@ -155,21 +160,23 @@ def _row(point: Point, linked: Collection[str]) -> list[str]:
     run = point.run
     name = escape(run.run_id)
     return [
-        f'<a href="#{anchor(run.run_id)}">{name}</a>' if run.run_id in linked else name,
+        _mark(point)
+        + " "
+        + (f'<a href="#{anchor(run.run_id)}">{name}</a>' if run.run_id in linked else name),
         escape(moment(run.started)),
         duration(run.seconds),
         f"{run.outcomes.total:,}",
         f"{run.statements:,}",
         f"{run.round_trips:,}",
-        _judged(point, verdict(point)),
+        _judged(point, verdict(point) or point.judgement),
     ]
 
 
 def _phases(trend: Trend) -> str:
-    """One small chart a phase, of the runs that finished."""
+    """One small chart a phase, of the runs that finished and had it."""
     runs = [point.run for point in trend.points if point.run.kind is not None]
     names = dict.fromkeys(name for run in runs for name in run.phases)
-    figures = (_phase(name, [run.phases.get(name, 0.0) for run in runs]) for name in names)
+    figures = (_phase(name, [run.phases[name] for run in runs if name in run.phases]) for name in names)
     return f'<div class="phases">{"".join(figures)}</div>' if names else ""
 
 
@@ -200,8 +207,8 @@ def _details(points: Sequence[Point]) -> dict[str, str]:
 def _detail(point: Point) -> str:
     past = point.run
     summary = (
-        f"{escape(past.run_id)} {escape(moment(past.started))} {_title(point.series)} "
-        f"{duration(past.seconds)} {_judged(point, verdict(point))}"
+        f"{_mark(point)} {escape(past.run_id)} {escape(moment(past.started))} {_title(point.series)} "
+        f"{duration(past.seconds)} {_judged(point, verdict(point) or point.judgement)}"
     )
     # The id is inside, so that a link to it opens the details.
     whole = f'<div class="run" id="{anchor(past.run_id)}">{_whole(point)}</div>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedlab.flow import Run
-from seedlab.insight.faces import cost_lines, faults_text, headline, stage_lines, total_line
+from seedlab.insight.faces import cost_lines, destination, faults_text, stage_lines, total_line
 from seedlab.insight.history_text import moment
 from seedlab.insight.monitor import PhaseTotal, phase_totals
 from seedlab.insight.past import machine_name
@@ -30,7 +30,7 @@ def run_text(run: Run, width: int = 120) -> str:
 def _heading_lines(run: Run) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     facts = [
-        headline(run.project, printable(run.target)),
+        destination(run.project, printable(run.target)),
         f"run {run.run_id} of {moment(run.started)} UTC: {run.status} in {duration(run.seconds)}",
         f"{run.environment}, {run.level}{_switched_off(run)}",
         " ".join(run.args),

@@ -11,8 +11,8 @@ from seedlab.insight.past import PastRun
 
 ENOUGH = 5  # earlier runs, before anything is called unusual
 WINDOW = 20  # earlier runs that count: after a lasting change the band has followed when half of them are new
-SPREADS = 2.0  # interquartile ranges on each side; docs/design.md has the alarms of other widths
-NARROWEST = 0.05  # share of the median on each side: runs that happen to be alike make no alarm
+SPREADS = 2.0  # times the distance of the quartiles; docs/design.md has the alarms of other widths
+NARROWEST = 0.05  # of the median, on each side: runs that happen to be alike make no alarm
 
 Judgement = Literal["as usual", "slower than usual", "faster than usual", "too few runs", "not finished"]
 
@@ -84,16 +84,17 @@ class Trend:
 
 
 def usual(seconds: Sequence[float]) -> Usual | None:
-    """Give the median of the last `WINDOW` times, and a band of two interquartile ranges on each side.
+    """Give the median of the last `WINDOW` times, and the band around it; None without any.
 
-    None without any.
+    The band is the ratio of the quartiles, to the power of `SPREADS`, on each side: noise multiplies. Times
+    below a microsecond count as one.
     """
-    last = seconds[-WINDOW:]
+    last = [max(each, 1e-6) for each in seconds[-WINDOW:]]
     if len(last) < 2:
         return Usual(median=last[0], low=last[0], high=last[0], runs=1) if last else None
     first, median, third = statistics.quantiles(last, method="inclusive")
-    spread = max((third - first) * SPREADS, median * NARROWEST)
-    return Usual(median=median, low=max(median - spread, 0.0), high=median + spread, runs=len(last))
+    ratio = max((third / first) ** SPREADS, 1 + NARROWEST)
+    return Usual(median=median, low=median / ratio, high=median * ratio, runs=len(last))
 
 
 def trends(runs: Iterable[PastRun]) -> tuple[Trend, ...]:

@@ -56,7 +56,7 @@ def test_a_click_on_a_run_of_the_chart_opens_its_details(page_file: Path, open_p
     assert page.evaluate(CLOSED) == closed - 1
     details = page.evaluate("document.querySelector('details[open]').innerText")
     assert details.startswith(
-        "0000001e 2026-03-02 14:00:00 academy/incremental/cold 1.90 s ▲ slower than usual"
+        "▲ 0000001e 2026-03-02 14:00:00 academy/incremental/cold 1.90 s slower than usual"
     )
     assert "\nread\t" in details
     assert page.evaluate("document.querySelector('details[open]').getBoundingClientRect().top") < 900

@@ -17,7 +17,7 @@ from seedlab.flow.evidence import Change, Comparison, CountChange
 from seedlab.insight.faces import outcomes_text
 from seedlab.insight.monitor import phase_totals
 from seedlab.insight.ratios import judge
-from seedlab.insight.text import duration
+from seedlab.insight.text import duration, size
 
 GATE_FAILED = 6  # the exit code
 Gate = Literal["counts", "time", "any", "none"]
@@ -194,7 +194,8 @@ def _conditions(before: Run, after: Run) -> Iterable[tuple[str, object, object]]
     yield "target", _server(before), _server(after)
     for name in _MACHINE:
         yield name, before.machine.get(name), after.machine.get(name)
-    yield "memory", _memory(before), _memory(after)
+    if not _alike(before.machine.get("memory_bytes"), after.machine.get("memory_bytes")):
+        yield "memory", _memory(before), _memory(after)
     for name in _SETTINGS:
         yield name, before.settings.get(name), after.settings.get(name)
 
@@ -221,10 +222,14 @@ def _server(run: Run) -> str:
     return f"{dialect} on {parts.hostname}" if parts.hostname else dialect
 
 
+def _alike(one: object, other: object) -> bool:
+    """Compare memory: the kernel takes a little more or less of it at every start."""
+    return isinstance(one, int) and isinstance(other, int) and not _differ(one, other, 0.05)
+
+
 def _memory(run: Run) -> str:
-    """Give the memory of the machine in GB; the kernel takes a little more or less of it at every start."""
     found = run.machine.get("memory_bytes")
-    return f"{found / 1e9:.0f} GB" if isinstance(found, int) else "unknown"
+    return size(found) if isinstance(found, int) else "unknown"
 
 
 def _disabled(run: Run) -> str:
@@ -244,7 +249,7 @@ def fails(comparison: Comparison, on: Gate) -> tuple[str, ...]:
     reasons = []
     if on in ("counts", "any"):
         reasons += [
-            f"{each.name}: {each.before:,} → {each.after:,}" for each in comparison.counts if _worse(each)
+            f"{each.name}: {each.before:,} → {each.after:,}" for each in comparison.counts if worse(each)
         ]
     if on in ("time", "any"):
         reasons += [
@@ -255,5 +260,6 @@ def fails(comparison: Comparison, on: Gate) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _worse(change: CountChange) -> bool:
+def worse(change: CountChange) -> bool:
+    """Say whether a count went the wrong way; other rows are other work, be they more or fewer."""
     return change.verdict == "more" or (change.verdict == "fewer" and change.name.startswith("rows "))

@@ -14,7 +14,7 @@ from statistics import median
 from seedlab.flow.evidence import Verdict
 
 _CHANCE = 0.05  # that the interval misses, at most
-_LEAST_SECONDS = 1e-6  # of what did not happen: ratios stay finite
+LEAST_SECONDS = 1e-6  # of what did not happen: ratios stay finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def judge(pairs: Sequence[tuple[float, float]], threshold: float) -> Ratio:
 
 
 def _log(seconds: float) -> float:
-    return math.log(max(seconds, _LEAST_SECONDS))
+    return math.log(max(seconds, LEAST_SECONDS))
 
 
 def _verdict(middle: float, low: float, high: float, limit: float) -> Verdict:

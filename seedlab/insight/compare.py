@@ -16,7 +16,7 @@ from seedlab.flow import Phase, Run
 from seedlab.flow.evidence import Change, Comparison, CountChange
 from seedlab.insight.faces import outcomes_text
 from seedlab.insight.monitor import phase_totals
-from seedlab.insight.ratios import judge
+from seedlab.insight.ratios import judge, settled
 from seedlab.insight.text import duration, size
 
 GATE_FAILED = 6  # the exit code
@@ -89,6 +89,11 @@ def _too_few(pairs: int, total: Change) -> Iterable[str]:
 def bounded(change: Change) -> bool:
     """Say whether there were enough pairs for an interval."""
     return change.low > 0
+
+
+def enough(comparison: Comparison) -> bool:
+    """Say whether more pairs would tell little of the total: to be asked after each pair, from the 7th on."""
+    return settled(comparison.total, comparison.threshold)
 
 
 # ---- counts ---------------------------------------------------------------------------------------------

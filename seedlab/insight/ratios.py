@@ -11,7 +11,7 @@ from functools import cache
 from itertools import accumulate, combinations_with_replacement, pairwise
 from statistics import median
 
-from seedlab.flow.evidence import Verdict
+from seedlab.flow.evidence import Change, Verdict
 
 _CHANCE = 0.05  # that the interval misses, at most
 LEAST_SECONDS = 1e-6  # of what did not happen: ratios stay finite
@@ -45,6 +45,17 @@ def judge(pairs: Sequence[tuple[float, float]], threshold: float) -> Ratio:
         high=math.exp(high) if high < math.inf else high,
         verdict=_verdict(middle, low, high, math.log1p(threshold)),
     )
+
+
+def settled(found: Ratio | Change, threshold: float) -> bool:
+    """Say whether more pairs would tell little: the interval is narrower than what it measures.
+
+    That is the ratio's distance from 1, or the threshold either way. Not the verdict is asked: whoever adds
+    pairs until there is one gets two or three times as many false ones (docs/performance.md).
+    """
+    if found.low <= 0:
+        return False
+    return math.log(found.high / found.low) <= max(2 * math.log1p(threshold), abs(math.log(found.ratio)))
 
 
 def _log(seconds: float) -> float:

@@ -1,0 +1,20 @@
+"""Charts: pure functions of run records, each titled by what it shows. They need the extra `notebook`."""
+
+from seedlab.insight.charts.by_phase import operations, steps
+from seedlab.insight.charts.comparing import before_after, pairs
+from seedlab.insight.charts.findings import pareto, scaling
+from seedlab.insight.charts.over_time import memory, waits, waterfall
+from seedlab.insight.charts.style import Chart
+
+__all__ = [
+    "Chart",
+    "before_after",
+    "memory",
+    "operations",
+    "pairs",
+    "pareto",
+    "scaling",
+    "steps",
+    "waits",
+    "waterfall",
+]

@@ -1,0 +1,251 @@
+"""Charts by phase: what a run asked of the database, and what each level or switch bought."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import get_args
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from seedlab.flow import LEVELS, Phase, Run, Span
+from seedlab.flow.evidence import Profile
+from seedlab.insight.charts.style import (
+    Chart,
+    context_of,
+    drawn,
+    legend_above,
+    name,
+    new_chart,
+    nothing,
+    rows_axis,
+    seconds_axis,
+    times,
+    told,
+)
+from seedlab.insight.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES
+from seedlab.insight.text import duration, several, size
+
+# ---- operations -----------------------------------------------------------------------------------------
+
+_MEASURES: tuple[tuple[str, Callable[[Span], int], Callable[[int], str]], ...] = (
+    ("statements", lambda span: span.statements, lambda count: f"{count:,}"),
+    ("round trips", lambda span: span.round_trips, lambda count: f"{count:,}"),
+    ("sent", lambda span: span.bytes_sent, size),
+    ("WAL", lambda span: span.wal_bytes or 0, size),
+)
+
+
+@drawn
+def operations(run: Run, after: Run | None = None) -> Chart:
+    """Draw statements, round trips, bytes sent and WAL by phase, of one run, or of two beside each other."""
+    runs = (run,) if after is None else (run, after)
+    phases = [phase for phase in get_args(Phase) if any(map(partial(_asks, phase), runs))]
+    context = context_of(run) if after is None else f"grey: {context_of(run)}\ncolour: {context_of(after)}"
+    if not phases:
+        return nothing("Nothing was asked of the database", "No phase has a statement.", context)
+    height = 1.5 + (0.3 if after is None else 0.48) * len(phases)
+    chart = new_chart(" → ".join(map(_asked, runs)), context, height=height)
+    panels = chart.subplots(1, len(_MEASURES), sharey=True)
+    for axes, (title, value, spelled) in zip(panels, _MEASURES, strict=True):
+        axes.set_title(title)
+        if title == "WAL" and not any(span.wal_bytes is not None for each in runs for span in each.spans):
+            _unmeasured(axes, runs)
+        else:
+            _panel(axes, runs, phases, value, spelled)
+    rows_axis(panels[0], list(phases))
+    for axes in panels:
+        axes.spines["left"].set_visible(False)
+        axes.spines["bottom"].set_visible(False)
+        axes.set_xticks([])
+        axes.tick_params(axis="y", length=0)
+    return told(chart, *(_told_phase(phase, runs) for phase in phases))
+
+
+def _asks(phase: Phase, run: Run) -> bool:
+    return any(value(span) for span in run.spans if span.phase == phase for _, value, _ in _MEASURES)
+
+
+def _asked(run: Run) -> str:
+    counters = run.counters
+    sent = f" send {size(counters.bytes_sent)}" if counters.bytes_sent else ""
+    return (
+        f"{several(counters.statements, 'statement')} in {several(counters.round_trips, 'round trip')}{sent}"
+    )
+
+
+def _sum(run: Run, phase: str, value: Callable[[Span], int]) -> int:
+    return sum(value(span) for span in run.spans if span.phase == phase)
+
+
+def _panel(
+    axes: Axes,
+    runs: Sequence[Run],
+    phases: Sequence[Phase],
+    value: Callable[[Span], int],
+    spelled: Callable[[int], str],
+) -> None:
+    height = 0.7 / len(runs)
+    largest = max(_sum(run, phase, value) for run in runs for phase in phases) or 1
+    for side, run in enumerate(runs):
+        grey = len(runs) == 2 and side == 0
+        for row, phase in enumerate(phases):
+            at = row + (side - (len(runs) - 1) / 2) * height
+            count = _sum(run, phase, value)
+            axes.barh(
+                at, count, height=height * 0.92, linewidth=0,
+                color=CONTEXT if grey else PHASE_COLOURS[phase], hatch="" if grey else PHASE_HATCHES[phase],
+            )  # fmt: skip
+            axes.text(count + largest * 0.04, at, spelled(count) if count else "0", va="center", fontsize=8.5)
+    axes.axvline(0, color=CONTEXT, linewidth=0.8)
+    axes.set_xlim(0, largest * 1.6)
+
+
+def _unmeasured(axes: Axes, runs: Sequence[Run]) -> None:
+    in_all = [size(run.wal_bytes) for run in runs if run.wal_bytes is not None]
+    text = f"{' → '.join(in_all)} in all;\nby phase only\nin a profile" if in_all else "not measured"
+    axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8.5, color="#6A6A6A")
+
+
+def _told_phase(phase: Phase, runs: Sequence[Run]) -> str:
+    sides = [
+        ", ".join(f"{spelled(_sum(run, phase, value))} {title}" for title, value, spelled in _MEASURES[:3])
+        for run in runs
+    ]
+    return f"{phase}: {' → '.join(sides)}"
+
+
+# ---- steps ----------------------------------------------------------------------------------------------
+
+
+_LETTER = 0.0105  # a letter's part of the width of the axes
+
+
+@drawn
+def steps(profile: Profile) -> Chart:
+    """Draw the seconds of each variant by phase, all its samples, and what it bought."""
+    delays = sorted({attempt.round_trip_ms for attempt in profile.attempts})
+    shown = [variant for variant in profile.variants if any(a.variant == variant for a in profile.attempts)]
+    pairs = max((attempt.pair for attempt in profile.attempts), default=0)
+    measured = f"medians of {several(pairs, 'round')}, dots: each run"
+    context = f"{name(profile.project, 40)} · {measured} · profile {profile.profile_id}"
+    if not shown:
+        return nothing("Nothing was profiled", "The profile holds no run.", context)
+    slowest = _Times(profile, delays[-1])
+    height = 1.4 + len(delays) * (0.65 + 0.34 * len(shown))
+    chart = new_chart(_bought(slowest, shown), context, height=height)
+    panels = chart.subplots(len(delays), 1, squeeze=False)[:, 0]
+    for axes, delay in zip(panels, delays, strict=True):
+        _steps_panel(axes, _Times(profile, delay), shown)
+        axes.set_xlabel(_delay_text(delay) if len(delays) > 1 or delay else "")
+    _phase_legend(panels[0], profile)
+    return told(chart, *(_told_variant(_Times(profile, delay), shown) for delay in delays))
+
+
+class _Times:
+    """What the variants of a profile took at one delay."""
+
+    def __init__(self, profile: Profile, delay: float) -> None:
+        self.delay = delay
+        self._runs: dict[str, list[Run]] = {}
+        for attempt in profile.attempts:
+            if attempt.round_trip_ms == delay:
+                self._runs.setdefault(attempt.variant, []).append(attempt.run)
+
+    def samples(self, variant: str) -> list[float]:
+        return [run.seconds for run in self._runs.get(variant, ())]
+
+    def median(self, variant: str) -> float:
+        return statistics.median(self.samples(variant) or [0.0])
+
+    def phase(self, variant: str, phase: Phase) -> float:
+        runs = self._runs.get(variant, ())
+        sums = [sum(span.seconds for span in run.spans if span.phase == phase) for run in runs]
+        return statistics.median(sums or [0.0])
+
+
+def basis(variant: str, variants: Sequence[str]) -> str | None:
+    """Name the variant that one is measured against: the level before, or what it leaves a switch out of."""
+    level, without, switch = variant.partition(" without ")
+    if without:
+        found = level + (", again" if switch.endswith(", again") else "")
+    elif variant.endswith(", again"):
+        found = variant.removesuffix(", again")
+    else:
+        earlier = [each for each in variants[: variants.index(variant)] if each in LEVELS]
+        found = earlier[-1] if earlier else ""
+    return found if found in variants else None
+
+
+def _delay_text(delay: float) -> str:
+    return f"with {delay:g} ms for a round trip" if delay else "without a delay"
+
+
+def _bought(took: _Times, shown: Sequence[str]) -> str:
+    where = f"{_delay_text(took.delay)}, ".capitalize() if took.delay else ""
+    levels = [variant for variant in shown if variant in LEVELS]
+    if len(levels) < 2:
+        return f"{where}{shown[0]} takes {duration(took.median(shown[0]))}"
+    first, last = took.median(levels[0]), took.median(levels[-1])
+    saved = {after: took.median(before) - took.median(after) for before, after in pairwise(levels)}
+    most = max(saved, key=lambda variant: saved[variant])
+    text = f"{where}{levels[0]} to {levels[-1]}: {duration(first)} became {duration(last)}"
+    return f"{text}, most by {most} ({duration(saved[most])})" if saved[most] > 0 else text
+
+
+def _against(took: _Times, variant: str, variants: Sequence[str]) -> str:
+    """Say what a variant bought, or what leaving out its switch costs."""
+    before = basis(variant, variants)
+    if before is None or not took.median(before) or not took.median(variant):
+        return ""
+    ratio = took.median(variant) / took.median(before)
+    saved = abs(took.median(before) - took.median(variant))
+    if 0.98 < ratio < 1.02:
+        return f"as {before}"
+    if ratio < 1:
+        return f"{times(1 / ratio)} faster than {before} (-{duration(saved)})"
+    return f"{times(ratio)} slower than {before} (+{duration(saved)})"
+
+
+def _steps_panel(axes: Axes, took: _Times, shown: Sequence[str]) -> None:
+    largest = max(max(took.samples(variant), default=0.0) for variant in shown)
+    room = 0.0
+    for row, variant in enumerate(shown):
+        reached = 0.0
+        for phase in get_args(Phase):
+            seconds = took.phase(variant, phase)
+            axes.barh(
+                row, seconds, left=reached, height=0.62, linewidth=0,
+                color=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase],
+            )  # fmt: skip
+            reached += seconds
+        median, samples = took.median(variant), took.samples(variant)
+        axes.barh(row, max(median - reached, 0.0), left=reached, height=0.62, color=PALE, linewidth=0)
+        axes.plot(
+            samples, [row] * len(samples), "o", markersize=4, color=INK, markeredgecolor="white", zorder=4
+        )
+        text = "  ".join(filter(None, (duration(median), _against(took, variant, shown))))
+        right = max([*samples, reached, median]) + largest * 0.02
+        axes.text(right, row, text, va="center", fontsize=8.5)
+        room = max(room, right / (1 - len(text) * _LETTER))
+    rows_axis(axes, [name(variant, 34) for variant in shown])
+    seconds_axis(axes, largest)
+    axes.set_xlim(0, room or 1)
+
+
+def _phase_legend(axes: Axes, profile: Profile) -> None:
+    seen = {span.phase for attempt in profile.attempts for span in attempt.run.spans}
+    handles = [
+        Patch(facecolor=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase], label=phase, linewidth=0)
+        for phase in get_args(Phase)
+        if phase in seen
+    ]
+    legend_above(axes, [*handles, Patch(facecolor=PALE, label="outside of phases")])
+
+
+def _told_variant(took: _Times, shown: Sequence[str]) -> str:
+    medians = ", ".join(f"{variant} {duration(took.median(variant))}" for variant in shown)
+    return f"{_delay_text(took.delay).capitalize()}: {medians}"

@@ -1,0 +1,172 @@
+"""Charts of a comparison: each phase before and after, and every pair by itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+from seedlab.flow.evidence import Change, Comparison
+from seedlab.insight.charts.style import (
+    TIMES,
+    Chart,
+    drawn,
+    legend_above,
+    name,
+    new_chart,
+    nothing,
+    percent,
+    rows_axis,
+    seconds_axis,
+    times,
+    told,
+)
+from seedlab.insight.palette import ACCENT, CONTEXT, INK, PALE, PHASE_COLOURS
+from seedlab.insight.text import duration, several
+
+_BEFORE: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 8}
+_RATIOS = tuple(
+    digit * 10.0**power for power in range(-4, 5) for digit in (1, 1.2, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+)
+_AFTER: dict[str, Any] = {"marker": "D", "markersize": 7}
+
+
+# ---- each phase -----------------------------------------------------------------------------------------
+
+
+@drawn
+def before_after(comparison: Comparison) -> Chart:
+    """Draw the medians of the total and of each phase, the interval of what they are now, and all samples."""
+    total = comparison.total
+    changes = [total, *sorted(comparison.phases, key=lambda each: -abs(each.before - each.after))]
+    if not any(each.before or each.after for each in changes):
+        return nothing("Nothing took any time", "No pair has a phase that was measured.", _sides(comparison))
+    chart = new_chart(finding(comparison), _sides(comparison), height=1.6 + 0.4 * len(changes))
+    axes = chart.add_subplot()
+    largest = max(
+        *(value for each in changes for value in (each.before, each.after)),
+        *(seconds for pair in comparison.pairs for seconds in pair),
+        0.0,
+    )
+    for row, change in enumerate(changes):
+        _dumbbell(axes, row, change)
+        axes.text(
+            1.01, row, _ratio_text(change), transform=axes.get_yaxis_transform(), va="center", fontsize=9
+        )
+    _strip(axes, comparison.pairs)
+    rows_axis(axes, [name(each.name) for each in changes])
+    axes.get_yticklabels()[0].set_fontweight("bold")
+    seconds_axis(axes, largest, "median")
+    axes.set_xlim(0, largest * 1.03)
+    legend_above(axes, [
+        Line2D([], [], linestyle="none", label=f"before: {name(comparison.before, 40)}", **_BEFORE),
+        Line2D([], [], linestyle="none", color=INK, label=f"after: {name(comparison.after, 40)}", **_AFTER),
+        Line2D([], [], color=INK, linewidth=1, marker="|", label="95 % interval of after"),
+    ], ncols=3)  # fmt: skip
+    return told(
+        chart, *(f"{each.name}: {duration(each.before)} to {duration(each.after)}" for each in changes)
+    )
+
+
+def finding(comparison: Comparison) -> str:
+    """Say in one line what a comparison found."""
+    total, pairs = comparison.total, several(len(comparison.pairs), "pair")
+    interval = f"[{_number(total.low)}, {_number(total.high)}] in {pairs}"
+    if total.verdict == "same":
+        return f"After is as fast as before: {_number(total.ratio)}{TIMES} {interval}"
+    if total.verdict == "unclear":
+        return f"Unclear whether after is faster or slower: {_number(total.ratio)}{TIMES} {interval}"
+    how = f"{total.verdict}: {duration(total.before)} became {duration(total.after)}"
+    return f"After is {how}, {_number(total.ratio)}{TIMES} {interval}"
+
+
+def _sides(comparison: Comparison) -> str:
+    sides = f"{name(comparison.before, 40)} → {name(comparison.after, 40)}"
+    counts = f"a change counts from {percent(comparison.threshold)}"
+    return f"{sides} · ratios are after/before, with 95 % intervals · {counts}"
+
+
+def _number(ratio: float) -> str:
+    return f"{ratio:.2f}" if math.isfinite(ratio) else "?"
+
+
+def _ratio_text(change: Change) -> str:
+    if not change.before or not math.isfinite(change.ratio):
+        return change.verdict
+    return f"{times(change.ratio)} [{_number(change.low)}, {_number(change.high)}] {change.verdict}"
+
+
+def _colour(change: Change) -> str:
+    return next((colour for phase, colour in PHASE_COLOURS.items() if phase == change.name), INK)
+
+
+def _dumbbell(axes: Axes, row: int, change: Change) -> None:
+    axes.plot([change.before, change.after], [row, row], color=CONTEXT, linewidth=2.5, zorder=2)
+    low, high = (
+        change.before * each if math.isfinite(each) else change.after for each in (change.low, change.high)
+    )
+    axes.plot([low, high], [row, row], color=INK, linewidth=1, marker="|", markersize=8, zorder=4)
+    axes.plot([change.before], [row], zorder=3, **_BEFORE)
+    axes.plot([change.after], [row], color=_colour(change), markeredgecolor=INK, zorder=5, **_AFTER)
+
+
+def _strip(axes: Axes, pairs: Sequence[tuple[float, float]]) -> None:
+    """Show every sample of the total: those before above the line, those after below."""
+    for side, shift, marker in ((0, -0.3, "o"), (1, 0.3, "D")):
+        values = [pair[side] for pair in pairs]
+        axes.plot(values, [shift] * len(values), marker, markersize=3.5, color=CONTEXT, alpha=0.8, zorder=3)
+
+
+# ---- each pair ------------------------------------------------------------------------------------------
+
+
+@drawn
+def pairs(comparison: Comparison) -> Chart:
+    """Draw the ratio of each pair, the estimate with its interval, and the band in which nothing changed."""
+    ratios = [
+        (n, after / before) for n, (before, after) in enumerate(comparison.pairs, 1) if before > 0 < after
+    ]
+    if not ratios:
+        return nothing("There is no pair to compare", "No pair has a time on both sides.", _sides(comparison))
+    chart = new_chart(finding(comparison), _sides(comparison), height=3.3)
+    axes = chart.add_subplot()
+    total, threshold = comparison.total, comparison.threshold
+    axes.axhspan(1 / (1 + threshold), 1 + threshold, color=PALE, zorder=0)
+    axes.axhline(1, color=INK, linewidth=1, linestyle=":")
+    if math.isfinite(total.low) and math.isfinite(total.high) and total.low > 0:
+        axes.axhspan(total.low, total.high, facecolor=ACCENT, alpha=0.18, hatch="//", linewidth=0)
+    axes.axhline(total.ratio, color=ACCENT, linewidth=2)
+    axes.plot(*zip(*ratios, strict=True), "o", color=INK, markersize=6)
+    _ratio_axis(axes, [1.0, total.ratio, *(ratio for _, ratio in ratios)])
+    axes.set_xlabel("pair")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0.5, len(comparison.pairs) + 0.5)
+    legend_above(axes, [
+        Line2D([], [], color=INK, linestyle="none", marker="o", label="after/before of a pair"),
+        Line2D([], [], color=ACCENT, linewidth=2, label="Hodges-Lehmann, shaded: 95 % interval"),
+        Line2D([], [], color=PALE, linewidth=8, label=f"no change (± {percent(threshold)})"),
+    ], ncols=3)  # fmt: skip
+    skipped = len(comparison.pairs) - len(ratios)
+    spelled = ", ".join(_number(ratio) for _, ratio in ratios)
+    return told(
+        chart, f"Ratios of the pairs: {spelled}", f"{skipped} pairs without a time" if skipped else ""
+    )
+
+
+def _ratio_axis(axes: Axes, ratios: Sequence[float]) -> None:
+    low, high = min(ratios), max(ratios)
+    room = max(high / low, 1.2) ** 0.15
+    axes.set_yscale("log")
+    axes.set_ylim(low / room, high * room)
+    inside = [step for step in _RATIOS if low / room <= step <= high * room]
+    if len(inside) < 4:
+        inside = [tick for tick in MaxNLocator(nbins=6).tick_values(low / room, high * room) if tick > 0]
+    axes.set_yticks(inside)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{TIMES}"))
+    axes.set_ylabel("faster ← ratio → slower")

@@ -1,0 +1,143 @@
+"""Charts of what runs show: where the time went by resource, and how it grows with rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, PercentFormatter
+
+from seedlab.flow import Run
+from seedlab.insight.charts.style import (
+    Chart,
+    context_of,
+    drawn,
+    legend_above,
+    name,
+    new_chart,
+    nothing,
+    percent,
+    rows_axis,
+    told,
+)
+from seedlab.insight.growth import ENOUGH, Growth, Point, fit
+from seedlab.insight.palette import ACCENT, CONTEXT, INK, PALE
+from seedlab.insight.text import duration, printable, shorten
+
+VITAL = 0.8  # of all that was found: what is worth looking at first
+
+# ---- bottlenecks ----------------------------------------------------------------------------------------
+
+
+@drawn
+def pareto(run: Run) -> Chart:
+    """Draw the bottlenecks of a run, largest first, with what they add up to; those up to 80 % in colour."""
+    found = sorted(run.bottlenecks, key=lambda each: -each.seconds)
+    if not found:
+        return nothing("No bottleneck was found", _why_no_bottleneck(run), context_of(run))
+    first = found[0]
+    title = f"{percent(first.share)} of the time goes to {first.resource}: {duration(first.seconds)}"
+    chart = new_chart(f"{title} of {duration(run.seconds)}", context_of(run), height=1.4 + 0.62 * len(found))
+    axes = chart.add_subplot()
+    sums = list(accumulate(each.share for each in found))
+    for row, (each, reached) in enumerate(zip(found, sums, strict=True)):
+        vital = reached - each.share < VITAL * sums[-1]
+        axes.barh(row, each.share, height=0.5, color=ACCENT if vital else CONTEXT, linewidth=0)
+        text = f"{duration(each.seconds)}, {percent(each.share)}"
+        axes.text(each.share + 0.015, row - 0.02, text, va="center", fontsize=9)
+        _evidence(axes, row, each.evidence)
+    if len(found) > 1:
+        _added_up(axes, sums)
+    rows_axis(axes, [f"{each.resource}\n{name(each.where, 30)}" for each in found])
+    axes.set_xlim(0, max(1.0, sums[-1]) * 1.22)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    advice = [f"advice: {each.what} ({each.command})" for each in run.recommendations]
+    return told(chart, *(f"{each.resource}, {each.where}: {each.evidence}" for each in found), *advice)
+
+
+def _added_up(axes: Axes, sums: Sequence[float]) -> None:
+    rows = range(len(sums))
+    axes.plot(sums, rows, color=INK, marker="o", markersize=5, linewidth=1.2, label="added up", zorder=1)
+    for row in rows[1:]:
+        axes.text(sums[row] + 0.015, row - 0.02, percent(sums[row]), va="center", fontsize=9)
+    label = f"{percent(VITAL)} of what was found"
+    axes.axvline(VITAL * sums[-1], color=CONTEXT, linestyle="--", linewidth=1, label=label, zorder=0)
+    legend_above(axes, axes.get_legend_handles_labels()[0])
+
+
+def _evidence(axes: Axes, row: int, text: str) -> None:
+    spelled = shorten(printable(text), 84)
+    axes.text(0.005, row + 0.39, spelled, va="center", fontsize=8, color="#6A6A6A")
+
+
+def _why_no_bottleneck(run: Run) -> str:
+    return f"The run took {duration(run.seconds)}; no resource stood out, or nobody looked for one."
+
+
+# ---- scaling --------------------------------------------------------------------------------------------
+
+
+@drawn
+def scaling(points: Sequence[Point], *, context: str = "") -> Chart:
+    """Draw seconds by rows, both logarithmic, with the fitted growth beside slopes 1 and 2."""
+    usable = sorted((rows, seconds) for rows, seconds in points if rows > 0 < seconds)
+    growth = fit(usable)
+    if not usable:
+        return nothing("Nothing to scale", "No run has rows and seconds.", context)
+    if growth is None:
+        title = f"Too few sizes to say how time grows: {len({n for n, _ in usable})} of {ENOUGH}"
+    else:
+        title = _growth_text(growth)
+    chart = new_chart(title, context, height=4.2)
+    axes = chart.add_subplot()
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    _slopes(axes, usable)
+    axes.plot(*zip(*usable, strict=True), "o", color=INK, markersize=6, label="measured", zorder=4)
+    if growth is not None:
+        _curve(axes, usable, growth)
+    axes.set_xlabel("rows")
+    _log_axes(axes, usable)
+    legend_above(axes, axes.get_legend_handles_labels()[0])
+    spelled = ", ".join(f"{rows:,.0f} rows {duration(seconds)}" for rows, seconds in usable[:12])
+    return told(chart, f"Measured: {spelled}")
+
+
+def _growth_text(growth: Growth) -> str:
+    fixed = f", beside a fixed {duration(growth.fixed)}" if growth.fixed > 0 else ""
+    exponent = f"rows^{growth.exponent:.2f} [{growth.low:.2f}, {growth.high:.2f}]"
+    if growth.low <= 1 <= growth.high:
+        return f"Time grows in proportion to rows: {exponent}{fixed}"
+    return f"Time grows {'faster' if growth.low > 1 else 'more slowly'} than rows: {exponent}{fixed}"
+
+
+def _slopes(axes: Axes, points: Sequence[Point]) -> None:
+    """Draw how it would look down from the last point, if time grew with rows, or with their square."""
+    first, (last, seconds) = points[0][0], points[-1]
+    bottom = min(each for _, each in points) / 1.5
+    for slope, style in ((1, "--"), (2, ":")):
+        begin = max(first, last * (bottom / seconds) ** (1 / slope)) if seconds > bottom else first
+        axes.plot(
+            [begin, last], [seconds * (begin / last) ** slope, seconds],
+            color=CONTEXT, linestyle=style, linewidth=1.2, label=f"rows^{slope}",
+        )  # fmt: skip
+
+
+def _curve(axes: Axes, points: Sequence[Point], growth: Growth) -> None:
+    first, last = points[0][0], points[-1][0]
+    rows = [first * (last / first) ** (n / 60) for n in range(61)]
+    axes.plot(rows, [growth.seconds(n) for n in rows], color=ACCENT, linewidth=2, label="fitted", zorder=3)
+
+
+def _log_axes(axes: Axes, points: Sequence[Point]) -> None:
+    for axis, values, unit in (
+        (axes.xaxis, [n for n, _ in points], ""),
+        (axes.yaxis, [seconds for _, seconds in points], "s"),
+    ):
+        wide = max(values) > 30 * min(values)
+        axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(EngFormatter(unit=unit))
+    axes.grid(visible=True, axis="both", color=PALE)

@@ -1,0 +1,256 @@
+"""Charts of one run over its time: what each lane did, what the server waited for, what memory was held."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from seedlab.flow import Phase, Run
+from seedlab.flow.evidence import Sample
+from seedlab.insight.charts.style import (
+    Chart,
+    context_of,
+    drawn,
+    legend_above,
+    name,
+    new_chart,
+    nothing,
+    percent,
+    rows_axis,
+    seconds_axis,
+    told,
+)
+from seedlab.insight.charts.timing import Piece, by_phase, covered, lanes, length, totals
+from seedlab.insight.palette import (
+    CONTEXT,
+    INK,
+    PALE,
+    PHASE_COLOURS,
+    PHASE_HATCHES,
+    WAIT_COLOURS,
+    WAIT_HATCHES,
+)
+from seedlab.insight.text import duration, size
+
+# A letter's part of the width of a chart, at the size of labels in bars.
+_LETTER = 0.0085
+_DARK = frozenset({"merge", "resolve", "commit"})  # white letters read better on these
+NOT_SAMPLED = (
+    "Nobody looked at the server meanwhile: runs are sampled from their first second on, and in a profile."
+)
+
+
+# ---- waterfall ------------------------------------------------------------------------------------------
+
+
+@drawn
+def waterfall(run: Run) -> Chart:
+    """Draw what each lane did when. A span shorter than a thousandth of the run is counted, but not seen."""
+    found = {number: by_phase(pieces) for number, pieces in lanes(run).items() if pieces}
+    if not found:
+        return nothing("No phase was measured", _why_no_spans(run), context_of(run))
+    chart = new_chart(_time_went(run), context_of(run), height=1.55 + 0.42 * len(found))
+    axes = chart.add_subplot()
+    whole = length(run)
+    for row, pieces in enumerate(found.values()):
+        axes.barh(row, whole, height=0.72, color=PALE)
+        for piece in pieces:
+            _bar(axes, row, piece)
+            _bar_label(axes, row, piece, whole)
+    rows_axis(axes, [f"thread {number}" for number in found] if len(found) > 1 else [""])
+    seconds_axis(axes, whole, "since the run began")
+    axes.grid(visible=False)
+    spelled = [f"{total.name} {duration(total.seconds)}" for total in totals(run)]
+    outside = f"outside of phases {duration(max(run.seconds - covered(run), 0.0))}"
+    handles = [_patch(total.name, text) for total, text in zip(totals(run), spelled, strict=True)]
+    legend_above(axes, [*handles, Patch(facecolor=PALE, label=outside)])
+    return told(chart, f"By phase: {', '.join(spelled)}, {outside}")
+
+
+def _time_went(run: Run) -> str:
+    """Say where most of the time of a run went."""
+    whole, first = run.seconds, totals(run)[0]
+    work = sum(total.seconds for total in totals(run))
+    outside = whole - covered(run)
+    busy = len({span.lane for span in run.spans})
+    if whole > 0 and outside > max(first.seconds, 0.2 * whole):
+        before = min(span.start for span in run.spans)
+        where = "before the first phase" if before > 0.7 * outside else "outside of phases"
+        part = f"{percent(outside / whole)} of {duration(whole)} went by {where}"
+        return f"{part}; {first.name} takes {duration(first.seconds)}"
+    if work > whole * 1.001:
+        work_text = f"of {duration(work)} of work, done in {duration(whole)} by {busy} threads"
+        return f"{first.name} takes {percent(first.seconds / work)}: {duration(first.seconds)} {work_text}"
+    share = first.seconds / whole if whole > 0 else 1.0
+    return f"{first.name} takes {percent(share)}: {duration(first.seconds)} of {duration(whole)}"
+
+
+def _why_no_spans(run: Run) -> str:
+    if run.status == "succeeded" and run.outcomes.total == run.outcomes.unchanged:
+        return f"The run found nothing to do and took {duration(run.seconds)}."
+    return f"The run took {duration(run.seconds)} and ended ({run.status}) before its first phase."
+
+
+def _bar(axes: Axes, row: int, piece: Piece) -> None:
+    axes.broken_barh(
+        [(piece.start, piece.seconds)], (row - 0.36, 0.72),
+        facecolor=PHASE_COLOURS[piece.phase], hatch=PHASE_HATCHES[piece.phase], linewidth=0,
+    )  # fmt: skip
+
+
+def _bar_label(axes: Axes, row: int, piece: Piece, whole: float) -> None:
+    room = piece.seconds / whole
+    full = f"{piece.phase} {name(piece.what, 24)}" if piece.what else piece.phase
+    text = next((each for each in (full, piece.phase) if room > max(0.05, len(each) * _LETTER)), None)
+    if text is None:
+        return
+    colour = PHASE_COLOURS[piece.phase]
+    axes.text(
+        piece.start + piece.seconds / 2, row, text, ha="center", va="center_baseline", fontsize=8.5,
+        color="white" if piece.phase in _DARK else INK,
+        bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.5},
+    )  # fmt: skip
+
+
+def _patch(phase: Phase, label: str) -> Patch:
+    return Patch(facecolor=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase], label=label, linewidth=0)
+
+
+# ---- memory ---------------------------------------------------------------------------------------------
+
+
+@drawn
+def memory(run: Run) -> Chart:
+    """Draw the memory held over time: as sampled, else the highest so far at the end of each span."""
+    points, how = _memory_points(run)
+    if not points:
+        return nothing("Memory was not measured", _why_no_spans(run), context_of(run))
+    at, most = max(points, key=lambda point: point[1])
+    phase = _phase_at(run, at)
+    when = f"after {duration(at)}" + (f", in {phase}" if phase else "")
+    chart = new_chart(f"Memory peaks at {size(most)} {when}", f"{how} · {context_of(run)}", height=3.1)
+    axes = chart.add_subplot()
+    _phase_bands(axes, run)
+    xs, ys = [point[0] for point in points], [point[1] for point in points]
+    axes.fill_between(xs, ys, step="post", color=CONTEXT, alpha=0.35, linewidth=0)
+    axes.step(xs, ys, where="post", color=INK, linewidth=1.6)
+    axes.plot([at], [most], marker="v", color=INK, markersize=8, clip_on=False)
+    right = at > 0.5 * length(run)
+    axes.annotate(
+        size(most), (at, most), xytext=(-8 if right else 8, 6), textcoords="offset points",
+        ha="right" if right else "left", fontweight="bold",
+    )  # fmt: skip
+    axes.set_ylim(0, most * 1.25 or 1)
+    axes.yaxis.set_major_formatter(EngFormatter(unit="B"))
+    seconds_axis(axes, length(run), "since the run began")
+    return told(chart, f"{how}, {len(points)} points, from {size(ys[0])} to {size(ys[-1])}")
+
+
+def _memory_points(run: Run) -> tuple[list[tuple[float, int]], str]:
+    if len(run.samples) > 1:
+        return [(each.at, each.rss_bytes) for each in run.samples], "memory of the process, sampled"
+    ends = sorted((span.start + span.seconds, span.peak_rss_bytes) for span in run.spans)
+    points, highest = [], 0
+    for at, peak in ends:
+        highest = max(highest, peak)
+        points.append((at, highest))
+    return points, "most memory the process had held by then"
+
+
+def _main_lane(run: Run) -> Sequence[Piece]:
+    return max(
+        map(by_phase, lanes(run).values()), key=lambda pieces: sum(p.seconds for p in pieces), default=()
+    )
+
+
+def _phase_at(run: Run, at: float) -> str:
+    return next((piece.phase for piece in _main_lane(run) if piece.start <= at <= piece.end), "")
+
+
+def _phase_bands(axes: Axes, run: Run) -> None:
+    """Colour the background by what the busiest lane did."""
+    pieces = _main_lane(run)
+    for piece in pieces:
+        axes.axvspan(
+            piece.start, piece.end, facecolor=PHASE_COLOURS[piece.phase], hatch=PHASE_HATCHES[piece.phase],
+            alpha=0.3, linewidth=0, zorder=0,
+        )  # fmt: skip
+    phases = dict.fromkeys(piece.phase for piece in pieces)
+    handles = [_patch(phase, phase) for phase in PHASE_COLOURS if phase in phases]
+    for handle in handles:
+        handle.set_alpha(0.5)
+    if handles:
+        legend_above(axes, handles, ncols=7)
+
+
+# ---- waits ----------------------------------------------------------------------------------------------
+
+
+@drawn
+def waits(run: Run) -> Chart:
+    """Draw how many of the run's server processes ran, or waited for what, in each look."""
+    looks = [sample for sample in run.samples if sample.waits]
+    if not looks:
+        return nothing("What the server waited for is not known", NOT_SAMPLED, context_of(run))
+    kinds = _kinds(looks)
+    seen = Counter(wait.what for sample in looks for wait in sample.waits)
+    first, count = seen.most_common(1)[0]
+    finding = f"{_spelled(first)} {percent(count / seen.total())} of the time"
+    chart = new_chart(finding, f"{len(looks)} looks at the server · {context_of(run)}", height=3.1)
+    axes = chart.add_subplot()
+    _stack(axes, run, kinds)
+    axes.set_ylabel("server processes")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    seconds_axis(axes, length(run), "since the run began")
+    legend_above(axes, axes.get_legend_handles_labels()[0], ncols=2)
+    told_waits = ", ".join(f"{what} {percent(n / seen.total())}" for what, n in seen.most_common(6))
+    return told(chart, f"Of {seen.total()} looks at processes: {told_waits}")
+
+
+def _kinds(looks: Iterable[Sample]) -> list[str]:
+    """Give the wait types that occur: the known ones in a fixed order, then the others."""
+    found = {_kind(wait.what) for sample in looks for wait in sample.waits}
+    return [*(kind for kind in WAIT_COLOURS if kind in found), *sorted(found - WAIT_COLOURS.keys())]
+
+
+def _kind(what: str) -> str:
+    return what.partition("/")[0]
+
+
+def _spelled(what: str) -> str:
+    kind, _, event = what.partition("/")
+    if kind == "CPU":
+        return "The server computes"
+    if kind == "Client":
+        return f"The server waits for us ({event or kind})"
+    return f"The server waits for {kind}" + (f" ({event})" if event else "")
+
+
+def _stack(axes: Axes, run: Run, kinds: Sequence[str]) -> None:
+    times = [sample.at for sample in run.samples]
+    counts = [Counter(_kind(wait.what) for wait in sample.waits) for sample in run.samples]
+    # Each look stands for the time until the next one, the last for as long as the one before.
+    last = times[-1] - times[-2] if len(times) > 1 else length(run) - times[-1]
+    xs = [*times, max(min(times[-1] + last, length(run)), times[-1])]
+    floor = [0] * len(xs)
+    details = Counter(wait.what for sample in run.samples for wait in sample.waits)
+    for kind in kinds:
+        tops = [low + count[kind] for low, count in zip(floor, [*counts, counts[-1]], strict=True)]
+        axes.fill_between(
+            xs, floor, tops, step="post", linewidth=0, label=_legend_of(kind, details),
+            facecolor=WAIT_COLOURS.get(kind, PALE), hatch=WAIT_HATCHES.get(kind, "--"),
+        )  # fmt: skip
+        floor = tops
+    axes.set_ylim(0, max(floor) + 0.5)
+
+
+def _legend_of(kind: str, details: Counter[str]) -> str:
+    mine = {what: count for what, count in details.items() if _kind(what) == kind}
+    events = sorted(mine, key=lambda what: (-mine[what], what))[:2]
+    names = [event for what in events if (event := what.partition("/")[2])]
+    spelled = f" ({', '.join(names)}{', …' if len(mine) > 2 else ''})" if names else ""
+    return f"{kind}{spelled} {percent(sum(mine.values()) / details.total())}"

@@ -1,0 +1,234 @@
+"""How every chart looks, and the figure they all are: the same to the byte, and told in words."""
+
+from __future__ import annotations
+
+import base64
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from textwrap import fill
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+
+from seedlab.flow import Run
+from seedlab.insight.palette import CONTEXT, INK, PALE
+from seedlab.insight.text import printable, several, shorten
+
+WIDTH = 8.5  # inches: a notebook's column
+STYLE: dict[str, Any] = {
+    "figure.figsize": (WIDTH, 3.2),
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "figure.facecolor": "white",
+    "figure.titlesize": 13,
+    "figure.titleweight": "bold",
+    "font.family": "DejaVu Sans",  # comes with matplotlib, has Hebrew: the same picture everywhere
+    "font.size": 10,
+    "text.color": INK,
+    "text.parse_math": False,  # a $ in a name is a $
+    "axes.edgecolor": CONTEXT,
+    "axes.labelcolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid.axis": "x",
+    "grid.color": PALE,
+    "xtick.color": CONTEXT,
+    "xtick.labelcolor": INK,
+    "ytick.color": CONTEXT,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "hatch.color": "white",
+    "hatch.linewidth": 0.7,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "seedlab",
+    "svg.id": "",
+}
+TIMES = "\N{MULTIPLICATION SIGN}"
+_LETTERS_OF_A_TITLE = 78
+P = ParamSpec("P")
+
+
+class Chart(Figure):
+    """A matplotlib figure that says what it shows: `title` is the finding, `alt` tells all of it in words.
+
+    The same values give the same bytes, as SVG and as PNG. A notebook shows it without pyplot.
+    """
+
+    title: str = ""
+    alt: str = ""
+
+    def __repr__(self) -> str:
+        return f"Chart: {self.alt}"
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Write the figure as matplotlib does, without the date and independent of the user's own style."""
+        kind = options.get("format") or Path(str(fname)).suffix.removeprefix(".")
+        if kind == "svg":
+            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            options.setdefault("metadata", {**nothing, "Title": self.alt})
+        elif kind == "png":
+            options.setdefault("metadata", {"Software": None, "Description": self.alt})
+        with drawing():
+            super().savefig(fname, **options)
+
+    def svg(self) -> str:
+        """Give the figure as an SVG document, text as outlines."""
+        return self._bytes("svg").decode()
+
+    def png(self) -> bytes:
+        """Give the figure as PNG, for a screen of twice the usual density."""
+        return self._bytes("png")
+
+    def _bytes(self, kind: str) -> bytes:
+        written = BytesIO()
+        self.savefig(written, format=kind)
+        return written.getvalue()
+
+    # An image keeps its ids to itself; SVG written into a page would share them with the next chart.
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self._bytes("svg")).decode()
+        width = round(self.get_figwidth() * 100)
+        return (
+            '<figure style="margin:.5em 0">'
+            f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(self.alt)}"'
+            f' style="width:{width}px;max-width:100%;height:auto"></figure>'
+        )
+
+    def _repr_markdown_(self) -> str:
+        return f"*{self.alt}*"
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in our style, from matplotlib's defaults up; a letter that the font lacks is a box, no warning."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)  # type: ignore[arg-type]  # its names are literals
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def drawn(make: Callable[P, Chart]) -> Callable[P, Chart]:
+    """Make a chart in our style."""
+
+    @wraps(make)
+    def draw(*args: P.args, **options: P.kwargs) -> Chart:
+        with drawing():
+            return make(*args, **options)
+
+    return draw
+
+
+def new_chart(title: str, context: str, *, height: float) -> Chart:
+    """Begin a chart: the finding above, what it was measured on below, in small."""
+    chart = Chart(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(h_pad=0.06, w_pad=0.06))
+    FigureCanvasAgg(chart)
+    chart.title = title
+    chart.alt = title
+    chart.suptitle(fill(title, _LETTERS_OF_A_TITLE), x=0.008, ha="left")
+    if context:
+        lines = "\n".join(fill(line, 138) for line in context.splitlines())
+        chart.supxlabel(lines, x=0.008, ha="left", fontsize=8, color="#6A6A6A")
+    return chart
+
+
+def told(chart: Chart, *details: str) -> Chart:
+    """Complete the text of a chart: after its finding what else the picture shows."""
+    chart.alt = ". ".join([chart.title, *filter(None, details)]) + "."
+    return chart
+
+
+def nothing(title: str, why: str, context: str = "") -> Chart:
+    """Give a chart that says why there is nothing to draw."""
+    chart = new_chart(title, context, height=1.5)
+    axes = chart.add_subplot()
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, fill(why, 90), ha="center", va="center", color="#6A6A6A", transform=axes.transAxes)
+    return told(chart, why.removesuffix("."))
+
+
+# ---- names and numbers ----------------------------------------------------------------------------------
+
+
+def name(text: str, cells: int = 28) -> str:
+    """Make a label of a name from outside: one line, short, its direction kept from the text around it."""
+    return (
+        f"\u2068{shorten(printable(text), cells)}\u2069"
+        if not text.isascii()
+        else shorten(printable(text), cells)
+    )
+
+
+def percent(share: float) -> str:
+    """Spell a share."""
+    return f"{share * 100:.0f} %" if share >= 0.01 or not share else "under 1 %"
+
+
+def times(ratio: float) -> str:
+    """Spell a ratio to three digits."""
+    return f"{ratio:.2f}{TIMES}" if ratio < 10 else f"{ratio:,.0f}{TIMES}"
+
+
+def seconds_axis(axes: Axes, whole: float, label: str = "") -> None:
+    """Let x be seconds, from 0 to `whole`, in one unit."""
+    axes.set_xlim(0, whole or 1)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
+    axes.xaxis.set_major_formatter(in_one_unit(whole))
+    axes.grid(visible=True, axis="x")
+    axes.set_xlabel(label)
+
+
+def in_one_unit(largest: float, unit: str = "s") -> FuncFormatter:
+    """Spell numbers in the unit that fits the largest of them: 0.8 s beside 1.2 s, not 800 ms."""
+    digits = 3 * math.floor(math.log10(largest) / 3) if largest > 0 else 0
+    digits = min(digits, 0) if unit == "s" else digits
+    scaled = EngFormatter(unit=unit)
+    word = scaled(10.0**digits).removeprefix("1")
+    return FuncFormatter(lambda value, _: f"{value / 10.0**digits:g}{word}" if value else "0")
+
+
+def rows_axis(axes: Axes, labels: list[str]) -> None:
+    """Let y be a row for each label, the first one above."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def context_of(run: Run) -> str:
+    """Say in one line which run a chart is of."""
+    database = run.target.partition(":")[0].partition("+")[0]
+    rows = several(run.outcomes.total, "row")
+    facts = (
+        name(run.project, 40),
+        run.level,
+        database,
+        rows,
+        f"run {run.run_id}",
+        run.started[:16].replace("T", " "),
+    )
+    return " · ".join(filter(None, facts))
+
+
+def legend_above(axes: Axes, handles: Sequence[Artist], *, ncols: int = 4) -> None:
+    """Put a legend between title and axes."""
+    axes.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=ncols, handlelength=1.4,
+        borderaxespad=0, borderpad=0.2,
+    )  # fmt: skip

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seedlab.contract import history, load_project, seed
     from seedlab.errors import SeedError
-    from seedlab.flow import Plan, Run
+    from seedlab.insight.objects import Plan, Run
 
 __version__ = "0.1.0"
 __all__ = ["Plan", "Run", "SeedError", "history", "load_project", "plan", "seed"]
 
 _HOMES = {
-    "Plan": "flow",
-    "Run": "flow",
+    "Plan": "insight.objects",
+    "Run": "insight.objects",
     "SeedError": "errors",
     "history": "contract",
     "load_project": "contract",

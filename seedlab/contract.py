@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedlab import orchestrator, progress
-from seedlab.flow import Level, Options, Plan, Project, Run, Target
+from seedlab.flow import Level, Options, Project, Target
 from seedlab.insight.monitor import Monitor
+from seedlab.insight.objects import Plan, Run
 from seedlab.insight.runs import judged
 from seedlab.plan import choices
 from seedlab.plan.project import find_project
@@ -58,7 +59,7 @@ def seed(
     where, options = _asked(project, target, environment, {"level": level, **settings})
     options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed, **of_run)
     with _watched(project, where) as monitor:
-        return judged(orchestrator.seed(project, where, options, monitor))
+        return Run.of(judged(orchestrator.seed(project, where, options, monitor)))
 
 
 def plan(
@@ -73,8 +74,9 @@ def plan(
 ) -> Plan:
     """Say what `seed` would do to the target, without writing to it."""
     where, options = _asked(project, target, environment, {"level": level, **settings})
+    options = replace(options, select=select, exclude=exclude)
     with _watched(project, where) as monitor:
-        return orchestrator.plan(project, where, replace(options, select=select, exclude=exclude), monitor)
+        return Plan.of(orchestrator.plan(project, where, options, monitor))
 
 
 @contextmanager

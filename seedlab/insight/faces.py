@@ -147,8 +147,8 @@ def _planned_stage_line(stage: PlannedStage, wave_of: Mapping[str, int]) -> str:
     return f"{MARKS['planned']} {name}{reason}" + (f" ({how})" if how else "")
 
 
-def _tables_of(stage: PlannedStage) -> list[PlannedTable]:
-    """Tables of a stage that would be written, once each; a skipped stage has none."""
+def tables_of(stage: PlannedStage) -> list[PlannedTable]:
+    """Give the tables of a stage that would be written, once each; a skipped stage has none."""
     tables: dict[tuple[str, tuple[str, ...], str], PlannedTable] = {}
     for each in (each for seed in stage.seeds for each in seed.tables):
         nothing = replace(each, rows=0, outcomes=Outcomes())
@@ -166,16 +166,16 @@ def _planned_table_lines(stage: PlannedStage, cells: int) -> list[str]:
             printable(each.table),
             several(each.rows, "row"),
             f"by {printable(', '.join(each.key))}",
-            _changes_of(each.outcomes),
+            changes_of(each.outcomes),
             printable(each.strategy),
             f"key: {printable(each.origin)}" if each.origin else "",
         ]
-        for each in _tables_of(stage)
+        for each in tables_of(stage)
     ]
     return table(rows, "<<><<<<", cells=cells, flexible=6)
 
 
-def _changes_of(outcomes: Outcomes) -> str:
+def changes_of(outcomes: Outcomes) -> str:
     """Spell what would change."""
     return (
         ", ".join(
@@ -189,7 +189,7 @@ def _changes_of(outcomes: Outcomes) -> str:
 
 def _plan_total(plan: Plan) -> str:
     run = [stage for stage in plan.stages if stage.status == "run"]
-    rows = sum(each.rows for stage in run for each in _tables_of(stage))
+    rows = sum(each.rows for stage in run for each in tables_of(stage))
     skipped = len(plan.stages) - len(run)
     if not run:
         return f"nothing to do: {several(skipped, 'stage')} skipped"

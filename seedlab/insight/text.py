@@ -1,13 +1,15 @@
-"""Fit text to a terminal: widths of what is shown, aligned columns, control characters made visible."""
+"""Fit text to a terminal: widths of what is shown, aligned columns, visible control characters, numbers."""
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _LEFT_TO_RIGHT = "\u200e"
+TIMES = "\N{MULTIPLICATION SIGN}"
 _ZERO_WIDTH = frozenset({"Mn", "Me", "Cf"})
 
 
@@ -118,3 +120,15 @@ def size(count: int) -> str:
 def several(count: int, noun: str) -> str:
     """Spell a count with its noun: `1 row`, `2,000 rows`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def percent(share: float) -> str:
+    """Spell a share."""
+    return f"{share * 100:.0f} %" if share >= 0.01 or not share else "under 1 %"
+
+
+def times(ratio: float) -> str:
+    """Spell a ratio; what is no number is unknown."""
+    if not math.isfinite(ratio):
+        return "?"
+    return f"{ratio:.2f}{TIMES}" if ratio < 10 else f"{ratio:,.0f}{TIMES}"

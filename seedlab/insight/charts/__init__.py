@@ -1,5 +1,12 @@
 """Charts: pure functions of run records, each titled by what it shows. They need the extra `notebook`."""
 
+from importlib.util import find_spec
+
+from seedlab.errors import ConfigurationError
+
+if find_spec("matplotlib") is None:
+    raise ConfigurationError("charts need matplotlib, which is missing: pip install 'seedlab[notebook]'")
+
 from seedlab.insight.charts.by_phase import operations, steps
 from seedlab.insight.charts.comparing import before_after, pairs
 from seedlab.insight.charts.findings import pareto, scaling

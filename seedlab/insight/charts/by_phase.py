@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import get_args
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from seedlab.flow import LEVELS, Phase, Run, Span
+from seedlab.flow import Phase, Run, Span
 from seedlab.flow.evidence import Profile
 from seedlab.insight.charts.style import (
     Chart,
@@ -23,10 +21,10 @@ from seedlab.insight.charts.style import (
     nothing,
     rows_axis,
     seconds_axis,
-    times,
     told,
 )
 from seedlab.insight.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES
+from seedlab.insight.profiles import Times, delay_text, delays, profile_finding
 from seedlab.insight.text import duration, several, size
 
 # ---- operations -----------------------------------------------------------------------------------------
@@ -127,93 +125,27 @@ _LETTER = 0.0105  # a letter's part of the width of the axes
 @drawn
 def steps(profile: Profile) -> Chart:
     """Draw the seconds of each variant by phase, all its samples, and what it bought."""
-    delays = sorted({attempt.round_trip_ms for attempt in profile.attempts})
-    shown = [variant for variant in profile.variants if any(a.variant == variant for a in profile.attempts)]
-    pairs = max((attempt.pair for attempt in profile.attempts), default=0)
-    measured = f"medians of {several(pairs, 'round')}, dots: each run"
-    context = f"{name(profile.project, 40)} · {measured} · profile {profile.profile_id}"
+    shown = [Times(profile, delay) for delay in delays(profile)]
+    rounds = several(max((attempt.pair for attempt in profile.attempts), default=0), "round")
+    context = (
+        f"{name(profile.project, 40)} · medians of {rounds}, dots: each run · profile {profile.profile_id}"
+    )
     if not shown:
         return nothing("Nothing was profiled", "The profile holds no run.", context)
-    slowest = _Times(profile, delays[-1])
-    height = 1.4 + len(delays) * (0.65 + 0.34 * len(shown))
-    chart = new_chart(_bought(slowest, shown), context, height=height)
-    panels = chart.subplots(len(delays), 1, squeeze=False)[:, 0]
-    for axes, delay in zip(panels, delays, strict=True):
-        _steps_panel(axes, _Times(profile, delay), shown)
-        axes.set_xlabel(_delay_text(delay) if len(delays) > 1 or delay else "")
+    height = 1.4 + sum(0.65 + 0.34 * len(took.variants) for took in shown)
+    chart = new_chart(profile_finding(profile), context, height=height)
+    panels = chart.subplots(len(shown), 1, squeeze=False)[:, 0]
+    for axes, took in zip(panels, shown, strict=True):
+        _steps_panel(axes, took)
+        axes.set_xlabel(delay_text(took.delay) if len(shown) > 1 or took.delay else "")
     _phase_legend(panels[0], profile)
-    return told(chart, *(_told_variant(_Times(profile, delay), shown) for delay in delays))
+    return told(chart, *map(_told_variants, shown))
 
 
-class _Times:
-    """What the variants of a profile took at one delay."""
-
-    def __init__(self, profile: Profile, delay: float) -> None:
-        self.delay = delay
-        self._runs: dict[str, list[Run]] = {}
-        for attempt in profile.attempts:
-            if attempt.round_trip_ms == delay:
-                self._runs.setdefault(attempt.variant, []).append(attempt.run)
-
-    def samples(self, variant: str) -> list[float]:
-        return [run.seconds for run in self._runs.get(variant, ())]
-
-    def median(self, variant: str) -> float:
-        return statistics.median(self.samples(variant) or [0.0])
-
-    def phase(self, variant: str, phase: Phase) -> float:
-        runs = self._runs.get(variant, ())
-        sums = [sum(span.seconds for span in run.spans if span.phase == phase) for run in runs]
-        return statistics.median(sums or [0.0])
-
-
-def basis(variant: str, variants: Sequence[str]) -> str | None:
-    """Name the variant that one is measured against: the level before, or what it leaves a switch out of."""
-    level, without, switch = variant.partition(" without ")
-    if without:
-        found = level + (", again" if switch.endswith(", again") else "")
-    elif variant.endswith(", again"):
-        found = variant.removesuffix(", again")
-    else:
-        earlier = [each for each in variants[: variants.index(variant)] if each in LEVELS]
-        found = earlier[-1] if earlier else ""
-    return found if found in variants else None
-
-
-def _delay_text(delay: float) -> str:
-    return f"with {delay:g} ms for a round trip" if delay else "without a delay"
-
-
-def _bought(took: _Times, shown: Sequence[str]) -> str:
-    where = f"{_delay_text(took.delay)}, ".capitalize() if took.delay else ""
-    levels = [variant for variant in shown if variant in LEVELS]
-    if len(levels) < 2:
-        return f"{where}{shown[0]} takes {duration(took.median(shown[0]))}"
-    first, last = took.median(levels[0]), took.median(levels[-1])
-    saved = {after: took.median(before) - took.median(after) for before, after in pairwise(levels)}
-    most = max(saved, key=lambda variant: saved[variant])
-    text = f"{where}{levels[0]} to {levels[-1]}: {duration(first)} became {duration(last)}"
-    return f"{text}, most by {most} ({duration(saved[most])})" if saved[most] > 0 else text
-
-
-def _against(took: _Times, variant: str, variants: Sequence[str]) -> str:
-    """Say what a variant bought, or what leaving out its switch costs."""
-    before = basis(variant, variants)
-    if before is None or not took.median(before) or not took.median(variant):
-        return ""
-    ratio = took.median(variant) / took.median(before)
-    saved = abs(took.median(before) - took.median(variant))
-    if 0.98 < ratio < 1.02:
-        return f"as {before}"
-    if ratio < 1:
-        return f"{times(1 / ratio)} faster than {before} (-{duration(saved)})"
-    return f"{times(ratio)} slower than {before} (+{duration(saved)})"
-
-
-def _steps_panel(axes: Axes, took: _Times, shown: Sequence[str]) -> None:
-    largest = max(max(took.samples(variant), default=0.0) for variant in shown)
+def _steps_panel(axes: Axes, took: Times) -> None:
+    largest = max(max(took.samples(variant), default=0.0) for variant in took.variants)
     room = 0.0
-    for row, variant in enumerate(shown):
+    for row, variant in enumerate(took.variants):
         reached = 0.0
         for phase in get_args(Phase):
             seconds = took.phase(variant, phase)
@@ -227,11 +159,11 @@ def _steps_panel(axes: Axes, took: _Times, shown: Sequence[str]) -> None:
         axes.plot(
             samples, [row] * len(samples), "o", markersize=4, color=INK, markeredgecolor="white", zorder=4
         )
-        text = "  ".join(filter(None, (duration(median), _against(took, variant, shown))))
+        text = "  ".join(filter(None, (duration(median), took.bought(variant))))
         right = max([*samples, reached, median]) + largest * 0.02
         axes.text(right, row, text, va="center", fontsize=8.5)
         room = max(room, right / (1 - len(text) * _LETTER))
-    rows_axis(axes, [name(variant, 34) for variant in shown])
+    rows_axis(axes, [name(variant, 34) for variant in took.variants])
     seconds_axis(axes, largest)
     axes.set_xlim(0, room or 1)
 
@@ -246,6 +178,6 @@ def _phase_legend(axes: Axes, profile: Profile) -> None:
     legend_above(axes, [*handles, Patch(facecolor=PALE, label="outside of phases")])
 
 
-def _told_variant(took: _Times, shown: Sequence[str]) -> str:
-    medians = ", ".join(f"{variant} {duration(took.median(variant))}" for variant in shown)
-    return f"{_delay_text(took.delay).capitalize()}: {medians}"
+def _told_variants(took: Times) -> str:
+    medians = ", ".join(f"{variant} {duration(took.median(variant))}" for variant in took.variants)
+    return f"{delay_text(took.delay).capitalize()}: {medians}"

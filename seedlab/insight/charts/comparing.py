@@ -12,21 +12,19 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 
 from seedlab.flow.evidence import Change, Comparison
 from seedlab.insight.charts.style import (
-    TIMES,
     Chart,
     drawn,
     legend_above,
     name,
     new_chart,
     nothing,
-    percent,
     rows_axis,
     seconds_axis,
-    times,
     told,
 )
+from seedlab.insight.pages import comparison_finding, ratio_text
 from seedlab.insight.palette import ACCENT, CONTEXT, INK, PALE, PHASE_COLOURS
-from seedlab.insight.text import duration, several
+from seedlab.insight.text import TIMES, duration, percent
 
 _BEFORE: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 8}
 _RATIOS = tuple(
@@ -45,7 +43,7 @@ def before_after(comparison: Comparison) -> Chart:
     changes = [total, *sorted(comparison.phases, key=lambda each: -abs(each.before - each.after))]
     if not any(each.before or each.after for each in changes):
         return nothing("Nothing took any time", "No pair has a phase that was measured.", _sides(comparison))
-    chart = new_chart(finding(comparison), _sides(comparison), height=1.6 + 0.4 * len(changes))
+    chart = new_chart(comparison_finding(comparison), _sides(comparison), height=1.6 + 0.4 * len(changes))
     axes = chart.add_subplot()
     largest = max(
         *(value for each in changes for value in (each.before, each.after)),
@@ -55,7 +53,7 @@ def before_after(comparison: Comparison) -> Chart:
     for row, change in enumerate(changes):
         _dumbbell(axes, row, change)
         axes.text(
-            1.01, row, _ratio_text(change), transform=axes.get_yaxis_transform(), va="center", fontsize=9
+            1.01, row, ratio_text(change), transform=axes.get_yaxis_transform(), va="center", fontsize=9
         )
     _strip(axes, comparison.pairs)
     rows_axis(axes, [name(each.name) for each in changes])
@@ -72,32 +70,10 @@ def before_after(comparison: Comparison) -> Chart:
     )
 
 
-def finding(comparison: Comparison) -> str:
-    """Say in one line what a comparison found."""
-    total, pairs = comparison.total, several(len(comparison.pairs), "pair")
-    interval = f"[{_number(total.low)}, {_number(total.high)}] in {pairs}"
-    if total.verdict == "same":
-        return f"After is as fast as before: {_number(total.ratio)}{TIMES} {interval}"
-    if total.verdict == "unclear":
-        return f"Unclear whether after is faster or slower: {_number(total.ratio)}{TIMES} {interval}"
-    how = f"{total.verdict}: {duration(total.before)} became {duration(total.after)}"
-    return f"After is {how}, {_number(total.ratio)}{TIMES} {interval}"
-
-
 def _sides(comparison: Comparison) -> str:
     sides = f"{name(comparison.before, 40)} → {name(comparison.after, 40)}"
     counts = f"a change counts from {percent(comparison.threshold)}"
     return f"{sides} · ratios are after/before, with 95 % intervals · {counts}"
-
-
-def _number(ratio: float) -> str:
-    return f"{ratio:.2f}" if math.isfinite(ratio) else "?"
-
-
-def _ratio_text(change: Change) -> str:
-    if not change.before or not math.isfinite(change.ratio):
-        return change.verdict
-    return f"{times(change.ratio)} [{_number(change.low)}, {_number(change.high)}] {change.verdict}"
 
 
 def _colour(change: Change) -> str:
@@ -132,7 +108,7 @@ def pairs(comparison: Comparison) -> Chart:
     ]
     if not ratios:
         return nothing("There is no pair to compare", "No pair has a time on both sides.", _sides(comparison))
-    chart = new_chart(finding(comparison), _sides(comparison), height=3.3)
+    chart = new_chart(comparison_finding(comparison), _sides(comparison), height=3.3)
     axes = chart.add_subplot()
     total, threshold = comparison.total, comparison.threshold
     axes.axhspan(1 / (1 + threshold), 1 + threshold, color=PALE, zorder=0)
@@ -151,7 +127,7 @@ def pairs(comparison: Comparison) -> Chart:
         Line2D([], [], color=PALE, linewidth=8, label=f"no change (± {percent(threshold)})"),
     ], ncols=3)  # fmt: skip
     skipped = len(comparison.pairs) - len(ratios)
-    spelled = ", ".join(_number(ratio) for _, ratio in ratios)
+    spelled = ", ".join(f"{ratio:.2f}" for _, ratio in ratios)
     return told(
         chart, f"Ratios of the pairs: {spelled}", f"{skipped} pairs without a time" if skipped else ""
     )

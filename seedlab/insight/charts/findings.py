@@ -17,13 +17,12 @@ from seedlab.insight.charts.style import (
     name,
     new_chart,
     nothing,
-    percent,
     rows_axis,
     told,
 )
 from seedlab.insight.growth import ENOUGH, Growth, Point, fit
 from seedlab.insight.palette import ACCENT, CONTEXT, INK, PALE
-from seedlab.insight.text import duration, printable, shorten
+from seedlab.insight.text import duration, percent, printable, shorten
 
 VITAL = 0.8  # of all that was found: what is worth looking at first
 

@@ -19,12 +19,10 @@ from seedlab.insight.charts.style import (
     name,
     new_chart,
     nothing,
-    percent,
     rows_axis,
     seconds_axis,
     told,
 )
-from seedlab.insight.charts.timing import Piece, by_phase, covered, lanes, length, totals
 from seedlab.insight.palette import (
     CONTEXT,
     INK,
@@ -34,7 +32,8 @@ from seedlab.insight.palette import (
     WAIT_COLOURS,
     WAIT_HATCHES,
 )
-from seedlab.insight.text import duration, size
+from seedlab.insight.text import duration, percent, size
+from seedlab.insight.timing import Piece, by_phase, covered, lanes, length, time_went, totals
 
 # A letter's part of the width of a chart, at the size of labels in bars.
 _LETTER = 0.0085
@@ -53,7 +52,7 @@ def waterfall(run: Run) -> Chart:
     found = {number: by_phase(pieces) for number, pieces in lanes(run).items() if pieces}
     if not found:
         return nothing("No phase was measured", _why_no_spans(run), context_of(run))
-    chart = new_chart(_time_went(run), context_of(run), height=1.55 + 0.42 * len(found))
+    chart = new_chart(time_went(run), context_of(run), height=1.55 + 0.42 * len(found))
     axes = chart.add_subplot()
     whole = length(run)
     for row, pieces in enumerate(found.values()):
@@ -69,24 +68,6 @@ def waterfall(run: Run) -> Chart:
     handles = [_patch(total.name, text) for total, text in zip(totals(run), spelled, strict=True)]
     legend_above(axes, [*handles, Patch(facecolor=PALE, label=outside)])
     return told(chart, f"By phase: {', '.join(spelled)}, {outside}")
-
-
-def _time_went(run: Run) -> str:
-    """Say where most of the time of a run went."""
-    whole, first = run.seconds, totals(run)[0]
-    work = sum(total.seconds for total in totals(run))
-    outside = whole - covered(run)
-    busy = len({span.lane for span in run.spans})
-    if whole > 0 and outside > max(first.seconds, 0.2 * whole):
-        before = min(span.start for span in run.spans)
-        where = "before the first phase" if before > 0.7 * outside else "outside of phases"
-        part = f"{percent(outside / whole)} of {duration(whole)} went by {where}"
-        return f"{part}; {first.name} takes {duration(first.seconds)}"
-    if work > whole * 1.001:
-        work_text = f"of {duration(work)} of work, done in {duration(whole)} by {busy} threads"
-        return f"{first.name} takes {percent(first.seconds / work)}: {duration(first.seconds)} {work_text}"
-    share = first.seconds / whole if whole > 0 else 1.0
-    return f"{first.name} takes {percent(share)}: {duration(first.seconds)} of {duration(whole)}"
 
 
 def _why_no_spans(run: Run) -> str:

@@ -59,7 +59,6 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "seedlab",
     "svg.id": "",
 }
-TIMES = "\N{MULTIPLICATION SIGN}"
 _LETTERS_OF_A_TITLE = 78
 P = ParamSpec("P")
 
@@ -75,6 +74,8 @@ class Chart(Figure):
 
     def __repr__(self) -> str:
         return f"Chart: {self.alt}"
+
+    __str__ = __repr__
 
     def savefig(self, fname: Any, **options: Any) -> None:
         """Write the figure as matplotlib does, without the date and independent of the user's own style."""
@@ -173,16 +174,6 @@ def name(text: str, cells: int = 28) -> str:
         if not text.isascii()
         else shorten(printable(text), cells)
     )
-
-
-def percent(share: float) -> str:
-    """Spell a share."""
-    return f"{share * 100:.0f} %" if share >= 0.01 or not share else "under 1 %"
-
-
-def times(ratio: float) -> str:
-    """Spell a ratio to three digits."""
-    return f"{ratio:.2f}{TIMES}" if ratio < 10 else f"{ratio:,.0f}{TIMES}"
 
 
 def seconds_axis(axes: Axes, whole: float, label: str = "") -> None:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from seedlab.flow import Phase, Run, Span
 from seedlab.insight.monitor import PhaseTotal, phase_totals
+from seedlab.insight.text import duration, percent
 
 CELLS = 1000  # a run is cut into so many: less than a pixel each, and a bound for the size of a picture
 
@@ -103,3 +104,21 @@ def covered(run: Run) -> float:
 def totals(run: Run) -> tuple[PhaseTotal, ...]:
     """Add up the spans of a run by phase, longest first."""
     return tuple(sorted(phase_totals(run.spans), key=lambda each: -each.seconds))
+
+
+def time_went(run: Run) -> str:
+    """Say where most of the time of a run went."""
+    whole, first = run.seconds, totals(run)[0]
+    work = sum(total.seconds for total in totals(run))
+    outside = whole - covered(run)
+    busy = len({span.lane for span in run.spans})
+    if whole > 0 and outside > max(first.seconds, 0.2 * whole):
+        before = min(span.start for span in run.spans)
+        where = "before the first phase" if before > 0.7 * outside else "outside of phases"
+        part = f"{percent(outside / whole)} of {duration(whole)} went by {where}"
+        return f"{part}; {first.name} takes {duration(first.seconds)}"
+    if work > whole * 1.001:
+        work_text = f"of {duration(work)} of work, done in {duration(whole)} by {busy} threads"
+        return f"{first.name} takes {percent(first.seconds / work)}: {duration(first.seconds)} {work_text}"
+    share = first.seconds / whole if whole > 0 else 1.0
+    return f"{first.name} takes {percent(share)}: {duration(first.seconds)} of {duration(whole)}"

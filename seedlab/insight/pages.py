@@ -1,0 +1,252 @@
+"""What a value tells a reader, before it is text, Markdown or HTML: pure functions, value → `Page`."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seedlab.flow import Plan, PlannedStage, Run, StageReport
+from seedlab.flow.evidence import Change, Comparison, CountChange, Profile
+from seedlab.insight.faces import MARKS, changes_of, outcomes_text, tables_of
+from seedlab.insight.monitor import PhaseTotal
+from seedlab.insight.palette import PHASE_COLOURS
+from seedlab.insight.profiles import Times, delay_text, delays, profile_finding
+from seedlab.insight.text import duration, percent, printable, several, size, times
+from seedlab.insight.timing import covered, time_went, totals
+
+MANY = 40  # rows of a table; the record has them all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A table: names of its columns, `<` or `>` for each, rows of text."""
+
+    head: tuple[str, ...]
+    align: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """Parts of a whole, drawn in a line: name, share, colour."""
+
+    whole: str
+    parts: tuple[tuple[str, float, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What is to be read first, in one line; facts, a line each; tables; what else should be known."""
+
+    title: str
+    facts: tuple[str, ...] = ()
+    bar: Bar | None = None
+    grids: tuple[Grid, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+# ---- a run ----------------------------------------------------------------------------------------------
+
+
+def run_page(run: Run) -> Page:
+    """Tell of a run: what became of the rows, where the time went, stage by stage and phase by phase."""
+    status = "" if run.status == "succeeded" else f"{run.status}, "
+    facts = [f"{run.level}, {run.environment}, run {run.run_id} of {_when(run.started)} → {run.target}"]
+    if run.error:
+        facts.append(run.error)
+    if run.spans:
+        facts.append(time_went(run))
+    return Page(
+        title=f"{run.project}: {status}{outcomes_text(run.outcomes)} in {duration(run.seconds)}",
+        facts=tuple(facts),
+        bar=_phase_bar(run),
+        grids=tuple(grid for grid in (_stages(run.stages), _phases(run)) if grid.rows),
+        notes=(*run.notes, *_advice(run)),
+    )
+
+
+def _when(started: str) -> str:
+    return f"{started[:16].replace('T', ' ')} UTC"
+
+
+def _stages(stages: Sequence[StageReport]) -> Grid:
+    rows = [
+        (
+            MARKS[stage.status],
+            stage.id,
+            stage.reason,
+            outcomes_text(stage.outcomes) if stage.status == "run" else stage.status,
+            duration(stage.seconds) if stage.status != "skipped" else "",
+        )
+        for stage in stages
+    ]
+    return Grid(head=("", "stage", "why", "rows", "time"), align="<<<<>", rows=_first(rows))
+
+
+def _first(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    if len(rows) <= MANY:
+        return tuple(rows)
+    blank = ("",) * (len(rows[0]) - 2)
+    return (*rows[:MANY], ("…", f"and {len(rows) - MANY:,} more", *blank))
+
+
+def _phases(run: Run) -> Grid:
+    whole = sum(each.seconds for each in totals(run)) or 1.0
+    head = ("phase", "time", "share", "CPU", "rows", "statements", "round trips", "sent", "peak memory")
+    return Grid(head=head, align="<>>>>>>>>", rows=tuple(_phase_row(each, whole) for each in totals(run)))
+
+
+def _phase_row(each: PhaseTotal, whole: float) -> tuple[str, ...]:
+    return (
+        each.name,
+        duration(each.seconds),
+        percent(each.seconds / whole),
+        duration(each.cpu_seconds),
+        f"{each.rows:,}",
+        f"{each.statements:,}",
+        f"{each.round_trips:,}",
+        size(each.bytes_sent),
+        size(each.peak_rss_bytes),
+    )
+
+
+def _phase_bar(run: Run) -> Bar | None:
+    outside = max(run.seconds - covered(run), 0.0)
+    whole = sum(each.seconds for each in totals(run)) + outside
+    if not run.spans or whole <= 0:
+        return None
+    parts = [
+        (f"{each.name} {duration(each.seconds)}", each.seconds / whole, PHASE_COLOURS[each.name])
+        for each in totals(run)
+    ]
+    rest = (f"outside of phases {duration(outside)}", outside / whole, "#E3E3E3")
+    return Bar(whole="Time by phase", parts=(*parts, rest))
+
+
+def _advice(run: Run) -> tuple[str, ...]:
+    found = [
+        f"{each.resource} took {percent(each.share)} in {each.where}: {each.evidence}"
+        for each in run.bottlenecks
+    ]
+    for each in run.recommendations:
+        saves = f", saves {duration(each.saves)} ({each.basis})" if each.saves is not None else ""
+        found.append(f"{each.what}: {each.why}{saves}; try {each.command}")
+    return tuple(found)
+
+
+# ---- a plan ---------------------------------------------------------------------------------------------
+
+
+def plan_page(plan: Plan) -> Page:
+    """Tell of a plan: the stages in writing order, what would become of the rows of each table, and how."""
+    rows = [row for stage in plan.stages for row in _planned_rows(stage, plan)]
+    run = sum(stage.status == "run" for stage in plan.stages)
+    head = ("", "stage", "why", "table", "rows", "change", "way")
+    return Page(
+        title=f"plan of {plan.project}: {outcomes_text(plan.outcomes)} in {several(run, 'stage')}",
+        facts=(f"{plan.level}, {plan.environment} → {plan.target}; nothing is written by a plan",),
+        grids=(Grid(head=head, align="<<<<><<", rows=_first(rows)),) if rows else (),
+        notes=plan.notes,
+    )
+
+
+def _planned_rows(stage: PlannedStage, plan: Plan) -> list[tuple[str, ...]]:
+    if stage.status == "skipped":
+        return [(MARKS["skipped"], stage.id, stage.reason, "", "", "skipped", "")]
+    wave = next((number for number, wave in enumerate(plan.waves, 1) if stage.id in wave), None)
+    after = f"after {', '.join(stage.waits_for)}" if stage.waits_for else ""
+    why = ", ".join(filter(None, (stage.reason, f"wave {wave}" if wave else "", after)))
+    tables = [
+        (each.table, f"{each.rows:,}", changes_of(each.outcomes), each.strategy) for each in tables_of(stage)
+    ]
+    heads = [(MARKS["planned"], stage.id, why)] + [("", "", "")] * len(tables)
+    return [(*head, *table) for head, table in zip(heads, tables or [("", "", "", "")], strict=False)]
+
+
+# ---- a comparison ---------------------------------------------------------------------------------------
+
+
+def comparison_page(comparison: Comparison) -> Page:
+    """Tell of a comparison: the verdict, each phase, the counts that differ."""
+    changes = [comparison.total, *sorted(comparison.phases, key=lambda each: -abs(each.before - each.after))]
+    phases = [
+        (each.name, duration(each.before), duration(each.after), ratio_text(each), each.verdict)
+        for each in changes
+    ]
+    counts = [_count_row(each) for each in comparison.counts]
+    head = ("", "before", "after", "after/before", "verdict")
+    sides = f"before: {comparison.before}, after: {comparison.after}"
+    return Page(
+        title=comparison_finding(comparison),
+        facts=(f"{sides}; a change counts from {percent(comparison.threshold)}, intervals are 95 %",),
+        grids=(
+            Grid(head=head, align="<>>><", rows=tuple(phases)),
+            *([Grid(head=head, align="<>>><", rows=tuple(counts))] if counts else []),
+        ),
+        notes=comparison.notes,
+    )
+
+
+def comparison_finding(comparison: Comparison) -> str:
+    """Say in one line what a comparison found."""
+    total = comparison.total
+    measured = f"{ratio_text(total)} in {several(len(comparison.pairs), 'pair')}"
+    if total.verdict == "same":
+        return f"After is as fast as before: {measured}"
+    if total.verdict == "unclear":
+        return f"Unclear whether after is faster or slower: {measured}"
+    return f"After is {total.verdict}: {duration(total.before)} became {duration(total.after)}, {measured}"
+
+
+def ratio_text(change: Change) -> str:
+    """Spell a ratio with its interval; empty where there is none."""
+    if not change.before or not math.isfinite(change.ratio):
+        return ""
+    low, high = (f"{each:.2f}" if math.isfinite(each) else "?" for each in (change.low, change.high))
+    return f"{times(change.ratio)} [{low}, {high}]"
+
+
+def _count_row(each: CountChange) -> tuple[str, ...]:
+    ratio = times(each.after / each.before) if each.before else ""
+    return (each.name, f"{each.before:,}", f"{each.after:,}", ratio, each.verdict)
+
+
+# ---- a profile ------------------------------------------------------------------------------------------
+
+
+def profile_page(profile: Profile) -> Page:
+    """Tell of a profile: what each variant took, and what it bought."""
+    rounds = max((attempt.pair for attempt in profile.attempts), default=0)
+    facts = f"medians of {several(rounds, 'round')}, profile {profile.profile_id} of {_when(profile.started)}"
+    return Page(
+        title=f"{profile.project}: {profile_finding(profile)}",
+        facts=(facts,),
+        grids=tuple(_variants(Times(profile, delay)) for delay in delays(profile)),
+        notes=profile.notes,
+    )
+
+
+def _variants(took: Times) -> Grid:
+    rows = [
+        (
+            variant,
+            duration(statistics.median(samples)),
+            f"{duration(min(samples))} to {duration(max(samples))}",
+            f"{len(samples)}",
+            took.bought(variant),
+        )
+        for variant in took.variants
+        if (samples := took.samples(variant))
+    ]
+    head = (delay_text(took.delay), "median", "range", "runs", "what it bought")
+    return Grid(head=head, align="<>>><", rows=tuple(rows))
+
+
+# ---- as text --------------------------------------------------------------------------------------------
+
+
+def text_of(page: Page) -> str:
+    """Give a page's title and facts, for a prompt."""
+    return "\n  ".join(printable(line) for line in (page.title, *page.facts))

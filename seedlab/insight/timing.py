@@ -29,8 +29,9 @@ class Piece:
 
 
 def length(run: Run) -> float:
-    """Seconds from the begin of a run to the end of its last span, or of itself."""
-    return max([run.seconds, *(span.start + span.seconds for span in run.spans)])
+    """Seconds from the begin of a run to its end, or that of its last span or sample, if they say otherwise."""
+    ends = (span.start + span.seconds for span in run.spans)
+    return max([run.seconds, *ends, *(sample.at for sample in run.samples)])
 
 
 def lanes(run: Run) -> Mapping[int, tuple[Piece, ...]]:

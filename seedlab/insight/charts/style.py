@@ -150,8 +150,13 @@ def new_chart(title: str, context: str, *, height: float) -> Chart:
 
 
 def told(chart: Chart, *details: str) -> Chart:
-    """Complete the text of a chart: after its finding what else the picture shows."""
+    """Complete a chart: its text says after the finding what else the picture shows, its layout is settled.
+
+    Laid out again at each density it would never be quite the same.
+    """
     chart.alt = ". ".join([chart.title, *filter(None, details)]) + "."
+    chart.draw_without_rendering()
+    chart.set_layout_engine("none")
     return chart
 
 

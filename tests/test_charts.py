@@ -1,0 +1,344 @@
+"""Charts say what they show, in numbers; nothing is cut off; the same values give the same bytes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import matplotlib as mpl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.font_manager import FontProperties, get_font
+from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
+from matplotlib.transforms import Bbox
+
+from seedlab.flow import Run
+from seedlab.flow.evidence import Profile, Sample
+from seedlab.insight import charts
+from seedlab.insight.charts import Chart
+from seedlab.insight.charts.style import drawing
+from seedlab.insight.palette import PHASE_COLOURS, PHASE_HATCHES, WAIT_COLOURS, WAIT_HATCHES
+from tests.evidence import HEBREW, HOSTILE, LONG, bare, busy, changed, comparison, profile, runs, slow
+from tests.fix_academy import Academies
+
+OF_A_RUN = {
+    "waterfall": charts.waterfall,
+    "memory": charts.memory,
+    "waits": charts.waits,
+    "operations": charts.operations,
+    "pareto": charts.pareto,
+}
+POINTS = [(n, 0.3 + 2e-5 * n) for n in (1_000, 10_000, 100_000, 1_000_000)]
+SIZES = {
+    "usual": busy(1.9),
+    "tiny": busy(0.0005, lanes=1, count=7),
+    "huge": busy(500, lanes=12, count=600),
+    "hebrew": busy(2, called=(HEBREW, LONG * 3)),
+    "hostile": busy(2, lanes=1, called=(HOSTILE, "a|b\nc")),
+}
+
+
+def every_chart(run: Run) -> dict[str, Chart]:
+    whole = run.seconds
+    made = {name: make(slow(run)) for name, make in OF_A_RUN.items()}
+    return {
+        **made,
+        "two": charts.operations(run, replace(run, spans=run.spans[::2])),
+        "before_after": charts.before_after(comparison(whole, run.project, HEBREW)),
+        "pairs": charts.pairs(comparison(whole, run.project, "HEAD")),
+        "steps": charts.steps(replace(profile(whole), project=run.project)),
+        "scaling": charts.scaling([(n, t * whole) for n, t in POINTS], context=run.project),
+    }
+
+
+def texts(chart: Chart) -> list[Text]:
+    return [text for text in chart.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def said(chart: Chart) -> str:
+    return "\n".join(text.get_text() for text in texts(chart))
+
+
+# ---- laws of all charts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_is_cut_off_and_the_title_is_free(size: str) -> None:
+    for name, chart in every_chart(SIZES[size]).items():
+        with drawing():
+            chart.draw_without_rendering()
+            unseen = {label for axes in chart.axes for label in beyond(axes)}
+            cut = [t.get_text() for t in texts(chart) if t not in unseen and is_cut(chart, t)]
+            title = next(text for text in texts(chart) if text.get_text() == chart.get_suptitle())
+            others = [legend for axes in chart.axes if (legend := axes.get_legend())]
+            over = [each for each in (*others, *chart.axes) if box_of(each).overlaps(box_of(title))]
+
+        assert (name, cut, over) == (name, [], [])
+
+
+def box_of(artist: Artist) -> Bbox:
+    return artist.bbox if isinstance(artist, Axes) else artist.get_window_extent()
+
+
+def is_cut(chart: Chart, text: Text) -> bool:
+    frame, box = chart.bbox.padded(1), box_of(text)
+    return not (frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1))
+
+
+def beyond(axes: Axes) -> set[Text]:
+    """Labels of ticks outside the limits, which exist and are not drawn."""
+    (left, right), (low, high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
+    xs = {label for label in axes.get_xticklabels() if not left <= label.get_position()[0] <= right}
+    return xs | {label for label in axes.get_yticklabels() if not low <= label.get_position()[1] <= high}
+
+
+@pytest.mark.parametrize("size", ["usual", "tiny", "huge"])
+def test_every_chart_says_what_it_found_in_numbers_and_in_words(size: str) -> None:
+    for name, chart in every_chart(SIZES[size]).items():
+        assert any(each.isdigit() for each in chart.title), name
+        assert chart.alt.startswith(chart.title), name
+        assert len(chart.alt) > len(chart.title) + 20, name
+        assert chart.alt in str(chart)
+        assert " ".join(chart.get_suptitle().split()) == " ".join(chart.title.split())
+
+
+def test_the_same_values_give_the_same_bytes_whatever_style_the_user_likes() -> None:
+    first = {name: chart.svg() for name, chart in every_chart(SIZES["usual"]).items()}
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "black", "svg.hashsalt": "x", "figure.dpi": 50}):
+        again = every_chart(SIZES["usual"])
+        image = again["waterfall"].png()  # and whatever was drawn before
+        svgs = {name: chart.svg() for name, chart in again.items()}
+
+    assert [name for name in first if first[name] != svgs[name]] == []
+    assert image == charts.waterfall(slow(SIZES["usual"])).png()
+    assert max(map(len, svgs.values())) < 200_000
+
+
+def test_a_chart_carries_its_words() -> None:
+    chart = charts.waterfall(SIZES["huge"])
+
+    assert f"<title>{chart.alt}</title>" in chart.svg()
+    assert chart.alt.encode() in chart.png()
+    assert len(chart.svg()) < 200_000
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(run=runs)
+def test_no_run_record_breaks_a_chart(run: Run) -> None:
+    for make in OF_A_RUN.values():
+        assert make(run).alt
+
+
+def test_a_chart_in_a_page_is_an_image_with_words_and_nothing_else() -> None:
+    html = charts.waterfall(SIZES["hostile"])._repr_html_()
+
+    assert html.startswith("<figure")
+    assert html.count("<") == 3
+    assert 'src="data:image/svg+xml;base64,' in html
+    assert 'alt="' in html
+    assert "script" not in html.replace("base64", "")[-2000:]
+
+
+def test_pyplot_and_what_hangs_on_it_is_not_imported() -> None:
+    code = """
+import sys, json
+from tests.test_charts import every_chart, SIZES
+for chart in every_chart(SIZES["tiny"]).values():
+    chart.svg(), chart.png(), chart._repr_html_()
+print(json.dumps(sorted(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "matplotlib.pyplot" not in json.loads(done.stdout)
+
+
+def test_a_user_writes_a_chart_as_any_figure(tmp_path) -> None:
+    chart = charts.waterfall(SIZES["usual"])
+    for suffix in ("svg", "png", "pdf"):
+        chart.savefig(tmp_path / f"chart.{suffix}")
+
+    assert (tmp_path / "chart.svg").read_text() == chart.svg()
+    assert (tmp_path / "chart.png").read_bytes() == chart.png()
+
+
+# ---- too little -----------------------------------------------------------------------------------------
+
+SPAN = busy(1).spans[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "run", "words"),
+    [
+        (charts.waterfall, bare(), "No phase was measured"),
+        (charts.waterfall, replace(bare(), status="refused"), "refused"),
+        (charts.memory, bare(), "Memory was not measured"),
+        (charts.waits, bare(), "Nobody looked at the server"),
+        (charts.operations, bare(), "No phase has a statement"),
+        (charts.pareto, bare(), "No bottleneck was found"),
+        (charts.waits, replace(bare(), samples=(Sample(at=1.0, rss_bytes=5),)), "Nobody looked"),
+        (charts.waterfall, replace(bare(), spans=(replace(SPAN, seconds=0.0, start=0.0),)), "No phase"),
+    ],
+)
+def test_too_little_gives_a_figure_that_says_so(make: Callable[[Run], Chart], run: Run, words: str) -> None:
+    chart = make(run)
+
+    assert words in chart.alt
+    assert words.split(maxsplit=1)[0] in said(chart)
+    assert chart.svg()
+
+
+def test_a_comparison_a_profile_or_sizes_without_anything_say_so() -> None:
+    zero = replace(comparison(), total=changed("total", 0, float("nan")), phases=(), pairs=((0.0, 0.0),))
+    empty = Profile(
+        profile_id="x", project="p", started="2026-11-26T20:32:52+00:00", args=(), variants=(), attempts=()
+    )
+
+    assert "Nothing took any time" in charts.before_after(zero).alt
+    assert "no pair to compare" in charts.pairs(zero).alt
+    assert "Nothing was profiled" in charts.steps(empty).alt
+    assert "Nothing to scale" in charts.scaling([]).alt
+    assert "Too few sizes" in charts.scaling(POINTS[:2]).title
+
+
+@pytest.mark.parametrize("bound", [float("inf"), float("nan"), 0.0])
+def test_an_interval_without_an_end_is_drawn_as_none(bound: float) -> None:
+    total = replace(changed("total", 1.9, 0.5, "unclear"), low=0.0, high=bound)
+    one = replace(comparison(), total=total, pairs=((1.9, 0.95),))
+
+    assert charts.pairs(one).svg()
+    assert charts.before_after(one).svg()
+
+
+# ---- each by itself -------------------------------------------------------------------------------------
+
+
+def test_a_phase_and_a_wait_have_one_colour_and_no_two_share_one() -> None:
+    assert len(set(PHASE_COLOURS.values())) == len(PHASE_COLOURS) == len(PHASE_HATCHES)
+    assert len(set(WAIT_COLOURS.values())) == len(WAIT_COLOURS) == len(WAIT_HATCHES)
+    for chart in (
+        charts.waterfall(SIZES["usual"]),
+        charts.operations(SIZES["usual"]),
+        charts.steps(profile()),
+    ):
+        drawn = {patch.get_facecolor() for axes in chart.axes for patch in axes.patches}
+        drawn |= {tuple(c.get_facecolor()[0]) for axes in chart.axes for c in axes.collections}
+
+        assert to_rgba(PHASE_COLOURS["merge"]) in drawn
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_the_waterfall_of_a_real_run_names_its_phases_and_what_lies_outside(
+    academies: Academies, dialect: str
+) -> None:
+    run = academies.seeded(dialect).run
+    chart = charts.waterfall(run)
+
+    for phase in {span.phase for span in run.spans}:
+        assert f"{phase} " in said(chart)
+    assert "outside of phases" in said(chart)
+    assert run.run_id in said(chart)
+
+
+def test_a_long_phase_is_named_in_its_bar_and_its_share_in_the_title() -> None:
+    span = replace(SPAN, phase="merge", table="questions", start=0.1, seconds=1.2)
+    run = replace(bare(), seconds=1.9, spans=(span, replace(span, phase="commit", start=1.3, seconds=0.5)))
+    chart = charts.waterfall(run)
+
+    assert chart.title == "merge takes 63 %: 1.20 s of 1.90 s"
+    assert "merge questions" in said(chart)
+
+
+def test_work_of_several_threads_is_told_from_time() -> None:
+    spans = tuple(replace(SPAN, phase="merge", lane=lane, start=0.0, seconds=1.0) for lane in range(3))
+
+    title = charts.waterfall(replace(bare(), seconds=1.0, spans=spans)).title
+
+    assert title == "merge takes 100 %: 3.00 s of 3.00 s of work, done in 1.00 s by 3 threads"
+
+
+def test_memory_is_sampled_where_it_was_and_else_what_spans_saw() -> None:
+    run = SIZES["usual"]
+
+    assert "sampled, 30 points" in charts.memory(run).alt
+    assert "had held by then" in charts.memory(replace(run, samples=())).alt
+    assert charts.memory(run).title.startswith("Memory peaks at 120 MB after")
+
+
+def test_waits_say_most_of_what_and_stack_no_higher_than_the_processes() -> None:
+    chart = charts.waits(SIZES["usual"])
+    [axes] = chart.axes
+
+    assert chart.title.startswith("The server computes ")
+    assert axes.get_ylim() == (0, 3.5)
+    assert "Client (ClientRead)" in said(chart)
+
+
+def test_operations_of_two_runs_stand_beside_each_other(academies: Academies) -> None:
+    legacy, copied = (academies.seeded("postgresql", level).run for level in ("legacy", "incremental"))
+    chart = charts.operations(legacy, copied)
+
+    assert [axes.get_title(loc="left") for axes in chart.axes] == ["statements", "round trips", "sent", "WAL"]
+    assert f"{legacy.counters.statements:,} statements" in chart.title
+    assert f" → {copied.counters.statements:,} statements" in chart.title
+    assert f"{sum(s.statements for s in legacy.spans if s.phase == 'merge'):,}" in said(chart)
+
+
+def test_a_comparison_shows_every_sample_and_every_interval() -> None:
+    compared = comparison()
+    chart = charts.before_after(compared)
+    xs = [float(x) for line in chart.axes[0].get_lines() for x in line.get_xdata()]
+
+    for pair in compared.pairs:
+        assert pair[0] in xs
+        assert pair[1] in xs
+    assert "0.42\N{MULTIPLICATION SIGN} [0.40, 0.45]" in said(chart)
+    assert [label.get_text() for label in chart.axes[0].get_yticklabels()] == ["total", "merge", "read"]
+
+
+def test_steps_say_what_each_variant_bought_against_which() -> None:
+    text = said(charts.steps(profile(delays=(0.0,))))
+
+    assert "faster than legacy" in text
+    assert "slower than incremental (+" in text  # without copy
+    assert charts.steps(profile()).title.startswith("With 5 ms for a round trip, legacy to incremental: ")
+
+
+def test_scaling_states_the_exponent_and_its_interval() -> None:
+    assert "rows^1.00 [" in charts.scaling(POINTS).title
+    assert charts.scaling([(n, 1e-6 * n**2) for n, _ in POINTS]).title.startswith(
+        "Time grows faster than rows"
+    )
+
+
+def test_pareto_adds_up_and_gives_the_evidence() -> None:
+    chart = charts.pareto(slow(SIZES["usual"]))
+
+    assert chart.title.startswith("64 % of the time goes to round trips: ")
+    assert "84 %" in said(chart)
+    assert "20,832 round trips of 0.34 ms each" in said(chart)
+    assert "seedlab seed" in chart.alt
+
+
+def test_hebrew_runs_from_right_to_left() -> None:
+    properties = FontProperties(family="DejaVu Sans")
+    font = get_font(mpl.font_manager.findfont(properties))
+    # The first letter, shin, is the wider one; drawn from the right it starts beyond the mem.
+    vertices, _ = text_to_path.get_text_path(properties, "שם")
+    shin, _ = text_to_path.get_text_path(properties, "ש")
+    mem, _ = text_to_path.get_text_path(properties, "ם")
+    width = max(x for x, _ in shin) - min(x for x, _ in shin)
+    rightmost = max(x for x, _ in vertices)
+
+    assert len(vertices) == len(shin) + len(mem)
+    assert width == pytest.approx(rightmost - min(x for x, _ in vertices if x > rightmost - width - 1), abs=2)
+    assert font.family_name == "DejaVu Sans"

@@ -10,19 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seedlab.contract import history, load_project, seed
+    from seedlab.contract import compare, history, load_project, profile, seed
     from seedlab.errors import SeedError
     from seedlab.insight.objects import Plan, Run
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Run", "SeedError", "history", "load_project", "plan", "seed"]
+__all__ = ["Plan", "Run", "SeedError", "compare", "history", "load_project", "plan", "profile", "seed"]
 
 _HOMES = {
     "Plan": "insight.objects",
     "Run": "insight.objects",
     "SeedError": "errors",
+    "compare": "contract",
     "history": "contract",
     "load_project": "contract",
+    "profile": "contract",
     "seed": "contract",
 }
 

@@ -6,7 +6,10 @@ Imports nothing of ours: `--help` has to answer at once.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 # Flags that become settings; the project settles them, from these, the variables and the file.
 SETTINGS = (
@@ -29,7 +32,7 @@ _TRUTHS = {
 }
 _EPILOG = """\
 exit codes: 0 done, 1 failed or no connection, 2 usage or configuration, 3 data faults,
-4 refused by a guard, 5 another seed holds the lock, 130 interrupted
+4 refused by a guard, 5 another seed holds the lock, 6 a performance gate failed, 130 interrupted
 
 flags that are not given are taken from variables: --batch-rows from SEEDLAB_BATCH_ROWS"""
 
@@ -65,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_undos(commands)
     _add_readers(commands)
     _add_tellers(commands)
+    _add_experiments(commands)
     _add_makers(commands)
     for command in commands.choices.values():
         _add_output(command)
@@ -184,6 +188,50 @@ def _add_tellers(commands: _Commands[argparse.ArgumentParser]) -> None:
         _add_reports(command)
 
 
+def _add_experiments(commands: _Commands[argparse.ArgumentParser]) -> None:
+    profile = _command(commands, "profile", "run every level in fresh databases: what each optimisation buys")
+    _add_directory(profile)
+    profile.add_argument(
+        "--levels", metavar="LEVELS", type=_listed(str),
+        default=("legacy", "bulk", "parallel", "copy", "incremental"),
+        help="levels, with commas between (default: all)",
+    )  # fmt: skip
+    profile.add_argument("--pairs", metavar="N", type=_positive, default=7, help="runs of each (default: 7)")
+    profile.add_argument(
+        "--round-trip-ms", metavar="MS", type=_listed(_delay), default=(0.0,),
+        help="delay every round trip; several with commas between: 0,1,5",
+    )  # fmt: skip
+    profile.add_argument(
+        "--ablation", action="store_true", help="also the default level with each switch off alone"
+    )
+    compare = _command(commands, "compare", "compare two runs, levels, project folders or git revisions")
+    compare.add_argument("before", metavar="A", help="a run, a level, a folder or a git revision")
+    compare.add_argument("after", metavar="B", help="another one of the same kind")
+    compare.add_argument("--pairs", metavar="N", type=_positive, default=7, help="pairs of runs (default: 7)")
+    compare.add_argument(
+        "--max-pairs", metavar="N", type=_positive, default=15,
+        help="go on to so many while the verdict is unclear (default: 15)",
+    )  # fmt: skip
+    compare.add_argument(
+        "--threshold", metavar="SHARE", type=_share, default=0.05,
+        help="smallest difference of time that counts (default: 5%%)",
+    )  # fmt: skip
+    compare.add_argument(
+        "--fail-on", choices=("counts", "time", "any", "none"), default="counts",
+        help="what ends in exit code 6: more statements, round trips, …; a slower total; any of them; none",
+    )  # fmt: skip
+    compare.add_argument("--anyway", action="store_true", help="compare what does not match, with a warning")
+    compare.add_argument(
+        "--round-trip-ms", metavar="MS", type=_delay, default=0.0, help="delay every round trip"
+    )
+    for experiment in (profile, compare):
+        _add_target(experiment)
+        experiment.add_argument(
+            "--yes-seed", metavar="NAME", help="name of the protected or distant database"
+        )
+        _add_reports(experiment)
+
+
 def _add_makers(commands: _Commands[argparse.ArgumentParser]) -> None:
     init = _command(commands, "init", "write a small project to start from")
     init.add_argument("directory", metavar="DIR")
@@ -265,6 +313,36 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
     return int(text)
+
+
+def _delay(text: str) -> float:
+    try:
+        delay = float(text)
+    except ValueError:
+        delay = -1.0
+    if not 0 <= delay <= 10_000:
+        raise argparse.ArgumentTypeError(f"expected milliseconds from 0 to 10000, found {text!r}")
+    return delay
+
+
+def _share(text: str) -> float:
+    number, percent, rest = text.partition("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = -1.0
+    if rest or not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"expected a share like 5% or 0.05, found {text!r}")
+    return share
+
+
+def _listed(one: Callable[[str], _T]) -> Callable[[str], tuple[_T, ...]]:
+    """Read several, with commas between."""
+
+    def listed(text: str) -> tuple[_T, ...]:
+        return tuple(one(part.strip()) for part in text.split(",") if part.strip())
+
+    return listed
 
 
 def _fill(args: argparse.Namespace, environ: Mapping[str, str]) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedlab import orchestrator, progress
-from seedlab.flow import Level, Options, Project, Target
+from seedlab.errors import ConfigurationError
+from seedlab.flow import LEVELS, Level, Options, Project, Target
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.objects import Plan, Run
 from seedlab.insight.runs import judged
@@ -20,6 +21,7 @@ from seedlab.plan.project import find_project
 from seedlab.plan.project import load_project as _load
 
 if TYPE_CHECKING:
+    from seedlab.flow.evidence import Comparison, Profile
     from seedlab.insight.chronicle import History
 
 _OF_RUN = frozenset({"wait", "max_delete", "dry_run", "rejects", "commit"})
@@ -99,6 +101,65 @@ def history(directory: str | Path = "reports") -> History:
     return read_history(Path(directory))
 
 
+def profile(
+    project: Project,
+    target: Target | str | None = None,
+    *,
+    environment: str | None = None,
+    levels: tuple[str, ...] = tuple(LEVELS),
+    pairs: int = 7,
+    round_trip_ms: tuple[float, ...] = (0.0,),
+    ablation: bool = False,
+    yes_seed: str | None = None,
+    **settings: object,
+) -> Profile:
+    """Run every level `pairs` times in fresh databases beside the target, taking turns; nothing is kept.
+
+    `ablation` adds the default level without each of its switches, `round_trip_ms` the delays to measure at.
+    """
+    from seedlab.experiment import profiling
+
+    where, options = _asked(project, target, environment, settings)
+    asked = profiling.Design(levels=levels, pairs=pairs, round_trip_ms=round_trip_ms, ablation=ablation)
+    return profiling.profile(project, where, replace(options, yes_seed=yes_seed), asked)
+
+
+def compare(
+    a: Run | str | Path,
+    b: Run | str | Path,
+    *,
+    target: str | None = None,
+    environment: str | None = None,
+    yes_seed: str | None = None,
+    reports: str | Path = "reports",
+    **rules: Any,
+) -> Comparison:
+    """Compare two runs, or what two names mean: stored runs, levels, project folders, git revisions.
+
+    Two runs are compared as they are; all else is run in pairs, in fresh databases beside the target. `rules`
+    are `pairs`, `max_pairs`, `threshold`, `anyway` and `round_trip_ms`.
+    """
+    from seedlab.experiment import asking
+    from seedlab.experiment.comparing import Rules
+
+    if isinstance(a, Run) and isinstance(b, Run):
+        return asking.compare_runs(a, b, names=(a.run_id, b.run_id), rules=Rules(**rules))
+    if isinstance(a, Run) or isinstance(b, Run):
+        raise ConfigurationError("expected two runs or two names, found one of each")
+    url = target if target is not None and "://" in target else None
+    return asking.compare(
+        asking.Asked(
+            names=(str(a), str(b)),
+            reports=Path(reports),
+            database_url=url,
+            target=target if url is None else None,
+            environment=environment,
+            yes_seed=yes_seed,
+            rules=Rules(**rules),
+        )
+    )
+
+
 def _asked(
     project: Project, target: Target | str | None, environment: str | None, flags: dict[str, object]
 ) -> tuple[Target, Options]:
@@ -113,4 +174,4 @@ def _asked(
     return orchestrator.open_target(choice, project), Options(environment=chosen, settings=settings)
 
 
-__all__ = ["history", "load_project", "plan", "seed"]
+__all__ = ["compare", "history", "load_project", "plan", "profile", "seed"]

@@ -28,6 +28,8 @@ _COMMANDS = {
     "history": ("telling", "history"),
     "show": ("telling", "show"),
     "report": ("telling", "report"),
+    "profile": ("learning", "profile"),
+    "compare": ("learning", "compare"),
     "init": ("making", "init"),
     "generate": ("making", "generate"),
     "server": ("making", "server"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode
@@ -71,6 +72,25 @@ def open_activity(target: Target, label: str) -> Activity | None:
     from seedlab.database.activity import Activity
 
     return Activity(target, label)
+
+
+def beside(target: Target, database: str) -> Target:
+    """Give another PostgreSQL database of the same server, reached in the same way."""
+    return replace(
+        target,
+        url=_renamed(target.url, database),
+        shown=_renamed(target.shown, database),
+        database=database,
+    )
+
+
+def _renamed(url: str, database: str) -> str:
+    """Put another database into a URL, also where it was an option (`?dbname=`)."""
+    parts = _LIBPQ.fullmatch(url)
+    assert parts is not None, "a target's URL was understood before"
+    options = [each for each in (parts["query"] or "").split("&") if each and not each.startswith("dbname=")]
+    path = f"{url[: parts.end('hosts')]}/{quote(database, safe='')}"
+    return f"{path}?{'&'.join(options)}" if options else path
 
 
 def _postgres(url: str, origin: str, name: str | None, environment: str | None) -> Target:

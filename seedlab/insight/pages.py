@@ -12,7 +12,7 @@ from seedlab.flow.evidence import Change, Comparison, CountChange, Profile
 from seedlab.insight.faces import MARKS, changes_of, outcomes_text, tables_of
 from seedlab.insight.monitor import PhaseTotal
 from seedlab.insight.palette import PHASE_COLOURS
-from seedlab.insight.profiles import Times, delay_text, delays, profile_finding
+from seedlab.insight.profile_times import Times, delay_text, delays, profile_finding
 from seedlab.insight.text import duration, percent, printable, several, size, times
 from seedlab.insight.timing import covered, time_went, totals
 

@@ -1,94 +1,235 @@
-"""What a profile shows: how long its variants took, and what each bought against another. Pure."""
+"""Keep profiles, in `reports/profiles/<utc>-<id>/profile.json`, and say what each variant bought.
+
+The file holds the record of every run, raw; what is told of a profile is worked out from them.
+"""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
-from itertools import pairwise
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median, median_low
+from typing import Any
 
-from seedlab.flow import LEVELS, Phase, Run
-from seedlab.flow.evidence import Profile
-from seedlab.insight.text import duration, times
+from seedlab.errors import ConfigurationError, Place
+from seedlab.flow import Run
+from seedlab.flow.evidence import Attempt, Change, Profile
+from seedlab.insight import history
+from seedlab.insight.compare import bounded, compare
+from seedlab.insight.monitor import phase_totals
 
-_SAME = 0.02  # a median is not more exact than this
+SCHEMA_VERSION = 1
+AGAIN = ", again"  # ends the name of a variant's second run
+WITHOUT = " without "  # stands between a level and the switch that is off
 
 
-class Times:
-    """What the variants of a profile took at one delay."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What one variant took: medians of its runs; `than` names what `change` compares it with.
 
-    def __init__(self, profile: Profile, delay: float) -> None:
-        self.delay = delay
-        self._runs: dict[str, list[Run]] = {}
-        for attempt in profile.attempts:
-            if attempt.round_trip_ms == delay:
-                self._runs.setdefault(attempt.variant, []).append(attempt.run)
-        self.variants = tuple(each for each in profile.variants if each in self._runs)
+    A level is compared with the first one; a variant without a switch with the one that has it. `saved` are
+    the seconds less than the level before it.
+    """
 
-    def samples(self, variant: str) -> list[float]:
-        """Seconds of each run of a variant."""
-        return [run.seconds for run in self._runs.get(variant, ())]
+    variant: str
+    round_trip_ms: float
+    runs: int
+    seconds: float
+    than: str | None
+    change: Change | None
+    saved: float | None
+    statements: int
+    round_trips: int
+    bytes_sent: int
+    wal_bytes: int | None
+    phases: Mapping[str, float]
 
-    def median(self, variant: str) -> float:
-        """The median of the seconds; 0 of a variant that never ran."""
-        return statistics.median(self.samples(variant) or [0.0])
 
-    def phase(self, variant: str, phase: Phase) -> float:
-        """The median of the seconds of a phase."""
-        runs = self._runs.get(variant, ())
-        sums = [sum(span.seconds for span in run.spans if span.phase == phase) for run in runs]
-        return statistics.median(sums or [0.0])
-
-    def bought(self, variant: str) -> str:
-        """Say what a variant bought against its basis, or what leaving out its switch costs."""
-        before = basis(variant, self.variants)
-        if before is None or not self.median(before) or not self.median(variant):
-            return ""
-        ratio = self.median(variant) / self.median(before)
-        saved = abs(self.median(before) - self.median(variant))
-        if abs(ratio - 1) < _SAME:
-            return f"as {before}"
-        if ratio < 1:
-            return f"{times(1 / ratio)} faster than {before} (-{duration(saved)})"
-        return f"{times(ratio)} slower than {before} (+{duration(saved)})"
+def effects(profile: Profile) -> tuple[Effect, ...]:
+    """Work out what every variant took, in the order of the variants, delay by delay."""
+    return tuple(
+        _effect(profile, variant, delay)
+        for delay in delays(profile)
+        for variant in profile.variants
+        if runs_of(profile, variant, delay)
+    )
 
 
 def delays(profile: Profile) -> tuple[float, ...]:
-    """Delays of a round trip at which a profile was made, in milliseconds; shortest first."""
-    return tuple(sorted({attempt.round_trip_ms for attempt in profile.attempts}))
+    """Name the round trips that were measured, in milliseconds."""
+    return tuple(dict.fromkeys(each.round_trip_ms for each in profile.attempts))
 
 
-def delay_text(delay: float) -> str:
-    """Spell a delay."""
-    return f"with {delay:g} ms for a round trip" if delay else "without a delay"
+def runs_of(profile: Profile, variant: str, round_trip_ms: float) -> tuple[Run, ...]:
+    """Pick the runs of a variant, by pair."""
+    found = [e for e in profile.attempts if e.variant == variant and e.round_trip_ms == round_trip_ms]
+    return tuple(each.run for each in sorted(found, key=lambda each: each.pair))
 
 
-def basis(variant: str, variants: Sequence[str]) -> str | None:
-    """Name the variant that one is measured against.
+def _effect(profile: Profile, variant: str, delay: float) -> Effect:
+    runs = runs_of(profile, variant, delay)
+    than, before = _compared_with(profile, variant), _level_before(profile, variant)
+    return Effect(
+        variant=variant,
+        round_trip_ms=delay,
+        runs=len(runs),
+        seconds=_seconds(runs),
+        than=than,
+        change=_change(runs_of(profile, than, delay), runs, (than, variant)) if than else None,
+        saved=_seconds(runs_of(profile, before, delay)) - _seconds(runs) if before else None,
+        statements=median_low(run.counters.statements for run in runs),
+        round_trips=median_low(run.counters.round_trips for run in runs),
+        bytes_sent=median_low(run.counters.bytes_sent for run in runs),
+        wal_bytes=median_low(run.wal_bytes or 0 for run in runs) if _have_wal(runs) else None,
+        phases=_phases(runs),
+    )
 
-    A level: the level before it. A level without a switch: that level. A second run (`…, again`): the first.
-    """
-    level, without, switch = variant.partition(" without ")
+
+def _compared_with(profile: Profile, variant: str) -> str | None:
+    level, without, switch = variant.partition(WITHOUT)
     if without:
-        found = level + (", again" if switch.endswith(", again") else "")
-    elif variant.endswith(", again"):
-        found = variant.removesuffix(", again")
-    else:
-        earlier = [each for each in variants[: variants.index(variant)] if each in LEVELS]
-        found = earlier[-1] if earlier else ""
-    return found if found in variants else None
+        whole = f"{level}{AGAIN if switch.endswith(AGAIN) else ''}"
+        return whole if whole in profile.variants else None
+    return profile.variants[0] if variant != profile.variants[0] else None
 
 
-def profile_finding(profile: Profile) -> str:
-    """Say in one line what a profile found, at the longest delay of a round trip."""
-    if not profile.attempts:
-        return "Nothing was profiled"
-    took = Times(profile, delays(profile)[-1])
-    where = f"{delay_text(took.delay)}, ".capitalize() if took.delay else ""
-    levels = [variant for variant in took.variants if variant in LEVELS]
-    if len(levels) < 2:
-        return f"{where}{took.variants[0]} takes {duration(took.median(took.variants[0]))}"
-    first, last = took.median(levels[0]), took.median(levels[-1])
-    saved = {after: took.median(before) - took.median(after) for before, after in pairwise(levels)}
-    most = max(saved, key=lambda variant: saved[variant])
-    text = f"{where}{levels[0]} to {levels[-1]}: {duration(first)} became {duration(last)}"
-    return f"{text}, most by {most} ({duration(saved[most])})" if saved[most] > 0 else text
+def _level_before(profile: Profile, variant: str) -> str | None:
+    levels = [each for each in profile.variants if AGAIN not in each and WITHOUT not in each]
+    place = levels.index(variant) if variant in levels else 0
+    return levels[place - 1] if place else None
+
+
+def _change(before: Sequence[Run], after: Sequence[Run], names: tuple[str, str]) -> Change:
+    return compare(before, after, names=names, threshold=0.05).total
+
+
+def _seconds(runs: Iterable[Run]) -> float:
+    return median(run.seconds for run in runs)
+
+
+def _have_wal(runs: Iterable[Run]) -> bool:
+    return all(run.wal_bytes is not None for run in runs)
+
+
+def _phases(runs: Sequence[Run]) -> dict[str, float]:
+    totals = [{total.name: total.seconds for total in phase_totals(run.spans)} for run in runs]
+    names = dict.fromkeys(name for total in totals for name in total)
+    return {name: median(total.get(name, 0.0) for total in totals) for name in names}
+
+
+# ---- records --------------------------------------------------------------------------------------------
+
+
+def profile_record(profile: Profile) -> dict[str, Any]:
+    """Give the record of a profile: every run whole."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "profile_id": profile.profile_id,
+        "project": profile.project,
+        "started": profile.started,
+        "args": list(profile.args),
+        "variants": list(profile.variants),
+        "notes": list(profile.notes),
+        "attempts": [
+            {
+                "variant": each.variant,
+                "round_trip_ms": each.round_trip_ms,
+                "pair": each.pair,
+                "run": history.to_record(each.run),
+            }
+            for each in profile.attempts
+        ],
+    }
+
+
+def effects_record(profile: Profile) -> dict[str, Any]:
+    """Give what a profile says, for JSON: what `profile_text` shows, without rounding, and all seconds."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "profile_id": profile.profile_id,
+        "project": profile.project,
+        "started": profile.started,
+        "notes": list(profile.notes),
+        "variants": [_effect_record(profile, each) for each in effects(profile)],
+    }
+
+
+def _effect_record(profile: Profile, effect: Effect) -> dict[str, Any]:
+    change = effect.change
+    runs = runs_of(profile, effect.variant, effect.round_trip_ms)
+    return {
+        "variant": effect.variant,
+        "round_trip_ms": effect.round_trip_ms,
+        "seconds": effect.seconds,
+        "samples": [run.seconds for run in runs],
+        "than": effect.than,
+        "ratio": change.ratio if change else None,
+        "interval": [change.low, change.high] if change and bounded(change) else None,
+        "saved": effect.saved,
+        "statements": effect.statements,
+        "round_trips": effect.round_trips,
+        "bytes_sent": effect.bytes_sent,
+        "wal_bytes": effect.wal_bytes,
+        "phases": dict(effect.phases),
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> Profile:
+    """Make the profile of a record again."""
+    return Profile(
+        profile_id=record["profile_id"],
+        project=record["project"],
+        started=record["started"],
+        args=tuple(record["args"]),
+        variants=tuple(record["variants"]),
+        attempts=tuple(
+            Attempt(
+                variant=each["variant"],
+                round_trip_ms=each["round_trip_ms"],
+                pair=each["pair"],
+                run=history.from_record(history.upgraded(each["run"])),
+            )
+            for each in record["attempts"]
+        ),
+        notes=tuple(record["notes"]),
+    )
+
+
+def write(profile: Profile, reports: Path) -> Path:
+    """Write a profile below `reports` and give its path; the file appears whole or not at all."""
+    when = datetime.fromisoformat(profile.started).strftime("%Y%m%dT%H%M%SZ")
+    path = reports / "profiles" / f"{when}-{profile.profile_id}" / "profile.json"
+    unfinished = path.with_suffix(".json.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(history.to_json(profile_record(profile)).encode("utf-8", "backslashreplace"))
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write the profile: {error.strerror}; name another directory with --reports",
+            Place(file=str(path)),
+        ) from error
+    return path
+
+
+def read(path: Path) -> Profile:
+    """Read a profile; a newer one, or a file that is none, is a `ConfigurationError`."""
+    place = Place(file=str(path))
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"cannot read the profile: {error}", place) from error
+    if not isinstance(record, dict) or "attempts" not in record:
+        raise ConfigurationError("not a profile: it has no attempts", place)
+    if record.get("schema_version", 0) > SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"the profile has schema version {record['schema_version']}, this seedlab reads up to "
+            f"{SCHEMA_VERSION}; upgrade seedlab to read it",
+            place,
+        )
+    try:
+        return from_record(record)
+    except (KeyError, TypeError) as error:
+        raise ConfigurationError(f"not a whole profile: {error}", place) from error

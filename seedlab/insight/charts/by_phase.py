@@ -24,7 +24,7 @@ from seedlab.insight.charts.style import (
     told,
 )
 from seedlab.insight.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES
-from seedlab.insight.profiles import Times, delay_text, delays, profile_finding
+from seedlab.insight.profile_times import Times, delay_text, delays, profile_finding
 from seedlab.insight.text import duration, several, size
 
 # ---- operations -----------------------------------------------------------------------------------------

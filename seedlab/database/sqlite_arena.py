@@ -1,0 +1,94 @@
+"""Grounds as SQLite files, in a folder of ours below the system's temporary one; copies are file copies."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from seedlab.database.arena import PREFIX
+from seedlab.database.sqlite_connection import quote
+from seedlab.errors import ConfigurationError, Refused
+from seedlab.flow import Target
+
+
+class SqliteArena:
+    """An `Arena` in a folder."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, target: Target, superuser: str | None) -> None:  # noqa: ARG002 (a file has none)
+        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX)
+        self._target = target
+        self._numbers = count(1)
+
+    def made(self, statements: Sequence[str]) -> str:
+        """Make a file with these tables."""
+        path = self._new("ground")
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            try:
+                for statement in statements:
+                    connection.execute(statement)
+            except sqlite3.Error as error:
+                raise ConfigurationError(
+                    f"the project's MetaData cannot be made on SQLite: {error}"
+                ) from error
+        return str(path)
+
+    def taken(self, target: Target, tables: Collection[str]) -> str:
+        """Copy a file as it is at this moment, also while others write; our ledger is left out."""
+        if not Path(target.url).exists():
+            raise Refused(f"{target.shown} does not exist; {_CURE}")
+        path = self._new("ground")
+        with closing(sqlite3.connect(target.url)) as source, closing(sqlite3.connect(path)) as ground:
+            source.backup(ground)
+            filled = [name for name in sorted(tables) if _has_rows(ground, name)]
+            if filled:
+                raise Refused(f"table {filled[0]} of {target.shown} has rows; {_CURE}")
+            ledger = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seedlab_*'"
+            for (name,) in ground.execute(ledger).fetchall():
+                ground.execute(f"DROP TABLE {quote(name)}")
+            ground.commit()
+        return str(path)
+
+    @contextmanager
+    def fresh(self, ground: str) -> Iterator[Target]:
+        """Copy the file; what lies beside the copy afterwards goes with it."""
+        path = self._new("copy")
+        try:
+            shutil.copyfile(ground, path)
+            yield replace(
+                self._target, url=str(path), shown=f"sqlite:///{path.name}", database=path.stem, name=None
+            )
+        finally:
+            for each in path.parent.glob(f"{path.name}*"):
+                each.unlink()
+
+    def door(self) -> dict[str, Any]:
+        """There is none."""
+        raise ConfigurationError(
+            "SQLite has no round trips to delay: it is a file; leave --round-trip-ms out"
+        )
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self._folder.cleanup()
+
+    def _new(self, what: str) -> Path:
+        return Path(self._folder.name, f"{what}{next(self._numbers)}.db")
+
+
+_CURE = (
+    "runs begin with empty tables: name a file with the tables and no rows, or give the project a "
+    '[project] schema = "models.py:metadata"'
+)
+
+
+def _has_rows(connection: sqlite3.Connection, table: str) -> bool:
+    return bool(connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quote(table)})").fetchone()[0])  # noqa: S608

@@ -1,0 +1,151 @@
+"""What the two names of a comparison mean: stored runs, levels, project folders, or git revisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from seedlab.database.arena import Arena
+from seedlab.errors import ConfigurationError, nearest
+from seedlab.experiment.comparing import Side
+from seedlab.experiment.profiling import at_level
+from seedlab.experiment.revisions import Tree, checked_out, is_revision, run_apart
+from seedlab.experiment.trials import ground_of, run_once
+from seedlab.flow import LEVELS, Options, Project, Run, Target
+from seedlab.insight import history
+from seedlab.plan.project import load_project
+
+Kind = Literal["run", "level", "folder", "revision"]
+_PLAIN: dict[Kind, str] = {
+    "run": "a stored run", "level": "a level", "folder": "a folder", "revision": "a git revision"
+}  # fmt: skip
+OptionsOf = Callable[[Project], Options]
+
+
+# ---- what a name means ----------------------------------------------------------------------------------
+
+
+def kind_of(a: str, b: str, reports: Path) -> Kind:
+    """Tell what both names mean. Raises ConfigurationError where that is not one and the same."""
+    one, other = _meaning(a, reports), _meaning(b, reports)
+    if one != other:
+        raise ConfigurationError(
+            f"'{a}' is {_PLAIN[one]} and '{b}' is {_PLAIN[other]}; expected two of one kind"
+        )
+    return one
+
+
+def _meaning(name: str, reports: Path) -> Kind:
+    kind, colon, rest = name.partition(":")
+    if colon and kind in get_args(Kind):
+        named: Kind = next(each for each in _PLAIN if each == kind)
+        if not _means(named, rest, reports):
+            raise ConfigurationError(f"there is no {_PLAIN[named].partition(' ')[2]} '{rest}'")
+        return named
+    found = [each for each in _PLAIN if _means(each, name, reports)]
+    if len(found) > 1:
+        choices = " and ".join(_PLAIN[each] for each in found)
+        ways = " or ".join(f"{each}:{name}" for each in found)
+        raise ConfigurationError(f"'{name}' is {choices}; say which: {ways}")
+    if not found:
+        raise ConfigurationError(
+            f"'{name}' is no run in {reports}, no level, no folder and no git revision here"
+            f"{nearest(name, LEVELS)}"
+        )
+    return found[0]
+
+
+def _means(kind: Kind, name: str, reports: Path) -> bool:
+    match kind:
+        case "run":
+            return _record(name, reports) is not None
+        case "level":
+            return name in LEVELS
+        case "folder":
+            return Path(name).is_dir() and not (Path(name) / "run.json").is_file()
+        case "revision":
+            return is_revision(Path.cwd(), name)
+
+
+def bare(name: str) -> str:
+    """Give a name without the word that says what it is."""
+    kind, colon, rest = name.partition(":")
+    return rest if colon and kind in get_args(Kind) else name
+
+
+def _record(name: str, reports: Path) -> Path | None:
+    """The record of a stored run: by its file, its folder or its id."""
+    for path in (Path(name), Path(name) / "run.json"):
+        if path.is_file() and path.suffix == ".json":
+            return path
+    by_id = name.isalnum() and sorted(reports.glob(f"runs/*-{name}/run.json"))
+    return by_id[-1] if by_id else None
+
+
+def stored_run(name: str, reports: Path) -> Run:
+    """Read a stored run."""
+    path = _record(bare(name), reports)
+    assert path is not None, "its kind was told before"
+    return history.read(path)
+
+
+# ---- what is run ----------------------------------------------------------------------------------------
+
+
+def levels(
+    arena: Arena, project: Project, target: Target, options: Options, names: tuple[str, str]
+) -> tuple[Side, Side]:
+    """Seed one project at two levels."""
+    ground = ground_of(arena, project, target)
+
+    def side(name: str) -> Side:
+        chosen = replace(options, settings=at_level(options.settings, bare(name)))
+        return Side(name=bare(name), ground=ground, seed=lambda database: run_once(project, database, chosen))
+
+    return side(names[0]), side(names[1])
+
+
+def folders(arena: Arena, target: Target, options: OptionsOf, names: tuple[str, str]) -> tuple[Side, Side]:
+    """Seed two projects."""
+    one, other = (_project(arena, target, options, name, load_project(Path(bare(name)))) for name in names)
+    return one, other
+
+
+def _project(arena: Arena, target: Target, options: OptionsOf, name: str, project: Project) -> Side:
+    chosen = options(project)
+    return Side(
+        name=bare(name),
+        ground=ground_of(arena, project, target),
+        seed=lambda database: run_once(project, database, chosen),
+    )
+
+
+@contextmanager
+def revisions(
+    arena: Arena, target: Target, options: OptionsOf, folder: Path, names: tuple[str, str]
+) -> Iterator[tuple[Side, Side]]:
+    """Seed a project as it was in two revisions.
+
+    Where a revision has a seedlab of its own, as the repository of seedlab has, that one seeds, and then both
+    run in processes of their own.
+    """
+    with ExitStack() as stack:
+        trees = stack.enter_context(checked_out(folder, [bare(name) for name in names]))
+        apart = any(tree.seedlab for tree in trees)
+        one, other = (_revision(arena, target, options, tree, apart=apart) for tree in trees)
+        yield one, other
+
+
+def _revision(arena: Arena, target: Target, options: OptionsOf, tree: Tree, *, apart: bool) -> Side:
+    project = load_project(tree.project)
+    if not apart:
+        return _project(arena, target, options, tree.revision, project)
+    environment = options(project).environment.name
+    return Side(
+        name=tree.revision,
+        ground=ground_of(arena, project, target),
+        seed=lambda database: run_apart(tree, database, environment),
+    )

@@ -58,7 +58,10 @@ def compare(args: Namespace) -> int:
     found = compare(asked, _teller(args))
     text = comparison_text.comparison_text(found, width())
     show(args, text, lambda: comparison_text.comparison_record(found))
-    return GATE_FAILED if fails(found, args.fail_on) else 0
+    reasons = fails(found, args.fail_on)
+    if reasons:
+        complain(f"✗ --fail-on {args.fail_on}: {'; '.join(reasons)}\n")
+    return GATE_FAILED if reasons else 0
 
 
 def _teller(args: Namespace) -> Callable[[str], None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedlab.database.connect import open_session, parse_target
+from seedlab.database.connect import beside, open_session, parse_target
 from seedlab.database.postgres import PostgresSession
 from seedlab.database.sqlite import SqliteSession
 from seedlab.errors import ConfigurationError, ConnectionFailed
@@ -44,6 +44,33 @@ def test_a_url_tells_where_it_leads(url: str, host: str, database: str) -> None:
     target = parse_target(url, "test")
 
     assert (target.dialect, target.host, target.database) == ("postgresql", host, database)
+
+
+@pytest.mark.parametrize(
+    ("url", "other"),
+    [
+        (
+            "postgresql://me:se?ret@db.example.org:5433/school",
+            "postgresql://me:se?ret@db.example.org:5433/a%20b",
+        ),
+        ("postgresql://me@localhost", "postgresql://me@localhost/a%20b"),
+        ("postgresql:///school?host=/run/postgresql", "postgresql:///a%20b?host=/run/postgresql"),
+        (
+            "postgresql://localhost/?dbname=school&sslmode=require",
+            "postgresql://localhost/a%20b?sslmode=require",
+        ),
+        ("postgresql+psycopg://[::1]:5432/school?dbname=x", "postgresql://[::1]:5432/a%20b"),
+    ],
+)
+def test_another_database_of_the_same_server_is_reached_in_the_same_way(url: str, other: str) -> None:
+    target = parse_target(url, "test", environment="test")
+
+    found = beside(target, "a b")
+
+    assert (found.url, found.database) == (other, "a b")
+    assert (found.host, found.origin, found.environment) == (target.host, target.origin, "test")
+    assert "se?ret" not in found.shown
+    assert found.shown == parse_target(other, "test").shown
 
 
 def test_what_libpq_would_take_from_its_variables_is_where_the_url_leads(

@@ -141,6 +141,7 @@ def test_every_condition_exit_code_and_public_name_is_documented() -> None:
         "3",
         "4",
         "5",
+        "6",
         "130",
     ]
     assert [

@@ -53,7 +53,7 @@ def _tables(profile: Profile) -> list[tuple[str, Rows]]:
         at = f", {delay:g} ms a round trip" if delay else ""
         ways = [each for each in here if WITHOUT not in each.variant]
         alone = [each for each in here if WITHOUT in each.variant and each.change]
-        found.append((f"what each level took{at}", _bought(ways)))
+        found.append((f"what each level took, and saved over the one before{at}", _bought(ways)))
         found.append((f"by phase, seconds of all threads{at}", _phases(here)))
         if alone:
             found.append((f"what each switch is worth alone{at}", _alone(alone)))

@@ -120,6 +120,7 @@ def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
     _switch(plan, "--force", "plan as if no stage were up to date and all conditions were met")
     plan.add_argument("--yes-seed", metavar="NAME", help=argparse.SUPPRESS)
     _switch(plan, "--rows", "show which rows would change, and in which columns")
+    _add_reports(plan)
     plan.add_argument(
         "--exit-on-change", metavar="N", type=_positive, help="exit with N if any row would change"
     )

@@ -6,7 +6,7 @@ made in the transaction that fills them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +14,7 @@ from seedlab.database import connect
 from seedlab.database.holder import label_of
 from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError, ConnectionFailed
-from seedlab.flow import Catalog, Ddl, Memory, Project, Recorder, Settings, Table, Target
+from seedlab.flow import Catalog, Ddl, Memory, Project, Recorder, Settings, Stage, Table, Target
 from seedlab.plan import graph
 from seedlab.plan.schema import no_table
 
@@ -157,10 +157,14 @@ def edges(project: Project) -> tuple[graph.Edge, ...]:
     """Say why stages wait for each other: as declared, and by the foreign keys of the project's MetaData."""
     if project.schema is None:
         return graph.edges(project.stages, (), {})
-    catalog = look_offline(project).catalog()
+    return edges_in(look_offline(project).catalog(), project.stages)
+
+
+def edges_in(catalog: Catalog, stages: Sequence[Stage]) -> tuple[graph.Edge, ...]:
+    """Say why stages wait for each other: as declared, and by the foreign keys of a catalog."""
     filled = [
         (stage.id, table)
-        for stage in project.stages
+        for stage in stages
         for seed in stage.seeds
         for spec in seed.tables
         if (table := catalog.find(spec.table)) is not None
@@ -171,7 +175,7 @@ def edges(project: Project) -> tuple[graph.Edge, ...]:
         for stage, table in filled
         for key in table.foreign_keys
     ]
-    return graph.edges(project.stages, needs, providers)
+    return graph.edges(stages, needs, providers)
 
 
 def _completed(catalog: Catalog, project: Project) -> tuple[Catalog, Ddl]:

@@ -24,8 +24,8 @@ from seedlab.errors import DataFaults, TargetChanged
 from seedlab.flow import Options, Plan, Project, Recorder, Run, Target
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.runs import Heading, new_run_id
-from seedlab.looking import Look, look_beside, look_offline, open_look
-from seedlab.plan import guards
+from seedlab.looking import Look, edges_in, look_beside, look_offline, open_look
+from seedlab.plan import graph, guards
 from seedlab.plan.choices import TargetChoice
 from seedlab.plan.revision import commit_of
 from seedlab.trying import TRIES, refuse_to_try_again, told
@@ -194,8 +194,9 @@ def plan(project: Project, target: Target, options: Options, monitor: Monitor, *
     with looking_at(project, target, options, monitor) as look:
         task = _task(project, options, look, monitor, file_hashes(project))
         previewed = preview(task, look, monitor, differences=rows)
+        needless = graph.needless(edges_in(look.catalog(), task.agenda.declared))
     made = reporting.plan_of(task, target, previewed)
-    return replace(made, notes=monitor.notes)
+    return replace(made, notes=monitor.notes, needless=needless)
 
 
 def check(project: Project, options: Options) -> tuple[str, ...]:

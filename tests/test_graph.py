@@ -18,6 +18,8 @@ from seedlab.plan.graph import (
     components,
     edges,
     levels,
+    longest_path,
+    needless,
     to_mermaid,
     to_text,
     waiting,
@@ -303,3 +305,23 @@ def test_whatever_the_links_no_stage_waits_for_itself_and_none_is_lost_without_n
     assert all(name not in before for name, before in found.items())
     assert all(found[other] <= before for before in found.values() for other in before)
     assert all(a == b or a in found[b] or b in found[a] for a, b in links)
+
+
+# ---- what could be otherwise ----------------------------------------------------------------------------
+
+
+def test_a_dependency_that_no_foreign_key_needs_is_told() -> None:
+    stages = (stage("courses"), stage("modules", "courses"), stage("links", "courses", "modules"))
+    needs = [need("modules", "modules", "courses"), need("links", "links", "modules")]
+
+    shown = edges(stages, needs, {"courses": ["courses"], "modules": ["modules"]})
+
+    assert needless(shown) == (("links", "courses"),)
+
+
+def test_the_longest_path_is_the_one_that_takes_longest_not_the_one_with_most_stages() -> None:
+    waits_for = {"a": (), "b": ("a",), "c": ("b",), "d": ("a",)}
+
+    assert longest_path(waits_for, {"a": 1, "b": 1, "c": 1, "d": 5}) == ("a", "d")
+    assert longest_path(waits_for, {"a": 1, "b": 1, "c": 6, "d": 5}) == ("a", "b", "c")
+    assert longest_path({}, {}) == ()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seedlab.errors import GraphError
 from seedlab.flow import PRIORITIES
-from seedlab.plan.ready import ReadyQueue, Task, run
+from seedlab.plan.ready import ReadyQueue, Task, run, simulate
 
 
 def order(*tasks: Task) -> list[str]:
@@ -157,3 +157,24 @@ def test_the_first_failure_stops_the_rest_and_is_raised(workers: int) -> None:
 def test_a_circle_is_refused_before_anything_runs() -> None:
     with pytest.raises(GraphError, match="circle"):
         ReadyQueue([Task(id="a", dependencies=("b",)), Task(id="b", dependencies=("a",))])
+
+
+# ---- what it would take ---------------------------------------------------------------------------------
+
+CHAIN = [Task(id="a"), Task(id="b", dependencies=("a",)), Task(id="c"), Task(id="alone", parallel=False)]
+TOOK = {"a": 1.0, "b": 2.0, "c": 4.0, "alone": 8.0}
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(1, 15.0), (2, 12.0), (9, 12.0)])
+def test_a_simulation_says_when_all_would_be_done(workers: int, expected: float) -> None:
+    order, seconds = simulate(CHAIN, TOOK, workers)
+
+    assert sorted(order) == ["a", "alone", "b", "c"]
+    assert seconds == expected
+
+
+@given(st.integers(1, 5))
+def test_no_number_of_workers_beats_the_longest_path_or_loses_to_one(workers: int) -> None:
+    _, seconds = simulate(CHAIN, TOOK, workers)
+
+    assert 3.0 <= seconds <= simulate(CHAIN, TOOK, 1)[1]

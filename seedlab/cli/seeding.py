@@ -14,8 +14,13 @@ from seedlab.cli.printing import complain, explain, show, width
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from seedlab.flow import Run
+    from seedlab.flow import Project, Run
     from seedlab.insight.monitor import Monitor
+    from seedlab.insight.runs import Heading
+    from seedlab.request import Request
+
+MUCH = 1 << 20  # bytes of files: with less, one thread reads them all
+EARLIER = 60  # records that a forecast looks at: a few of them are of the same situation
 
 
 def seed(args: Namespace) -> int:
@@ -42,7 +47,8 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
         heading = replace(heading, target=target.shown)
         with _watched(args, monitor):
             if args.command == "seed":
-                run = orchestrator.seed(request.project, target, request.options, monitor)
+                project = _informed(args, request, monitor, heading)
+                run = orchestrator.seed(project, target, request.options, monitor)
             else:
                 stages, undone = tuple(getattr(args, "stage", ())), getattr(args, "run", None)
                 run = orchestrator.undo(
@@ -51,6 +57,21 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
         return runs.judged(replace(run, args=heading.args)), None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it has a record too
         return runs.judged(runs.failed(monitor, heading, error)) if heading else None, error
+
+
+def _informed(args: Namespace, request: Request, monitor: Monitor, heading: Heading) -> Project:
+    """Give the project with the times its seeds took, where the order of the work makes a difference."""
+    project = request.project
+    files = (file for seed in project.every_seed for file in seed.files)
+    if request.options.commit == "run" and sum(file.path.stat().st_size for file in files) < MUCH:
+        return project
+    from pathlib import Path
+
+    from seedlab import forecasting
+    from seedlab.insight import history, runs
+
+    earlier = history.newest(Path(args.reports or "reports"), EARLIER)
+    return forecasting.with_estimates(project, earlier, runs.measured(monitor, heading))
 
 
 def undo(args: Namespace) -> int:
@@ -121,9 +142,12 @@ def _show_run(args: Namespace, run: Run, why: str) -> int:
 
 
 def plan(args: Namespace) -> int:
-    """Say what a seed would do."""
-    from seedlab import orchestrator
+    """Say what a seed would do, and how long that would take."""
+    from pathlib import Path
+
+    from seedlab import forecasting, orchestrator
     from seedlab.insight import faces, history, runs
+    from seedlab.insight.forecast_text import forecast_record, forecast_text
     from seedlab.insight.monitor import Monitor
     from seedlab.request import request_of
 
@@ -131,11 +155,20 @@ def plan(args: Namespace) -> int:
     request = request_of(args)
     target = orchestrator.open_target(request.choice, request.project)
     with _watched(args, monitor):
-        plan = orchestrator.plan(request.project, target, request.options, monitor, rows=args.rows)
+        planned = orchestrator.plan(request.project, target, request.options, monitor, rows=args.rows)
     run = runs.measured(monitor, request.heading(target))
-    text = faces.plan_text(plan, width()) + faces.changes_text(plan.changes, show_values=args.show_values)
-    show(args, text, lambda: history.plan_record(run, plan, show_values=args.show_values))
-    return args.exit_on_change or 0 if plan.outcomes.total != plan.outcomes.unchanged else 0
+    earlier = history.newest(Path(args.reports or "reports"), EARLIER)
+    forecast = forecasting.forecast(request.project, planned, run, earlier)
+    changes = faces.changes_text(planned.changes, show_values=args.show_values)
+    show(
+        args,
+        faces.plan_text(planned, width()) + forecast_text(forecast, width()) + changes,
+        lambda: {
+            **history.plan_record(run, planned, show_values=args.show_values),
+            "forecast": forecast_record(forecast),
+        },
+    )
+    return args.exit_on_change or 0 if planned.outcomes.total != planned.outcomes.unchanged else 0
 
 
 def _watched(args: Namespace, monitor: Monitor) -> AbstractContextManager[None]:

@@ -173,6 +173,9 @@ class Plan:
     notes: tuple[str, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
     changes: tuple[RowChange, ...] = ()
+    needless: tuple[
+        tuple[str, str], ...
+    ] = ()  # stages and what they wait for, though no foreign key needs it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

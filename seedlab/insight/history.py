@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -321,6 +322,16 @@ def _parse_head(data: bytes) -> Any:
     parts[-1] = parts[-1].removesuffix("\n}\n")
     kept = (each.removesuffix(",") for each in parts if each.partition('"')[0] not in _LONG)
     return json.loads("{" + ",".join(f'"{each}' for each in kept) + "}")
+
+
+def newest(reports: Path, limit: int) -> list[Run]:
+    """Read the newest records below `reports`, the newest last; what cannot be read tells nothing."""
+    folders = sorted((reports / "runs").glob("*/run.json"), key=lambda path: path.parent.name)
+    found = []
+    for path in folders[-limit:]:
+        with suppress(ConfigurationError):
+            found.append(read(path))
+    return sorted(found, key=lambda run: run.started)  # folders are named to the second
 
 
 def to_json(record: Mapping[str, Any]) -> str:

@@ -130,6 +130,22 @@ def edges(
     return tuple(dict.fromkeys(declared + implied))
 
 
+def needless(edges: Sequence[Edge]) -> tuple[tuple[str, str], ...]:
+    """Pick declared dependencies, (stage, what it waits for), that no foreign key between the two needs."""
+    needed = {(each.after, each.before) for each in edges if each.origin != "declared"}
+    declared = dict.fromkeys((each.after, each.before) for each in edges if each.origin == "declared")
+    return tuple(pair for pair in declared if pair not in needed)
+
+
+def longest_path(waits_for: Mapping[str, Sequence[str]], seconds: Mapping[str, float]) -> tuple[str, ...]:
+    """Find the chain of nodes that takes longest, first to last."""
+    best: dict[str, tuple[float, tuple[str, ...]]] = {}
+    for node in topological_order(waits_for):
+        before = max((best[each] for each in waits_for.get(node, ())), default=(0.0, ()))
+        best[node] = before[0] + seconds[node], (*before[1], node)
+    return max(best.values(), default=(0.0, ()))[1]
+
+
 def components(graph: Mapping[str, Iterable[str]]) -> tuple[tuple[str, ...], ...]:
     """Group nodes that refer to each other, groups that others refer to first.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 
 from seedlab.flow import PRIORITIES, Priority
 from seedlab.plan.graph import topological_order
@@ -77,6 +78,20 @@ def run(queue: ReadyQueue, work: Callable[[str], object], workers: int) -> None:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 future.result()
                 queue.done(running.pop(future))
+
+
+def simulate(tasks: Sequence[Task], seconds: Mapping[str, float], workers: int) -> tuple[list[str], float]:
+    """Say in which order tasks would be handed out, and after how many seconds all would be done."""
+    queue, order, now = ReadyQueue(tasks), [], 0.0
+    running: list[tuple[float, str]] = []
+    while True:
+        while len(running) < workers and (task := queue.take()) is not None:
+            heappush(running, (now + seconds[task], task))
+            order.append(task)
+        if not running:
+            return order, now
+        now, task = heappop(running)
+        queue.done(task)
 
 
 def _ranks(tasks: Sequence[Task]) -> dict[str, tuple[int, int, int]]:

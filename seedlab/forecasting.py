@@ -1,0 +1,133 @@
+"""What a plan will take: by what runs here took, else by the project's estimates.
+
+Above the orchestrator: it knows plans and records, and no target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from seedlab.flow import Outcomes, Plan, PlannedSeed, Project, Run, Stage
+from seedlab.flow.evidence import Expectation, Forecast
+from seedlab.insight import predict
+from seedlab.insight.predict import Experience
+from seedlab.plan import graph, ready
+
+
+def forecast(project: Project, plan: Plan, heading: Run, runs: Iterable[Run]) -> Forecast:
+    """Say how long a plan will take; `heading` is a run as it would be recorded, `runs` the newest last.
+
+    Files are read side by side by the workers; all else is done one after another: it is one transaction.
+    """
+    experience = predict.learn(runs, predict.situation_of(heading))
+    estimates = {f"{seed.stage}.{seed.name}": seed.estimated_ms for seed in project.every_seed}
+    seeds: dict[str, Expectation] = {}
+    reading: dict[str, float] = {}
+    for stage in plan.stages:
+        for seed in stage.seeds:
+            name, outcomes = f"{stage.id}.{seed.name}", _outcomes(seed)
+            timings = experience.seeds.get((name, predict.kind_of(outcomes)), ())
+            seeds[name] = predict.expect(_rows(seed), timings, estimates.get(name))
+            reading[name] = seeds[name].seconds * predict.reading(timings)
+    total = _total(plan, experience, list(seeds.values()))
+    running = [stage for stage in plan.stages if stage.status == "run"]
+    by_stage = {s.id: sum(seeds[f"{s.id}.{each.name}"].seconds for each in s.seeds) for s in running}
+    waits_for = {s.id: [w for w in s.waits_for if w in by_stage] for s in running}
+    saved = sum(reading.values()) - _makespan(plan, reading, _workers(heading))
+    return Forecast(
+        total=total,
+        seeds=seeds,
+        declared_order=tuple(by_stage),
+        declared_seconds=total.seconds + saved,
+        planned_order=_order(plan, by_stage, waits_for),
+        planned_seconds=total.seconds,
+        critical_path=graph.longest_path(waits_for, by_stage),
+        idle=_idle(plan),
+        needless=plan.needless,
+    )
+
+
+def _total(plan: Plan, experience: Experience, seeds: Sequence[Expectation]) -> Expectation:
+    """The whole run, by whole runs where there were enough, for it is more than its seeds."""
+    timings = experience.runs.get(predict.kind_of(plan.outcomes, ran=bool(seeds)), ())
+    if len(timings) < predict.ENOUGH and seeds:
+        return predict.together(seeds)
+    return predict.expect(plan.outcomes.total, timings)
+
+
+def _outcomes(seed: PlannedSeed) -> Outcomes:
+    return sum((table.outcomes for table in seed.tables), Outcomes())
+
+
+def _rows(seed: PlannedSeed) -> int:
+    return sum(table.rows for table in seed.tables)
+
+
+def _workers(run: Run) -> int:
+    """How many files are read at a time, as a run's settings and machine say."""
+    asked, cores = run.settings.get("workers"), run.machine.get("cores")
+    disabled = predict.situation_of(run).disabled
+    if run.level in ("legacy", "bulk") or "parallel" in disabled:
+        return 1
+    return int(str(asked or cores or 1))
+
+
+def _makespan(plan: Plan, reading: Mapping[str, float], workers: int) -> float:
+    """Seconds that reading takes side by side: files wait for nothing, but in a stage that runs alone."""
+    tasks = [
+        ready.Task(
+            id=f"{stage.id}.{seed.name}",
+            priority=seed.priority,
+            estimated_ms=round(reading[f"{stage.id}.{seed.name}"] * 1000),
+            parallel=stage.parallel,
+        )
+        for stage in plan.stages
+        for seed in stage.seeds
+    ]
+    return ready.simulate(tasks, reading, workers)[1]
+
+
+def _order(
+    plan: Plan, seconds: Mapping[str, float], waits_for: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """The stages as they are handed out: what lies on the longest path first."""
+    tasks = [
+        ready.Task(
+            id=stage.id,
+            dependencies=tuple(waits_for[stage.id]),
+            estimated_ms=round(seconds[stage.id] * 1000),
+            parallel=stage.parallel,
+        )
+        for stage in plan.stages
+        if stage.id in seconds
+    ]
+    return tuple(ready.simulate(tasks, seconds, 1)[0])
+
+
+def _idle(plan: Plan) -> dict[str, str]:
+    """Stages that could run beside others and do not, and why."""
+    running = {stage.id for stage in plan.stages if stage.status == "run"}
+    found = {
+        stage.id: "parallel = false" for stage in plan.stages if stage.id in running and not stage.parallel
+    }
+    for stage, waits_for in plan.needless:
+        if {stage, waits_for} <= running:
+            found.setdefault(stage, f"waits for {waits_for}, which no foreign key needs")
+    return found
+
+
+def with_estimates(project: Project, runs: Iterable[Run], heading: Run) -> Project:
+    """Put in the place of the project's estimates what its seeds took here: the longest path starts first."""
+    experience = predict.learn(runs, predict.situation_of(heading))
+    took: dict[str, int] = {}
+    for (name, _), timings in experience.seeds.items():
+        if len(timings) >= predict.ENOUGH:
+            seconds = predict.expect(timings[-1].rows, timings).seconds
+            took[name] = max(took.get(name, 0), round(seconds * 1000))
+    return replace(project, stages=tuple(_informed(stage, took) for stage in project.stages))
+
+
+def _informed(stage: Stage, took: Mapping[str, int]) -> Stage:
+    seeds = (replace(s, estimated_ms=took.get(f"{stage.id}.{s.name}", s.estimated_ms)) for s in stage.seeds)
+    return replace(stage, seeds=tuple(seeds))

@@ -1,0 +1,151 @@
+"""How long a seed will take, from how long it took.
+
+Earlier runs of the same kind, scaled to the rows of now, are exchangeable with the next one. So the interval
+from the shortest to the longest of n holds the next with probability (n - 1) / (n + 1), whatever the
+distribution (Wilks 1941, Determination of sample sizes for setting tolerance limits).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Literal
+
+from seedlab.flow import Level, Outcomes, Run
+from seedlab.flow.evidence import Expectation
+
+Kind = Literal["cold", "changed", "compared", "idle"]
+
+ENOUGH = 3  # runs: fewer say too little
+NEWEST = 20  # runs that count: older ones tell of another program
+# What a seed costs however few rows it has, in rows: files to open, statements, keys; as the academy's do.
+FIXED = 1_000
+# What is taken of a seed nobody has run or estimated: seconds a row.
+GUESS = 20e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What times depend on besides the rows; only runs of the same situation tell of each other."""
+
+    project: str
+    target: str
+    environment: str
+    level: Level
+    disabled: tuple[str, ...]
+    machine: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long so many rows took; `reading` is the part of the seconds in which other seeds may be read."""
+
+    rows: int
+    seconds: float
+    reading: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experience:
+    """What earlier runs of one situation took, the newest last: whole runs by kind, seeds by id and kind."""
+
+    runs: Mapping[Kind, Sequence[Timing]] = field(default_factory=dict)
+    seeds: Mapping[tuple[str, Kind], Sequence[Timing]] = field(default_factory=dict)
+
+
+def situation_of(run: Run) -> Situation:
+    """Give what the times of a run depend on besides its rows."""
+    machine = run.machine
+    disabled = run.settings.get("disabled") or ()
+    return Situation(
+        project=run.project,
+        target=run.target,
+        environment=run.environment,
+        level=run.level,
+        disabled=tuple(disabled) if isinstance(disabled, list | tuple) else (),
+        machine=tuple(machine.get(name) for name in ("cpu", "cores", "memory_bytes")),
+    )
+
+
+def kind_of(outcomes: Outcomes, *, ran: bool = True) -> Kind:
+    """Say what kind of work it was: into empty tables, among other rows, all as they were, or none at all."""
+    if not ran:
+        return "idle"
+    if outcomes.created + outcomes.updated + outcomes.deleted == 0:
+        return "compared"
+    return "cold" if outcomes.created == outcomes.total else "changed"
+
+
+def learn(runs: Iterable[Run], situation: Situation) -> Experience:
+    """Take from runs, the newest last, what they say of a situation."""
+    alike = [run for run in runs if run.status == "succeeded" and situation_of(run) == situation]
+    whole: dict[Kind, list[Timing]] = {}
+    seeds: dict[tuple[str, Kind], list[Timing]] = {}
+    for run in alike[-5 * NEWEST :]:
+        ran = [stage.outcomes for stage in run.stages if stage.status == "run"]
+        kind = kind_of(sum(ran, Outcomes()), ran=bool(ran))
+        rows = sum(outcomes.total for outcomes in ran)
+        whole.setdefault(kind, []).append(Timing(rows=rows, seconds=run.seconds))
+        for name, (kind, timing) in _seeds(run).items():
+            seeds.setdefault((name, kind), []).append(timing)
+    return Experience(runs=whole, seeds=seeds)
+
+
+def _seeds(run: Run) -> dict[str, tuple[Kind, Timing]]:
+    """The timing of each seed that ran: its own spans, and of those of several seeds a share by its rows."""
+    ran = {
+        f"{stage.id}.{seed.name}": (seed, sum((each.outcomes for each in seed.tables), Outcomes()))
+        for stage in run.stages
+        if stage.status == "run"
+        for seed in stage.seeds
+    }
+    shared = sum(span.seconds for span in run.spans if span.seed is None)
+    rows = sum(outcomes.total for _, outcomes in ran.values()) or 1
+    return {
+        name: (
+            kind_of(outcomes),
+            Timing(
+                rows=outcomes.total,
+                seconds=sum(span.seconds for span in seed.spans) + shared * outcomes.total / rows,
+                reading=sum(span.seconds for span in seed.spans if span.phase == "read"),
+            ),
+        )
+        for name, (seed, outcomes) in ran.items()
+    }
+
+
+def expect(rows: int, timings: Sequence[Timing], estimated_ms: int | None = None) -> Expectation:
+    """Say how long so many rows will take: by these timings, or where they are too few by an estimate."""
+    scaled = [each.seconds * (rows + FIXED) / (each.rows + FIXED) for each in timings[-NEWEST:]]
+    if len(scaled) < ENOUGH:
+        seconds = estimated_ms / 1000 if estimated_ms is not None else (rows + FIXED) * GUESS
+        return Expectation(
+            seconds=seconds, low=seconds, high=seconds, confidence=0.0, basis="estimate", runs=len(scaled)
+        )
+    return Expectation(
+        seconds=median(scaled),
+        low=min(scaled),
+        high=max(scaled),
+        confidence=(len(scaled) - 1) / (len(scaled) + 1),
+        basis="history",
+        runs=len(scaled),
+    )
+
+
+def together(parts: Sequence[Expectation]) -> Expectation:
+    """Add up what is done one after another; what is a guess in part is a guess."""
+    known = bool(parts) and all(each.basis == "history" for each in parts)
+    return Expectation(
+        seconds=sum(each.seconds for each in parts),
+        low=sum(each.low for each in parts),
+        high=sum(each.high for each in parts),
+        confidence=min((each.confidence for each in parts), default=0.0),
+        basis="history" if known else "estimate",
+        runs=min((each.runs for each in parts), default=0),
+    )
+
+
+def reading(timings: Sequence[Timing]) -> float:
+    """Give the usual part of the seconds in which other seeds may be read."""
+    return median([each.reading / each.seconds for each in timings[-NEWEST:] if each.seconds] or [0.0])

@@ -1,0 +1,183 @@
+"""What `plan` says of the time a seed will take, from real runs, and what that changes in the next run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from seedlab import forecasting
+from seedlab.cli import main
+from seedlab.flow import Project
+from seedlab.insight import history
+from seedlab.plan.project import load_project
+from tests.seeding import execute, write
+
+CONFIG = """
+[[stages]]
+id = "cities"
+name = "Cities"
+  [[stages.seeds]]
+  name = "cities"
+  source = "cities.csv"
+  estimated_ms = 1500
+
+[[stages]]
+id = "colours"
+name = "Colours"
+dependencies = ["cities"]
+parallel = false
+  [[stages.seeds]]
+  name = "colours"
+  source = "colours.csv"
+  estimated_ms = 300
+
+[[stages]]
+id = "pupils"
+name = "Pupils"
+dependencies = ["cities", "colours"]
+  [[stages.seeds]]
+  name = "pupils"
+  source = "pupils.csv"
+"""
+TABLES = (
+    "CREATE TABLE cities (code text PRIMARY KEY)",
+    "CREATE TABLE colours (code text PRIMARY KEY)",
+    "CREATE TABLE pupils (name text PRIMARY KEY, city_code text NOT NULL REFERENCES cities)",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    project = tmp_path / "school"
+    project.mkdir()
+    files = {
+        "seedlab.toml": CONFIG,
+        "cities.csv": "code\nhfa\ntlv\n",
+        "colours.csv": "code\nred\n",
+        "pupils.csv": "name,city_code\nAda,hfa\n",
+    }
+    write(project, files)
+    return project
+
+
+@pytest.fixture
+def url(clean_database_url: str) -> str:
+    for statement in TABLES:
+        execute(clean_database_url, statement)
+    return clean_database_url
+
+
+def call(command: str, folder: Path, url: str, *more: str) -> int:
+    reports = ["--reports", str(folder.parent / "reports")]
+    return main([command, str(folder), "--database-url", url, *reports, *more])
+
+
+def planned(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    capsys.readouterr()
+    call("plan", folder, url, "--force", "--json", "-q")
+    return json.loads(capsys.readouterr().out)["forecast"]
+
+
+def test_before_any_run_the_estimates_of_the_file_are_taken(folder, url, capsys) -> None:
+    found = planned(folder, url, capsys)
+
+    assert found["seeds"]["cities.cities"] == {
+        "seconds": 1.5, "low": 1.5, "high": 1.5, "confidence": 0.0, "basis": "estimate", "runs": 0,
+    }  # fmt: skip
+    assert found["total"]["seconds"] == sum(each["seconds"] for each in found["seeds"].values())
+    assert found["declared_order"] == found["planned_order"] == ["cities", "colours", "pupils"]
+    assert found["critical_path"] == ["cities", "colours", "pupils"]
+
+
+def test_what_waits_for_nothing_it_needs_is_told(folder, url, capsys) -> None:
+    found = planned(folder, url, capsys)
+
+    assert found["needless"] == [
+        {"stage": "colours", "waits_for": "cities"},
+        {"stage": "pupils", "waits_for": "colours"},
+    ]
+    assert found["idle"] == {
+        "colours": "parallel = false",
+        "pupils": "waits for colours, which no foreign key needs",
+    }
+
+
+def test_after_three_runs_of_the_kind_their_times_are_taken(folder, url, capsys) -> None:
+    call("seed", folder, url, "-q")  # into empty tables: another kind of run
+    for _ in range(3):
+        call("seed", folder, url, "--force", "-q")
+
+    found = planned(folder, url, capsys)
+
+    _, *records = history.newest(folder.parent / "reports", 9)
+    took = sorted(run.seconds for run in records)
+    total = found["total"]
+    assert (total["basis"], total["runs"], total["confidence"]) == ("history", 3, 0.5)
+    assert [total["low"], total["seconds"], total["high"]] == pytest.approx(took)
+    assert found["seeds"]["cities.cities"]["basis"] == "history"
+    assert found["planned_seconds"] <= found["declared_seconds"]
+
+
+def test_a_person_reads_it_after_the_plan(folder, url, capsys) -> None:
+    call("plan", folder, url)
+
+    shown = capsys.readouterr().out
+    assert "expected: 1.8" in shown
+    assert "an estimate: no run like this one here, too few to tell" in shown
+    assert "critical path: cities → colours → pupils" in shown
+    assert "- colours could run beside others: parallel = false" in shown
+
+
+def test_where_nothing_is_to_be_done_nothing_is_foretold(folder, url, capsys) -> None:
+    call("seed", folder, url, "-q")
+    call("plan", folder, url)
+
+    assert "expected" not in capsys.readouterr().out
+
+
+def test_a_record_that_cannot_be_read_is_passed_over(folder, url, capsys) -> None:
+    broken = folder.parent / "reports/runs/20990101T000000Z-00000000/run.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
+
+    assert planned(folder, url, capsys)["total"]["runs"] == 0
+
+
+def test_times_that_were_measured_replace_the_estimates(folder, url) -> None:
+    for _ in range(4):
+        call("seed", folder, url, "--force", "-q")
+    records = history.newest(folder.parent / "reports", 9)
+
+    informed = forecasting.with_estimates(load_project(folder), records, records[-1])
+
+    estimated = {seed.name: seed.estimated_ms for seed in informed.every_seed}
+    assert estimated["cities"] < 1500  # its guess was far too long
+    assert estimated["pupils"] is not None
+    assert without_estimates(informed) == without_estimates(load_project(folder))
+
+
+def without_estimates(project: Project) -> list[object]:
+    return [(seed.name, seed.files, seed.tables, seed.priority) for seed in project.every_seed]
+
+
+def test_a_seed_whose_stages_are_committed_by_themselves_takes_measured_times(
+    folder, url, monkeypatch
+) -> None:
+    asked: list[dict[str, int | None]] = []
+
+    def seen(project: Project, *rest: object) -> Project:
+        informed = real(project, *rest)
+        asked.append({seed.name: seed.estimated_ms for seed in informed.every_seed})
+        return informed
+
+    real = forecasting.with_estimates
+    monkeypatch.setattr(forecasting, "with_estimates", seen)
+    for _ in range(3):
+        call("seed", folder, url, "--force", "-q")
+    assert asked == []  # so little is read that the order makes no difference
+
+    assert call("seed", folder, url, "--force", "-q", "--commit", "stage") == 0
+
+    assert asked[0]["cities"] != 1500

@@ -174,7 +174,7 @@ def test_a_seed_whose_stages_are_committed_by_themselves_takes_measured_times(
 
     real = forecasting.with_estimates
     monkeypatch.setattr(forecasting, "with_estimates", seen)
-    for _ in range(3):
+    for _ in range(4):
         call("seed", folder, url, "--force", "-q")
     assert asked == []  # so little is read that the order makes no difference
 

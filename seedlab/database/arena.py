@@ -35,7 +35,7 @@ class Arena(Protocol):
         """Give a copy of a ground with nothing left to write, dropped afterwards."""
 
     def door(self) -> dict[str, Any]:
-        """Say where the server listens, as `DelayProxy` takes it; a ConfigurationError where there is none."""
+        """Say where the server listens, as `DelayProxy` takes it; a ConfigurationError if nowhere."""
 
 
 @contextmanager

@@ -178,13 +178,19 @@ def _add_tellers(commands: _Commands[argparse.ArgumentParser]) -> None:
     show = _command(commands, "show", "show all that is on record of one run")
     show.add_argument("run", metavar="RUN", help="its id or the beginning of it, `last`, or a path")
     report = _command(commands, "report", "write a page to read in a browser: of a notebook, or of all runs")
-    report.add_argument("notebook", metavar="NOTEBOOK", nargs="?", help="the notebook to run")
+    report.add_argument(
+        "notebook", metavar="NOTEBOOK", nargs="?", help="01-seed, …, with or without the number, or a file"
+    )
     _switch(report, "--history", "a page of the runs on record: trends, and each run")
     report.add_argument(
         "-p", "--parameter", metavar="NAME=VALUE", action="append", default=[],
         help="a parameter of the notebook; repeatable",
     )  # fmt: skip
-    report.add_argument("--out", metavar="FILE", help="where the page goes (default: into the reports)")
+    report.add_argument(
+        "--out",
+        metavar="PATH",
+        help="folder of a notebook's report, file of the page (default: into the reports)",
+    )
     for command in (history, show, report):
         _add_reports(command)
 

@@ -43,7 +43,13 @@ def report(args: Namespace) -> int:
     """Write a page: of all runs, or of a notebook."""
     if args.history:
         return report_history(args)
-    raise ConfigurationError("name what to report: --history is a page of the runs on record")
+    if args.notebook is None:
+        raise ConfigurationError(
+            "name what to report: a notebook, such as 03-bottlenecks, or --history, the runs on record"
+        )
+    from seedlab.cli.reports import report_notebook
+
+    return report_notebook(args)
 
 
 def report_history(args: Namespace) -> int:

@@ -73,13 +73,18 @@ def find_project(directory: Path | None, cwd: Path) -> Path:
     """
     if directory is not None:
         return _pointed_to(_existing(cwd / directory))
+    return _pointed_to(find_home(cwd))
+
+
+def find_home(cwd: Path) -> Path:
+    """Find the folder whose configuration counts here: the nearest seedlab.toml, else `[tool.seedlab]`."""
     upward = [cwd, *cwd.parents]
     for folder in upward:
         if (folder / FILE).is_file():
             return folder
     for folder in upward:
         if _tool_document(folder) is not None:
-            return _pointed_to(folder)
+            return folder
     raise ConfigurationError(
         f"found no {FILE} in {shown(cwd)} or above it, and no [tool.seedlab] in a pyproject.toml; "
         "name the folder: seedlab seed DIR"

@@ -87,7 +87,9 @@ class OpenNotebook:
 
     def run_all(self) -> list[str]:
         """Run every cell and give the prompts of the code cells, `[1]:` for the first."""
-        for number in range(int(self.page.evaluate("document.querySelectorAll('.jp-Notebook .jp-Cell').length"))):
+        for number in range(
+            int(self.page.evaluate("document.querySelectorAll('.jp-Notebook .jp-Cell').length"))
+        ):
             self._press_shift_enter()
             # A number instead of a star: the kernel has answered.
             self.page.wait_for(
@@ -95,11 +97,15 @@ class OpenNotebook:
                 " if (!c.classList.contains('jp-CodeCell')) return true;"
                 " return /\\d/.test(c.querySelector('.jp-InputPrompt').textContent)})()"
             )
-        return self.page.evaluate("[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.textContent)")  # type: ignore[no-any-return]
+        return self.page.evaluate(
+            "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.textContent)"
+        )  # type: ignore[no-any-return]
 
     def outputs(self) -> list[str]:
         """What is shown below each code cell, as text."""
-        return self.page.evaluate("[...document.querySelectorAll('.jp-CodeCell .jp-Cell-outputWrapper')].map(e => e.innerText)")  # type: ignore[no-any-return]
+        return self.page.evaluate(
+            "[...document.querySelectorAll('.jp-CodeCell .jp-Cell-outputWrapper')].map(e => e.innerText)"
+        )  # type: ignore[no-any-return]
 
     def _press_shift_enter(self) -> None:
         for kind in ("keyDown", "keyUp"):

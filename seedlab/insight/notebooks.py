@@ -23,6 +23,7 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 STEP_SUMMARY_BYTES = 1_000_000  # GitHub drops a longer one as a whole (1 MiB)
 _PACKAGE = Path(__file__).parent.parent
 _KINDS: Mapping[str, type[Any]] = {"01-seed": parameters.SeedParameters}
+NAMES = tuple(_KINDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

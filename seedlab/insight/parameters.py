@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
-from typing import Any, TypeAlias, get_args
+from typing import Any, Self, TypeAlias, get_args
 
 from seedlab.errors import ConfigurationError, masked, nearest
 from seedlab.flow import Level
@@ -146,6 +146,11 @@ def at_least(low: float) -> Mapping[str, Any]:
 class _Checked:
     def __post_init__(self) -> None:
         check(self)
+
+    @classmethod
+    def of(cls, variables: Mapping[str, Any]) -> Self:
+        """Take the parameters out of a notebook's variables, `globals()`."""
+        return cls(**{each.name: variables[each.name] for each in fields(cls) if each.name in variables})
 
 
 # ---- the notebooks that come along ----------------------------------------------------------------------

@@ -6,6 +6,7 @@ SeedError                    1  a stage failed, or no connection
 ├── DataFaults               3  mend the files; carries every fault found
 ├── Refused                  4  a guard said no; the message tells what to type
 ├── LockHeld                 5  another seed is running
+├── GateFailed               6  a comparison found what was not to be
 ├── ConnectionFailed         1  the target does not answer
 ├── WriteError               1  the target refused a statement
 ├── CannotOrderRows          1  one row at a time will not do; caught, and written set by set
@@ -29,6 +30,7 @@ __all__ = [
     "ConnectionFailed",
     "DataFaults",
     "Fault",
+    "GateFailed",
     "GraphError",
     "LockHeld",
     "Place",
@@ -132,6 +134,12 @@ class LockHeld(SeedError):
     """Another seed holds the target's lock."""
 
     exit_code = 5
+
+
+class GateFailed(SeedError):
+    """A comparison found more statements, a slower run, or whatever was not to be; says what."""
+
+    exit_code = 6
 
 
 class ConnectionFailed(SeedError):

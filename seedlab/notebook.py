@@ -1,43 +1,182 @@
-"""What notebooks call, a function a question: what a command does, with values in its place of text.
+"""What notebooks call, a function a question: what a command does, with values in place of text.
 
-Works wherever a notebook stands: below the project, beside it, or run by `seedlab report`.
+Works wherever a notebook stands: below the project, beside it, or run by `seedlab report`, for which each
+value that a report is about is published as soon as it is there.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from seedlab import contract
-from seedlab.errors import ConfigurationError
-from seedlab.flow import Project, Run
-from seedlab.insight import history
-from seedlab.insight.parameters import SeedParameters
+from seedlab import contract, flow
+from seedlab.errors import ConfigurationError, GateFailed
+from seedlab.flow import LEVELS, Project
+from seedlab.insight import history as records
+from seedlab.insight.chronicle import History
+from seedlab.insight.compare import compare as compared
+from seedlab.insight.compare import fails
+from seedlab.insight.notebooks import FOLDER
+from seedlab.insight.objects import Comparison, Profile, Run
+from seedlab.insight.parameters import (
+    CompareParameters,
+    HistoryParameters,
+    ProfileParameters,
+    RunParameters,
+    SeedParameters,
+    words,
+)
 from seedlab.plan.project import find_home
 
-__all__ = ["SeedParameters", "seed"]
+__all__ = [
+    "CompareParameters",
+    "HistoryParameters",
+    "ProfileParameters",
+    "RunParameters",
+    "SeedParameters",
+    "before_after",
+    "compare",
+    "ends",
+    "gate",
+    "history",
+    "profile",
+    "run",
+    "seed",
+]
+_T = TypeVar("_T")
+
+
+# ---- the questions --------------------------------------------------------------------------------------
 
 
 def seed(asked: SeedParameters) -> Run:
-    """Seed, show it while it lasts, and keep the record."""
-    project = _project(asked.project)
-    run = contract.seed(
-        project,
+    """Seed, shown while it lasts, and keep the record."""
+    made = contract.seed(
+        _project(asked.project),
         _target(asked.target),
         environment=asked.environment or None,
         level=asked.level,
         force=asked.force,
     )
-    run = replace(run, args=("notebook", "01-seed"))
-    history.write(run, reports())
-    return run
+    made = replace(made, args=("seedlab", "report", "01-seed"))
+    records.write(made, _reports())
+    return _published(made)
 
 
-def reports() -> Path:
+def profile(asked: ProfileParameters) -> Profile:
+    """Read a stored profile, or make one and keep it."""
+    from seedlab.insight import profiles
+
+    if asked.profile:
+        return _published(Profile.of(profiles.read(_record("profile", asked.profile))))
+    made = contract.profile(
+        _project(asked.project),
+        _target(asked.target),
+        environment=asked.environment or None,
+        levels=words(asked.levels),
+        pairs=asked.pairs,
+        round_trip_ms=tuple(map(float, words(asked.round_trip_ms))),
+        ablation=asked.ablation,
+    )
+    profiles.write(made, _reports())
+    return _published(Profile.of(made))
+
+
+def before_after(made: Profile) -> Comparison:
+    """Compare the first variant of a profile with the last one that begins from nothing, phase by phase."""
+    before, after = _runs_of_ends(made)
+    names = (before[0].level, after[0].level)
+    return Comparison.of(compared(before, after, names=names, threshold=0.05))
+
+
+def ends(made: Profile) -> tuple[Run, Run]:
+    """Give the last run of each of these two variants."""
+    before, after = _runs_of_ends(made)
+    return Run.of(before[-1]), Run.of(after[-1])
+
+
+def _runs_of_ends(made: Profile) -> tuple[list[flow.Run], list[flow.Run]]:
+    """Pick the runs of the first level and of the last one, at the longest round trip."""
+    delay = max(each.round_trip_ms for each in made.attempts)
+    levels = [each for each in made.variants if each in LEVELS]
+    before, after = (
+        [each.run for each in made.attempts if (each.variant, each.round_trip_ms) == (name, delay)]
+        for name in (levels[0], levels[-1])
+    )
+    return before, after
+
+
+def run(asked: RunParameters) -> Run:
+    """Read a stored run: by its id or the beginning of it, `last`, or its path."""
+    path = Path(asked.run)
+    if path.suffix != ".json":
+        path = contract.history(_reports()).find(asked.run).path
+    return _published(Run.of(records.read(path)))
+
+
+def compare(asked: CompareParameters) -> Comparison:
+    """Compare two stored runs, levels, project folders or git revisions."""
+    reports = _reports().resolve()
+    with chdir(_project(asked.project).root if asked.project else _home()):
+        made = contract.compare(
+            asked.before,
+            asked.after,
+            target=_target(asked.target),
+            environment=asked.environment or None,
+            reports=reports,
+            pairs=asked.pairs,
+            max_pairs=max(asked.max_pairs, asked.pairs),
+            threshold=asked.threshold,
+            anyway=asked.anyway,
+            round_trip_ms=asked.round_trip_ms,
+        )
+    return _published(Comparison.of(made))
+
+
+def gate(made: Comparison, asked: CompareParameters) -> None:
+    """Raise GateFailed where the comparison has what `fail_on` names."""
+    if reasons := fails(made, asked.fail_on):
+        raise GateFailed(f"the gate on {asked.fail_on} failed: {'; '.join(reasons)}")
+
+
+def history(asked: HistoryParameters) -> History:
+    """Read all runs on record."""
+    kept = contract.history(_reports()).select(
+        project=asked.project or None, level=asked.level or None, environment=asked.environment or None
+    )
+    return _published(kept)
+
+
+# ---- where things are -----------------------------------------------------------------------------------
+
+
+def _published(value: _T) -> _T:
+    """Write the summary and the figures of a value into the report that is being made, if one is."""
+    if os.environ.get(FOLDER):
+        from seedlab.insight.publishing import publish  # charts: not for who only looks at a cell
+
+        publish(value, Path(os.environ[FOLDER]))
+    return value
+
+
+def _reports() -> Path:
     """Where records are: SEEDLAB_REPORTS, else `reports` beside the configuration that counts here."""
     named = os.environ.get("SEEDLAB_REPORTS")
     return Path(named) if named else _home() / "reports"
+
+
+def _record(kind: str, name: str) -> Path:
+    """Find a stored record by its path, its folder or its id."""
+    for path in (Path(name), Path(name) / f"{kind}.json"):
+        if path.is_file():
+            return path
+    found = sorted(_reports().glob(f"{kind}s/*-{name}*/{kind}.json"))
+    if not found:
+        raise ConfigurationError(f"no {kind} '{name}' is on record below {_reports() / f'{kind}s'}")
+    return found[-1]
 
 
 def _home() -> Path:

@@ -22,7 +22,11 @@ Tell = Callable[[str], None]
 
 
 class KernelFailed(Exception):
-    """A cell raised, or the kernel died; the notebook is kept as far as it came."""
+    """A cell raised `kind`, or the kernel died; the notebook is kept as far as it came."""
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def execute(path: Path, parameters: Mapping[str, object], environ: Mapping[str, str], tell: Tell) -> None:
@@ -38,9 +42,7 @@ def execute(path: Path, parameters: Mapping[str, object], environ: Mapping[str, 
             environ=environ, tell=tell,
         )  # fmt: skip
     except PapermillExecutionError as error:
-        raise KernelFailed(f"{error.ename}: {error.evalue}") from error
-    except DeadKernelError as error:
-        raise KernelFailed("the kernel died: the system may have run out of memory") from error
+        raise KernelFailed(f"{error.ename}: {error.evalue}", error.ename) from error
 
 
 class _ThisPython(KernelSpecManager):
@@ -69,7 +71,14 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
             client = PapermillNotebookClient(
                 nb_man, km=kernel, kernel_name=kernel_name, timeout=None, on_cell_start=begun
             )
-            client.execute(env=dict(environ), cleanup_kc=True)
+            # A kernel complains of being ended; what it says while it dies is worth telling.
+            with Path(folder, "said").open("w+", encoding="utf-8", errors="replace") as said:
+                try:
+                    client.execute(env=dict(environ), stderr=said, cleanup_kc=True)
+                except DeadKernelError as error:
+                    said.seek(0)
+                    last = "; ".join(said.read().strip().splitlines()[-3:])
+                    raise KernelFailed(f"the kernel died: {last or 'without a word'}") from error
 
 
 def _heading(source: str) -> str:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedlab.errors import ConfigurationError, Place, masked, nearest
+from seedlab.errors import ConfigurationError, GateFailed, Place, masked, nearest
 from seedlab.insight import parameters
 
 if TYPE_CHECKING:
@@ -22,7 +22,13 @@ FOLDER = "SEEDLAB_REPORT_FOLDER"
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 STEP_SUMMARY_BYTES = 1_000_000  # GitHub drops a longer one as a whole (1 MiB)
 _PACKAGE = Path(__file__).parent.parent
-_KINDS: Mapping[str, type[Any]] = {"01-seed": parameters.SeedParameters}
+_KINDS: Mapping[str, type[Any]] = {
+    "01-seed": parameters.SeedParameters,
+    "02-profile-phases": parameters.ProfileParameters,
+    "03-bottlenecks": parameters.RunParameters,
+    "04-before-after": parameters.CompareParameters,
+    "05-history": parameters.HistoryParameters,
+}
 NAMES = tuple(_KINDS)
 
 
@@ -37,15 +43,14 @@ class Notebook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came of a notebook: the folder of its files, and why it failed if it did."""
+    """What came of a notebook: the folder of its files, and why it failed if it did.
+
+    Its exit code is then 1, or 6 when a gate of the notebook refused what it found.
+    """
 
     folder: Path
     failure: str | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """1 when the notebook failed."""
-        return 0 if self.failure is None else 1
+    exit_code: int = 0
 
 
 # ---- find -----------------------------------------------------------------------------------------------
@@ -119,14 +124,16 @@ def run(
     path = _copy(notebook.path, out)
     from seedlab.insight import kernels  # a second, which a misspelled parameter need not wait for
 
-    failure = None
+    failure, exit_code = None, 0
     inner = {name: value for name, value in environ.items() if name != STEP_SUMMARY}
     try:
         kernels.execute(path, values, {**inner, FOLDER: str(out.resolve())}, tell)
     except kernels.KernelFailed as error:
-        failure = masked(str(error))
+        failure, exit_code = masked(str(error)), 1
+        if error.kind == GateFailed.__name__:
+            failure, exit_code = failure.removeprefix(f"{error.kind}: "), GateFailed.exit_code
     _finish(notebook, path, values, failure)
-    return Report(folder=out, failure=failure)
+    return Report(folder=out, failure=failure, exit_code=exit_code)
 
 
 def _copy(source: Path, out: Path) -> Path:

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, Self, TypeAlias, get_args
 
 from seedlab.errors import ConfigurationError, masked, nearest
+from seedlab.flow import LEVELS as _LEVELS
 from seedlab.flow import Level
+from seedlab.insight.compare import Gate
 
 Scalar: TypeAlias = str | int | float | bool
-LEVELS: tuple[str, ...] = get_args(Level)
+LEVELS = tuple(_LEVELS)
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _NOUNS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 _WHOLE = re.compile(r"[+-]?\d+")
@@ -44,10 +46,15 @@ def _check_value(name: str, value: Scalar, bounds: Mapping[str, Any]) -> None:
                 "name a target of the project, or a variable of the environment that holds the URL: $NAME"
             )
         known = bounds.get("choices", ())
-        for word in _words(value) if bounds.get("several") else (value,):
+        for word in words(value) if bounds.get("several") else (value,):
             if known and word not in known:
+                expected = " or ".join(each or "nothing" for each in known)
                 raise ConfigurationError(
-                    f"parameter {name}: expected {' or '.join(known)}, found {word!r}{nearest(word, known)}"
+                    f"parameter {name}: expected {expected}, found {word!r}{nearest(word, known)}"
+                )
+            if "numbers" in bounds and not _is_number(word, bounds["numbers"]):
+                raise _unexpected(
+                    name, f"numbers of at least {bounds['numbers']}, with commas between", value
                 )
     elif value < bounds.get("low", value):
         raise _unexpected(name, _expected(type(value), bounds), value)
@@ -61,8 +68,16 @@ def _unexpected(name: str, expected: str, value: object) -> ConfigurationError:
     return ConfigurationError(f"parameter {name}: expected {expected}, found {masked(repr(value))}")
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")]
+def words(text: str) -> tuple[str, ...]:
+    """Give what stands between commas."""
+    return tuple(word.strip() for word in text.split(","))
+
+
+def _is_number(word: str, low: float) -> bool:
+    try:
+        return low <= float(word) < math.inf
+    except ValueError:
+        return False
 
 
 def from_text(kind: type[Any], given: Mapping[str, str]) -> dict[str, Scalar]:
@@ -137,6 +152,11 @@ def some_of(choices: Iterable[str]) -> Mapping[str, Any]:
     return {"choices": tuple(choices), "several": True}
 
 
+def numbers(low: float) -> Mapping[str, Any]:
+    """Numbers between commas, none of them smaller."""
+    return {"several": True, "numbers": low}
+
+
 def at_least(low: float) -> Mapping[str, Any]:
     """A number that is not smaller."""
     return {"low": low}
@@ -165,3 +185,50 @@ class SeedParameters(_Checked):
     environment: str = ""
     level: Level = field(default="incremental", metadata=one_of(LEVELS))
     force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileParameters(_Checked):
+    """`02-profile-phases`: a stored profile, or what to measure."""
+
+    profile: str = ""
+    project: str = ""
+    target: str = ""
+    environment: str = ""
+    levels: str = field(default=",".join(LEVELS), metadata=some_of(LEVELS))
+    pairs: int = field(default=7, metadata=at_least(1))
+    round_trip_ms: str = field(default="0", metadata=numbers(0))
+    ablation: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunParameters(_Checked):
+    """`03-bottlenecks`: a stored run."""
+
+    run: str = "last"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareParameters(_Checked):
+    """`04-before-after`: two stored runs, levels, project folders or git revisions, and when it fails."""
+
+    before: str = "bulk"
+    after: str = "incremental"
+    project: str = ""
+    target: str = ""
+    environment: str = ""
+    pairs: int = field(default=7, metadata=at_least(1))
+    max_pairs: int = field(default=15, metadata=at_least(1))
+    threshold: float = field(default=0.05, metadata=at_least(0))
+    round_trip_ms: float = field(default=0.0, metadata=at_least(0))
+    anyway: bool = False
+    fail_on: Gate = field(default="none", metadata=one_of(get_args(Gate)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryParameters(_Checked):
+    """`05-history`: whose runs; empty means all."""
+
+    project: str = ""
+    level: str = field(default="", metadata=one_of(("", *LEVELS)))
+    environment: str = ""

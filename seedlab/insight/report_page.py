@@ -51,14 +51,15 @@ p { margin: .5rem 0; max-width: 46rem }
   overflow-wrap: anywhere }
 table { border-collapse: collapse; margin: .8rem 0; font-size: .9rem; font-variant-numeric: tabular-nums;
   display: block; overflow-x: auto }
-th, td { padding: .28rem .8rem .28rem 0; border-bottom: 1px solid var(--line); text-align: left;
+th, td { padding: .28rem .8rem .28rem 0; border: solid var(--line); border-width: 0 0 1px; text-align: left;
   vertical-align: top }
+table.dataframe { border: 0; font-size: .82rem }
 pre { background: var(--wash); padding: .7rem .9rem; overflow-x: auto; border-radius: 4px;
   font: .82rem/1.5 ui-monospace, monospace; margin: .5rem 0 }
 code { font: .88em ui-monospace, monospace }
 figure { margin: 1rem 0 }
 svg, img { max-width: 100%; height: auto }
-details.code { font-size: .82rem; color: var(--soft) }
+details.code { font-size: .78rem; line-height: 1.35; color: var(--soft) }
 details.code > summary { cursor: pointer; width: fit-content }
 .output_error pre { border-left: 4px solid #b3261e }
 .ansi-red-fg, .ansi-red-intense-fg { color: #b3261e }

@@ -63,9 +63,9 @@ def folder() -> Path:
 
 
 def find(name: str) -> Notebook:
-    """Find a notebook by its name, with or without its number, or by its path."""
+    """Find a notebook by its name, its number or what follows that, or by its path."""
     for known, kind in _KINDS.items():
-        if name in (known, known.partition("-")[2]):
+        if name in (known, *known.split("-", 1)):
             return Notebook(name=known, path=folder() / f"{known}.ipynb", parameters=kind)
     path = Path(name)
     if path.suffix == ".ipynb" and path.is_file():

@@ -17,8 +17,8 @@ from urllib.request import urlopen
 from tests.browser.chromium import Page
 
 SECONDS = 60
-# Shift+Enter: run the cell and go to the next one.
-_SHIFT = 8
+_CELLS = "[...document.querySelectorAll('.jp-Notebook .jp-Cell')]"
+# Runs the cell and goes to the next one.
 _FOLDERS = (
     "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "IPYTHONDIR"
 )  # fmt: skip
@@ -26,7 +26,7 @@ _SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight are there, too
 }
-_ENTER = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r", "modifiers": _SHIFT}
+_SHIFT_ENTER = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r", "modifiers": 8}
 
 
 @contextmanager
@@ -87,26 +87,28 @@ class OpenNotebook:
 
     def run_all(self) -> list[str]:
         """Run every cell and give the prompts of the code cells, `[1]:` for the first."""
-        for number in range(
-            int(self.page.evaluate("document.querySelectorAll('.jp-Notebook .jp-Cell').length"))
-        ):
-            self._press_shift_enter()
+        cells = int(self.page.evaluate(f"{_CELLS}.length"))
+        for number in range(cells):
+            for kind in ("keyDown", "keyUp"):
+                self.page.call("Input.dispatchKeyEvent", type=kind, **_SHIFT_ENTER)
             # A number instead of a star: the kernel has answered.
             self.page.wait_for(
-                f"(() => {{const c = document.querySelectorAll('.jp-Notebook .jp-Cell')[{number}];"
-                " if (!c.classList.contains('jp-CodeCell')) return true;"
-                " return /\\d/.test(c.querySelector('.jp-InputPrompt').textContent)})()"
+                f"(() => {{const c = {_CELLS}[{number}]; return !c.classList.contains('jp-CodeCell')"
+                " || /\\d/.test(c.querySelector('.jp-InputPrompt').textContent)})()",
+                seconds=180,
             )
-        return self.page.evaluate(
-            "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.textContent)"
-        )  # type: ignore[no-any-return]
+        # JupyterLab adds a cell below the last one.
+        return self._of_code_cells(f"{_CELLS}.slice(0, {cells})", ".jp-InputPrompt", "textContent")
 
     def outputs(self) -> list[str]:
         """What is shown below each code cell, as text."""
-        return self.page.evaluate(
-            "[...document.querySelectorAll('.jp-CodeCell .jp-Cell-outputWrapper')].map(e => e.innerText)"
-        )  # type: ignore[no-any-return]
+        return self._of_code_cells(_CELLS, ".jp-Cell-outputWrapper", "innerText")
 
-    def _press_shift_enter(self) -> None:
-        for kind in ("keyDown", "keyUp"):
-            self.page.call("Input.dispatchKeyEvent", type=kind, **_ENTER)
+    def images(self) -> int:
+        """How many pictures are shown, those that were not drawn left out."""
+        drawn = "[...document.querySelectorAll('.jp-OutputArea img')].filter(e => e.naturalWidth > 100)"
+        return int(self.page.evaluate(f"{drawn}.length"))
+
+    def _of_code_cells(self, cells: str, selector: str, what: str) -> list[str]:
+        code = f"{cells}.filter(c => c.classList.contains('jp-CodeCell'))"
+        return list(self.page.evaluate(f"{code}.map(c => c.querySelector('{selector}').{what})"))

@@ -103,6 +103,9 @@ def remove_server(folder: Path) -> None:
     for environ in (server_environ, system_environ):
         with suppress(ServerError):  # no binaries: then there is no server either
             server.clean(environ(folder))
+    for quiet in folder.glob("quiet-*"):
+        with suppress(ServerError):
+            server.clean(server_environ(quiet))
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -14,9 +14,8 @@ from seedlab.cli.printing import complain, explain, show, width
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from seedlab.flow import Project, Run
+    from seedlab.flow import Project, Run, Target
     from seedlab.insight.monitor import Monitor
-    from seedlab.insight.runs import Heading
     from seedlab.request import Request
 
 MUCH = 1 << 20  # bytes of files: with less, one thread reads them all
@@ -37,29 +36,29 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
     from seedlab.request import request_of
 
     monitor = Monitor(closely=bool(getattr(args, "trace", None)))
-    heading = None
+    request = target = None
     try:
         request = request_of(args)
         from seedlab import orchestrator  # heavy: a misspelled name should not wait for it
 
-        heading = request.heading()
         target = orchestrator.open_target(request.choice, request.project)
-        heading = replace(heading, target=target.shown)
         with _watched(args, monitor):
             if args.command == "seed":
-                project = _informed(args, request, monitor, heading)
+                project = _informed(args, request, monitor, target)
                 run = orchestrator.seed(project, target, request.options, monitor)
             else:
                 stages, undone = tuple(getattr(args, "stage", ())), getattr(args, "run", None)
                 run = orchestrator.undo(
                     request.project, target, request.options, monitor, stages=stages, run=undone
                 )
-        return runs.judged(replace(run, args=heading.args)), None
+        return runs.judged(replace(run, args=request.line)), None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it has a record too
-        return runs.judged(runs.failed(monitor, heading, error)) if heading else None, error
+        if request is None:
+            return None, error
+        return runs.judged(runs.failed(monitor, request.heading(target), error)), error
 
 
-def _informed(args: Namespace, request: Request, monitor: Monitor, heading: Heading) -> Project:
+def _informed(args: Namespace, request: Request, monitor: Monitor, target: Target) -> Project:
     """Give the project with the times its seeds took, where the order of the work makes a difference."""
     project = request.project
     files = (file for seed in project.every_seed for file in seed.files)
@@ -71,7 +70,7 @@ def _informed(args: Namespace, request: Request, monitor: Monitor, heading: Head
     from seedlab.insight import history, runs
 
     earlier = history.newest(Path(args.reports or "reports"), EARLIER)
-    return forecasting.with_estimates(project, earlier, runs.measured(monitor, heading))
+    return forecasting.with_estimates(project, earlier, runs.measured(monitor, request.heading(target)))
 
 
 def undo(args: Namespace) -> int:

@@ -5,6 +5,7 @@ Read from git's own files, for a git process takes longer than a run with nothin
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -19,19 +20,21 @@ def commit_of(folder: Path) -> str | None:
     None also where git keeps names in a way that we do not know. What is not committed makes no difference.
     Files are opened without a look whether they are there: that would double the cost, some 50 µs.
     """
-    for each in (folder.resolve(), *folder.resolve().parents):
-        if _text(f"{each}/.git/HEAD"):
-            return _resolved(f"{each}/.git", "HEAD")
-        word, _, path = _text(f"{each}/.git").partition(": ")
+    above, here = "", os.path.realpath(folder)
+    while here != above:  # the root is above itself
+        if _text(f"{here}/.git/HEAD"):
+            return _resolved(f"{here}/.git", "HEAD")
+        word, _, path = _text(f"{here}/.git").partition(": ")
         if word == "gitdir":  # a worktree or a submodule
-            return _resolved(str(each / path), "HEAD")
+            return _resolved(os.path.join(here, path), "HEAD")  # noqa: PTH118 - a Path costs as much as a file
+        above, here = here, os.path.dirname(here)  # noqa: PTH120
     return None
 
 
 def _resolved(git: str, name: str) -> str | None:
     """Follow a name to a commit: in the worktree's own files first, then in those all worktrees share."""
     shared = _text(f"{git}/commondir")
-    common = str(Path(git, shared)) if shared else git
+    common = os.path.join(git, shared) if shared else git  # noqa: PTH118
     for _ in range(_LINKS):
         found = _text(f"{git}/{name}") or _text(f"{common}/{name}") or _packed(common, name)
         if not found.startswith("ref: "):

@@ -51,7 +51,7 @@ def settled(found: Ratio | Change, threshold: float) -> bool:
     """Say whether more pairs would tell little: the interval is narrower than what it measures.
 
     That is the ratio's distance from 1, or the threshold either way. Not the verdict is asked: whoever adds
-    pairs until there is one gets two or three times as many false ones (docs/performance.md).
+    pairs until there is one gets two or three times as many false ones (docs/design.md).
     """
     if found.low <= 0:
         return False

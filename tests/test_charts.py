@@ -25,8 +25,10 @@ from seedlab.insight import charts
 from seedlab.insight.charts import Chart
 from seedlab.insight.charts.style import drawing
 from seedlab.insight.palette import PHASE_COLOURS, PHASE_HATCHES, WAIT_COLOURS, WAIT_HATCHES
+from seedlab.insight.trend import Trend, trends
 from tests.evidence import HEBREW, HOSTILE, LONG, bare, busy, changed, comparison, profile, runs, slow
 from tests.fix_academy import Academies
+from tests.histories import past_of
 
 OF_A_RUN = {
     "waterfall": charts.waterfall,
@@ -54,8 +56,16 @@ def every_chart(run: Run) -> dict[str, Chart]:
         "before_after": charts.before_after(comparison(whole, run.project, HEBREW)),
         "pairs": charts.pairs(comparison(whole, run.project, "HEAD")),
         "steps": charts.steps(replace(profile(whole), project=run.project)),
+        "trend": charts.trend(past(whole, run.project)),
         "scaling": charts.scaling([(n, t * whole) for n, t in POINTS], context=run.project),
     }
+
+
+def past(whole: float = 1.0, project: str = "academy") -> Trend:
+    noise = (1, 1.1, 0.9, 1.02, 0.98, 1.05, 2.5, 1, 0.4, 50, 1)
+    made = [past_of(n, whole * each, project=project) for n, each in enumerate(noise)]
+    made[-1] = past_of(len(noise), whole, project=project, kind=None, status="failed", error="no connection")
+    return trends(made)[-1]
 
 
 def texts(chart: Chart) -> list[Text]:
@@ -198,7 +208,7 @@ def test_too_little_gives_a_figure_that_says_so(make: Callable[[Run], Chart], ru
 
 
 def test_a_comparison_a_profile_or_sizes_without_anything_say_so() -> None:
-    zero = replace(comparison(), total=changed("total", 0, float("nan")), phases=(), pairs=((0.0, 0.0),))
+    zero = replace(comparison(), total=changed("total", 0, 1.0, "same"), phases=(), pairs=((0.0, 0.0),))
     empty = Profile(
         profile_id="x", project="p", started="2026-11-26T20:32:52+00:00", args=(), variants=(), attempts=()
     )
@@ -210,9 +220,8 @@ def test_a_comparison_a_profile_or_sizes_without_anything_say_so() -> None:
     assert "Too few sizes" in charts.scaling(POINTS[:2]).title
 
 
-@pytest.mark.parametrize("bound", [float("inf"), float("nan"), 0.0])
-def test_an_interval_without_an_end_is_drawn_as_none(bound: float) -> None:
-    total = replace(changed("total", 1.9, 0.5, "unclear"), low=0.0, high=bound)
+def test_an_interval_without_an_end_is_drawn_as_none() -> None:
+    total = replace(changed("total", 1.9, 0.5, "unclear"), low=0.0, high=float("inf"))
     one = replace(comparison(), total=total, pairs=((1.9, 0.95),))
 
     assert charts.pairs(one).svg()
@@ -301,7 +310,7 @@ def test_a_comparison_shows_every_sample_and_every_interval() -> None:
     for pair in compared.pairs:
         assert pair[0] in xs
         assert pair[1] in xs
-    assert "0.42\N{MULTIPLICATION SIGN} [0.40, 0.45]" in said(chart)
+    assert "÷2.4 [÷2.5, ÷2.2] faster" in said(chart)
     assert [label.get_text() for label in chart.axes[0].get_yticklabels()] == ["total", "merge", "read"]
 
 
@@ -327,6 +336,18 @@ def test_pareto_adds_up_and_gives_the_evidence() -> None:
     assert "84 %" in said(chart)
     assert "20,832 round trips of 0.34 ms each" in said(chart)
     assert "seedlab seed" in chart.alt
+
+
+def test_a_trend_marks_what_is_unusual_and_cuts_what_would_flatten_it() -> None:
+    chart = charts.trend(past())
+    [axes] = chart.axes
+
+    assert chart.title == "academy/incremental/cold: failed: no connection"
+    assert axes.get_ylim()[1] < 10
+    assert "run 00000006 of 2026-03-01 14:00:00 took 2.50 s: slower than usual" in chart.alt
+    assert {line.get_marker() for line in axes.get_lines()} >= {"o", "^", "v", "x"}
+    assert charts.trend(trends([past_of()])[-1]).title.endswith("1.00 s, too few runs (the first one)")
+    assert "No run is on record" in charts.trend(None).alt
 
 
 def test_hebrew_runs_from_right_to_left() -> None:

@@ -141,11 +141,13 @@ def test_a_plan_lists_tables_with_their_way(academies: Academies, sqlite_url: st
 def test_a_comparison_tells_the_verdict_the_phases_and_the_counts() -> None:
     compared = Comparison.of(comparison())
 
-    assert repr(compared).startswith("After is faster: 1.90 s became 798 ms, 0.42")
+    assert repr(compared).startswith(
+        "faster: main 1.90 s → HEAD 798 ms, ÷2.4 [÷2.5, ÷2.2], 7 pairs; 1 count fewer"
+    )
     for face in (compared._repr_html_(), compared._repr_markdown_()):
         assert "merge" in face
         assert "20,946" in face
-        assert "fewer" in face
+        assert "-20,832" in face
     assert compared.plot.before_after().title.startswith("After is faster")
     assert compared.plot.pairs().title.startswith("After is faster")
 
@@ -183,6 +185,19 @@ def test_two_runs_are_compared(academies: Academies) -> None:
     assert {"statements"} <= {each.name for each in compared.counts}
     assert compared._repr_html_()
     assert compared.plot.before_after().svg()
+
+
+def test_a_history_tells_each_series_and_draws_the_newest(tmp_path: Path, run: Run) -> None:
+    for seconds in (1.0, 1.1, 0.9):
+        history.write(replace(run, run_id=f"{seconds * 10:08.0f}", seconds=seconds), tmp_path)
+    past = seedlab.history(tmp_path)
+
+    assert repr(past).startswith("3 runs on record, the last at ")
+    assert "academy/incremental/cold" in past._repr_markdown_()
+    assert "<svg" in past._repr_html_()
+    assert "3 runs" in past.plot.trend().alt
+    assert "No run" in seedlab.history(tmp_path / "none").plot.trend().title
+    assert repr(seedlab.history(tmp_path / "none")) == "0 runs on record"
 
 
 def test_objects_load_nothing_heavy_until_they_are_asked() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedlab.errors import ConfigurationError
+from seedlab.insight import pages
+from seedlab.insight.objects import Face, HistoryPlots
 from seedlab.insight.past import PastRun, Unread, read_past
 from seedlab.insight.trend import Point, Trend, in_order, trends
 
@@ -14,13 +16,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class History(Face):
     """Runs in the order of time, and notes of records that could not be read."""
 
     folders: tuple[Path, ...]
     runs: tuple[PastRun, ...]
     notes: tuple[Unread, ...] = ()
+    _page = pages.past_page
 
     def select(
         self,
@@ -74,6 +77,11 @@ class History:
         from seedlab.insight.history_frame import frame_of
 
         return frame_of(self.points)
+
+    @property
+    def plot(self) -> HistoryPlots:
+        """Charts of this history."""
+        return HistoryPlots(self)
 
     def __len__(self) -> int:
         return len(self.runs)

@@ -25,19 +25,20 @@ _MARKUP = re.compile(r"[\\`*_\[\]<>#|~&]")
 def comparison_text(comparison: Comparison, width: int = 120) -> str:
     """Say the verdict in one line, then how each phase changed, which counts did, and what to know."""
     blocks = [
-        [_headline(comparison, lambda name: isolate(printable(name)))],
-        table([_PHASE_HEAD, *_phase_rows(comparison)], "<<>>><>", cells=width, flexible=1),
+        [headline(comparison, lambda name: isolate(printable(name)))],
+        table([PHASE_HEAD, *phase_rows(comparison)], "<<>>><>", cells=width, flexible=1),
         _count_lines(comparison, width),
         [f"! {printable(note)}" for note in comparison.notes],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
-def _headline(comparison: Comparison, named: Callable[[str], str]) -> str:
+def headline(comparison: Comparison, named: Callable[[str], str]) -> str:
+    """Say the verdict, what it is of, and how many counts differ, in one line."""
     total = comparison.total
     before = f"{named(comparison.before)} {duration(total.before)}"
     after = f"{named(comparison.after)} {duration(total.after)}"
-    change = " ".join(filter(None, (_relative(total), _interval(total))))
+    change = " ".join(filter(None, (relative(total), interval(total))))
     pairs = several(len(comparison.pairs), "pair")
     return f"{total.verdict}: {before} → {after}, {change}, {pairs}; {_counts_told(comparison.counts)}"
 
@@ -51,11 +52,12 @@ def _counts_told(counts: Sequence[CountChange]) -> str:
     return ", ".join(told) or "counts the same"
 
 
-_PHASE_HEAD = ("", "phase", "before", "after", "change", "95 % interval", "share")
-_COUNT_HEAD = ("", "count", "before", "after", "change")
+PHASE_HEAD = ("", "phase", "before", "after", "change", "95 % interval", "share")
+COUNT_HEAD = ("", "count", "before", "after", "change")
 
 
-def _phase_rows(comparison: Comparison) -> Iterable[tuple[str, ...]]:
+def phase_rows(comparison: Comparison) -> Iterable[tuple[str, ...]]:
+    """Give a row for the total and for each phase, below `PHASE_HEAD`."""
     for each in (comparison.total, *comparison.phases):
         share = f"{each.share * 100:.0f} %" if each is not comparison.total else ""
         yield (_MARKS[each.verdict], *_change_cells(each), share)
@@ -63,26 +65,28 @@ def _phase_rows(comparison: Comparison) -> Iterable[tuple[str, ...]]:
 
 def _change_cells(change: Change) -> tuple[str, ...]:
     times = (duration(each) if each >= LEAST_SECONDS else "·" for each in (change.before, change.after))
-    return (change.name, *times, _relative(change), _interval(change))
+    return (change.name, *times, relative(change), interval(change))
 
 
 def _count_lines(comparison: Comparison, cells: int) -> list[str]:
-    changed = _changed(comparison.counts)
-    if not changed:
+    different = changed(comparison.counts)
+    if not different:
         return []
-    rows = [_COUNT_HEAD, *map(_count_cells, changed)]
-    rest = len(comparison.counts) - len(changed)
+    rows = [COUNT_HEAD, *map(count_cells, different)]
+    rest = len(comparison.counts) - len(different)
     return [
         *table(rows, "<<>>>", cells=cells, flexible=1),
         *([f"{rest} other counts are the same"] if rest else []),
     ]
 
 
-def _changed(counts: Iterable[CountChange]) -> list[CountChange]:
+def changed(counts: Iterable[CountChange]) -> list[CountChange]:
+    """Pick the counts that differ."""
     return [each for each in counts if each.verdict != "same"]
 
 
-def _count_cells(change: CountChange) -> tuple[str, ...]:
+def count_cells(change: CountChange) -> tuple[str, ...]:
+    """Give a row for a count, below `COUNT_HEAD`."""
     mark = "✗" if worse(change) else _MARKS["same" if change.verdict == "same" else "faster"]
     difference = change.after - change.before
     return (
@@ -94,15 +98,16 @@ def _count_cells(change: CountChange) -> tuple[str, ...]:
     )
 
 
-def _relative(change: Change) -> str:
+def relative(change: Change) -> str:
     """Spell a ratio: as a percentage, as times beyond twice and half, or in a word where a side has none."""
-    return _one_sided(change) or _ratio(change.ratio)
+    return _one_sided(change) or spelled_ratio(change.ratio)
 
 
-def _interval(change: Change) -> str:
-    return (
-        f"[{_ratio(change.low)}, {_ratio(change.high)}]" if bounded(change) and not _one_sided(change) else ""
-    )
+def interval(change: Change) -> str:
+    """Spell an interval as `relative` spells the ratio; nothing where the pairs were too few for one."""
+    if not bounded(change) or _one_sided(change):
+        return ""
+    return f"[{spelled_ratio(change.low)}, {spelled_ratio(change.high)}]"
 
 
 def _one_sided(change: Change) -> str:
@@ -111,7 +116,8 @@ def _one_sided(change: Change) -> str:
     return "gone" if change.after < LEAST_SECONDS <= change.before else ""
 
 
-def _ratio(ratio: float) -> str:
+def spelled_ratio(ratio: float) -> str:
+    """Spell a ratio: as a percentage, or as times beyond twice and half."""
     if 0.5 < ratio < 2:
         return f"{round((ratio - 1) * 100, 1) + 0.0:+.1f} %"  # never "-0.0 %"
     times = max(ratio, 1 / ratio)
@@ -123,7 +129,7 @@ def _ratio(ratio: float) -> str:
 
 def comparison_markdown(comparison: Comparison) -> str:
     """Say the verdict, show what changed, fold the rest away; under 60 kB."""
-    head = _headline(comparison, _code)
+    head = headline(comparison, _code)
     verdict, _, rest = head.partition(": ")
     sign = _signed(_MARKS[comparison.total.verdict])
     band = (
@@ -144,15 +150,15 @@ def comparison_markdown(comparison: Comparison) -> str:
 def _changes(comparison: Comparison) -> str:
     times = [each for each in (comparison.total, *comparison.phases) if each.verdict in ("slower", "faster")]
     rows = [(_MARKS[each.verdict], *_change_cells(each)) for each in times]
-    rows += [(*_count_cells(each), "exact") for each in _changed(comparison.counts)]
+    rows += [(*count_cells(each), "exact") for each in changed(comparison.counts)]
     if not rows:
         return "No phase and no count is known to have changed."
-    return _grid(("", "what", *_PHASE_HEAD[2:6]), rows, "<<>>><")
+    return _grid(("", "what", *PHASE_HEAD[2:6]), rows, "<<>>><")
 
 
 def _everything(comparison: Comparison) -> str:
-    phases = _grid(_PHASE_HEAD, _phase_rows(comparison), "<<>>><>")
-    return f"{phases}\n\n{_grid(_COUNT_HEAD, map(_count_cells, comparison.counts), '<<>>>')}"
+    phases = _grid(PHASE_HEAD, phase_rows(comparison), "<<>>><>")
+    return f"{phases}\n\n{_grid(COUNT_HEAD, map(count_cells, comparison.counts), '<<>>>')}"
 
 
 def _notes(notes: Sequence[str]) -> Iterable[str]:

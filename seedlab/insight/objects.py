@@ -124,6 +124,18 @@ class ProfilePlots(Plots[evidence.Profile]):
         return charts.steps(self.of)
 
 
+class HistoryPlots(Plots[Any]):
+    """Charts of a history (`chronicle.History`, which has its face from here)."""
+
+    __slots__ = ()
+
+    def trend(self) -> Chart:
+        """The series of the newest run: each run beside what was usual before it."""
+        from seedlab.insight import charts
+
+        return charts.trend(self.of.trends[-1] if self.of.runs else None)
+
+
 class Run(Face, flow.Run):
     """A run: `run.phases`, `run.plot.waterfall()`, `run.vs(earlier)`."""
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from seedlab.flow import Plan, PlannedStage, Run, StageReport
-from seedlab.flow.evidence import Change, Comparison, CountChange, Profile
+from seedlab.flow.evidence import Comparison, Profile
+from seedlab.insight.comparison_text import COUNT_HEAD, PHASE_HEAD, count_cells, headline, phase_rows
 from seedlab.insight.faces import MARKS, changes_of, outcomes_text, tables_of
+from seedlab.insight.history_text import health, moment, title
 from seedlab.insight.monitor import PhaseTotal
 from seedlab.insight.palette import PHASE_COLOURS
 from seedlab.insight.profile_times import Times, delay_text, delays, profile_finding
-from seedlab.insight.text import duration, percent, printable, several, size, times
+from seedlab.insight.text import duration, percent, printable, several, size
 from seedlab.insight.timing import covered, time_went, totals
+
+if TYPE_CHECKING:
+    from seedlab.insight.chronicle import History
 
 MANY = 40  # rows of a table; the record has them all
 
@@ -53,7 +58,7 @@ class Page:
 def run_page(run: Run) -> Page:
     """Tell of a run: what became of the rows, where the time went, stage by stage and phase by phase."""
     status = "" if run.status == "succeeded" else f"{run.status}, "
-    facts = [f"{run.level}, {run.environment}, run {run.run_id} of {_when(run.started)} → {run.target}"]
+    facts = [f"{run.level}, {run.environment}, run {run.run_id} of {moment(run.started)} UTC → {run.target}"]
     if run.error:
         facts.append(run.error)
     if run.spans:
@@ -65,10 +70,6 @@ def run_page(run: Run) -> Page:
         grids=tuple(grid for grid in (_stages(run.stages), _phases(run)) if grid.rows),
         notes=(*run.notes, *_advice(run)),
     )
-
-
-def _when(started: str) -> str:
-    return f"{started[:16].replace('T', ' ')} UTC"
 
 
 def _stages(stages: Sequence[StageReport]) -> Grid:
@@ -169,48 +170,43 @@ def _planned_rows(stage: PlannedStage, plan: Plan) -> list[tuple[str, ...]]:
 
 
 def comparison_page(comparison: Comparison) -> Page:
-    """Tell of a comparison: the verdict, each phase, the counts that differ."""
-    changes = [comparison.total, *sorted(comparison.phases, key=lambda each: -abs(each.before - each.after))]
-    phases = [
-        (each.name, duration(each.before), duration(each.after), ratio_text(each), each.verdict)
-        for each in changes
-    ]
-    counts = [_count_row(each) for each in comparison.counts]
-    head = ("", "before", "after", "after/before", "verdict")
-    sides = f"before: {comparison.before}, after: {comparison.after}"
+    """Tell of a comparison: the verdict, each phase, each count."""
     return Page(
-        title=comparison_finding(comparison),
-        facts=(f"{sides}; a change counts from {percent(comparison.threshold)}, intervals are 95 %",),
-        grids=(
-            Grid(head=head, align="<>>><", rows=tuple(phases)),
-            *([Grid(head=head, align="<>>><", rows=tuple(counts))] if counts else []),
+        title=headline(comparison, printable),
+        facts=(f"differences of time below {percent(comparison.threshold)} do not count",),
+        grids=tuple(
+            Grid(head=head, align=align, rows=tuple(rows))
+            for head, align, rows in (
+                (PHASE_HEAD, "<<>>><>", phase_rows(comparison)),
+                (COUNT_HEAD, "<<>>>", map(count_cells, comparison.counts)),
+            )
         ),
         notes=comparison.notes,
     )
 
 
-def comparison_finding(comparison: Comparison) -> str:
-    """Say in one line what a comparison found."""
-    total = comparison.total
-    measured = f"{ratio_text(total)} in {several(len(comparison.pairs), 'pair')}"
-    if total.verdict == "same":
-        return f"After is as fast as before: {measured}"
-    if total.verdict == "unclear":
-        return f"Unclear whether after is faster or slower: {measured}"
-    return f"After is {total.verdict}: {duration(total.before)} became {duration(total.after)}, {measured}"
+# ---- a history ------------------------------------------------------------------------------------------
 
 
-def ratio_text(change: Change) -> str:
-    """Spell a ratio with its interval; empty where there is none."""
-    if not change.before or not math.isfinite(change.ratio):
-        return ""
-    low, high = (f"{each:.2f}" if math.isfinite(each) else "?" for each in (change.low, change.high))
-    return f"{times(change.ratio)} [{low}, {high}]"
-
-
-def _count_row(each: CountChange) -> tuple[str, ...]:
-    ratio = times(each.after / each.before) if each.before else ""
-    return (each.name, f"{each.before:,}", f"{each.after:,}", ratio, each.verdict)
+def past_page(history: History) -> Page:
+    """Tell of a history: how the last run of each series went, the newest first."""
+    rows = [
+        (
+            title(trend.series),
+            trend.series.circumstances,
+            several(len(trend.points), "run"),
+            moment(trend.last.run.started),
+            health(trend),
+        )
+        for trend in reversed(history.trends)
+    ]
+    head = ("series", "of", "runs", "last (UTC)", "how it went")
+    newest = f", the last at {rows[0][3]}: {rows[0][0]} {rows[0][4]}" if rows else ""
+    return Page(
+        title=f"{several(len(history.runs), 'run')} on record{newest}",
+        grids=(Grid(head=head, align="<<><<", rows=_first(rows)),) if rows else (),
+        notes=tuple(f"{note.path}: {note.why}" for note in history.notes),
+    )
 
 
 # ---- a profile ------------------------------------------------------------------------------------------
@@ -219,10 +215,10 @@ def _count_row(each: CountChange) -> tuple[str, ...]:
 def profile_page(profile: Profile) -> Page:
     """Tell of a profile: what each variant took, and what it bought."""
     rounds = max((attempt.pair for attempt in profile.attempts), default=0)
-    facts = f"medians of {several(rounds, 'round')}, profile {profile.profile_id} of {_when(profile.started)}"
+    made = f"profile {profile.profile_id} of {moment(profile.started)} UTC"
     return Page(
         title=f"{profile.project}: {profile_finding(profile)}",
-        facts=(facts,),
+        facts=(f"medians of {several(rounds, 'round')}, {made}",),
         grids=tuple(_variants(Times(profile, delay)) for delay in delays(profile)),
         notes=profile.notes,
     )

@@ -29,7 +29,7 @@ class Piece:
 
 
 def length(run: Run) -> float:
-    """Seconds from the begin of a run to its end, or to that of its last span or sample if that is later."""
+    """Seconds from the begin of a run to its end, or to that of its last span or sample."""
     ends = (span.start + span.seconds for span in run.spans)
     return max([run.seconds, *ends, *(sample.at for sample in run.samples)])
 

@@ -11,6 +11,7 @@ from seedlab.insight.charts.by_phase import operations, steps
 from seedlab.insight.charts.comparing import before_after, pairs
 from seedlab.insight.charts.findings import pareto, scaling
 from seedlab.insight.charts.over_time import memory, waits, waterfall
+from seedlab.insight.charts.past import trend
 from seedlab.insight.charts.style import Chart
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "pareto",
     "scaling",
     "steps",
+    "trend",
     "waits",
     "waterfall",
 ]

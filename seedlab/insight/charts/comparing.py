@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,14 +21,14 @@ from seedlab.insight.charts.style import (
     seconds_axis,
     told,
 )
-from seedlab.insight.pages import comparison_finding, ratio_text
+from seedlab.insight.compare import bounded
+from seedlab.insight.comparison_text import interval, relative, spelled_ratio
 from seedlab.insight.palette import ACCENT, CONTEXT, INK, PALE, PHASE_COLOURS
-from seedlab.insight.text import TIMES, duration, percent
+from seedlab.insight.text import duration, percent, several
 
 _BEFORE: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 8}
-_RATIOS = tuple(
-    digit * 10.0**power for power in range(-4, 5) for digit in (1, 1.2, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
-)
+_TIMES = (2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000)
+_RATIOS = (*(1 / each for each in reversed(_TIMES)), 1, *_TIMES)
 _AFTER: dict[str, Any] = {"marker": "D", "markersize": 7}
 
 
@@ -43,7 +42,7 @@ def before_after(comparison: Comparison) -> Chart:
     changes = [total, *sorted(comparison.phases, key=lambda each: -abs(each.before - each.after))]
     if not any(each.before or each.after for each in changes):
         return nothing("Nothing took any time", "No pair has a phase that was measured.", _sides(comparison))
-    chart = new_chart(comparison_finding(comparison), _sides(comparison), height=1.6 + 0.4 * len(changes))
+    chart = new_chart(finding(comparison), _sides(comparison), height=1.6 + 0.4 * len(changes))
     axes = chart.add_subplot()
     largest = max(
         *(value for each in changes for value in (each.before, each.after)),
@@ -53,7 +52,12 @@ def before_after(comparison: Comparison) -> Chart:
     for row, change in enumerate(changes):
         _dumbbell(axes, row, change)
         axes.text(
-            1.01, row, ratio_text(change), transform=axes.get_yaxis_transform(), va="center", fontsize=9
+            1.01,
+            row,
+            f"{_ratio_text(change)} {change.verdict}",
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=9,
         )
     _strip(axes, comparison.pairs)
     rows_axis(axes, [name(each.name) for each in changes])
@@ -63,11 +67,26 @@ def before_after(comparison: Comparison) -> Chart:
     legend_above(axes, [
         Line2D([], [], linestyle="none", label=f"before: {name(comparison.before, 40)}", **_BEFORE),
         Line2D([], [], linestyle="none", color=INK, label=f"after: {name(comparison.after, 40)}", **_AFTER),
-        Line2D([], [], color=INK, linewidth=1, marker="|", label="95 % interval of after"),
+        Line2D([], [], color=INK, linewidth=1, marker="|", label="95 % interval"),
     ], ncols=3)  # fmt: skip
     return told(
         chart, *(f"{each.name}: {duration(each.before)} to {duration(each.after)}" for each in changes)
     )
+
+
+def finding(comparison: Comparison) -> str:
+    """Say in one line what a comparison found."""
+    total = comparison.total
+    measured = f"{_ratio_text(total)} in {several(len(comparison.pairs), 'pair')}"
+    if total.verdict == "same":
+        return f"After is as fast as before: {measured}"
+    if total.verdict == "unclear":
+        return f"Unclear whether after is faster or slower: {measured}"
+    return f"After is {total.verdict}: {duration(total.before)} became {duration(total.after)}, {measured}"
+
+
+def _ratio_text(change: Change) -> str:
+    return " ".join(filter(None, (relative(change), interval(change))))
 
 
 def _sides(comparison: Comparison) -> str:
@@ -82,10 +101,9 @@ def _colour(change: Change) -> str:
 
 def _dumbbell(axes: Axes, row: int, change: Change) -> None:
     axes.plot([change.before, change.after], [row, row], color=CONTEXT, linewidth=2.5, zorder=2)
-    low, high = (
-        change.before * each if math.isfinite(each) else change.after for each in (change.low, change.high)
-    )
-    axes.plot([low, high], [row, row], color=INK, linewidth=1, marker="|", markersize=8, zorder=4)
+    if bounded(change):
+        bounds = [change.before * change.low, change.before * change.high]
+        axes.plot(bounds, [row, row], color=INK, linewidth=1, marker="|", markersize=8, zorder=4)
     axes.plot([change.before], [row], zorder=3, **_BEFORE)
     axes.plot([change.after], [row], color=_colour(change), markeredgecolor=INK, zorder=5, **_AFTER)
 
@@ -108,12 +126,12 @@ def pairs(comparison: Comparison) -> Chart:
     ]
     if not ratios:
         return nothing("There is no pair to compare", "No pair has a time on both sides.", _sides(comparison))
-    chart = new_chart(comparison_finding(comparison), _sides(comparison), height=3.3)
+    chart = new_chart(finding(comparison), _sides(comparison), height=3.3)
     axes = chart.add_subplot()
     total, threshold = comparison.total, comparison.threshold
     axes.axhspan(1 / (1 + threshold), 1 + threshold, color=PALE, zorder=0)
     axes.axhline(1, color=INK, linewidth=1, linestyle=":")
-    if math.isfinite(total.low) and math.isfinite(total.high) and total.low > 0:
+    if bounded(total):
         axes.axhspan(total.low, total.high, facecolor=ACCENT, alpha=0.18, hatch="//", linewidth=0)
     axes.axhline(total.ratio, color=ACCENT, linewidth=2)
     axes.plot(*zip(*ratios, strict=True), "o", color=INK, markersize=6)
@@ -144,5 +162,7 @@ def _ratio_axis(axes: Axes, ratios: Sequence[float]) -> None:
     axes.set_yticks(inside)
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{TIMES}"))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: spelled_ratio(value) if abs(value - 1) > 1e-9 else "same")
+    )
     axes.set_ylabel("faster ← ratio → slower")

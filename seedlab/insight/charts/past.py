@@ -1,0 +1,88 @@
+"""The chart of a history: how long the runs of a series took, beside what was usual before each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from seedlab.insight.charts.style import (
+    Chart,
+    drawn,
+    in_one_unit,
+    legend_above,
+    name,
+    new_chart,
+    nothing,
+    told,
+)
+from seedlab.insight.history_text import health, moment
+from seedlab.insight.palette import ACCENT, CONTEXT, INK, PALE, WARNING
+from seedlab.insight.text import duration, several
+from seedlab.insight.trend import Judgement, Trend, ceiling
+
+_CLIP = 4  # times the median: one run that hung would flatten all the others
+_MARKS: dict[Judgement, dict[str, Any]] = {
+    "as usual": {"marker": "o", "color": INK},
+    "slower than usual": {"marker": "^", "color": WARNING},
+    "faster than usual": {"marker": "v", "color": ACCENT},
+    "too few runs": {"marker": "o", "color": INK, "markerfacecolor": "white"},
+    "not finished": {"marker": "x", "color": WARNING},
+}
+
+
+@drawn
+def trend(past: Trend | None) -> Chart:
+    """Draw the seconds of each run of a series, the median of those before it, and their band of noise."""
+    if past is None or not past.points:
+        return nothing("No run is on record", "Each seed writes a record below reports; make one first.")
+    context = f"{past.series.circumstances} · {name(past.series.machine, 60)}"
+    series = f"{name(past.series.project, 40)}/{past.series.level}/{past.series.kind}"
+    chart = new_chart(f"{series}: {health(past)}", context, height=3.3)
+    axes = chart.add_subplot()
+    seconds = [point.run.seconds for point in past.points]
+    top = max(ceiling(seconds, _CLIP), *(p.usual.high for p in past.points if p.usual is not None), 0.0)
+    _band(axes, past)
+    for n, point in enumerate(past.points):
+        axes.plot(
+            [n], [min(point.run.seconds, top * 1.08)], markersize=6.5, zorder=4, **_MARKS[point.judgement]
+        )
+    axes.set_ylim(0, top * 1.12)
+    axes.yaxis.set_major_formatter(in_one_unit(top))
+    axes.grid(visible=True, axis="y")
+    _dates(axes, past)
+    seen = dict.fromkeys(point.judgement for point in past.points)
+    legend_above(axes, [
+        *(Line2D([], [], linestyle="none", label=each, **_MARKS[each]) for each in _MARKS if each in seen),
+        Line2D([], [], color=CONTEXT, linewidth=1.5, label="median before it"),
+        Patch(facecolor=PALE, hatch="//", label="band of noise"),
+    ])  # fmt: skip
+    unusual = [
+        f"run {p.run.run_id} of {moment(p.run.started)} took {duration(p.run.seconds)}: {p.judgement}"
+        for p in past.points
+        if p.judgement not in ("as usual", "too few runs")
+    ]
+    return told(chart, f"{several(len(past.points), 'run')} on record", *unusual[-8:])
+
+
+def _band(axes: Axes, past: Trend) -> None:
+    known = [(n, point.usual) for n, point in enumerate(past.points) if point.usual is not None]
+    if not known:
+        return
+    xs = [n for n, _ in known]
+    lows, highs = [usual.low for _, usual in known], [usual.high for _, usual in known]
+    axes.fill_between(xs, lows, highs, facecolor=PALE, hatch="//", linewidth=0)
+    axes.plot(xs, [usual.median for _, usual in known], color=CONTEXT, linewidth=1.5)
+
+
+def _dates(axes: Axes, past: Trend) -> None:
+    """Name every so many runs by their moment: runs stand side by side, however long nobody seeded."""
+    count = len(past.points)
+    step = max(1, -(-count // 6))
+    shown = range(0, count, step)
+    axes.set_xticks(
+        shown, [moment(past.points[n].run.started).replace(" ", "\n") for n in shown], fontsize=8.5
+    )
+    axes.set_xlim(-0.6, max(count - 0.4, 0.6))

@@ -217,7 +217,7 @@ def _add_experiments(commands: _Commands[argparse.ArgumentParser]) -> None:
     compare.add_argument("--pairs", metavar="N", type=_positive, default=7, help="pairs of runs (default: 7)")
     compare.add_argument(
         "--max-pairs", metavar="N", type=_positive, default=15,
-        help="go on to so many while the verdict is unclear (default: 15)",
+        help="go on to so many while more would tell more (default: 15)",
     )  # fmt: skip
     compare.add_argument(
         "--threshold", metavar="SHARE", type=_share, default=0.05,

@@ -62,7 +62,7 @@ def test_two_levels_are_compared(tmp_path: Path, arena_url: str, monkeypatch: py
     assert left_behind(arena_url) == []
 
 
-def test_unclear_verdicts_are_given_more_pairs(
+def test_more_pairs_are_run_while_there_are_too_few(
     tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(school(tmp_path))

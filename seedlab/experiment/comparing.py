@@ -37,7 +37,7 @@ class Rules:
 
 
 def compare_sides(arena: Arena, sides: tuple[Side, Side], rules: Rules, tell: Tell) -> Comparison:
-    """Seed both in turn, ABBA, until the verdict is clear or there are `max_pairs`.
+    """Seed both in turn, ABBA, until more pairs would tell little or there are `max_pairs`.
 
     A first pair does not count; by it the databases are compared. Raises Refused where they differ.
     """
@@ -62,7 +62,7 @@ def compare_sides(arena: Arena, sides: tuple[Side, Side], rules: Rules, tell: Te
             if pair < rules.pairs:
                 continue
             found = insight.compare(before, after, names=names, threshold=rules.threshold)
-            if pair >= rules.max_pairs or found.total.verdict != "unclear":
+            if pair >= rules.max_pairs or insight.enough(found):
                 break
     notes = [*found.notes, *arena.notes, *([difference] if difference else [])]
     return replace(found, notes=tuple(notes))

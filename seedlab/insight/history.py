@@ -264,17 +264,21 @@ def folder_of(reports: Path, started: str, run_id: str) -> Path:
 
 
 def write(run: Run, reports: Path) -> Path:
-    """Write the record of a run below `reports` and give its path; the file appears whole or not at all."""
-    path = folder_of(reports, run.started, run.run_id) / "run.json"
+    """Write the record of a run below `reports` and give its path."""
+    return put(to_record(run), folder_of(reports, run.started, run.run_id) / "run.json", "run record")
+
+
+def put(record: Mapping[str, Any], path: Path, what: str) -> Path:
+    """Write a record and give its path; the file appears whole or not at all. `what` is its name in errors."""
     unfinished = path.with_suffix(".json.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A command line may hold bytes that are no text: they become JSON's own escapes.
-        unfinished.write_bytes(to_json(to_record(run)).encode("utf-8", "backslashreplace"))
+        unfinished.write_bytes(to_json(record).encode("utf-8", "backslashreplace"))
         unfinished.replace(path)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot write the run record: {error.strerror}; name another directory with --reports",
+            f"cannot write the {what}: {error.strerror}; name another directory with --reports",
             Place(file=str(path)),
         ) from error
     return path

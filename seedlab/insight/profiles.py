@@ -198,20 +198,10 @@ def from_record(record: Mapping[str, Any]) -> Profile:
 
 
 def write(profile: Profile, reports: Path) -> Path:
-    """Write a profile below `reports` and give its path; the file appears whole or not at all."""
+    """Write a profile below `reports` and give its path."""
     when = datetime.fromisoformat(profile.started).strftime("%Y%m%dT%H%M%SZ")
     path = reports / "profiles" / f"{when}-{profile.profile_id}" / "profile.json"
-    unfinished = path.with_suffix(".json.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(history.to_json(profile_record(profile)).encode("utf-8", "backslashreplace"))
-        unfinished.replace(path)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot write the profile: {error.strerror}; name another directory with --reports",
-            Place(file=str(path)),
-        ) from error
-    return path
+    return history.put(profile_record(profile), path, "profile")
 
 
 def read(path: Path) -> Profile:

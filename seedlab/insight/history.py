@@ -269,7 +269,7 @@ def write(run: Run, reports: Path) -> Path:
 
 
 def put(record: Mapping[str, Any], path: Path, what: str) -> Path:
-    """Write a record and give its path; the file appears whole or not at all. `what` is its name in errors."""
+    """Write a record, called `what` in errors, and give its path; the file appears whole or not at all."""
     unfinished = path.with_suffix(".json.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

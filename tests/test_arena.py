@@ -14,7 +14,7 @@ from psycopg import sql
 
 from seedlab.database import connect
 from seedlab.database.arena import open_arena
-from seedlab.errors import ConfigurationError, Refused
+from seedlab.errors import ConfigurationError, Refused, WriteError
 from seedlab.flow import Target
 from tests.asking import forget
 from tests.learning import left_behind
@@ -99,10 +99,19 @@ def test_a_table_with_rows_is_refused_and_what_to_do_is_said(arena_url: str) -> 
     assert rows_of(arena_url, NAMED) == [("Haifa",)]
 
 
-def test_a_table_that_is_not_there_is_named(lonely_url: str) -> None:
-    with open_arena(target_of(lonely_url)) as arena:
+def test_a_table_that_is_not_there_is_named(arena_url: str) -> None:
+    prepare(arena_url, "CREATE TABLE pupils (name text)")
+    with open_arena(target_of(arena_url)) as arena:
         with pytest.raises(Refused, match="has no table cities; runs begin with empty tables"):
-            arena.taken(target_of(lonely_url), {"cities"})
+            arena.taken(target_of(arena_url), {"cities", "pupils"})
+
+
+def test_what_only_the_target_has_is_hinted_at(lonely_url: str) -> None:
+    with open_arena(target_of(lonely_url)) as arena:
+        with pytest.raises(WriteError, match=r"MetaData.*no_such_type") as told:
+            arena.made(["CREATE TABLE t (x no_such_type)"])
+    assert "without extensions that the target may have" in told.value.__notes__[0]
+    assert left_behind(lonely_url) == []
 
 
 def test_a_file_that_is_not_there_is_named(sqlite_url: str) -> None:

@@ -158,6 +158,7 @@ def test_a_hook_of_the_repository_is_not_run(repository: Path, sqlite_url: str) 
     assert not (repository / "hooked").exists()
 
 
+@pytest.mark.slow  # four processes, two of which compile all of seedlab
 def test_a_revision_with_a_seedlab_of_its_own_is_seeded_by_that(repository: Path, sqlite_url: str) -> None:
     shutil.copytree(PACKAGE, repository / "seedlab", ignore=shutil.ignore_patterns("__pycache__"))
     main = repository / "seedlab" / "__main__.py"

@@ -13,6 +13,10 @@ from typing import Any, Protocol
 from seedlab.flow import Target
 
 PREFIX = "seedlab_arena_"  # of the names of all that we make
+CURE = (
+    "runs begin with empty tables: name a database with the tables and no rows, or give the project a "
+    '[project] schema = "models.py:metadata"'
+)
 
 
 class Arena(Protocol):
@@ -35,7 +39,7 @@ class Arena(Protocol):
         """Give a copy of a ground with nothing left to write, dropped afterwards."""
 
     def door(self) -> dict[str, Any]:
-        """Say where the server listens, as `DelayProxy` takes it; a ConfigurationError if nowhere."""
+        """Say where the server listens, in the words of `DelayProxy`; ConfigurationError where none does."""
 
 
 @contextmanager

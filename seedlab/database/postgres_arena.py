@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from seedlab.database.arena import PREFIX
+from seedlab.database.arena import CURE, PREFIX
 from seedlab.database.connect import beside
 from seedlab.database.failures import connection_failed, write_failed
 from seedlab.database.server import create_database
@@ -26,13 +26,12 @@ from seedlab.flow import Target
 
 _LEDGER = "seedlab"  # the schema
 _NAME = re.compile(rf"{PREFIX}([0-9a-f]{{8}})_[0-9]+")
-_CURE = (
-    "runs begin with empty tables: name a database with the tables and no rows, or give the project a "
-    '[project] schema = "models.py:metadata"'
-)
 # A connection that was just closed may still end: DROP and TEMPLATE would wait for it in steps of 0.1 s.
 _MINE = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = user AND datname = %s"
-_LEFT = "SELECT datname FROM pg_database WHERE datname ~ %s AND datdba = current_user::regrole"
+_LEFT = (
+    "SELECT datname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba "
+    "WHERE datname ~ %s AND rolname = current_user"
+)
 _SETTINGS = (
     "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
     "WHERE d.datname = %s AND s.setrole = 0"
@@ -70,7 +69,9 @@ class PostgresArena:
                 for statement in statements:
                     connection.execute(statement.encode())
             except psycopg.Error as error:
-                raise write_failed(error, "the project's MetaData") from error
+                failed = write_failed(error, "the project's MetaData")
+                failed.add_note("it was made in a new database, without extensions that the target may have")
+                raise failed from error
         return name
 
     def taken(self, target: Target, tables: Collection[str]) -> str:
@@ -151,11 +152,11 @@ class PostgresArena:
                 for name in known:
                     has_rows = SQL("SELECT EXISTS (SELECT FROM {})").format(Identifier(*name.split(".")))
                     if connection.execute(has_rows).fetchone() == (True,):
-                        raise Refused(f"table {name} of {target.shown} has rows; {_CURE}")
+                        raise Refused(f"table {name} of {target.shown} has rows; {CURE}")
         except psycopg.OperationalError as error:
             raise connection_failed(error, target) from None
         except psycopg.errors.UndefinedTable:
-            raise Refused(f"{target.shown} has no table {name}; {_CURE}") from None
+            raise Refused(f"{target.shown} has no table {name}; {CURE}") from None
 
     def _checkpoint(self) -> None:
         """Let the server write what it owes, or a run would pay for the copy."""

@@ -12,8 +12,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from seedlab.database.arena import PREFIX
+from seedlab.database.arena import CURE, PREFIX
 from seedlab.database.sqlite_connection import quote
+from seedlab.database.sqlite_statements import main
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Target
 
@@ -44,13 +45,13 @@ class SqliteArena:
     def taken(self, target: Target, tables: Collection[str]) -> str:
         """Copy a file as it is at this moment, also while others write; our ledger is left out."""
         if not Path(target.url).exists():
-            raise Refused(f"{target.shown} does not exist; {_CURE}")
+            raise Refused(f"{target.shown} does not exist; {CURE}")
         path = self._new("ground")
         with closing(sqlite3.connect(target.url)) as source, closing(sqlite3.connect(path)) as ground:
             source.backup(ground)
-            filled = [name for name in sorted(tables) if _has_rows(ground, name)]
-            if filled:
-                raise Refused(f"table {filled[0]} of {target.shown} has rows; {_CURE}")
+            for name in sorted(tables):
+                if _has_rows(ground, name, target):
+                    raise Refused(f"table {name} of {target.shown} has rows; {CURE}")
             ledger = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seedlab_*'"
             for (name,) in ground.execute(ledger).fetchall():
                 ground.execute(f"DROP TABLE {quote(name)}")
@@ -84,11 +85,9 @@ class SqliteArena:
         return Path(self._folder.name, f"{what}{next(self._numbers)}.db")
 
 
-_CURE = (
-    "runs begin with empty tables: name a file with the tables and no rows, or give the project a "
-    '[project] schema = "models.py:metadata"'
-)
-
-
-def _has_rows(connection: sqlite3.Connection, table: str) -> bool:
-    return bool(connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quote(table)})").fetchone()[0])  # noqa: S608
+def _has_rows(connection: sqlite3.Connection, table: str, target: Target) -> bool:
+    try:
+        query = f"SELECT EXISTS (SELECT 1 FROM {main(table)})"  # noqa: S608
+        return bool(connection.execute(query).fetchone()[0])
+    except sqlite3.OperationalError:
+        raise Refused(f"{target.shown} has no table {table}; {CURE}") from None

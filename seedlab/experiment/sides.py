@@ -16,6 +16,7 @@ from seedlab.experiment.revisions import Tree, checked_out, is_revision, run_apa
 from seedlab.experiment.trials import ground_of, run_once
 from seedlab.flow import LEVELS, Options, Project, Run, Target
 from seedlab.insight import history
+from seedlab.insight.monitor import Monitor
 from seedlab.plan.project import load_project
 
 Kind = Literal["run", "level", "folder", "revision"]
@@ -100,27 +101,28 @@ def levels(
 ) -> tuple[Side, Side]:
     """Seed one project at two levels."""
     ground = ground_of(arena, project, target)
-
-    def side(name: str) -> Side:
-        chosen = replace(options, settings=at_level(options.settings, bare(name)))
-        return Side(name=bare(name), ground=ground, seed=lambda database: run_once(project, database, chosen))
-
-    return side(names[0]), side(names[1])
+    chosen = [replace(options, settings=at_level(options.settings, bare(name))) for name in names]
+    one, other = (_side(bare(name), ground, project, each) for name, each in zip(names, chosen, strict=True))
+    return one, other
 
 
 def folders(arena: Arena, target: Target, options: OptionsOf, names: tuple[str, str]) -> tuple[Side, Side]:
     """Seed two projects."""
-    one, other = (_project(arena, target, options, name, load_project(Path(bare(name)))) for name in names)
+    projects = [load_project(Path(bare(name))) for name in names]
+    one, other = (
+        _side(bare(name), ground_of(arena, each, target), each, options(each))
+        for name, each in zip(names, projects, strict=True)
+    )
     return one, other
 
 
-def _project(arena: Arena, target: Target, options: OptionsOf, name: str, project: Project) -> Side:
-    chosen = options(project)
-    return Side(
-        name=bare(name),
-        ground=ground_of(arena, project, target),
-        seed=lambda database: run_once(project, database, chosen),
-    )
+def _side(name: str, ground: str, project: Project, options: Options) -> Side:
+    """Seed in this process."""
+
+    def seed(database: Target) -> Run:
+        return run_once(project, database, options, Monitor)
+
+    return Side(name=name, ground=ground, seed=seed)
 
 
 @contextmanager
@@ -141,11 +143,11 @@ def revisions(
 
 def _revision(arena: Arena, target: Target, options: OptionsOf, tree: Tree, *, apart: bool) -> Side:
     project = load_project(tree.project)
+    ground, chosen = ground_of(arena, project, target), options(project)
     if not apart:
-        return _project(arena, target, options, tree.revision, project)
-    environment = options(project).environment.name
-    return Side(
-        name=tree.revision,
-        ground=ground_of(arena, project, target),
-        seed=lambda database: run_apart(tree, database, environment),
-    )
+        return _side(tree.revision, ground, project, chosen)
+
+    def seed(database: Target) -> Run:
+        return run_apart(tree, database, chosen.environment.name)
+
+    return Side(name=tree.revision, ground=ground, seed=seed)

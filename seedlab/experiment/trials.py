@@ -61,12 +61,7 @@ def at_distance(arena: Arena, round_trip_ms: float) -> Iterator[Lead]:
         yield lambda target: replace(target, url=proxy.url_for(target.url))
 
 
-def run_once(project: Project, target: Target, options: Options) -> Run:
+def run_once(project: Project, target: Target, options: Options, watch: Callable[[], Monitor]) -> Run:
     """Seed a database of the arena, which needs no consent of its own, with the collector's debts paid."""
     gc.collect()
-    return orchestrator.seed(project, target, replace(options, yes_seed=target.database), watcher())
-
-
-def watcher() -> Monitor:
-    """Give what measures a run of an experiment."""
-    return Monitor()
+    return orchestrator.seed(project, target, replace(options, yes_seed=target.database), watch())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from seedlab.experiment.profiling import Design, variants_of
 from seedlab.flow import LEVELS, SWITCHES, Settings
 from seedlab.flow.evidence import Profile
 from tests.asking import forget
+from tests.fix_postgres import RUN_FOLDER, PostgresServer
 from tests.learning import CONFIG, left_behind, school
 from tests.school import TABLES
 from tests.seeding import execute, rows_of, write
@@ -155,3 +157,20 @@ def test_a_distant_database_that_nobody_typed_needs_its_name(
 
     with pytest.raises(Refused, match="--yes-seed app"):
         seedlab.profile(seedlab.load_project(school(tmp_path)), pairs=1)
+
+
+def test_without_a_target_the_embedded_server_is_used_and_may_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_server: PostgresServer
+) -> None:
+    if postgres_server.superuser_url is None:
+        pytest.skip("SEEDLAB_TEST_URL names another server")
+    for name in ("DATABASE_URL", "SEEDLAB_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SEEDLAB_SERVER_DIR", os.environ[RUN_FOLDER])
+
+    made = seedlab.profile(seedlab.load_project(school(tmp_path)), levels=("incremental",), pairs=1)
+
+    cold, again = (each.run for each in made.attempts)
+    assert cold.outcomes.created == again.outcomes.unchanged == 5
+    assert cold.wal_bytes is not None
+    assert made.notes == ()

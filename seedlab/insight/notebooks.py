@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Where a notebook's kernel puts the summary and the figures; not set: a person runs it.
 FOLDER = "SEEDLAB_REPORT_FOLDER"
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-STEP_SUMMARY_BYTES = 1_000_000  # GitHub drops a longer one as a whole (1 MiB)
+STEP_SUMMARY_BYTES = 500_000  # GitHub drops all of a step's where they exceed 1 MiB
 _PACKAGE = Path(__file__).parent.parent
 _KINDS: Mapping[str, type[Any]] = {
     "01-seed": parameters.SeedParameters,
@@ -251,15 +251,15 @@ def append_step_summary(report: Report, environ: Mapping[str, str]) -> None:
     if environ.get(STEP_SUMMARY):
         text = (report.folder / "summary.md").read_text("utf-8")
         with Path(environ[STEP_SUMMARY]).open("a", encoding="utf-8") as file:
-            file.write(f"{_cut(text, STEP_SUMMARY_BYTES)}\n")
+            file.write(f"{shortened(text, STEP_SUMMARY_BYTES)}\n")
 
 
-def _cut(text: str, limit: int) -> str:
+def shortened(text: str, limit: int) -> str:
     """Cut a text to so many bytes, whole lines, saying so."""
     if len(text.encode()) <= limit:
         return text
     kept = text.encode()[: limit - 100].decode("utf-8", "ignore").rpartition("\n")[0]
-    return f"{kept}\n\n… cut: the whole is in summary.md of the report"
+    return f"{kept}\n\n… cut: the whole is in the report\n"
 
 
 def new_folder(reports: Path, notebook: Notebook) -> Path:

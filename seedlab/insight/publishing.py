@@ -18,6 +18,7 @@ from seedlab.insight.chronicle import History
 from seedlab.insight.comparison_text import comparison_markdown, comparison_record
 from seedlab.insight.history_svg import HEIGHT, WIDTH, trend_svg
 from seedlab.insight.history_text import health, history_record, sparkline, title
+from seedlab.insight.notebooks import shortened
 from seedlab.insight.objects import Profile as ProfileObject
 from seedlab.insight.objects import Run as RunObject
 from seedlab.insight.text import printable
@@ -115,11 +116,3 @@ def _alone(trend: Trend) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" class="seedlab" viewBox="0 0 {WIDTH} {HEIGHT}">'
         f"<style><![CDATA[{style}]]></style>{trend_svg(trend)}</svg>\n"
     )
-
-
-def shortened(text: str, limit: int) -> str:
-    """Cut a text to so many bytes, whole lines, saying so."""
-    if len(text.encode()) <= limit:
-        return text
-    kept = text.encode()[: limit - 100].decode("utf-8", "ignore").rpartition("\n")[0]
-    return f"{kept}\n\n… cut: the whole is in the report\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import chdir
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +20,8 @@ from seedlab.insight.chronicle import History
 from seedlab.insight.compare import compare as compared
 from seedlab.insight.compare import fails
 from seedlab.insight.notebooks import FOLDER
-from seedlab.insight.objects import Comparison, Profile, Run
+from seedlab.insight.objects import Comparison, Face, Profile, Run
+from seedlab.insight.pages import Page
 from seedlab.insight.parameters import (
     CompareParameters,
     HistoryParameters,
@@ -29,6 +30,7 @@ from seedlab.insight.parameters import (
     SeedParameters,
     words,
 )
+from seedlab.insight.past import machine_name
 from seedlab.plan.project import find_home
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "ends",
     "gate",
     "history",
+    "measured_on",
     "profile",
     "run",
     "seed",
@@ -134,6 +137,26 @@ def compare(asked: CompareParameters) -> Comparison:
             round_trip_ms=asked.round_trip_ms,
         )
     return _published(Comparison.of(made))
+
+
+def measured_on(made: flow.Run) -> MeasuredOn:
+    """Say on which machine, by which versions and with which data a run was measured."""
+    return MeasuredOn(run=made)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredOn(Face):
+    """What times depend on; without names of machines."""
+
+    run: flow.Run
+
+    def _page(self) -> Page:
+        made = self.run
+        versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
+        facts = [f"{made.machine.get('python', '')}; {versions}"]
+        facts += [f"commit {made.commit}"] if made.commit else []
+        facts += [f"data {made.data_fingerprint[:12]}, environment {made.environment}"]
+        return Page(title=machine_name(made.machine), facts=tuple(facts))
 
 
 def gate(made: Comparison, asked: CompareParameters) -> None:

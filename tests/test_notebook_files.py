@@ -111,6 +111,15 @@ def test_the_parameters_are_those_of_the_front_door_with_a_word_on_each(path: Pa
 
 
 @each_notebook
+def test_the_reference_has_its_parameters(path: Path) -> None:
+    text = (FOLDER.parent / "docs" / "reference.md").read_text("utf-8")
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| `{path.stem}` |"))
+
+    told = [word.strip(" `|") for word in row.rpartition(" | ")[2].split(",")]
+    assert told == [each.name for each in fields(notebooks.find(path.stem).parameters)]
+
+
+@each_notebook
 def test_the_first_cell_after_them_checks_every_one(path: Path) -> None:
     kind = notebooks.find(path.stem).parameters
 

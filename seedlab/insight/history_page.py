@@ -16,10 +16,11 @@ from seedlab.errors import ConfigurationError
 from seedlab.flow import Run
 from seedlab.insight.faces import MARKS as STAGE_MARKS
 from seedlab.insight.faces import cost_lines, outcomes_text
+from seedlab.insight.findings import findings_text
 from seedlab.insight.history_svg import anchor, small_svg, trend_svg
 from seedlab.insight.history_text import first_line, health, moment, verdict
 from seedlab.insight.monitor import phase_totals
-from seedlab.insight.run_text import PHASE_HEAD, findings_lines, phase_row
+from seedlab.insight.run_text import PHASE_HEAD, phase_row
 from seedlab.insight.text import duration, printable, several
 from seedlab.insight.trend import Point, Series, Trend, in_order, usual
 
@@ -221,7 +222,8 @@ def _whole(point: Point) -> str:
     except ConfigurationError as error:
         return f'<p class="failed">{_text(str(error))}</p>'
     facts = (run.target, point.series.circumstances, f"commit {run.commit}" if run.commit else "")
-    lines = [*findings_lines(run), *(f"! {note}" for note in run.notes)]
+    notes = [f"! {note}" for note in run.notes]
+    found = findings_text(run)
     faults = [f"{each.file or each.rule}: {each.message}" for each in run.faults[:_FAULTS]]
     more = [f"and {len(run.faults) - _FAULTS:,} more"] if len(run.faults) > _FAULTS else []
     return "".join(
@@ -230,7 +232,8 @@ def _whole(point: Point) -> str:
             f"<p><code>{_text(' '.join(run.args))}</code>" if run.args else "",
             f"<p>{_text(outcomes_text(run.outcomes))}; {cost_lines(run)[0]}",
             f'<p class="failed">{_text(first_line(run.error))}' if run.error else "",
-            *(f"<p>{_text(line)}" for line in (*lines, *faults, *more)),
+            f"<pre>{escape(found)}</pre>" if found else "",
+            *(f"<p>{_text(line)}" for line in (*notes, *faults, *more)),
             _stages(run),
             _phase_table(run),
         ]

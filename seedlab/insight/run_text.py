@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seedlab.flow import Run
 from seedlab.insight.faces import cost_lines, destination, faults_text, stage_lines, total_line
+from seedlab.insight.findings import findings_text
 from seedlab.insight.history_text import moment
 from seedlab.insight.monitor import PhaseTotal, phase_totals
 from seedlab.insight.past import machine_name
@@ -19,7 +20,7 @@ def run_text(run: Run, width: int = 120) -> str:
         stage_lines(run, width),
         phase_lines(run, width),
         [total_line(run), cost_lines(run)[0]],
-        findings_lines(run),
+        findings_text(run, width).splitlines(),
         [f"! {printable(note)}" for note in run.notes],
         [f"✗ {printable(run.error)}"] if run.error else [],
         faults_text(run.faults, width=width).splitlines(),
@@ -63,15 +64,3 @@ def phase_row(total: PhaseTotal) -> list[str]:
         size(total.bytes_sent),
         size(total.peak_rss_bytes),
     ]
-
-
-def findings_lines(run: Run) -> list[str]:
-    """Say where the time went and what would help, as the record has it."""
-    lines = [
-        f"{each.share:.0%} {each.resource}, {duration(each.seconds)} ({each.where}): {each.evidence}"
-        for each in run.bottlenecks
-    ]
-    for each in run.recommendations:
-        saves = f", saves {duration(each.saves)} ({each.basis})" if each.saves is not None else ""
-        lines.append(f"→ {each.what}: {each.why}{saves}; try {each.command}")
-    return ["where the time went", *map(printable, lines)] if lines else []

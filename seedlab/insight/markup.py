@@ -11,7 +11,8 @@ from seedlab.insight.text import percent, printable
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]#|~$])")
 # Shown by Jupyter and by a page of our own alike: sizes only, colours are the reader's.
-_CELL = "padding:.15em .6em;text-align:{};vertical-align:top"
+_CELL = "padding:.15em .6em;vertical-align:top;"
+_SIDES = {"<": "text-align:left", ">": "text-align:right;white-space:nowrap"}
 
 
 # ---- Markdown -------------------------------------------------------------------------------------------
@@ -60,7 +61,7 @@ def _bdi(text: str) -> str:
 
 
 def _html_grid(grid: Grid) -> str:
-    styles = [_CELL.format("right" if side == ">" else "left") for side in grid.align]
+    styles = [_CELL + _SIDES[side] for side in grid.align]
     head = _html_row("th", grid.head, styles)
     body = "".join(_html_row("td", row, styles) for row in grid.rows)
     style = "border-collapse:collapse;margin:.5em 0;font-variant-numeric:tabular-nums"

@@ -131,4 +131,4 @@ def times(ratio: float) -> str:
     """Spell a ratio; what is no number is unknown."""
     if not math.isfinite(ratio):
         return "?"
-    return f"{ratio:.2f}{TIMES}" if ratio < 10 else f"{ratio:,.0f}{TIMES}"
+    return f"{ratio:.2f}{TIMES}" if ratio < 9.995 else f"{ratio:,.0f}{TIMES}"

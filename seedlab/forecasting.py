@@ -117,15 +117,19 @@ def _idle(plan: Plan) -> dict[str, str]:
     return found
 
 
-def with_estimates(project: Project, runs: Iterable[Run], heading: Run) -> Project:
-    """Put in the place of the project's estimates what its seeds took here: the longest path starts first."""
+def experience_of(project: Project, runs: Iterable[Run], heading: Run) -> tuple[Project, Expectation | None]:
+    """Give the project with what its seeds took here as estimates, and how long the next run usually takes.
+
+    By these estimates the longest path starts first.
+    """
     experience = predict.learn(runs, predict.situation_of(heading))
     took: dict[str, int] = {}
     for (name, _), timings in experience.seeds.items():
         if len(timings) >= predict.ENOUGH:
             seconds = predict.expect(timings[-1].rows, timings).seconds
             took[name] = max(took.get(name, 0), round(seconds * 1000))
-    return replace(project, stages=tuple(_informed(stage, took) for stage in project.stages))
+    stages = tuple(_informed(stage, took) for stage in project.stages)
+    return replace(project, stages=stages), experience.usual
 
 
 def _informed(stage: Stage, took: Mapping[str, int]) -> Stage:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from seedlab import forecasting
+from seedlab import forecasting, orchestrator
 from seedlab.cli import main
-from seedlab.flow import Project
+from seedlab.flow import Project, Run
 from seedlab.insight import history
+from seedlab.insight.monitor import Monitor
 from seedlab.plan.project import load_project
 from tests.seeding import execute, write
 
@@ -150,11 +151,13 @@ def test_times_that_were_measured_replace_the_estimates(folder, url) -> None:
         call("seed", folder, url, "--force", "-q")
     records = history.newest(folder.parent / "reports", 9)
 
-    informed = forecasting.with_estimates(load_project(folder), records, records[-1])
+    informed, usual = forecasting.experience_of(load_project(folder), records, records[-1])
 
     estimated = {seed.name: seed.estimated_ms for seed in informed.every_seed}
     assert estimated["cities"] < 1500  # its guess was far too long
     assert estimated["pupils"] is not None
+    assert usual is not None
+    assert usual.seconds == sorted(run.seconds for run in records[1:])[1]  # of the three that found rows
     assert without_estimates(informed) == without_estimates(load_project(folder))
 
 
@@ -165,19 +168,19 @@ def without_estimates(project: Project) -> list[object]:
 def test_a_seed_whose_stages_are_committed_by_themselves_takes_measured_times(
     folder, url, monkeypatch
 ) -> None:
-    asked: list[dict[str, int | None]] = []
+    asked: list[tuple[Project, float | None]] = []
 
-    def seen(project: Project, *rest: object) -> Project:
-        informed = real(project, *rest)
-        asked.append({seed.name: seed.estimated_ms for seed in informed.every_seed})
-        return informed
+    def seen(project: Project, target: object, options: object, monitor: Monitor) -> Run:
+        asked.append((project, monitor.expected))
+        return real(project, target, options, monitor)
 
-    real = forecasting.with_estimates
-    monkeypatch.setattr(forecasting, "with_estimates", seen)
+    real = orchestrator.seed
+    monkeypatch.setattr(orchestrator, "seed", seen)
     for _ in range(4):
         call("seed", folder, url, "--force", "-q")
-    assert asked == []  # so little is read that the order makes no difference
-
     assert call("seed", folder, url, "--force", "-q", "--commit", "stage") == 0
 
-    assert asked[0]["cities"] != 1500
+    *before, (project, expected) = asked
+    assert all(each.stages[0].seeds[0].estimated_ms == 1500 for each, _ in before)  # so little is read
+    assert project.stages[0].seeds[0].estimated_ms != 1500
+    assert expected is not None

@@ -129,3 +129,12 @@ def test_too_few_runs_leave_it_to_the_estimate() -> None:
 
 def test_without_an_estimate_rows_are_counted() -> None:
     assert predict.expect(0, ()).seconds < predict.expect(10**6, ()).seconds
+
+
+def test_the_next_run_is_as_the_last_ones_if_those_were_alike() -> None:
+    alike = learned([run_of(9, ALL_SAME), run_of(1), run_of(2), run_of(4)]).usual
+
+    assert alike is not None
+    assert alike.seconds == 2
+    assert learned([run_of(1), run_of(2), run_of(4, ALL_SAME)]).usual is None
+    assert learned([run_of(1), run_of(2)]).usual is None

@@ -59,7 +59,9 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
 
 
 def _informed(args: Namespace, request: Request, monitor: Monitor, target: Target) -> Project:
-    """Give the project with the times its seeds took, where the order of the work makes a difference."""
+    """Give the project with the times its seeds took, where their order makes a difference; the monitor
+    learns how long it usually takes.
+    """
     project = request.project
     files = (file for seed in project.every_seed for file in seed.files)
     if request.options.commit == "run" and sum(file.path.stat().st_size for file in files) < MUCH:
@@ -70,7 +72,10 @@ def _informed(args: Namespace, request: Request, monitor: Monitor, target: Targe
     from seedlab.insight import history, runs
 
     earlier = history.newest(Path(args.reports or "reports"), EARLIER)
-    return forecasting.with_estimates(project, earlier, runs.measured(monitor, request.heading(target)))
+    heading = runs.measured(monitor, request.heading(target))
+    informed, usual = forecasting.experience_of(project, earlier, heading)
+    monitor.expected = usual.seconds if usual else None
+    return informed
 
 
 def undo(args: Namespace) -> int:

@@ -52,6 +52,16 @@ class Experience:
 
     runs: Mapping[Kind, Sequence[Timing]] = field(default_factory=dict)
     seeds: Mapping[tuple[str, Kind], Sequence[Timing]] = field(default_factory=dict)
+    kinds: Sequence[Kind] = ()  # of the runs, as they came
+
+    @property
+    def usual(self) -> Expectation | None:
+        """What the next run will take, when nothing is known of it: as the last ones, if all were alike."""
+        last = set(self.kinds[-ENOUGH:])
+        if len(self.kinds) < ENOUGH or len(last) > 1:
+            return None
+        timings = self.runs[last.pop()]
+        return expect(timings[-1].rows, timings)
 
 
 def situation_of(run: Run) -> Situation:
@@ -81,15 +91,17 @@ def learn(runs: Iterable[Run], situation: Situation) -> Experience:
     """Take from runs, the newest last, what they say of a situation."""
     alike = [run for run in runs if run.status == "succeeded" and situation_of(run) == situation]
     whole: dict[Kind, list[Timing]] = {}
+    kinds: list[Kind] = []
     seeds: dict[tuple[str, Kind], list[Timing]] = {}
     for run in alike[-5 * NEWEST :]:
         ran = [stage.outcomes for stage in run.stages if stage.status == "run"]
         kind = kind_of(sum(ran, Outcomes()), ran=bool(ran))
         rows = sum(outcomes.total for outcomes in ran)
+        kinds.append(kind)
         whole.setdefault(kind, []).append(Timing(rows=rows, seconds=run.seconds))
         for name, (kind, timing) in _seeds(run).items():
             seeds.setdefault((name, kind), []).append(timing)
-    return Experience(runs=whole, seeds=seeds)
+    return Experience(runs=whole, seeds=seeds, kinds=kinds)
 
 
 def _seeds(run: Run) -> dict[str, tuple[Kind, Timing]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from seedlab.insight.faces import MARKS, changes_of, outcomes_text, tables_of
 from seedlab.insight.history_text import health, moment, title
 from seedlab.insight.monitor import PhaseTotal
 from seedlab.insight.palette import PHASE_COLOURS
-from seedlab.insight.profile_times import Times, delay_text, delays, profile_finding
+from seedlab.insight.profile_times import bought, delay_text, profile_finding
+from seedlab.insight.profiles import Effect, delays, effects, runs_of
 from seedlab.insight.text import duration, percent, printable, several, size
 from seedlab.insight.timing import covered, time_went, totals
 
@@ -219,25 +219,21 @@ def profile_page(profile: Profile) -> Page:
     return Page(
         title=f"{profile.project}: {profile_finding(profile)}",
         facts=(f"medians of {several(rounds, 'round')}, {made}",),
-        grids=tuple(_variants(Times(profile, delay)) for delay in delays(profile)),
+        grids=tuple(_variants(profile, delay) for delay in delays(profile)),
         notes=profile.notes,
     )
 
 
-def _variants(took: Times) -> Grid:
-    rows = [
-        (
-            variant,
-            duration(statistics.median(samples)),
-            f"{duration(min(samples))} to {duration(max(samples))}",
-            f"{len(samples)}",
-            took.bought(variant),
-        )
-        for variant in took.variants
-        if (samples := took.samples(variant))
-    ]
-    head = (delay_text(took.delay), "median", "range", "runs", "what it bought")
-    return Grid(head=head, align="<>>><", rows=tuple(rows))
+def _variants(profile: Profile, delay: float) -> Grid:
+    head = (delay_text(delay), "median", "range", "runs", "what it bought")
+    known = [each for each in effects(profile) if each.round_trip_ms == delay]
+    return Grid(head=head, align="<>>><", rows=tuple(_variant_row(profile, each) for each in known))
+
+
+def _variant_row(profile: Profile, effect: Effect) -> tuple[str, ...]:
+    seconds = [run.seconds for run in runs_of(profile, effect.variant, effect.round_trip_ms)]
+    spread = f"{duration(min(seconds))} to {duration(max(seconds))}"
+    return (effect.variant, duration(effect.seconds), spread, f"{effect.runs}", bought(effect))
 
 
 # ---- as text --------------------------------------------------------------------------------------------

@@ -33,14 +33,9 @@ def phase_frame(run: Run) -> pl.DataFrame:
             each.statements,
             each.round_trips,
             each.bytes_sent,
-            _wal(run, each.name),
+            each.wal_bytes,
             each.peak_rss_bytes,
         )
         for each in phase_totals(run.spans)
     ]
     return pl.DataFrame(rows, schema=PHASES, orient="row")
-
-
-def _wal(run: Run, phase: str) -> int | None:
-    asked = [span.wal_bytes for span in run.spans if span.phase == phase and span.wal_bytes is not None]
-    return sum(asked) if asked else None

@@ -24,7 +24,8 @@ from seedlab.insight.charts.style import (
     told,
 )
 from seedlab.insight.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES
-from seedlab.insight.profile_times import Times, delay_text, delays, profile_finding
+from seedlab.insight.profile_times import bought, delay_text, profile_finding
+from seedlab.insight.profiles import Effect, delays, effects, runs_of
 from seedlab.insight.text import duration, several, size
 
 # ---- operations -----------------------------------------------------------------------------------------
@@ -118,66 +119,72 @@ def _told_phase(phase: Phase, runs: Sequence[Run]) -> str:
 
 # ---- steps ----------------------------------------------------------------------------------------------
 
-
 _LETTER = 0.0105  # a letter's part of the width of the axes
 
 
 @drawn
 def steps(profile: Profile) -> Chart:
     """Draw the seconds of each variant by phase, all its samples, and what it bought."""
-    shown = [Times(profile, delay) for delay in delays(profile)]
+    known = effects(profile)
+    shown = [[each for each in known if each.round_trip_ms == delay] for delay in delays(profile)]
     rounds = several(max((attempt.pair for attempt in profile.attempts), default=0), "round")
-    context = (
-        f"{name(profile.project, 40)} · medians of {rounds}, dots: each run · profile {profile.profile_id}"
-    )
-    if not shown:
+    measured = f"medians of {rounds}, dots: each run"
+    context = f"{name(profile.project, 40)} · {measured} · profile {profile.profile_id}"
+    if not known:
         return nothing("Nothing was profiled", "The profile holds no run.", context)
-    height = 1.4 + sum(0.65 + 0.34 * len(took.variants) for took in shown)
+    height = 1.4 + sum(0.65 + 0.34 * len(variants) for variants in shown)
     chart = new_chart(profile_finding(profile), context, height=height)
     panels = chart.subplots(len(shown), 1, squeeze=False)[:, 0]
-    for axes, took in zip(panels, shown, strict=True):
-        _steps_panel(axes, took)
-        axes.set_xlabel(delay_text(took.delay) if len(shown) > 1 or took.delay else "")
-    _phase_legend(panels[0], profile)
+    for axes, variants in zip(panels, shown, strict=True):
+        _steps_panel(axes, profile, variants)
+        delay = variants[0].round_trip_ms
+        axes.set_xlabel(delay_text(delay) if len(shown) > 1 or delay else "")
+    _phase_legend(panels[0], known)
     return told(chart, *map(_told_variants, shown))
 
 
-def _steps_panel(axes: Axes, took: Times) -> None:
-    largest = max(max(took.samples(variant), default=0.0) for variant in took.variants)
-    room = 0.0
-    for row, variant in enumerate(took.variants):
-        reached = 0.0
-        for phase in get_args(Phase):
-            seconds = took.phase(variant, phase)
-            axes.barh(
-                row, seconds, left=reached, height=0.62, linewidth=0,
-                color=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase],
-            )  # fmt: skip
-            reached += seconds
-        median, samples = took.median(variant), took.samples(variant)
-        axes.barh(row, max(median - reached, 0.0), left=reached, height=0.62, color=PALE, linewidth=0)
+def _steps_panel(axes: Axes, profile: Profile, variants: Sequence[Effect]) -> None:
+    samples = [
+        [run.seconds for run in runs_of(profile, each.variant, each.round_trip_ms)] for each in variants
+    ]
+    largest, room = max(map(max, samples)), 0.0
+    for row, (each, seconds) in enumerate(zip(variants, samples, strict=True)):
+        reached = _stacked(axes, row, each)
         axes.plot(
-            samples, [row] * len(samples), "o", markersize=4, color=INK, markeredgecolor="white", zorder=4
+            seconds, [row] * len(seconds), "o", markersize=4, color=INK, markeredgecolor="white", zorder=4
         )
-        text = "  ".join(filter(None, (duration(median), took.bought(variant))))
-        right = max([*samples, reached, median]) + largest * 0.02
+        text = "  ".join(filter(None, (duration(each.seconds), bought(each))))
+        right = max([*seconds, reached]) + largest * 0.02
         axes.text(right, row, text, va="center", fontsize=8.5)
         room = max(room, right / (1 - len(text) * _LETTER))
-    rows_axis(axes, [name(variant, 34) for variant in took.variants])
+    rows_axis(axes, [name(each.variant, 34) for each in variants])
     seconds_axis(axes, largest)
     axes.set_xlim(0, room or 1)
 
 
-def _phase_legend(axes: Axes, profile: Profile) -> None:
-    seen = {span.phase for attempt in profile.attempts for span in attempt.run.spans}
+def _stacked(axes: Axes, row: int, effect: Effect) -> float:
+    """Draw the phases of a variant one after the other, and what is left; give where that ends."""
+    reached = 0.0
+    for phase in get_args(Phase):
+        seconds = effect.phases.get(phase, 0.0)
+        axes.barh(
+            row, seconds, left=reached, height=0.62, linewidth=0,
+            color=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase],
+        )  # fmt: skip
+        reached += seconds
+    axes.barh(row, max(effect.seconds - reached, 0.0), left=reached, height=0.62, color=PALE, linewidth=0)
+    return max(effect.seconds, reached)
+
+
+def _phase_legend(axes: Axes, known: Sequence[Effect]) -> None:
     handles = [
         Patch(facecolor=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase], label=phase, linewidth=0)
         for phase in get_args(Phase)
-        if phase in seen
+        if any(phase in each.phases for each in known)
     ]
     legend_above(axes, [*handles, Patch(facecolor=PALE, label="outside of phases")])
 
 
-def _told_variants(took: Times) -> str:
-    medians = ", ".join(f"{variant} {duration(took.median(variant))}" for variant in took.variants)
-    return f"{delay_text(took.delay).capitalize()}: {medians}"
+def _told_variants(variants: Sequence[Effect]) -> str:
+    medians = ", ".join(f"{each.variant} {duration(each.seconds)}" for each in variants)
+    return f"{delay_text(variants[0].round_trip_ms).capitalize()}: {medians}"

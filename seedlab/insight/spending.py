@@ -16,6 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Resource
+from seedlab.insight.trace import opened
 
 if TYPE_CHECKING:
     from seedlab.flow import Phase, Run, Span
@@ -26,6 +27,7 @@ OUTSIDE = "outside the phases"
 _ASLEEP = ("Client/", "Activity/")
 _OF_DISK = ("IO/", "LWLock/WAL")
 
+Extent = tuple["Span", float]  # a span, and when it ended
 Looks = Counter[str]  # what the server did, by the number of samples that found it so
 
 
@@ -56,8 +58,8 @@ def spent(run: Run) -> tuple[Spent, ...]:
     Spans of threads that worked at the same time share the time that they cover. Costs 1 ms with 100 spans
     and 1,000 samples.
     """
-    extents = _extents(run.spans)
-    covered = _covered(extents)
+    extents = list(opened(run.spans))
+    covered = min(_covered(extents), run.seconds)
     worked = sum(span.seconds for span in run.spans)
     fair = min(1.0, covered / worked) if worked else 1.0
     looks = _looks(run.samples, extents)
@@ -65,14 +67,14 @@ def spent(run: Run) -> tuple[Spent, ...]:
         Spent(
             resource=resource,
             seconds=seconds * fair,
-            phase=each.span.phase,
-            stage=each.span.stage,
-            seed=each.span.seed,
-            table=each.span.table,
+            phase=span.phase,
+            stage=span.stage,
+            seed=span.seed,
+            table=span.table,
             looks=looks.get(number, Counter()),
         )
-        for number, each in enumerate(extents)
-        for resource, seconds in _divided(run, each.span, looks.get(number, Counter())).items()
+        for number, (span, _) in enumerate(extents)
+        for resource, seconds in _divided(run, span, looks.get(number, Counter())).items()
         if seconds > 0
     ]
     return (*found, *_outside(run, run.seconds - covered, looks.get(None, Counter())))
@@ -131,38 +133,16 @@ def _interval(samples: Sequence[Sample]) -> float:
 # ---- spans and samples in time --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Extent:
-    """A span with its beginning and end, what was measured inside it included."""
-
-    start: float
-    end: float
-    span: Span
-
-
-def _extents(spans: Iterable[Span]) -> list[_Extent]:
-    """Find the ends of spans: they come in order of their ends, and their seconds leave out inner ones."""
-    ended: dict[int, list[tuple[float, float]]] = {}  # of each lane: start and length, not yet inside another
-    found = []
-    for span in spans:
-        lane, length = ended.setdefault(span.lane, []), span.seconds
-        while lane and lane[-1][0] >= span.start:
-            length += lane.pop()[1]
-        lane.append((span.start, length))
-        found.append(_Extent(start=span.start, end=span.start + length, span=span))
-    return found
-
-
-def _covered(extents: Iterable[_Extent]) -> float:
+def _covered(extents: Iterable[Extent]) -> float:
     """Add up the seconds in which at least one span was open."""
     seconds = until = 0.0
-    for start, end in sorted((each.start, each.end) for each in extents):
+    for start, end in sorted((span.start, end) for span, end in extents):
         seconds += max(end - max(start, until), 0.0)
         until = max(until, end)
     return seconds
 
 
-def _looks(samples: Sequence[Sample], extents: Sequence[_Extent]) -> dict[int | None, Looks]:
+def _looks(samples: Sequence[Sample], extents: Sequence[Extent]) -> dict[int | None, Looks]:
     """Lay each sample to the spans that were waiting for the server then, by their numbers; None is outside.
 
     We do not know whose connection is whose: where several wait, each has its part of what all were at.
@@ -184,19 +164,19 @@ def _looks(samples: Sequence[Sample], extents: Sequence[_Extent]) -> dict[int | 
     return found
 
 
-def _moments(extents: Sequence[_Extent]) -> Iterator[tuple[tuple[int | None, ...], float]]:
+def _moments(extents: Sequence[Extent]) -> Iterator[tuple[tuple[int | None, ...], float]]:
     """Give the spans that wait for the server, until when; (None,) where none is open, () if all compute."""
-    edges = sorted({edge for each in extents for edge in (each.start, each.end)})
-    later = sorted(range(len(extents)), key=lambda n: -extents[n].start)
+    edges = sorted({edge for span, end in extents for edge in (span.start, end)})
+    later = sorted(range(len(extents)), key=lambda n: -extents[n][0].start)
     active: list[int] = []
     yield (None,), edges[0] if edges else inf
     for edge, until in zip(edges, (*edges[1:], inf), strict=True):
-        active = [n for n in active if extents[n].end > edge]
-        while later and extents[later[-1]].start <= edge:
+        active = [n for n in active if extents[n][1] > edge]
+        while later and extents[later[-1]][0].start <= edge:
             active.append(later.pop())
-        innermost = {extents[n].span.lane: n for n in active}
+        innermost = {extents[n][0].lane: n for n in active}
         yield (
-            tuple(n for n in innermost.values() if extents[n].span.round_trips) if active else (None,),
+            tuple(n for n in innermost.values() if extents[n][0].round_trips) if active else (None,),
             until,
         )
 

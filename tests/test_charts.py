@@ -278,7 +278,7 @@ def test_work_of_several_threads_is_told_from_time() -> None:
 def test_memory_is_sampled_where_it_was_and_else_what_spans_saw() -> None:
     run = SIZES["usual"]
 
-    assert "sampled, 30 points" in charts.memory(run).alt
+    assert "memory of the process, 30 samples" in charts.memory(run).alt
     assert "had held by then" in charts.memory(replace(run, samples=())).alt
     assert charts.memory(run).title.startswith("Memory peaks at 120 MB after")
 
@@ -290,6 +290,17 @@ def test_waits_say_most_of_what_and_stack_no_higher_than_the_processes() -> None
     assert chart.title.startswith("The server computes ")
     assert axes.get_ylim() == (0, 3.5)
     assert "Client (ClientRead)" in said(chart)
+
+
+def test_a_long_run_with_thousands_of_looks_is_drawn_as_small_as_a_short_one() -> None:
+    run = SIZES["usual"]
+    looks = tuple(replace(run.samples[n % 30], at=n / 20) for n in range(12_000))
+    long = replace(run, seconds=600.0, samples=looks)
+
+    assert len(charts.waits(long).svg()) < 250_000
+    assert len(charts.memory(long).svg()) < 100_000
+    assert charts.waits(long).title == charts.waits(run).title
+    assert "12,000 looks" in said(charts.waits(long))
 
 
 def test_operations_of_two_runs_stand_beside_each_other(academies: Academies) -> None:
@@ -317,8 +328,8 @@ def test_a_comparison_shows_every_sample_and_every_interval() -> None:
 def test_steps_say_what_each_variant_bought_against_which() -> None:
     text = said(charts.steps(profile(delays=(0.0,))))
 
-    assert "÷4.5 to legacy, 7.10 s less than the level before" in text
-    assert "+50.0 % to incremental" in text  # without copy
+    assert "÷4.5 against legacy, 7.10 s less than the level before" in text
+    assert "+50.0 % against incremental" in text  # without copy
     assert charts.steps(profile()).title.startswith("With 5 ms for a round trip, legacy to incremental: ")
 
 

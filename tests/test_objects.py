@@ -157,7 +157,7 @@ def test_a_profile_tells_what_each_variant_bought() -> None:
 
     assert repr(profiled).startswith("academy: With 5 ms for a round trip, legacy to incremental: ")
     assert profiled._repr_html_().count("<table") == 2
-    assert "÷4.5 to legacy" in profiled._repr_markdown_()
+    assert "÷4.5 against legacy" in profiled._repr_markdown_()
     assert profiled.plot.steps().title in repr(profiled)
 
 

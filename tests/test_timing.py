@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedlab.flow import Phase, Run, Span
-from seedlab.insight.timing import CELLS, by_phase, covered, lanes, length, time_went, totals
+from seedlab.flow.evidence import Sample
+from seedlab.insight.timing import CELLS, by_phase, covered, in_groups, lanes, length, time_went, totals
 from tests.evidence import PHASES, bare, runs
 from tests.fix_academy import Academies
 
@@ -69,6 +70,15 @@ def test_pieces_of_one_phase_join_where_they_touch_and_are_named_for_most_of_it(
     pieces = by_phase(lanes(replace(bare(), seconds=10.0, spans=spans))[0])
 
     assert [(round(p.start), round(p.end), p.what) for p in pieces] == [(0, 4, "questions"), (6, 7, "parts")]
+
+
+@given(count=st.integers(0, 50), most=st.integers(1, 20))
+def test_samples_are_put_together_and_none_is_lost(count: int, most: int) -> None:
+    samples = [Sample(at=float(n), rss_bytes=n) for n in range(count)]
+    groups = in_groups(samples, most) if samples else []
+
+    assert len(groups) <= most
+    assert [sample for group in groups for sample in group] == samples
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])

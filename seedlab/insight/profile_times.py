@@ -14,13 +14,13 @@ def delay_text(delay: float) -> str:
 
 
 def bought(effect: Effect) -> str:
-    """Say how a variant compares: a level with the first one and the one before, another with its own level."""
+    """Say how a variant compares: a level with the first one and the one before, others with a level."""
     if effect.change is None:
         return ""
     if WITHOUT in effect.variant:
         ratio = " ".join(filter(None, (relative(effect.change), interval(effect.change))))
-        return f"{ratio} to {effect.than}"
-    against = f"{relative(effect.change)} to {effect.than}"
+        return f"{ratio} against {effect.than}"
+    against = f"{relative(effect.change)} against {effect.than}"
     if effect.saved is None:
         return against
     word = "less" if effect.saved >= 0 else "more"
@@ -38,10 +38,7 @@ def profile_finding(profile: Profile) -> str:
     if len(levels) < 2:
         return f"{where}{known[0].variant} takes {duration(known[0].seconds)}"
     first, last = levels[0], levels[-1]
-    text = (
-        f"{where}{first.variant} to {last.variant}: {duration(first.seconds)} became {duration(last.seconds)}"
-    )
+    became = f"{duration(first.seconds)} became {duration(last.seconds)}"
     most = max(levels[1:], key=lambda each: each.saved or 0.0)
-    return (
-        f"{text}, most by {most.variant} ({duration(most.saved)})" if most.saved and most.saved > 0 else text
-    )
+    part = f", most by {most.variant} ({duration(most.saved)})" if most.saved and most.saved > 0 else ""
+    return f"{where}{first.variant} to {last.variant}: {became}{part}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from seedlab.flow import Phase, Run, Span
+from seedlab.flow.evidence import Sample
 from seedlab.insight.monitor import PhaseTotal, phase_totals
 from seedlab.insight.text import duration, percent
 
@@ -100,6 +101,12 @@ def covered(run: Run) -> float:
         total += max(end - max(start, reached), 0.0)
         reached = max(reached, end)
     return total
+
+
+def in_groups(samples: Sequence[Sample], most: int) -> list[Sequence[Sample]]:
+    """Put samples together, neighbours with neighbours, so that there are at most so many groups."""
+    each = -(-len(samples) // most)
+    return [samples[n : n + each] for n in range(0, len(samples), each)]
 
 
 def totals(run: Run) -> tuple[PhaseTotal, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from seedlab.flow import Run
 from seedlab.insight.charts.style import (
@@ -43,15 +43,14 @@ def pareto(run: Run) -> Chart:
     for row, (each, reached) in enumerate(zip(found, sums, strict=True)):
         vital = reached - each.share < VITAL * sums[-1]
         axes.barh(row, each.share, height=0.5, color=ACCENT if vital else CONTEXT, linewidth=0)
-        text = f"{duration(each.seconds)}, {percent(each.share)}"
-        axes.text(each.share + 0.015, row - 0.02, text, va="center", fontsize=9)
-        _evidence(axes, row, each.evidence)
+        _evidence(axes, row, f"{duration(each.seconds)}: {each.evidence}")
+    rows_axis(axes, [f"{each.resource}, {percent(each.share)}\n{name(each.where, 30)}" for each in found])
+    axes.set_xlim(0, sums[-1] * 1.15 or 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, min_n_ticks=2))
+    axes.set_xlabel("of the run")
     if len(found) > 1:
         _added_up(axes, sums)
-    rows_axis(axes, [f"{each.resource}\n{name(each.where, 30)}" for each in found])
-    axes.set_xlim(0, max(1.0, sums[-1]) * 1.22)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
-    axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     advice = [f"advice: {each.what} ({each.command})" for each in run.recommendations]
     return told(chart, *(f"{each.resource}, {each.where}: {each.evidence}" for each in found), *advice)
 
@@ -60,7 +59,10 @@ def _added_up(axes: Axes, sums: Sequence[float]) -> None:
     rows = range(len(sums))
     axes.plot(sums, rows, color=INK, marker="o", markersize=5, linewidth=1.2, label="added up", zorder=1)
     for row in rows[1:]:
-        axes.text(sums[row] + 0.015, row - 0.02, percent(sums[row]), va="center", fontsize=9)
+        axes.annotate(
+            percent(sums[row]), (sums[row], row), xytext=(7, 0), textcoords="offset points",
+            va="center", fontsize=9,
+        )  # fmt: skip
     label = f"{percent(VITAL)} of what was found"
     axes.axvline(VITAL * sums[-1], color=CONTEXT, linestyle="--", linewidth=1, label=label, zorder=0)
     legend_above(axes, axes.get_legend_handles_labels()[0])
@@ -68,7 +70,9 @@ def _added_up(axes: Axes, sums: Sequence[float]) -> None:
 
 def _evidence(axes: Axes, row: int, text: str) -> None:
     spelled = shorten(printable(text), 84)
-    axes.text(0.005, row + 0.39, spelled, va="center", fontsize=8, color="#6A6A6A")
+    place = axes.get_yaxis_transform()
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+    axes.text(0.005, row + 0.39, spelled, transform=place, va="center", fontsize=8, color="#6A6A6A", bbox=box)
 
 
 def _why_no_bottleneck(run: Run) -> str:

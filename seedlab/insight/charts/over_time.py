@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
@@ -33,8 +34,9 @@ from seedlab.insight.palette import (
     WAIT_HATCHES,
 )
 from seedlab.insight.text import duration, percent, size
-from seedlab.insight.timing import Piece, by_phase, covered, lanes, length, time_went, totals
+from seedlab.insight.timing import Piece, by_phase, covered, in_groups, lanes, length, time_went, totals
 
+LOOKS = 240  # that are drawn of a run; of more, groups are put together
 # A letter's part of the width of a chart, at the size of labels in bars.
 _LETTER = 0.0085
 _DARK = frozenset({"merge", "resolve", "commit"})  # white letters read better on these
@@ -128,17 +130,17 @@ def memory(run: Run) -> Chart:
     axes.set_ylim(0, most * 1.25 or 1)
     axes.yaxis.set_major_formatter(EngFormatter(unit="B"))
     seconds_axis(axes, length(run), "since the run began")
-    return told(chart, f"{how}, {len(points)} points, from {size(ys[0])} to {size(ys[-1])}")
+    return told(chart, f"{how}, from {size(ys[0])} to {size(ys[-1])}")
 
 
 def _memory_points(run: Run) -> tuple[list[tuple[float, int]], str]:
     if len(run.samples) > 1:
-        return [(each.at, each.rss_bytes) for each in run.samples], "memory of the process, sampled"
+        groups = in_groups(run.samples, LOOKS)
+        points = [(group[0].at, max(each.rss_bytes for each in group)) for group in groups]
+        return points, f"memory of the process, {len(run.samples):,} samples"
     ends = sorted((span.start + span.seconds, span.peak_rss_bytes) for span in run.spans)
-    points, highest = [], 0
-    for at, peak in ends:
-        highest = max(highest, peak)
-        points.append((at, highest))
+    highest = accumulate((peak for _, peak in ends), max)
+    points = [(at, peak) for (at, _), peak in zip(ends, highest, strict=True)]
     return points, "most memory the process had held by then"
 
 
@@ -181,7 +183,7 @@ def waits(run: Run) -> Chart:
     seen = Counter(wait.what for sample in looks for wait in sample.waits)
     first, count = seen.most_common(1)[0]
     finding = f"{_spelled(first)} {percent(count / seen.total())} of the time"
-    chart = new_chart(finding, f"{len(looks)} looks at the server · {context_of(run)}", height=3.1)
+    chart = new_chart(finding, f"{len(looks):,} looks at the server · {context_of(run)}", height=3.1)
     axes = chart.add_subplot()
     _stack(axes, run, kinds)
     axes.set_ylabel("server processes")
@@ -212,15 +214,17 @@ def _spelled(what: str) -> str:
 
 
 def _stack(axes: Axes, run: Run, kinds: Sequence[str]) -> None:
-    times = [sample.at for sample in run.samples]
-    counts = [Counter(_kind(wait.what) for wait in sample.waits) for sample in run.samples]
-    # Each look stands for the time until the next one, the last for as long as the one before.
+    groups = in_groups(run.samples, LOOKS)
+    times = [group[0].at for group in groups]
+    seen = [Counter(_kind(wait.what) for sample in group for wait in sample.waits) for group in groups]
+    # A look stands for the time until the next one, the last for as long as the one before.
     last = times[-1] - times[-2] if len(times) > 1 else length(run) - times[-1]
     xs = [*times, max(min(times[-1] + last, length(run)), times[-1])]
-    floor = [0] * len(xs)
+    floor = [0.0] * len(xs)
     details = Counter(wait.what for sample in run.samples for wait in sample.waits)
     for kind in kinds:
-        tops = [low + count[kind] for low, count in zip(floor, [*counts, counts[-1]], strict=True)]
+        means = [count[kind] / len(group) for count, group in zip(seen, groups, strict=True)]
+        tops = [low + mean for low, mean in zip(floor, [*means, means[-1]], strict=True)]
         axes.fill_between(
             xs, floor, tops, step="post", linewidth=0, label=_legend_of(kind, details),
             facecolor=WAIT_COLOURS.get(kind, PALE), hatch=WAIT_HATCHES.get(kind, "--"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +129,9 @@ def run(
     failure, exit_code = None, 0
     inner = {name: value for name, value in environ.items() if name != STEP_SUMMARY}
     try:
-        kernels.execute(path, values, {**inner, FOLDER: str(out.resolve())}, tell)
+        with ThreadPoolExecutor(1) as meanwhile:  # nbconvert takes as long as the kernel of a short notebook
+            meanwhile.submit(import_module, "seedlab.insight.report_page")
+            kernels.execute(path, values, {**inner, FOLDER: str(out.resolve())}, tell)
     except kernels.KernelFailed as error:
         failure, exit_code = masked(str(error)), 1
         if error.kind == GateFailed.__name__:

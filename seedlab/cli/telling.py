@@ -13,6 +13,8 @@ from seedlab.errors import ConfigurationError
 if TYPE_CHECKING:
     from seedlab.insight.chronicle import History
 
+EARLIER, PROFILES = 60, 3  # the newest records and profiles that are asked what was measured
+
 
 def history(args: Namespace) -> int:
     """List the runs on record."""
@@ -29,13 +31,18 @@ def history(args: Namespace) -> int:
 
 
 def show(args: Namespace) -> int:
-    """Show one run."""
-    from seedlab.insight.history import read, to_record
+    """Show one run, with what other runs and profiles say of what would help it."""
+    from dataclasses import replace
+
+    from seedlab.insight import history, profiles
+    from seedlab.insight.advice import recommendations
     from seedlab.insight.run_text import run_text
 
     path = _record_at(Path(args.run)) or _history(args).find(args.run).path
-    run = read(path)
-    print_out(args, run_text(run, width()), lambda: to_record(run))
+    run, reports = history.read(path), _folder(args)
+    others = history.newest(reports, EARLIER), profiles.newest(reports, PROFILES)
+    run = replace(run, recommendations=recommendations(run, *others))
+    print_out(args, run_text(run, width()), lambda: history.to_record(run))
     return 0
 
 

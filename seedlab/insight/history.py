@@ -33,6 +33,7 @@ from seedlab.insight.monitor import phase_totals
 from seedlab.insight.runs import spans_of
 
 SCHEMA_VERSION = 2
+Value = TypeVar("Value")
 _Made = TypeVar("_Made")
 _AS_THEY_ARE = (
     "run_id", "project", "started", "status", "exit_code", "level", "environment", "target", "settings",
@@ -330,12 +331,17 @@ def _parse_head(data: bytes) -> Any:
 
 def newest(reports: Path, limit: int) -> list[Run]:
     """Read the newest records below `reports`, the newest last; what cannot be read tells nothing."""
-    folders = sorted((reports / "runs").glob("*/run.json"), key=lambda path: path.parent.name)
+    found = readable((reports / "runs").glob("*/run.json"), read, limit)
+    return sorted(found, key=lambda run: run.started)  # folders are named to the second
+
+
+def readable(paths: Iterable[Path], read: Callable[[Path], Value], limit: int) -> list[Value]:
+    """Read the records in the last folders, in the order of their names, but for what cannot be read."""
     found = []
-    for path in folders[-limit:]:
+    for path in sorted(paths, key=lambda path: path.parent.name)[-limit:]:
         with suppress(ConfigurationError):
             found.append(read(path))
-    return sorted(found, key=lambda run: run.started)  # folders are named to the second
+    return found
 
 
 def to_json(record: Mapping[str, Any]) -> str:

@@ -204,6 +204,11 @@ def write(profile: Profile, reports: Path) -> Path:
     return history.put(profile_record(profile), path, "profile")
 
 
+def newest(reports: Path, limit: int) -> list[Profile]:
+    """Read the newest profiles below `reports`; what cannot be read tells nothing."""
+    return history.readable((reports / "profiles").glob("*/profile.json"), read, limit)
+
+
 def read(path: Path) -> Profile:
     """Read a profile; a newer one, or a file that is none, is a `ConfigurationError`."""
     place = Place(file=str(path))

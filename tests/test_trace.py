@@ -118,15 +118,14 @@ def test_slices_nest_as_the_spans_did(trees: list[Any], asking: int) -> None:
 def test_threads_have_tracks_of_their_own_with_names(academies) -> None:
     run = academies.seeded("postgresql").run
 
-    # A run over a second has tracks of the server's processes, too.
-    named, slices = (
-        [each for each in events(run, kind) if each["pid"] == trace.CLIENT] for kind in ("M", "X")
-    )
-    names = {each["tid"]: each["args"]["name"] for each in named if each["name"] == "thread_name"}
+    named = [each for each in events(run, "M") if each["name"] == "thread_name"]
+    names = {(each["pid"], each["tid"]): each["args"]["name"] for each in named}
+    slices = events(run, "X")
 
-    assert names[0] == "main thread"
-    assert {each["tid"] for each in slices} == names.keys()
-    assert len(slices) == len(run.spans)
+    assert names[trace.CLIENT, 0] == "main thread"
+    assert tracks(slices).keys() <= names.keys()
+    # On a busy machine the run lasts a second, and then has tracks of the server, too.
+    assert len([each for each in slices if each["pid"] == trace.CLIENT]) == len(run.spans)
     assert overlaps(slices) == []
 
 

@@ -151,9 +151,9 @@ def test_a_chart_in_a_page_is_an_image_with_words_and_nothing_else() -> None:
 
     assert html.startswith("<figure")
     assert html.count("<") == 3
-    assert 'src="data:image/svg+xml;base64,' in html
+    assert "src='data:image/svg+xml,%3C?xml" in html
     assert 'alt="' in html
-    assert "script" not in html.replace("base64", "")[-2000:]
+    assert "script" not in html[-2000:]
 
 
 def test_pyplot_and_what_hangs_on_it_is_not_imported() -> None:

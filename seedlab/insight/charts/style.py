@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from textwrap import fill
 from typing import Any, ParamSpec
+from urllib.parse import quote
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
@@ -103,16 +103,20 @@ class Chart(Figure):
 
     # An image keeps its ids to itself; SVG written into a page would share them with the next chart.
     def _repr_html_(self) -> str:
-        data = base64.b64encode(self._bytes("svg")).decode()
         width = round(self.get_figwidth() * 100)
         return (
             '<figure style="margin:.5em 0">'
-            f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(self.alt)}"'
+            f"<img src='data:image/svg+xml,{_in_an_address(self.svg())}' alt=\"{escape(self.alt)}\""
             f' style="width:{width}px;max-width:100%;height:auto"></figure>'
         )
 
     def _repr_markdown_(self) -> str:
         return f"*{self.alt}*"
+
+
+def _in_an_address(svg: str) -> str:
+    """Spell SVG for a data: URL in single quotes: base64 would make a page of charts a quarter larger."""
+    return quote(svg.replace("\n", " "), safe=' "!$()*+,-./:;=?@[]^_`{|}~')
 
 
 @contextmanager

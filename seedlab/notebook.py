@@ -144,7 +144,7 @@ def measured_on(made: flow.Run) -> MeasuredOn:
     return MeasuredOn(run=made)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # a face has one
 class MeasuredOn(Face):
     """What times depend on; without names of machines."""
 

@@ -104,7 +104,7 @@ def preview(
             naming, cache = prepared.naming, resolved.cache
             reserve = settling.placeholders(prepared.catalog)
             rows = settling.with_sequences(resolved.rows, naming, cache, reserve)
-            plan = settling.plan_writes(rows, naming, cache, chosen, resolved.empty, monitor)
+            plan = settling.plan_writes(rows, naming, cache, chosen, resolved.empty)
             classified = look.session.classify(plan, differences=differences)
             inside(look.session, plan)
             look.session.rollback()

@@ -131,12 +131,12 @@ class _Run:
         self, session: Session, rows: Sequence[Rows], naming: Naming, cache: SeedCache, empty: frozenset[str]
     ):
         made = settling.with_sequences(rows, naming, cache, session.reserve)
-        return settling.plan_writes(made, naming, cache, self.settings, empty, self.monitor)
+        return settling.plan_writes(made, naming, cache, self.settings, empty)
 
     def write(
         self, session: Session, rows: Sequence[Rows], naming: Naming, cache: SeedCache, empty: frozenset[str]
     ) -> list[Written]:
         if self.settings.level == "legacy":
-            plan = settling.plan_writes(rows, naming, cache, self.settings, empty, self.monitor)
+            plan = settling.plan_writes(rows, naming, cache, self.settings, empty)
             return session.write_rows(settling.sourced(rows, naming, plan))
         return session.write(self.plan(session, rows, naming, cache, empty), self.settings.switches)

@@ -163,11 +163,11 @@ def _reached(graph: dict[str, set[str]], start: str) -> set[str]:
 def test_thousands_of_tables_in_a_row_need_no_recursion_and_little_time() -> None:
     graph = {f"t{n}": [f"t{n + 1}"] for n in range(20_000)}
 
-    began = time.perf_counter()
+    began = time.process_time()
     found = components(graph)
 
     assert (len(found), found[0], found[-1]) == (20_000, ("t19999",), ("t0",))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 # ---- levels and waves ----

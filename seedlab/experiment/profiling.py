@@ -102,11 +102,6 @@ def _variant(name: str, settings: Settings, *, again: bool) -> Variant:
     return Variant(name=name, settings=settings, again=f"{name}, again" if again else None)
 
 
-def watch() -> Monitor:
-    """Give what measures a run of a profile, which may look closer than a seed does."""
-    return Monitor()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bench:
     """What every run of a profile needs."""
@@ -117,11 +112,12 @@ class _Bench:
     ground: str
 
     def runs(self, variant: Variant, lead: Lead) -> Iterator[tuple[str, Run]]:
-        """Run a variant in a fresh database, and again where that is asked for."""
+        """Run a variant in a fresh database, and again where that is asked for, looking closely."""
         options = replace(self.options, settings=variant.settings)
         with self.arena.fresh(self.ground) as database:
             for name in variant.names:
-                yield name, run_once(self.project, lead(database), options, watch)
+                monitor = Monitor(closely=True, beside=database)  # what looks is not delayed
+                yield name, run_once(self.project, lead(database), options, monitor)
 
 
 def _rounds(bench: _Bench, variants: Sequence[Variant], design: Design, tell: Tell) -> Iterator[Attempt]:

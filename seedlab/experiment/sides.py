@@ -16,7 +16,6 @@ from seedlab.experiment.revisions import Tree, checked_out, is_revision, run_apa
 from seedlab.experiment.trials import ground_of, run_once
 from seedlab.flow import LEVELS, Options, Project, Run, Target
 from seedlab.insight import history
-from seedlab.insight.monitor import Monitor
 from seedlab.plan.project import load_project
 
 Kind = Literal["run", "level", "folder", "revision"]
@@ -120,7 +119,7 @@ def _side(name: str, ground: str, project: Project, options: Options) -> Side:
     """Seed in this process."""
 
     def seed(database: Target) -> Run:
-        return run_once(project, database, options, Monitor)
+        return run_once(project, database, options)
 
     return Side(name=name, ground=ground, seed=seed)
 

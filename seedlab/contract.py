@@ -10,18 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedlab import orchestrator, progress
+from seedlab import flow, orchestrator, progress
 from seedlab.errors import ConfigurationError
 from seedlab.flow import LEVELS, Level, Options, Project, Target
 from seedlab.insight.monitor import Monitor
-from seedlab.insight.objects import Plan, Run
+from seedlab.insight.objects import Comparison, Plan, Profile, Run
 from seedlab.insight.runs import judged
 from seedlab.plan import choices
 from seedlab.plan.project import find_project
 from seedlab.plan.project import load_project as _load
 
 if TYPE_CHECKING:
-    from seedlab.flow.evidence import Comparison, Profile
     from seedlab.insight.chronicle import History
 
 _OF_RUN = frozenset({"wait", "max_delete", "dry_run", "rejects", "commit"})
@@ -121,12 +120,12 @@ def profile(
 
     where, options = _asked(project, target, environment, settings)
     asked = profiling.Design(levels=levels, pairs=pairs, round_trip_ms=round_trip_ms, ablation=ablation)
-    return profiling.profile(project, where, replace(options, yes_seed=yes_seed), asked)
+    return Profile.of(profiling.profile(project, where, replace(options, yes_seed=yes_seed), asked))
 
 
 def compare(
-    a: Run | str | Path,
-    b: Run | str | Path,
+    a: flow.Run | str | Path,
+    b: flow.Run | str | Path,
     *,
     target: str | None = None,
     environment: str | None = None,
@@ -142,22 +141,22 @@ def compare(
     from seedlab.experiment import asking
     from seedlab.experiment.comparing import Rules
 
-    if isinstance(a, Run) and isinstance(b, Run):
-        return asking.compare_runs(a, b, names=(a.run_id, b.run_id), rules=Rules(**rules))
-    if isinstance(a, Run) or isinstance(b, Run):
+    if isinstance(a, flow.Run) and isinstance(b, flow.Run):
+        made = asking.compare_runs(a, b, names=(a.run_id, b.run_id), rules=Rules(**rules))
+        return Comparison.of(made)
+    if isinstance(a, flow.Run) or isinstance(b, flow.Run):
         raise ConfigurationError("expected two runs or two names, found one of each")
     url = target if target is not None and "://" in target else None
-    return asking.compare(
-        asking.Asked(
-            names=(str(a), str(b)),
-            reports=Path(reports),
-            database_url=url,
-            target=target if url is None else None,
-            environment=environment,
-            yes_seed=yes_seed,
-            rules=Rules(**rules),
-        )
+    asked = asking.Asked(
+        names=(str(a), str(b)),
+        reports=Path(reports),
+        database_url=url,
+        target=target if url is None else None,
+        environment=environment,
+        yes_seed=yes_seed,
+        rules=Rules(**rules),
     )
+    return Comparison.of(asking.compare(asked))
 
 
 def _asked(

@@ -85,7 +85,7 @@ def profile(asked: ProfileParameters) -> Profile:
         ablation=asked.ablation,
     )
     profiles.write(made, _reports())
-    return _published(Profile.of(made))
+    return _published(made)
 
 
 def before_after(made: Profile) -> Comparison:
@@ -136,7 +136,7 @@ def compare(asked: CompareParameters) -> Comparison:
             anyway=asked.anyway,
             round_trip_ms=asked.round_trip_ms,
         )
-    return _published(Comparison.of(made))
+    return _published(made)
 
 
 def measured_on(made: flow.Run) -> MeasuredOn:

@@ -79,6 +79,7 @@ def said(chart: Chart) -> str:
 # ---- laws of all charts ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_nothing_is_cut_off_and_the_title_is_free(size: str) -> None:
     for name, chart in every_chart(SIZES[size]).items():
@@ -119,6 +120,7 @@ def test_every_chart_says_what_it_found_in_numbers_and_in_words(size: str) -> No
         assert " ".join(chart.get_suptitle().split()) == " ".join(chart.title.split())
 
 
+@pytest.mark.slow
 def test_the_same_values_give_the_same_bytes_whatever_style_the_user_likes() -> None:
     first = {name: chart.svg() for name, chart in every_chart(SIZES["usual"]).items()}
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "black", "svg.hashsalt": "x", "figure.dpi": 50}):
@@ -139,6 +141,7 @@ def test_a_chart_carries_its_words() -> None:
     assert len(chart.svg()) < 200_000
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(run=runs)
 def test_no_run_record_breaks_a_chart(run: Run) -> None:
@@ -156,6 +159,7 @@ def test_a_chart_in_a_page_is_an_image_with_words_and_nothing_else() -> None:
     assert "script" not in html[-2000:]
 
 
+@pytest.mark.slow
 def test_pyplot_and_what_hangs_on_it_is_not_imported() -> None:
     code = """
 import sys, json

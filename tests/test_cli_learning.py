@@ -26,6 +26,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(school(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_profile_is_shown_and_kept(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["profile", "--database-url", sqlite_url, "--levels", "legacy,incremental", "--pairs", "1"]
 
@@ -87,6 +88,7 @@ def test_a_comparison_is_shown(sqlite_url: str, capsys: pytest.CaptureFixture[st
     assert "a first pair, which does not count\npair 1 of 1" in shown.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gate", "code"), [("counts", 6), ("any", 6), ("time", 0), ("none", 0)])
 def test_more_statements_fail_the_gate_that_counts(
     sqlite_url: str, capsys: pytest.CaptureFixture[str], gate: str, code: int

@@ -50,6 +50,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ---- levels and folders ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_levels_are_compared(tmp_path: Path, arena_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(school(tmp_path))
 
@@ -62,6 +63,7 @@ def test_two_levels_are_compared(tmp_path: Path, arena_url: str, monkeypatch: py
     assert left_behind(arena_url) == []
 
 
+@pytest.mark.slow
 def test_more_pairs_are_run_while_there_are_too_few(
     tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +88,7 @@ def test_two_folders_with_the_same_rows_are_compared(tmp_path: Path, arena_url: 
     assert left_behind(arena_url) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "said"),
     [
@@ -115,6 +118,7 @@ def test_folders_that_end_in_other_databases_are_refused(
     assert any("do not end in equal databases" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_a_reference_to_another_row_is_refused_on_postgresql_too(tmp_path: Path, lonely_url: str) -> None:
     one = school(tmp_path / "one")
     other = school(tmp_path / "other", pupils_csv=PUPILS.replace("Bob,tlv", "Bob,hfa"))
@@ -128,6 +132,7 @@ def test_a_reference_to_another_row_is_refused_on_postgresql_too(tmp_path: Path,
 # ---- revisions ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_revisions_are_compared_and_forgotten(repository: Path, arena_url: str) -> None:
     found = seedlab.compare("first", "HEAD", target=arena_url, **FEW)
 
@@ -148,6 +153,7 @@ def test_revisions_with_other_rows_are_refused_and_forgotten(repository: Path, s
     assert git(repository, "worktree", "list").count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_hook_of_the_repository_is_not_run(repository: Path, sqlite_url: str) -> None:
     hook = repository / ".git" / "hooks" / "post-checkout"
     hook.write_text(f"#!/bin/sh\ntouch {repository}/hooked\n")
@@ -172,6 +178,7 @@ def test_a_revision_with_a_seedlab_of_its_own_is_seeded_by_that(repository: Path
     assert (repository / "ran").read_text() == "xx"  # the first pair, and the one that counts
 
 
+@pytest.mark.slow
 def test_a_revision_that_cannot_be_seeded_says_why(repository: Path, sqlite_url: str) -> None:
     shutil.copytree(PACKAGE, repository / "seedlab", ignore=shutil.ignore_patterns("__pycache__"))
     (repository / "seedlab" / "orchestrator.py").write_text("raise ImportError('not today')\n")

@@ -68,6 +68,7 @@ def test_a_notebook_runs_with_its_parameters_and_leaves_a_report(tmp_path: Path)
     }
 
 
+@pytest.mark.slow
 def test_a_page_needs_nothing_but_itself_and_folds_the_code_away(tmp_path: Path) -> None:
     figure = "from IPython.display import HTML\nHTML('<figure><svg xmlns=\"http://www.w3.org/2000/svg\"/></figure>')"
     path = write_notebook(tmp_path / "n.ipynb", "# A title", figure)
@@ -81,6 +82,7 @@ def test_a_page_needs_nothing_but_itself_and_folds_the_code_away(tmp_path: Path)
     assert len(page) < 20_000
 
 
+@pytest.mark.slow
 def test_what_is_kept_has_no_place_of_this_machine_and_no_time_of_papermills_paths(tmp_path: Path) -> None:
     path = write_notebook(tmp_path / "n.ipynb", "# A title", "1 + 1", parameters="x = 1")
 
@@ -186,6 +188,7 @@ def test_a_copy_that_keeps_its_name_keeps_its_parameters(tmp_path: Path) -> None
 # ---- the command ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_tells_where_the_report_is_and_fails_as_the_notebook_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def test_the_target_itself_is_not_touched(tmp_path: Path, arena_url: str) -> Non
         assert rows_of(arena_url, tables) == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_delay_is_paid_by_every_round_trip(tmp_path: Path, lonely_url: str) -> None:
     project = seedlab.load_project(school(tmp_path))
 
@@ -123,6 +124,7 @@ def test_a_failing_seed_leaves_nothing(tmp_path: Path, arena_url: str) -> None:
     assert left_behind(arena_url) == []
 
 
+@pytest.mark.slow
 def test_without_metadata_the_tables_are_those_of_the_target(tmp_path: Path, arena_url: str) -> None:
     folder = school(tmp_path)
     write(folder, {"seedlab.toml": CONFIG.replace('schema = "models.py:metadata"\n', "")})
@@ -159,6 +161,7 @@ def test_a_distant_database_that_nobody_typed_needs_its_name(
         seedlab.profile(seedlab.load_project(school(tmp_path)), pairs=1)
 
 
+@pytest.mark.slow
 def test_without_a_target_the_embedded_server_is_used_and_may_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_server: PostgresServer
 ) -> None:

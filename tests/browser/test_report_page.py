@@ -12,6 +12,7 @@ from seedlab.insight import notebooks
 from tests.browser.chromium import Page
 from tests.nbmake import write_notebook
 
+pytestmark = pytest.mark.slow  # a kernel for each report
 OpenPage = Callable[..., Page]
 TABLE = """
 from IPython.display import HTML

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import seedlab
 from seedlab.errors import ConfigurationError, DataFaults, Refused
+from seedlab.experiment import trials
 from seedlab.experiment.profiling import Design, variants_of
 from seedlab.flow import LEVELS, SWITCHES, Settings
 from seedlab.flow.evidence import Profile
@@ -177,3 +179,16 @@ def test_without_a_target_the_embedded_server_is_used_and_may_checkpoint(
     assert cold.outcomes.created == again.outcomes.unchanged == 5
     assert cold.wal_bytes is not None
     assert made.notes == ()
+
+
+def test_the_clock_of_a_run_starts_after_the_collector_is_done(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected: list[datetime] = []
+    monkeypatch.setattr(trials.gc, "collect", lambda: collected.append(datetime.now(UTC)))
+    project = seedlab.load_project(school(tmp_path))
+
+    made = seedlab.profile(project, sqlite_url, levels=("bulk",), pairs=1)
+
+    began = datetime.fromisoformat(made.attempts[0].run.started)
+    assert began >= collected[-1].replace(microsecond=collected[-1].microsecond // 1000 * 1000)

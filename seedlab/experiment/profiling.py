@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from seedlab.database.arena import Arena
 from seedlab.errors import ConfigurationError, masked, nearest
@@ -116,8 +117,9 @@ class _Bench:
         options = replace(self.options, settings=variant.settings)
         with self.arena.fresh(self.ground) as database:
             for name in variant.names:
-                monitor = Monitor(closely=True, beside=database)  # what looks is not delayed
-                yield name, run_once(self.project, lead(database), options, monitor)
+                # What looks goes past a proxy that delays.
+                watch = partial(Monitor, closely=True, beside=database)
+                yield name, run_once(self.project, lead(database), options, watch)
 
 
 def _rounds(bench: _Bench, variants: Sequence[Variant], design: Design, tell: Tell) -> Iterator[Attempt]:

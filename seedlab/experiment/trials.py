@@ -61,8 +61,12 @@ def at_distance(arena: Arena, round_trip_ms: float) -> Iterator[Lead]:
         yield lambda target: replace(target, url=proxy.url_for(target.url))
 
 
-def run_once(project: Project, target: Target, options: Options, monitor: Monitor | None = None) -> Run:
-    """Seed a database of the arena, which needs no consent of its own, with the collector's debts paid."""
+def run_once(
+    project: Project, target: Target, options: Options, watch: Callable[[], Monitor] = Monitor
+) -> Run:
+    """Seed a database of the arena, which needs no consent of its own.
+
+    `watch` makes what measures it, whose clock starts then: after the collector's debts are paid.
+    """
     gc.collect()
-    options = replace(options, yes_seed=target.database)
-    return orchestrator.seed(project, target, options, monitor or Monitor())
+    return orchestrator.seed(project, target, replace(options, yes_seed=target.database), watch())

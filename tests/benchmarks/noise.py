@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from seedlab.insight import monitor
+from seedlab.insight import machine
 from tests.benchmarks.bench import bench, seed
 
 RECORDING = Path(__file__).with_name("noise.json")
@@ -131,7 +131,7 @@ def main() -> int:
     }
     known = json.loads(args.file.read_text()) if args.file.exists() else {"regimes": {}}
     regimes = {**known["regimes"], args.regime: regime}
-    whole = {"machine": dict(monitor.machine()), "versions": monitor.versions(), "regimes": regimes}
+    whole = {"machine": dict(machine.machine()), "versions": machine.versions(), "regimes": regimes}
     args.file.write_text(json.dumps(whole) + "\n")
     return 0
 

@@ -27,7 +27,6 @@ from seedlab.flow import (
     Tally,
     Target,
 )
-from seedlab.flow.evidence import UnindexedReference
 from seedlab.insight import runs
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.runs import Heading
@@ -79,6 +78,8 @@ def unindexed(run: Run, catalog: Catalog) -> Run:
     """Note foreign keys without an index whose parents lost rows: each cost a pass over the child's."""
     if not run.outcomes.deleted:
         return run
+    from seedlab.flow.evidence import UnindexedReference  # a run with nothing to do is spared it
+
     deleted: Counter[str] = Counter()
     for each in (each for stage in run.stages for seed in stage.seeds for each in seed.tables):
         deleted[each.table] += each.outcomes.deleted

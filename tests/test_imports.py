@@ -67,5 +67,14 @@ def test_a_seed_by_copy_needs_no_sqlalchemy() -> None:
     assert "sqlalchemy" not in found
 
 
+def test_a_seed_with_nothing_to_do_makes_no_values_of_evidence() -> None:
+    code = "import seedlab.orchestrator, seedlab.insight.history, sys; print('seedlab.flow.evidence' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout == "False\n"
+
+
 def test_a_sqlite_target_needs_no_psycopg() -> None:
     assert "psycopg" not in imported("import seedlab.database.sqlite, seedlab.database.connect")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from seedlab.request import Request
 
 MUCH = 1 << 20  # bytes of files: with less, one thread reads them all
-EARLIER = 60  # records that a forecast looks at: a few of them are of the same situation
 
 
 def seed(args: Namespace) -> int:
@@ -71,7 +70,7 @@ def _informed(args: Namespace, request: Request, monitor: Monitor, target: Targe
     from seedlab import forecasting
     from seedlab.insight import history, runs
 
-    earlier = history.newest(Path(args.reports or "reports"), EARLIER)
+    earlier = history.newest(Path(args.reports or "reports"))
     heading = runs.measured(monitor, request.heading(target))
     informed, usual = forecasting.experience_of(project, earlier, heading)
     monitor.expected = usual.seconds if usual else None
@@ -161,7 +160,7 @@ def plan(args: Namespace) -> int:
     with _watched(args, monitor):
         planned = orchestrator.plan(request.project, target, request.options, monitor, rows=args.rows)
     run = runs.measured(monitor, request.heading(target))
-    earlier = history.newest(Path(args.reports or "reports"), EARLIER)
+    earlier = history.newest(Path(args.reports or "reports"))
     forecast = forecasting.forecast(request.project, planned, run, earlier)
     changes = faces.changes_text(planned.changes, show_values=args.show_values)
     show(

@@ -13,7 +13,7 @@ from seedlab.errors import ConfigurationError
 if TYPE_CHECKING:
     from seedlab.insight.chronicle import History
 
-EARLIER, PROFILES = 60, 3  # the newest records and profiles that are asked what was measured
+PROFILES = 3  # the newest ones that are asked what was measured
 
 
 def history(args: Namespace) -> int:
@@ -40,7 +40,7 @@ def show(args: Namespace) -> int:
 
     path = _record_at(Path(args.run)) or _history(args).find(args.run).path
     run, reports = history.read(path), _folder(args)
-    others = history.newest(reports, EARLIER), profiles.newest(reports, PROFILES)
+    others = history.newest(reports), profiles.newest(reports, PROFILES)
     run = replace(run, recommendations=recommendations(run, *others))
     print_out(args, run_text(run, width()), lambda: history.to_record(run))
     return 0

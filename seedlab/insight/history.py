@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from seedlab.errors import ConfigurationError, Fault, Place
 from seedlab.flow import (
@@ -28,11 +28,14 @@ from seedlab.flow import (
     StageReport,
     TableReport,
 )
-from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, UnindexedReference, Wait
 from seedlab.insight.monitor import phase_totals
 from seedlab.insight.runs import spans_of
 
+if TYPE_CHECKING:
+    from seedlab.flow.evidence import Sample, UnindexedReference
+
 SCHEMA_VERSION = 2
+RECENT = 60  # records that tell of a run to come, or of another: a few of them are of its situation
 Value = TypeVar("Value")
 _Made = TypeVar("_Made")
 _AS_THEY_ARE = (
@@ -182,10 +185,13 @@ def _planned_seed_record(seed: PlannedSeed) -> dict[str, Any]:
 
 
 # ---- record → value -------------------------------------------------------------------------------------
+# `flow.evidence` is imported where it is read: whoever only writes, which every seed does, has no use for it.
 
 
 def from_record(record: Mapping[str, Any]) -> Run:
     """Make the run of a record again, all but the row values that were left out."""
+    from seedlab.flow.evidence import Bottleneck, Recommendation
+
     spans = tuple(Span(**span) for span in record["spans"])
     return Run(
         **{name: record[name] for name in _AS_THEY_ARE},
@@ -206,10 +212,14 @@ def from_record(record: Mapping[str, Any]) -> Run:
 
 
 def _unindexed(record: Mapping[str, Any]) -> UnindexedReference:
+    from seedlab.flow.evidence import UnindexedReference
+
     return UnindexedReference(**{**record, "columns": tuple(record["columns"])})
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:
+    from seedlab.flow.evidence import Sample, Wait
+
     waits = tuple(
         Wait(pid=pid, what=what, holder=holder[0] if holder else "") for pid, what, *holder in record["waits"]
     )
@@ -329,7 +339,7 @@ def _parse_head(data: bytes) -> Any:
     return json.loads("{" + ",".join(f'"{each}' for each in kept) + "}")
 
 
-def newest(reports: Path, limit: int) -> list[Run]:
+def newest(reports: Path, limit: int = RECENT) -> list[Run]:
     """Read the newest records below `reports`, the newest last; what cannot be read tells nothing."""
     found = readable((reports / "runs").glob("*/run.json"), read, limit)
     return sorted(found, key=lambda run: run.started)  # folders are named to the second

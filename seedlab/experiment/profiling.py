@@ -13,6 +13,7 @@ from seedlab.experiment.trials import Lead, Tell, arena_of, at_distance, ground_
 from seedlab.flow import LEVELS, SWITCHES, Level, Options, Project, Run, Settings, Target
 from seedlab.flow.evidence import Attempt, Profile
 from seedlab.insight.monitor import Monitor
+from seedlab.insight.profiles import AGAIN, WITHOUT
 from seedlab.insight.runs import new_run_id
 
 DEFAULT: Level = "incremental"
@@ -89,7 +90,7 @@ def variants_of(design: Design, settings: Settings) -> tuple[Variant, ...]:
     for switch in (each for each in SWITCHES if design.ablation and each in default.switches):
         without = replace(default, disabled=default.disabled | {switch})
         # The worth of `incremental` shows in a second run only.
-        found.append(_variant(f"{DEFAULT} without {switch}", without, again=switch == "incremental"))
+        found.append(_variant(f"{DEFAULT}{WITHOUT}{switch}", without, again=switch == "incremental"))
     return tuple(found)
 
 
@@ -100,7 +101,7 @@ def at_level(settings: Settings, level: str) -> Settings:
 
 
 def _variant(name: str, settings: Settings, *, again: bool) -> Variant:
-    return Variant(name=name, settings=settings, again=f"{name}, again" if again else None)
+    return Variant(name=name, settings=settings, again=f"{name}{AGAIN}" if again else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

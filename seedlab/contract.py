@@ -120,7 +120,8 @@ def profile(
 
     where, options = _asked(project, target, environment, settings)
     asked = profiling.Design(levels=levels, pairs=pairs, round_trip_ms=round_trip_ms, ablation=ablation)
-    return Profile.of(profiling.profile(project, where, replace(options, yes_seed=yes_seed), asked))
+    with progress.told() as tell:
+        return Profile.of(profiling.profile(project, where, replace(options, yes_seed=yes_seed), asked, tell))
 
 
 def compare(
@@ -156,7 +157,8 @@ def compare(
         yes_seed=yes_seed,
         rules=Rules(**rules),
     )
-    return Comparison.of(asking.compare(asked))
+    with progress.told() as tell:
+        return Comparison.of(asking.compare(asked, tell))
 
 
 def _asked(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from seedlab.errors import ConfigurationError
 from seedlab.insight.live import dashboard, log_line
 from seedlab.insight.monitor import Monitor
 from seedlab.insight.state import RunState
+from seedlab.insight.text import duration
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -94,6 +96,34 @@ def watched(monitor: Monitor, stream: TextIO, mode: Mode, title: str = "") -> It
     finally:
         watch.done.set()
         _join(thread)
+
+
+@contextmanager
+def told() -> Iterator[Callable[[str], None]]:
+    """Show what an experiment is doing, in one line of a notebook's output; elsewhere nobody asked for it."""
+    if chosen(os.environ) == "off" or not in_notebook():
+        yield lambda _: None
+        return
+    from IPython.display import DisplayHandle, display
+
+    began = time.monotonic()
+    handle: DisplayHandle | None = None
+
+    def tell(said: str) -> None:
+        nonlocal handle
+        text = {"text/plain": f"{said} · {duration(time.monotonic() - began)}"}
+        if handle is None:  # what runs nothing says nothing
+            handle = display(text, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            handle.update(text, raw=True)  # type: ignore[no-untyped-call]
+
+    end = "stopped"
+    try:
+        yield tell
+        end = "done"
+    finally:
+        if handle is not None:
+            tell(end)
 
 
 def _join(thread: threading.Thread) -> None:

@@ -337,6 +337,23 @@ def test_steps_say_what_each_variant_bought_against_which() -> None:
     assert charts.steps(profile()).title.startswith("With 5 ms for a round trip, legacy to incremental: ")
 
 
+def test_a_variant_that_dwarfs_the_others_is_cut_and_says_how_long_it_was() -> None:
+    usual = profile(delays=(5.0,))
+    attempts = [
+        replace(each, run=replace(each.run, seconds=each.run.seconds * 10))
+        if each.variant == "legacy"
+        else each
+        for each in usual.attempts
+    ]
+    longest = max(each.run.seconds for each in attempts)
+    axes = charts.steps(replace(usual, attempts=tuple(attempts))).figure.axes[0]
+    ends = {bar.get_x() + bar.get_width() for bar in axes.patches}
+
+    assert max(ends) < longest / 4
+    told = next(text.get_text() for text in axes.texts if "min" in text.get_text())
+    assert told.endswith("longer than drawn")
+
+
 def test_scaling_states_the_exponent_and_its_interval() -> None:
     assert "rows^1.00 [" in charts.scaling(POINTS).title
     assert charts.scaling([(n, 1e-6 * n**2) for n, _ in POINTS]).title.startswith(

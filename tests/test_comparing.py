@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
+from itertools import islice, product
 from pathlib import Path
 
 import pytest
 
 import seedlab
 from seedlab.errors import ConfigurationError, Refused, SeedError
+from seedlab.experiment.comparing import swaps
 from seedlab.experiment.sides import kind_of
 from seedlab.flow.evidence import Comparison
 from seedlab.insight import history
@@ -45,6 +48,16 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(root, "commit", "--quiet", "--message", "two")
     monkeypatch.chdir(folder)
     return root
+
+
+# ---- turns ----------------------------------------------------------------------------------------------
+
+
+def test_each_side_goes_first_in_every_other_pair_and_a_coin_says_which_begins() -> None:
+    chance = random.Random(1)
+    begun = {tuple(islice(swaps(chance), 4)) for _ in range(100)}
+
+    assert begun == {(one, not one, other, not other) for one, other in product((True, False), repeat=2)}
 
 
 # ---- levels and folders ---------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ FIGURES = {
     "04-before-after": {"before_after", "pairs"},
     "05-history": {"trend-1"},
 }
+EXPERIMENTS = {"02-profile-phases", "04-before-after"}
 
 
 @pytest.fixture
@@ -61,7 +62,10 @@ def test_a_notebook_leaves_a_whole_report(name: str, place: Path, monkeypatch: p
     told = json.loads((out / "summary.json").read_text("utf-8"))
     assert (told["notebook"], told["status"], told["error"]) == (name, "succeeded", None)
     assert told["result"]
-    assert not any(output.get("name") == "stderr" for output in outputs_of(out / "report.ipynb"))
+    outputs = outputs_of(out / "report.ipynb")
+    assert not any(output.get("name") == "stderr" for output in outputs)
+    lines = [output["data"].get("text/plain", "") for output in outputs if "data" in output]
+    assert any("".join(line).startswith("done · ") for line in lines) == (name in EXPERIMENTS)
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -37,7 +38,7 @@ class Rules:
 
 
 def compare_sides(arena: Arena, sides: tuple[Side, Side], rules: Rules, tell: Tell) -> Comparison:
-    """Seed both in turn, ABBA, until more pairs would tell little or there are `max_pairs`.
+    """Seed both in turn, ABBA or BAAB, until more pairs would tell little or there are `max_pairs`.
 
     A first pair does not count; by it the databases are compared. Raises Refused where they differ.
     """
@@ -53,10 +54,10 @@ def compare_sides(arena: Arena, sides: tuple[Side, Side], rules: Rules, tell: Te
         before: list[Run] = []
         after: list[Run] = []
         names = (sides[0].name, sides[1].name)
-        while True:
-            pair = len(before) + 1
+        for pair, swapped in enumerate(swaps(random.SystemRandom()), start=1):
             tell(f"pair {pair} of {rules.pairs if pair <= rules.pairs else rules.max_pairs}")
-            for side, runs in _in_turn(pair, ((sides[0], before), (sides[1], after))):
+            two = ((sides[0], before), (sides[1], after))
+            for side, runs in two[::-1] if swapped else two:
                 with arena.fresh(side.ground) as database:
                     runs.append(side.seed(lead(database)))
             if pair < rules.pairs:
@@ -68,10 +69,16 @@ def compare_sides(arena: Arena, sides: tuple[Side, Side], rules: Rules, tell: Te
     return replace(found, notes=tuple(notes))
 
 
-def _in_turn(
-    pair: int, two: tuple[tuple[Side, list[Run]], tuple[Side, list[Run]]]
-) -> Sequence[tuple[Side, list[Run]]]:
-    return two if pair % 2 else two[::-1]
+def swaps(chance: random.Random) -> Iterator[bool]:
+    """Say of each pair whether the second side goes first: in every other one, and a coin says in which.
+
+    So both are first equally often, and neighbours that work by turns do not fall in step with one of them
+    (docs/design.md).
+    """
+    while True:
+        swapped = chance.random() < 0.5
+        yield swapped
+        yield not swapped
 
 
 # ---- equal databases ------------------------------------------------------------------------------------

@@ -73,13 +73,13 @@ def _verdict(middle: float, low: float, high: float, limit: float) -> Verdict:
 
 # ---- the interval ---------------------------------------------------------------------------------------
 #
-# Which side of a pair runs first alternates, so without a difference each log ratio is as likely to be x as
-# -x. Then all 2^n choices of signs are equally likely, and the chance of any sum of scores can be counted:
-# the interval misses in 5 % at most, whatever the number of pairs and the shape of noise, if pairs do not
-# depend on each other. Scores are ranks of absolute values, as Wilcoxon's, but cut off at a quarter of the
-# pairs: one that the machine held up counts as one of the bad ones, not as the worst ("Winsorized":
-# Hettmansperger, Statistical Inference Based on Ranks, 1984). Why not the bootstrap, and why a quarter:
-# docs/design.md.
+# Which side of a pair runs first alternates from a coin's throw, so without a difference each log ratio is
+# as likely to be x as -x. Then all 2^n choices of signs are equally likely, and the chance of any sum of
+# scores can be counted: the interval misses in 5 % at most, whatever the number of pairs and the shape of
+# noise, if pairs do not depend on each other. Scores are ranks of absolute values, as Wilcoxon's, but cut
+# off at a quarter of the pairs: one that the machine held up counts as one of the bad ones, not as the
+# worst ("Winsorized": Hettmansperger, Statistical Inference Based on Ranks, 1984). Why not the bootstrap,
+# and why a quarter: docs/design.md.
 
 
 def _interval(logs: Sequence[float]) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
+from seedlab.experiment.comparing import swaps
 from seedlab.insight.ratios import judge, settled
 from tests.benchmarks.noise import REGIMES, Regime, recorded, simulated
 
@@ -27,17 +28,19 @@ MOST = 2 * max(most for _, most in PAIRS)  # runs
 Rates = dict[float, Mapping[str, float]]  # factor → verdict → share
 
 
-def abba(seconds: Sequence[float]) -> list[tuple[float, float]]:
-    """Pair runs that were made one after the other, as if the sides had taken turns: ABBA ABBA."""
+def in_turns(seconds: Sequence[float], chance: random.Random) -> list[tuple[float, float]]:
+    """Pair runs that were made one after the other, as if the sides had taken turns as in a comparison."""
     turns = zip(seconds[::2], seconds[1::2], strict=True)
-    return [pair if number % 2 == 0 else pair[::-1] for number, pair in enumerate(turns)]
+    endless = zip(swaps(chance), turns, strict=False)
+    return [(two, one) if swapped else (one, two) for swapped, (one, two) in endless]
 
 
 def rates(series: Iterable[Sequence[float]], pairs: tuple[int, int]) -> Rates:
     """Share of each verdict by true factor, over series of runs."""
     verdicts: dict[float, Counter[str]] = {factor: Counter() for factor in FACTORS}
+    chance = random.Random(2)
     for seconds in series:
-        paired = abba(seconds[: 2 * pairs[1]])
+        paired = in_turns(seconds[: 2 * pairs[1]], chance)
         for factor in FACTORS:
             slowed = [(one, other * factor) for one, other in paired]
             verdicts[factor][verdict(slowed, pairs[0])] += 1
@@ -64,8 +67,8 @@ def simulations(regime: Regime, *, repetitions: int, seed: int) -> Iterator[list
 
 
 def windows(seconds: Sequence[float]) -> Iterator[Sequence[float]]:
-    """Every stretch of a recording that is long enough; they overlap, so they are worth less than their number."""
-    return (seconds[start : start + MOST] for start in range(len(seconds) - MOST + 1))
+    """Every stretch of a recording that is long enough, three times, for other coins; they overlap."""
+    return (seconds[start : start + MOST] for start in range(len(seconds) - MOST + 1) for _ in range(3))
 
 
 def line(name: str, pairs: tuple[int, int], found: Rates) -> str:

@@ -120,11 +120,16 @@ def _told_phase(phase: Phase, runs: Sequence[Run]) -> str:
 # ---- steps ----------------------------------------------------------------------------------------------
 
 _LETTER = 0.0105  # a letter's part of the width of the axes
+_DWARFS = 6  # times as long as the next one: then a bar is cut …
+_BESIDE = 1.3  # … at so many times that one
 
 
 @drawn
 def steps(profile: Profile) -> Chart:
-    """Draw the seconds of each variant by phase, all its samples, and what it bought."""
+    """Draw the seconds of each variant by phase, all its samples, and what it bought.
+
+    A bar that would leave the others no room is cut, and marked so.
+    """
     known = effects(profile)
     shown = [[each for each in known if each.round_trip_ms == delay] for delay in delays(profile)]
     rounds = several(max((attempt.pair for attempt in profile.attempts), default=0), "round")
@@ -147,13 +152,15 @@ def _steps_panel(axes: Axes, profile: Profile, variants: Sequence[Effect]) -> No
     samples = [
         [run.seconds for run in runs_of(profile, each.variant, each.round_trip_ms)] for each in variants
     ]
-    largest, room = max(map(max, samples)), 0.0
-    for row, (each, seconds) in enumerate(zip(variants, samples, strict=True)):
-        reached = _stacked(axes, row, each)
+    largest, room = _end(samples), 0.0
+    for row, (each, runs) in enumerate(zip(variants, samples, strict=True)):
+        reached = _stacked(axes, row, each, largest)
+        seconds = [run for run in runs if run <= largest]
         axes.plot(
             seconds, [row] * len(seconds), "o", markersize=4, color=INK, markeredgecolor="white", zorder=4
         )
-        text = "  ".join(filter(None, (duration(each.seconds), bought(each))))
+        cut = "cut, longer than drawn" if each.seconds > largest else ""
+        text = "  ".join(filter(None, (duration(each.seconds), bought(each), cut)))
         right = max([*seconds, reached]) + largest * 0.02
         axes.text(right, row, text, va="center", fontsize=8.5)
         room = max(room, right / (1 - len(text) * _LETTER))
@@ -162,18 +169,29 @@ def _steps_panel(axes: Axes, profile: Profile, variants: Sequence[Effect]) -> No
     axes.set_xlim(0, room or 1)
 
 
-def _stacked(axes: Axes, row: int, effect: Effect) -> float:
-    """Draw the phases of a variant one after the other, and what is left; give where that ends."""
+def _end(samples: Sequence[Sequence[float]]) -> float:
+    """Give the longest time that is drawn whole: where one variant dwarfs the rest, that of the rest."""
+    *_, others, longest = (0.0, *sorted(map(max, samples)))
+    return others * _BESIDE if others and longest > others * _DWARFS else longest
+
+
+def _stacked(axes: Axes, row: int, effect: Effect, end: float) -> float:
+    """Draw the phases of a variant one after the other, and what is left, up to `end`; give where that is."""
     reached = 0.0
     for phase in get_args(Phase):
-        seconds = effect.phases.get(phase, 0.0)
+        seconds = min(effect.phases.get(phase, 0.0), end - reached)
         axes.barh(
             row, seconds, left=reached, height=0.62, linewidth=0,
             color=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase],
         )  # fmt: skip
         reached += seconds
-    axes.barh(row, max(effect.seconds - reached, 0.0), left=reached, height=0.62, color=PALE, linewidth=0)
-    return max(effect.seconds, reached)
+    whole = min(effect.seconds, end)
+    axes.barh(row, max(whole - reached, 0.0), left=reached, height=0.62, color=PALE, linewidth=0)
+    if effect.seconds > end:
+        for shift in (0.96, 0.975):  # two strokes through a bar: it is longer than drawn
+            strokes = [end * (shift - 0.005), end * (shift + 0.005)]
+            axes.plot(strokes, [row + 0.42, row - 0.42], color="white", linewidth=2.5, zorder=5)
+    return max(whole, reached)
 
 
 def _phase_legend(axes: Axes, known: Sequence[Effect]) -> None:

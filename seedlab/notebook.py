@@ -16,6 +16,7 @@ from seedlab import contract, flow
 from seedlab.errors import ConfigurationError, GateFailed
 from seedlab.flow import LEVELS, Project
 from seedlab.insight import history as records
+from seedlab.insight import stored
 from seedlab.insight.chronicle import History
 from seedlab.insight.compare import compare as compared
 from seedlab.insight.compare import fails
@@ -74,7 +75,7 @@ def profile(asked: ProfileParameters) -> Profile:
     from seedlab.insight import profiles
 
     if asked.profile:
-        return _published(Profile.of(profiles.read(_record("profile", asked.profile))))
+        return _published(Profile.of(profiles.read(stored.find(asked.profile, _reports(), "profile"))))
     made = contract.profile(
         _project(asked.project),
         _target(asked.target),
@@ -114,10 +115,7 @@ def _runs_of_ends(made: Profile) -> tuple[list[flow.Run], list[flow.Run]]:
 
 def run(asked: RunParameters) -> Run:
     """Read a stored run: by its id or the beginning of it, `last`, or its path."""
-    path = Path(asked.run)
-    if path.suffix != ".json":
-        path = contract.history(_reports()).find(asked.run).path
-    return _published(Run.of(records.read(path)))
+    return _published(Run.of(records.read(stored.find(asked.run, _reports()))))
 
 
 def compare(asked: CompareParameters) -> Comparison:
@@ -189,17 +187,6 @@ def _reports() -> Path:
     """Where records are: SEEDLAB_REPORTS, else `reports` beside the configuration that counts here."""
     named = os.environ.get("SEEDLAB_REPORTS")
     return Path(named) if named else _home() / "reports"
-
-
-def _record(kind: str, name: str) -> Path:
-    """Find a stored record by its path, its folder or its id."""
-    for path in (Path(name), Path(name) / f"{kind}.json"):
-        if path.is_file():
-            return path
-    found = sorted(_reports().glob(f"{kind}s/*-{name}*/{kind}.json"))
-    if not found:
-        raise ConfigurationError(f"no {kind} '{name}' is on record below {_reports() / f'{kind}s'}")
-    return found[-1]
 
 
 def _home() -> Path:

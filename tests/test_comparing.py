@@ -227,6 +227,7 @@ def test_stored_runs_are_compared_by_id_file_and_folder(tmp_path: Path, sqlite_u
     assert by_id.pairs == ((one.seconds, other.seconds),)
     assert seedlab.compare(*paths, reports=reports).pairs == by_id.pairs
     assert seedlab.compare(*(path.parent for path in paths), reports=reports).pairs == by_id.pairs
+    assert seedlab.compare(one.run_id[:6], "last", reports=reports).pairs == by_id.pairs
     assert seedlab.compare(one, other).pairs == by_id.pairs
 
 

@@ -34,12 +34,12 @@ def show(args: Namespace) -> int:
     """Show one run, with what other runs and profiles say of what would help it."""
     from dataclasses import replace
 
-    from seedlab.insight import history, profiles
+    from seedlab.insight import history, profiles, stored
     from seedlab.insight.advice import recommendations
     from seedlab.insight.run_text import run_text
 
-    path = _record_at(Path(args.run)) or _history(args).find(args.run).path
-    run, reports = history.read(path), _folder(args)
+    reports = _folder(args)
+    run = history.read(stored.find(args.run, reports))
     others = history.newest(reports), profiles.newest(reports, PROFILES)
     run = replace(run, recommendations=recommendations(run, *others))
     print_out(args, run_text(run, width()), lambda: history.to_record(run))
@@ -86,10 +86,3 @@ def _history(args: Namespace) -> History:
     from seedlab.insight.chronicle import read_history
 
     return read_history(_folder(args))
-
-
-def _record_at(path: Path) -> Path | None:
-    """The record that a path names: a file, or the folder of a run."""
-    if path.is_file():
-        return path
-    return path / "run.json" if (path / "run.json").is_file() else None

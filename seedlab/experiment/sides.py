@@ -15,7 +15,7 @@ from seedlab.experiment.profiling import at_level
 from seedlab.experiment.revisions import Tree, checked_out, is_revision, run_apart
 from seedlab.experiment.trials import ground_of, run_once
 from seedlab.flow import LEVELS, Options, Project, Run, Target
-from seedlab.insight import history
+from seedlab.insight import history, stored
 from seedlab.plan.project import load_project
 
 Kind = Literal["run", "level", "folder", "revision"]
@@ -61,7 +61,7 @@ def _meaning(name: str, reports: Path) -> Kind:
 def _means(kind: Kind, name: str, reports: Path) -> bool:
     match kind:
         case "run":
-            return _record(name, reports) is not None
+            return stored.is_known(name, reports)
         case "level":
             return name in LEVELS
         case "folder":
@@ -76,20 +76,9 @@ def bare(name: str) -> str:
     return rest if colon and kind in get_args(Kind) else name
 
 
-def _record(name: str, reports: Path) -> Path | None:
-    """The record of a stored run: by its file, its folder or its id."""
-    for path in (Path(name), Path(name) / "run.json"):
-        if path.is_file() and path.suffix == ".json":
-            return path
-    by_id = name.isalnum() and sorted(reports.glob(f"runs/*-{name}/run.json"))
-    return by_id[-1] if by_id else None
-
-
 def stored_run(name: str, reports: Path) -> Run:
     """Read a stored run."""
-    path = _record(bare(name), reports)
-    assert path is not None, "its kind was told before"
-    return history.read(path)
+    return history.read(stored.find(bare(name), reports))
 
 
 # ---- what is run ----------------------------------------------------------------------------------------

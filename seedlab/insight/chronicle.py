@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seedlab.errors import ConfigurationError
-from seedlab.insight import pages
+from seedlab.insight import pages, stored
 from seedlab.insight.objects import Face, HistoryPlots
 from seedlab.insight.past import PastRun, Unread, read_past
 from seedlab.insight.trend import Point, Trend, in_order, trends
@@ -58,18 +57,7 @@ class History(Face):
 
     def find(self, name: str) -> PastRun:
         """Find a run by its id, the beginning of it, or `last`."""
-        if name == "last":
-            found = list(self.runs[-1:])
-        else:
-            found = [run for run in self.runs if run.run_id.startswith(name)] if name else []
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(run.run_id for run in found[-5:])
-            raise ConfigurationError(f"{len(found)} runs begin with '{name}': {ids}; name one of them")
-        where = ", ".join(map(str, self.folders))
-        last = f"; the last one there is {self.runs[-1].run_id}" if self.runs else ""
-        raise ConfigurationError(f"no run '{name}' is on record below {where}{last}; see seedlab history")
+        return stored.one_of(name, [(run.run_id, run) for run in self.runs], "run", self.folders)
 
     @property
     def frame(self) -> pl.DataFrame:

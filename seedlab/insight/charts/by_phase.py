@@ -180,10 +180,11 @@ def _stacked(axes: Axes, row: int, effect: Effect, end: float) -> float:
     reached = 0.0
     for phase in get_args(Phase):
         seconds = min(effect.phases.get(phase, 0.0), end - reached)
-        axes.barh(
-            row, seconds, left=reached, height=0.62, linewidth=0,
-            color=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase],
-        )  # fmt: skip
+        if seconds > 0:
+            axes.barh(
+                row, seconds, left=reached, height=0.62, linewidth=0,
+                color=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase],
+            )  # fmt: skip
         reached += seconds
     whole = min(effect.seconds, end)
     axes.barh(row, max(whole - reached, 0.0), left=reached, height=0.62, color=PALE, linewidth=0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seedlab.contract import compare, history, load_project, profile, seed
     from seedlab.errors import SeedError
-    from seedlab.insight.objects import Plan, Run
+    from seedlab.insight.notebooks.objects import Plan, Run
 
 __version__ = "0.1.0"
 __all__ = ["Plan", "Run", "SeedError", "compare", "history", "load_project", "plan", "profile", "seed"]

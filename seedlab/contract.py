@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from seedlab import flow, orchestrator, progress
 from seedlab.errors import ConfigurationError
 from seedlab.flow import LEVELS, Level, Options, Project, Target
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.objects import Comparison, Plan, Profile, Run
-from seedlab.insight.runs import judged
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.notebooks.objects import Comparison, Plan, Profile, Run
+from seedlab.insight.records.runs import judged
 from seedlab.plan import choices
 from seedlab.plan.project import find_project
 from seedlab.plan.project import load_project as _load
 
 if TYPE_CHECKING:
-    from seedlab.insight.chronicle import History
+    from seedlab.insight.notebooks.chronicle import History
 
 _OF_RUN = frozenset({"wait", "max_delete", "dry_run", "rejects", "commit"})
 
@@ -95,7 +95,7 @@ def history(directory: str | Path = "reports") -> History:
 
     About 0.3 s for 1,000 runs.
     """
-    from seedlab.insight.chronicle import read_history
+    from seedlab.insight.notebooks.chronicle import read_history
 
     return read_history(Path(directory))
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from seedlab.flow import Outcomes, Plan, PlannedSeed, Project, Run, Stage
 from seedlab.flow.evidence import Expectation, Forecast
-from seedlab.insight import predict
-from seedlab.insight.predict import Experience
+from seedlab.insight.judging import predict
+from seedlab.insight.judging.predict import Experience
 from seedlab.plan import graph, ready
 
 

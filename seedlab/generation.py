@@ -43,7 +43,7 @@ from seedlab.frames import tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.generate import Repeatable
 from seedlab.frames.resolve import name_rows
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.looking import look_offline
 from seedlab.plan import graph, scripts, spelling
 from seedlab.plan.project import FILE as CONFIGURATION

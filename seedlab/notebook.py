@@ -15,15 +15,12 @@ from typing import TypeVar
 from seedlab import contract, flow
 from seedlab.errors import ConfigurationError, GateFailed
 from seedlab.flow import LEVELS, Project
-from seedlab.insight import history as records
-from seedlab.insight import stored
-from seedlab.insight.chronicle import History
-from seedlab.insight.compare import compare as compared
-from seedlab.insight.compare import fails
-from seedlab.insight.notebooks import FOLDER
-from seedlab.insight.objects import Comparison, Face, Profile, Run
-from seedlab.insight.pages import Page
-from seedlab.insight.parameters import (
+from seedlab.insight.judging.compare import compare as compared
+from seedlab.insight.judging.compare import fails
+from seedlab.insight.notebooks.chronicle import History
+from seedlab.insight.notebooks.front_door import FOLDER
+from seedlab.insight.notebooks.objects import Comparison, Face, Profile, Run
+from seedlab.insight.notebooks.parameters import (
     CompareParameters,
     HistoryParameters,
     ProfileParameters,
@@ -31,7 +28,10 @@ from seedlab.insight.parameters import (
     SeedParameters,
     words,
 )
-from seedlab.insight.past import machine_name
+from seedlab.insight.pages.page import Page
+from seedlab.insight.records import history as records
+from seedlab.insight.records import stored
+from seedlab.insight.records.past import machine_name
 from seedlab.plan.project import find_home
 
 __all__ = [
@@ -72,7 +72,7 @@ def seed(asked: SeedParameters) -> Run:
 
 def profile(asked: ProfileParameters) -> Profile:
     """Read a stored profile, or make one and keep it."""
-    from seedlab.insight import profiles
+    from seedlab.insight.records import profiles
 
     if asked.profile:
         return _published(Profile.of(profiles.read(stored.find(asked.profile, _reports(), "profile"))))
@@ -177,7 +177,7 @@ def history(asked: HistoryParameters) -> History:
 def _published(value: _T) -> _T:
     """Write the summary and the figures of a value into the report that is being made, if one is."""
     if os.environ.get(FOLDER):
-        from seedlab.insight.publishing import publish  # charts: not for who only looks at a cell
+        from seedlab.insight.notebooks.publishing import publish  # charts: not for who only looks at a cell
 
         publish(value, Path(os.environ[FOLDER]))
     return value

@@ -22,8 +22,8 @@ from seedlab.agenda import Task, agenda_of, as_it_was, data_fingerprint, file_ha
 from seedlab.database import connect
 from seedlab.errors import DataFaults, TargetChanged
 from seedlab.flow import Options, Plan, Project, Recorder, Run, Target
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.runs import Heading, new_run_id
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records.runs import Heading, new_run_id
 from seedlab.looking import Look, edges_in, look_beside, look_offline, open_look
 from seedlab.plan import graph, guards
 from seedlab.plan.choices import TargetChoice

@@ -10,7 +10,7 @@ from seedlab.agenda import Task, state_of, tally_of
 from seedlab.database.ledger import MARK
 from seedlab.flow import FILE, ROW, Classified, Outcomes, RowChange, RowSet, Tally, WritePlan
 from seedlab.frames import positions
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.keeping import Kept
 from seedlab.looking import Look
 from seedlab.recalling import Name, name_of

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TextIO, get_args
 
 from seedlab.errors import ConfigurationError
-from seedlab.insight.live import dashboard, log_line
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.state import RunState
-from seedlab.insight.text import duration
+from seedlab.insight.faces.live import dashboard, log_line
+from seedlab.insight.faces.text import duration
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.measuring.state import RunState
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -192,7 +192,7 @@ def _notebook(watch: _Watch) -> None:
 
 
 def _saved(watch: _Watch) -> dict[str, str]:
-    from seedlab.insight.notebook_view import html
+    from seedlab.insight.pages.notebook_view import html
 
     state = watch.state()
     text = "\n".join("".join(text for text, _ in line) for line in dashboard(state, *_SAVED))

@@ -27,10 +27,10 @@ from seedlab.flow import (
     Tally,
     Target,
 )
-from seedlab.insight import runs
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.runs import Heading
-from seedlab.insight.text import several
+from seedlab.insight.faces.text import several
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records import runs
+from seedlab.insight.records.runs import Heading
 from seedlab.plan.graph import ancestors, waves
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seedlab.arguments import SETTINGS
 from seedlab.flow import Options, Project, Target
-from seedlab.insight.runs import Heading
+from seedlab.insight.records.runs import Heading
 from seedlab.plan.choices import (
     TargetChoice,
     choose_commit,

@@ -19,7 +19,7 @@ from seedlab.frames import tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, suspects
 from seedlab.frames.resolve import Naming, name_rows
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.looking import Look
 from seedlab.plan import graph
 from seedlab.plan.graph import Need

@@ -15,8 +15,8 @@ from seedlab.database import connect
 from seedlab.database.holder import label_of
 from seedlab.errors import ConnectionFailed
 from seedlab.flow import Target
-from seedlab.insight.memory import rss_bytes
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.memory import rss_bytes
+from seedlab.insight.measuring.monitor import Monitor
 
 if TYPE_CHECKING:
     from seedlab.database.activity import Activity

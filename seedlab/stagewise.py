@@ -18,8 +18,8 @@ from seedlab.agenda import Task
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, SeedError, TargetChanged, WriteError
 from seedlab.flow import PRIORITIES, Recorder, Stage
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.runs import message_of
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records.runs import message_of
 from seedlab.looking import Look
 from seedlab.plan import graph, guards, ready
 from seedlab.preparation import concurrency

@@ -16,8 +16,8 @@ from typing import Literal
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Project
-from seedlab.insight.runs import INTERRUPTED
-from seedlab.insight.text import isolate, printable
+from seedlab.insight.faces.text import isolate, printable
+from seedlab.insight.records.runs import INTERRUPTED
 from seedlab.plan.folder import COMPRESSIONS, FORMATS
 from seedlab.plan.project import load_project
 

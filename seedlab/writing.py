@@ -22,8 +22,8 @@ from seedlab.flow import (
 )
 from seedlab.frames import contents
 from seedlab.frames.resolve import Naming
-from seedlab.insight import history
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records import history
 from seedlab.keeping import Kept, Wrote
 from seedlab.looking import Look
 from seedlab.plan import guards

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from seedlab.flow import Counters, Outcomes, Run, Span
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.runs import Heading, measured
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records.runs import Heading, measured
 
 TARGET = "postgresql://postgres@127.0.0.1:54321/academy"
 

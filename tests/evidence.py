@@ -20,8 +20,8 @@ from seedlab.flow.evidence import (
     Sample,
     Wait,
 )
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.runs import Heading, measured
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records.runs import Heading, measured
 
 PHASES = get_args(Phase)
 WAITS = (

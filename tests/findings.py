@@ -7,7 +7,7 @@ from typing import Any
 
 from seedlab.flow import Counters, Outcomes, Phase, Run, Settings, Span
 from seedlab.flow.evidence import Sample, Wait
-from seedlab.insight.runs import settings_record
+from seedlab.insight.records.runs import settings_record
 
 POSTGRES, SQLITE = "postgresql://u@db/app", "sqlite:///app.db"
 

@@ -28,7 +28,7 @@ from seedlab import orchestrator
 from seedlab.database import connect, server
 from seedlab.database.models import load_metadata
 from seedlab.flow import Level, Options, Project, Run, Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.project import load_project
 from tests.fix_postgres import PostgresServer, drop_database
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from seedlab.flow import Outcomes, Run, SeedReport, Settings, Span, StageReport
-from seedlab.insight import history
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.past import PastRun
-from seedlab.insight.runs import Heading, measured
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records import history
+from seedlab.insight.records.past import PastRun
+from seedlab.insight.records.runs import Heading, measured
 
 BEGINNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
 MACHINE = {"cpu": "AMD EPYC", "cores": 2, "memory_bytes": 25_276_502_016, "os": "Linux 6.18 x86_64"}

@@ -10,7 +10,7 @@ from seedlab.agenda import state_of
 from seedlab.database.connect import open_session, parse_target
 from seedlab.database.writer import Session
 from seedlab.flow import Catalog, LoadMemory, Memo, Memory, Outcomes, Settings, StageMemory, TableState
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from tests.seeding import execute
 
 TABLES = """

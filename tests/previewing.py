@@ -18,7 +18,7 @@ from seedlab.agenda import file_hashes
 from seedlab.database import connect
 from seedlab.database.writer import Session
 from seedlab.flow import Classified, Level, Options, Run, Settings, WritePlan
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.looking import open_look
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project

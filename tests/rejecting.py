@@ -15,7 +15,7 @@ from seedlab.flow import Catalog, Level, Outcomes, Project, Settings, Stage, Wri
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, suspects
 from seedlab.frames.resolve import Naming, name_rows
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
 from seedlab.plan.project import load_project
 from seedlab.resolution import Rows

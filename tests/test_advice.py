@@ -10,8 +10,8 @@ import pytest
 
 from seedlab.flow import Outcomes, Run, SeedReport, StageReport
 from seedlab.flow.evidence import Attempt, Profile, Recommendation, UnindexedReference
-from seedlab.insight.advice import again, completed, recommendations
-from seedlab.insight.runs import judged
+from seedlab.insight.judging.advice import again, completed, recommendations
+from seedlab.insight.records.runs import judged
 from tests.findings import POSTGRES, SQLITE, looks, run_of, span
 
 IDLE, CPU, LOCK, SYNC = "Client/ClientRead", "CPU", "Lock/relation", "IO/WalSync"

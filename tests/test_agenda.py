@@ -25,7 +25,7 @@ from seedlab.flow import (
     Project,
     Settings,
 )
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.looking import Look, View, open_look
 from seedlab.plan.freshness import Verdict
 from seedlab.plan.project import load_project

@@ -20,8 +20,8 @@ from seedlab.database import server
 from seedlab.database.binaries import find_binaries
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Run
-from seedlab.insight.findings import headline
-from seedlab.insight.runs import judged
+from seedlab.insight.judging.findings import headline
+from seedlab.insight.records.runs import judged
 from tests.fix_postgres import RUN_FOLDER, server_environ
 from tests.fix_system import missing
 from tests.seeding import execute, seed, write

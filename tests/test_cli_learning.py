@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.cli import main
-from seedlab.insight import profiles
+from seedlab.insight.records import profiles
 from tests.learning import left_behind, school
 from tests.school import CITIES
 

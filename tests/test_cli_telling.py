@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.cli import main
-from seedlab.insight import history as records
+from seedlab.insight.records import history as records
 from tests.fix_academy import DATA
 from tests.histories import run_of, written
 

@@ -11,7 +11,7 @@ import pytest
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Counters, Outcomes, Run
 from seedlab.flow.evidence import Change, Comparison, CountChange
-from seedlab.insight.compare import compare, fails, may_compare
+from seedlab.insight.judging.compare import compare, fails, may_compare
 from tests.comparing import a_run, runs
 
 NAMES = ("main", "HEAD")

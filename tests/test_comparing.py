@@ -16,7 +16,7 @@ from seedlab.errors import ConfigurationError, Refused, SeedError
 from seedlab.experiment.comparing import swaps
 from seedlab.experiment.sides import kind_of
 from seedlab.flow.evidence import Comparison
-from seedlab.insight import history
+from seedlab.insight.records import history
 from tests.learning import MODELS, left_behind, school
 from tests.school import CITIES, PUPILS
 from tests.seeding import seed

@@ -9,15 +9,15 @@ import pytest
 
 from seedlab.flow import Counters
 from seedlab.flow.evidence import Comparison
-from seedlab.insight.compare import compare
-from seedlab.insight.comparison_text import (
+from seedlab.insight.faces.comparison_text import (
     MARKER,
     comparison_markdown,
     comparison_record,
     comparison_text,
 )
-from seedlab.insight.history import to_json
-from seedlab.insight.text import width
+from seedlab.insight.faces.text import width
+from seedlab.insight.judging.compare import compare
+from seedlab.insight.records.history import to_json
 from tests.comparing import runs
 
 STEADY = (0.250, 0.252, 0.251, 0.249, 0.250, 0.253, 0.248)

@@ -12,7 +12,7 @@ from seedlab.database.postgres import PostgresSession
 from seedlab.database.sqlite import SqliteSession
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.flow import Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 
 from seedlab.database import connect
 from seedlab.database.content import Content, comparable, contents, read_tables
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from tests.asking import forget
 from tests.fix_clean import clean
 from tests.school import TABLES

@@ -15,7 +15,7 @@ from seedlab.database import connect, server
 from seedlab.database.cluster import SOCKET
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Level, Options, Run, Settings
-from seedlab.insight.monitor import Monitor, phase_totals
+from seedlab.insight.measuring.monitor import Monitor, phase_totals
 from seedlab.plan.project import load_project
 from tests.fix_academy import DATA
 from tests.fix_postgres import PostgresServer

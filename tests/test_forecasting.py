@@ -10,8 +10,8 @@ import pytest
 from seedlab import forecasting, orchestrator
 from seedlab.cli import main
 from seedlab.flow import Project, Run
-from seedlab.insight import history
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records import history
 from seedlab.plan.project import load_project
 from tests.seeding import execute, write
 

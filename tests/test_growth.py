@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight.growth import fit
+from seedlab.insight.judging.growth import fit
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000)
 

@@ -34,9 +34,9 @@ from seedlab.flow import (
     TableReport,
 )
 from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, UnindexedReference, Wait
-from seedlab.insight import history
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.runs import Heading, failed, measured, spans_of
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records import history
+from seedlab.insight.records.runs import Heading, failed, measured, spans_of
 
 
 def closed(**properties: object) -> dict[str, object]:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight import history_page as pages
-from seedlab.insight.chronicle import History, read_history
-from seedlab.insight.history_page import history_page
-from seedlab.insight.history_svg import small_svg, trend_svg
-from seedlab.insight.past import Unread
-from seedlab.insight.trend import trends
+from seedlab.insight.judging.trend import trends
+from seedlab.insight.notebooks.chronicle import History, read_history
+from seedlab.insight.pages import history_page as pages
+from seedlab.insight.pages.history_page import history_page
+from seedlab.insight.pages.history_svg import small_svg, trend_svg
+from seedlab.insight.records.past import Unread
 from tests.histories import EVIL, HEBREW, failed_of, past_of, run_of, written
 
 

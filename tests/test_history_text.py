@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from seedlab.errors import Fault
-from seedlab.insight.chronicle import History
-from seedlab.insight.history import to_json
-from seedlab.insight.history_text import history_record, history_text, sparkline
-from seedlab.insight.past import Unread
-from seedlab.insight.run_text import run_text
-from seedlab.insight.text import width
-from seedlab.insight.trend import trends
+from seedlab.insight.faces.history_text import history_record, history_text, sparkline
+from seedlab.insight.faces.run_text import run_text
+from seedlab.insight.faces.text import width
+from seedlab.insight.judging.trend import trends
+from seedlab.insight.notebooks.chronicle import History
+from seedlab.insight.records.history import to_json
+from seedlab.insight.records.past import Unread
 from tests.histories import HEBREW, failed_of, past_of, run_of
 from tests.test_history import finished
 

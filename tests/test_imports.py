@@ -68,7 +68,7 @@ def test_a_seed_by_copy_needs_no_sqlalchemy() -> None:
 
 
 def test_a_seed_with_nothing_to_do_makes_no_values_of_evidence() -> None:
-    code = "import seedlab.orchestrator, seedlab.insight.history, sys; print('seedlab.flow.evidence' in sys.modules)"
+    code = "import seedlab.orchestrator, seedlab.insight.records.history, sys; print('seedlab.flow.evidence' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )

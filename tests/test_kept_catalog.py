@@ -13,7 +13,7 @@ import pytest
 from seedlab.database.connect import open_session, parse_target
 from seedlab.database.postgres import PostgresSession
 from seedlab.flow import Catalog, Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from tests.fix_postgres import PostgresServer
 from tests.ledgers import MEMO, TABLES, Target
 from tests.seeding import execute

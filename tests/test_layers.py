@@ -233,8 +233,8 @@ def test_the_whole_package_is_watched(house: Modules) -> None:
         ("frames.resolve", "import seedlab.database.wire"),
         ("frames.resolve", "from ..plan import schema"),
         ("frames.resolve", "from .. import plan"),
-        ("insight.monitor", "def later():\n    from seedlab.database import wire"),
-        ("insight.monitor", "import importlib\nimportlib.import_module('seedlab.plan.schema')"),
+        ("insight.measuring.monitor", "def later():\n    from seedlab.database import wire"),
+        ("insight.measuring.monitor", "import importlib\nimportlib.import_module('seedlab.plan.schema')"),
         (
             "database.wire",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from seedlab.plan import schema",
@@ -303,7 +303,7 @@ def test_an_import_for_types_only_is_not_heavy() -> None:
 )
 def test_a_loop_over_rows_is_seen(call: str) -> None:
     assert len(row_loops({"frames.resolve": f"x = frame.{call}"})) == 1
-    assert row_loops({"insight.monitor": f"x = frame.{call}"}) == []
+    assert row_loops({"insight.measuring.monitor": f"x = frame.{call}"}) == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from seedlab.database.lent import core_connection
 from seedlab.database.writer import Session
 from seedlab.errors import CannotOrderRows, DataFaults
 from seedlab.flow import HANDLE, Outcomes, Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from tests.loads import outcomes, resolved, sourced, write_plan
 
 SCHOOLS = [

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight.live import Line, dashboard, log_line, waiting
-from seedlab.insight.state import LaneState, RunState, StageState
-from seedlab.insight.text import width
+from seedlab.insight.faces.live import Line, dashboard, log_line, waiting
+from seedlab.insight.faces.text import width
+from seedlab.insight.measuring.state import LaneState, RunState, StageState
 
 STATE = RunState(
     seconds=75.2,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight.memory import Peaks, Work, peak_rss_bytes, rss_bytes
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.memory import Peaks, Work, peak_rss_bytes, rss_bytes
+from seedlab.insight.measuring.monitor import Monitor
 
 MB = 1 << 20
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes the mark back")

@@ -16,7 +16,7 @@ from seedlab.database.models import catalog_of, load_metadata, refine, statement
 from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Settings, Table
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 
 MODELS = """
     import enum

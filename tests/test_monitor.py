@@ -11,10 +11,10 @@ import pytest
 
 from seedlab.flow import Counters, Load, Seed
 from seedlab.flow.evidence import Sample, Wait
-from seedlab.insight.machine import load_average, machine, versions
-from seedlab.insight.memory import peak_rss_bytes
-from seedlab.insight.monitor import SAMPLES_KEPT, Monitor, phase_totals
-from seedlab.insight.state import LaneState, StageState
+from seedlab.insight.measuring.machine import load_average, machine, versions
+from seedlab.insight.measuring.memory import peak_rss_bytes
+from seedlab.insight.measuring.monitor import SAMPLES_KEPT, Monitor, phase_totals
+from seedlab.insight.measuring.state import LaneState, StageState
 
 
 class WoundClock:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from seedlab.insight import notebooks, parameters
+from seedlab.insight.notebooks import front_door as notebooks
+from seedlab.insight.notebooks import parameters
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 FILES = sorted(FOLDER.glob("*.ipynb"))

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 from hypothesis import given
 
-from seedlab.insight.notebook_view import html
-from seedlab.insight.state import LaneState, RunState, StageState
+from seedlab.insight.measuring.state import LaneState, RunState, StageState
+from seedlab.insight.pages.notebook_view import html
 from tests.test_live import STATE, STATES
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from seedlab.cli import main
 from seedlab.errors import ConfigurationError
-from seedlab.insight import notebooks
+from seedlab.insight.notebooks import front_door as notebooks
 from tests.nbmake import outputs_of, write_notebook
 
 FILES = ["report.html", "report.ipynb", "summary.json", "summary.md"]

@@ -16,9 +16,9 @@ import pytest
 import seedlab
 from seedlab import flow
 from seedlab.flow import Outcomes, StageReport
-from seedlab.insight import history
-from seedlab.insight.objects import Comparison, Profile, Run
-from seedlab.insight.phase_frame import PHASES
+from seedlab.insight.notebooks.objects import Comparison, Profile, Run
+from seedlab.insight.notebooks.phase_frame import PHASES
+from seedlab.insight.records import history
 from tests.evidence import HEBREW, HOSTILE, bare, busy, comparison, profile, slow
 from tests.fix_academy import DATA, Academies
 

@@ -10,8 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedlab.errors import ConfigurationError
-from seedlab.insight import parameters
-from seedlab.insight.parameters import SeedParameters, at_least, check, from_text, of_cell, one_of, some_of
+from seedlab.insight.notebooks import parameters
+from seedlab.insight.notebooks.parameters import (
+    SeedParameters,
+    at_least,
+    check,
+    from_text,
+    of_cell,
+    one_of,
+    some_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seedlab.flow import Outcomes, Settings
-from seedlab.insight import history
-from seedlab.insight.chronicle import read_history
-from seedlab.insight.history_text import history_text
-from seedlab.insight.past import read_past
-from seedlab.insight.runs import settings_record
+from seedlab.insight.faces.history_text import history_text
+from seedlab.insight.notebooks.chronicle import read_history
+from seedlab.insight.records import history
+from seedlab.insight.records.past import read_past
+from seedlab.insight.records.runs import settings_record
 from tests.histories import run_of, written
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"

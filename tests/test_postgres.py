@@ -15,7 +15,7 @@ from seedlab.database.postgres import PostgresSession
 from seedlab.database.postgres_answers import uuid_numbers
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import FILE, HANDLE, ROW, Ask, Batch, Catalog, Outcomes, Settings, Suspect, WritePlan
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from tests.loads import batch, load_of, loads_of, outcomes, source_frame, table_write, write_plan
 from tests.seeding import execute
 

@@ -14,7 +14,7 @@ from seedlab.database import connect
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults
 from seedlab.flow import ROW, Refusal, Settings, WritePlan
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from tests.loads import batch, load_of, table_write, write_plan
 from tests.seeding import execute, rows_of
 

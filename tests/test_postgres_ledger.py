@@ -15,7 +15,7 @@ import pytest
 from seedlab.database import ledger_statements
 from seedlab.database.connect import open_session, parse_target
 from seedlab.flow import Memory, RowSet, Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from tests.ledgers import MEMO, Open, opener
 from tests.seeding import execute, rows_of
 
@@ -39,7 +39,7 @@ import sys
 from seedlab.database import ledger_statements
 from seedlab.database.connect import open_session, parse_target
 from seedlab.flow import Memory, RowSet, Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 
 session = open_session(parse_target(sys.argv[1], "test"), Settings(), Monitor(), "test")
 print("ready", flush=True)

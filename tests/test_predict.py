@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedlab.flow import Outcomes, Run, SeedReport, Settings, Span, StageReport, TableReport
-from seedlab.insight import predict
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.predict import Timing
-from seedlab.insight.runs import Heading, measured
+from seedlab.insight.judging import predict
+from seedlab.insight.judging.predict import Timing
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records.runs import Heading, measured
 
 seconds = st.floats(0.001, 1000)
 ALL_NEW, ALL_SAME = Outcomes(created=100), Outcomes(unchanged=100)

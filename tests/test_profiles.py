@@ -11,8 +11,8 @@ import pytest
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Counters, Phase, Span
 from seedlab.flow.evidence import Attempt, Profile
-from seedlab.insight import profiles
-from seedlab.insight.profile_text import profile_markdown, profile_text
+from seedlab.insight.faces.profile_text import profile_markdown, profile_text
+from seedlab.insight.records import profiles
 from tests.comparing import runs
 
 AGAIN = "incremental, again"

@@ -12,7 +12,7 @@ import pytest
 from seedlab import progress
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Load
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 
 ANSWERS = Load(stage="answers", seed="physics", table="answers", key=(), values=(), references=())
 

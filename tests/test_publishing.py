@@ -11,11 +11,11 @@ import pytest
 
 from seedlab.flow import Run
 from seedlab.flow.evidence import Attempt, Profile
-from seedlab.insight import history
-from seedlab.insight.chronicle import read_history
-from seedlab.insight.compare import compare
-from seedlab.insight.notebooks import shortened
-from seedlab.insight.publishing import COMMENT_BYTES, publish
+from seedlab.insight.judging.compare import compare
+from seedlab.insight.notebooks.chronicle import read_history
+from seedlab.insight.notebooks.front_door import shortened
+from seedlab.insight.notebooks.publishing import COMMENT_BYTES, publish
+from seedlab.insight.records import history
 from seedlab.plan import scaffold
 from tests.seeding import seed
 

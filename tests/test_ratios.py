@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from seedlab.insight.ratios import Ratio, judge, settled
+from seedlab.insight.judging.ratios import Ratio, judge, settled
 from tests.benchmarks.noise import REGIMES, recorded
 from tests.benchmarks.verdicts import PAIRS, rates, simulations, windows
 

@@ -14,7 +14,7 @@ from seedlab import orchestrator, sampling
 from seedlab.database.connect import parse_target
 from seedlab.database.holder import label_of
 from seedlab.flow import Options, Run, Target
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from seedlab.sampling import sampled

@@ -24,8 +24,8 @@ import psycopg
 import pytest
 
 from seedlab import sampling
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.state import RunState
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.measuring.state import RunState
 from tests.school import TABLES
 from tests.seeding import execute, seed, write
 from tests.test_state import TWO_STAGES

@@ -15,7 +15,7 @@ from seedlab.database.durations import milliseconds
 from seedlab.database.sqlite import SqliteSession
 from seedlab.errors import ConfigurationError, ConnectionFailed, DataFaults, LockHeld, WriteError
 from seedlab.flow import HANDLE, Ask, Outcomes, Settings, Suspect, WritePlan
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from tests.loads import batch, load_of, loads_of, outcomes, source_frame, table_write, write_plan
 
 COPY, BULK = frozenset({"cache", "copy"}), frozenset({"cache"})

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.state import RECENT, Course, RunState, StageState
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.measuring.state import RECENT, Course, RunState, StageState
 from tests.school import FILES, SEED, STAGE, TABLES
 from tests.seeding import WAYS, Way, execute, seed, seed_in, write
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Run
 from seedlab.flow.evidence import Sample, Wait
-from seedlab.insight import trace
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.runs import Heading, measured
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records import trace
+from seedlab.insight.records.runs import Heading, measured
 from tests.test_monitor import WoundClock, load
 
 Event = Mapping[str, Any]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight.past import PastRun
-from seedlab.insight.trend import ENOUGH, WINDOW, ceiling, in_order, trends, usual
+from seedlab.insight.judging.trend import ENOUGH, WINDOW, ceiling, in_order, trends, usual
+from seedlab.insight.records.past import PastRun
 from tests.histories import failed_of, past_of
 
 SECONDS = st.floats(min_value=1e-4, max_value=1e4)

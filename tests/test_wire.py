@@ -10,7 +10,7 @@ from psycopg import pq
 from psycopg.sql import SQL
 
 from seedlab.database.wire import Results, StatementError, Wire
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 
 
 @pytest.fixture

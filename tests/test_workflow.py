@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from seedlab.arguments import build_parser
-from seedlab.insight import notebooks, parameters
+from seedlab.insight.notebooks import front_door as notebooks
+from seedlab.insight.notebooks import parameters
 
 FILE = Path(__file__).parent.parent / "docs" / "ci-github-actions.yml"
 

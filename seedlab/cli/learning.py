@@ -13,7 +13,8 @@ def profile(args: Namespace) -> int:
     """Run every level in fresh databases, keep all of it, and show what each bought."""
     from seedlab import orchestrator
     from seedlab.experiment import profiling
-    from seedlab.insight import profile_text, profiles
+    from seedlab.insight.faces import profile_text
+    from seedlab.insight.records import profiles
     from seedlab.request import request_of
 
     request = request_of(args)
@@ -36,8 +37,8 @@ def compare(args: Namespace) -> int:
     """Compare two runs, levels, folders or revisions, and judge what differs."""
     from seedlab.experiment.asking import Asked, compare
     from seedlab.experiment.comparing import Rules
-    from seedlab.insight import comparison_text
-    from seedlab.insight.compare import GATE_FAILED, fails
+    from seedlab.insight.faces import comparison_text
+    from seedlab.insight.judging.compare import GATE_FAILED, fails
 
     rules = Rules(
         pairs=args.pairs,

@@ -29,7 +29,7 @@ def show(
 
 def _as_json(args: Namespace, record: Mapping[str, Any]) -> str:
     """Spell a record for people who read JSON too, or, where many follow each other, in one line."""
-    from seedlab.insight.history import to_json, to_line
+    from seedlab.insight.records.history import to_json, to_line
 
     return to_line(record) if getattr(args, "watch", False) else to_json(record)
 
@@ -37,8 +37,9 @@ def _as_json(args: Namespace, record: Mapping[str, Any]) -> str:
 def explain(args: Namespace, error: BaseException, run: Run | None = None) -> int:
     """Say what went wrong and what to do, and give the exit code; passwords are masked."""
     from seedlab.errors import DataFaults, SeedError
-    from seedlab.insight import faces, history, runs
-    from seedlab.insight.monitor import Monitor
+    from seedlab.insight.faces import summary as faces
+    from seedlab.insight.measuring.monitor import Monitor
+    from seedlab.insight.records import history, runs
 
     if args.json:
         run = run or runs.failed(Monitor(), runs.Heading(args=args.line), error)

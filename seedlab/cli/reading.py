@@ -23,7 +23,7 @@ def check(args: Namespace) -> int:
 
 def ls(args: Namespace) -> int:
     """List stages and seeds."""
-    from seedlab.insight import faces
+    from seedlab.insight.faces import summary as faces
     from seedlab.request import project_of
 
     project = project_of(args)
@@ -58,8 +58,8 @@ def graph(args: Namespace) -> int:
 def status(args: Namespace) -> int:
     """Show what the ledger remembers."""
     from seedlab import orchestrator
-    from seedlab.insight import status_text
-    from seedlab.insight.monitor import Monitor
+    from seedlab.insight.faces import status_text
+    from seedlab.insight.measuring.monitor import Monitor
     from seedlab.request import request_of
     from seedlab.status import status
 

@@ -12,7 +12,7 @@ from seedlab.cli.printing import complain, show
 
 def report_notebook(args: Namespace) -> int:
     """Run a notebook and write its report; 1 when the notebook fails, which leaves a report, too."""
-    from seedlab.insight import notebooks
+    from seedlab.insight.notebooks import front_door as notebooks
 
     reports = Path(args.reports or "reports")
     notebook = notebooks.find(args.notebook)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from seedlab.flow import Project, Run, Target
-    from seedlab.insight.monitor import Monitor
+    from seedlab.insight.measuring.monitor import Monitor
     from seedlab.request import Request
 
 MUCH = 1 << 20  # bytes of files: with less, one thread reads them all
@@ -30,8 +30,8 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
     """Seed, or undo; gives the run, also one that failed, and why. No run: the request was not understood."""
     from dataclasses import replace
 
-    from seedlab.insight import runs
-    from seedlab.insight.monitor import Monitor
+    from seedlab.insight.measuring.monitor import Monitor
+    from seedlab.insight.records import runs
     from seedlab.request import request_of
 
     monitor = Monitor(closely=bool(getattr(args, "trace", None)))
@@ -68,7 +68,7 @@ def _informed(args: Namespace, request: Request, monitor: Monitor, target: Targe
     from pathlib import Path
 
     from seedlab import forecasting
-    from seedlab.insight import history, runs
+    from seedlab.insight.records import history, runs
 
     earlier = history.newest(Path(args.reports or "reports"))
     heading = runs.measured(monitor, request.heading(target))
@@ -113,11 +113,11 @@ def _keep(args: Namespace, run: Run, *, quiet: bool) -> str:
     """Write the run record, and a trace if one was asked for, and say where."""
     from pathlib import Path
 
-    from seedlab.insight import history
+    from seedlab.insight.records import history
 
     kept = _kept("record", lambda: history.write(run, Path(args.reports or "reports")), quiet=quiet)
     if name := getattr(args, "trace", None):
-        from seedlab.insight import trace
+        from seedlab.insight.records import trace
 
         kept += _kept("trace", lambda: trace.write(run, Path(name)), quiet=quiet)
     return kept
@@ -135,7 +135,8 @@ def _kept(what: str, write: Callable[[], Path], *, quiet: bool) -> str:
 
 
 def _show_run(args: Namespace, run: Run, why: str) -> int:
-    from seedlab.insight import faces, history
+    from seedlab.insight.faces import summary as faces
+    from seedlab.insight.records import history
 
     text = faces.outcome_line(run, why) if why else faces.summary(run, width())
     show(args, text, lambda: history.to_record(run))
@@ -149,9 +150,10 @@ def plan(args: Namespace) -> int:
     from pathlib import Path
 
     from seedlab import forecasting, orchestrator
-    from seedlab.insight import faces, history, runs
-    from seedlab.insight.forecast_text import forecast_record, forecast_text
-    from seedlab.insight.monitor import Monitor
+    from seedlab.insight.faces import summary as faces
+    from seedlab.insight.faces.forecast_text import forecast_record, forecast_text
+    from seedlab.insight.measuring.monitor import Monitor
+    from seedlab.insight.records import history, runs
     from seedlab.request import request_of
 
     monitor = Monitor()

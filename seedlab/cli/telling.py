@@ -11,14 +11,14 @@ from seedlab.cli.printing import width
 from seedlab.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from seedlab.insight.chronicle import History
+    from seedlab.insight.notebooks.chronicle import History
 
 PROFILES = 3  # the newest ones that are asked what was measured
 
 
 def history(args: Namespace) -> int:
     """List the runs on record."""
-    from seedlab.insight.history_text import history_record, history_text
+    from seedlab.insight.faces.history_text import history_record, history_text
 
     found = _history(args)
     if args.directory:
@@ -34,9 +34,9 @@ def show(args: Namespace) -> int:
     """Show one run, with what other runs and profiles say of what would help it."""
     from dataclasses import replace
 
-    from seedlab.insight import history, profiles, stored
-    from seedlab.insight.advice import recommendations
-    from seedlab.insight.run_text import run_text
+    from seedlab.insight.faces.run_text import run_text
+    from seedlab.insight.judging.advice import recommendations
+    from seedlab.insight.records import history, profiles, stored
 
     reports = _folder(args)
     run = history.read(stored.find(args.run, reports))
@@ -61,7 +61,7 @@ def report(args: Namespace) -> int:
 
 def report_history(args: Namespace) -> int:
     """Write the page of all runs."""
-    from seedlab.insight.history_page import history_page
+    from seedlab.insight.pages.history_page import history_page
 
     found = _history(args)
     out = Path(args.out) if args.out else _folder(args) / "history.html"
@@ -83,6 +83,6 @@ def _folder(args: Namespace) -> Path:
 
 
 def _history(args: Namespace) -> History:
-    from seedlab.insight.chronicle import read_history
+    from seedlab.insight.notebooks.chronicle import read_history
 
     return read_history(_folder(args))

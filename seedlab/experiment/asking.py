@@ -15,7 +15,7 @@ from seedlab.experiment.comparing import Rules, Side, compare_sides
 from seedlab.experiment.trials import Tell, arena_of, silent
 from seedlab.flow import Options, Project, Run
 from seedlab.flow.evidence import Comparison
-from seedlab.insight import compare as insight
+from seedlab.insight.judging import compare as insight
 from seedlab.plan import choices
 from seedlab.plan.project import find_project, load_project
 

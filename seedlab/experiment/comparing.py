@@ -13,8 +13,8 @@ from seedlab.errors import ConfigurationError, Refused
 from seedlab.experiment.trials import Tell, at_distance
 from seedlab.flow import Catalog, Run, Target
 from seedlab.flow.evidence import Comparison
-from seedlab.insight import compare as insight
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.judging import compare as insight
+from seedlab.insight.measuring.monitor import Monitor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,9 @@ from seedlab.errors import ConfigurationError, masked, nearest
 from seedlab.experiment.trials import Lead, Tell, arena_of, at_distance, ground_of, run_once, silent
 from seedlab.flow import LEVELS, SWITCHES, Level, Options, Project, Run, Settings, Target
 from seedlab.flow.evidence import Attempt, Profile
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.profiles import AGAIN, WITHOUT
-from seedlab.insight.runs import new_run_id
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records.profiles import AGAIN, WITHOUT
+from seedlab.insight.records.runs import new_run_id
 
 DEFAULT: Level = "incremental"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seedlab.errors import ConfigurationError, SeedError, masked
 from seedlab.flow import Run, Target
-from seedlab.insight import history
+from seedlab.insight.records import history
 
 _OURS = Path(__file__).parents[2]  # where this seedlab is imported from
 

@@ -15,7 +15,7 @@ from seedlab.experiment.profiling import at_level
 from seedlab.experiment.revisions import Tree, checked_out, is_revision, run_apart
 from seedlab.experiment.trials import ground_of, run_once
 from seedlab.flow import LEVELS, Options, Project, Run, Target
-from seedlab.insight import history, stored
+from seedlab.insight.records import history, stored
 from seedlab.plan.project import load_project
 
 Kind = Literal["run", "level", "folder", "revision"]

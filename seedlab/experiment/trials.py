@@ -13,7 +13,7 @@ from seedlab.database.arena import Arena, open_arena
 from seedlab.database.proxy import DelayProxy
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Environment, Options, Project, Run, Target
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import guards
 
 Tell = Callable[[str], None]

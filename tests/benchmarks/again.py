@@ -25,8 +25,8 @@ from seedlab import orchestrator
 from seedlab.database import connect
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Options, Run, Settings
-from seedlab.insight import machine
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring import machine
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, bench
 

@@ -19,7 +19,7 @@ from seedlab.database import connect, server
 from seedlab.database.cluster import SOCKET, SUPERUSER
 from seedlab.database.models import load_metadata
 from seedlab.flow import Options, Run, Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.project import load_project
 
 DATA = Path(__file__).parents[2] / "data"

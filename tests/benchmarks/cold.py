@@ -29,7 +29,7 @@ from seedlab import settling, writing
 from seedlab.database.postgres import PostgresSession
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Run
-from seedlab.insight import machine
+from seedlab.insight.measuring import machine
 from tests.benchmarks.bench import Bench, bench, seed
 from tests.benchmarks.orm_baseline import seed_with_orm
 

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from seedlab.insight import machine
+from seedlab.insight.measuring import machine
 from tests.benchmarks.bench import bench, seed
 
 RECORDING = Path(__file__).with_name("noise.json")

@@ -28,10 +28,10 @@ from unittest import mock
 from seedlab import generation, orchestrator, sampling
 from seedlab.database import connect
 from seedlab.flow import Level, Load, Options, Phase, Project, Settings
-from seedlab.insight import monitor
-from seedlab.insight.machine import machine, versions
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.spans import OpenSpan
+from seedlab.insight.measuring import monitor
+from seedlab.insight.measuring.machine import machine, versions
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.measuring.spans import OpenSpan
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, Bench, bench
 

@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 
 from seedlab.experiment.comparing import swaps
-from seedlab.insight.ratios import judge, settled
+from seedlab.insight.judging.ratios import judge, settled
 from tests.benchmarks.noise import REGIMES, Regime, recorded, simulated
 
 THRESHOLD = 0.05

@@ -23,7 +23,7 @@ from seedlab.cli import main
 from seedlab.database import connect
 from seedlab.errors import ConfigurationError, DataFaults, LockHeld, WriteError
 from seedlab.flow import Options, Run, Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from seedlab.stagewise import ONE_BY_ONE

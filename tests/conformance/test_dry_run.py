@@ -15,7 +15,7 @@ from seedlab.cli import main
 from seedlab.database import connect
 from seedlab.errors import DataFaults, Refused, SeedError
 from seedlab.flow import Options, Outcomes, Plan, Run
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.conformance.test_bad_input import CHECKED, TRIGGER, plain_environment

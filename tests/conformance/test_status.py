@@ -15,8 +15,8 @@ from seedlab.database import connect
 from seedlab.errors import SeedError, WriteError
 from seedlab.flow import Level, Options, Settings
 from seedlab.flow.status import Status
-from seedlab.insight.monitor import Monitor
-from seedlab.insight.status_text import status_text
+from seedlab.insight.faces.status_text import status_text
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from seedlab.status import LAST_RUNS, NEVER, UNDECLARED, UNFINISHED, status

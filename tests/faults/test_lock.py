@@ -25,7 +25,7 @@ from seedlab.cli import main
 from seedlab.database import connect
 from seedlab.errors import ConfigurationError, LockHeld, SeedError
 from seedlab.flow import Options, Run, Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.asking import forget

@@ -23,10 +23,10 @@ from seedlab.insight.charts.style import (
     seconds_axis,
     told,
 )
-from seedlab.insight.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES
-from seedlab.insight.profile_times import bought, delay_text, profile_finding
-from seedlab.insight.profiles import Effect, delays, effects, runs_of
-from seedlab.insight.text import duration, several, size
+from seedlab.insight.faces.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES
+from seedlab.insight.faces.profile_times import bought, delay_text, profile_finding
+from seedlab.insight.faces.text import duration, several, size
+from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
 
 # ---- operations -----------------------------------------------------------------------------------------
 

@@ -21,10 +21,10 @@ from seedlab.insight.charts.style import (
     seconds_axis,
     told,
 )
-from seedlab.insight.compare import bounded
-from seedlab.insight.comparison_text import interval, relative, spelled_ratio
-from seedlab.insight.palette import ACCENT, CONTEXT, INK, PALE, PHASE_COLOURS
-from seedlab.insight.text import duration, percent, several
+from seedlab.insight.faces.comparison_text import interval, relative, spelled_ratio
+from seedlab.insight.faces.palette import ACCENT, CONTEXT, INK, PALE, PHASE_COLOURS
+from seedlab.insight.faces.text import duration, percent, several
+from seedlab.insight.judging.compare import bounded
 
 _BEFORE: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 8}
 _TIMES = (2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000)

@@ -20,9 +20,9 @@ from seedlab.insight.charts.style import (
     rows_axis,
     told,
 )
-from seedlab.insight.growth import ENOUGH, Growth, Point, fit
-from seedlab.insight.palette import ACCENT, CONTEXT, INK, PALE
-from seedlab.insight.text import duration, percent, printable, shorten
+from seedlab.insight.faces.palette import ACCENT, CONTEXT, INK, PALE
+from seedlab.insight.faces.text import duration, percent, printable, shorten
+from seedlab.insight.judging.growth import ENOUGH, Growth, Point, fit
 
 VITAL = 0.8  # of all that was found: what is worth looking at first
 

@@ -24,7 +24,7 @@ from seedlab.insight.charts.style import (
     seconds_axis,
     told,
 )
-from seedlab.insight.palette import (
+from seedlab.insight.faces.palette import (
     CONTEXT,
     INK,
     PALE,
@@ -33,8 +33,8 @@ from seedlab.insight.palette import (
     WAIT_COLOURS,
     WAIT_HATCHES,
 )
-from seedlab.insight.text import duration, percent, size
-from seedlab.insight.timing import Piece, by_phase, covered, in_groups, lanes, length, time_went, totals
+from seedlab.insight.faces.text import duration, percent, size
+from seedlab.insight.faces.timing import Piece, by_phase, covered, in_groups, lanes, length, time_went, totals
 
 LOOKS = 240  # that are drawn of a run; of more, groups are put together
 # A letter's part of the width of a chart, at the size of labels in bars.

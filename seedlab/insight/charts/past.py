@@ -18,10 +18,10 @@ from seedlab.insight.charts.style import (
     nothing,
     told,
 )
-from seedlab.insight.history_text import health, moment
-from seedlab.insight.palette import ACCENT, CONTEXT, INK, PALE, WARNING
-from seedlab.insight.text import duration, several
-from seedlab.insight.trend import Judgement, Trend, ceiling
+from seedlab.insight.faces.history_text import health, moment
+from seedlab.insight.faces.palette import ACCENT, CONTEXT, INK, PALE, WARNING
+from seedlab.insight.faces.text import duration, several
+from seedlab.insight.judging.trend import Judgement, Trend, ceiling
 
 _CLIP = 4  # times the median: one run that hung would flatten all the others
 _MARKS: dict[Judgement, dict[str, Any]] = {

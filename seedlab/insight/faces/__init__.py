@@ -1,0 +1,1 @@
+"""Told in text: values in, lines out."""

@@ -1,0 +1,223 @@
+"""Faces of a comparison: text for a terminal, Markdown for a pull request, plain values for JSON. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from seedlab.flow.evidence import Change, Comparison, CountChange
+from seedlab.insight.faces.text import duration, isolate, printable, several, shorten, table
+from seedlab.insight.judging.compare import bounded, worse
+from seedlab.insight.judging.ratios import LEAST_SECONDS
+
+MARKER = "<!-- seedlab compare -->"  # by which a job finds the comment that it wrote for the last push
+_MARKS = {"slower": "✗", "faster": "✓", "same": "=", "unclear": "≈"}
+_SIGNS = {"✗": "❌", "✓": "✅"}  # as a browser shows them
+_NOTES, _NOTE_CELLS, _NAME_CELLS = 20, 500, 80  # of Markdown: a comment holds 64 kB
+_MARKUP = re.compile(r"[\\`*_\[\]<>#|~&]")
+
+
+# ---- a terminal -----------------------------------------------------------------------------------------
+
+
+def comparison_text(comparison: Comparison, width: int = 120) -> str:
+    """Say the verdict in one line, then how each phase changed, which counts did, and what to know."""
+    blocks = [
+        [headline(comparison, lambda name: isolate(printable(name)))],
+        table([PHASE_HEAD, *phase_rows(comparison)], "<<>>><>", cells=width, flexible=1),
+        _count_lines(comparison, width),
+        [f"! {printable(note)}" for note in comparison.notes],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def headline(comparison: Comparison, named: Callable[[str], str]) -> str:
+    """Say the verdict, what it is of, and how many counts differ, in one line."""
+    total = comparison.total
+    before = f"{named(comparison.before)} {duration(total.before)}"
+    after = f"{named(comparison.after)} {duration(total.after)}"
+    change = " ".join(filter(None, (relative(total), interval(total))))
+    pairs = several(len(comparison.pairs), "pair")
+    return f"{total.verdict}: {before} → {after}, {change}, {pairs}; {_counts_told(comparison.counts)}"
+
+
+def _counts_told(counts: Sequence[CountChange]) -> str:
+    told = [
+        f"{several(number, 'count')} {verdict}"
+        for verdict in ("more", "fewer")
+        if (number := sum(1 for each in counts if each.verdict == verdict))
+    ]
+    return ", ".join(told) or "counts the same"
+
+
+PHASE_HEAD = ("", "phase", "before", "after", "change", "95 % interval", "share")
+COUNT_HEAD = ("", "count", "before", "after", "change")
+
+
+def phase_rows(comparison: Comparison) -> Iterable[tuple[str, ...]]:
+    """Give a row for the total and for each phase, below `PHASE_HEAD`."""
+    for each in (comparison.total, *comparison.phases):
+        share = f"{each.share * 100:.0f} %" if each is not comparison.total else ""
+        yield (_MARKS[each.verdict], *_change_cells(each), share)
+
+
+def _change_cells(change: Change) -> tuple[str, ...]:
+    times = (duration(each) if each >= LEAST_SECONDS else "·" for each in (change.before, change.after))
+    return (change.name, *times, relative(change), interval(change))
+
+
+def _count_lines(comparison: Comparison, cells: int) -> list[str]:
+    different = changed(comparison.counts)
+    if not different:
+        return []
+    rows = [COUNT_HEAD, *map(count_cells, different)]
+    rest = len(comparison.counts) - len(different)
+    return [
+        *table(rows, "<<>>>", cells=cells, flexible=1),
+        *([f"{rest} other counts are the same"] if rest else []),
+    ]
+
+
+def changed(counts: Iterable[CountChange]) -> list[CountChange]:
+    """Pick the counts that differ."""
+    return [each for each in counts if each.verdict != "same"]
+
+
+def count_cells(change: CountChange) -> tuple[str, ...]:
+    """Give a row for a count, below `COUNT_HEAD`."""
+    mark = "✗" if worse(change) else _MARKS["same" if change.verdict == "same" else "faster"]
+    difference = change.after - change.before
+    return (
+        mark,
+        change.name,
+        f"{change.before:,}",
+        f"{change.after:,}",
+        f"{difference:+,}" if difference else "0",
+    )
+
+
+def relative(change: Change) -> str:
+    """Spell a ratio: as a percentage, as times beyond twice and half, or in a word where a side has none."""
+    return _one_sided(change) or spelled_ratio(change.ratio)
+
+
+def interval(change: Change) -> str:
+    """Spell an interval as `relative` spells the ratio; nothing where the pairs were too few for one."""
+    if not bounded(change) or _one_sided(change):
+        return ""
+    return f"[{spelled_ratio(change.low)}, {spelled_ratio(change.high)}]"
+
+
+def _one_sided(change: Change) -> str:
+    if change.before < LEAST_SECONDS <= change.after:
+        return "new"
+    return "gone" if change.after < LEAST_SECONDS <= change.before else ""
+
+
+def spelled_ratio(ratio: float) -> str:
+    """Spell a ratio: as a percentage, or as times beyond twice and half."""
+    if 0.5 < ratio < 2:
+        return f"{round((ratio - 1) * 100, 1) + 0.0:+.1f} %"  # never "-0.0 %"
+    times = max(ratio, 1 / ratio)
+    return ("×" if ratio > 1 else "÷") + (f"{times:.1f}" if times < 100 else f"{times:,.0f}")  # noqa: RUF001
+
+
+# ---- a pull request -------------------------------------------------------------------------------------
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Say the verdict, show what changed, fold the rest away; under 60 kB."""
+    head = headline(comparison, _code)
+    verdict, _, rest = head.partition(": ")
+    sign = _signed(_MARKS[comparison.total.verdict])
+    band = (
+        f"Differences of time below {comparison.threshold * 100:g} % do not count, nor do unclear ones (≈)."
+    )
+    blocks = [
+        f"{MARKER}\n**{sign} {verdict}**: {rest}",
+        _changes(comparison),
+        *_notes(comparison.notes),
+        "<details><summary>All phases and counts</summary>",
+        _everything(comparison),
+        band,
+        "</details>",
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _changes(comparison: Comparison) -> str:
+    times = [each for each in (comparison.total, *comparison.phases) if each.verdict in ("slower", "faster")]
+    rows = [(_MARKS[each.verdict], *_change_cells(each)) for each in times]
+    rows += [(*count_cells(each), "exact") for each in changed(comparison.counts)]
+    if not rows:
+        return "No phase and no count is known to have changed."
+    return _grid(("", "what", *PHASE_HEAD[2:6]), rows, "<<>>><")
+
+
+def _everything(comparison: Comparison) -> str:
+    phases = _grid(PHASE_HEAD, phase_rows(comparison), "<<>>><>")
+    return f"{phases}\n\n{_grid(COUNT_HEAD, map(count_cells, comparison.counts), '<<>>>')}"
+
+
+def _notes(notes: Sequence[str]) -> Iterable[str]:
+    if notes:
+        lines = [f"- {_escaped(shorten(note, _NOTE_CELLS))}" for note in notes[:_NOTES]]
+        more = len(notes) - _NOTES
+        yield "\n".join([*lines, *([f"- … and {more} more"] if more > 0 else [])])
+
+
+def _grid(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
+    rule = ["---" if side == "<" else "--:" for side in align]
+    lines = [head, rule, *((_signed(row[0]), *row[1:]) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _signed(mark: str) -> str:
+    return _SIGNS.get(mark, mark)
+
+
+def _code(name: str) -> str:
+    """Give a name as code, where nothing is markup."""
+    return f"`{isolate(printable(shorten(name, _NAME_CELLS))).replace('`', chr(39))}`"
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\g<0>", printable(text))
+
+
+# ---- JSON -----------------------------------------------------------------------------------------------
+
+
+def comparison_record(comparison: Comparison) -> dict[str, Any]:
+    """Give a comparison as plain values; an interval is null where there were too few pairs for one."""
+    total = comparison.total
+    return {
+        "before": comparison.before,
+        "after": comparison.after,
+        "verdict": total.verdict,
+        "ratio": total.ratio,
+        "interval": _bounds(total),
+        "seconds": [total.before, total.after],
+        "threshold": comparison.threshold,
+        "phases": [_change_record(each) for each in comparison.phases],
+        "counts": [asdict(each) for each in comparison.counts],
+        "pairs": [list(pair) for pair in comparison.pairs],
+        "notes": list(comparison.notes),
+    }
+
+
+def _change_record(change: Change) -> dict[str, Any]:
+    return {
+        "name": change.name,
+        "verdict": change.verdict,
+        "ratio": change.ratio,
+        "interval": _bounds(change),
+        "seconds": [change.before, change.after],
+        "share": change.share,
+    }
+
+
+def _bounds(change: Change) -> list[float] | None:
+    return [change.low, change.high] if bounded(change) else None

@@ -1,0 +1,79 @@
+"""Text face of a forecast: pure, value → str."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from seedlab.flow.evidence import Expectation, Forecast
+from seedlab.insight.faces.text import duration, printable, several, table
+
+_LONGEST = 8  # seeds shown
+
+
+def forecast_text(forecast: Forecast, width: int) -> str:
+    """Say how long it will take and how sure that is, what takes longest, and what could be otherwise."""
+    if not forecast.seeds:
+        return ""
+    lines = [f"expected: {_spelled(forecast.total)}"]
+    if forecast.declared_seconds > 1.05 * forecast.planned_seconds:
+        lines.append(f"one file after another it would be {duration(forecast.declared_seconds)}")
+    path = forecast.critical_path
+    if len(path) > 1:
+        lines.append(f"critical path: {' → '.join(map(printable, path))}")
+    blocks = [lines, _longest(forecast.seeds, width), _could_be(forecast)]
+    return "\n" + "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _spelled(expected: Expectation) -> str:
+    if expected.basis == "estimate":
+        few = several(expected.runs, "run") if expected.runs else "no run"
+        return f"{duration(expected.seconds)}, an estimate: {few} like this one here, too few to tell"
+    return f"{duration(expected.seconds)} ({_interval(expected)}, by {several(expected.runs, 'run')})"
+
+
+def _interval(expected: Expectation) -> str:
+    between = f"{duration(expected.low)} to {duration(expected.high)}"
+    return f"{between} with {expected.confidence:.0%}"
+
+
+def _longest(seeds: Mapping[str, Expectation], width: int) -> list[str]:
+    ordered = sorted(seeds, key=lambda name: -seeds[name].seconds)
+    rows = [
+        [
+            "   ",
+            printable(name),
+            duration(seeds[name].seconds),
+            _interval(seeds[name]) if seeds[name].basis == "history" else "estimate",
+        ]
+        for name in ordered[:_LONGEST]
+    ]
+    lines = table([["", "seed", "expected", ""], *rows], "<<><", cells=width, flexible=1)
+    more = ordered[_LONGEST:]
+    if more:
+        rest = duration(sum(seeds[name].seconds for name in more))
+        lines.append(f"    and {several(len(more), 'seed')} more: {rest}")
+    return lines
+
+
+def _could_be(forecast: Forecast) -> list[str]:
+    lines = [
+        f"- {printable(stage)} could run beside others: {printable(why)}"
+        for stage, why in forecast.idle.items()
+    ]
+    told = {(stage, why) for stage, why in forecast.idle.items()}
+    lines += [
+        f"- {printable(stage)} depends on {printable(before)}, which no foreign key needs"
+        for stage, before in forecast.needless
+        if (stage, f"waits for {before}, which no foreign key needs") not in told
+    ]
+    return lines
+
+
+def forecast_record(forecast: Forecast) -> dict[str, Any]:
+    """Give a forecast as plain values for JSON."""
+    record = asdict(forecast)
+    return record | {
+        "needless": [{"stage": stage, "waits_for": before} for stage, before in forecast.needless]
+    }

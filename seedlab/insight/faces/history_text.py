@@ -1,0 +1,168 @@
+"""The face of a history: a table of runs, and each series with a sparkline and how its last run compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from seedlab.insight.faces.text import duration, isolate, printable, several, shorten, table
+from seedlab.insight.judging.trend import ENOUGH, Point, Series, Trend, Usual, ceiling, in_order
+
+if TYPE_CHECKING:
+    from seedlab.insight.notebooks.chronicle import History
+
+MARKS = {"not finished": "✗", "slower than usual": "!"}
+_BARS = "▁▂▃▄▅▆▇█"
+_HEAD = ("", "run", "started (UTC)", "what", "time", "rows", "statements", "round trips", "")
+
+
+def history_text(history: History, *, limit: int = 20, width: int = 120) -> str:
+    """Show the newest runs, the last at the bottom, then the series they belong to."""
+    trends = history.trends
+    points = in_order(trends)[-limit:]
+    shown = {point.run.run_id for point in points}
+    blocks = [
+        _run_lines(points, width),
+        *(_trend_lines(each, trends) for each in trends if each.last.run.run_id in shown),
+        [_total_line(history, len(points))],
+        [f"! {printable(str(note.path))}: {printable(note.why)}" for note in history.notes],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def history_record(history: History, limit: int) -> Mapping[str, Any]:
+    """Give the newest runs as plain values for JSON."""
+    return {
+        "runs": [_point_record(each) for each in history.points[-limit:]],
+        "notes": [{"path": str(note.path), "why": note.why} for note in history.notes],
+    }
+
+
+# ---- words that the page uses, too ----------------------------------------------------------------------
+
+
+def health(trend: Trend) -> str:
+    """Say how the last run of a series went: `310 ms, as usual (290 ms to 350 ms, 12 runs)`."""
+    last = trend.last
+    if last.judgement == "not finished":
+        return verdict(last)
+    return f"{duration(last.run.seconds)}, {verdict(last) or last.judgement} ({_band(last.usual)})"
+
+
+def verdict(point: Point) -> str:
+    """Say in a few words how a run compares with those before it; nothing where these are too few."""
+    run, usual = point.run, point.usual
+    if point.judgement == "not finished":
+        return f"{run.status}: {first_line(run.error)}" if run.error else run.status
+    if usual is not None and point.judgement in ("slower than usual", "faster than usual"):
+        return f"{point.judgement}: {run.seconds / usual.median:.2g} times the median"
+    return "" if point.judgement == "too few runs" else point.judgement
+
+
+def _band(usual: Usual | None) -> str:
+    if usual is None:
+        return "the first one"
+    if usual.runs < ENOUGH:
+        return f"{usual.runs} before it; a band needs {ENOUGH}"
+    return f"{duration(usual.low)} to {duration(usual.high)}, {several(usual.runs, 'run')}"
+
+
+def first_line(text: str | None) -> str:
+    """Give the beginning of a message."""
+    return (text or "").partition("\n")[0]
+
+
+def title(series: Series) -> str:
+    """Name a series in a line of text, whatever the direction of the project's name."""
+    return f"{isolate(printable(series.project))}/{printable(series.level)}/{series.kind}"
+
+
+def moment(started: str) -> str:
+    """An ISO time to the second."""
+    return started[:19].replace("T", " ")
+
+
+def sparkline(trend: Trend, runs: int = 30) -> str:
+    """Draw the seconds of the last runs, as parts of the most; ✗ is a run that did not finish.
+
+    What took over twice the median is drawn as the most.
+    """
+    points = trend.points[-runs:]
+    most = ceiling([each.run.seconds for each in points if each.run.kind is not None], 2.0)
+    return "".join("✗" if each.run.kind is None else _bar(each.run.seconds / most) for each in points)
+
+
+def _bar(part: float) -> str:
+    return _BARS[min(int(part * len(_BARS)), len(_BARS) - 1)]
+
+
+# ---- inside ---------------------------------------------------------------------------------------------
+
+
+def _run_lines(points: Sequence[Point], cells: int) -> list[str]:
+    if not points:
+        return []
+    return table([_HEAD, *map(_run_row, points)], "<<<<>>>><", cells=cells, flexible=8)
+
+
+def _run_row(point: Point) -> list[str]:
+    run = point.run
+    return [
+        MARKS.get(point.judgement, "✓"),
+        printable(run.run_id),
+        printable(moment(run.started)[:16]),
+        shorten(title(point.series), 28),
+        duration(run.seconds),
+        f"{run.outcomes.total:,}",
+        f"{run.statements:,}",
+        f"{run.round_trips:,}",
+        printable(verdict(point)).replace(" than usual:", ",").removesuffix(" the median"),
+    ]
+
+
+def _trend_lines(trend: Trend, among: Sequence[Trend]) -> list[str]:
+    """Name a series, its machine only where there are several."""
+    series = trend.series
+    machine = {each.series.machine for each in among} != {series.machine}
+    where = ", ".join(filter(None, (series.circumstances, series.machine if machine else "")))
+    mark = MARKS.get(trend.last.judgement, "✓")
+    return [
+        f"{mark} {title(series)} ({isolate(printable(where))})",
+        f"  {sparkline(trend)}  {printable(health(trend))}",
+    ]
+
+
+def _total_line(history: History, shown: int) -> str:
+    where = ", ".join(map(str, history.folders))
+    if not history.runs:
+        return f"no run is on record below {printable(where)}"
+    rest = f"; {len(history) - shown:,} older ones are not shown (--limit)" if shown < len(history) else ""
+    return f"{several(len(history), 'run')} below {printable(where)}{rest}"
+
+
+def _point_record(point: Point) -> dict[str, Any]:
+    run, usual = point.run, point.usual
+    return {
+        "run_id": run.run_id,
+        "started": run.started,
+        "series": point.series.name,
+        "project": run.project,
+        "dialect": run.dialect,
+        "level": run.level,
+        "disabled": list(run.disabled),
+        "environment": run.environment,
+        "machine": run.machine,
+        "selection": run.selection,
+        "kind": point.series.kind,
+        "status": run.status,
+        "seconds": run.seconds,
+        "rows": run.outcomes.total,
+        "statements": run.statements,
+        "round_trips": run.round_trips,
+        "phases": dict(run.phases),
+        "judgement": point.judgement,
+        "usual": None if usual is None else {
+            "median": usual.median, "low": usual.low, "high": usual.high, "runs": usual.runs,
+        },
+        "path": str(run.path),
+    }  # fmt: skip

@@ -1,0 +1,128 @@
+"""Faces of a profile: text for a terminal, Markdown for a pull request; the same tables in both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from seedlab.flow import Phase
+from seedlab.flow.evidence import Profile
+from seedlab.insight.faces.text import duration, isolate, printable, several, size, table
+from seedlab.insight.judging.compare import bounded
+from seedlab.insight.records.profiles import WITHOUT, Effect, delays, effects
+
+Rows = list[list[str]]  # the first one is the head
+_FIRST_FLEXIBLE = 0
+
+
+def profile_text(profile: Profile, width: int = 120) -> str:
+    """Show what each variant took and bought, where its time went, and what each switch is worth alone."""
+    blocks = [[_headline(profile)]]
+    for title, rows in _tables(profile):
+        align = "<" + ">" * (len(rows[0]) - 1)
+        blocks.append([title, *table(rows, align, cells=width, flexible=_FIRST_FLEXIBLE)])
+    blocks.append([f"! {printable(note)}" for note in profile.notes])
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def profile_markdown(profile: Profile) -> str:
+    """Give the same as Markdown."""
+    blocks = [f"**{_headline(profile)}**"]
+    for title, rows in _tables(profile):
+        rule = f"|---|{'--:|' * (len(rows[0]) - 1)}"
+        head, *lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        blocks.append("\n".join([f"{title}\n", head, rule, *lines]))
+    blocks += [f"- {printable(note)}" for note in profile.notes]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _headline(profile: Profile) -> str:
+    run = profile.attempts[0].run
+    servers = [name for name in ("postgresql", "sqlite") if name in run.versions]
+    server = "".join(f", {name} {run.versions[name]}" for name in servers)
+    pairs = max(each.pair for each in profile.attempts)
+    name = isolate(printable(profile.project))
+    return f"{name}: {several(pairs, 'run')} of each in fresh databases, taking turns{server}"
+
+
+def _tables(profile: Profile) -> list[tuple[str, Rows]]:
+    found = []
+    known = effects(profile)
+    for delay in delays(profile):
+        here = [each for each in known if each.round_trip_ms == delay]
+        at = f", {delay:g} ms a round trip" if delay else ""
+        ways = [each for each in here if WITHOUT not in each.variant]
+        alone = [each for each in here if WITHOUT in each.variant and each.change]
+        found.append((f"what each level took, and saved over the one before{at}", _bought(ways)))
+        found.append((f"by phase, seconds of all threads{at}", _phases(here)))
+        if alone:
+            found.append((f"what each switch is worth alone{at}", _alone(alone)))
+    return found
+
+
+def _bought(ways: Sequence[Effect]) -> Rows:
+    first = ways[0].variant
+    head = ["", "median", f"times faster than {first}", "saved", "statements", "round trips", "sent", "WAL"]
+    return [head, *(_way(each) for each in ways)]
+
+
+def _way(each: Effect) -> list[str]:
+    return [
+        printable(each.variant),
+        duration(each.seconds),
+        _times(each, faster=True),
+        _signed(each.saved) if each.saved is not None else "",
+        f"{each.statements:,}",
+        f"{each.round_trips:,}",
+        size(each.bytes_sent) if each.bytes_sent else "·",
+        size(each.wal_bytes) if each.wal_bytes is not None else "·",
+    ]
+
+
+def _alone(variants: Sequence[Effect]) -> Rows:
+    head = ["without", "median", "times slower", "statements", "round trips"]
+    rows = [
+        [
+            printable(each.variant.partition(WITHOUT)[2]),
+            duration(each.seconds),
+            _times(each, faster=False),
+            f"{each.statements:,}",
+            f"{each.round_trips:,}",
+        ]
+        for each in variants
+    ]
+    return [head, *rows]
+
+
+def _times(each: Effect, *, faster: bool) -> str:
+    """How many times, and the interval where there are runs enough for one."""
+    if each.change is None:
+        return ""
+    change = each.change
+    ratio, low, high = change.ratio, change.low, change.high
+    if faster:
+        ratio, low, high = 1 / ratio, 1 / high, 1 / low if low else 0.0
+    return f"{_figure(ratio)} ({_figure(low)} to {_figure(high)})" if bounded(change) else _figure(ratio)
+
+
+def _figure(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}" if ratio >= 10 else f"{ratio:.2f}"
+
+
+def _phases(variants: Sequence[Effect]) -> Rows:
+    names = [name for name in get_args(Phase) if any(name in each.phases for each in variants)]
+    head = ["", *names]
+    return [
+        head,
+        *(
+            [
+                printable(each.variant),
+                *(duration(each.phases[name]) if name in each.phases else "·" for name in names),
+            ]
+            for each in variants
+        ),
+    ]
+
+
+def _signed(seconds: float) -> str:
+    return duration(seconds) if seconds >= 0 else f"-{duration(-seconds)}"

@@ -1,0 +1,44 @@
+"""Words for what the variants of a profile took and bought, as pages and charts say it. Pure."""
+
+from __future__ import annotations
+
+from seedlab.flow.evidence import Profile
+from seedlab.insight.faces.comparison_text import interval, relative
+from seedlab.insight.faces.text import duration
+from seedlab.insight.records.profiles import AGAIN, WITHOUT, Effect, delays, effects
+
+
+def delay_text(delay: float) -> str:
+    """Spell a delay, in milliseconds."""
+    return f"with {delay:g} ms for a round trip" if delay else "without a delay"
+
+
+def bought(effect: Effect) -> str:
+    """Say how a variant compares: a level with the first one and the one before, others with a level."""
+    if effect.change is None:
+        return ""
+    if WITHOUT in effect.variant:
+        ratio = " ".join(filter(None, (relative(effect.change), interval(effect.change))))
+        return f"{ratio} against {effect.than}"
+    against = f"{relative(effect.change)} against {effect.than}"
+    if effect.saved is None:
+        return against
+    word = "less" if effect.saved >= 0 else "more"
+    return f"{against}, {duration(abs(effect.saved))} {word} than the level before"
+
+
+def profile_finding(profile: Profile) -> str:
+    """Say in one line what a profile found, at the longest delay of a round trip."""
+    if not profile.attempts:
+        return "Nothing was profiled"
+    delay = max(delays(profile))
+    where = f"{delay_text(delay)}, ".capitalize() if delay else ""
+    known = [each for each in effects(profile) if each.round_trip_ms == delay]
+    levels = [each for each in known if AGAIN not in each.variant and WITHOUT not in each.variant]
+    if len(levels) < 2:
+        return f"{where}{known[0].variant} takes {duration(known[0].seconds)}"
+    first, last = levels[0], levels[-1]
+    became = f"{duration(first.seconds)} became {duration(last.seconds)}"
+    most = max(levels[1:], key=lambda each: each.saved or 0.0)
+    part = f", most by {most.variant} ({duration(most.saved)})" if most.saved and most.saved > 0 else ""
+    return f"{where}{first.variant} to {last.variant}: {became}{part}"

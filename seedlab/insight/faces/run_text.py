@@ -1,0 +1,66 @@
+"""The face of one run on record: everything a person may want to know of it."""
+
+from __future__ import annotations
+
+from seedlab.flow import Run
+from seedlab.insight.faces.history_text import moment
+from seedlab.insight.faces.summary import cost_lines, destination, faults_text, stage_lines, total_line
+from seedlab.insight.faces.text import duration, printable, size, table
+from seedlab.insight.judging.findings import findings_text
+from seedlab.insight.measuring.monitor import PhaseTotal, phase_totals
+from seedlab.insight.records.past import machine_name
+
+PHASE_HEAD = ("phase", "time", "CPU", "rows", "statements", "round trips", "sent", "memory")
+
+
+def run_text(run: Run, width: int = 120) -> str:
+    """Show what a run was and did: stages, phases, counts, where the time went, notes, faults."""
+    blocks = [
+        _heading_lines(run),
+        stage_lines(run, width),
+        phase_lines(run, width),
+        [total_line(run), cost_lines(run)[0]],
+        findings_text(run, width).splitlines(),
+        [f"! {printable(note)}" for note in run.notes],
+        [f"✗ {printable(run.error)}"] if run.error else [],
+        faults_text(run.faults, width=width).splitlines(),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _heading_lines(run: Run) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    facts = [
+        destination(run.project, printable(run.target)),
+        f"run {run.run_id} of {moment(run.started)} UTC: {run.status} in {duration(run.seconds)}",
+        f"{run.environment}, {run.level}{_switched_off(run)}",
+        " ".join(run.args),
+        f"commit {run.commit}" if run.commit else "",
+        f"{machine_name(run.machine)}, {run.machine.get('python', '')}; {versions}",
+    ]
+    return [facts[0], *(printable(each) for each in facts[1:] if each)]
+
+
+def _switched_off(run: Run) -> str:
+    disabled = run.settings.get("disabled")
+    return "".join(f", without {each}" for each in disabled) if isinstance(disabled, list) else ""
+
+
+def phase_lines(run: Run, cells: int) -> list[str]:
+    """What each phase took; seconds of threads add up."""
+    rows = [phase_row(total) for total in phase_totals(run.spans)]
+    return table([PHASE_HEAD, *rows], "<>>>>>>>", cells=cells, flexible=0) if rows else []
+
+
+def phase_row(total: PhaseTotal) -> list[str]:
+    """Spell what one phase took, under `PHASE_HEAD`."""
+    return [
+        total.name,
+        duration(total.seconds),
+        duration(total.cpu_seconds),
+        f"{total.rows:,}",
+        f"{total.statements:,}",
+        f"{total.round_trips:,}",
+        size(total.bytes_sent),
+        size(total.peak_rss_bytes),
+    ]

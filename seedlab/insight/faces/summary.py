@@ -1,0 +1,299 @@
+"""Text faces of what a run gives: pure functions, value → str, without colour."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from seedlab.errors import Fault
+from seedlab.flow import (
+    Outcomes,
+    Plan,
+    PlannedStage,
+    PlannedTable,
+    Project,
+    RowChange,
+    Run,
+    Seed,
+    StageReport,
+)
+from seedlab.insight.faces.excerpts import excerpt_lines
+from seedlab.insight.faces.text import duration, isolate, printable, several, size, table
+from seedlab.insight.measuring.monitor import phase_totals
+
+MARKS = {"run": "✓", "planned": "+", "skipped": "-", "failed": "✗"}
+_NAMES = ("created", "updated", "unchanged", "deleted", "rejected")
+
+
+# ---- a run ----------------------------------------------------------------------------------------------
+
+
+def summary(run: Run, width: int = 120) -> str:
+    """Say what became of each stage and why, what it cost, and where the data now is."""
+    blocks = [
+        [destination(run.project, run.target), f"{run.environment}, {run.level}"],
+        stage_lines(run, width),
+        [total_line(run), *cost_lines(run), *_finding_lines(run, width)],
+        [f"! {printable(note)}" for note in run.notes],
+        [run.target],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def outcome_line(run: Run, why: str) -> str:
+    """Say in one line why it ran and what became of the rows; notes follow, a line each."""
+    outcome = f"{why}: {outcomes_text(run.outcomes)} in {duration(run.seconds)}"
+    return "\n".join([outcome, *(f"! {printable(note)}" for note in run.notes)]) + "\n"
+
+
+def destination(project: str, target: str) -> str:
+    """Say what goes where."""
+    return f"{isolate(printable(project))} → {target}"
+
+
+def stage_lines(run: Run, cells: int) -> list[str]:
+    """Say what became of each stage and why."""
+    if not run.stages:
+        return []
+    shown = [name for name in _NAMES if getattr(run.outcomes, name)]
+    head = ["", "stage", "why", *shown, "time", "rows/s"]
+    rows = [_stage_row(stage, shown) for stage in run.stages]
+    return table([head, *rows], "<<<" + ">" * (len(shown) + 2), cells=cells, flexible=2)
+
+
+def _stage_row(stage: StageReport, shown: Sequence[str]) -> list[str]:
+    timed = stage.status != "skipped" and stage.seconds > 0
+    return [
+        MARKS[stage.status],
+        printable(stage.id),
+        printable(stage.reason),
+        *(_count(getattr(stage.outcomes, name)) for name in shown),
+        duration(stage.seconds) if timed else "",
+        f"{stage.outcomes.total / stage.seconds:,.0f}" if timed else "",
+    ]
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "·"
+
+
+def total_line(run: Run) -> str:
+    """Add the outcomes up."""
+    outcomes = run.outcomes
+    spelled = outcomes_text(outcomes)
+    rate = f", {outcomes.total / run.seconds:,.0f} rows/s" if run.seconds and _touched(outcomes) else ""
+    return f"{several(outcomes.total, 'row')} in {duration(run.seconds)}: {spelled}{rate}"
+
+
+def outcomes_text(outcomes: Outcomes) -> str:
+    """Spell the outcomes that are not zero."""
+    counts = [f"{getattr(outcomes, name):,} {name}" for name in _NAMES if getattr(outcomes, name)]
+    if not _touched(outcomes):
+        return ", ".join(["nothing to do", *counts])
+    return ", ".join(counts)
+
+
+def _touched(outcomes: Outcomes) -> bool:
+    return outcomes.total != outcomes.unchanged
+
+
+def cost_lines(run: Run) -> list[str]:
+    """Say what the run asked of the database, and what its phases took."""
+    counters = run.counters
+    costs = [several(counters.statements, "statement"), several(counters.round_trips, "round trip")]
+    if counters.bytes_sent:
+        costs.append(f"{size(counters.bytes_sent)} sent")
+    if run.wal_bytes is not None:
+        costs.append(f"{size(run.wal_bytes)} of WAL")
+    asked = counters.cache_hits + counters.cache_misses
+    if asked:
+        costs.append(f"{counters.cache_hits:,} of {several(asked, 'look-up')} from the cache")
+    phases = [f"{total.name} {duration(total.seconds)}" for total in phase_totals(run.spans)]
+    return [", ".join(costs), *([", ".join(phases)] if phases else [])]
+
+
+def _finding_lines(run: Run, cells: int) -> list[str]:
+    if not run.bottlenecks:
+        return []
+    from seedlab.insight.judging.findings import headline  # a run with nothing to do is spared it
+
+    return headline(run, cells)
+
+
+# ---- a plan ---------------------------------------------------------------------------------------------
+
+
+def plan_text(plan: Plan, width: int = 120) -> str:
+    """Show what a seed would do, stage by stage, each table with its key, its reason and its way in."""
+    wave_of = {stage: number for number, wave in enumerate(plan.waves, start=1) for stage in wave}
+    blocks = [[destination(plan.project, plan.target), f"{plan.environment}, {plan.level}"]]
+    blocks += [
+        [_planned_stage_line(each, wave_of), *_planned_table_lines(each, width)] for each in plan.stages
+    ]
+    blocks.append([_plan_total(plan)])
+    blocks.append([f"! {printable(note)}" for note in plan.notes])
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _planned_stage_line(stage: PlannedStage, wave_of: Mapping[str, int]) -> str:
+    name = isolate(printable(stage.id))
+    reason = f": {printable(stage.reason)}" if stage.reason else ""
+    if stage.status == "skipped":
+        return f"{MARKS['skipped']} {name} skipped{reason}"
+    wave = f"wave {wave_of[stage.id]}" if stage.id in wave_of else ""
+    after = f"after {', '.join(map(printable, stage.waits_for))}" if stage.waits_for else ""
+    how = ", ".join(filter(None, (wave, after, "" if stage.parallel else "alone")))
+    return f"{MARKS['planned']} {name}{reason}" + (f" ({how})" if how else "")
+
+
+def tables_of(stage: PlannedStage) -> list[PlannedTable]:
+    """Give the tables of a stage that would be written, once each; a skipped stage has none."""
+    tables: dict[tuple[str, tuple[str, ...], str], PlannedTable] = {}
+    for each in (each for seed in stage.seeds for each in seed.tables):
+        nothing = replace(each, rows=0, outcomes=Outcomes())
+        known = tables.setdefault((each.table, each.key, each.strategy), nothing)
+        tables[each.table, each.key, each.strategy] = replace(
+            known, rows=known.rows + each.rows, outcomes=known.outcomes + each.outcomes
+        )
+    return [] if stage.status == "skipped" else list(tables.values())
+
+
+def _planned_table_lines(stage: PlannedStage, cells: int) -> list[str]:
+    rows = [
+        [
+            "   ",
+            printable(each.table),
+            several(each.rows, "row"),
+            f"by {printable(', '.join(each.key))}",
+            changes_of(each.outcomes),
+            printable(each.strategy),
+            f"key: {printable(each.origin)}" if each.origin else "",
+        ]
+        for each in tables_of(stage)
+    ]
+    return table(rows, "<<><<<<", cells=cells, flexible=6)
+
+
+def changes_of(outcomes: Outcomes) -> str:
+    """Spell what would change."""
+    return (
+        ", ".join(
+            f"{getattr(outcomes, name):,} {name}"
+            for name in _NAMES
+            if name != "unchanged" and getattr(outcomes, name)
+        )
+        or "unchanged"
+    )
+
+
+def _plan_total(plan: Plan) -> str:
+    run = [stage for stage in plan.stages if stage.status == "run"]
+    rows = sum(each.rows for stage in run for each in tables_of(stage))
+    skipped = len(plan.stages) - len(run)
+    if not run:
+        return f"nothing to do: {several(skipped, 'stage')} skipped"
+    rest = f", {skipped} skipped" if skipped else ""
+    return f"{several(rows, 'row')} in {several(len(run), 'stage')}{rest}: {outcomes_text(plan.outcomes)}"
+
+
+def changes_text(changes: Sequence[RowChange], *, show_values: bool = False, limit: int = 200) -> str:
+    """Show rows that would change, each with its line; values only where they are asked for."""
+    lines = [_change_line(each, show_values=show_values) for each in changes[:limit]]
+    if len(changes) > limit:
+        lines.append(f"… and {len(changes) - limit:,} more; --json lists all")
+    return "\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _change_line(change: RowChange, *, show_values: bool) -> str:
+    place = ":".join(str(part) for part in (change.file, change.line) if part is not None)
+    names = [
+        f"{printable(name)} {_value(old)} → {_value(new)}" if show_values else printable(name)
+        for name, old, new in change.columns
+    ]
+    what = f": {', '.join(names)}" if names else ""
+    return f"{place}: {printable(change.table)} {change.outcome}{what}"
+
+
+def _value(text: str | None) -> str:
+    return "NULL" if text is None else f"'{printable(text)}'"
+
+
+# ---- faults ---------------------------------------------------------------------------------------------
+
+
+def faults_text(
+    faults: Sequence[Fault], *, show_values: bool = False, width: int = 120, limit: int = 50
+) -> str:
+    """Show faults with their source lines; row values only where `show_values` asks for them.
+
+    Beyond `limit` they are counted by rule.
+    """
+    shown = [_fault_text(fault, show_values=show_values, cells=width) for fault in faults[:limit]]
+    rest = Counter(fault.rule for fault in faults[limit:])
+    if rest:
+        rules = ", ".join(f"{count:,} {rule}" for rule, count in rest.most_common())
+        shown.append(f"… and {rest.total():,} more: {rules}; --json lists all")
+    return "\n\n".join(shown) + "\n" if shown else ""
+
+
+def _fault_text(fault: Fault, *, show_values: bool, cells: int) -> str:
+    place = ":".join(str(part) for part in (fault.file, fault.line) if part is not None)
+    head = ": ".join(filter(None, (place, fault.rule, fault.message)))
+    named = (("table", fault.table), ("column", fault.column), ("at", fault.path))
+    where = ", ".join(f"{noun} {name}" for noun, name in named if name)
+    lines = [printable(head), *([f"    {printable(where)}"] if where else [])]
+    lines += excerpt_lines(fault, show_values=show_values, cells=cells)
+    if show_values and fault.value is not None:
+        lines.append(f"    value: {printable(fault.value)}")
+    return "\n".join(lines)
+
+
+# ---- a project ------------------------------------------------------------------------------------------
+
+
+def project_text(project: Project, width: int = 120) -> str:
+    """List the seeds of a project, with their stages, tables, tags, environments and files."""
+    head = ["stage", "seed", "tables", "tags", "environments", "files"]
+    rows = [_seed_row(seed) for seed in project.every_seed]
+    lines = table([head, *rows], "<<<<<<", cells=width, flexible=5)
+    total = f"{several(len(rows), 'seed')} in {several(len(project.stages), 'stage')}"
+    if not project.stages:
+        total = f"{several(len(rows), 'seed')}; the stages follow from the foreign keys of the target"
+    return "\n".join([*lines, "", total]) + "\n"
+
+
+def _seed_row(seed: Seed) -> list[str]:
+    return [
+        printable(seed.stage or "·"),
+        printable(seed.name),
+        printable(", ".join(each.table for each in seed.tables)),
+        printable(", ".join(seed.tags) or "·"),
+        printable(", ".join(seed.environments) or "all"),
+        printable(", ".join(file.name for file in seed.files)),
+    ]
+
+
+def project_record(project: Project) -> dict[str, object]:
+    """Give what `project_text` lists, as plain values for JSON."""
+    return {
+        "project": project.name,
+        "stages": [
+            {"id": stage.id, "name": stage.name, "dependencies": list(stage.dependencies)}
+            for stage in project.stages
+        ],
+        "seeds": [_seed_record(seed) for seed in project.every_seed],
+    }
+
+
+def _seed_record(seed: Seed) -> dict[str, object]:
+    return {
+        "name": seed.name,
+        "stage": seed.stage or None,
+        "files": [file.name for file in seed.files],
+        "tables": [each.table for each in seed.tables],
+        "tags": list(seed.tags),
+        "environments": list(seed.environments),
+        "priority": seed.priority,
+        "mode": seed.mode,
+    }

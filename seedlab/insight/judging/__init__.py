@@ -1,0 +1,1 @@
+"""Judged: what is slower, usual, in the way, or to be expected."""

@@ -1,0 +1,329 @@
+"""What would make a run faster: a rule for each cause that its record can prove, the command that tries it.
+
+What a cure saves is measured where runs or a profile of the same project tell; else a model says it, and
+docs/design.md says where its numbers are from. A rule that finds nothing to blame says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from seedlab.flow.evidence import Recommendation, Resource
+from seedlab.insight.faces.text import duration, several
+from seedlab.insight.judging.findings import WORTH_SECONDS, bottlenecks, holders
+from seedlab.insight.judging.spending import Spent, spent
+
+if TYPE_CHECKING:
+    from seedlab.flow import Phase, Run
+    from seedlab.flow.evidence import Profile
+
+LEAST_SHARE = 0.2  # of the run: a cure for less is not told
+FULL = ("copy", "incremental")
+# A run at the full level, by docs/performance.md: what it takes besides, for each row, and its round trips.
+FULL_SECONDS, FULL_ROW_SECONDS, FULL_TRIPS = 0.2, 10e-6, 20
+JSON_SAVES = 0.9  # of the time to read YAML; 20,000 records: 350 ms of CPU as YAML, 18 as JSON
+NEAR_SECONDS = 0.1e-3  # a round trip to a server on the same host, through TCP
+_BUSY: Mapping[str, object] = {"load_average": None}  # what differs from run to run on one machine
+_YAML = re.compile(r"\.ya?ml$", re.IGNORECASE)
+_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_WRITING: frozenset[Phase] = frozenset({"resolve", "stage", "merge", "index"})
+
+
+def completed(run: Run) -> Run:
+    """Give a run with its bottlenecks, and what would help."""
+    parts = spent(run)
+    case = _Case(run=run, spent=parts)
+    return replace(run, bottlenecks=bottlenecks(run, parts), recommendations=_recommended(case))
+
+
+def recommendations(
+    run: Run, earlier: Sequence[Run] = (), profiles: Sequence[Profile] = ()
+) -> tuple[Recommendation, ...]:
+    """Say what would help a run that took more than a second, the greatest saving first.
+
+    `earlier` runs and `profiles` of the same project say what was measured; those of others do no harm.
+    """
+    return _recommended(_Case(run=run, spent=spent(run), earlier=earlier, profiles=profiles))
+
+
+def _recommended(case: _Case) -> tuple[Recommendation, ...]:
+    if case.run.seconds < WORTH_SECONDS:
+        return ()
+    found = [each for rule in _RULES for each in rule(case)]
+    return tuple(sorted(found, key=lambda each: -(each.saves or 0.0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """A run, what it spent, and what else is known of its project."""
+
+    run: Run
+    spent: Sequence[Spent]
+    earlier: Sequence[Run] = ()
+    profiles: Sequence[Profile] = ()
+
+    def seconds(
+        self, resource: Resource | None = None, where: Callable[[Spent], bool] = lambda _: True
+    ) -> float:
+        return sum(each.seconds for each in self.spent if resource in (None, each.resource) and where(each))
+
+    def matters(self, seconds: float) -> bool:
+        return seconds >= LEAST_SHARE * self.run.seconds
+
+    @property
+    def trip(self) -> float:
+        return self.run.round_trip_seconds or 0.0
+
+    @property
+    def disabled(self) -> tuple[str, ...]:
+        switches: Iterable[str] = self.run.settings.get("disabled", ())  # type: ignore[assignment]
+        return tuple(
+            each for each in switches if each != "incremental"
+        )  # that one saves nothing the first time
+
+
+# ---- the rules ------------------------------------------------------------------------------------------
+
+
+def _level(case: _Case) -> Iterable[Recommendation]:
+    """A level that sends rows one by one, or not by COPY."""
+    run = case.run
+    own = case.seconds(where=lambda each: each.phase in _WRITING and each.resource not in ("locks", "disk"))
+    if run.level in FULL or not case.matters(own):
+        return
+    rows = run.outcomes.total
+    full = FULL_SECONDS + rows * FULL_ROW_SECONDS + FULL_TRIPS * case.trip
+    sent = f"{several(run.counters.statements, 'statement')} for {several(rows, 'row')}"
+    yield from _worth(
+        case,
+        what="write whole tables by COPY, as the level incremental does",
+        why=f"level {run.level} sent {sent} in {several(run.counters.round_trips, 'round trip')}",
+        model=own - full,
+        measured=_at_full_level(case),
+        command=again(run, {"--level": "incremental", "--disable": None}),
+    )
+
+
+def _switch(case: _Case) -> Iterable[Recommendation]:
+    """An optimisation that was switched off."""
+    run = case.run
+    own = case.seconds(where=lambda each: each.phase in _WRITING and each.resource not in ("locks", "disk"))
+    if run.level not in FULL or not case.disabled or not case.matters(own):
+        return
+    names = ", ".join(case.disabled)
+    yield from _worth(
+        case,
+        what=f"do not switch {names} off",
+        why=f"{duration(own)} went into writing without {names}",
+        model=None,
+        measured=_at_full_level(case),
+        command=again(run, {"--disable": None}),
+    )
+
+
+def _far(case: _Case) -> Iterable[Recommendation]:
+    """A database that is far away, where there are few round trips to save."""
+    seconds = case.seconds("round trips")
+    if case.run.level not in FULL or case.trip <= 2 * NEAR_SECONDS or not case.matters(seconds):
+        return
+    milliseconds = f"{case.trip * 1000:.2g}"
+    yield from _worth(
+        case,
+        what="run seedlab nearer to the database: on its host, or in its network",
+        why=f"each of {several(case.run.counters.round_trips, 'round trip')} took {milliseconds} ms or more",
+        model=seconds * (1 - NEAR_SECONDS / case.trip),
+        command=f"seedlab profile --levels incremental --round-trip-ms 0,{milliseconds}",
+    )
+
+
+def _commits(case: _Case) -> Iterable[Recommendation]:
+    """Stages that commit one by one; each waits for the disk and takes round trips of its own."""
+    commits = sum(1 for span in case.run.spans if span.phase == "commit")
+    seconds = sum(
+        case.seconds(each, lambda part: part.phase in ("commit", None)) for each in ("disk", "round trips")
+    )
+    if commits < 2 or not case.matters(seconds):
+        return
+    yield from _worth(
+        case,
+        what="commit once, at the end",
+        why=f"{several(commits, 'commit')} took {duration(seconds)}, waiting for disk and round trips",
+        model=seconds * (1 - 1 / commits),
+        command=again(case.run, {"--commit": "run"}),
+    )
+
+
+def _slow_disk(case: _Case) -> Iterable[Recommendation]:
+    """A disk that is slow to write, or has to be read."""
+    seconds = case.seconds("disk")
+    if case.run.target.startswith("sqlite") or not case.matters(seconds):
+        return
+    yield Recommendation(
+        what="put the database, or at least its WAL, on a faster disk",
+        why=f"the server waited {duration(seconds)} for its disk; pg_test_fsync says how slow its writes are",
+        saves=None,
+        basis="model",
+        command="pg_test_fsync -s 2",
+    )
+
+
+def _locked(case: _Case) -> Iterable[Recommendation]:
+    """Another session holds a lock."""
+    seconds = case.seconds("locks")
+    if not case.matters(seconds):
+        return
+    question = (
+        "SELECT w.pid AS waits, b.pid AS holds, b.application_name, b.state, b.xact_start, b.query FROM "
+        "pg_stat_activity w JOIN pg_stat_activity b ON b.pid = ANY (pg_blocking_pids(w.pid))"
+    )
+    who = holders(case.run)[:1] or ["the session that holds the lock"]
+    yield from _worth(
+        case,
+        what=f"commit or end {who[0]}, or seed when it is done",
+        why=f"the run waited {duration(seconds)} for its locks; who holds some now is told by",
+        model=seconds,
+        command=shlex.join(["psql", case.run.target, "-c", question]),
+    )
+
+
+def _unindexed(case: _Case) -> Iterable[Recommendation]:
+    """Deletes that read a whole table for each row, since a foreign key has no index."""
+    # A delete belongs to no seed's span: it goes by all tables at once.
+    seconds = case.seconds("server CPU", lambda each: each.phase == "merge" and each.table is None)
+    if not case.run.unindexed or not case.matters(seconds):
+        return
+    first = max(case.run.unindexed, key=lambda each: each.deleted)
+    indexes = "; ".join(
+        f"CREATE INDEX ON {_sql_name(each.table)} ({', '.join(map(_sql_name, each.columns))})"
+        for each in case.run.unindexed
+    )
+    yield from _worth(
+        case,
+        what=f"index the foreign key of {first.table} ({', '.join(first.columns)})",
+        why=f"for each of {several(first.deleted, 'row')} deleted from {first.parent} the server read all of "
+        f"{first.table}: its foreign key has no index",
+        model=seconds,
+        command=shlex.join(["psql", case.run.target, "-c", indexes]),
+    )
+
+
+def _yaml(case: _Case) -> Iterable[Recommendation]:
+    """YAML, which takes twenty times as long to read as JSON."""
+    for stage in case.run.stages:
+        for seed in stage.seeds:
+            files = [name for name in seed.files if _YAML.search(name)]
+            seconds = case.seconds("client CPU", partial(_reads, stage.id, seed.name))
+            if not files or not case.matters(seconds):
+                continue
+            others = f" and {several(len(files) - 1, 'other')}" if len(files) > 1 else ""
+            yield from _worth(
+                case,
+                what=f"keep {files[0]}{others} as JSON",
+                why=f"{duration(seconds)} went into reading YAML, and JSON takes a twentieth; "
+                "afterwards seedlab plan tells whether any row reads differently",
+                model=seconds * JSON_SAVES,
+                command=_to_json(files[0]),
+            )
+
+
+def _reads(stage: str, seed: str, part: Spent) -> bool:
+    return (part.phase, part.stage, part.seed) == ("read", stage, seed)
+
+
+_RULES: tuple[Callable[[_Case], Iterable[Recommendation]], ...] = (
+    _level, _switch, _far, _commits, _slow_disk, _locked, _unindexed, _yaml,
+)  # fmt: skip
+
+
+# ---- what it saves --------------------------------------------------------------------------------------
+
+
+def _worth(
+    case: _Case, *, what: str, why: str, command: str, model: float | None, measured: float | None = None
+) -> Iterable[Recommendation]:
+    """Give the advice, unless what was measured or the model says that it saves next to nothing."""
+    saves = model if measured is None else measured
+    if saves is None or saves >= LEAST_SHARE / 2 * case.run.seconds:
+        yield Recommendation(
+            what=what,
+            why=why,
+            saves=saves,
+            basis="model" if measured is None else "measured",
+            command=command,
+        )
+
+
+def _at_full_level(case: _Case) -> float | None:
+    """Seconds that the full level saved where both were measured: in a profile, else in earlier runs."""
+    ratios = [each for profile in case.profiles if (each := _profiled(case, profile)) is not None]
+    if not ratios:
+        ratios = [each.seconds / case.run.seconds for each in case.earlier if _same_but_full(case.run, each)]
+    return case.run.seconds * (1 - _median(ratios)) if ratios else None
+
+
+def _profiled(case: _Case, profile: Profile) -> float | None:
+    """The time at a full level, as a part of the time at the run's own, at the nearest round trip."""
+    if profile.project != case.run.project or len(case.disabled) > 1:
+        return None
+    own = f"{FULL[-1]} without {case.disabled[0]}" if case.disabled else case.run.level
+    distances = {each.round_trip_ms for each in profile.attempts}
+    nearest = min(distances, key=lambda each: abs(each - case.trip * 1000), default=0.0)
+    here = [each for each in profile.attempts if each.round_trip_ms == nearest]
+    mine = [each.run.seconds for each in here if each.variant == own]
+    full = [each.run.seconds for each in here if each.variant == FULL[-1]]
+    return _median(full) / _median(mine) if mine and full else None
+
+
+def _same_but_full(run: Run, other: Run) -> bool:
+    """Tell whether the other run did the same work in the same place, with all optimisations."""
+    same = ("project", "target", "data_fingerprint", "outcomes")
+    return (
+        other.status == "succeeded"
+        and other.level in FULL
+        and not other.settings.get("disabled")
+        and all(getattr(run, name) == getattr(other, name) for name in same)
+        and {**run.machine, **_BUSY} == {**other.machine, **_BUSY}
+    )
+
+
+def _median(numbers: Sequence[float]) -> float:
+    """The middle one, or the mean of the middle two; the module statistics takes 10 ms to import."""
+    ordered, half = sorted(numbers), len(numbers) // 2
+    return (ordered[half] + ordered[~half]) / 2
+
+
+# ---- commands -------------------------------------------------------------------------------------------
+
+
+def again(run: Run, flags: Mapping[str, str | None]) -> str:
+    """Spell the command of a run with other flags; None leaves a flag out."""
+    words, kept = list(run.args or ("seedlab", "seed")), []
+    while words:
+        word = words.pop(0)
+        if word in flags:
+            del words[:1]
+        elif word.partition("=")[0] not in flags:
+            kept.append(word)
+    added = [part for name, value in flags.items() if value is not None for part in (name, value)]
+    return shlex.join([*kept, *added])
+
+
+def _to_json(file: str) -> str:
+    program = (
+        "import json, sys, yaml; json.dump(yaml.load(sys.stdin, yaml.CSafeLoader), sys.stdout, default=str)"
+    )
+    made = str(PurePosixPath(file).with_suffix(".json"))
+    return f"python -c {shlex.quote(program)} < {shlex.quote(file)} > {shlex.quote(made)}"
+
+
+def _sql_name(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(
+        part if _PLAIN_NAME.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in parts
+    )

@@ -1,0 +1,270 @@
+"""Compare two sides of runs: times in pairs, counts exactly. Pure; whoever makes the runs is above.
+
+A comparison is only as good as the pairs: fresh databases, one machine, sides that take turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median, median_low
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+from seedlab.errors import ConfigurationError
+from seedlab.flow import Phase, Run
+from seedlab.flow.evidence import Change, Comparison, CountChange
+from seedlab.insight.faces.summary import outcomes_text
+from seedlab.insight.faces.text import duration, size
+from seedlab.insight.judging.ratios import judge, settled
+from seedlab.insight.measuring.monitor import phase_totals
+
+GATE_FAILED = 6  # the exit code
+Gate = Literal["counts", "time", "any", "none"]
+_GATING_SHARE = 0.1  # phases below are shown, and fail nothing
+
+
+# ---- two sides ------------------------------------------------------------------------------------------
+
+
+def compare(
+    before: Sequence[Run], after: Sequence[Run], *, names: tuple[str, str], threshold: float = 0.05
+) -> Comparison:
+    """Compare runs in the pairs they were made in, the same number on each side, at least one.
+
+    Differences of time below `threshold` (a share) do not count. Seconds of a phase are those of all threads.
+    """
+    seconds = [(one.seconds, other.seconds) for one, other in zip(before, after, strict=True)]
+    phases = [(_phases(one), _phases(other)) for one, other in zip(before, after, strict=True)]
+    measured = median(sum(one.values()) for one, _ in phases)
+    total = _change("total", seconds, threshold, 1.0)
+    counts, uneven = _counts(before, after, names)
+    return Comparison(
+        before=names[0],
+        after=names[1],
+        threshold=threshold,
+        total=total,
+        phases=tuple(_phase_changes(phases, measured, threshold)),
+        counts=counts,
+        pairs=tuple(seconds),
+        notes=(*_too_few(len(seconds), total), *uneven),
+    )
+
+
+def _phases(run: Run) -> Mapping[Phase, float]:
+    return {total.name: total.seconds for total in phase_totals(run.spans)}
+
+
+def _phase_changes(
+    pairs: Sequence[tuple[Mapping[Phase, float], Mapping[Phase, float]]], measured: float, threshold: float
+) -> Iterable[Change]:
+    """Compare the phases that either side has, in the order of a run; one that a run lacks took no time."""
+    for name in get_args(Phase):
+        if any(name in side for pair in pairs for side in pair):
+            seconds = [(one.get(name, 0.0), other.get(name, 0.0)) for one, other in pairs]
+            share = median(one for one, _ in seconds) / measured if measured else 0.0
+            yield _change(name, seconds, threshold, share)
+
+
+def _change(name: str, seconds: Sequence[tuple[float, float]], threshold: float, share: float) -> Change:
+    found = judge(seconds, threshold)
+    return Change(
+        name=name,
+        before=median(one for one, _ in seconds),
+        after=median(other for _, other in seconds),
+        ratio=found.ratio,
+        low=found.low,
+        high=found.high,
+        verdict=found.verdict,
+        share=share,
+    )
+
+
+def _too_few(pairs: int, total: Change) -> Iterable[str]:
+    if not bounded(total):
+        told = "one pair of runs" if pairs == 1 else f"{pairs} pairs of runs"
+        yield f"{told} cannot tell a difference of time from noise: it takes 6, better 7 to 15"
+
+
+def bounded(change: Change) -> bool:
+    """Say whether there were enough pairs for an interval."""
+    return change.low > 0
+
+
+def enough(comparison: Comparison) -> bool:
+    """Say whether more pairs would tell little of the total: to be asked after each pair, from the 7th on."""
+    return settled(comparison.total, comparison.threshold)
+
+
+# ---- counts ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Count:
+    """A count of a run; None where it was not counted."""
+
+    name: str
+    of: Callable[[Run], int | None]
+    tolerance: float = 0.0
+
+
+def _rows(outcome: str) -> _Count:
+    return _Count(name=f"rows {outcome}", of=lambda run: getattr(run.outcomes, outcome))
+
+
+_COUNTS = (
+    _Count(name="statements", of=lambda run: run.counters.statements),
+    _Count(name="round trips", of=lambda run: run.counters.round_trips),
+    *map(_rows, ("created", "updated", "unchanged", "deleted", "rejected")),
+    _Count(name="bytes sent", of=lambda run: run.counters.bytes_sent),
+    _Count(name="WAL bytes", of=lambda run: run.wal_bytes, tolerance=0.01),
+    _Count(name="peak RSS bytes", of=lambda run: run.peak_rss_bytes, tolerance=0.05),
+)
+
+
+def _counts(
+    before: Sequence[Run], after: Sequence[Run], names: tuple[str, str]
+) -> tuple[tuple[CountChange, ...], list[str]]:
+    """Compare a middle run's counts, and say which of them vary within a side."""
+    changes, notes = [], []
+    for count in _COUNTS:
+        one, other = (
+            [found for run in side if (found := count.of(run)) is not None] for side in (before, after)
+        )
+        if not one or not other:
+            continue
+        changes.append(_count_change(count, median_low(one), median_low(other)))
+        notes += [
+            f"{count.name} vary from run to run on {name}: {min(side):,} to {max(side):,}"
+            for name, side in zip(names, (one, other), strict=True)
+            if _differ(min(side), max(side), count.tolerance)
+        ]
+    return tuple(changes), notes
+
+
+def _count_change(count: _Count, before: int, after: int) -> CountChange:
+    verdict: Literal["same", "more", "fewer"] = "more" if after > before else "fewer"
+    return CountChange(
+        name=count.name,
+        before=before,
+        after=after,
+        tolerance=count.tolerance,
+        verdict=verdict if _differ(before, after, count.tolerance) else "same",
+    )
+
+
+def _differ(one: int, other: int, tolerance: float) -> bool:
+    return abs(one - other) > tolerance * min(one, other)
+
+
+# ---- stored runs ----------------------------------------------------------------------------------------
+
+_SETTINGS = (
+    "isolation",
+    "batch_rows",
+    "workers",
+    "ids",
+)  # that times depend on; levels are what one compares
+_MACHINE = ("cpu", "cores", "os", "python")
+
+
+def may_compare(before: Run, after: Run, *, anyway: bool = False) -> tuple[str, ...]:
+    """Say what a reader of the comparison of two stored runs should know.
+
+    What makes their times incomparable (machine, data, settings, target, what there was to do) is a
+    `ConfigurationError` that tells every difference, or is said with the rest where it is wanted `anyway`.
+    """
+    differences = [
+        f"{name}: {one} and {other}" for name, one, other in _conditions(before, after) if one != other
+    ]
+    told = [
+        f"{name} differ: {one} and {other}"
+        for name, one, other in _circumstances(before, after)
+        if one != other
+    ]
+    if differences and not anyway:
+        raise ConfigurationError(
+            f"runs {before.run_id} and {after.run_id} cannot be compared, they differ in"
+            f" {'; '.join(differences)}; measure both sides here, or add --anyway"
+        )
+    return (*(f"not the same conditions: {each}" for each in differences), *told)
+
+
+def _conditions(before: Run, after: Run) -> Iterable[tuple[str, object, object]]:
+    yield "project", before.project, after.project
+    yield "status", before.status, after.status
+    yield "environment", before.environment, after.environment
+    yield "data", _hash(before), _hash(after)
+    yield "rows", _work(before), _work(after)
+    yield "target", _server(before), _server(after)
+    for name in _MACHINE:
+        yield name, before.machine.get(name), after.machine.get(name)
+    if not _alike(before.machine.get("memory_bytes"), after.machine.get("memory_bytes")):
+        yield "memory", _memory(before), _memory(after)
+    for name in _SETTINGS:
+        yield name, before.settings.get(name), after.settings.get(name)
+
+
+def _circumstances(before: Run, after: Run) -> Iterable[tuple[str, object, object]]:
+    yield "levels", before.level, after.level
+    yield "switches", _disabled(before), _disabled(after)
+    for name in sorted({*before.versions, *after.versions}):
+        yield f"versions of {name}", before.versions.get(name, "none"), after.versions.get(name, "none")
+
+
+def _hash(run: Run) -> str:
+    return run.data_fingerprint[:12] or "unknown"
+
+
+def _work(run: Run) -> str:
+    return outcomes_text(run.outcomes)
+
+
+def _server(run: Run) -> str:
+    """Dialect and host: what a round trip goes to."""
+    parts = urlsplit(run.target)
+    dialect = parts.scheme.partition("+")[0]
+    return f"{dialect} on {parts.hostname}" if parts.hostname else dialect
+
+
+def _alike(one: object, other: object) -> bool:
+    """Compare memory: the kernel takes a little more or less of it at every start."""
+    return isinstance(one, int) and isinstance(other, int) and not _differ(one, other, 0.05)
+
+
+def _memory(run: Run) -> str:
+    found = run.machine.get("memory_bytes")
+    return size(found) if isinstance(found, int) else "unknown"
+
+
+def _disabled(run: Run) -> str:
+    found = run.settings.get("disabled")
+    return ", ".join(map(str, found)) if isinstance(found, list) and found else "all on"
+
+
+# ---- the gate -------------------------------------------------------------------------------------------
+
+
+def fails(comparison: Comparison, on: Gate) -> tuple[str, ...]:
+    """Say why a comparison fails a build that cares for `on`; nothing if it does not.
+
+    Counts fail where there are more of them, rows where there are others. Time fails where the total or a
+    phase of at least a tenth of it is slower; what is unclear fails nothing.
+    """
+    reasons = []
+    if on in ("counts", "any"):
+        reasons += [
+            f"{each.name}: {each.before:,} → {each.after:,}" for each in comparison.counts if worse(each)
+        ]
+    if on in ("time", "any"):
+        reasons += [
+            f"{each.name} is slower: {duration(each.before)} → {duration(each.after)}"
+            for each in (comparison.total, *comparison.phases)
+            if each.verdict == "slower" and each.share >= _GATING_SHARE
+        ]
+    return tuple(reasons)
+
+
+def worse(change: CountChange) -> bool:
+    """Say whether a count went the wrong way; other rows are other work, be they more or fewer."""
+    return change.verdict == "more" or (change.verdict == "fewer" and change.name.startswith("rows "))

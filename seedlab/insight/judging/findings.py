@@ -1,0 +1,173 @@
+"""Where the time of a run went, by resource: what the summary and `seedlab show` say of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from seedlab.flow.evidence import Bottleneck, Recommendation, Resource
+from seedlab.insight.faces.text import duration, printable, several, shorten, table
+from seedlab.insight.judging.spending import IDLE, OUTSIDE, Looks, Spent, resource_of, spent
+
+if TYPE_CHECKING:
+    from seedlab.flow import Run
+
+LEAST_SHARE = 0.01  # of the run; less is no bottleneck, whatever it is
+WORTH_SECONDS = 1.0  # a shorter run needs no advice
+WORTH_SHARE = 0.4  # of one resource, to be said in the summary
+
+
+# ---- bottlenecks ----------------------------------------------------------------------------------------
+
+
+def bottlenecks(run: Run, parts: Sequence[Spent] | None = None) -> tuple[Bottleneck, ...]:
+    """Give the resources that the time went to, the greatest first; each once, with where most of it was.
+
+    `parts` are what `spent` says of the run, where somebody has asked before.
+    """
+    by_resource: dict[Resource, list[Spent]] = {}
+    for each in spent(run) if parts is None else parts:
+        by_resource.setdefault(each.resource, []).append(each)
+    found = [_bottleneck(run, resource, parts) for resource, parts in by_resource.items()]
+    return tuple(
+        sorted((each for each in found if each.share >= LEAST_SHARE), key=lambda each: -each.seconds)
+    )
+
+
+def _bottleneck(run: Run, resource: Resource, parts: Sequence[Spent]) -> Bottleneck:
+    seconds = sum(each.seconds for each in parts)
+    return Bottleneck(
+        resource=resource,
+        seconds=seconds,
+        share=min(seconds / run.seconds, 1.0) if run.seconds else 0.0,
+        where=_where(parts, seconds),
+        evidence=_EVIDENCE[resource](run, parts),
+    )
+
+
+def _where(parts: Sequence[Spent], seconds: float) -> str:
+    places = _by(parts, lambda each: each.place)
+    most, its_seconds = places[0]
+    others = len(places) - 1
+    if not others or its_seconds >= 0.9 * seconds:
+        return most
+    return f"{most} ({its_seconds / seconds:.0%}) and {several(others, 'other')}"
+
+
+def _by(parts: Iterable[Spent], name: Callable[[Spent], str]) -> list[tuple[str, float]]:
+    """Add up seconds by name, the most first."""
+    found: dict[str, float] = {}
+    for each in parts:
+        found[name(each)] = found.get(name(each), 0.0) + each.seconds
+    return sorted(found.items(), key=lambda each: -each[1])
+
+
+def _of_client(_: Run, parts: Sequence[Spent]) -> str:
+    phases = _by(parts, lambda each: each.phase or OUTSIDE)[:3]
+    told = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in phases)
+    return f"this program computed while no server did: {told}"
+
+
+def _of_trips(run: Run, _: Sequence[Spent]) -> str:
+    count = several(run.counters.round_trips, "round trip")
+    return f"{count} of at least {duration(run.round_trip_seconds or 0.0)}"
+
+
+def _of_looks(run: Run, parts: Sequence[Spent]) -> str:
+    """Say what the samples saw, and by whom locks were held."""
+    resource = parts[0].resource
+    seen: Looks = Counter()
+    for looks in {id(each.looks): each.looks for each in parts}.values():
+        seen.update({what: n for what, n in looks.items() if what != IDLE and resource_of(what) == resource})
+    if not seen:
+        return "what the server was asked, less CPU and round trips; nobody looked what it did"
+    told = ", ".join(f"{what} in {max(round(times), 1)}" for what, times in seen.most_common(3))
+    looked = sum(1 for sample in run.samples if sample.waits)
+    return f"the server: {told} of {several(looked, 'look')}"
+
+
+def holders(run: Run) -> list[str]:
+    """Say who held locks that the run waited for, whoever did so longest first."""
+    held = Counter(wait.holder for sample in run.samples for wait in sample.waits if wait.holder)
+    return [holder for holder, _ in held.most_common()]
+
+
+def _of_locks(run: Run, parts: Sequence[Spent]) -> str:
+    told = f"; held by {', '.join(holders(run))}" if holders(run) else ""
+    return f"{_of_looks(run, parts)}{told}"
+
+
+def _of_disk(run: Run, parts: Sequence[Spent]) -> str:
+    if run.target.startswith("sqlite"):
+        return "SQLite was at work and this program's CPU was not"
+    return _of_looks(run, parts)
+
+
+def _of_waiting(run: Run, _: Sequence[Spent]) -> str:
+    trips = several(run.counters.round_trips, "round trip")
+    told = f"the server waited for this program (Client/ClientRead) longer than its CPU and {trips} explain"
+    load, cores = run.machine.get("load_average"), run.machine.get("cores")
+    if isinstance(load, float) and isinstance(cores, int) and load > cores:
+        return f"{told}; other programs were at work, the load was {load:.1f} on {several(cores, 'core')}"
+    return told
+
+
+_EVIDENCE: Mapping[Resource, Callable[[Run, Sequence[Spent]], str]] = {
+    "client CPU": _of_client,
+    "round trips": _of_trips,
+    "server CPU": _of_looks,
+    "locks": _of_locks,
+    "disk": _of_disk,
+    "client waiting": _of_waiting,
+}
+
+
+# ---- as text --------------------------------------------------------------------------------------------
+
+
+def findings_text(run: Run, width: int = 120) -> str:
+    """Show where the time went and by what that was seen, what would help and the command that tries it."""
+    rows = [
+        [f"{each.share:.0%}", duration(each.seconds), each.resource, printable(each.where)]
+        for each in run.bottlenecks
+    ]
+    lines = table(rows, ">><<", cells=width - 2, flexible=3)
+    told = [
+        text
+        for line, each in zip(lines, run.bottlenecks, strict=True)
+        for text in (f"  {line}", f"      {printable(each.evidence)}")
+    ]
+    helps = [text for each in run.recommendations for text in _help_lines(each)]
+    blocks = [["where the time went", *told]] if told else []
+    blocks += [["what would help", *helps]] if helps else []
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n" if blocks else ""
+
+
+def _help_lines(each: Recommendation) -> list[str]:
+    return [
+        f"  {printable(each.what)}{_saves(each)}",
+        f"    {printable(each.why)}",
+        f"    $ {printable(each.command)}",
+    ]
+
+
+def _saves(each: Recommendation) -> str:
+    if each.saves is None:
+        return ""
+    return (
+        f": saves {duration(each.saves)}, as {'measured' if each.basis == 'measured' else 'the model says'}"
+    )
+
+
+def headline(run: Run, width: int = 120) -> list[str]:
+    """Say in at most two lines where the time of a long run went, where one resource had most of it."""
+    first = run.bottlenecks[0] if run.bottlenecks else None
+    if first is None or run.seconds < WORTH_SECONDS or first.share < WORTH_SHARE:
+        return []
+    lines = [f"Where the time went: {first.share:.0%} {first.resource}, {first.where}; {first.evidence}"]
+    for each in run.recommendations[:1]:
+        cure = f"What would help: {each.what}{_saves(each)}; "
+        whole = cure + each.command
+        lines.append(whole if len(whole) <= width else f"{cure}seedlab show {run.run_id} tells how")
+    return [shorten(printable(line), width) for line in lines]

@@ -1,0 +1,325 @@
+"""Measure a run: the `Recorder` that the rooms report to.
+
+A span costs about 10 µs, a third of it for its own peak of memory. `closely` asks for more than a usual run
+should pay: the server is looked at from the beginning, and asked at both ends of each span that writes where
+its WAL ends. What that takes is not counted as the run's time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
+
+from seedlab.flow import Counters, Load, Phase, Run, Seed, Span, Target
+from seedlab.insight.measuring.machine import load_average
+from seedlab.insight.measuring.memory import PEAKS, Work, rss_bytes
+from seedlab.insight.measuring.spans import FIELDS, Broken, Lane, OpenSpan
+from seedlab.insight.measuring.state import Course, LaneState, RunState
+
+if TYPE_CHECKING:
+    from seedlab.flow.evidence import Sample, Wait
+
+SAMPLES_KEPT = 1200  # a minute of 20 a second; of a longer run every second one is dropped, again and again
+SAMPLE_SECONDS = 0.05
+_OLD = 20  # steps of sampling after which a look at the server says nothing of now
+
+
+class Clock(Protocol):
+    """Where the monitor gets its times from; tests give their own."""
+
+    def now(self) -> datetime:
+        """Date and time, UTC."""
+
+    def wall(self) -> float:
+        """Seconds that only grow."""
+
+    def cpu(self) -> float:
+        """CPU seconds of the calling thread."""
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    wall = staticmethod(time.perf_counter)
+    cpu = staticmethod(time.thread_time)
+
+    @staticmethod
+    def now() -> datetime:
+        """Date and time, UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseTotal:
+    """All spans of one phase; seconds of parallel threads add up."""
+
+    name: Phase
+    seconds: float
+    cpu_seconds: float
+    rows: int
+    statements: int
+    round_trips: int
+    bytes_sent: int
+    peak_rss_bytes: int
+    wal_bytes: int | None
+
+
+class Monitor(Work):
+    """Keep what a run reports: the `Recorder` of the house. Make it in the thread that runs.
+
+    `expected` is how many seconds the run will take, where that can be told beforehand. `closely` is for a
+    profile or a trace; `beside` is the way to the server for those looks, where the target's own is a detour
+    (a delaying proxy). `Span` values and states are made only when they are asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        expected: float | None = None,
+        closely: bool = False,
+        beside: Target | None = None,
+    ) -> None:
+        super().__init__()
+        self.clock: Clock = clock or SystemClock()
+        self.closely = closely
+        self.beside = beside
+        self.load_average = load_average()
+        self.started = self.clock.now()
+        self._began = self.clock.wall()
+        self.expected = expected
+        self._local = threading.local()
+        self._lanes: list[Lane] = []
+        self._enrol = threading.Lock()
+        self._closed: list[tuple[object, ...]] = []
+        self._course = Course()
+        self._speakers: dict[int, Lane] = {}  # by server process, who spoke to it last
+        self._notes: dict[str, None] = {}
+        self.broken: Broken | None = None
+        self.half_done: Run | None = None  # what a run that failed has committed all the same
+        self.wal_position: Callable[[], int | None] | None = None  # asks the server; raises nothing
+        self.sample_seconds = SAMPLE_SECONDS
+        self._samples: list[Sample] = []
+        self._aside = 0.0  # seconds that the measuring itself took from the run
+        self._lane()  # the first is that of the thread that runs
+        PEAKS.follow(self)
+
+    # ---- what the rooms call
+
+    def span(
+        self, phase: Phase, *, load: Load | None = None, seed: Seed | None = None, rows: int = 0
+    ) -> OpenSpan:
+        """Measure a block; without a load or seed it belongs to those of the span around it."""
+        lane = self._lane()
+        opened = OpenSpan(self, lane, phase, rows)
+        if load is not None:
+            opened.stage, opened.seed, opened.table = load.stage, load.seed, load.table
+        elif seed is not None:
+            opened.stage, opened.seed = seed.stage, seed.name
+        elif lane.open:
+            outer = lane.open[-1]
+            opened.stage, opened.seed, opened.table = outer.stage, outer.seed, outer.table
+        return opened
+
+    def count(
+        self, *, statements: int = 0, round_trips: int = 0, bytes_sent: int = 0, rows: int = 0, pid: int = 0
+    ) -> None:
+        """Add to the counters of the run and of the innermost span of this thread; `rows` to the span.
+
+        `pid` is the server process that is spoken to.
+        """
+        lane = self._lane()
+        if pid:
+            self._speakers[pid] = lane
+        lane.statements += statements
+        lane.round_trips += round_trips
+        lane.bytes_sent += bytes_sent
+        if lane.open:
+            inner = lane.open[-1]
+            if self.wal_position is not None and round_trips:
+                inner.begin_wal()
+            inner.statements += statements
+            inner.round_trips += round_trips
+            inner.bytes_sent += bytes_sent
+            inner.rows += rows
+
+    def cache(self, *, hits: int = 0, misses: int = 0, queries: int = 0) -> None:
+        """Add to the look-up cache's counters."""
+        lane = self._lane()
+        lane.hits += hits
+        lane.misses += misses
+        lane.queries += queries
+
+    def expect(self, load: Load, rows: int) -> None:
+        """Remember how many rows of a load are to be sent, and that none of them is yet."""
+        self._course.expect((load.stage, load.seed, load.table), rows, self.clock.wall())
+
+    def progress(self, load: Load, rows: int) -> None:
+        """Add rows of a load that were read, or where some are expected, sent."""
+        self._course.advance((load.stage, load.seed, load.table), rows)
+
+    def note(self, message: str) -> None:
+        """Keep something a person should read; the same words are kept once."""
+        self._notes[message] = None
+
+    # ---- what the order of the work tells
+
+    def plan(self, stages: Mapping[str, Literal["waiting", "skipped"]]) -> None:
+        """Remember which stages there are to run and which not; they begin anew."""
+        self._course.plan(stages)
+
+    # ---- what the sampler calls
+
+    def sample(self, rss_bytes: int, wal_bytes: int | None = None, waits: tuple[Wait, ...] = ()) -> None:
+        """Keep one look at the run. Of too many every second one is dropped, and fewer are asked for."""
+        from seedlab.flow.evidence import Sample
+
+        at = self.clock.wall() - self._began
+        self._samples.append(Sample(at=at, rss_bytes=rss_bytes, wal_bytes=wal_bytes, waits=waits))
+        if len(self._samples) > SAMPLES_KEPT:  # an odd number: the last one stays
+            del self._samples[1::2]
+            self.sample_seconds *= 2
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take what the block lasts from the run and from the open span: it is the measuring's own."""
+        lane, wall, cpu = self._lane(), self.clock.wall(), self.clock.cpu()
+        try:
+            yield
+        finally:
+            wall, cpu = self.clock.wall() - wall, self.clock.cpu() - cpu
+            if lane.open:
+                lane.open[-1].exclude(wall, cpu)
+            if lane.number == 0:
+                self._aside += wall
+
+    # ---- what the faces ask
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began, less what a close look took from them."""
+        return self.clock.wall() - self._began - self._aside
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Looks at the run so far, evenly spread."""
+        return tuple(self._samples)
+
+    @property
+    def peak(self) -> int:
+        """Most bytes of memory that the process has held since the run began."""
+        return PEAKS.peak(self)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should read, in the order it was said."""
+        return tuple(self._notes)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Spans that have ended, in order of their ends."""
+        return tuple(Span(**dict(zip(FIELDS, values, strict=True))) for values in tuple(self._closed))  # type: ignore[arg-type]
+
+    @property
+    def counters(self) -> Counters:
+        """Counts of all threads."""
+        return Counters(
+            statements=sum(lane.statements for lane in self._lanes),
+            round_trips=sum(lane.round_trips for lane in self._lanes),
+            bytes_sent=sum(lane.bytes_sent for lane in self._lanes),
+            cache_hits=sum(lane.hits for lane in self._lanes),
+            cache_misses=sum(lane.misses for lane in self._lanes),
+            cache_queries=sum(lane.queries for lane in self._lanes),
+        )
+
+    def state(self) -> RunState:
+        """Say what the run is doing now; may be called from any one thread."""
+        at = self.clock.wall()
+        opened = {lane: spans[-1] for lane in tuple(self._lanes) if (spans := tuple(lane.open))}
+        course = self._course
+        state = RunState(
+            seconds=at - self._began,
+            stages=course.stages({span.stage for span in opened.values()}),
+            lanes=self._lane_states(opened, at),
+            rss_bytes=rss_bytes(),
+            notes=self.notes,
+        )
+        left = (self.expected or 0.0) - state.seconds
+        return replace(
+            state,
+            rows_per_second=course.rate(state.rows, at),
+            eta=left if left > 0 else course.remaining(state.rows, state.total, at),
+        )
+
+    # ---- inside
+
+    def ask_wal(self) -> int | None:
+        """Ask the server where its WAL ends."""
+        assert self.wal_position is not None
+        with self.aside():
+            return self.wal_position()
+
+    def close(self, opened: OpenSpan, wall: float, cpu: float) -> None:
+        """Keep a span that ended."""
+        self._closed.append(opened.values(wall, cpu, self._began))
+
+    def _lane_states(self, opened: Mapping[Lane, OpenSpan], at: float) -> tuple[LaneState, ...]:
+        """Say what each thread at work does, by which server process; then what other processes do."""
+        waits = self._waits(at)
+        pids = {lane: pid for pid, lane in tuple(self._speakers.items()) if lane in opened}
+        lanes = [
+            LaneState(
+                number=lane.number,
+                doing=str(span),
+                seconds=at - span.since,
+                pid=pids.get(lane),
+                wait=waits.pop(pids.get(lane, 0), None),
+            )
+            for lane, span in opened.items()
+        ]
+        return (*lanes, *(LaneState(pid=pid, wait=wait) for pid, wait in waits.items()))
+
+    def _waits(self, at: float) -> dict[int, str]:
+        """Say what each server process did at the last look, if that was of late."""
+        last = self._samples[-1] if self._samples else None
+        if last is None or at - self._began - last.at > _OLD * self.sample_seconds:
+            return {}
+        return {wait.pid: wait.what for wait in last.waits}
+
+    def _lane(self) -> Lane:
+        try:
+            return self._local.lane  # type: ignore[no-any-return]
+        except AttributeError:
+            with self._enrol:
+                lane = self._local.lane = Lane(len(self._lanes))
+                self._lanes.append(lane)
+            return lane
+
+
+def phase_totals(spans: Iterable[Span]) -> tuple[PhaseTotal, ...]:
+    """Add up spans by phase, in the order of a run."""
+    by_phase: dict[Phase, list[Span]] = {}
+    for span in spans:
+        by_phase.setdefault(span.phase, []).append(span)
+    return tuple(_total(phase, by_phase[phase]) for phase in get_args(Phase) if phase in by_phase)
+
+
+def _total(phase: Phase, spans: list[Span]) -> PhaseTotal:
+    return PhaseTotal(
+        name=phase,
+        seconds=sum(span.seconds for span in spans),
+        cpu_seconds=sum(span.cpu_seconds for span in spans),
+        rows=sum(span.rows for span in spans),
+        statements=sum(span.statements for span in spans),
+        round_trips=sum(span.round_trips for span in spans),
+        bytes_sent=sum(span.bytes_sent for span in spans),
+        peak_rss_bytes=max(span.peak_rss_bytes for span in spans),
+        wal_bytes=sum(wal)
+        if (wal := [span.wal_bytes for span in spans if span.wal_bytes is not None])
+        else None,
+    )

@@ -1,0 +1,1 @@
+"""Notebooks: what they are asked, run in, given, and leave behind."""

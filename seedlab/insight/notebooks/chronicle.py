@@ -1,0 +1,92 @@
+"""All runs on record, for a person or a program to ask: `History`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedlab.insight.judging.trend import Point, Trend, in_order, trends
+from seedlab.insight.notebooks.objects import Face, HistoryPlots
+from seedlab.insight.pages import page as pages
+from seedlab.insight.records import stored
+from seedlab.insight.records.past import PastRun, Unread, read_past
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class History(Face):
+    """Runs in the order of time, and notes of records that could not be read."""
+
+    folders: tuple[Path, ...]
+    runs: tuple[PastRun, ...]
+    notes: tuple[Unread, ...] = ()
+    _page = pages.past_page
+
+    def select(
+        self,
+        *,
+        project: str | None = None,
+        target: str | None = None,
+        level: str | None = None,
+        environment: str | None = None,
+        status: str | None = None,
+    ) -> History:
+        """Pick the runs that are so; `target` is a kind of database (`postgresql`) or a masked URL."""
+        kept = (
+            run
+            for run in self.runs
+            if project in (None, run.project)
+            and target in (None, run.dialect, run.target)
+            and level in (None, run.level)
+            and environment in (None, run.environment)
+            and status in (None, run.status)
+        )
+        return replace(self, runs=tuple(kept))
+
+    @property
+    def trends(self) -> tuple[Trend, ...]:
+        """The runs in series of what can be compared; the series with the newest run comes last."""
+        return trends(self.runs)
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The runs in the order of time, each with what was usual before it."""
+        return in_order(self.trends)
+
+    def find(self, name: str) -> PastRun:
+        """Find a run by its id, the beginning of it, or `last`."""
+        return stored.one_of(name, [(run.run_id, run) for run in self.runs], "run", self.folders)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """One row a run, for a notebook: what it was, what it took, what was usual before it."""
+        from seedlab.insight.notebooks.history_frame import frame_of
+
+        return frame_of(self.points)
+
+    @property
+    def plot(self) -> HistoryPlots:
+        """Charts of this history."""
+        return HistoryPlots(self)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __str__(self) -> str:
+        from seedlab.insight.faces.history_text import history_text
+
+        return history_text(self)
+
+    def _repr_html_(self) -> str:
+        from seedlab.insight.pages.history_page import history_fragment
+
+        return history_fragment(self)
+
+
+def read_history(*folders: Path) -> History:
+    """Read all records below the folders; what cannot be read is in the notes."""
+    runs, notes = read_past(*folders)
+    return History(folders=folders, runs=runs, notes=notes)

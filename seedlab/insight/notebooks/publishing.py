@@ -1,0 +1,118 @@
+"""Write what a report found beside its notebook: summary.md, summary.json and figures, from values.
+
+Needs matplotlib for the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial, singledispatch
+from pathlib import Path
+from typing import Any
+
+from seedlab.flow import Run
+from seedlab.flow.evidence import Comparison, Profile
+from seedlab.insight import charts
+from seedlab.insight.faces.comparison_text import comparison_markdown, comparison_record
+from seedlab.insight.faces.history_text import health, history_record, sparkline, title
+from seedlab.insight.faces.text import printable
+from seedlab.insight.judging.trend import Trend
+from seedlab.insight.notebooks.chronicle import History
+from seedlab.insight.notebooks.front_door import shortened
+from seedlab.insight.notebooks.objects import Profile as ProfileObject
+from seedlab.insight.notebooks.objects import Run as RunObject
+from seedlab.insight.pages.history_svg import HEIGHT, WIDTH, history_style, trend_svg
+from seedlab.insight.records import history
+
+COMMENT_BYTES = 60_000  # a comment on GitHub holds 64 kB
+TRENDS = 12  # series of a history that are told of, the newest
+_LONG = ("spans", "samples")  # of a run's record: they are in run.json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What is written of a value: Markdown, plain values for JSON, figures by name as SVG."""
+
+    markdown: str
+    record: Mapping[str, Any]
+    figures: Mapping[str, Callable[[], str]]
+
+
+def publish(value: object, folder: Path) -> None:
+    """Write the summary and the figures of a run, comparison, profile or history into a report's folder."""
+    made = summary(value)
+    (folder / "summary.md").write_text(shortened(made.markdown, COMMENT_BYTES), "utf-8")
+    (folder / "summary.json").write_text(history.to_json(made.record), "utf-8")
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, drawn in made.figures.items():
+        (folder / "figures" / f"{name}.svg").write_text(drawn(), "utf-8")
+
+
+def _drawn(chart: Callable[[Any], charts.Chart], value: object) -> str:
+    return chart(value).svg()
+
+
+@singledispatch
+def summary(value: object) -> Summary:
+    """Make the summary of a value."""
+    raise TypeError(f"nothing is published of {type(value).__name__}")
+
+
+@summary.register
+def _of_run(run: Run) -> Summary:
+    record = {name: value for name, value in history.to_record(run).items() if name not in _LONG}
+    drawn = (charts.waterfall, charts.pareto, charts.operations, charts.memory, charts.waits)
+    return Summary(
+        markdown=RunObject.of(run)._repr_markdown_(),
+        record=record,
+        figures={chart.__name__: partial(_drawn, chart, run) for chart in drawn},
+    )
+
+
+@summary.register
+def _of_comparison(comparison: Comparison) -> Summary:
+    drawn = (charts.before_after, charts.pairs)
+    return Summary(
+        markdown=comparison_markdown(comparison),
+        record=comparison_record(comparison),
+        figures={chart.__name__: partial(_drawn, chart, comparison) for chart in drawn},
+    )
+
+
+@summary.register
+def _of_profile(profile: Profile) -> Summary:
+    from seedlab.insight.records.profiles import effects_record
+
+    return Summary(
+        markdown=ProfileObject.of(profile)._repr_markdown_(),
+        record=effects_record(profile),
+        figures={"steps": partial(_drawn, charts.steps, profile)},
+    )
+
+
+@summary.register
+def _of_history(past: History) -> Summary:
+    trends = [*reversed(past.trends)][:TRENDS]
+    lines = [_trend_line(trend) for trend in trends]
+    return Summary(
+        markdown="\n".join(["The last run of each series:", "", *lines]) + "\n"
+        if lines
+        else "No run is on record.\n",
+        record=history_record(past, len(past)),
+        figures={f"trend-{number}": partial(_alone, trend) for number, trend in enumerate(trends, 1)},
+    )
+
+
+def _trend_line(trend: Trend) -> str:
+    mark = {"slower than usual": "❌", "not finished": "❌"}.get(trend.last.judgement, "✅")
+    name = f"{title(trend.series)}, {printable(trend.series.circumstances)}".replace("`", "'")
+    return f"- {mark} `{name}`: {printable(health(trend))} `{sparkline(trend)}`"
+
+
+def _alone(trend: Trend) -> str:
+    """Draw a trend as a file of its own, with the style that it has in a page."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="seedlab" viewBox="0 0 {WIDTH} {HEIGHT}">'
+        f"<style><![CDATA[{history_style()}]]></style>{trend_svg(trend)}</svg>\n"
+    )

@@ -1,0 +1,273 @@
+"""A history as one HTML page: no script, nothing from elsewhere, light and dark.
+
+How the last run of each series went comes first, then each series with its trend and phases, then each run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from typing import TYPE_CHECKING
+
+from seedlab.errors import ConfigurationError
+from seedlab.flow import Run
+from seedlab.insight.faces.history_text import first_line, health, moment, verdict
+from seedlab.insight.faces.run_text import PHASE_HEAD, phase_row
+from seedlab.insight.faces.summary import MARKS as STAGE_MARKS
+from seedlab.insight.faces.summary import cost_lines, outcomes_text
+from seedlab.insight.faces.text import duration, printable, several
+from seedlab.insight.judging.findings import findings_text
+from seedlab.insight.judging.trend import Point, Series, Trend, in_order, usual
+from seedlab.insight.measuring.monitor import phase_totals
+from seedlab.insight.pages.history_svg import anchor, history_style, small_svg, trend_svg
+
+if TYPE_CHECKING:
+    from seedlab.insight.notebooks.chronicle import History
+
+# A page stays below 500 kB: the newest runs have their points, and their details as long as there is room.
+POINTS = 400
+ROWS = 12
+DETAIL_BYTES = 360_000
+_FAULTS = 5
+_CLASSES = {"slower than usual": "slower", "faster than usual": "faster", "not finished": "failed"}
+_MARKS = {"slower than usual": "▲", "faster than usual": "▼", "not finished": "✗"}
+# Nothing but what is in the page may ever be loaded, whatever a name in it says.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def history_page(history: History) -> str:
+    """Write the page; reads the whole records of the newest runs. About 2 ms a run."""
+    trends = _newest(history.trends)
+    points = in_order(trends)
+    details = _details(points)
+    body = [
+        "<h1>Seed history</h1>",
+        _health(trends),
+        *(_section(number, each, details) for number, each in _numbered(trends)),
+        "<h2>Runs</h2>" if points else "",
+        *details.values(),
+        _left_out(history, points, details),
+    ]
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Seed history</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<style>{history_style()}</style></head>\n"
+        f'<body class="seedlab">{"".join(body)}</body></html>\n'
+    )
+
+
+def history_fragment(history: History) -> str:
+    """Write what a notebook shows: health and trends, without the runs' details."""
+    trends = _newest(history.trends)
+    sections = (_section(number, each, ()) for number, each in _numbered(trends))
+    return f'<div class="seedlab"><style>{history_style()}</style>{_health(trends)}{"".join(sections)}</div>'
+
+
+def _numbered(trends: Sequence[Trend]) -> Iterator[tuple[int, Trend]]:
+    """Number the series for links; the one with the newest run comes first."""
+    return enumerate(reversed(trends))
+
+
+def _newest(trends: Sequence[Trend]) -> list[Trend]:
+    """Leave the newest runs."""
+    kept = {point.run.run_id for point in in_order(trends)[-POINTS:]}
+    cut = (replace(each, points=tuple(p for p in each.points if p.run.run_id in kept)) for each in trends)
+    return [each for each in cut if each.points]
+
+
+# ---- small pieces ---------------------------------------------------------------------------------------
+
+
+def _text(text: str) -> str:
+    """Text of others: no markup, no control characters, its direction its own."""
+    told = escape(printable(text))
+    return told if told.isascii() else f"<bdi>{told}</bdi>"
+
+
+def _title(series: Series) -> str:
+    return f"{_text(series.project)}/{_text(series.level)}/{series.kind}"
+
+
+def _mark(point: Point) -> str:
+    """The mark of a judgement, in its colour; the marks differ without it, too."""
+    mark = _MARKS.get(point.judgement, "●" if point.judgement == "as usual" else "○")
+    return f'<span class="{_CLASSES.get(point.judgement, "")}">{mark}</span>'
+
+
+def _judged(point: Point, text: str) -> str:
+    """Text in the colour of a judgement."""
+    return f'<span class="{_CLASSES.get(point.judgement, "")}">{_text(text)}</span>'
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
+    """A table of cells that are HTML already; `<` or `>` a column, `-` one whose text may wrap."""
+    classes = [{">": ' class="n"', "-": ' class="why"'}.get(side, "") for side in align]
+    lines = [_cells("th", classes, head), *(_cells("td", classes, row) for row in rows)]
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+
+
+def _cells(tag: str, classes: Sequence[str], cells: Sequence[str]) -> str:
+    pairs = zip(classes, cells, strict=True)
+    return "<tr>" + "".join(f"<{tag}{kind}>{cell}" for kind, cell in pairs)  # no end tags: half the size
+
+
+# ---- the top --------------------------------------------------------------------------------------------
+
+
+def _health(trends: Sequence[Trend]) -> str:
+    """Say of each series how its last run went, the newest one first."""
+    if not trends:
+        return "<p>No run is on record yet: <code>seedlab seed</code> makes one.</p>"
+    names = Counter(trend.series.name for trend in trends)
+    lines = [
+        f'<a href="#s-{number}">{_title(trend.series)}</a>: '
+        f"{_mark(trend.last)} {_judged(trend.last, health(trend))}{_apart(trend.series, names)}"
+        for number, trend in _numbered(trends)
+    ]
+    first, *others = lines
+    rest = "".join(f"<li>{line}" for line in others)
+    return f'<p class="first">last run of {first}</p>' + (f'<ul class="health">{rest}</ul>' if rest else "")
+
+
+def _apart(series: Series, names: Mapping[str, int]) -> str:
+    """What tells a series from others of its name."""
+    if names[series.name] == 1:
+        return ""
+    return f' <span class="soft">{_text(series.circumstances)}; {_text(series.machine)}</span>'
+
+
+# ---- a series -------------------------------------------------------------------------------------------
+
+
+def _section(number: int, trend: Trend, linked: Collection[str]) -> str:
+    series = trend.series
+    rows = [_row(point, linked) for point in reversed(trend.points[-ROWS:])]
+    head = ("run", "started (UTC)", "time", "rows", "statements", "round trips", "")
+    facts = f"{_text(series.circumstances)}; {_text(series.machine)}; {several(len(trend.points), 'run')}"
+    return (
+        f'<section><h2 id="s-{number}">{_title(series)}</h2><p class="soft">{facts}</p>'
+        f"{trend_svg(trend, linked)}{_phases(trend)}{_table(head, rows, '<<>>>><')}</section>"
+    )
+
+
+def _row(point: Point, linked: Collection[str]) -> list[str]:
+    run = point.run
+    name = escape(run.run_id)
+    return [
+        _mark(point)
+        + " "
+        + (f'<a href="#{anchor(run.run_id)}">{name}</a>' if run.run_id in linked else name),
+        escape(moment(run.started)),
+        duration(run.seconds),
+        f"{run.outcomes.total:,}",
+        f"{run.statements:,}",
+        f"{run.round_trips:,}",
+        _judged(point, verdict(point) or point.judgement),
+    ]
+
+
+def _phases(trend: Trend) -> str:
+    """One small chart a phase, of the runs that finished and had it."""
+    runs = [point.run for point in trend.points if point.run.kind is not None]
+    names = dict.fromkeys(name for run in runs for name in run.phases)
+    figures = (_phase(name, [run.phases[name] for run in runs if name in run.phases]) for name in names)
+    return f'<div class="phases">{"".join(figures)}</div>' if names else ""
+
+
+def _phase(name: str, seconds: Sequence[float]) -> str:
+    before = usual(seconds[:-1])
+    judgement = before.judge(seconds[-1]) if before else "too few runs"
+    told = f'<span class="{_CLASSES[judgement]}">{_MARKS[judgement]}</span>' if judgement in _MARKS else ""
+    caption = f"{_text(name)} {duration(seconds[-1])} {told}"
+    return f"<figure>{small_svg(seconds, before)}<figcaption>{caption}</figcaption></figure>"
+
+
+# ---- a run ----------------------------------------------------------------------------------------------
+
+
+def _details(points: Sequence[Point]) -> dict[str, str]:
+    """Tell of each run, the newest first, as long as there is room; by run id."""
+    told: dict[str, str] = {}
+    room = DETAIL_BYTES
+    for point in reversed(points):
+        text = _detail(point)
+        room -= len(text.encode())
+        if room < 0:
+            break
+        told[point.run.run_id] = text
+    return told
+
+
+def _detail(point: Point) -> str:
+    past = point.run
+    summary = (
+        f"{_mark(point)} {escape(past.run_id)} {escape(moment(past.started))} {_title(point.series)} "
+        f"{duration(past.seconds)} {_judged(point, verdict(point) or point.judgement)}"
+    )
+    # The id is inside, so that a link to it opens the details.
+    whole = f'<div class="run" id="{anchor(past.run_id)}">{_whole(point)}</div>'
+    return f"<details><summary>{summary}</summary>{whole}</details>\n"
+
+
+def _whole(point: Point) -> str:
+    try:
+        run = point.run.read()
+    except ConfigurationError as error:
+        return f'<p class="failed">{_text(str(error))}</p>'
+    facts = (run.target, point.series.circumstances, f"commit {run.commit}" if run.commit else "")
+    notes = [f"! {note}" for note in run.notes]
+    found = findings_text(run)
+    faults = [f"{each.file or each.rule}: {each.message}" for each in run.faults[:_FAULTS]]
+    more = [f"and {len(run.faults) - _FAULTS:,} more"] if len(run.faults) > _FAULTS else []
+    return "".join(
+        [
+            f"<p>{', '.join(_text(each) for each in facts if each)}",
+            f"<p><code>{_text(' '.join(run.args))}</code>" if run.args else "",
+            f"<p>{_text(outcomes_text(run.outcomes))}; {cost_lines(run)[0]}",
+            f'<p class="failed">{_text(first_line(run.error))}' if run.error else "",
+            f"<pre>{escape(found)}</pre>" if found else "",
+            *(f"<p>{_text(line)}" for line in (*notes, *faults, *more)),
+            _stages(run),
+            _phase_table(run),
+        ]
+    )
+
+
+def _stages(run: Run) -> str:
+    """The stages that ran, in a table, and the others by name."""
+    rows = [
+        [
+            STAGE_MARKS[stage.status],
+            _text(stage.id),
+            _text(first_line(stage.reason)),
+            f"{stage.outcomes.total:,}",
+            duration(stage.seconds),
+        ]
+        for stage in run.stages
+        if stage.status != "skipped"
+    ]
+    skipped = [_text(stage.id) for stage in run.stages if stage.status == "skipped"]
+    table = _table(("", "stage", "why", "rows", "time"), rows, "<<->>") if rows else ""
+    return table + (f"<p>skipped: {', '.join(skipped)}" if skipped else "")
+
+
+def _phase_table(run: Run) -> str:
+    rows = [phase_row(total) for total in phase_totals(run.spans)]
+    return _table(PHASE_HEAD, rows, "<>>>>>>>") if rows else ""
+
+
+# ---- the end --------------------------------------------------------------------------------------------
+
+
+def _left_out(history: History, points: Sequence[Point], details: Collection[str]) -> str:
+    """Say what is not on the page, and which files could not be read."""
+    told = []
+    if older := len(history) - len(points):
+        told.append(f"{several(older, 'older run')} not shown")
+    if brief := len(points) - len(details):
+        told.append(f"{several(brief, 'run')} without details: <code>seedlab show RUN</code>")
+    notes = (_text(f"{note.path}: {note.why}") for note in history.notes)
+    return f'<p class="soft">{"; ".join(told)}</p>' + "".join(f'<p class="failed">{note}' for note in notes)

@@ -1,0 +1,91 @@
+"""Spell a `Page` as Markdown or HTML: self-contained, without script; names are data, never markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+
+from seedlab.insight.faces.text import percent, printable
+from seedlab.insight.pages.page import Bar, Grid, Page
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]#|~$])")
+# Shown by Jupyter and by a page of our own alike: sizes only, colours are the reader's.
+_CELL = "padding:.15em .6em;vertical-align:top;"
+_SIDES = {"<": "text-align:left", ">": "text-align:right;white-space:nowrap"}
+
+
+# ---- Markdown -------------------------------------------------------------------------------------------
+
+
+def markdown(page: Page) -> str:
+    """Spell a page as Markdown, as GitHub reads it."""
+    blocks = [f"**{_escaped(page.title)}**", "  \n".join(map(_escaped, page.facts))]
+    blocks += [_markdown_grid(grid) for grid in page.grids]
+    blocks.append("\n".join(f"- {_escaped(note)}" for note in page.notes))
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _markdown_grid(grid: Grid) -> str:
+    rule = ["--:" if side == ">" else "---" for side in grid.align]
+    lines = [[_escaped(cell) for cell in row] for row in (grid.head, *grid.rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def _escaped(text: str) -> str:
+    """Let text be read as it is: no markup, no HTML, one line."""
+    return _MARKDOWN.sub(r"\\\1", escape(printable(text), quote=False))
+
+
+# ---- HTML -----------------------------------------------------------------------------------------------
+
+
+def html(page: Page) -> str:
+    """Spell a page as a piece of HTML."""
+    facts = "<br>".join(map(_bdi, page.facts))
+    notes = "".join(f"<li>{_bdi(note)}</li>" for note in page.notes)
+    blocks = [
+        f'<p style="margin:.3em 0"><strong>{_bdi(page.title)}</strong></p>',
+        f'<p style="margin:.3em 0">{facts}</p>' if facts else "",
+        _svg_bar(page.bar) if page.bar else "",
+        *map(_html_grid, page.grids),
+        f"<ul>{notes}</ul>" if notes else "",
+    ]
+    return f'<div class="seedlab">{"".join(blocks)}</div>'
+
+
+def _bdi(text: str) -> str:
+    """Escape text; one of another direction keeps to itself."""
+    shown = escape(printable(text))
+    return shown if shown.isascii() else f"<bdi>{shown}</bdi>"
+
+
+def _html_grid(grid: Grid) -> str:
+    styles = [_CELL + _SIDES[side] for side in grid.align]
+    head = _html_row("th", grid.head, styles)
+    body = "".join(_html_row("td", row, styles) for row in grid.rows)
+    style = "border-collapse:collapse;margin:.5em 0;font-variant-numeric:tabular-nums"
+    return f'<table style="{style}"><thead>{head}</thead><tbody>{body}</tbody></table>'
+
+
+def _html_row(tag: str, cells: Sequence[str], styles: Sequence[str]) -> str:
+    spelled = (
+        f'<{tag} style="{style}">{_bdi(cell)}</{tag}>' for cell, style in zip(cells, styles, strict=True)
+    )
+    return f"<tr>{''.join(spelled)}</tr>"
+
+
+def _svg_bar(bar: Bar) -> str:
+    """Draw parts of a whole: small enough for a list of runs, and without matplotlib."""
+    label = f"{bar.whole}: {', '.join(f'{name} ({percent(share)})' for name, share, _ in bar.parts)}"
+    at, drawn = 0.0, []
+    for name, share, colour in bar.parts:
+        drawn.append(
+            f'<rect x="{at:.1f}" width="{share * 640:.1f}" height="16" fill="{escape(colour)}">'
+            f"<title>{escape(printable(name))}</title></rect>"
+        )
+        at += share * 640
+    return (
+        f'<svg role="img" aria-label="{escape(printable(label))}" viewBox="0 0 640 16"'
+        f' style="width:640px;max-width:100%;height:16px;display:block">{"".join(drawn)}</svg>'
+    )

@@ -1,0 +1,244 @@
+"""What a value tells a reader, before it is text, Markdown or HTML: pure functions, value → `Page`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from seedlab.flow import Plan, PlannedStage, Run, StageReport
+from seedlab.flow.evidence import Comparison, Profile
+from seedlab.insight.faces.comparison_text import COUNT_HEAD, PHASE_HEAD, count_cells, headline, phase_rows
+from seedlab.insight.faces.history_text import health, moment, title
+from seedlab.insight.faces.palette import PHASE_COLOURS
+from seedlab.insight.faces.profile_times import bought, delay_text, profile_finding
+from seedlab.insight.faces.summary import MARKS, changes_of, outcomes_text, tables_of
+from seedlab.insight.faces.text import duration, percent, printable, several, size
+from seedlab.insight.faces.timing import covered, time_went, totals
+from seedlab.insight.measuring.monitor import PhaseTotal
+from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
+
+if TYPE_CHECKING:
+    from seedlab.insight.notebooks.chronicle import History
+
+MANY = 40  # rows of a table; the record has them all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A table: names of its columns, `<` or `>` for each, rows of text."""
+
+    head: tuple[str, ...]
+    align: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """Parts of a whole, drawn in a line: name, share, colour."""
+
+    whole: str
+    parts: tuple[tuple[str, float, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What is to be read first, in one line; facts, a line each; tables; what else should be known."""
+
+    title: str
+    facts: tuple[str, ...] = ()
+    bar: Bar | None = None
+    grids: tuple[Grid, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+# ---- a run ----------------------------------------------------------------------------------------------
+
+
+def run_page(run: Run) -> Page:
+    """Tell of a run: what became of the rows, where the time went, stage by stage and phase by phase."""
+    status = "" if run.status == "succeeded" else f"{run.status}, "
+    facts = [f"{run.level}, {run.environment}, run {run.run_id} of {moment(run.started)} UTC → {run.target}"]
+    if run.error:
+        facts.append(run.error)
+    if run.spans:
+        facts.append(time_went(run))
+    return Page(
+        title=f"{run.project}: {status}{outcomes_text(run.outcomes)} in {duration(run.seconds)}",
+        facts=tuple(facts),
+        bar=_phase_bar(run),
+        grids=tuple(grid for grid in (_stages(run.stages), _phases(run)) if grid.rows),
+        notes=(*run.notes, *_advice(run)),
+    )
+
+
+def _stages(stages: Sequence[StageReport]) -> Grid:
+    rows = [
+        (
+            MARKS[stage.status],
+            stage.id,
+            stage.reason,
+            outcomes_text(stage.outcomes) if stage.status == "run" else stage.status,
+            duration(stage.seconds) if stage.status != "skipped" else "",
+        )
+        for stage in stages
+    ]
+    return Grid(head=("", "stage", "why", "rows", "time"), align="<<<<>", rows=_first(rows))
+
+
+def _first(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    if len(rows) <= MANY:
+        return tuple(rows)
+    blank = ("",) * (len(rows[0]) - 2)
+    return (*rows[:MANY], ("…", f"and {len(rows) - MANY:,} more", *blank))
+
+
+def _phases(run: Run) -> Grid:
+    whole = sum(each.seconds for each in totals(run)) or 1.0
+    head = ("phase", "time", "share", "CPU", "rows", "statements", "round trips", "sent", "peak memory")
+    return Grid(head=head, align="<>>>>>>>>", rows=tuple(_phase_row(each, whole) for each in totals(run)))
+
+
+def _phase_row(each: PhaseTotal, whole: float) -> tuple[str, ...]:
+    return (
+        each.name,
+        duration(each.seconds),
+        percent(each.seconds / whole),
+        duration(each.cpu_seconds),
+        f"{each.rows:,}",
+        f"{each.statements:,}",
+        f"{each.round_trips:,}",
+        size(each.bytes_sent),
+        size(each.peak_rss_bytes),
+    )
+
+
+def _phase_bar(run: Run) -> Bar | None:
+    outside = max(run.seconds - covered(run), 0.0)
+    whole = sum(each.seconds for each in totals(run)) + outside
+    if not run.spans or whole <= 0:
+        return None
+    parts = [
+        (f"{each.name} {duration(each.seconds)}", each.seconds / whole, PHASE_COLOURS[each.name])
+        for each in totals(run)
+    ]
+    rest = (f"outside of phases {duration(outside)}", outside / whole, "#E3E3E3")
+    return Bar(whole="Time by phase", parts=(*parts, rest))
+
+
+def _advice(run: Run) -> tuple[str, ...]:
+    found = [
+        f"{each.resource} took {percent(each.share)} in {each.where}: {each.evidence}"
+        for each in run.bottlenecks
+    ]
+    for each in run.recommendations:
+        saves = f", saves {duration(each.saves)} ({each.basis})" if each.saves is not None else ""
+        found.append(f"{each.what}: {each.why}{saves}; try {each.command}")
+    return tuple(found)
+
+
+# ---- a plan ---------------------------------------------------------------------------------------------
+
+
+def plan_page(plan: Plan) -> Page:
+    """Tell of a plan: the stages in writing order, what would become of the rows of each table, and how."""
+    rows = [row for stage in plan.stages for row in _planned_rows(stage, plan)]
+    run = sum(stage.status == "run" for stage in plan.stages)
+    head = ("", "stage", "why", "table", "rows", "change", "way")
+    return Page(
+        title=f"plan of {plan.project}: {outcomes_text(plan.outcomes)} in {several(run, 'stage')}",
+        facts=(f"{plan.level}, {plan.environment} → {plan.target}; nothing is written by a plan",),
+        grids=(Grid(head=head, align="<<<<><<", rows=_first(rows)),) if rows else (),
+        notes=plan.notes,
+    )
+
+
+def _planned_rows(stage: PlannedStage, plan: Plan) -> list[tuple[str, ...]]:
+    if stage.status == "skipped":
+        return [(MARKS["skipped"], stage.id, stage.reason, "", "", "skipped", "")]
+    wave = next((number for number, wave in enumerate(plan.waves, 1) if stage.id in wave), None)
+    after = f"after {', '.join(stage.waits_for)}" if stage.waits_for else ""
+    why = ", ".join(filter(None, (stage.reason, f"wave {wave}" if wave else "", after)))
+    tables = [
+        (each.table, f"{each.rows:,}", changes_of(each.outcomes), each.strategy) for each in tables_of(stage)
+    ]
+    heads = [(MARKS["planned"], stage.id, why)] + [("", "", "")] * len(tables)
+    return [(*head, *table) for head, table in zip(heads, tables or [("", "", "", "")], strict=False)]
+
+
+# ---- a comparison ---------------------------------------------------------------------------------------
+
+
+def comparison_page(comparison: Comparison) -> Page:
+    """Tell of a comparison: the verdict, each phase, each count."""
+    return Page(
+        title=headline(comparison, printable),
+        facts=(f"differences of time below {percent(comparison.threshold)} do not count",),
+        grids=tuple(
+            Grid(head=head, align=align, rows=tuple(rows))
+            for head, align, rows in (
+                (PHASE_HEAD, "<<>>><>", phase_rows(comparison)),
+                (COUNT_HEAD, "<<>>>", map(count_cells, comparison.counts)),
+            )
+        ),
+        notes=comparison.notes,
+    )
+
+
+# ---- a history ------------------------------------------------------------------------------------------
+
+
+def past_page(history: History) -> Page:
+    """Tell of a history: how the last run of each series went, the newest first."""
+    rows = [
+        (
+            title(trend.series),
+            trend.series.circumstances,
+            several(len(trend.points), "run"),
+            moment(trend.last.run.started),
+            health(trend),
+        )
+        for trend in reversed(history.trends)
+    ]
+    head = ("series", "of", "runs", "last (UTC)", "how it went")
+    newest = f", the last at {rows[0][3]}: {rows[0][0]} {rows[0][4]}" if rows else ""
+    return Page(
+        title=f"{several(len(history.runs), 'run')} on record{newest}",
+        grids=(Grid(head=head, align="<<><<", rows=_first(rows)),) if rows else (),
+        notes=tuple(f"{note.path}: {note.why}" for note in history.notes),
+    )
+
+
+# ---- a profile ------------------------------------------------------------------------------------------
+
+
+def profile_page(profile: Profile) -> Page:
+    """Tell of a profile: what each variant took, and what it bought."""
+    rounds = max((attempt.pair for attempt in profile.attempts), default=0)
+    made = f"profile {profile.profile_id} of {moment(profile.started)} UTC"
+    return Page(
+        title=f"{profile.project}: {profile_finding(profile)}",
+        facts=(f"medians of {several(rounds, 'round')}, {made}",),
+        grids=tuple(_variants(profile, delay) for delay in delays(profile)),
+        notes=profile.notes,
+    )
+
+
+def _variants(profile: Profile, delay: float) -> Grid:
+    head = (delay_text(delay), "median", "range", "runs", "what it bought")
+    known = [each for each in effects(profile) if each.round_trip_ms == delay]
+    return Grid(head=head, align="<>>><", rows=tuple(_variant_row(profile, each) for each in known))
+
+
+def _variant_row(profile: Profile, effect: Effect) -> tuple[str, ...]:
+    seconds = [run.seconds for run in runs_of(profile, effect.variant, effect.round_trip_ms)]
+    spread = f"{duration(min(seconds))} to {duration(max(seconds))}"
+    return (effect.variant, duration(effect.seconds), spread, f"{effect.runs}", bought(effect))
+
+
+# ---- as text --------------------------------------------------------------------------------------------
+
+
+def text_of(page: Page) -> str:
+    """Give a page's title and facts, for a prompt."""
+    return "\n  ".join(printable(line) for line in (page.title, *page.facts))

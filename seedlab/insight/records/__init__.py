@@ -1,0 +1,1 @@
+"""Kept: what a run or a profile was, as JSON, and found again."""

@@ -1,0 +1,374 @@
+"""Keep run records: one JSON file a run, in `reports/runs/<utc>-<id>/run.json`.
+
+Version 2 added `commit`, `samples`, `bottlenecks`, `recommendations`, the WAL bytes of a span, the files of a
+seed, and of the database `round_trip_seconds` and `unindexed`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from seedlab.errors import ConfigurationError, Fault, Place
+from seedlab.flow import (
+    Counters,
+    Outcomes,
+    Plan,
+    PlannedSeed,
+    PlannedStage,
+    RowChange,
+    Run,
+    SeedReport,
+    Span,
+    StageReport,
+    TableReport,
+)
+from seedlab.insight.measuring.monitor import phase_totals
+from seedlab.insight.records.runs import spans_of
+
+if TYPE_CHECKING:
+    from seedlab.flow.evidence import Sample, UnindexedReference
+
+SCHEMA_VERSION = 2
+RECENT = 60  # records that tell of a run to come, or of another: a few of them are of its situation
+Value = TypeVar("Value")
+_Made = TypeVar("_Made")
+_AS_THEY_ARE = (
+    "run_id", "project", "started", "status", "exit_code", "level", "environment", "target", "settings",
+    "machine", "versions", "data_fingerprint", "commit", "seconds", "peak_rss_bytes", "error",
+)  # fmt: skip
+# asdict copies deeply: three times the cost, and spans are many.
+_SPAN_FIELDS = tuple(each.name for each in fields(Span))
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+# Nearly all of a record, and nothing that a list of runs shows.
+_LONG = frozenset({"spans", "samples", "stages", "errors"})
+_FAULT_FIELDS = ("file", "line", "column", "table", "rule", "message", "path")
+
+
+# ---- value → record -------------------------------------------------------------------------------------
+
+
+def to_record(run: Run) -> dict[str, Any]:
+    """Give the record of a run: plain values for JSON; row values of faults are left out."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **{name: getattr(run, name) for name in _AS_THEY_ARE},
+        "args": list(run.args),
+        "outcomes": asdict(run.outcomes),
+        "database": _database_record(run),
+        "cache": _cache_record(run.counters),
+        "phases": phases_record(run.spans),
+        "stages": [_stage_record(stage) for stage in run.stages],
+        "errors": [fault_record(fault) for fault in run.faults],
+        "notes": list(run.notes),
+        "spans": [{name: getattr(span, name) for name in _SPAN_FIELDS} for span in run.spans],
+        "samples": [_sample_record(sample) for sample in run.samples],
+        "bottlenecks": [asdict(each) for each in run.bottlenecks],
+        "recommendations": [asdict(each) for each in run.recommendations],
+    }
+
+
+def plan_record(run: Run, plan: Plan, *, show_values: bool = False) -> dict[str, Any]:
+    """Give the record of a plan: a run's shape, stages `planned` or `skipped`, outcomes as they would be."""
+    planned = replace(run, status="planned", outcomes=plan.outcomes, notes=(*plan.notes, *run.notes))
+    stages = [_planned_stage_record(stage) for stage in plan.stages]
+    changes = [_change_record(change, show_values=show_values) for change in plan.changes]
+    waves = [list(wave) for wave in plan.waves]
+    return to_record(planned) | {"stages": stages, "waves": waves, "changes": changes}
+
+
+def _change_record(change: RowChange, *, show_values: bool) -> dict[str, Any]:
+    columns = [
+        {"column": name, "old": old, "new": new} if show_values else {"column": name}
+        for name, old, new in change.columns
+    ]
+    return {
+        "file": change.file,
+        "line": change.line,
+        "table": change.table,
+        "outcome": change.outcome,
+        "columns": columns,
+    }
+
+
+def _sample_record(sample: Sample) -> dict[str, Any]:
+    return {
+        "at": sample.at,
+        "rss_bytes": sample.rss_bytes,
+        "wal_bytes": sample.wal_bytes,
+        "waits": [[each.pid, each.what, each.holder] for each in sample.waits],
+    }
+
+
+def phases_record(spans: Iterable[Span]) -> list[dict[str, Any]]:
+    """Add up spans by phase, for a record."""
+    return [asdict(total) for total in phase_totals(spans)]
+
+
+def fault_record(fault: Fault) -> dict[str, Any]:
+    """Give a fault without the row's value and without the source line."""
+    return {name: getattr(fault, name) for name in _FAULT_FIELDS}
+
+
+def _database_record(run: Run) -> dict[str, Any]:
+    counters = run.counters
+    return {
+        "statements": counters.statements,
+        "round_trips": counters.round_trips,
+        "bytes_sent": counters.bytes_sent,
+        "wal_bytes": run.wal_bytes,
+        "round_trip_seconds": run.round_trip_seconds,
+        "unindexed": [asdict(each) for each in run.unindexed],
+    }
+
+
+def _cache_record(counters: Counters) -> dict[str, int]:
+    return {
+        "hits": counters.cache_hits,
+        "misses": counters.cache_misses,
+        "queries": counters.cache_queries,
+    }
+
+
+def _stage_record(stage: StageReport) -> dict[str, Any]:
+    return {
+        "id": stage.id,
+        "status": stage.status,
+        "reason": stage.reason,
+        "seconds": stage.seconds,
+        "operations_per_second": stage.outcomes.total / stage.seconds if stage.seconds else 0.0,
+        "outcomes": asdict(stage.outcomes),
+        "seeds": [_seed_record(seed) for seed in stage.seeds],
+    }
+
+
+def _seed_record(seed: SeedReport) -> dict[str, Any]:
+    return {
+        "name": seed.name,
+        "files": list(seed.files),
+        "tables": [
+            {"table": each.table, "key": list(each.key), "outcomes": asdict(each.outcomes)}
+            for each in seed.tables
+        ],
+        "phases": phases_record(seed.spans),
+    }
+
+
+def _planned_stage_record(stage: PlannedStage) -> dict[str, Any]:
+    return {
+        "id": stage.id,
+        "name": stage.name,
+        "status": "skipped" if stage.status == "skipped" else "planned",
+        "reason": stage.reason,
+        "seconds": 0.0,
+        "operations_per_second": 0.0,
+        "outcomes": asdict(sum((t.outcomes for s in stage.seeds for t in s.tables), Outcomes())),
+        "waits_for": list(stage.waits_for),
+        "parallel": stage.parallel,
+        "seeds": [_planned_seed_record(seed) for seed in stage.seeds],
+    }
+
+
+def _planned_seed_record(seed: PlannedSeed) -> dict[str, Any]:
+    return {
+        "name": seed.name,
+        "files": list(seed.files),
+        "priority": seed.priority,
+        "tables": [asdict(table) for table in seed.tables],
+        "phases": [],
+    }
+
+
+# ---- record → value -------------------------------------------------------------------------------------
+# `flow.evidence` is imported where it is read: whoever only writes, which every seed does, has no use for it.
+
+
+def from_record(record: Mapping[str, Any]) -> Run:
+    """Make the run of a record again, all but the row values that were left out."""
+    from seedlab.flow.evidence import Bottleneck, Recommendation
+
+    spans = tuple(Span(**span) for span in record["spans"])
+    return Run(
+        **{name: record[name] for name in _AS_THEY_ARE},
+        args=tuple(record["args"]),
+        outcomes=Outcomes(**record["outcomes"]),
+        counters=_counters(record["database"], record["cache"]),
+        wal_bytes=record["database"]["wal_bytes"],
+        round_trip_seconds=record["database"].get("round_trip_seconds"),
+        unindexed=tuple(_unindexed(each) for each in record["database"].get("unindexed", ())),
+        spans=spans,
+        stages=tuple(_stage(stage, spans) for stage in record["stages"]),
+        faults=tuple(Fault(**fault) for fault in record["errors"]),
+        notes=tuple(record["notes"]),
+        samples=tuple(_sample(each) for each in record["samples"]),
+        bottlenecks=tuple(Bottleneck(**each) for each in record["bottlenecks"]),
+        recommendations=tuple(Recommendation(**each) for each in record["recommendations"]),
+    )
+
+
+def _unindexed(record: Mapping[str, Any]) -> UnindexedReference:
+    from seedlab.flow.evidence import UnindexedReference
+
+    return UnindexedReference(**{**record, "columns": tuple(record["columns"])})
+
+
+def _sample(record: Mapping[str, Any]) -> Sample:
+    from seedlab.flow.evidence import Sample, Wait
+
+    waits = tuple(
+        Wait(pid=pid, what=what, holder=holder[0] if holder else "") for pid, what, *holder in record["waits"]
+    )
+    return Sample(at=record["at"], rss_bytes=record["rss_bytes"], wal_bytes=record["wal_bytes"], waits=waits)
+
+
+def upgraded(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a record of an older version in the shape of this one; what it did not say is empty."""
+    if record["schema_version"] < 2:
+        empty: dict[str, list[object]] = {"samples": [], "bottlenecks": [], "recommendations": []}
+        return {**record, "schema_version": 2, "commit": None, **empty}
+    return record
+
+
+def _counters(database: Mapping[str, int], cache: Mapping[str, int]) -> Counters:
+    return Counters(
+        statements=database["statements"],
+        round_trips=database["round_trips"],
+        bytes_sent=database["bytes_sent"],
+        cache_hits=cache["hits"],
+        cache_misses=cache["misses"],
+        cache_queries=cache["queries"],
+    )
+
+
+def _stage(record: Mapping[str, Any], spans: tuple[Span, ...]) -> StageReport:
+    return StageReport(
+        id=record["id"],
+        status=record["status"],
+        reason=record["reason"],
+        seconds=record["seconds"],
+        outcomes=Outcomes(**record["outcomes"]),
+        seeds=tuple(_seed(seed, spans_of(spans, record["id"], seed["name"])) for seed in record["seeds"]),
+    )
+
+
+def _seed(record: Mapping[str, Any], spans: tuple[Span, ...]) -> SeedReport:
+    tables = tuple(
+        TableReport(table=each["table"], key=tuple(each["key"]), outcomes=Outcomes(**each["outcomes"]))
+        for each in record["tables"]
+    )
+    files = tuple(record.get("files", ()))
+    return SeedReport(name=record["name"], tables=tables, spans=spans, files=files)
+
+
+# ---- files ----------------------------------------------------------------------------------------------
+
+
+def folder_of(reports: Path, started: str, run_id: str) -> Path:
+    """Name the folder of a run."""
+    when = datetime.fromisoformat(started).strftime("%Y%m%dT%H%M%SZ")
+    return reports / "runs" / f"{when}-{run_id}"
+
+
+def write(run: Run, reports: Path) -> Path:
+    """Write the record of a run below `reports` and give its path."""
+    return put(to_record(run), folder_of(reports, run.started, run.run_id) / "run.json", "run record")
+
+
+def put(record: Mapping[str, Any], path: Path, what: str) -> Path:
+    """Write a record, called `what` in errors, and give its path; the file appears whole or not at all."""
+    unfinished = path.with_suffix(".json.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A command line may hold bytes that are no text: they become JSON's own escapes.
+        unfinished.write_bytes(to_json(record).encode("utf-8", "backslashreplace"))
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write the {what}: {error.strerror}; name another directory with --reports",
+            Place(file=str(path)),
+        ) from error
+    return path
+
+
+def read(path: Path) -> Run:
+    """Read a run record; a record of a newer schema, or a file that is none, is a `ConfigurationError`."""
+    return _read(path, json.loads, from_record)
+
+
+def read_head(path: Path, make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
+    """Read a record without its stages, errors, spans and samples, as `read` does, and make something of it.
+
+    About 0.1 ms a record, a tenth of the whole one: damage to what is left out is not seen.
+    """
+    return _read(path, _parse_head, make)
+
+
+def _read(path: Path, parse: Callable[[bytes], Any], make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
+    place = Place(file=str(path))
+    try:
+        record = parse(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"cannot read the run record: {error}", place) from error
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if not isinstance(version, int):
+        raise ConfigurationError("not a run record: it has no schema_version", place)
+    if version > SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"the run record has schema version {version}, this seedlab reads up to {SCHEMA_VERSION};"
+            " upgrade seedlab to read it",
+            place,
+        )
+    try:
+        return make(upgraded(record))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"not a whole run record: {error}", place) from error
+
+
+def _parse_head(data: bytes) -> Any:
+    """Parse what `to_json` spelled but for the long lists; what is spelled in another way is parsed whole."""
+    first, *parts = data.decode("utf-8").split('\n  "')
+    if first != "{" or not parts or not parts[-1].endswith("\n}\n"):
+        return json.loads(data)
+    parts[-1] = parts[-1].removesuffix("\n}\n")
+    kept = (each.removesuffix(",") for each in parts if each.partition('"')[0] not in _LONG)
+    return json.loads("{" + ",".join(f'"{each}' for each in kept) + "}")
+
+
+def newest(reports: Path, limit: int = RECENT) -> list[Run]:
+    """Read the newest records below `reports`, the newest last; what cannot be read tells nothing."""
+    found = readable((reports / "runs").glob("*/run.json"), read, limit)
+    return sorted(found, key=lambda run: run.started)  # folders are named to the second
+
+
+def readable(paths: Iterable[Path], read: Callable[[Path], Value], limit: int) -> list[Value]:
+    """Read the records in the last folders, in the order of their names, but for what cannot be read."""
+    found = []
+    for path in sorted(paths, key=lambda path: path.parent.name)[-limit:]:
+        with suppress(ConfigurationError):
+            found.append(read(path))
+    return found
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """Spell a record as JSON, a line for each name and each item of a list; never NaN or Infinity.
+
+    `indent=2` would give a line to every number and take three times as long.
+    """
+    lines = ",\n".join(f"  {_compact(name)}: {_spelled(value)}" for name, value in record.items())
+    return f"{{\n{lines}\n}}\n"
+
+
+def to_line(record: Mapping[str, Any]) -> str:
+    """Spell a record as one line of JSON Lines."""
+    return f"{_compact(record)}\n"
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, list) and value:
+        return "[\n    " + ",\n    ".join(_compact(item) for item in value) + "\n  ]"
+    return _compact(value)

@@ -1,0 +1,152 @@
+"""Runs of the past as a list needs them: read from all records below some folders, in the order of time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from seedlab.errors import ConfigurationError
+from seedlab.flow import Outcomes, Run
+from seedlab.insight.records import history
+
+Kind = Literal["cold", "again", "changed", "undo", "dry run"]
+_SELECTING = ("-s", "-x", "--select", "--exclude")
+_TEXTS = ("run_id", "project", "started", "status", "level", "environment", "target")
+_MAYBE_TEXTS = ("error", "commit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRun:
+    """One run on record, without its spans and stages; `read` gives the whole of it.
+
+    `machine` is its name by what times depend on, `phases` are seconds, `selection` the flags that chose a
+    part of the project.
+    """
+
+    path: Path
+    run_id: str
+    project: str
+    started: str  # UTC, ISO 8601
+    status: str
+    exit_code: int
+    error: str | None
+    level: str
+    disabled: tuple[str, ...]
+    environment: str
+    target: str  # masked
+    machine: str
+    commit: str | None
+    selection: str
+    kind: Kind | None  # None: it did not come so far
+    seconds: float
+    outcomes: Outcomes
+    statements: int
+    round_trips: int
+    peak_rss_bytes: int
+    phases: Mapping[str, float]
+
+    @property
+    def dialect(self) -> str:
+        """The kind of database: `postgresql` or `sqlite`."""
+        return self.target.partition(":")[0].partition("+")[0]
+
+    @property
+    def moment(self) -> datetime:
+        """When it started, UTC."""
+        return datetime.fromisoformat(self.started)
+
+    def read(self) -> Run:
+        """Read the whole record."""
+        return history.read(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A file among the records that could not be read, and why."""
+
+    path: Path
+    why: str
+
+
+def read_past(*folders: Path) -> tuple[tuple[PastRun, ...], tuple[Unread, ...]]:
+    """Read every record below the folders' `runs`, or below a folder without one; sorted by start.
+
+    A run that is found twice is kept once. About 0.2 s for 1,000 runs.
+    """
+    found: dict[tuple[str, str], PastRun] = {}
+    unread = []
+    for path in (path for folder in folders for path in _records(folder)):
+        try:
+            run = history.read_head(path, lambda record, path=path: _past(path, record))  # type: ignore[misc]
+        except ConfigurationError as error:
+            unread.append(Unread(path=path, why=error.message))
+        else:
+            found.setdefault((run.started, run.run_id), run)
+    return tuple(found[each] for each in sorted(found)), tuple(unread)
+
+
+def _records(folder: Path) -> Iterator[Path]:
+    below = folder / "runs"
+    for parent, folders, files in os.walk(below if below.is_dir() else folder):
+        folders.sort()
+        if "run.json" in files:
+            yield Path(parent, "run.json")
+
+
+def _past(path: Path, record: Mapping[str, Any]) -> PastRun:
+    """Make the value; a ValueError, TypeError or KeyError where something is not what it should be."""
+    if datetime.fromisoformat(record["started"]).tzinfo is None or not record["seconds"] >= 0:
+        raise ValueError(f"started {record['started']}, {record['seconds']} seconds")
+    outcomes = Outcomes(**{name: int(count) for name, count in record["outcomes"].items()})
+    args = [str(each) for each in record["args"]]
+    kind = _kind(args, outcomes) if record["status"] == "succeeded" else None
+    database = record["database"]
+    return PastRun(
+        path=path,
+        **_texts(record),
+        exit_code=int(record["exit_code"]),
+        disabled=tuple(map(str, record["settings"]["disabled"])),
+        machine=machine_name(record["machine"]),
+        selection=_selection(args),
+        kind=kind,
+        seconds=float(record["seconds"]),
+        outcomes=outcomes,
+        statements=int(database["statements"]),
+        round_trips=int(database["round_trips"]),
+        peak_rss_bytes=int(record["peak_rss_bytes"]),
+        phases={str(each["name"]): float(each["seconds"]) for each in record["phases"]},
+    )
+
+
+def _texts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts as they are, whatever they are; None where nothing may be said."""
+    told: dict[str, Any] = {name: str(record[name]) for name in _TEXTS}
+    return told | {name: None if record[name] is None else str(record[name]) for name in _MAYBE_TEXTS}
+
+
+def machine_name(machine: Mapping[str, Any]) -> str:
+    """Name a machine by what times depend on and updates leave: `AMD EPYC, 2 cores, 25 GB, Linux x86_64`."""
+    system = str(machine["os"]).split()
+    memory = f"{machine['memory_bytes'] / 1e9:.0f} GB"
+    return f"{machine['cpu']}, {machine['cores']} cores, {memory}, {system[0]} {system[-1]}"
+
+
+def _selection(args: list[str]) -> str:
+    """Join the flags that chose a part of the project, each with its word."""
+    pairs = zip(("", *args), args, strict=False)
+    return " ".join(word for before, word in pairs if before in _SELECTING or word.startswith(_SELECTING))
+
+
+def _kind(args: list[str], outcomes: Outcomes) -> Kind:
+    """Say what kind of run it was: runs of different kinds take different times."""
+    if "--dry-run" in args:
+        return "dry run"
+    if args[1:2] in (["reset"], ["rollback"]):
+        return "undo"
+    if outcomes.unchanged == outcomes.total:
+        return "again"
+    return "cold" if outcomes.created == outcomes.total else "changed"

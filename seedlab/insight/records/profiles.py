@@ -1,0 +1,230 @@
+"""Keep profiles, in `reports/profiles/<utc>-<id>/profile.json`, and say what each variant bought.
+
+The file holds the record of every run, raw; what is told of a profile is worked out from them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median, median_low
+from typing import Any
+
+from seedlab.errors import ConfigurationError, Place
+from seedlab.flow import Run
+from seedlab.flow.evidence import Attempt, Change, Profile
+from seedlab.insight.judging.compare import bounded, compare
+from seedlab.insight.measuring.monitor import phase_totals
+from seedlab.insight.records import history
+
+SCHEMA_VERSION = 1
+AGAIN = ", again"  # ends the name of a variant's second run
+WITHOUT = " without "  # stands between a level and the switch that is off
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What one variant took: medians of its runs; `than` names what `change` compares it with.
+
+    A level is compared with the first one; a variant without a switch with the one that has it. `saved` are
+    the seconds less than the level before it.
+    """
+
+    variant: str
+    round_trip_ms: float
+    runs: int
+    seconds: float
+    than: str | None
+    change: Change | None
+    saved: float | None
+    statements: int
+    round_trips: int
+    bytes_sent: int
+    wal_bytes: int | None
+    phases: Mapping[str, float]
+
+
+def effects(profile: Profile) -> tuple[Effect, ...]:
+    """Work out what every variant took, in the order of the variants, delay by delay."""
+    return tuple(
+        _effect(profile, variant, delay)
+        for delay in delays(profile)
+        for variant in profile.variants
+        if runs_of(profile, variant, delay)
+    )
+
+
+def delays(profile: Profile) -> tuple[float, ...]:
+    """Name the round trips that were measured, in milliseconds."""
+    return tuple(dict.fromkeys(each.round_trip_ms for each in profile.attempts))
+
+
+def runs_of(profile: Profile, variant: str, round_trip_ms: float) -> tuple[Run, ...]:
+    """Pick the runs of a variant, by pair."""
+    found = [e for e in profile.attempts if e.variant == variant and e.round_trip_ms == round_trip_ms]
+    return tuple(each.run for each in sorted(found, key=lambda each: each.pair))
+
+
+def _effect(profile: Profile, variant: str, delay: float) -> Effect:
+    runs = runs_of(profile, variant, delay)
+    than, before = _compared_with(profile, variant), _level_before(profile, variant)
+    return Effect(
+        variant=variant,
+        round_trip_ms=delay,
+        runs=len(runs),
+        seconds=_seconds(runs),
+        than=than,
+        change=_change(runs_of(profile, than, delay), runs, (than, variant)) if than else None,
+        saved=_seconds(runs_of(profile, before, delay)) - _seconds(runs) if before else None,
+        statements=median_low(run.counters.statements for run in runs),
+        round_trips=median_low(run.counters.round_trips for run in runs),
+        bytes_sent=median_low(run.counters.bytes_sent for run in runs),
+        wal_bytes=median_low(run.wal_bytes or 0 for run in runs) if _have_wal(runs) else None,
+        phases=_phases(runs),
+    )
+
+
+def _compared_with(profile: Profile, variant: str) -> str | None:
+    level, without, switch = variant.partition(WITHOUT)
+    if without:
+        whole = f"{level}{AGAIN if switch.endswith(AGAIN) else ''}"
+        return whole if whole in profile.variants else None
+    return profile.variants[0] if variant != profile.variants[0] else None
+
+
+def _level_before(profile: Profile, variant: str) -> str | None:
+    levels = [each for each in profile.variants if AGAIN not in each and WITHOUT not in each]
+    place = levels.index(variant) if variant in levels else 0
+    return levels[place - 1] if place else None
+
+
+def _change(before: Sequence[Run], after: Sequence[Run], names: tuple[str, str]) -> Change:
+    return compare(before, after, names=names, threshold=0.05).total
+
+
+def _seconds(runs: Iterable[Run]) -> float:
+    return median(run.seconds for run in runs)
+
+
+def _have_wal(runs: Iterable[Run]) -> bool:
+    return all(run.wal_bytes is not None for run in runs)
+
+
+def _phases(runs: Sequence[Run]) -> dict[str, float]:
+    totals = [{total.name: total.seconds for total in phase_totals(run.spans)} for run in runs]
+    names = dict.fromkeys(name for total in totals for name in total)
+    return {name: median(total.get(name, 0.0) for total in totals) for name in names}
+
+
+# ---- records --------------------------------------------------------------------------------------------
+
+
+def profile_record(profile: Profile) -> dict[str, Any]:
+    """Give the record of a profile: every run whole."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "profile_id": profile.profile_id,
+        "project": profile.project,
+        "started": profile.started,
+        "args": list(profile.args),
+        "variants": list(profile.variants),
+        "notes": list(profile.notes),
+        "attempts": [
+            {
+                "variant": each.variant,
+                "round_trip_ms": each.round_trip_ms,
+                "pair": each.pair,
+                "run": history.to_record(each.run),
+            }
+            for each in profile.attempts
+        ],
+    }
+
+
+def effects_record(profile: Profile) -> dict[str, Any]:
+    """Give what a profile says, for JSON: what `profile_text` shows, without rounding, and all seconds."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "profile_id": profile.profile_id,
+        "project": profile.project,
+        "started": profile.started,
+        "notes": list(profile.notes),
+        "variants": [_effect_record(profile, each) for each in effects(profile)],
+    }
+
+
+def _effect_record(profile: Profile, effect: Effect) -> dict[str, Any]:
+    change = effect.change
+    runs = runs_of(profile, effect.variant, effect.round_trip_ms)
+    return {
+        "variant": effect.variant,
+        "round_trip_ms": effect.round_trip_ms,
+        "seconds": effect.seconds,
+        "samples": [run.seconds for run in runs],
+        "than": effect.than,
+        "ratio": change.ratio if change else None,
+        "interval": [change.low, change.high] if change and bounded(change) else None,
+        "saved": effect.saved,
+        "statements": effect.statements,
+        "round_trips": effect.round_trips,
+        "bytes_sent": effect.bytes_sent,
+        "wal_bytes": effect.wal_bytes,
+        "phases": dict(effect.phases),
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> Profile:
+    """Make the profile of a record again."""
+    return Profile(
+        profile_id=record["profile_id"],
+        project=record["project"],
+        started=record["started"],
+        args=tuple(record["args"]),
+        variants=tuple(record["variants"]),
+        attempts=tuple(
+            Attempt(
+                variant=each["variant"],
+                round_trip_ms=each["round_trip_ms"],
+                pair=each["pair"],
+                run=history.from_record(history.upgraded(each["run"])),
+            )
+            for each in record["attempts"]
+        ),
+        notes=tuple(record["notes"]),
+    )
+
+
+def write(profile: Profile, reports: Path) -> Path:
+    """Write a profile below `reports` and give its path."""
+    when = datetime.fromisoformat(profile.started).strftime("%Y%m%dT%H%M%SZ")
+    path = reports / "profiles" / f"{when}-{profile.profile_id}" / "profile.json"
+    return history.put(profile_record(profile), path, "profile")
+
+
+def newest(reports: Path, limit: int) -> list[Profile]:
+    """Read the newest profiles below `reports`; what cannot be read tells nothing."""
+    return history.readable((reports / "profiles").glob("*/profile.json"), read, limit)
+
+
+def read(path: Path) -> Profile:
+    """Read a profile; a newer one, or a file that is none, is a `ConfigurationError`."""
+    place = Place(file=str(path))
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"cannot read the profile: {error}", place) from error
+    if not isinstance(record, dict) or "attempts" not in record:
+        raise ConfigurationError("not a profile: it has no attempts", place)
+    if record.get("schema_version", 0) > SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"the profile has schema version {record['schema_version']}, this seedlab reads up to "
+            f"{SCHEMA_VERSION}; upgrade seedlab to read it",
+            place,
+        )
+    try:
+        return from_record(record)
+    except (KeyError, TypeError) as error:
+        raise ConfigurationError(f"not a whole profile: {error}", place) from error

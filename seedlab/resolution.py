@@ -32,7 +32,6 @@ from seedlab.frames.resolve import (
     add_handles,
     alternative_column,
     reference_column,
-    source_of,
 )
 from seedlab.preparation import Shaped, concurrency
 
@@ -302,7 +301,7 @@ def kept_of(rows: Rows, frame: pl.DataFrame, naming: Naming) -> pl.DataFrame:
 def _given_id(load: Load, naming: Naming) -> str | None:
     """The primary-key column that the files give beside another key."""
     key = naming.catalog.tables[load.table].primary_key
-    beside = len(key) == 1 and key[0] not in load.key_columns and source_of(load, key[0]) is not None
+    beside = len(key) == 1 and key[0] not in load.key_columns and load.source_of(key[0]) is not None
     return key[0] if beside else None
 
 
@@ -315,7 +314,7 @@ def id_conflicts(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list
         if name is None or existing is None:
             continue
         column = naming.catalog.tables[each.load.table].columns[name]
-        given = canonical(column, pl.col(source_of(each.load, name) or name))
+        given = canonical(column, pl.col(each.load.source_of(name) or name))
         if existing.schema[name] == pl.UInt128:
             given = given.str.to_integer(base=16, dtype=pl.UInt128, strict=False)
         message = f"the row of table {each.load.table} exists with another {name}; an id is never changed"

@@ -23,7 +23,7 @@ from seedlab.flow import (
 from seedlab.frames import ids, relationships
 from seedlab.frames.batcher import stream
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.resolve import Handled, Naming, source_of
+from seedlab.frames.resolve import Handled, Naming
 from seedlab.plan.graph import components
 from seedlab.plan.ready import ReadyQueue, Task
 from seedlab.preparation import concurrency
@@ -236,4 +236,4 @@ def _expose(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> None:
 
 def _gives(load: Load, wanted: Sequence[str]) -> bool:
     """Tell whether the files give a column outright that other tables take by handle."""
-    return any(source_of(load, column) is not None for column in wanted)
+    return any(load.source_of(column) is not None for column in wanted)

@@ -22,7 +22,6 @@ from seedlab.frames.resolve import (
     name_rows,
     reference_column,
     restate,
-    source_of,
 )
 from seedlab.plan.schema import bind
 from tests.tables import COURSES, FACULTIES, SCHOOL, UNIVERSITIES, catalog, given, table
@@ -308,7 +307,7 @@ def test_the_source_of_a_column_is_known_where_the_file_has_its_value() -> None:
         loads_of(SCHOOL, courses=["code", "faculty.university.slug", "faculty.code"])[0],
     )
 
-    assert source_of(by_id, "title") == "title"
-    assert source_of(by_id, "faculty_id") == "faculty_id"
-    assert source_of(by_key, "faculty_id") is None
-    assert source_of(by_key, "title") is None
+    assert by_id.source_of("title") == "title"
+    assert by_id.source_of("faculty_id") == "faculty_id"
+    assert by_key.source_of("faculty_id") is None
+    assert by_key.source_of("title") is None

@@ -180,6 +180,8 @@ class _Writer:
             elif part.source is not None:
                 key[part.columns[0]] = row[part.source]
         own, parents = reference.foreign_key.columns, reference.foreign_key.parent_columns
+        if reference.outright:
+            return {name: row[name] for name in own}
         if any(value is None for value in key.values()):
             return dict.fromkeys(own)
         if set(parents) <= set(key):
@@ -308,8 +310,8 @@ def _own_sources(load: Load, reference: Reference) -> list[str]:
     for part in reference.parts:
         if part.reference is not None:
             sources += given.get(part.columns, ())
-        elif part.columns[0] in load.values:
-            sources.append(part.columns[0])
+        elif (source := load.source_of(part.columns[0])) is not None:
+            sources.append(source)
     return sources
 
 

@@ -54,6 +54,13 @@ class Reference:
         """The table referred to."""
         return self.foreign_key.parent
 
+    @property
+    def outright(self) -> bool:
+        """Tell whether the files give the foreign key's own columns: then NULL in one means no parent,
+        as it does to the database (MATCH SIMPLE), and the others stay as they are.
+        """
+        return set(self.sources()) == set(self.foreign_key.columns)
+
     def sources(self) -> tuple[str, ...]:
         """Every source column below this reference, in key order."""
         return tuple(name for part in self.parts for name in part_sources(part))
@@ -105,6 +112,18 @@ class Load:
     def spelled_key(self) -> tuple[str, ...]:
         """The key as the files spell it: `faculty.university.slug`, `faculty.code`, `code`."""
         return tuple(name for part in self.key for name in part_sources(part))
+
+    def source_of(self, column: str) -> str | None:
+        """Name the source column that holds a column's value as it is; None when it is resolved or absent."""
+        if column in self.values:
+            return column
+        for reference in self.references:
+            pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
+            for own, parent in pairs:
+                if own == column:
+                    given = (p.source for p in reference.parts if p.columns == (parent,) and p.source)
+                    return next(given, None)
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,7 +16,7 @@ import polars as pl
 from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column, Load, Suspect
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, plain, proven, refused
-from seedlab.frames.resolve import Handled, Naming, leaves, reference_column, source_of
+from seedlab.frames.resolve import Handled, Naming, leaves, reference_column
 
 REJECTED_PARENT = "rejected-parent"  # the rule of rows that depend on rejected ones
 
@@ -175,7 +175,7 @@ def _column_rules(
     in_key, named = set(_key_sources(load)), _named(load, catalog)
     for name in load.columns:
         column = table.columns[name]
-        source = source_of(load, name)
+        source = load.source_of(name)
         if source is None or source not in frame.columns:
             continue
         if not column.nullable and source not in in_key and frame[source].null_count():
@@ -193,7 +193,7 @@ def _named(load: Load, catalog: Catalog) -> dict[str, Column]:
 
 def _naming_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
     """Values that name a row must be spelled so that they can be compared as text."""
-    own = {source_of(load, name) for name in load.columns}
+    own = {load.source_of(name) for name in load.columns}
     for source, column in _named(load, catalog).items():
         rule = _naming_rule(column, source, own=source in own)
         if rule is not None:
@@ -246,7 +246,7 @@ def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Itera
     for reference in load.references:
         names = reference.sources()
         nulls = [pl.col(name).is_null() for name in names]
-        if len(names) > 1:
+        if len(names) > 1 and not reference.outright:
             message = f"'{reference.name}' is given in part: {', '.join(names)} must all be there, or none"
             yield Rule(
                 name="null-key",
@@ -255,7 +255,7 @@ def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Itera
                 bad=pl.any_horizontal(nulls) & ~pl.all_horizontal(nulls),
             )
         needed = any(not table.columns[name].nullable for name in reference.foreign_key.columns)
-        dotted = any(source_of(load, name) is None for name in reference.foreign_key.columns)
+        dotted = any(load.source_of(name) is None for name in reference.foreign_key.columns)
         if needed and dotted and not in_key.issuperset(names) and any(frame[n].null_count() for n in names):
             message = f"every row of {load.table} needs its '{reference.name}' ({reference.foreign_key.name})"
             yield Rule(name="not-null", column=names[0], message=message, bad=pl.all_horizontal(nulls))
@@ -265,7 +265,7 @@ def _unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
     """Unique constraints other than the key, where the files hold all their columns."""
     table = catalog.tables[load.table]
     for key in table.keys:
-        sources = [source_of(load, name) for name in key.columns]
+        sources = [load.source_of(name) for name in key.columns]
         if set(key.columns) == set(load.key_columns) or None in sources:
             continue
         names = [name for name in sources if name is not None]

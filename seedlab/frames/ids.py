@@ -13,7 +13,7 @@ import polars as pl
 from seedlab.flow import FILE, HANDLE, ROW, Load, Part, Reference
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, sortable
-from seedlab.frames.resolve import Handled, Naming, alternative_column, leaves, reference_column, source_of
+from seedlab.frames.resolve import Handled, Naming, alternative_column, leaves, reference_column
 
 
 def settle(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
@@ -66,7 +66,7 @@ def expose_explicit(handled: Handled, naming: Naming, cache: SeedCache, wanted: 
     """Tell the cache the values of columns that the files give outright and other tables refer to."""
     load = handled.load
     for column in wanted:
-        source = source_of(load, column)
+        source = load.source_of(column)
         if source is not None:
             kind = naming.catalog.tables[load.table].columns[column]
             value = canonical(kind, pl.col(source))

@@ -162,23 +162,11 @@ def restate(load: Load, parts: Sequence[Part]) -> tuple[Part, ...] | None:
                 return None
             mine.append(Part(columns=part.columns, reference=own))
         else:
-            source = source_of(load, part.columns[0])
+            source = load.source_of(part.columns[0])
             if source is None:
                 return None
             mine.append(Part(columns=part.columns, source=source))
     return tuple(mine)
-
-
-def source_of(load: Load, column: str) -> str | None:
-    """The source column that holds a table column's value as it is; None when it is resolved or absent."""
-    if column in load.values:
-        return column
-    for reference in load.references:
-        pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
-        for own, parent in pairs:
-            if own == column:
-                return next((p.source for p in reference.parts if p.columns == (parent,) and p.source), None)
-    return None
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,93 @@
+"""Awkward schemas, seeded with no configuration by the owner of the tables: right at first, then left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from seedlab import orchestrator
+from seedlab.database import connect
+from seedlab.flow import Options, Settings
+from seedlab.insight.monitor import Monitor
+from seedlab.plan.choices import ENVIRONMENTS
+from seedlab.plan.project import load_project
+from tests.asking import asking
+from tests.awkward import Answers, Schema, keys
+from tests.seeding import counted, rows_of, seed, write
+
+SCHEMAS = [*keys.ALL]
+# With these all tables are written and compared in other ways.
+WAYS: dict[str, dict[str, Any]] = {"usual": {}, "rows": {"level": "legacy"}, "sets": {"disabled": ["copy"]}}
+
+TABLES = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1, 2
+"""
+
+
+@pytest.fixture
+def awkward_url(clean_postgres_url: str) -> str:
+    """An empty database that its role owns."""
+    return clean_postgres_url
+
+
+def places(url: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Where each row of each table lies, and which transaction wrote it: whoever writes changes that."""
+    with asking(url) as connection:
+        ask = sql.SQL("SELECT ctid::text, xmin::text FROM ONLY {} ORDER BY 1")
+        return {
+            f"{schema}.{name}": connection.execute(ask.format(sql.Identifier(schema, name))).fetchall()
+            for schema, name in connection.execute(TABLES).fetchall()
+        }
+
+
+def planned(folder: Path, url: str) -> tuple[int, int]:
+    """What a plan says of rows to be created and updated."""
+    options = Options(environment=ENVIRONMENTS["development"], settings=Settings())
+    target = connect.parse_target(url, "--database-url")
+    outcomes = orchestrator.plan(load_project(folder), target, options, Monitor()).outcomes
+    return outcomes.created, outcomes.updated
+
+
+def check(url: str, answers: Answers) -> None:
+    for query, expected in answers.items():
+        assert rows_of(url, query) == expected, query
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("schema", SCHEMAS, ids=str)
+def test_the_files_are_brought_once_and_then_only_what_changes(
+    schema: Schema, tmp_path: Path, awkward_url: str, way: str
+) -> None:
+    url, options, folder = awkward_url, WAYS[way], write(tmp_path, schema.files)
+    with asking(url) as connection:
+        if connection.info.server_version < schema.needs * 10_000:
+            pytest.skip(f"needs PostgreSQL {schema.needs}")
+        connection.execute(schema.ddl)
+    new, same = (schema.rows, 0, 0), (0, 0, schema.rows)
+
+    assert planned(folder, url) == new[:2]
+    assert counted(seed(folder, url, **options)) == new
+    check(url, schema.holds)
+
+    before = places(url)
+    assert planned(folder, url) == (0, 0)
+    assert counted(seed(folder, url, **options)) == same
+    assert way == "rows" or places(url) == before  # row by row, all is compared, and the ledger written
+    assert counted(seed(folder, url, force=True, **options)) == same
+    mine = [name for name in before if not name.startswith("seedlab.")]
+    after = places(url)
+    assert {name: after[name] for name in mine} == {name: before[name] for name in mine}
+
+    if schema.change:
+        write(folder, schema.change)
+        assert planned(folder, url) == schema.after_change[:2]
+        assert counted(seed(folder, url, **options)) == schema.after_change
+        check(url, schema.held)
+    if schema.insert:
+        with asking(url) as connection:
+            connection.execute(schema.insert)
+        check(url, schema.inserted)

@@ -139,7 +139,10 @@ def sourced(rows: Sequence[Rows], naming: Naming, plan: WritePlan) -> list[Sourc
 
 
 def with_sequences(
-    rows: Sequence[Rows], naming: Naming, cache: SeedCache, reserve: Callable[[str, str, int], list[int]]
+    rows: Sequence[Rows],
+    naming: Naming,
+    cache: SeedCache,
+    reserve: Callable[[str, str, int], list[int] | list[str]],
 ) -> list[Rows]:
     """Take values from sequences for new rows that others refer to; let the column's default do the rest.
 
@@ -160,8 +163,8 @@ def with_sequences(
             handles = each.handled.frame[HANDLE]
             new = handles.filter(~handles.is_in(cache.found(load.table).implode()))
             if len(new):
-                numbers = pl.Series(made.name, reserve(load.table, made.name, len(new)), dtype=pl.Int64)
-                values = pl.DataFrame({HANDLE: new, made.name: numbers.cast(pl.String)})
+                taken = pl.Series(made.name, reserve(load.table, made.name, len(new)))
+                values = pl.DataFrame({HANDLE: new, made.name: taken.cast(pl.String)})
                 cache.expose(load.table, made.name, values)
             done.append(each)
     _expose(done, naming, cache)

@@ -92,10 +92,10 @@ def test_a_merge_updates_only_rows_that_differ_and_inserts_only_rows_not_found()
     made = text(sql.merge([(load, SCHOOL.tables["universities"], sql.arrays_source(load.columns), True)]))
 
     assert 'LEFT JOIN "public"."universities" t ON "t"."slug" = "s"."slug"' in made
-    assert '("s"."name" IS DISTINCT FROM "t"."name") AS _differs' in made
+    assert '("s"."name" IS DISTINCT FROM "t"."name") AS _seedlab_differs' in made
     assert 'SET "name" = "s"."name"' in made
     assert "ON CONFLICT" not in made
-    assert "WHERE NOT _hit" in made
+    assert "WHERE NOT _seedlab_hit" in made
     assert made.count("$") == 3
 
 
@@ -149,17 +149,19 @@ def test_a_classification_is_the_judgement_of_a_merge_without_its_writing() -> N
 
     made = text(classify_statements.counts(load, PRICES))
 
-    assert judgement.startswith('WITH "j0" AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _hit')
+    assert judgement.startswith(
+        'WITH "j0" AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _seedlab_hit'
+    )
     assert made == (
-        f"{judgement} SELECT count(*) FILTER (WHERE _hit AND _differs), "
-        "count(*) FILTER (WHERE NOT _hit), count(*) FROM j0"
+        f"{judgement} SELECT count(*) FILTER (WHERE _seedlab_hit AND _seedlab_differs), "
+        "count(*) FILTER (WHERE NOT _seedlab_hit), count(*) FROM j0"
     )
 
 
 def test_a_classification_in_insert_mode_finds_no_row_different() -> None:
     made = text(classify_statements.counts(price_load(mode="insert"), PRICES))
 
-    assert "false AS _differs" in made
+    assert "false AS _seedlab_differs" in made
 
 
 def test_differences_are_asked_of_the_same_judgement_with_the_place_of_each_row() -> None:
@@ -174,19 +176,19 @@ def test_differences_are_asked_of_the_same_judgement_with_the_place_of_each_row(
     assert placed != judgement
     assert made == (
         f'{placed} SELECT s."_row", d.name, d.was, d.becomes FROM j0 s '
-        'LEFT JOIN "public"."prices" t ON s._hit AND "t"."code" = "s"."code" '
-        "CROSS JOIN LATERAL (VALUES (NULL::text, NULL::text, NULL::text, NOT s._hit), "
-        """('label', "t"."label"::text, "s"."label"::text, s._hit AND ("s"."label" IS DISTINCT FROM "t"."label")), """
-        """('price', "t"."price"::text, "s"."price"::text, s._hit AND ("""
+        'LEFT JOIN "public"."prices" t ON s._seedlab_hit AND "t"."code" = "s"."code" '
+        "CROSS JOIN LATERAL (VALUES (NULL::text, NULL::text, NULL::text, NOT s._seedlab_hit), "
+        """('label', "t"."label"::text, "s"."label"::text, s._seedlab_hit AND ("s"."label" IS DISTINCT FROM "t"."label")), """
+        """('price', "t"."price"::text, "s"."price"::text, s._seedlab_hit AND ("""
         'pg_catalog.numeric_send("s"."price") IS DISTINCT FROM pg_catalog.numeric_send("t"."price")))) '
-        "d(name, was, becomes, is_so) WHERE (s._differs OR NOT s._hit) AND d.is_so"
+        "d(name, was, becomes, is_so) WHERE (s._seedlab_differs OR NOT s._seedlab_hit) AND d.is_so"
     )
 
 
 def test_in_insert_mode_only_new_rows_are_told() -> None:
     made = text(classify_statements.differences(price_load(mode="insert"), PRICES))
 
-    assert "(VALUES (NULL::text, NULL::text, NULL::text, NOT s._hit)) d(" in made
+    assert "(VALUES (NULL::text, NULL::text, NULL::text, NOT s._seedlab_hit)) d(" in made
 
 
 def test_a_classification_writes_nothing() -> None:
@@ -223,7 +225,7 @@ def test_sources_number_their_parameters() -> None:
         'unnest($3::pg_catalog.text[], $4::pg_catalog.text[]) AS r("a", "b")'
     )
     assert text(sql.values_source(["a", "b"], rows=2)) == (
-        '(SELECT v.*, row_number() OVER () AS "_place" '
+        '(SELECT v.*, row_number() OVER () AS "_seedlab_place" '
         'FROM (VALUES ($1::text, $2::text), ($3::text, $4::text)) AS v("a", "b")) AS r'
     )
 
@@ -265,9 +267,9 @@ def test_a_sequence_is_read_and_raised_by_the_servers_own_name_for_it() -> None:
     rooms = table("rooms", {"id": id_}, primary=["id"])
 
     assert text(sql.reserve(id_, 3)).startswith("""SELECT pg_catalog.nextval('public."Odd_seq"'""")
-    assert 'public."Odd_seq" s WHERE m >= s.last_value + s.is_called::int' in text(
-        sql.raise_sequence(rooms, id_)
-    )
+    raised = text(sql.raise_sequence(rooms, id_))
+    assert 'FROM pg_catalog.pg_sequence q, public."Odd_seq" s' in raised
+    assert """q.seqrelid = 'public."Odd_seq"'::pg_catalog.regclass""" in raised
 
 
 def test_a_staging_table_has_the_targets_types_and_ends_with_the_transaction() -> None:

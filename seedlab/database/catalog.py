@@ -65,13 +65,14 @@ def _table(row: Sequence[Any], names: Mapping[int, str], numbered: Numbered) -> 
         ),
         owned=owned,
         row_security=row_security,
+        inherits=inherits and kind == "table",
         rebuildable=owned and kind == "table" and not inherits and not row_security,
     )
 
 
 def _column(row: Sequence[Any]) -> Column:
     name, spelling, nullable, default, generated, identity, sequence, base, send = row[1:10]
-    deterministic, typtype = row[10:]
+    deterministic, typtype, expression = row[10:]
     facts = read_postgres_type(base or spelling)
     if typtype == "e":
         facts = TypeFacts(kind="enum")
@@ -88,6 +89,7 @@ def _column(row: Sequence[Any]) -> Column:
         precision=facts.precision,
         scale=facts.scale,
         sequence=sequence,
+        expression=expression or "",
         send="" if plain else send if "." in send else f"pg_catalog.{send}",
         domain=bool(base),
     )

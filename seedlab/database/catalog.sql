@@ -11,20 +11,27 @@ WITH rel AS MATERIALIZED (
     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'seedlab', 'seedlab_stage')
     AND n.nspname NOT LIKE 'pg\_%' AND has_schema_privilege(n.oid, 'USAGE')
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+), fills AS (
+  SELECT d.refobjid AS relid, d.refobjsubid AS attnum, d.objid AS seqid FROM pg_depend d
+  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i' AND d.refobjsubid > 0
+  UNION ALL SELECT f.adrelid, f.adnum, d.refobjid FROM pg_attrdef f
+  JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n'
+  WHERE pg_get_expr(f.adbin, f.adrelid) ~ '^nextval\(''([^'']|'''')+''::regclass\)$'
 ), seq AS (
-  SELECT d.refobjid, d.refobjsubid, format('%I.%I', n.nspname, s.relname) AS name
-  FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
-  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+  SELECT fills.relid, fills.attnum, format('%I.%I', n.nspname, s.relname) AS name
+  FROM fills JOIN pg_class s ON s.oid = fills.seqid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
 ), cols AS (
   SELECT a.attrelid, json_agg(json_build_array(
            a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), NOT (a.attnotnull OR t.typnotnull), a.atthasdef OR t.typdefault IS NOT NULL,
            a.attgenerated <> '', a.attidentity, seq.name,
            CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod) END,
            t.typsend::text,
-           COALESCE(co.collisdeterministic, true), t.typtype) ORDER BY a.attnum) AS doc
+           COALESCE(co.collisdeterministic, true), t.typtype, pg_get_expr(f.adbin, f.adrelid)) ORDER BY a.attnum) AS doc
   FROM pg_attribute a JOIN rel ON rel.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
   LEFT JOIN pg_collation co ON co.oid = a.attcollation
-  LEFT JOIN seq ON seq.refobjid = a.attrelid AND seq.refobjsubid = a.attnum
+  LEFT JOIN seq ON seq.relid = a.attrelid AND seq.attnum = a.attnum
+  LEFT JOIN pg_index p ON p.indrelid = a.attrelid AND p.indisprimary AND p.indnkeyatts = 1 AND p.indkey[0] = a.attnum
+  LEFT JOIN pg_attrdef f ON f.adrelid = p.indrelid AND f.adnum = p.indkey[0] AND a.attgenerated = '' AND seq.name IS NULL
   WHERE a.attnum > 0 AND NOT a.attisdropped GROUP BY a.attrelid
 ), keys AS (
   SELECT i.indrelid, json_agg(json_build_array(x.relname, i.indisprimary,

@@ -14,8 +14,8 @@ from seedlab.flow import ROW, Load, Table
 def counts(load: Load, table: Table) -> Composed:
     """Count rows given as arrays: how many a merge would update and insert, and all; as `merge` answers."""
     return SQL(
-        "WITH {judged} SELECT count(*) FILTER (WHERE _hit AND _differs), count(*) FILTER (WHERE NOT _hit), "
-        "count(*) FROM j0"
+        "WITH {judged} SELECT count(*) FILTER (WHERE _seedlab_hit AND _seedlab_differs), "
+        "count(*) FILTER (WHERE NOT _seedlab_hit), count(*) FROM j0"
     ).format(judged=sql.judged(0, load, table, sql.arrays_source(load.columns), as_text=True))
 
 
@@ -28,27 +28,27 @@ def differences(load: Load, table: Table) -> Composed:
     updating = load.mode != "insert"
     columns = sql.compared(load, table) if updating else ()
     lines = [
-        SQL("(NULL::text, NULL::text, NULL::text, NOT s._hit)"),
+        SQL("(NULL::text, NULL::text, NULL::text, NOT s._seedlab_hit)"),
         *(_line(table, name) for name in columns),
     ]
     return SQL(
         "WITH {judged} SELECT s.{place}, d.name, d.was, d.becomes FROM j0 s "
-        "LEFT JOIN {target} t ON s._hit AND {key} "
+        "LEFT JOIN {target} t ON s._seedlab_hit AND {key} "
         "CROSS JOIN LATERAL (VALUES {lines}) d(name, was, becomes, is_so) "
-        "WHERE (s._differs OR NOT s._hit) AND d.is_so"
+        "WHERE (s._seedlab_differs OR NOT s._seedlab_hit) AND d.is_so"
     ).format(
         judged=sql.judged(
             0, load, table, sql.arrays_source(load.columns, place=ROW), as_text=True, place=ROW
         ),
         place=Identifier(ROW),
-        target=sql.qualified(table),
+        target=sql.stored(table),
         key=sql.equal_keys("t", "s", load.key_columns),
         lines=SQL(", ").join(lines),
     )
 
 
 def _line(table: Table, column: str) -> Composable:
-    return SQL("({name}, {old}::text, {new}::text, s._hit AND ({distinct}))").format(
+    return SQL("({name}, {old}::text, {new}::text, s._seedlab_hit AND ({distinct}))").format(
         name=Literal(column),
         old=Identifier("t", column),
         new=Identifier("s", column),

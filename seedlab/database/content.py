@@ -142,4 +142,5 @@ def _natural_key(table: Table) -> tuple[str, ...]:
 
 
 def _named(table: Table) -> Composable:
-    return Identifier(table.schema, table.relation)
+    name = Identifier(table.schema, table.relation)
+    return SQL("ONLY {}").format(name) if table.inherits else name

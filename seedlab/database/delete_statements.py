@@ -40,7 +40,7 @@ def staging_name(each: Doomed) -> Identifier:
 def lock(each: Doomed) -> Composed:
     """Lock the rows against whoever would begin to refer to them."""
     return SQL("WITH {} SELECT count(*) FROM (SELECT 1 FROM {} t JOIN s0 s ON {} FOR UPDATE OF t) q").format(
-        _sources([each]), sql.qualified(each.table), _same("t", each)
+        _sources([each]), sql.stored(each.table), _same("t", each)
     )
 
 
@@ -65,7 +65,7 @@ def _found(number: int, table: Table, referrals: Sequence[Referral], doomed: Seq
     columns = sorted({column for key in mine for column in key.parent_columns})
     selects = [
         SQL("SELECT DISTINCT {} FROM {} t JOIN {} s ON {}").format(
-            sql.names(columns, "t"), sql.qualified(table), _source(n), _same("t", each)
+            sql.names(columns, "t"), sql.stored(table), _source(n), _same("t", each)
         )
         for n, each in _of(table, doomed)
     ]
@@ -83,7 +83,7 @@ def _count(number: int, referral: Referral, parent: int, doomed: Sequence[Doomed
     ).format(
         n=Literal(number),
         hidden=hidden,
-        child=sql.qualified(child),
+        child=sql.stored(child),
         parent=Identifier(f"p{parent}"),
         refers=_and(
             SQL("{} = {}").format(Identifier("p", theirs), Identifier("c", own))
@@ -134,7 +134,7 @@ def _delete(number: int, each: Doomed, doomed: Sequence[Doomed]) -> Composed:
     ]
     return SQL("{} AS (DELETE FROM {} t USING {} s WHERE {}{} RETURNING 1)").format(
         Identifier(f"d{number}"),
-        sql.qualified(each.table),
+        sql.stored(each.table),
         _source(number),
         _same("t", each),
         SQL("").join(earlier),

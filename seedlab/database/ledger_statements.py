@@ -14,7 +14,7 @@ from pathlib import Path
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database.catalog import DIGEST, QUERY
-from seedlab.database.statements import arrays_source, casts, equal_keys, qualified, seen
+from seedlab.database.statements import arrays_source, casts, equal_keys, seen, stored
 from seedlab.flow import IN_DOUBT, Settings, Table, TableState
 
 _FOLDER = Path(__file__).parent
@@ -158,7 +158,7 @@ def _hashed(state: TableState, table: Table, what: str, joined: Composable = _NO
         )
         for letter in what
     )
-    return SQL("SELECT {} FROM {} t{} OFFSET 0").format(hashes, qualified(table), joined)
+    return SQL("SELECT {} FROM {} t{} OFFSET 0").format(hashes, stored(table), joined)
 
 
 # ---- writing --------------------------------------------------------------------------------------------

@@ -21,24 +21,26 @@ from sqlalchemy import (
     Executable,
     Text,
     and_,
-    bindparam,
     cast,
     collate,
     false,
-    insert,
     or_,
     select,
-    table,
-    update,
 )
-from sqlalchemy import column as sql_column
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import TableClause
-from sqlalchemy.sql.functions import Function
-from sqlalchemy.types import UserDefinedType
 
 from seedlab.database.encode_sqlite import encode
 from seedlab.database.failures import write_failed
+from seedlab.database.legacy_clauses import (
+    bound,
+    clause_of,
+    insert_into,
+    made_by_us,
+    own_rows,
+    sent,
+    update_of,
+)
 from seedlab.database.sqlite_write import explain
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, SeedError, WriteError
 from seedlab.flow import (
@@ -60,23 +62,8 @@ from seedlab.flow import (
 
 Row = Mapping[str, Any]
 
-# Types that a cast would cut short without a word; uncast, an over-long text is refused.
-_UNCAST = ("text", "varchar", "char", "citext")
-
 
 # ---- one load -------------------------------------------------------------------------------------------
-
-
-class _Spelled(UserDefinedType[Any]):
-    """A type as the catalog spells it."""
-
-    cache_ok = True
-
-    def __init__(self, spelling: str) -> None:
-        self.spelling = spelling
-
-    def get_col_spec(self, **_: Any) -> str:
-        return self.spelling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,27 +116,26 @@ class _Writer:
                 or_(false(), *conflicts).label("conflict"),
             )
             .select_from(self.clause)
+            .with_hint(*own_rows(self.clause, self.table))
             .where(*(self._own(name) == self._bound(name) for name in self.load.key_columns))
         )
 
     def _insert(self) -> Executable:
         """An id that a sequence makes is left to the database."""
-        names = [
-            name for name in self.load.columns if name != self.load.made or _made_by_us(self.table, name)
-        ]
-        return insert(self.clause).values({name: self._bound(name) for name in names})
+        names = [name for name in self.load.columns if name != self.load.made or made_by_us(self.table, name)]
+        return insert_into(self.clause, self.table, {name: self._bound(name) for name in names})
 
     def _update(self) -> Executable:
         fixed = {*self.load.key_columns, *self.table.primary_key, self.load.made}
         sets = {name: self._bound(name) for name in self.load.columns if name not in fixed}
         found = (self._own(name) == self._bound(name) for name in self.load.key_columns)
-        return update(self.clause).where(*found).values(sets)
+        return update_of(self.clause, self.table).where(*found).values(sets)
 
     def _own(self, name: str) -> ColumnElement[Any]:
         return self.clause.c[name]
 
     def _bound(self, name: str) -> ColumnElement[Any]:
-        return _bound(f"v_{self.load.columns.index(name)}", self.table.columns[name], self.catalog.dialect)
+        return bound(f"v_{self.load.columns.index(name)}", self.table.columns[name], self.catalog.dialect)
 
     def _differs(self, name: str) -> ColumnElement[bool]:
         """See differences as the set-based writers do: byte by byte, or through the send function."""
@@ -157,7 +143,7 @@ class _Writer:
         if self.catalog.dialect == "sqlite":
             return own.is_distinct_from(collate(given, "BINARY"))
         if column.send:
-            return _sent(column.send, own).is_distinct_from(_sent(column.send, given))
+            return sent(column.send, own).is_distinct_from(sent(column.send, given))
         return own.is_distinct_from(given)
 
     # ---- values ----
@@ -196,13 +182,13 @@ class _Writer:
 
     def _find_parent(self, reference: Reference, key: Sequence[str]) -> Executable:
         parent, dialect = self.catalog.tables[reference.parent], self.catalog.dialect
-        clause = _clause(parent)
+        clause = clause_of(parent)
         wanted = [clause.c[name] for name in reference.foreign_key.parent_columns]
         same = [
-            clause.c[name] == _bound(f"k_{n}", parent.columns[name], dialect) for n, name in enumerate(key)
+            clause.c[name] == bound(f"k_{n}", parent.columns[name], dialect) for n, name in enumerate(key)
         ]
         answer = wanted if dialect == "sqlite" else [cast(each, Text) for each in wanted]
-        return select(*answer).where(and_(*same))
+        return select(*answer).with_hint(*own_rows(clause, parent)).where(and_(*same))
 
     # ---- faults ----
 
@@ -216,26 +202,6 @@ class _Writer:
             f"a row of table {self.table.name} with this key exists with another id; give its id, or none"
         )
         return _fault("id-conflict", message, self.load, row, ", ".join(self.table.primary_key))
-
-
-def _clause(of: Table) -> TableClause:
-    return table(of.relation, *(sql_column(name) for name in of.columns), schema=of.schema)
-
-
-def _bound(name: str, column: Column, dialect: Dialect) -> ColumnElement[Any]:
-    """A parameter; PostgreSQL is told the column's own type, as the value is text."""
-    if dialect == "sqlite" or column.kind in _UNCAST:
-        return bindparam(name)
-    return cast(bindparam(name), _Spelled(column.type))
-
-
-def _sent(function: str, value: ColumnElement[Any]) -> Function[Any]:
-    *packages, name = (part.strip('"') for part in function.split("."))
-    return Function(name, value, packagenames=tuple(packages))
-
-
-def _made_by_us(of: Table, name: str) -> bool:
-    return of.columns[name].kind in ("uuid", "text", "varchar")
 
 
 # ---- all loads ------------------------------------------------------------------------------------------
@@ -262,7 +228,7 @@ def write_rows(
                 catalog=catalog,
                 load=load,
                 table=own,
-                clause=_clause(own),
+                clause=clause_of(own),
                 recorder=recorder,
             )
             written.append(writer.write(_rows(each, catalog, order), order))

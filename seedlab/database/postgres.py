@@ -180,10 +180,10 @@ class PostgresSession:
 
         return broken_checks(self.wire, plan)
 
-    def reserve(self, table: str, column: str, count: int) -> list[int]:
-        """Take values from a column's sequence."""
+    def reserve(self, table: str, column: str, count: int) -> list[int] | list[str]:
+        """Take values from a column's sequence, or of its default."""
         question = sql.reserve(self._table(table).columns[column], count)
-        return [int(row[0]) for row in self._ask([(question, ())])[0]]
+        return [row[0] for row in self._ask([(question, ())])[0]]
 
     def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
         try:

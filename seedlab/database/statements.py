@@ -20,6 +20,11 @@ def qualified(table: Table) -> Identifier:
     return Identifier(table.schema, table.relation)
 
 
+def stored(table: Table) -> Composable:
+    """Name a table to read, update or delete its own rows, and not those of tables that inherit from it."""
+    return SQL("ONLY {}").format(qualified(table)) if table.inherits else qualified(table)
+
+
 def names(columns: Sequence[str], prefix: str | None = None) -> Composed:
     """List columns, each behind `prefix.` if given."""
     return SQL(", ").join(Identifier(prefix, name) if prefix else Identifier(name) for name in columns)
@@ -94,13 +99,13 @@ def lock_for_writing(tables: Sequence[Table]) -> Composed:
 
 def count_filled(tables: Sequence[Table]) -> Composed:
     """Count tables that have a row after all."""
-    asks = [SQL("EXISTS (SELECT FROM {})::int").format(qualified(table)) for table in tables]
+    asks = [SQL("EXISTS (SELECT FROM {})::int").format(stored(table)) for table in tables]
     return SQL("SELECT {}").format(SQL(" + ").join(asks))
 
 
 def find_empty(tables: Sequence[Table]) -> Composed:
     """Tell of each table whether it has no row."""
-    asks = [SQL("NOT EXISTS (SELECT FROM {})").format(qualified(table)) for table in tables]
+    asks = [SQL("NOT EXISTS (SELECT FROM {})").format(stored(table)) for table in tables]
     return SQL("SELECT {}").format(SQL(", ").join(asks))
 
 
@@ -131,19 +136,28 @@ def copy_in(target: Composable, columns: Sequence[str]) -> Composed:
 
 
 def raise_sequence(table: Table, column: Column) -> Composed:
-    """Put a column's sequence above its highest value; never lowers it, nor one that has not begun."""
+    """Put a column's sequence behind its last value; never takes it back, nor one that has not begun.
+
+    The last is the highest, or of a sequence that goes down the lowest, of those that the sequence may reach.
+    """
     return SQL(
-        "SELECT pg_catalog.setval({}::pg_catalog.regclass, m) "
-        "FROM (SELECT max({})::int8 AS m FROM {}) q, {} s WHERE m >= s.last_value + s.is_called::int"
+        "SELECT pg_catalog.setval(q.seqrelid, m::int8) FROM pg_catalog.pg_sequence q, {sequence} s, "
+        "LATERAL (SELECT CASE WHEN q.seqincrement > 0 THEN max({column}) ELSE min({column}) END AS m "
+        "FROM {table} WHERE {column} BETWEEN q.seqmin AND q.seqmax) v "
+        "WHERE q.seqrelid = {name}::pg_catalog.regclass AND CASE WHEN q.seqincrement > 0 "
+        "THEN m >= s.last_value + s.is_called::int ELSE m <= s.last_value - s.is_called::int END"
     ).format(
-        Literal(column.sequence), Identifier(column.name), qualified(table), trusted(column.sequence or "")
+        sequence=trusted(column.sequence or ""),
+        column=Identifier(column.name),
+        table=qualified(table),
+        name=Literal(column.sequence),
     )
 
 
 # ---- staged: merge from a source ------------------------------------------------------------------------
 
 
-PLACE = "_place"  # of a row in its source, from 1
+PLACE = "_seedlab_place"  # of a row in its source, from 1
 
 
 def arrays_source(columns: Sequence[str], first: int = 1, *, place: str | None = None) -> Composed:
@@ -202,16 +216,16 @@ def merge(steps: Sequence[tuple[Load, Table, Composable, bool]]) -> Composed:
 def _merge_parts(
     n: int, load: Load, table: Table, source: Composable, *, as_text: bool
 ) -> Iterator[Composed]:
-    joined, target = Identifier(f"j{n}"), qualified(table)
+    joined = Identifier(f"j{n}")
     columns = load.columns
     yield judged(n, load, table, source, as_text=as_text, place=PLACE)
     if _differs(load, table) is not None:
         yield SQL(
-            "u{n} AS (UPDATE {target} t SET {sets} FROM {j} s WHERE s._hit AND s._differs AND {key} "
-            "RETURNING 1)"
+            "u{n} AS (UPDATE {target} t SET {sets} FROM {j} s "
+            "WHERE s._seedlab_hit AND s._seedlab_differs AND {key} RETURNING 1)"
         ).format(
             n=trusted(str(n)),
-            target=target,
+            target=stored(table),
             sets=SQL(", ").join(
                 SQL("{} = {}").format(Identifier(c), Identifier("s", c)) for c in compared(load, table)
             ),
@@ -219,11 +233,11 @@ def _merge_parts(
             key=equal_keys("t", "s", load.key_columns),
         )
     yield SQL(
-        "i{n} AS (INSERT INTO {target} ({columns}) {overriding}SELECT {values} FROM {j} WHERE NOT _hit "
-        "RETURNING 1)"
+        "i{n} AS (INSERT INTO {target} ({columns}) {overriding}SELECT {values} FROM {j} "
+        "WHERE NOT _seedlab_hit RETURNING 1)"
     ).format(
         n=trusted(str(n)),
-        target=target,
+        target=qualified(table),
         columns=names(columns),
         overriding=SQL("OVERRIDING SYSTEM VALUE " if any(table.columns[c].identity for c in columns) else ""),
         values=names(columns),
@@ -240,14 +254,14 @@ def judged(
     """
     values = casts(table, load.columns) if as_text else names(load.columns)
     return SQL(
-        "{j} AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _hit, {differs} AS _differs "
-        "FROM (SELECT {values} FROM {source}) s LEFT JOIN {target} t ON {key})"
+        "{j} AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _seedlab_hit, "
+        "{differs} AS _seedlab_differs FROM (SELECT {values} FROM {source}) s LEFT JOIN {target} t ON {key})"
     ).format(
         j=Identifier(f"j{n}"),
         differs=_differs(load, table) or SQL("false"),
         values=SQL("{}, {}").format(values, Identifier("r", place)) if place else values,
         source=source,
-        target=qualified(table),
+        target=stored(table),
         key=equal_keys("t", "s", load.key_columns),
     )
 
@@ -257,8 +271,8 @@ def _merge_counts(n: int, *, updates: bool) -> list[Composable]:
         return SQL("(SELECT count(*) FROM {})").format(Identifier(f"{letter}{n}"))
 
     some = SQL(
-        "(SELECT array_agg({place}) FILTER (WHERE NOT _hit) FROM {j} "
-        "HAVING count(*) FILTER (WHERE NOT _hit) BETWEEN 1 AND count(*) - 1)"
+        "(SELECT array_agg({place}) FILTER (WHERE NOT _seedlab_hit) FROM {j} "
+        "HAVING count(*) FILTER (WHERE NOT _seedlab_hit) BETWEEN 1 AND count(*) - 1)"
     ).format(place=Identifier(PLACE), j=Identifier(f"j{n}"))
     return [count("u") if updates else SQL("0"), count("i"), count("j"), some]
 
@@ -329,14 +343,14 @@ def lookup(catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[s
                     SQL("{} = {}").format(Identifier(alias, own), Identifier(below, other))
                     for own, other in pairs
                 )
-                joins.append(SQL(" JOIN {} {} ON {}").format(qualified(parent), Identifier(below), on))
+                joins.append(SQL(" JOIN {} {} ON {}").format(stored(parent), Identifier(below), on))
                 visit(below, parent.name, part.reference.parts)
 
     visit("t", table, key)
     columns = [f"c{n}" for n in range(1, next(counter))]
     return SQL("SELECT k.n, {} FROM {} t{} JOIN unnest({}) WITH ORDINALITY k({}, n) ON {}").format(
         SQL(", ").join(SQL("{}::text").format(Identifier("t", name)) for name in wanted),
-        qualified(catalog.tables[table]),
+        stored(catalog.tables[table]),
         SQL("").join(joins),
         _arrays(len(columns), 1),
         names(columns),
@@ -374,7 +388,10 @@ def bent(column: Column, value: Composable) -> Composable:
 
 
 def reserve(column: Column, count: int) -> Composed:
-    """Take the next values of a sequence."""
-    return SQL(
-        "SELECT pg_catalog.nextval({}::pg_catalog.regclass) FROM pg_catalog.generate_series(1, {})"
-    ).format(Literal(column.sequence), Literal(count))
+    """Take the next values of a sequence, or of what else a column's default says."""
+    value = SQL("pg_catalog.nextval({}::pg_catalog.regclass)").format(Literal(column.sequence))
+    if column.expression:
+        value = SQL("CAST(CAST({} AS {}) AS pg_catalog.text)").format(
+            trusted(column.expression), trusted(column.type)
+        )
+    return SQL("SELECT {} FROM pg_catalog.generate_series(1, {})").format(value, Literal(count))

@@ -87,8 +87,8 @@ class Session(Protocol):
         Asks about rows, not about what becomes of them: a row that is there already is judged too.
         """
 
-    def reserve(self, table: str, column: str, count: int) -> list[int]:
-        """Take `count` new values from the sequence that fills a column."""
+    def reserve(self, table: str, column: str, count: int) -> list[int] | list[str]:
+        """Take `count` new values from the sequence, or the default, that fills a column."""
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write all groups in order with ids known: COPY and staging, or multi-row statements.

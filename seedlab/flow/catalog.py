@@ -28,6 +28,7 @@ class Column:
     precision: int | None = None
     scale: int | None = None
     sequence: str | None = None  # the sequence that fills it, quoted and qualified by the server
+    expression: str = ""  # what else fills a primary key by default, as the server says it
     storage: Literal["", "hex", "dashed", "blob"] = ""
     send: str = ""  # the type's send function where plain equality is blind (1.0 = 1.00), qualified
     domain: bool = False  # a domain: the server alone knows its checks
@@ -73,6 +74,7 @@ class Table:
     exists: bool = True  # False: known from the project's MetaData only
     owned: bool = True  # we may alter it
     row_security: bool = False
+    inherits: bool = False  # one table is made of another: of it only its own rows are meant
     rebuildable: bool = True  # its foreign keys may be dropped and made again
 
     @property

@@ -361,9 +361,9 @@ def _given_reference(foreign_key: ForeignKey, sources: Mapping[str, str]) -> Ref
 
 
 def _made(table: Table, written: set[str]) -> str | None:
-    """The primary-key column whose value we make: a uuid, or the next of a sequence."""
+    """The primary-key column whose value we make: a uuid, or what a sequence or another default gives."""
     key = table.primary_key
     if len(key) != 1 or key[0] in written:
         return None
     column = table.columns[key[0]]
-    return key[0] if column.kind == "uuid" or column.sequence else None
+    return key[0] if column.kind == "uuid" or column.sequence or column.expression else None

@@ -25,7 +25,7 @@ from seedlab.flow import (
 )
 from seedlab.frames.opening import content_hash
 from seedlab.looking import Look
-from seedlab.plan import conditions, freshness, graph
+from seedlab.plan import conditions, folder, freshness, graph
 from seedlab.plan.conditions import Situation as Conditions
 from seedlab.plan.freshness import Situation, Verdict
 from seedlab.plan.selection import select
@@ -143,11 +143,12 @@ def agenda_of(project: Project, options: Options, look: Look) -> Agenda:
 
 def _levels(project: Project, catalog: Catalog) -> tuple[Stage, ...]:
     """Stages of a folder without configuration: the levels of its foreign-key graph, as files spell it."""
-    names = {spec.table for seed in project.seeds for spec in seed.tables}
+    seeds = [folder.as_named(seed, catalog) for seed in project.seeds]
+    names = {spec.table for seed in seeds for spec in seed.tables}
     tables = {name: table for name in names if (table := catalog.find(name)) is not None}
     needed = {name: {key.parent for key in table.foreign_keys} for name, table in tables.items()}
     parents = {name: {n for n, t in tables.items() if t.name in needed[name]} for name in tables}
-    return graph.levels(project.seeds, parents)
+    return graph.levels(seeds, parents)
 
 
 # ---- hashes of what people edit -------------------------------------------------------------------------

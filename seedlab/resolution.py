@@ -318,9 +318,11 @@ def id_conflicts(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list
         if existing.schema[name] == pl.UInt128:
             given = given.str.to_integer(base=16, dtype=pl.UInt128, strict=False)
         message = f"the row of table {each.load.table} exists with another {name}; an id is never changed"
-        rule = Rule(name="id-conflict", column=name, message=message, bad=given != pl.col("_existing"))
+        rule = Rule(
+            name="id-conflict", column=name, message=message, bad=given != pl.col("_seedlab_existing")
+        )
         for frame in kept_frames(each, naming):
-            joined = frame.join(existing.rename({name: "_existing"}), on=HANDLE, how="inner")
+            joined = frame.join(existing.rename({name: "_seedlab_existing"}), on=HANDLE, how="inner")
             broken += checks.judge([Handled(load=each.load, frame=joined)], [[rule]])
     return broken
 

@@ -11,7 +11,7 @@ from seedlab import preparation, rejecting, resolution, settling
 from seedlab.database import connect
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, Fault
-from seedlab.flow import Catalog, Level, Outcomes, Project, Settings, Stage, Written
+from seedlab.flow import HANDLE, Catalog, Level, Outcomes, Project, Settings, Stage, Written
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, suspects
 from seedlab.frames.resolve import Naming, name_rows
@@ -125,7 +125,7 @@ class _Run:
     def ask(self, session: Session, asked: Sequence[resolution.Question], cache: SeedCache) -> None:
         answers = session.lookup([each.ask for each in asked]) if asked else []
         for question, answer in zip(asked, answers, strict=True):
-            cache.remember(question.label, question.ask.frame["_handle"], answer)
+            cache.remember(question.label, question.ask.frame[HANDLE], answer)
 
     def plan(
         self, session: Session, rows: Sequence[Rows], naming: Naming, cache: SeedCache, empty: frozenset[str]

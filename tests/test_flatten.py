@@ -204,7 +204,7 @@ def test_the_same_path_in_two_places_is_a_fault(tmp_path):
     assert faults(tmp_path, value) == [("$[0].a[0].b", "'a.b' is found in two places of the records")]
 
 
-@pytest.mark.parametrize("name", ["_row", "_file", "_parent", "_index", "_handle"])
+@pytest.mark.parametrize("name", ["_row", "_file", "_seedlab_parent", "_seedlab_index", "_seedlab_handle"])
 def test_our_own_names_are_refused(tmp_path, name):
     assert [path for path, _ in faults(tmp_path, [{"l": [{"x": 1}, {name: 1}]}])] == [f"$[0].l[1].{name}"]
 

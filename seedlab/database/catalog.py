@@ -28,10 +28,7 @@ _RELKINDS: Mapping[str, Any] = {"r": "table", "p": "partitioned", "v": "view", "
 def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
     """Make the catalog of the document that `QUERY` answers; `default_schema` is current_schema()."""
     rows = answer["tables"]
-    names = {
-        oid: relation if schema == default_schema else f"{schema}.{relation}"
-        for oid, schema, relation, *_ in rows
-    }
+    names = _named(rows, default_schema)
     columns = {row[0]: {number: name for number, name, *_ in row[8] or ()} for row in rows}
     tables = [_table(row, names, columns) for row in rows]
     return Catalog(
@@ -43,6 +40,16 @@ def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
         tables={table.name: table for table in tables},
         empty=frozenset(names[row[0]] for row in rows if row[5]),
     )
+
+
+def _named(rows: Sequence[Sequence[Any]], default_schema: str) -> dict[int, str]:
+    """Name tables as files do; one with a dot in its name gives way to a table of a schema called so."""
+    spelled = {row[0]: f"{row[1]}.{row[2]}" for row in rows}
+    taken = {spelled[row[0]] for row in rows if row[1] != default_schema}
+    return {
+        oid: relation if schema == default_schema and relation not in taken else spelled[oid]
+        for oid, schema, relation, *_ in rows
+    }
 
 
 def _table(row: Sequence[Any], names: Mapping[int, str], numbered: Numbered) -> Table:
@@ -106,6 +113,7 @@ def _foreign_key(
         parent_columns=tuple(theirs[n] for n in parent_columns),
         definition=definition,
         validated=validated,
+        enforced=not definition.endswith("NOT ENFORCED"),
         comment=comment,
         indexed=indexed,
     )

@@ -28,6 +28,8 @@ ARRAY_ROWS = 20_000
 _ENCODE_ROWS = 20_000  # encoded at a time: enough to forget the fixed cost, little enough to overlap
 # Errors before the first row that only mean "not in this way": lock held, not owner, feature.
 _NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000"})
+# Deferred triggers wait for the end, and a table cannot be altered meanwhile. No DDL before the rows tells.
+_PENDING = "55006"
 _COPY_LINE = re.compile(r"COPY .*, line (\d+)(?:, column ([^:]+))?")
 
 
@@ -58,7 +60,8 @@ def _write_direct(
         if keys:
             return _copy_all(wire, writes, keys)
     except StatementError as failed:
-        if failed.error.sqlstate not in _NOT_THIS_WAY or failed.index >= 3 + len(keys):
+        early = failed.error.sqlstate in _NOT_THIS_WAY and failed.index < 3 + len(keys)
+        if not early and failed.error.sqlstate != _PENDING:
             raise _explain(failed, writes, first_copy=3 + len(keys)) from failed.error
         wire.recorder.note(
             f"foreign keys stay on during the load ({failed.error.diag.message_primary}): slower, same result"

@@ -56,6 +56,7 @@ class ForeignKey:
     parent_columns: tuple[str, ...]
     definition: str = ""
     validated: bool = True
+    enforced: bool = True  # False: rows may refer to what is not there
     comment: str | None = None
     indexed: bool = True
 

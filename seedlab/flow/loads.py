@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 # A row's place in its own source, carried by every frame until it is written.
 ROW = "_row"  # UInt32: ordinal of the row among its table's rows in that file, 0-based
 FILE = "_file"  # UInt16: index of the file in the seed's `files`
-HANDLE = "_handle"  # UInt128: the row's name while ids are being settled, and the uuid of a new row
-DIGEST = "_digest"  # UInt64: hash of all that the file says of the row
-PARENT = "_parent"  # UInt32: of a nested row, the index of the enclosing row in its own frame
-INDEX = "_index"  # UInt32: of a nested row, its 1-based place in its list
+HANDLE = "_seedlab_handle"  # UInt128: the row's name while ids are being settled, and the uuid of a new row
+DIGEST = "_seedlab_digest"  # UInt64: hash of all that the file says of the row
+PARENT = "_seedlab_parent"  # UInt32: of a nested row, the index of the enclosing row in its own frame
+INDEX = "_seedlab_index"  # UInt32: of a nested row, its 1-based place in its list
 RESERVED = frozenset({ROW, FILE, HANDLE, DIGEST, PARENT, INDEX})  # no column of a file may be called so
 # What a reject file says of its records; no data, so that a mended one can be seeded as it is.
 REASON = "_seedlab_reason"

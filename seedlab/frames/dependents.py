@@ -27,7 +27,7 @@ __all__ = [
     "is_in",
 ]
 
-PLACE = "_place"  # UInt64: file and row as one number
+PLACE = "_seedlab_place"  # UInt64: file and row as one number
 AROUND = "_around"  # the same of the row around a nested one
 NEVER = pl.lit(value=False)
 Label = str | tuple[str, str]  # of a key (`Naming.label`), or seed and path of the rows around

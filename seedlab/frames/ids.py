@@ -13,7 +13,14 @@ import polars as pl
 from seedlab.flow import FILE, HANDLE, ROW, Load, Part, Reference
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, sortable
-from seedlab.frames.resolve import Handled, Naming, alternative_column, leaves, reference_column
+from seedlab.frames.resolve import (
+    ALTERNATIVE,
+    Handled,
+    Naming,
+    alternative_column,
+    leaves,
+    reference_column,
+)
 
 
 def settle(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
@@ -164,8 +171,8 @@ def _drop(frame: pl.DataFrame, bad: pl.Expr, table: str, dropped: dict[str, list
     if len(gone):
         dropped.setdefault(table, []).append(gone[HANDLE])
         for name in gone.columns:
-            if name.startswith("_alt:"):
-                dropped.setdefault(name.removeprefix("_alt:"), []).append(gone[name])
+            if name.startswith(ALTERNATIVE):
+                dropped.setdefault(name.removeprefix(ALTERNATIVE), []).append(gone[name])
     return frame.filter(~bad)
 
 

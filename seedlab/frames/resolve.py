@@ -29,6 +29,8 @@ _COLON = pl.lit(":")
 # The namespace of uuid5 ids: 16 ASCII bytes, so that it can be hashed as text with the name behind it.
 UUID5_NAMESPACE = b"seedlab.uuid5.id"
 
+ALTERNATIVE = "_seedlab_alt:"  # the beginning of columns with handles by another key
+
 Signature = tuple[object, ...]
 
 
@@ -130,12 +132,12 @@ def _refuse_endless(name: str, table: Table, loads: Sequence[Load]) -> None:
 
 def reference_column(index: int) -> str:
     """Name the column that holds the handle of a load's reference."""
-    return f"_ref{index}"
+    return f"_seedlab_ref{index}"
 
 
 def alternative_column(label: str) -> str:
     """Name the column that holds a row's handle by another key than its natural one."""
-    return f"_alt:{label}"
+    return f"{ALTERNATIVE}{label}"
 
 
 def add_handles(frame: pl.DataFrame, load: Load, naming: Naming) -> pl.DataFrame:

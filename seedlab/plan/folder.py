@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from seedlab.errors import ConfigurationError
-from seedlab.flow import Format, Seed, SourceFile, TableSpec
+from seedlab.flow import Catalog, Format, Seed, SourceFile, TableSpec
 
 FORMATS: Mapping[str, Format] = {
     ".csv": "csv",
@@ -50,7 +51,15 @@ def folder_seeds(root: Path) -> tuple[Seed, ...]:
 
 def table_name(file: SourceFile) -> str:
     """Name the table of a file: its base name without suffixes and without a numeric prefix."""
-    return _PREFIX.sub("", PurePosixPath(_without_suffix(file)).name)
+    return _PREFIX.sub("", _base_name(file))
+
+
+def as_named(seed: Seed, catalog: Catalog) -> Seed:
+    """Take the number before a file's name for a part of the table's, where there is such a table."""
+    whole = _base_name(seed.files[0])
+    if catalog.find(whole) is None or whole == seed.tables[0].table:
+        return seed
+    return replace(seed, tables=(replace(seed.tables[0], table=whole),))
 
 
 def _folder_seed(file: SourceFile, name: str) -> Seed:
@@ -135,6 +144,10 @@ def _check_inside(root: Path, path: Path) -> None:
 
 def _name(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
+
+
+def _base_name(file: SourceFile) -> str:
+    return PurePosixPath(_without_suffix(file)).name
 
 
 def _without_suffix(file: SourceFile) -> str:

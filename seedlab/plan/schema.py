@@ -247,7 +247,7 @@ def _load(
     references += [
         _given_reference(fk, {name: name for name in fk.columns})
         for fk in table.foreign_keys
-        if set(fk.columns) <= set(exact) and fk.name not in columns.relations
+        if fk.enforced and set(fk.columns) <= set(exact) and fk.name not in columns.relations
     ]
     referred = {name for each in references for name in each.foreign_key.columns}
     seed = given.seed

@@ -15,10 +15,10 @@ from seedlab.insight.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.asking import asking
-from tests.awkward import Answers, Schema, ids, keys
+from tests.awkward import Answers, Schema, constraints, ids, keys, names, relations
 from tests.seeding import counted, rows_of, seed, write
 
-SCHEMAS = [*keys.ALL, *ids.ALL]
+SCHEMAS = [*keys.ALL, *ids.ALL, *names.ALL, *constraints.ALL, *relations.ALL]
 # With these all tables are written and compared in other ways.
 WAYS: dict[str, dict[str, Any]] = {"usual": {}, "rows": {"level": "legacy"}, "sets": {"disabled": ["copy"]}}
 

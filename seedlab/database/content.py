@@ -126,7 +126,8 @@ def _spelled(catalog: Catalog, table: Table, name: str, alias: str, above: tuple
         )
         return SQL("COALESCE({}, 'NULL')").format(found) if sqlite else found
     column = Identifier(alias, name)
-    return SQL("quote({})").format(column) if sqlite else SQL("{}::text").format(column)
+    # SQLite 3.35 quotes an integer as an integer, not as a text.
+    return SQL("quote({}) || ''").format(column) if sqlite else SQL("{}::text").format(column)
 
 
 def _numbered(table: Table) -> str | None:

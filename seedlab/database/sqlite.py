@@ -44,11 +44,17 @@ from seedlab.flow import (
     Written,
 )
 
+OLDEST = (3, 35)  # the oldest that is tested; UPDATE … FROM and sqlite_schema need 3.33
 INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String})
 
 
 def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> SqliteSession:
     """Open the file (a missing one is made with the first write); raises ConnectionFailed."""
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise ConnectionFailed(
+            f"cannot open {target.shown}: this Python has SQLite {sqlite3.sqlite_version}, and seedlab needs "
+            f"{'.'.join(map(str, OLDEST))} or later; use a Python that was built with a newer one"
+        )
     wait = milliseconds(settings.lock_timeout)
     try:
         raw = sqlite3.connect(target.url, timeout=wait / 1000, isolation_level=None, check_same_thread=False)

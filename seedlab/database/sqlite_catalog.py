@@ -21,10 +21,19 @@ Run = Callable[[str], Sequence[Any]]  # sends a statement, answers its rows
 Storage = Literal["", "hex", "dashed", "blob"]
 
 TABLES = r"""
-SELECT l.name, l.type, l.wr, s.sql FROM pragma_table_list AS l
+SELECT s.name, s.type, s.sql FROM pragma_table_list AS l
 JOIN main.sqlite_schema AS s ON s.name = l.name AND s.type = l.type
 WHERE l.schema = 'main' AND l.type IN ('table', 'view')
   AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND l.name NOT LIKE 'seedlab\_%' ESCAPE '\' ORDER BY l.name"""
+# Nothing but their names tells the tables of a virtual one (FTS, R*Tree) there.
+TABLES_BEFORE_3_37 = r"""
+SELECT s.name, s.type, s.sql FROM main.sqlite_schema AS s
+WHERE s.type IN ('table', 'view') AND s.sql NOT LIKE 'CREATE VIRTUAL TABLE %'
+  AND s.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND s.name NOT LIKE 'seedlab\_%' ESCAPE '\' AND NOT EXISTS (
+    SELECT 1 FROM main.sqlite_schema AS v WHERE v.sql LIKE 'CREATE VIRTUAL TABLE %' AND s.name IN (
+      v.name || '_data', v.name || '_idx', v.name || '_content', v.name || '_docsize', v.name || '_config',
+      v.name || '_segments', v.name || '_segdir', v.name || '_stat',
+      v.name || '_node', v.name || '_parent', v.name || '_rowid')) ORDER BY s.name"""
 COLUMNS = """
 SELECT s.name, x.name, x.type, x."notnull", x.dflt_value IS NOT NULL, x.pk, x.hidden
 FROM main.sqlite_schema AS s JOIN pragma_table_xinfo(s.name, 'main') AS x
@@ -117,7 +126,8 @@ def reread(column: Column, storage: Storage) -> Column:
 
 
 def _read_drafts(run: Run) -> dict[str, _Draft]:
-    drafts = {name: _Draft(kind=kind, sql=sql or "") for name, kind, _, sql in run(TABLES)}
+    tables = run(TABLES if sqlite3.sqlite_version_info >= (3, 37) else TABLES_BEFORE_3_37)
+    drafts = {name: _Draft(kind=kind, sql=sql or "") for name, kind, sql in tables}
     for row in run(COLUMNS):
         if row[0] in drafts:
             drafts[row[0]].rows.append(row)

@@ -238,9 +238,10 @@ class SqliteLedger(Ledger):
 def _quoted(columns: Sequence[str], prefix: str = "") -> str:
     """The columns of a row as one text that tells every value from every other.
 
-    Text goes by its bytes: quote() ends at a NUL, and Python would refuse what is not UTF-8.
+    Text goes by its bytes: quote() ends at a NUL, and Python would refuse what is not UTF-8. Older
+    SQLite (3.35 does) quotes an integer as an integer; the empty text behind it makes it a text.
     """
     names = [f"{prefix}{quote(name)}" for name in columns]
     return " || ',' || ".join(
-        f"CASE typeof({n}) WHEN 'text' THEN 't' || hex({n}) ELSE quote({n}) END" for n in names
+        f"CASE typeof({n}) WHEN 'text' THEN 't' || hex({n}) ELSE quote({n}) || '' END" for n in names
     )

@@ -21,7 +21,7 @@ from typing import Literal
 
 import polars as pl
 
-from seedlab import preparation, resolution
+from seedlab import binding, preparation, resolution
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import (
     FILE,
@@ -121,7 +121,7 @@ def _read(project: Project, stages: Sequence[Stage], catalog: Catalog) -> list[P
     opened = preparation.read(stages, settings, monitor)
     shaped = preparation.shape(seeds, opened, catalog, monitor)
     shaped = preparation.transform(shaped, project.root, project.transforms)
-    _, pairs = preparation.bind(shaped, catalog)
+    _, pairs = binding.bind(shaped, catalog, defaults=project.defaults)
     _refuse_broken(pairs, catalog, settings)
     return pairs
 

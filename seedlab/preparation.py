@@ -19,7 +19,6 @@ from seedlab.flow import (
     FILE,
     ROW,
     Catalog,
-    Load,
     Recorder,
     Seed,
     Settings,
@@ -384,17 +383,3 @@ def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
         spec = replace(spec, path="$")
         result.append(Shaped(seed=shaped.seed, spec=spec, frame=frame, placed=placed))
     return result
-
-
-# ---- bind -----------------------------------------------------------------------------------------------
-
-
-def bind(
-    shaped: Sequence[Shaped], catalog: Catalog, known: Mapping[str, tuple[str, ...]] | None = None
-) -> tuple[schema.Bound, list[tuple[Load, Shaped]]]:
-    """Give every column its meaning; raises DataFaults for columns that mean nothing."""
-    given = [Given(seed=s.seed, spec=s.spec, columns=s.columns) for s in shaped]
-    bound = schema.bind(catalog, given, known)
-    if bound.faults:
-        raise DataFaults(bound.faults)
-    return bound, list(zip(bound.loads, shaped, strict=True))

@@ -52,14 +52,15 @@ def tallies_of(
 
 
 def states_of(wrote: Wrote, memory: Memory, kept: Sequence[Kept]) -> tuple[TableState, ...]:
-    """The tables of a run, with all columns that were ever seeded."""
+    """The tables of a run, with all columns that were ever seeded; what new rows get by default is not."""
     doomed = {each.load.table for each in kept if each.doomed.height}
     states: dict[str, TableState] = {name: memory.tables[name] for name in sorted(doomed)}
     for each in wrote.written:
         name = each.load.table
         known = states.get(name) or memory.tables.get(name)
         there = wrote.catalog.tables[name].columns
-        columns = {*each.load.columns, *(known.columns if known else ())} & there.keys()
+        seeded = {*each.load.columns}.difference(each.load.defaults)
+        columns = {*seeded, *(known.columns if known else ())} & there.keys()
         states[name] = state_of(name, columns, tuple(dict.fromkeys(each.load.key_columns)), wrote.catalog)
     return tuple(states.values())
 

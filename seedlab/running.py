@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from seedlab import preparation, recalling, rejecting, resolution
+from seedlab import binding, preparation, recalling, rejecting, resolution
 from seedlab.agenda import Agenda, Task
 from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
 from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Stage
@@ -117,7 +117,7 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
         del opened
     shaped = preparation.transform(shaped, project.root, project.transforms)
     others = _others(task, stages)
-    bound, pairs = _bound(shaped, catalog, _keys(others, task.memory))
+    bound, pairs = _bound(shaped, catalog, _keys(others, task.memory), project.defaults)
     needs = [
         Need(stage=load.stage, table=load.table, foreign_key_name=r.foreign_key.name, parent_table=r.parent)
         for load in bound.loads
@@ -155,10 +155,13 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _bound(
-    shaped: Sequence[Shaped], catalog: Catalog, known: Mapping[str, tuple[str, ...]]
+    shaped: Sequence[Shaped],
+    catalog: Catalog,
+    known: Mapping[str, tuple[str, ...]],
+    defaults: Mapping[str, str],
 ) -> tuple[Bound, list[tuple[Load, Shaped]]]:
     try:
-        return preparation.bind(shaped, catalog, known)
+        return binding.bind(shaped, catalog, known, defaults)
     except DataFaults as found:
         raise DataFaults(completed(found.faults, shaped)) from None
 

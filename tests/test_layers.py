@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "looking",
             "agenda",
             "preparation",
+            "binding",
             "resolution",
             "settling",
             "remembering",

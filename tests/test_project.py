@@ -162,6 +162,19 @@ def test_a_folder_without_configuration_must_be_named(tmp_path: Path) -> None:
         find_project(None, tmp_path)
 
 
+@pytest.mark.parametrize("file", ["seedlab.toml", "pyproject.toml"])
+def test_a_configuration_without_stages_leaves_them_to_the_files(tmp_path: Path, file: str) -> None:
+    head = "" if file == "seedlab.toml" else "tool.seedlab."
+    told = f'[{head}project]\nname = "shop"\n[{head}defaults]\ncreated_at = "2024-01-01"\nnote = ""\n'
+    project = load_project(make(tmp_path, {file: told, "02-b.csv": "", "01-a.csv": ""}))
+
+    assert (project.name, project.stages) == ("shop", ())
+    assert [(seed.name, seed.tables[0].table) for seed in project.seeds] == [("01-a", "a"), ("02-b", "b")]
+    assert project.defaults == {"created_at": "2024-01-01", "note": ""}
+    if file == "seedlab.toml":
+        jsonschema.validate({"defaults": project.defaults}, SCHEMA)
+
+
 @pytest.mark.parametrize(("name", "found"), [("nowhere", "nothing"), ("a.csv", "a file")])
 def test_a_name_that_is_no_folder_is_an_error(tmp_path: Path, name: str, found: str) -> None:
     make(tmp_path, {"a.csv": ""})

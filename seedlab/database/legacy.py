@@ -106,7 +106,7 @@ class _Writer:
 
     def _find(self) -> Executable:
         """Answers whether the row there differs, and whether its id is not the explicit one of the file."""
-        fixed = {*self.load.key_columns, *self.table.primary_key, self.load.made}
+        fixed = {*self.load.key_columns, *self.table.primary_key, *self.load.defaults, self.load.made}
         explicit = {*self.table.primary_key} - {*self.load.key_columns, self.load.made}
         differs = [self._differs(name) for name in self.load.columns if name not in fixed]
         conflicts = [self._differs(name) for name in self.load.columns if name in explicit]
@@ -126,7 +126,7 @@ class _Writer:
         return insert_into(self.clause, self.table, {name: self._bound(name) for name in names})
 
     def _update(self) -> Executable:
-        fixed = {*self.load.key_columns, *self.table.primary_key, self.load.made}
+        fixed = {*self.load.key_columns, *self.table.primary_key, *self.load.defaults, self.load.made}
         sets = {name: self._bound(name) for name in self.load.columns if name not in fixed}
         found = (self._own(name) == self._bound(name) for name in self.load.key_columns)
         return update_of(self.clause, self.table).where(*found).values(sets)

@@ -115,8 +115,8 @@ def orphans(name: str, foreign_key: ForeignKey) -> str:
 
 
 def compared(load: Load, table: Table) -> list[str]:
-    """Columns that an update may change: neither of the key nor an id."""
-    fixed = {*load.key_columns, *table.primary_key, load.made}
+    """Columns that an update may change: neither of the key, nor an id, nor a default."""
+    fixed = {*load.key_columns, *table.primary_key, *load.defaults, load.made}
     return [name for name in load.columns if name not in fixed]
 
 

@@ -278,8 +278,8 @@ def _merge_counts(n: int, *, updates: bool) -> list[Composable]:
 
 
 def compared(load: Load, table: Table) -> list[str]:
-    """Columns that an update may change: neither key, nor id, nor GENERATED ALWAYS."""
-    fixed = {*load.key_columns, *table.primary_key}
+    """Columns that an update may change: neither key, nor id, nor default, nor GENERATED ALWAYS."""
+    fixed = {*load.key_columns, *table.primary_key, *load.defaults}
     return [name for name in load.columns if name not in fixed and table.columns[name].identity != "always"]
 
 

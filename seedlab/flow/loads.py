@@ -80,7 +80,8 @@ class Load:
 
     `key` is the table's natural key in key order, the same for all loads of a table. `values` are columns
     written as given; `references` are foreign keys resolved by parts. `made` is the primary-key column
-    whose value seedlab makes (from the handle, or from a sequence), or None.
+    whose value seedlab makes (from the handle, or from a sequence), or None. `defaults` are those of the
+    `values` that the project's defaults give and not the files: an update leaves them alone.
     """
 
     stage: str
@@ -90,6 +91,7 @@ class Load:
     values: tuple[str, ...]
     references: tuple[Reference, ...]
     made: str | None = None
+    defaults: tuple[str, ...] = ()
     mode: Mode = "upsert"
     duplicates: Duplicates = "error"
     priority: Priority = "medium"

@@ -126,20 +126,21 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """A folder with data files, understood. `stages` is empty for a folder without configuration:
-    its stages are the levels of the foreign-key graph, known once the catalog is (`seeds` holds them).
+    """A folder with data files, understood. `stages` is empty where the configuration has none: they are
+    the levels of the foreign-key graph, known once the catalog is (`seeds` holds what they are made of).
     """
 
     root: Path
     name: str
     stages: tuple[Stage, ...]
-    seeds: tuple[Seed, ...] = ()  # of a folder without stages; each seed's `stage` is ""
+    seeds: tuple[Seed, ...] = ()  # of a project without stages; each seed's `stage` is ""
     config: Path | None = None
     schema: str | None = None
     transforms: str | None = None
     targets: Mapping[str, TargetConfig] = field(default_factory=dict)
     environments: Mapping[str, Environment] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)  # column → what new rows get
 
     @property
     def every_seed(self) -> tuple[Seed, ...]:

@@ -29,12 +29,12 @@ class Relationships:
 
 def gather(loads: Sequence[Load]) -> list[Relationships]:
     """Batch loads by table and columns, in order of first appearance."""
-    batches: dict[tuple[str, tuple[str, ...]], list[Load]] = {}
+    batches: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Load]] = {}
     for load in loads:
-        batches.setdefault((load.table, load.columns), []).append(load)
+        batches.setdefault((load.table, load.columns, load.defaults), []).append(load)
     return [
         Relationships(table=table, columns=columns, loads=tuple(members), link=members[0].link)
-        for (table, columns), members in batches.items()
+        for (table, columns, _), members in batches.items()
     ]
 
 

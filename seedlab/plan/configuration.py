@@ -95,6 +95,10 @@ class Section:
             self.wrong(key, "expected a string, found an empty one")
         return default if value is None else value
 
+    def value(self, key: str) -> str:
+        """Take a string as it is, also an empty one; "" after noting that it is none."""
+        return self._take(key, str, "a string, spelled as in a CSV file") or ""
+
     def needed_text(self, key: str) -> str:
         """Take a string that must be there; "" after noting that it is not."""
         if key not in self.values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seedlab.errors import ConfigurationError
@@ -30,7 +30,7 @@ MODES: tuple[Mode, ...] = ("insert", "upsert", "sync")
 DUPLICATES: tuple[Duplicates, ...] = ("error", "first", "last")
 # Every key there is, by the table it stands in. The published JSON Schema has the same (a test compares).
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "file": ("project", "targets", "environments", "settings", "stages"),
+    "file": ("project", "targets", "environments", "settings", "defaults", "stages"),
     "project": ("name", "schema", "transforms"),
     "target": ("url", "environment"),
     "environment": ("subset", "protected", "select"),
@@ -160,11 +160,12 @@ def _project(root: Path, document: Document) -> Project:
         targets={name: _target(name, each, names) for name, each in top.named("targets").items()},
         environments=environments,
         settings=_settings(top.section("settings")),
+        defaults=_defaults(top.section("defaults")),
     )
     _check_repeated(project.stages, document)
     document.check()
     check_cycles(project.stages, document.file)
-    return project
+    return project if project.stages else replace(project, seeds=folder_seeds(root))
 
 
 def _tables(value: object) -> list[dict[str, object]]:
@@ -211,6 +212,11 @@ def _settings(section: Section) -> dict[str, object]:
             except ConfigurationError as error:
                 section.wrong(name, error.message)
     return checked
+
+
+def _defaults(section: Section) -> dict[str, str]:
+    """Any column may be named; the empty text is a value, too."""
+    return {name: section.value(name) for name in section.values}
 
 
 def _script(section: Section, key: str, names: _Names) -> str | None:

@@ -5,12 +5,13 @@ Pure: a catalog and the column names of the files in, loads and faults out. Open
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seedlab.errors import ConfigurationError, Fault, Place, nearest
 from seedlab.flow import Catalog, ForeignKey, Load, Part, Reference, Seed, Table, TableSpec
 from seedlab.plan.columns import Columns, covered_by, reachable, understand
+from seedlab.plan.filling import by_default, how_to_fill, made_column, unfilled
 from seedlab.plan.relations import find_relation, relation_names
 
 
@@ -41,11 +42,15 @@ class _Keys:
 
 
 def bind(
-    catalog: Catalog, given: Sequence[Given], known: Mapping[str, tuple[str, ...]] | None = None
+    catalog: Catalog,
+    given: Sequence[Given],
+    known: Mapping[str, tuple[str, ...]] | None = None,
+    defaults: Collection[str] = (),
 ) -> Bound:
     """Give every source column its meaning, every table its key and every foreign key its parts.
 
-    `known` are keys of tables that seeds fill which are not given.
+    `known` are keys of tables that seeds fill which are not given, `defaults` columns for which the project
+    says what new rows get.
     Raises ConfigurationError for what seedlab.toml must say better (no key, ambiguous relation, views);
     columns that nobody fills come back as faults, and so do unknown ones, then without any load. Cost:
     linear in columns.
@@ -56,12 +61,12 @@ def bind(
     for each, columns in zip(given, understood, strict=True):
         table = tables[each.spec.table]
         unknown = [_unknown(each, name, table) for name in columns.unknown]
-        faults += unknown or _unfilled(each, columns, table)
+        faults += unknown or _unfilled(each, columns, table, defaults)
     if any(columns.unknown for columns in understood):  # a misspelt column may be the missing part of a key
         return Bound(loads=(), key_origins={}, faults=tuple(faults))
     keys = _choose_keys(given, understood, tables, catalog, known or {})
     loads = [
-        _load(each, columns, tables[each.spec.table], keys.columns, catalog)
+        _load(each, columns, tables[each.spec.table], keys.columns, catalog, defaults)
         for each, columns in zip(given, understood, strict=True)
     ]
     return Bound(loads=tuple(loads), key_origins=keys.origins, faults=tuple(faults))
@@ -120,29 +125,19 @@ def _unknown(given: Given, name: str, table: Table) -> Fault:
     )
 
 
-def _unfilled(given: Given, columns: Columns, table: Table) -> list[Fault]:
+def _unfilled(given: Given, columns: Columns, table: Table, defaults: Collection[str]) -> list[Fault]:
     """Columns that must have a value and get none."""
-    covered = covered_by(columns)
-    written = {*covered, _made(table, covered)}
     return [
         Fault(
             rule="not-null",
             table=table.name,
             file=given.seed.files[0].name if given.seed.files else None,
-            column=column.name,
-            message=f"column {column.name} of table {table.name} is NOT NULL without a default, "
-            "and the file does not have it: add the column",
+            column=name,
+            message=f"column {name} of table {table.name} is NOT NULL without a default, "
+            f"and the file does not have it: {how_to_fill(table, name)}",
         )
-        for column in table.columns.values()
-        if not (column.nullable or column.default or column.generated or column.identity)
-        and column.name not in written
-        and not (column.sequence or _filled_by_rowid(table, column.name))
+        for name in unfilled(table, covered_by(columns), defaults)
     ]
-
-
-def _filled_by_rowid(table: Table, column: str) -> bool:
-    """SQLite fills an integer primary key by itself."""
-    return table.columns[column].sequence == "rowid"
 
 
 # ---- keys -----------------------------------------------------------------------------------------------
@@ -238,7 +233,12 @@ def _lists(lists: Iterable[tuple[str, ...]]) -> str:
 
 
 def _load(
-    given: Given, columns: Columns, table: Table, keys: Mapping[str, tuple[str, ...]], catalog: Catalog
+    given: Given,
+    columns: Columns,
+    table: Table,
+    keys: Mapping[str, tuple[str, ...]],
+    catalog: Catalog,
+    defaults: Collection[str],
 ) -> Load:
     references = [
         _reference(spelling, fk, parts, keys, catalog) for spelling, fk, parts in columns.relations.values()
@@ -250,15 +250,17 @@ def _load(
         if fk.enforced and set(fk.columns) <= set(exact) and fk.name not in columns.relations
     ]
     referred = {name for each in references for name in each.foreign_key.columns}
+    filled = by_default(table, covered_by(columns), defaults)
     seed = given.seed
     return Load(
         stage=seed.stage,
         seed=seed.name,
         table=table.name,
         key=tuple(_key_parts(table, keys[table.name], references, exact)),
-        values=tuple(name for name in exact if name not in referred),
+        values=(*(name for name in exact if name not in referred), *filled),
         references=tuple(references),
-        made=_made(table, {*exact, *referred}),
+        made=made_column(table, {*exact, *referred}),
+        defaults=filled,
         mode=seed.mode,
         duplicates=seed.duplicates,
         priority=seed.priority,
@@ -358,12 +360,3 @@ def _given_reference(foreign_key: ForeignKey, sources: Mapping[str, str]) -> Ref
         key=tuple(parent for parent, _ in pairs),
         parts=tuple(Part(columns=(parent,), source=sources[own]) for parent, own in pairs),
     )
-
-
-def _made(table: Table, written: set[str]) -> str | None:
-    """The primary-key column whose value we make: a uuid, or what a sequence or another default gives."""
-    key = table.primary_key
-    if len(key) != 1 or key[0] in written:
-        return None
-    column = table.columns[key[0]]
-    return key[0] if column.kind == "uuid" or column.sequence or column.expression else None

@@ -13,7 +13,7 @@ from seedlab.database import sqlite_catalog
 from seedlab.database.connect import open_session, parse_target
 from seedlab.errors import ConnectionFailed
 from seedlab.flow import Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from tests.seeding import counted, seed, write
 
 NEW = pytest.param(

@@ -12,7 +12,7 @@ from seedlab.plan.relations import relation_names
 
 
 def made_column(table: Table, covered: Collection[str]) -> str | None:
-    """Name the primary-key column whose value we make: a uuid, or what a sequence or another default gives."""
+    """Name the primary-key column whose value we make: a uuid, or what a default gives."""
     key = table.primary_key
     if len(key) != 1 or key[0] in covered:
         return None

@@ -11,7 +11,7 @@ from psycopg import sql
 from seedlab import orchestrator
 from seedlab.database import connect
 from seedlab.flow import Options, Settings
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.asking import asking

@@ -240,8 +240,13 @@ def _add_experiments(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 
 def _add_makers(commands: _Commands[argparse.ArgumentParser]) -> None:
-    init = _command(commands, "init", "write a small project to start from")
+    init = _command(commands, "init", "write a project to start from: a small one, or what a database holds")
     init.add_argument("directory", metavar="DIR")
+    init.add_argument("--from-database", action="store_true", help="export a database, see seedlab export")
+    _add_export(init)
+    export = _command(commands, "export", "write a project of what a database holds")
+    export.add_argument("out", metavar="OUT", help="folder of the new project")
+    _add_export(export)
     generate = _command(commands, "generate", "grow a project to a size, for measuring")
     _add_directory(generate)
     generate.add_argument("--rows", metavar="N", type=_positive, required=True, help="rows in all")
@@ -253,6 +258,26 @@ def _add_makers(commands: _Commands[argparse.ArgumentParser]) -> None:
     server = _command(commands, "server", "run the embedded PostgreSQL server")
     server.add_argument("action", choices=("start", "stop", "status", "url", "clean"))
     _add_directory(server)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser, title="database", environments=False)
+    group = parser.add_argument_group("what of it")
+    group.add_argument(
+        "--table", metavar="PATTERN", action="append", default=[],
+        help="only this table: users, billing.*; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "--exclude-table", metavar="PATTERN", action="append", default=[],
+        help="all tables but this one; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "--subset", metavar="TABLE=N", action="append", type=_limit, default=[],
+        help="the first N rows by key, with all that they refer to; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "--with-ids", action="store_true", help="keep generated ids, and refer by them instead of by key"
+    )
 
 
 def _command(commands: _Commands[argparse.ArgumentParser], name: str, about: str) -> argparse.ArgumentParser:
@@ -267,11 +292,17 @@ def _add_directory(
     parser.add_argument("directory", metavar="DIR", nargs="?", help=about)
 
 
-def _add_target(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("target (default: the embedded server)")
+def _add_target(
+    parser: argparse.ArgumentParser,
+    title: str = "target (default: the embedded server)",
+    *,
+    environments: bool = True,
+) -> None:
+    group = parser.add_argument_group(title)
     group.add_argument("--database-url", metavar="URL", help="postgresql://… or sqlite:///…")
     group.add_argument("-t", "--target", metavar="NAME", help="a target of the project")
-    group.add_argument("--env", metavar="NAME", help="environment: which data, which guards")
+    if environments:
+        group.add_argument("--env", metavar="NAME", help="environment: which data, which guards")
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -320,6 +351,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
     return int(text)
+
+
+def _limit(text: str) -> tuple[str, int]:
+    table, _, number = text.rpartition("=")
+    if not table or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected TABLE=N, such as users=100, found {text!r}")
+    return table, int(number)
 
 
 def _delay(text: str) -> float:

@@ -12,9 +12,7 @@ import json
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -42,6 +40,7 @@ from seedlab.frames import generate as growing
 from seedlab.frames import tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.generate import Repeatable
+from seedlab.frames.outputs import check_new, new_folder
 from seedlab.frames.resolve import name_rows
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.looking import look_offline
@@ -81,7 +80,7 @@ def generate(project: Project, *, rows: int, out: Path, format: OutFormat = "par
     is as near to `rows` as whole repetitions come, at least the project's own. Raises ConfigurationError for
     a project without MetaData or with keys that cannot be numbered, DataFaults for rows that are wrong.
     """
-    _check_new(out)
+    check_new(out)
     catalog = _catalog(project)
     stages = project.stages or graph.levels(project.seeds, _parents(catalog))
     pairs = _read(project, stages, catalog)
@@ -90,7 +89,7 @@ def generate(project: Project, *, rows: int, out: Path, format: OutFormat = "par
     frames = [(load, shaped.frame.drop(ROW, FILE)) for load, shaped in pairs]
     repeated = growing.repeatable(catalog, frames, times)
     outputs = _outputs(pairs, repeated, catalog, format)
-    with _made(out) as folder:
+    with new_folder(out) as folder:
         _write_project(project, _grown(project, stages, outputs), folder)
         for each in outputs:
             _write(each, times, folder / each.seed.files[0].name)
@@ -258,22 +257,6 @@ def _selectors(
 
 
 # ---- write ----------------------------------------------------------------------------------------------
-
-
-def _check_new(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigurationError(f"{out} is there already and is not written over; name another folder")
-
-
-@contextmanager
-def _made(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that becomes `out` when all went well, and nothing otherwise."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-        folder = Path(temporary) / out.name
-        folder.mkdir()
-        yield folder
-        folder.replace(out)
 
 
 def _write_project(old: Project, new: Project, folder: Path) -> None:

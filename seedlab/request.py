@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seedlab.arguments import SETTINGS
+from seedlab.database.connect import parse_target
+from seedlab.errors import ConfigurationError
 from seedlab.flow import Options, Project, Target
 from seedlab.insight.records.runs import Heading
 from seedlab.plan.choices import (
@@ -20,6 +22,8 @@ from seedlab.plan.choices import (
 )
 from seedlab.plan.project import find_project, load_project
 from seedlab.plan.revision import commit_of
+
+_NO_PROJECT = Project(root=Path(), name="", stages=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,20 @@ def request_of(args: Namespace) -> Request:
         commit=choose_commit(getattr(args, "commit", None)),
     )
     return Request(project=project, choice=choice, options=options, line=args.line)
+
+
+def source_of(args: Namespace) -> Target:
+    """Understand which database `export` was told to read: none is taken that nobody named."""
+    needs_project = args.target and not args.database_url
+    project = load_project(find_project(None, Path.cwd())) if needs_project else _NO_PROJECT
+    choice = choose_target(project, database_url=args.database_url, target=args.target, environ=os.environ)
+    if choice.url is None:
+        raise ConfigurationError(
+            "export which database? say --database-url URL, -t NAME of a project's target, or set "
+            "SEEDLAB_DATABASE_URL"
+        )
+    root = project.root if choice.name is not None else None
+    return parse_target(choice.url, choice.origin, name=choice.name, root=root)
 
 
 def reading_options(args: Namespace, project: Project) -> Options:

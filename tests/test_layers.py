@@ -38,6 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "reporting",
             "sampling",
             "generation",
+            "exporting",
         }
     ),
     frozenset({"orchestrator", "status"}),

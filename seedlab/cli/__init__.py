@@ -31,6 +31,7 @@ _COMMANDS = {
     "profile": ("learning", "profile"),
     "compare": ("learning", "compare"),
     "init": ("making", "init"),
+    "export": ("making", "export"),
     "generate": ("making", "generate"),
     "server": ("making", "server"),
 }

@@ -4,21 +4,51 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
-from seedlab.cli.printing import show
+from seedlab.cli.printing import show, width
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def init(args: Namespace) -> int:
-    """Write a small project to start from."""
+    """Write a project to start from: a small one, or what a database holds."""
     from pathlib import Path
 
     from seedlab.plan import scaffold
 
     directory = Path(args.directory)
+    if args.from_database:
+        return _export(args, directory)
     files = scaffold.files(directory.resolve().name)
     scaffold.write(directory, files)
     text = f"wrote {', '.join(map(str, files))} to {directory}\nnext: seedlab seed {directory}\n"
     show(args, text, lambda: {"directory": str(directory), "files": [str(name) for name in files]})
+    return 0
+
+
+def export(args: Namespace) -> int:
+    """Write a project from what a database holds."""
+    from pathlib import Path
+
+    return _export(args, Path(args.out))
+
+
+def _export(args: Namespace, out: Path) -> int:
+    from seedlab.exporting import export
+    from seedlab.insight import export_text
+    from seedlab.insight.monitor import Monitor
+    from seedlab.plan.adopting import Wanted
+    from seedlab.request import source_of
+
+    wanted = Wanted(tables=tuple(args.table), exclude=tuple(args.exclude_table), with_ids=args.with_ids)
+    made = export(source_of(args), out, wanted, dict(args.subset), Monitor())
+    show(
+        args,
+        export_text.export_text(made, str(out), width()),
+        lambda: export_text.export_record(made, str(out)),
+    )
     return 0
 
 

@@ -7,7 +7,7 @@ one prepared statement and one call. There is no network; a round trip is a call
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from seedlab.errors import LockHeld, WriteError
@@ -54,6 +54,18 @@ class CountedConnection:
             return self.raw.execute(sql, parameters).fetchall()
         except sqlite3.IntegrityError:
             raise
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def stream(self, sql: str, size: int) -> Iterator[list[Any]]:
+        """Execute one statement and fetch what it answers a batch at a time."""
+        if self.opening:
+            self.open()
+        self._recorder.count(statements=1, round_trips=1)
+        try:
+            cursor = self.raw.execute(sql)
+            while rows := cursor.fetchmany(size):
+                yield rows
         except sqlite3.Error as error:
             raise self._translated(error) from error
 

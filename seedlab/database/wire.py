@@ -129,6 +129,39 @@ class Wire:
             if readable:
                 pgconn.consume_input()
 
+    def copy_out(self, statement: Composable, size: int) -> Iterator[bytes]:
+        """Send `COPY … TO STDOUT`; whole rows, about `size` bytes at a time. Raises StatementError."""
+        opening, self.opening = self.opening, ()
+        text = b"; ".join(each.as_bytes(self.connection) for each in (*opening, statement))
+        self.recorder.count(statements=len(opening) + 1, round_trips=1, bytes_sent=len(text), pid=self._pid)
+        try:
+            self.connection.pgconn.send_query(text)
+            self._flush()
+            while (result := self._next_result()) is not None:
+                if result.status == pq.ExecStatus.COPY_OUT:
+                    yield from self._pieces(size)
+                elif result.status == pq.ExecStatus.FATAL_ERROR:
+                    error = psycopg.errors.error_from_result(result, "utf-8")
+                    raise StatementError(0, error)
+        except psycopg.Error as lost:
+            raise StatementError(0, lost) from lost
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        """Put the rows of a COPY together; each comes in a message of its own."""
+        pgconn, rows, held = self.connection.pgconn, [], 0
+        while (got := pgconn.get_copy_data(1))[0] >= 0:
+            if got[0] == 0:
+                select.select([pgconn.socket], [], [])
+                pgconn.consume_input()
+                continue
+            rows.append(bytes(got[1]))
+            held += got[0]
+            if held >= size:
+                yield b"".join(rows)
+                rows, held = [], 0
+        if rows:
+            yield b"".join(rows)
+
     def ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
         """Send statements with text parameters through one pipeline; answers their rows.
 

@@ -11,6 +11,13 @@ from seedlab.errors import ConfigurationError
 from seedlab.plan.configuration import shown
 
 SCHEMA_FILE = ".seedlab.schema.json"
+SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}"
+TARGET_HINT = """\
+# Where it is seeded: --database-url, or a name of your own. Variables keep passwords out of this file.
+# [targets.staging]
+# url = "${STAGING_URL}"
+# environment = "test"
+"""
 
 _TOML = """\
 #:schema ./.seedlab.schema.json
@@ -127,11 +134,16 @@ Change a line in `01-people/authors.csv` and seed again: one row is updated, the
 """
 
 
+def schema_text() -> str:
+    """Read the JSON Schema of seedlab.toml."""
+    return resources.files("seedlab.plan").joinpath("seedlab.schema.json").read_text("utf-8")
+
+
 def files(name: str) -> Mapping[str, str]:
     """Write out the files of a new project, by their paths in it."""
     return {
         "seedlab.toml": _TOML.replace("{name}", json.dumps(name, ensure_ascii=False)),
-        SCHEMA_FILE: resources.files("seedlab.plan").joinpath("seedlab.schema.json").read_text("utf-8"),
+        SCHEMA_FILE: schema_text(),
         "models.py": _MODELS,
         "01-people/authors.csv": _AUTHORS,
         "02-library/books.yaml": _BOOKS,

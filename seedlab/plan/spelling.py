@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from seedlab.flow import Environment, Project, Seed, Stage, TableSpec
 from seedlab.plan import choices
+from seedlab.plan.folder import shared_table
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _CONTROL = re.compile(r"\x7f")
@@ -69,10 +70,19 @@ def _seed(seed: Seed) -> Iterator[str]:
             "mode": seed.mode if seed.mode != "upsert" else None,
             "duplicates": seed.duplicates if seed.duplicates != "error" else None,
             "transform": seed.transform,
+            "table": _other_table(seed),
         }
     )
-    yield "[stages.seeds.tables]"
-    yield from _pairs({spec.table: _table(spec) for spec in seed.tables})
+    if len(seed.tables) > 1 or any(map(_table, seed.tables)):
+        yield "[stages.seeds.tables]"
+        yield from _pairs({spec.table: _table(spec) for spec in seed.tables})
+
+
+def _other_table(seed: Seed) -> str | None:
+    """The one table of a seed of which nothing else is to be said, if the files are not named after it."""
+    table = seed.tables[0].table
+    plain = len(seed.tables) == 1 and not _table(seed.tables[0])
+    return table if plain and shared_table(seed.files) != table else None
 
 
 def _table(spec: TableSpec) -> dict[str, object]:

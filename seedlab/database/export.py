@@ -1,0 +1,228 @@
+"""Reads a database for an export: one moment, nothing written, a batch of text at a time.
+
+PostgreSQL spells its values itself (`COPY … TO`). What SQLite stores is spelled here, and looked at: it takes
+anything anywhere, and a value that a seed would store differently is counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+import polars as pl
+from psycopg.sql import Composable
+
+from seedlab.database import export_statements as sql
+from seedlab.database.failures import write_failed
+from seedlab.database.wire import StatementError
+from seedlab.errors import ConfigurationError, ConnectionFailed
+from seedlab.flow import Catalog, Column, ForeignKey, Recorder, Settings, Table, Target
+from seedlab.flow.exports import TableExport, Tie
+
+TRANSFER = 4 << 20  # bytes of CSV that are made a frame
+FETCH = 20_000  # rows of SQLite
+_NO_ZONE = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?$")
+
+
+class Reader(Protocol):
+    """A database that is read at one moment."""
+
+    def catalog(self) -> Catalog:
+        """Read what tables there are; the moment is that of this call."""
+
+    def hold(self, tables: Sequence[Table]) -> None:
+        """See to it that these tables stay as they are until all is read."""
+
+    def doubtful(self, tables: Sequence[Table]) -> frozenset[ForeignKey]:
+        """Foreign keys that rows may break."""
+
+    def count(self, query: Composable) -> tuple[int, ...]:
+        """Answer the one row of numbers of a query."""
+
+    def rows(self, catalog: Catalog, export: TableExport) -> Iterator[pl.DataFrame]:
+        """Read a table: its leaves by name, as text, in the order of its key."""
+
+    def ties(
+        self, catalog: Catalog, export: TableExport, ties: Sequence[tuple[Tie, Sequence[str]]]
+    ) -> Iterator[pl.DataFrame]:
+        """Read what `select_ties` asks for; the columns are numbered."""
+
+    def bent(self) -> dict[str, int]:
+        """Count, by `table.column`, the values read that a seed would store differently or refuse."""
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+
+def open_reader(target: Target, recorder: Recorder, label: str) -> Reader:
+    """Connect; raises ConnectionFailed, also for an SQLite file that is not there."""
+    if target.dialect == "sqlite":
+        if not Path(target.url).is_file():
+            raise ConnectionFailed(
+                f"cannot open {target.shown} (from {target.origin}): there is no such file"
+            )
+        return _SqliteReader(target, recorder)
+    return _PostgresReader(target, recorder, label)
+
+
+class _PostgresReader:
+    def __init__(self, target: Target, recorder: Recorder, label: str) -> None:
+        from seedlab.database.postgres import open_postgres
+
+        self._session = open_postgres(target, Settings(), recorder, label)
+
+    def catalog(self) -> Catalog:
+        self._session.catalog()  # tells the search path, too
+        self._session.begin(read_only=True)
+        self._session.wire.opening = [*self._session.wire.opening, *sql.SPELLINGS]
+        return self._session.made()
+
+    def hold(self, tables: Sequence[Table]) -> None:
+        if not tables:
+            return
+        try:
+            self._session.wire.script([sql.lock_for_reading(tables)])
+        except StatementError as failed:
+            if failed.error.sqlstate == "42501":  # insufficient privilege
+                raise ConfigurationError(
+                    f"{str(failed.error).splitlines()[0]}; GRANT SELECT on it, or leave it out with --exclude-table"
+                ) from failed.error
+            raise write_failed(failed.error, "the tables") from failed.error
+
+    def doubtful(self, tables: Sequence[Table]) -> frozenset[ForeignKey]:
+        return frozenset(key for table in tables for key in table.foreign_keys if not key.validated)
+
+    def count(self, query: Composable) -> tuple[int, ...]:
+        try:
+            return self._session.wire.ask([(query, ())])[0][0]
+        except StatementError as failed:
+            raise write_failed(failed.error) from failed.error
+
+    def rows(self, catalog: Catalog, export: TableExport) -> Iterator[pl.DataFrame]:
+        return self._frames(sql.select_rows(catalog, export), [leaf.name for leaf in export.leaves])
+
+    def ties(
+        self, catalog: Catalog, export: TableExport, ties: Sequence[tuple[Tie, Sequence[str]]]
+    ) -> Iterator[pl.DataFrame]:
+        width = len(export.key) + sum(len(key) + tie.doubtful for tie, key in ties)
+        return self._frames(sql.select_ties(catalog, export, ties), [str(n) for n in range(width)])
+
+    def _frames(self, query: Composable, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+        schema = dict.fromkeys(names, pl.String())
+        try:
+            for data in self._session.wire.copy_out(sql.copy_out(query), TRANSFER):
+                yield pl.read_csv(data, has_header=False, schema=schema, infer_schema=False)
+        except StatementError as failed:
+            raise write_failed(failed.error) from failed.error
+
+    def bent(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        self._session.rollback()
+        self._session.close()
+
+
+class _SqliteReader:
+    def __init__(self, target: Target, recorder: Recorder) -> None:
+        from seedlab.database.sqlite import open_sqlite
+
+        self._session = open_sqlite(target, Settings(), recorder)
+        self._bent: Counter[str] = Counter()
+
+    def catalog(self) -> Catalog:
+        self._session.connection.run("PRAGMA query_only = ON")
+        self._session.connection.run("BEGIN")
+        return self._session.catalog()
+
+    def hold(self, tables: Sequence[Table]) -> None:
+        """The open transaction does."""
+
+    def doubtful(self, tables: Sequence[Table]) -> frozenset[ForeignKey]:
+        """SQLite checks foreign keys only where a connection asks for it."""
+        broken = {(row[0], row[2]) for row in self._session.connection.run("PRAGMA foreign_key_check")}
+        return frozenset(
+            key for table in tables for key in table.foreign_keys if (table.name, key.parent) in broken
+        )
+
+    def count(self, query: Composable) -> tuple[int, ...]:
+        return tuple(self._session.connection.run(query.as_string())[0])
+
+    def rows(self, catalog: Catalog, export: TableExport) -> Iterator[pl.DataFrame]:
+        columns = [leaf.column for leaf in export.leaves]
+        for values in self._fetched(sql.select_rows(catalog, export)):
+            frame = {}
+            for leaf, column, stored in zip(export.leaves, columns, values, strict=True):
+                frame[leaf.name] = _spelled(column, stored)
+                if not leaf.path:
+                    self._bent[f"{export.table}.{leaf.name}"] += _bent(column, stored, frame[leaf.name])
+            yield pl.DataFrame(frame)
+
+    def ties(
+        self, catalog: Catalog, export: TableExport, ties: Sequence[tuple[Tie, Sequence[str]]]
+    ) -> Iterator[pl.DataFrame]:
+        plain = Column(name="", type="", kind="text")
+        for values in self._fetched(sql.select_ties(catalog, export, ties)):
+            yield pl.DataFrame({str(n): _spelled(plain, stored) for n, stored in enumerate(values)})
+
+    def _fetched(self, query: Composable) -> Iterator[list[tuple[Any, ...]]]:
+        """Batches of rows, turned into columns."""
+        for rows in self._session.connection.stream(query.as_string(), FETCH):
+            yield list(zip(*rows, strict=True))
+
+    def bent(self) -> dict[str, int]:
+        return {name: count for name, count in self._bent.items() if count}
+
+    def close(self) -> None:
+        self._session.rollback()
+        self._session.close()
+
+
+# ---- what SQLite stores ---------------------------------------------------------------------------------
+
+
+def _spelled(column: Column, stored: Sequence[object]) -> pl.Series:
+    return pl.Series([_spell(column, value) for value in stored], dtype=pl.String)
+
+
+def _spell(column: Column, value: object) -> str | None:
+    """Spell a stored value so that the same would be stored again, as far as there is such a spelling."""
+    match value:
+        case None:
+            return None
+        case bytes() if column.kind == "uuid" and len(value) == 16:
+            return str(UUID(bytes=value))
+        case bytes():
+            return f"\\x{value.hex()}"
+        case 0 | 1 if column.kind == "bool":
+            return "true" if value else "false"
+        case str() if column.kind == "timestamptz" and _NO_ZONE.match(value):
+            return f"{value}+00:00"  # kept in UTC without saying so
+        case _:
+            return str(value)
+
+
+def _bent(column: Column, stored: Sequence[object], spelled: pl.Series) -> int:
+    """Count the values that a seed would store differently, or refuse."""
+    from seedlab.database.encode_sqlite import encode, judge
+
+    again = encode(column, spelled).values
+    unfit = judge(column, spelled)
+    return sum(
+        n in unfit or not _same(column, old, new)
+        for n, (old, new) in enumerate(zip(stored, again, strict=True))
+    )
+
+
+def _same(column: Column, old: object, new: object) -> bool:
+    if isinstance(old, int | float) and isinstance(new, int | float):
+        return old == new  # the column's affinity makes one of the other
+    if column.kind == "uuid" and isinstance(old, str | bytes) and isinstance(new, str | bytes):
+        return True  # kept as the column keeps uuids
+    if isinstance(old, str) and "\0" in old:
+        return False  # no file holds it
+    return type(old) is type(new) and old == new

@@ -1,0 +1,127 @@
+"""The SQL that reads tables for an export, for both dialects: what it needs is the same in each.
+
+Every identifier comes from the catalog and goes through `psycopg.sql`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from psycopg.sql import SQL, Composable, Composed, Identifier
+
+from seedlab.database.statements import trusted
+from seedlab.flow import Catalog, Dialect, ForeignKey, Table
+from seedlab.flow.exports import Leaf, TableExport, Tie
+
+# Whatever the session says, these spellings lose nothing and mean one thing.
+SPELLINGS = tuple(
+    SQL(f"SET LOCAL {setting}")
+    for setting in ("extra_float_digits = 1", "bytea_output = 'hex'", "intervalstyle = 'postgres'")
+)
+_TEXTS = frozenset({"text", "varchar", "char", "citext"})
+_BYTES = {"postgresql": '"C"', "sqlite": "BINARY"}  # the collation by bytes: the same order everywhere
+
+Path = tuple[ForeignKey, ...]
+
+
+def lock_for_reading(tables: Sequence[Table]) -> Composed:
+    """Keep others from altering or dropping tables until all are read; nobody else is held up."""
+    return SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(
+        SQL(", ").join(Identifier(table.schema, table.relation) for table in tables)
+    )
+
+
+def copy_out(query: Composable) -> Composed:
+    """Let the server spell the answer: NULL is nothing, empty text is in quotes."""
+    return SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)
+
+
+def select_rows(catalog: Catalog, export: TableExport) -> Composed:
+    """Read the columns of a table's file, in the order of its key."""
+    joins = _Joins(catalog, export)
+    columns = [joins.column(leaf) for leaf in export.leaves]
+    return joins.select(columns)
+
+
+def select_ties(catalog: Catalog, export: TableExport, ties: Sequence[tuple[Tie, Sequence[str]]]) -> Composed:
+    """Read what says which rows may stay, in the order of the key: the row's own key, then for each tie the
+    parent's (as named beside it), then for each doubtful tie 1 where there is no parent.
+    """
+    joins = _Joins(catalog, export)
+    columns: list[Composable] = [Identifier("t", name) for name in export.key]
+    for tie, key in ties:
+        columns += [Identifier(joins.alias((tie.foreign_key,)), name) for name in key]
+    for tie, _ in ties:
+        if tie.doubtful:
+            columns.append(_orphaned(joins, tie.foreign_key))
+    return joins.select(columns)
+
+
+def _orphaned(joins: _Joins, key: ForeignKey) -> Composed:
+    given = SQL(" AND ").join(SQL("{} IS NOT NULL").format(Identifier("t", name)) for name in key.columns)
+    parent = Identifier(joins.alias((key,)), key.parent_columns[0])
+    return SQL("CASE WHEN {} AND {} IS NULL THEN 1 ELSE 0 END").format(given, parent)
+
+
+def count_values(table: Table, columns: Iterable[str], dialect: Dialect) -> Composed:
+    """Count the rows, then the values of each column."""
+    counts = SQL("").join(SQL(", count({})").format(Identifier(name)) for name in columns)
+    return SQL("SELECT count(*){} FROM {}").format(counts, _source(table, dialect))
+
+
+def count_distinct(table: Table, columns: Sequence[str], dialect: Dialect) -> Composed:
+    """Count the rows that differ in these columns."""
+    names = SQL(", ").join(map(Identifier, columns))
+    return SQL("SELECT count(*) FROM (SELECT DISTINCT {} FROM {}) AS q").format(
+        names, _source(table, dialect)
+    )
+
+
+def _source(table: Table, dialect: Dialect) -> Composed:
+    """A table without those that inherit from it: they are tables of their own. Partitions belong to it."""
+    only = dialect == "postgresql" and table.kind == "table"
+    return SQL("ONLY {}" if only else "{}").format(Identifier(table.schema, table.relation))
+
+
+class _Joins:
+    """A table, `t`, and the parents that its columns lead to, each joined once."""
+
+    def __init__(self, catalog: Catalog, export: TableExport) -> None:
+        self.catalog = catalog
+        self.export = export
+        self.joined: dict[Path, tuple[str, Composed]] = {}
+
+    def alias(self, path: Path) -> str:
+        """Name the table at the end of a path; it is joined, if it is not yet."""
+        if not path:
+            return "t"
+        if path not in self.joined:
+            near, key = self.alias(path[:-1]), path[-1]
+            far = f"p{len(self.joined)}"
+            pairs = zip(key.columns, key.parent_columns, strict=True)
+            on = SQL(" AND ").join(
+                SQL("{} = {}").format(Identifier(near, own), Identifier(far, other)) for own, other in pairs
+            )
+            parent = _source(self.catalog.tables[key.parent], self.catalog.dialect)
+            join = SQL(" LEFT JOIN {} AS {} ON {}").format(parent, Identifier(far), on)
+            self.joined[path] = (far, join)
+        return self.joined[path][0]
+
+    def column(self, leaf: Leaf) -> Identifier:
+        return Identifier(self.alias(leaf.path), leaf.column.name)
+
+    def select(self, columns: Sequence[Composable]) -> Composed:
+        """Read columns in the order of the key, which ends in the same everywhere."""
+        order = [self._ordered(leaf) for leaf in self.export.order]
+        return SQL("SELECT {} FROM {} AS t{} ORDER BY {}").format(
+            SQL(", ").join(columns),
+            _source(self.catalog.tables[self.export.table], self.catalog.dialect),
+            SQL("").join(join for _, join in self.joined.values()),
+            SQL(", ").join(order),
+        )
+
+    def _ordered(self, leaf: Leaf) -> Composed:
+        column = self.column(leaf)
+        if leaf.column.kind not in _TEXTS:
+            return SQL("{}").format(column)
+        return SQL("{} COLLATE {}").format(column, trusted(_BYTES[self.catalog.dialect]))

@@ -1,0 +1,195 @@
+"""Makes a project of an existing database: looks, decides what to read, reads it, writes files.
+
+Stands above the rooms, like the orchestrator. The database is read at one moment and never written to, not
+even a ledger; the folder is there when all went well, and not otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import polars as pl
+
+from seedlab.database import export_statements as sql
+from seedlab.database.export import Reader, open_reader
+from seedlab.database.holder import label_of
+from seedlab.errors import ConfigurationError, nearest
+from seedlab.flow import Catalog, ForeignKey, Recorder, Table, Target
+from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable
+from seedlab.frames import outputs, whole
+from seedlab.plan import adopting, naming, scaffold, spelling
+from seedlab.plan.adopting import Wanted
+from seedlab.plan.project import FILE
+
+_NAMES: Mapping[str, str] = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+
+
+def export(
+    target: Target, out: Path, wanted: Wanted, limits: Mapping[str, int], recorder: Recorder
+) -> Exported:
+    """Write a project of what the target holds to the new folder `out`.
+
+    `limits` are the tables of which the first rows by key will do. Raises ConfigurationError for tables that
+    are not there and a folder that is, ConnectionFailed, WriteError for what the database refuses.
+    """
+    outputs.check_new(out)
+    with closing(open_reader(target, recorder, label_of(out.name))) as reader:
+        catalog = reader.catalog()
+        tables, left_out = adopting.chosen(catalog, wanted)
+        reader.hold(tables)
+        found = _proven(reader, catalog, tables)
+        plan = adopting.adopt(catalog, tables, found, left_out, with_ids=wanted.with_ids)
+        first = _limits(catalog, plan, limits)
+        doubtful = reader.doubtful([catalog.tables[each.table] for each in plan.tables])
+        masks = _masks(reader, catalog, plan, doubtful, first)
+        with outputs.new_folder(out) as folder:
+            written = _write(reader, catalog, plan, masks, folder)
+            _write_project(catalog, plan, written, out, folder)
+        bent = reader.bent()
+    return Exported(
+        database=target.shown,
+        dialect=catalog.dialect,
+        version=catalog.version,
+        tables=tuple(each for each in written if each.rows),
+        left_out=plan.left_out,
+        empty=tuple(each.table for each in written if not each.rows),
+        notes=(*plan.notes, *_security_notes(tables), *_dropped(masks, first), *_bent_notes(bent)),
+    )
+
+
+# ---- decide ---------------------------------------------------------------------------------------------
+
+
+def _proven(reader: Reader, catalog: Catalog, tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:
+    """Find keys of tables that have none for sure: columns without NULL in which all rows differ."""
+    found = {}
+    for table in filter(naming.keyless, tables):
+        names = [each.name for each in table.columns.values() if each.kind in naming.NAMING]
+        rows, *values = reader.count(sql.count_values(table, names, catalog.dialect))
+        full = {name for name, count in zip(names, values, strict=True) if count == rows}
+        unique = sorted((key.columns for key in table.keys if full.issuperset(key.columns)), key=len)
+        every = tuple(name for name in names if name in full)
+        if unique:
+            found[table.name] = unique[0]
+        elif every and reader.count(sql.count_distinct(table, every, catalog.dialect))[0] == rows:
+            found[table.name] = every
+    return found
+
+
+def _limits(catalog: Catalog, plan: Export, limits: Mapping[str, int]) -> dict[str, int]:
+    exported = {each.table for each in plan.tables}
+    found = {}
+    for name, limit in limits.items():
+        table = catalog.find(name)
+        if table is None or table.name not in exported:
+            hint = "" if table is not None else nearest(name, exported)
+            raise ConfigurationError(f"--subset {name}={limit}: table {name} is not exported{hint}")
+        found[table.name] = limit
+    return found
+
+
+def _masks(
+    reader: Reader,
+    catalog: Catalog,
+    plan: Export,
+    doubtful: frozenset[ForeignKey],
+    limits: Mapping[str, int],
+) -> dict[str, pl.Series]:
+    """Mark the rows that are exported, of the tables of which some may not be."""
+    by_name = {each.table: each for each in plan.tables}
+    keys_of = {name: catalog.tables[name].foreign_keys for name in by_name}
+    affected = {*limits, *(name for name, keys in keys_of.items() if doubtful.intersection(keys))}
+    while more := {n for n, keys in keys_of.items() if affected & {key.parent for key in keys}} - affected:
+        affected |= more
+    ties = {
+        name: [
+            Tie(foreign_key=key, doubtful=key in doubtful, followed=key.parent in affected)
+            for key in keys_of[name]
+            if key in doubtful or key.parent in affected
+        ]
+        for name in sorted(affected)
+    }
+    keys = {name: by_name[name].key for name in affected}
+    frames = {}
+    for name, mine in ties.items():
+        asked = [(tie, keys[tie.foreign_key.parent] if tie.followed else ()) for tie in mine]
+        width = len(keys[name]) + sum(len(key) + tie.doubtful for tie, key in asked)
+        empty = pl.DataFrame(schema={str(n): pl.String for n in range(width)})
+        frames[name] = pl.concat([empty, *reader.ties(catalog, by_name[name], asked)])
+    held = whole.places(frames, ties, {name: len(key) for name, key in keys.items()})
+    return whole.kept(held, limits)
+
+
+# ---- write ----------------------------------------------------------------------------------------------
+
+
+def _write(
+    reader: Reader, catalog: Catalog, plan: Export, masks: Mapping[str, pl.Series], folder: Path
+) -> list[WrittenTable]:
+    files = adopting.file_names([each.table for each in plan.tables])
+    written = []
+    for each in plan.tables:
+        frames = reader.rows(catalog, each)
+        if each.table in masks:
+            frames = whole.of_those(frames, masks[each.table])
+        rows = outputs.write_csv(folder / files[each.table], frames)
+        written.append(
+            WrittenTable(
+                table=each.table, file=files[each.table], rows=rows, key=each.spelled_key, hidden=each.hidden
+            )
+        )
+    return written
+
+
+def _write_project(
+    catalog: Catalog, plan: Export, written: Sequence[WrittenTable], out: Path, folder: Path
+) -> None:
+    """Write seedlab.toml for the files that there are, and the schema that editors check it by."""
+    files = {each.table: each.file for each in written if each.rows}
+    exports: list[TableExport] = [each for each in plan.tables if each.table in files]
+    project = adopting.project_of(out.resolve().name, folder, catalog, exports, files)
+    said = (
+        f"{scaffold.SCHEMA_LINE}\n# Exported from the {_NAMES[catalog.dialect]} database {catalog.database} "
+        "by seedlab export.\n\n"
+    )
+    hint = scaffold.TARGET_HINT
+    (folder / FILE).write_text(said + _with_hint(spelling.spell(project), hint), encoding="utf-8")
+    (folder / scaffold.SCHEMA_FILE).write_text(scaffold.schema_text(), encoding="utf-8")
+
+
+def _with_hint(text: str, hint: str) -> str:
+    """Put a comment behind `[project]`, before the stages."""
+    head, _, stages = text.partition("\n\n")
+    return f"{head.rstrip()}\n\n{hint}" + (f"\n{stages}" if stages else "")
+
+
+# ---- tell -----------------------------------------------------------------------------------------------
+
+
+def _security_notes(tables: Sequence[Table]) -> list[str]:
+    names = sorted(table.name for table in tables if table.row_security)
+    return (
+        [f"row level security: of {', '.join(names)} only the rows that this user may see"] if names else []
+    )
+
+
+def _dropped(masks: Mapping[str, pl.Series], limits: Mapping[str, int]) -> list[str]:
+    """Say where rows are left out though nobody asked for fewer: they refer to nothing."""
+    counts = {name: int((~mask).sum()) for name, mask in masks.items()}
+    if limits:
+        return []
+    return [
+        f"{count:,} row{'s' if count > 1 else ''} of {name} left out: what they refer to is not there"
+        for name, count in sorted(counts.items())
+        if count
+    ]
+
+
+def _bent_notes(bent: Mapping[str, int]) -> list[str]:
+    return [
+        f"{name}: {count:,} value{'s are' if count > 1 else ' is'} not what the column's type says; "
+        "a seed would store them otherwise, or refuse them"
+        for name, count in sorted(bent.items())
+    ]

@@ -1,0 +1,228 @@
+"""What to make of an existing database: which tables become files, of which columns, known by what.
+
+Pure: a catalog and what a person wants in, the plan of an export and the project that it makes out.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from seedlab.errors import ConfigurationError, nearest
+from seedlab.flow import (
+    NOTES,
+    RESERVED,
+    Catalog,
+    Project,
+    Seed,
+    SourceFile,
+    Table,
+    TableSpec,
+)
+from seedlab.flow.exports import Export, TableExport
+from seedlab.plan import graph, naming, schema
+from seedlab.plan.schema import Given
+
+# What migration tools remember; a copy of the schema has its own.
+MIGRATIONS = frozenset(
+    {
+        "alembic_version", "django_migrations", "_prisma_migrations", "schema_migrations",
+        "ar_internal_metadata", "flyway_schema_history", "databasechangelog", "databasechangeloglock",
+        "knex_migrations", "knex_migrations_lock", "sequelizemeta", "typeorm_metadata", "migrations",
+        "__drizzle_migrations", "__efmigrationshistory", "goose_db_version", "schema_version",
+        "_sqlx_migrations",
+        "__diesel_schema_migrations", "atlas_schema_revisions", "phinxlog", "doctrine_migration_versions",
+    }
+)  # fmt: skip
+# Characters that some file system or a pattern would take for something else.
+_NO_FILE = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*\[\]]|^[. ]|^_seedlab|\.rejects\.|[. ]$')
+_LONGEST = 200  # bytes of a file's name; file systems take 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a person wants of a database: patterns of tables to take and to leave, ids or not."""
+
+    tables: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    with_ids: bool = False
+
+
+def chosen(catalog: Catalog, wanted: Wanted) -> tuple[list[Table], dict[str, str]]:
+    """Choose the tables; of the others that somebody may miss, say why they are left out.
+
+    Raises ConfigurationError for a pattern that means no table.
+    """
+    known = {name: each for name, each in catalog.tables.items() if each.kind in ("table", "partitioned")}
+    for pattern in (*wanted.tables, *wanted.exclude):
+        if not _matching(known, catalog, (pattern,)):
+            raise ConfigurationError(
+                f"no table is called '{pattern}' in database {catalog.database}{nearest(pattern, known)}"
+            )
+    asked = _matching(known, catalog, wanted.tables)
+    taken = known.keys() - _matching(known, catalog, wanted.exclude)
+    left_out: dict[str, str] = {}
+    for name in sorted(taken):
+        if wanted.tables and name not in asked:
+            continue
+        if name not in asked and known[name].relation.lower() in MIGRATIONS:
+            left_out[name] = "belongs to a migration tool"
+        elif reserved := (RESERVED | NOTES) & known[name].columns.keys():
+            left_out[name] = f"has a column {min(reserved)}, a name that seedlab keeps for itself"
+    kept = (asked or known.keys()) & taken - left_out.keys()
+    return [known[name] for name in sorted(kept)], left_out
+
+
+def _matching(known: Mapping[str, Table], catalog: Catalog, patterns: Sequence[str]) -> set[str]:
+    """Tables that a name or pattern means: `users`, `billing.*`, `public.users`."""
+    return {
+        name
+        for name, table in known.items()
+        for pattern in patterns
+        if pattern == name
+        or fnmatch.fnmatchcase(name, pattern)
+        or (table.schema == catalog.default_schema and fnmatch.fnmatchcase(f"{table.schema}.{name}", pattern))
+    }
+
+
+def adopt(
+    catalog: Catalog,
+    tables: Sequence[Table],
+    found: Mapping[str, tuple[str, ...]],
+    left_out: Mapping[str, str],
+    *,
+    with_ids: bool,
+) -> Export:
+    """Plan the export of these tables. `found` are keys that the rows of keyless tables proved."""
+    who = naming.identify(tables, found, with_ids=with_ids)
+    mute = {
+        table.name: "no key tells its rows apart" if naming.keyless(table) else "its key leads through itself"
+        for table in tables
+        if table.name not in who.keys
+    }
+    exports = [_table_export(catalog, who, table) for table in tables if table.name in who.keys]
+    exports = [replace(each, declared=True) if each.table in found else each for each in exports]
+    exports = _declared(catalog, _ordered(catalog, exports))
+    gone = {name: table for name, table in catalog.tables.items() if name not in {e.table for e in exports}}
+    return Export(
+        tables=tuple(exports),
+        left_out={**left_out, **mute},
+        notes=(*_kept_notes(who), *_loose_notes(tables, who), *_missing_notes(catalog, exports, gone)),
+    )
+
+
+def _table_export(catalog: Catalog, who: naming.Identities, table: Table) -> TableExport:
+    hidden, key = who.hidden.get(table.name), who.keys[table.name]
+    written = [each.name for each in table.columns.values() if not each.generated and each.name != hidden]
+    return TableExport(
+        table=table.name,
+        key=key,
+        hidden=hidden,
+        leaves=tuple(naming.leaves(catalog, who, table, written)),
+        order=tuple(naming.leaves(catalog, who, table, key)),
+    )
+
+
+def _ordered(catalog: Catalog, exports: Iterable[TableExport]) -> list[TableExport]:
+    """Parents first, tables that refer to each other together, else by name."""
+    by_name = {each.table: each for each in exports}
+    parents = {name: {key.parent for key in catalog.tables[name].foreign_keys} for name in by_name}
+    return [by_name[name] for group in graph.components(parents) for name in group]
+
+
+def _declared(catalog: Catalog, exports: Sequence[TableExport]) -> list[TableExport]:
+    """Mark the tables whose key seedlab.toml has to say: seeding would infer another one."""
+    given = [
+        Given(
+            seed=Seed(name=each.table, stage="", files=(), tables=()),
+            spec=TableSpec(table=each.table, key=each.spelled_key if each.declared else None),
+            columns=tuple(leaf.name for leaf in each.leaves),
+        )
+        for each in exports
+    ]
+    bound = schema.bind(catalog, given)
+    return [
+        replace(each, declared=each.declared or set(load.key_columns) != set(each.key))
+        for each, load in zip(exports, bound.loads, strict=True)
+    ]
+
+
+# ---- what a person should know --------------------------------------------------------------------------
+
+
+def _kept_notes(who: naming.Identities) -> list[str]:
+    return [f"{table} keeps its ids: {why}" for table, why in sorted(who.kept.items())]
+
+
+def _loose_notes(tables: Sequence[Table], who: naming.Identities) -> list[str]:
+    """Columns that may hold ids, no telling whose; only where some ids are left out."""
+    if not who.hidden:
+        return []
+    kept = {why.partition(" ")[0] for why in who.kept.values()}
+    loose = [".".join(place) for place, _ in naming.loose_ids(tables) if ".".join(place) not in kept]
+    if not loose:
+        return []
+    refer = "refers" if len(loose) == 1 else "refer"
+    why = f"no foreign key says what {', '.join(loose)} {refer} to"
+    return [f"{why}: if that is an id that is left out, export --with-ids"]
+
+
+def _missing_notes(catalog: Catalog, exports: Sequence[TableExport], gone: Collection[str]) -> list[str]:
+    found: dict[str, set[str]] = {}
+    for each in exports:
+        for key in catalog.tables[each.table].foreign_keys:
+            if key.parent in gone:
+                found.setdefault(key.parent, set()).add(each.table)
+    return [
+        f"{parent} is left out, and {', '.join(sorted(children))} refer{'s' if len(children) == 1 else ''} "
+        "to it: these rows can be seeded only where its rows are"
+        for parent, children in sorted(found.items())
+    ]
+
+
+# ---- the project ----------------------------------------------------------------------------------------
+
+
+def file_names(tables: Iterable[str]) -> dict[str, str]:
+    """Name a file for each table: after it, where the name will do for a file on every system."""
+    taken: set[str] = set()
+    names: dict[str, str] = {}
+    for table in tables:
+        fits = not _NO_FILE.search(table) and len(table.encode()) <= _LONGEST
+        stem = table if fits else _plain(table)
+        numbered = (f"{stem}-{n}" for n in itertools.count(2))
+        name = next(each for each in itertools.chain((stem,), numbered) if each.casefold() not in taken)
+        taken.add(name.casefold())
+        names[table] = f"{name}.csv"
+    return names
+
+
+def project_of(
+    name: str, root: Path, catalog: Catalog, exports: Sequence[TableExport], files: Mapping[str, str]
+) -> Project:
+    """Make the project of these tables: a seed for each, stages by the levels of the foreign keys."""
+    taken: set[str] = set()
+    seeds = []
+    for each in exports:
+        file = SourceFile(path=root / files[each.table], name=files[each.table], format="csv")
+        spec = TableSpec(table=each.table, key=each.spelled_key if each.declared else None)
+        seed = _free(_plain(each.table), taken)
+        seeds.append(Seed(name=seed, stage="", files=(file,), tables=(spec,)))
+    parents = {name: {key.parent for key in catalog.tables[name].foreign_keys} for name in files}
+    return Project(root=root, name=name, stages=graph.levels(seeds, parents))
+
+
+def _free(name: str, taken: set[str]) -> str:
+    numbered = (f"{name}-{n}" for n in itertools.count(2))
+    free = next(each for each in itertools.chain((name,), numbered) if each not in taken)
+    taken.add(free)
+    return free
+
+
+def _plain(name: str) -> str:
+    """Spell a name as seeds may be called."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60] or "table"

@@ -164,6 +164,12 @@ def portable_dump(url: str) -> dict[str, Rows]:
     return _Dump(url, portable=True).tables()
 
 
+def stored(url: str) -> dict[str, list[str]]:
+    """Every row of every table with all its values, ids too, as a query shows them."""
+    content = _Dump(url, portable=False).content
+    return {name: sorted(repr(list(row.values())) for row in rows) for name, rows in content.items()}
+
+
 class _Dump:
     """Reads a database and names its rows."""
 

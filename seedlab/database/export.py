@@ -88,8 +88,9 @@ class _PostgresReader:
             self._session.wire.script([sql.lock_for_reading(tables)])
         except StatementError as failed:
             if failed.error.sqlstate == "42501":  # insufficient privilege
+                message = failed.error.diag.message_primary
                 raise ConfigurationError(
-                    f"{str(failed.error).splitlines()[0]}; GRANT SELECT on it, or leave it out with --exclude-table"
+                    f"{message}; GRANT SELECT on it, or leave it out with --exclude-table"
                 ) from failed.error
             raise write_failed(failed.error, "the tables") from failed.error
 

@@ -148,7 +148,9 @@ def _unnameable(tables: Sequence[Table], places: Mapping[Place, str]) -> dict[st
             shared = any(
                 set(key.columns) & set(other.columns) for other in table.foreign_keys if other != key
             )
-            if roots and (len(key.columns) > 1 or shared or _relation(table, key) is None):
+            # A seed hands a row's own id on to its children, not one that it has from its parent.
+            through = any(root != key.parent for root in roots)
+            if roots and (len(key.columns) > 1 or shared or through or _relation(table, key) is None):
                 why = f"{table.name} refers to it by {', '.join(key.columns)}, which no name can stand for"
                 found |= dict.fromkeys(roots, why)
     return found

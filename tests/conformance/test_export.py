@@ -81,8 +81,8 @@ SHAPES = {
           code text PRIMARY KEY, building text, number int, FOREIGN KEY (building, number) REFERENCES rooms
         );
         """,
-        "INSERT INTO rooms VALUES ('A', 2, 5), ('A', 10, NULL), ('B', 2, 0);"
-        "INSERT INTO lessons VALUES ('x', 'A', 10), ('y', NULL, NULL);",
+        ("INSERT INTO rooms VALUES ('A', 2, 5), ('A', 10, NULL), ('B', 2, 0);"
+        "INSERT INTO lessons VALUES ('x', 'A', 10), ('y', NULL, NULL);"),
     ),
     "self reference": (
         "CREATE TABLE nodes (id SERIAL KEY, code text NOT NULL UNIQUE, parent_id int REFERENCES nodes);",
@@ -107,8 +107,8 @@ SHAPES = {
         CREATE TABLE profiles (user_id int PRIMARY KEY REFERENCES users, bio text);
         CREATE TABLE photos (name text PRIMARY KEY, profile_id int NOT NULL REFERENCES profiles);
         """,
-        "INSERT INTO users (id, email) VALUES (3, 'b@x'), (4, 'a@x');"
-        "INSERT INTO profiles VALUES (3, 'hi'), (4, NULL); INSERT INTO photos VALUES ('p', 3);",
+        ("INSERT INTO users (id, email) VALUES (3, 'b@x'), (4, 'a@x');"
+        "INSERT INTO profiles VALUES (3, 'hi'), (4, NULL); INSERT INTO photos VALUES ('p', 3);"),
     ),
     "two references to one table": (
         """
@@ -125,16 +125,16 @@ SHAPES = {
         CREATE TABLE people (id SERIAL KEY, name text NOT NULL UNIQUE);
         CREATE TABLE posts (id SERIAL KEY, slug text NOT NULL UNIQUE, author text, author_id int REFERENCES people);
         """,
-        "INSERT INTO people (id, name) VALUES (8, 'a');"
-        "INSERT INTO posts (id, slug, author, author_id) VALUES (1, 's', 'someone', 8), (2, 't', NULL, NULL);",
+        ("INSERT INTO people (id, name) VALUES (8, 'a');"
+        "INSERT INTO posts (id, slug, author, author_id) VALUES (1, 's', 'someone', 8), (2, 't', NULL, NULL);"),
     ),
     "ids that columns without a foreign key hold": (
         """
         CREATE TABLE users (id SERIAL KEY, email text NOT NULL UNIQUE);
         CREATE TABLE events (id SERIAL KEY, user_id int, what text);
         """,
-        "INSERT INTO users (id, email) VALUES (3, 'b@x'), (4, 'a@x');"
-        "INSERT INTO events (id, user_id, what) VALUES (1, 3, 'in'), (2, 4, 'out');",
+        ("INSERT INTO users (id, email) VALUES (3, 'b@x'), (4, 'a@x');"
+        "INSERT INTO events (id, user_id, what) VALUES (1, 3, 'in'), (2, 4, 'out');"),
     ),
     "ids in references of several columns": (
         """
@@ -147,22 +147,22 @@ SHAPES = {
           FOREIGN KEY (tenant_id, user_id) REFERENCES users (tenant_id, id)
         );
         """,
-        "INSERT INTO tenants (id, slug) VALUES (5, 't'), (6, 's');"
+        ("INSERT INTO tenants (id, slug) VALUES (5, 't'), (6, 's');"
         "INSERT INTO users (id, tenant_id, email) VALUES (7, 5, 'x'), (8, 6, 'y');"
-        "INSERT INTO notes VALUES ('n', 5, 7), ('m', 6, 8);",
+        "INSERT INTO notes VALUES ('n', 5, 7), ('m', 6, 8);"),
     ),
     "no primary key": (
         """
         CREATE TABLE readings (sensor text NOT NULL, at int NOT NULL, value numeric(8,2));
         CREATE TABLE labels (code text UNIQUE, text text);
         """,
-        "INSERT INTO readings VALUES ('a', 1, 1.50), ('a', 2, NULL), ('b', 1, 0);"
-        "INSERT INTO labels VALUES ('x', 'X'), ('y', '');",
+        ("INSERT INTO readings VALUES ('a', 1, 1.50), ('a', 2, NULL), ('b', 1, 0);"
+        "INSERT INTO labels VALUES ('x', 'X'), ('y', '');"),
     ),
     "names that files, patterns and SQL know": (
         """
         CREATE TABLE "Order" ("Id" SERIAL KEY, "select" text NOT NULL UNIQUE, "Group Name" text, "a,b" text, "q""q" text);
-        CREATE TABLE "order" (code text PRIMARY KEY, "orderId" int REFERENCES "Order");
+        CREATE TABLE "group" (code text PRIMARY KEY, "orderId" int REFERENCES "Order");
         CREATE TABLE "01-first" (code text PRIMARY KEY);
         CREATE TABLE "a/b" (code text PRIMARY KEY);
         CREATE TABLE "_seedlab_x" (code text PRIMARY KEY);
@@ -171,7 +171,7 @@ SHAPES = {
         CREATE TABLE "ספרים" ("שם" text PRIMARY KEY, "a.b" text);
         CREATE TABLE "t.csv" (code text PRIMARY KEY);
         """,
-        """INSERT INTO "Order" VALUES (4, 'k', 'g', 'x', 'y'); INSERT INTO "order" VALUES ('o', 4);"""
+        """INSERT INTO "Order" VALUES (4, 'k', 'g', 'x', 'y'); INSERT INTO "group" VALUES ('o', 4);"""
         + "".join(
             f"""INSERT INTO "{name}" VALUES ('1');"""
             for name in ("01-first", "a/b", "_seedlab_x", "x[1]*?", ".hidden", "t.csv")

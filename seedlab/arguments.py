@@ -1,15 +1,14 @@
 """The command line: what may be written, and the SEEDLAB_* variables that stand for flags not given.
 
-Imports nothing of ours: `--help` has to answer at once.
+Imports nothing heavy: `--help` has to answer at once.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
-_T = TypeVar("_T")
+from seedlab.argument_kinds import delay, limit, listed, positive, share
 
 # Flags that become settings; the project settles them, from these, the variables and the file.
 SETTINGS = (
@@ -122,7 +121,7 @@ def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
     _switch(plan, "--rows", "show which rows would change, and in which columns")
     _add_reports(plan)
     plan.add_argument(
-        "--exit-on-change", metavar="N", type=_positive, help="exit with N if any row would change"
+        "--exit-on-change", metavar="N", type=positive, help="exit with N if any row would change"
     )
 
 
@@ -173,7 +172,7 @@ def _add_tellers(commands: _Commands[argparse.ArgumentParser]) -> None:
     history = _command(commands, "history", "list the runs on record, each beside what is usual")
     _add_directory(history, "a project, to list its runs alone")
     history.add_argument(
-        "--limit", metavar="N", type=_positive, default=20, help="the newest N runs (default: 20)"
+        "--limit", metavar="N", type=positive, default=20, help="the newest N runs (default: 20)"
     )
     show = _command(commands, "show", "show all that is on record of one run")
     show.add_argument("run", metavar="RUN", help="its id or the beginning of it, `last`, or a path")
@@ -199,13 +198,13 @@ def _add_experiments(commands: _Commands[argparse.ArgumentParser]) -> None:
     profile = _command(commands, "profile", "run every level in fresh databases: what each optimisation buys")
     _add_directory(profile)
     profile.add_argument(
-        "--levels", metavar="LEVELS", type=_listed(str),
+        "--levels", metavar="LEVELS", type=listed(str),
         default=("legacy", "bulk", "parallel", "copy", "incremental"),
         help="levels, with commas between (default: all)",
     )  # fmt: skip
-    profile.add_argument("--pairs", metavar="N", type=_positive, default=7, help="runs of each (default: 7)")
+    profile.add_argument("--pairs", metavar="N", type=positive, default=7, help="runs of each (default: 7)")
     profile.add_argument(
-        "--round-trip-ms", metavar="MS", type=_listed(_delay), default=(0.0,),
+        "--round-trip-ms", metavar="MS", type=listed(delay), default=(0.0,),
         help="delay every round trip; several with commas between: 0,1,5",
     )  # fmt: skip
     profile.add_argument(
@@ -214,13 +213,13 @@ def _add_experiments(commands: _Commands[argparse.ArgumentParser]) -> None:
     compare = _command(commands, "compare", "compare two runs, levels, project folders or git revisions")
     compare.add_argument("before", metavar="A", help="a run, a level, a folder or a git revision")
     compare.add_argument("after", metavar="B", help="another one of the same kind")
-    compare.add_argument("--pairs", metavar="N", type=_positive, default=7, help="pairs of runs (default: 7)")
+    compare.add_argument("--pairs", metavar="N", type=positive, default=7, help="pairs of runs (default: 7)")
     compare.add_argument(
-        "--max-pairs", metavar="N", type=_positive, default=15,
+        "--max-pairs", metavar="N", type=positive, default=15,
         help="go on to so many while more would tell more (default: 15)",
     )  # fmt: skip
     compare.add_argument(
-        "--threshold", metavar="SHARE", type=_share, default=0.05,
+        "--threshold", metavar="SHARE", type=share, default=0.05,
         help="smallest difference of time that counts (default: 5%%)",
     )  # fmt: skip
     compare.add_argument(
@@ -229,7 +228,7 @@ def _add_experiments(commands: _Commands[argparse.ArgumentParser]) -> None:
     )  # fmt: skip
     compare.add_argument("--anyway", action="store_true", help="compare what does not match, with a warning")
     compare.add_argument(
-        "--round-trip-ms", metavar="MS", type=_delay, default=0.0, help="delay every round trip"
+        "--round-trip-ms", metavar="MS", type=delay, default=0.0, help="delay every round trip"
     )
     for experiment in (profile, compare):
         _add_target(experiment)
@@ -249,7 +248,7 @@ def _add_makers(commands: _Commands[argparse.ArgumentParser]) -> None:
     _add_export(export)
     generate = _command(commands, "generate", "grow a project to a size, for measuring")
     _add_directory(generate)
-    generate.add_argument("--rows", metavar="N", type=_positive, required=True, help="rows in all")
+    generate.add_argument("--rows", metavar="N", type=positive, required=True, help="rows in all")
     generate.add_argument("out", metavar="OUT", help="directory of the new project")
     generate.add_argument(
         "--format", default="parquet", choices=("parquet", "csv", "jsonl", "json", "yaml"),
@@ -272,7 +271,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         help="all tables but this one; repeatable",
     )  # fmt: skip
     group.add_argument(
-        "--subset", metavar="TABLE=N", action="append", type=_limit, default=[],
+        "--subset", metavar="TABLE=N", action="append", type=limit, default=[],
         help="the first N rows by key, with all that they refer to; repeatable",
     )  # fmt: skip
     group.add_argument(
@@ -345,49 +344,6 @@ def _switch(parser: argparse._ActionsContainer, *names_and_help: str) -> None:
     """Add a flag without a value: None when it was not given, so that a variable may speak."""
     *names, about = names_and_help
     parser.add_argument(*names, action="store_const", const=True, default=None, help=about)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
-    return int(text)
-
-
-def _limit(text: str) -> tuple[str, int]:
-    table, _, number = text.rpartition("=")
-    if not table or not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected TABLE=N, such as users=100, found {text!r}")
-    return table, int(number)
-
-
-def _delay(text: str) -> float:
-    try:
-        delay = float(text)
-    except ValueError:
-        delay = -1.0
-    if not 0 <= delay <= 10_000:
-        raise argparse.ArgumentTypeError(f"expected milliseconds from 0 to 10000, found {text!r}")
-    return delay
-
-
-def _share(text: str) -> float:
-    number, percent, rest = text.partition("%")
-    try:
-        share = float(number) / (100 if percent else 1)
-    except ValueError:
-        share = -1.0
-    if rest or not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"expected a share like 5% or 0.05, found {text!r}")
-    return share
-
-
-def _listed(one: Callable[[str], _T]) -> Callable[[str], tuple[_T, ...]]:
-    """Read several, with commas between."""
-
-    def listed(text: str) -> tuple[_T, ...]:
-        return tuple(one(part.strip()) for part in text.split(",") if part.strip())
-
-    return listed
 
 
 def _fill(args: argparse.Namespace, environ: Mapping[str, str]) -> None:

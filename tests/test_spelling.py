@@ -102,4 +102,12 @@ def test_what_equals_the_default_is_left_out(tmp_path: Path) -> None:
     said = '[project]\nname = "p"\n\n[[stages]]\nid = "s"\n\n  [[stages.seeds]]\n  name = "t"\n  source = "t.csv"\n'
     (tmp_path / "seedlab.toml").write_text(said)
 
-    assert spell(load_project(tmp_path)) == f"{said}  [stages.seeds.tables]\n  t = {{}}\n"
+    assert spell(load_project(tmp_path)) == said
+
+
+def test_a_table_that_the_file_is_not_named_after_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").touch()
+    said = '[project]\nname = "p"\n\n[[stages]]\nid = "s"\n\n  [[stages.seeds]]\n  name = "t"\n  source = "t.csv"\n  table = "a/b"\n'
+    (tmp_path / "seedlab.toml").write_text(said)
+
+    assert spell(load_project(tmp_path)) == said

@@ -155,7 +155,7 @@ def test_rows_whose_parent_is_not_there_are_left_out_with_all_that_depends_on_th
     )
 
 
-@pytest.mark.parametrize(("name", "why"), [("user", "did you mean users"), ("lines", "not exported")])
+@pytest.mark.parametrize(("name", "why"), [("user", "did you mean .users."), ("lines", "not exported")])
 def test_a_limit_of_a_table_that_is_not_exported_is_refused(
     url: str, tmp_path: Path, name: str, why: str
 ) -> None:

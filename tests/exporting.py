@@ -9,7 +9,7 @@ from typing import Any
 from seedlab import exporting
 from seedlab.database import connect
 from seedlab.flow.exports import Exported
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.adopting import Wanted
 from tests.fix_clean import clean
 from tests.seeding import counted, dump, execute, seed, stored

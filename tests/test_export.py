@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import ConfigurationError, ConnectionFailed
-from seedlab.insight.monitor import Monitor
+from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.project import load_project
 from tests.asking import asking
 from tests.exporting import export, round_trip, texts

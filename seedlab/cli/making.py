@@ -37,7 +37,7 @@ def export(args: Namespace) -> int:
 
 def _export(args: Namespace, out: Path) -> int:
     from seedlab.exporting import export
-    from seedlab.insight import export_text
+    from seedlab.insight.faces import export_text
     from seedlab.insight.measuring.monitor import Monitor
     from seedlab.plan.adopting import Wanted
     from seedlab.request import source_of

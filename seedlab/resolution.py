@@ -331,9 +331,10 @@ def convicted(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> l
     """Keep of values in doubt those that the target does not take, under the rule it names."""
     found = []
     for each, verdict in zip(doubtful, verdicts, strict=True):
-        for (name,), judged in verdict.group_by("rule", maintain_order=True):
+        for (name, hint), judged in verdict.group_by("rule", "hint", maintain_order=True):
             frame = each.frame.join(judged, on=[FILE, ROW], how="semi", maintain_order="left")
-            rule = replace(each.rule, name=str(name), message=_MESSAGES[str(name)].format(each.rule.message))
+            message = _MESSAGES[str(name)].format(each.rule.message) + (f"; {hint}" if hint else "")
+            rule = replace(each.rule, name=str(name), message=message)
             found.append(replace(each, rule=replace(rule, suspect=False), frame=frame))
     return found
 
@@ -341,6 +342,6 @@ def convicted(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> l
 _MESSAGES = {
     "type": "{}, and the value is not",
     "overflow": "{}, and the value is out of its range",
-    "rounding": "{}, and the value would be rounded to fit",
+    "rounding": "{}, and the value would be rounded or changed to fit",
     "too-long": "{}, and the value is longer",
 }

@@ -187,10 +187,8 @@ def test_an_export_is_private_new_and_names_no_password(clean_database_url: str,
     assert {path.name for path in tmp_path.iterdir()} <= {"out", "test.db"}
 
 
-def test_reading_writes_nothing_and_asks_a_known_number_of_questions(
-    clean_postgres_url: str, tmp_path: Path
-) -> None:
-    url = clean_postgres_url
+def test_reading_writes_nothing_and_asks_a_known_number_of_questions(lonely_url: str, tmp_path: Path) -> None:
+    url = lonely_url
     tables = " ".join(
         f"CREATE TABLE t{n} (code text PRIMARY KEY); INSERT INTO t{n} VALUES ('a');" for n in range(9)
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from psycopg.sql import SQL, Composable
 
 from seedlab.database import classify_statements
@@ -242,24 +241,6 @@ def test_a_look_up_walks_the_key_chain_by_joins() -> None:
         'JOIN unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY k("c1", "c2", n) '
         'ON "t"."code" = CAST(k."c1" AS text) AND "t_0"."slug" = CAST(k."c2" AS text)'
     )
-
-
-@pytest.mark.parametrize(
-    ("spelling", "bent"),
-    [
-        ("int4", "THEN false ELSE"),
-        ("numeric", "THEN false ELSE"),
-        ("numeric(4,1)", "THEN v::pg_catalog.numeric <> CAST(v AS numeric(4,1)) ELSE"),
-        ("varchar(3)", "THEN pg_catalog.char_length(v) > 3 ELSE"),
-        ("timestamp(3)", "THEN v ~ '[.][0-9]{3}[0-9]*[1-9]' ELSE"),
-        ("time", "THEN v ~ '[.][0-9]{6}[0-9]*[1-9]' ELSE"),
-    ],
-)
-def test_values_are_judged_by_the_server_and_told_where_it_would_bend_them(spelling: str, bent: str) -> None:
-    made = text(sql.invalid(column("v", spelling)))
-
-    assert f"pg_input_is_valid(v, '{spelling}')" in made
-    assert bent in made
 
 
 def test_a_sequence_is_read_and_raised_by_the_servers_own_name_for_it() -> None:

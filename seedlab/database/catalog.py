@@ -78,7 +78,8 @@ def _table(row: Sequence[Any], names: Mapping[int, str], numbered: Numbered) -> 
 
 
 def _column(row: Sequence[Any]) -> Column:
-    name, spelling, nullable, default, generated, identity, sequence, base, send = row[1:10]
+    name, spelling, nullable, default, generated, identity, sequence, below, send = row[1:10]
+    base, never_null = below or ("", False)
     deterministic, typtype, expression = row[10:]
     facts = read_postgres_type(base or spelling)
     if typtype == "e":
@@ -88,7 +89,7 @@ def _column(row: Sequence[Any]) -> Column:
         name=name,
         type=spelling,
         kind=facts.kind if typtype in ("b", "d", "e") else "other",
-        nullable=nullable,
+        nullable=nullable and not never_null,
         default=default,
         generated=generated,
         identity={"a": "always", "d": "default"}.get(identity, ""),  # type: ignore[arg-type]
@@ -99,6 +100,7 @@ def _column(row: Sequence[Any]) -> Column:
         expression=expression or "",
         send="" if plain else send if "." in send else f"pg_catalog.{send}",
         domain=bool(base),
+        base=base,
     )
 
 

@@ -24,7 +24,13 @@ WITH rel AS MATERIALIZED (
   SELECT a.attrelid, json_agg(json_build_array(
            a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), NOT (a.attnotnull OR t.typnotnull), a.atthasdef OR t.typdefault IS NOT NULL,
            a.attgenerated <> '', a.attidentity, seq.name,
-           CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod) END,
+           CASE t.typtype WHEN 'd' THEN (
+             WITH RECURSIVE d(base, typmod, not_null) AS (
+               SELECT t.typbasetype, t.typtypmod, t.typnotnull UNION ALL
+               SELECT b.typbasetype, b.typtypmod, b.typnotnull FROM d JOIN pg_type b ON b.oid = d.base AND b.typtype = 'd')
+             SELECT json_build_array(
+               (SELECT format_type(d.base, d.typmod) FROM d JOIN pg_type b ON b.oid = d.base AND b.typtype <> 'd'),
+               (SELECT bool_or(not_null) FROM d))) END,
            t.typsend::text,
            COALESCE(co.collisdeterministic, true), t.typtype, pg_get_expr(f.adbin, f.adrelid)) ORDER BY a.attnum) AS doc
   FROM pg_attribute a JOIN rel ON rel.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid

@@ -75,10 +75,27 @@ def read_postgres_type(spelling: str) -> TypeFacts:
         return TypeFacts(kind="other")
     if match["array"]:
         return TypeFacts(kind="array")
-    name = f"{match['name']}{match['tail']}".strip().lower()
+    name = _name(match)
     # Without a length `char` holds one character; format_type spells a column that holds any as `bpchar`.
     one = "1" if name in ("char", "character") else None
-    return limit(POSTGRES.get(name, "other"), match["args"] or one)
+    # An interval may say which of its fields it keeps: `interval year to month`.
+    kind = "interval" if name.startswith("interval ") else POSTGRES.get(name, "other")
+    return limit(kind, match["args"] or one)
+
+
+def bare_name(spelling: str) -> str:
+    """Give a type's name without its limits: `bit` of `bit(3)`."""
+    match = _PARSE.match(spelling)
+    return _name(match) if match else spelling
+
+
+def element_type(spelling: str) -> str:
+    """Give the type of an array's elements as `format_type` spells it."""
+    return re.sub(r"(\[\d*\])+$", "", spelling.strip())
+
+
+def _name(match: re.Match[str]) -> str:
+    return f"{match['name']}{match['tail']}".strip().lower()
 
 
 def limit(kind: str, arguments: str | None) -> TypeFacts:

@@ -33,6 +33,7 @@ from sqlalchemy.sql.expression import TableClause
 from seedlab.database.encode_sqlite import encode
 from seedlab.database.failures import write_failed
 from seedlab.database.legacy_clauses import (
+    Spelled,
     bound,
     clause_of,
     insert_into,
@@ -142,8 +143,10 @@ class _Writer:
         column, own, given = self.table.columns[name], self._own(name), self._bound(name)
         if self.catalog.dialect == "sqlite":
             return own.is_distinct_from(collate(given, "BINARY"))
+        if column.kind == "char":  # padded, as the column keeps it
+            given = cast(given, Spelled(column.type))
         if column.send:
-            return sent(column.send, own).is_distinct_from(sent(column.send, given))
+            return sent(column, own).is_distinct_from(sent(column, given))
         return own.is_distinct_from(given)
 
     # ---- values ----

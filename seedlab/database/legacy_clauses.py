@@ -18,7 +18,7 @@ from seedlab.flow import Column, Dialect, Table
 _UNCAST = ("text", "varchar", "char", "citext")
 
 
-class _Spelled(UserDefinedType[Any]):
+class Spelled(UserDefinedType[Any]):
     """A type as the catalog spells it."""
 
     cache_ok = True
@@ -27,6 +27,7 @@ class _Spelled(UserDefinedType[Any]):
         self.spelling = spelling
 
     def get_col_spec(self, **_: Any) -> str:
+        """Spell it."""
         return self.spelling
 
 
@@ -68,12 +69,13 @@ def bound(name: str, column: Column, dialect: Dialect) -> ColumnElement[Any]:
     """A parameter; PostgreSQL is told the column's own type, as the value is text."""
     if dialect == "sqlite" or column.kind in _UNCAST:
         return bindparam(name)
-    return cast(bindparam(name), _Spelled(column.type))
+    return cast(bindparam(name), Spelled(column.type))
 
 
-def sent(function: str, value: ColumnElement[Any]) -> Function[Any]:
-    """A value through its type's send function."""
-    *packages, name = (part.strip('"') for part in function.split("."))
+def sent(column: Column, value: ColumnElement[Any]) -> Function[Any]:
+    """A value through its type's send function; of a domain through that of the type below."""
+    *packages, name = (part.strip('"') for part in column.send.split("."))
+    value = cast(value, Spelled(column.base)) if column.base else value
     return Function(name, value, packagenames=tuple(packages))
 
 

@@ -165,14 +165,11 @@ class PostgresSession:
         return [answer(ask, found, catalog) for ask, found in zip(asks, rows, strict=True)]
 
     def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
-        """Let the server judge values; a server before 16 cannot, and judges when it is given them."""
-        from seedlab.database.postgres_answers import no_verdict, suspect_questions, verdict
+        """Let the server judge values."""
+        from seedlab.database.postgres_answers import judge
 
-        if self.wire.connection.info.server_version < 160000:
-            return no_verdict(suspects)
-        catalog = self._catalog()
-        rows = self._ask(suspect_questions(suspects, catalog)) if suspects else []
-        return [verdict(each, judged, catalog) for each, judged in zip(suspects, rows, strict=True)]
+        version = self.wire.connection.info.server_version
+        return judge(self._ask, suspects, self._catalog(), version) if suspects else []
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:
         """Let the server evaluate its CHECK constraints over the rows."""

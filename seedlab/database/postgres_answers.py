@@ -5,17 +5,18 @@ Apart from the session, so that a run with nothing to do never imports polars.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import polars as pl
 
+from seedlab.database import postgres_checks_values as values
 from seedlab.database import statements as sql
 from seedlab.database.encode import spell_uuids
 from seedlab.database.wire import Question
 from seedlab.flow import FILE, HANDLE, ROW, Ask, Catalog, Column, Suspect, part_sources
 
-INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String})
 Rows = Sequence[tuple[Any, ...]]
 
 
@@ -28,11 +29,6 @@ def lookup_questions(asks: Sequence[Ask], catalog: Catalog) -> list[Question]:
         )
         for ask in asks
     ]
-
-
-def suspect_questions(suspects: Sequence[Suspect], catalog: Catalog) -> list[Question]:
-    """Ask which values a column takes: one statement each."""
-    return [(sql.invalid(_column(each, catalog)), [array(each.frame["value"])]) for each in suspects]
 
 
 def arrays(frame: pl.DataFrame) -> list[str]:
@@ -84,21 +80,59 @@ def _target_column(suspect: Suspect) -> str:
     return suspect.column
 
 
-def no_verdict(suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
-    """Say nothing against any value."""
-    return [pl.DataFrame(schema=INVALID) for _ in suspects]
+def judge(
+    ask: Callable[[Sequence[Question]], list[list[tuple[Any, ...]]]],
+    suspects: Sequence[Suspect],
+    catalog: Catalog,
+    version: int,
+) -> list[pl.DataFrame]:
+    """Ask which values the columns do not take, in one round trip; of enums then what they do take."""
+    columns = [_column(each, catalog) for each in suspects]
+    asked = [
+        values.questions(column, array(each.frame["value"]), version)
+        for column, each in zip(columns, suspects, strict=True)
+    ]
+    before = [(values.SETTLED, ())] if values.needs_settling(columns) else []
+    answers = iter(ask([*before, *chain.from_iterable(asked)])[len(before) :])
+    judged = [list(islice(answers, len(each)))[-1] for each in asked]
+    enums = {c.type: c for c, rows in zip(columns, judged, strict=True) if rows and values.has_labels(c)}
+    labels = ask([(values.labels(column), ()) for column in enums.values()]) if enums else []
+    known = {name: [label for (label,) in rows] for name, rows in zip(enums, labels, strict=True)}
+    return [
+        _verdict(suspect, rows, known.get(column.type, ()))
+        for suspect, column, rows in zip(suspects, columns, judged, strict=True)
+    ]
 
 
-def verdict(suspect: Suspect, rows: Rows, catalog: Catalog) -> pl.DataFrame:
-    """The rows that the column does not take, each with its rule."""
-    column = _column(suspect, catalog)
+def _verdict(suspect: Suspect, rows: Rows, labels: Sequence[str]) -> pl.DataFrame:
+    """The rows that the column does not take, each with its rule and what helps."""
     numbers = pl.Series([row[0] - 1 for row in rows], dtype=pl.UInt32)
-    rules = [_rule(column, state) for _, state in rows]
-    return suspect.frame[numbers].select(FILE, ROW).with_columns(pl.Series("rule", rules, dtype=pl.String))
+    wrong = suspect.frame[numbers]
+    rules = pl.Series("rule", [rule_of(code) for _, code in rows], dtype=pl.String)
+    hints = [_HINTS.get(code) for _, code in rows]
+    if labels:
+        hints = [_of_labels(value, labels) for value in wrong["value"].to_list()]
+    return wrong.select(FILE, ROW).with_columns(rules, pl.Series("hint", hints, dtype=pl.String))
 
 
-def _rule(column: Column, state: str | None) -> str:
-    """Name what is wrong with a value by the server's refusal; None where it would bend the value."""
-    if state is None:
-        return "too-long" if column.kind == "varchar" else "rounding"
-    return {"22001": "too-long", "22003": "overflow"}.get(state, "type")
+def rule_of(code: str) -> str:
+    """Name the rule that a value breaks by the code that the server was given or gave."""
+    return {"22001": "too-long", "22003": "overflow"}.get(code, code if code in _RULES else "type")
+
+
+_RULES = frozenset({"too-long", "overflow", "rounding"})
+_HINTS = {
+    values.ZONE: "its time and UTC offset (Z or +02:00) must be as the type says",
+}
+_SHOWN = 5  # labels of an enum
+
+
+def _of_labels(value: str, labels: Sequence[str]) -> str:
+    """Name the labels that a value may have meant: the nearest, or all where they are few."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(value, labels, n=_SHOWN, cutoff=0.6 if len(labels) > _SHOWN else 0)
+    shown = ", ".join(f"'{each}'" for each in near or labels[:_SHOWN])
+    return f"its labels are {shown}" + (
+        f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN and not near else ""
+    )

@@ -45,7 +45,7 @@ from seedlab.flow import (
 )
 
 OLDEST = (3, 35)  # the oldest that is tested; UPDATE … FROM and sqlite_schema need 3.33
-INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String})
+INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String, "hint": pl.String})
 
 
 def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> SqliteSession:
@@ -131,7 +131,7 @@ class SqliteSession:
         unfit = judge(column, suspect.frame["value"])
         places = suspect.frame[sorted(unfit)].select(FILE, ROW)
         rules = pl.Series("rule", [unfit[n] for n in sorted(unfit)], dtype=pl.String)
-        return places.with_columns(rules).cast(INVALID)
+        return places.with_columns(rules, pl.lit(None, dtype=pl.String).alias("hint")).cast(INVALID)
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:  # noqa: ARG002 (the contract's)
         """SQLite does not tell its CHECK constraints; `write` tells every row that one refuses."""

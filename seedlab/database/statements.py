@@ -298,8 +298,12 @@ def distinct(table: Table, column: str) -> Composed:
 
 def seen(table: Table, column: str, alias: str) -> Composable:
     """A column as comparison must see it: through its send function where equality is blind."""
-    send, name = table.columns[column].send, Identifier(alias, column)
-    return SQL("{}({})").format(trusted(send), name) if send else name
+    send, base, name = table.columns[column].send, table.columns[column].base, Identifier(alias, column)
+    if not send:
+        return name
+    # enum_send takes any enum, but no domain over one.
+    value = SQL("CAST({} AS {})").format(name, trusted(base)) if base else name
+    return SQL("{}({})").format(trusted(send), value)
 
 
 def casts(table: Table, columns: Sequence[str]) -> Composed:
@@ -356,35 +360,6 @@ def lookup(catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[s
         names(columns),
         SQL(" AND ").join(conditions),
     )
-
-
-def invalid(column: Column) -> Composed:
-    """Number the values (a text-array parameter) that a column does not take as they are.
-
-    Answers the number and the SQLSTATE of the refusal, or NULL for a value that would be rounded or cut
-    without a word. Needs PostgreSQL 16. Domains and type modifiers are the server's own business here.
-    """
-    return SQL(
-        "SELECT n, (pg_catalog.pg_input_error_info(v, {type})).sql_error_code "
-        "FROM (SELECT v, n, pg_catalog.pg_input_is_valid(v, {type}) AS valid "
-        "FROM unnest($1::pg_catalog.text[]) WITH ORDINALITY u(v, n)) q "
-        "WHERE CASE WHEN valid THEN {bent} ELSE true END"
-    ).format(type=Literal(column.type), bent=bent(column, SQL("v")))
-
-
-def bent(column: Column, value: Composable) -> Composable:
-    """Tell that a cast to the column's type would round a valid text, or cut it, without a word."""
-    if column.kind == "numeric" and column.precision is not None:
-        return SQL("{v}::pg_catalog.numeric <> CAST({v} AS {type})").format(
-            v=value, type=trusted(column.type)
-        )
-    if column.kind in ("varchar", "char") and column.length is not None:
-        blanks = SQL("pg_catalog.rtrim({})" if column.kind == "char" else "{}").format(value)
-        return SQL("pg_catalog.char_length({}) > {}").format(blanks, Literal(column.length))
-    if column.kind in ("time", "timetz", "timestamp", "timestamptz", "interval"):
-        decimals = 6 if column.precision is None else column.precision
-        return SQL("{} ~ {}").format(value, Literal(rf"[.][0-9]{{{decimals}}}[0-9]*[1-9]"))
-    return SQL("false")
 
 
 def reserve(column: Column, count: int) -> Composed:

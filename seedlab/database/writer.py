@@ -76,9 +76,9 @@ class Session(Protocol):
         """Answer every ask, in order; one round trip where the dialect can."""
 
     def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
-        """Judge values: per suspect the rows (FILE, ROW, `rule`) the column does not take.
+        """Judge values: per suspect the rows (FILE, ROW, `rule`, `hint`) the column does not take.
 
-        `rule` is `type`, `overflow`, `rounding` or `too-long`.
+        `rule` is `type`, `overflow`, `rounding` or `too-long`; `hint`, if any, what the column would take.
         """
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:

@@ -32,6 +32,7 @@ class Column:
     storage: Literal["", "hex", "dashed", "blob"] = ""
     send: str = ""  # the type's send function where plain equality is blind (1.0 = 1.00), qualified
     domain: bool = False  # a domain: the server alone knows its checks
+    base: str = ""  # the type below a domain, which `kind` and the limits are of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,13 +26,16 @@ _HEX = r"^\\x([0-9a-fA-F]{2})*$"
 _TEXT = r'"[^"\\\x00-\x1f]*"'
 _SCALAR = rf"(-?(0|[1-9][0-9]{{0,14}})(\.[0-9]{{1,15}})?|true|false|null|{_TEXT})"
 _MEMBER = rf"{_TEXT} ?: ?{_SCALAR}"
-_JSON = rf"^({_SCALAR}|\[({_SCALAR}(, ?{_SCALAR})*)?\]|\{{({_MEMBER}(, ?{_MEMBER})*)?\}})$"
+_LIST = rf"\[({_SCALAR}(, ?{_SCALAR})*)?\]"
+_JSON = rf"^({_SCALAR}|{_LIST}|\{{({_MEMBER}(, ?{_MEMBER})*)?\}})$"
+# Of an object with more than one member we do not know that no name comes twice, which jsonb would lose.
+_JSONB = rf"^({_SCALAR}|{_LIST}|\{{({_MEMBER})?\}})$"
+# Numbers with so few digits that the float gives them back; longer ones are tried.
+_FEW_DIGITS = {"float4": 6, "float8": 15}
 _PATTERNS = {
-    "float4": r"^[+-]?[0-9]{1,15}(\.[0-9]{1,15})?$",
-    "float8": r"^[+-]?[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$",
     "uuid": r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$",
     "json": _JSON,
-    "jsonb": _JSON,
+    "jsonb": _JSONB,
     "bytea": _HEX,
 }
 _CALENDAR = frozenset({"date", "timestamp", "timestamptz"})
@@ -60,6 +63,8 @@ def proven(column: Column, value: pl.Expr) -> pl.Expr | None:
         return value.str.contains(rf"^{_hours(column)}$")
     if kind in _CALENDAR:
         return _is_calendar(column, value)
+    if kind in _FEW_DIGITS:
+        return _is_float(kind, value)
     pattern = _PATTERNS.get(kind)
     return value.str.contains(pattern) if pattern else pl.lit(value=False)
 
@@ -148,6 +153,17 @@ def _moment(column: Column, value: pl.Expr) -> pl.Expr:
         text = utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")
     trimmed = text.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.replace(r"\.$", "")
     return pl.when(fits).then(trimmed)
+
+
+def _is_float(kind: str, value: pl.Expr) -> pl.Expr:
+    """A number of few digits, or just as the shortest spelling of the float that it becomes."""
+    digits = _FEW_DIGITS[kind]
+    exponent = "([eE][+-]?[0-9]{1,2})?" if kind == "float8" else ""
+    plain = value.str.contains(rf"^[+-]?[0-9]{{1,15}}(\.[0-9]{{1,15}})?{exponent}$")
+    mantissa = value.str.replace(r"[eE].*$", "").str.replace_all(r"[^0-9]", "").str.strip_chars_start("0")
+    shortest = value.cast(pl.Float64 if kind == "float8" else pl.Float32, strict=False).cast(pl.String)
+    number = value.str.contains(r"^-?[0-9]")  # and not NaN, of which there are many spellings
+    return plain & (mantissa.str.len_bytes() <= digits) | number & (shortest == value).fill_null(value=False)
 
 
 def _numeric_pattern(column: Column) -> str:

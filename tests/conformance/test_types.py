@@ -1,0 +1,173 @@
+"""Every type of PostgreSQL, exactly: what a column takes arrives as it is, what it would bend is a fault.
+
+One table has a column of each type, and as many rows: in its own row a type's value is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from seedlab.database import postgres_write
+from seedlab.errors import DataFaults
+from tests.asking import asking
+from tests.seeding import WAYS, Way, counted, execute, rows_of, seed_in
+from tests.type_values import EVERY, TYPES, Values
+from tests.writing import FORMATS, write_rows
+
+DOCUMENTS = ("json", "jsonb")
+WITH_JSON = ("json", "jsonl", "yaml")
+Cells = list[list[str | None]]  # by column, then by row
+
+# How a file is read and how rows are written do not know of each other: no need to cross them all.
+EACH_WAY_AND_FORMAT = pytest.mark.parametrize(
+    ("way", "form"),
+    [*((Way(), form) for form in FORMATS), *((way, "csv") for way in WAYS if str(way) != "incremental")],
+    ids=str,
+)
+EACH_SERVER = pytest.mark.parametrize("server", ["clean_postgres_url", "able_postgres_url"])
+
+
+def named(n: int) -> str:
+    return f"c{n:03}"
+
+
+def make(url: str, every: Sequence[Values] = EVERY) -> None:
+    columns = "".join(f", {named(n)} {each.type}" for n, each in enumerate(every))
+    execute(url, f"{TYPES} CREATE TABLE things (n int PRIMARY KEY{columns})")
+
+
+def write_cells(folder: Path, form: str, cells: Cells, every: Sequence[Values] = EVERY) -> None:
+    """JSON of a JSON column is written as it is where the format has a place for it."""
+    own = {
+        named(n): "json" if each.type in DOCUMENTS and form in WITH_JSON else "text"
+        for n, each in enumerate(every)
+    }
+    rows = [
+        {"n": str(m), **dict(zip(own, row, strict=True))} for m, row in enumerate(zip(*cells, strict=True))
+    ]
+    write_rows(folder / f"things.{form}", {"n": "int", **own}, rows)
+
+
+def cells_of(form: str, moved: int = 0) -> Cells:
+    """Each type's values in turn, once NULL. A column's value in its own row is `moved` on to the next."""
+    found: Cells = []
+    for n, each in enumerate(EVERY):
+        taken = [v for v in each.taken if form not in WITH_JSON or v not in each.unsaid]
+        column: list[str | None] = [taken[m % len(taken)] for m in range(len(EVERY))]
+        column[n] = taken[(n + moved) % len(taken)]
+        column[(n + len(EVERY) // 2) % len(EVERY)] = None
+        found.append(column)
+    return found
+
+
+def stored(url: str) -> Cells:
+    columns = ", ".join(f"{named(n)}::text" for n in range(len(EVERY)))
+    return [
+        list(each) for each in zip(*rows_of(url, f"SELECT {columns} FROM things ORDER BY n"), strict=True)
+    ]
+
+
+def as_the_server_reads(url: str, cells: Cells) -> Cells:
+    """What the server itself makes of each text."""
+    with asking(url) as connection:
+        return [
+            [
+                v
+                for (v,) in connection.execute(
+                    f"SELECT v::{each.type}::text FROM unnest(%s::text[]) WITH ORDINALITY u(v, n) ORDER BY n",
+                    [column],
+                ).fetchall()
+            ]
+            for each, column in zip(EVERY, cells, strict=True)
+        ]
+
+
+# ---- exact ----------------------------------------------------------------------------------------------
+
+
+def assert_exact(folder: Path, url: str, way: Way, form: str) -> None:
+    """All values arrive, and are found again; of each type one that changes is one that is written."""
+    make(url)
+    rows, cells = len(EVERY), cells_of(form)
+    write_cells(folder, form, cells)
+
+    runs = [seed_in(way, folder, url) for _ in range(2)]
+
+    assert stored(url) == as_the_server_reads(url, cells)
+    assert [counted(run) for run in runs] == [(rows, 0, 0), (0, 0, rows)]
+
+    cells = cells_of(form, moved=1)
+    write_cells(folder, form, cells)
+
+    run = seed_in(way, folder, url)
+
+    assert stored(url) == as_the_server_reads(url, cells)
+    assert counted(run) == (0, rows, 0)
+
+
+@EACH_WAY_AND_FORMAT
+def test_every_type_is_exact(folder: Path, clean_postgres_url: str, way: Way, form: str) -> None:
+    assert_exact(folder, clean_postgres_url, way, form)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_every_type_is_exact_on_the_systems_own_server(
+    folder: Path, able_postgres_url: str, form: str
+) -> None:
+    assert_exact(folder, able_postgres_url, Way(), form)
+
+
+def test_every_type_is_exact_through_a_staging_table(
+    folder: Path, clean_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_write, "ARRAY_ROWS", 0)
+
+    assert_exact(folder, clean_postgres_url, Way(), "csv")
+
+
+def test_of_every_type_a_value_that_drifts_is_seen_and_mended(
+    folder: Path, clean_postgres_url: str, way: Way
+) -> None:
+    url = clean_postgres_url
+    make(url)
+    cells, others = cells_of("csv"), cells_of("csv", moved=1)
+    write_cells(folder, "csv", cells)
+    seed_in(way, folder, url)
+    with asking(url) as connection:
+        for n, column in enumerate(others):
+            connection.execute(f"UPDATE things SET {named(n)} = %s WHERE n = %s", [column[n], n])
+
+    run = seed_in(way, folder, url)
+
+    assert counted(run) == (0, len(EVERY), 0)
+    assert stored(url) == as_the_server_reads(url, cells)
+
+
+# ---- refused --------------------------------------------------------------------------------------------
+
+
+@EACH_SERVER
+def test_what_a_column_would_bend_is_a_fault_of_its_line(
+    folder: Path, server: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(server)
+    make(url)
+    rows = 2 * max(len(each.bad) for each in EVERY)
+    cells = [
+        [text for bad, _ in each.bad for text in (each.taken[0], bad)] + [None] * (rows - 2 * len(each.bad))
+        for each in EVERY
+    ]
+    write_cells(folder, "csv", cells)
+
+    with pytest.raises(DataFaults) as caught:
+        seed_in(Way(), folder, url)
+
+    types = {named(n): each.type for n, each in enumerate(EVERY)}
+    told = sorted((types[f.column or ""], f.line, f.rule) for f in caught.value.faults)
+    assert told == sorted(
+        (each.type, 2 * m + 3, rule) for each in EVERY for m, (_, rule) in enumerate(each.bad)
+    )
+    assert rows_of(url, "SELECT count(*) FROM things") == [(0,)]

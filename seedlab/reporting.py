@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +20,6 @@ from seedlab.flow import (
     Run,
     Seed,
     SeedReport,
-    Span,
     Stage,
     StageReport,
     TableReport,
@@ -30,7 +29,7 @@ from seedlab.flow import (
 from seedlab.insight.faces.text import several
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import runs
-from seedlab.insight.records.runs import Heading
+from seedlab.insight.records.runs import Heading, SpansBySeed
 from seedlab.plan.graph import ancestors, waves
 
 if TYPE_CHECKING:
@@ -46,11 +45,11 @@ def run_of(
     failed: Mapping[str, str],
 ) -> Run:
     """Make the run of a seed; `skipped` says why stages were not written, `failed` why others were undone."""
-    spans = monitor.spans
+    by_seed = runs.spans_by_seed(monitor.spans)
     reports = tuple(
-        _undone_stage(stage, task, failed[stage.id], spans)
+        _undone_stage(stage, task, failed[stage.id], by_seed)
         if stage.id in failed
-        else _stage_report(stage, task, skipped, tallies, spans)
+        else _stage_report(stage, task, skipped, tallies, by_seed)
         for stage in task.agenda.declared
     )
     return runs.measured(monitor, heading, reports)
@@ -95,7 +94,7 @@ def unindexed(run: Run, catalog: Catalog) -> Run:
 
 
 def _stage_report(
-    stage: Stage, task: Task, skipped: Mapping[str, str], tallies: Sequence[Tally], spans: Sequence[Span]
+    stage: Stage, task: Task, skipped: Mapping[str, str], tallies: Sequence[Tally], spans: SpansBySeed
 ) -> StageReport:
     left_out = task.agenda.left_out
     if stage.id in left_out:
@@ -108,21 +107,25 @@ def _stage_report(
         id=stage.id,
         status=status,
         reason=skipped[stage.id] if status == "skipped" else _why(stage, task, outcomes),
-        seconds=sum(span.seconds for span in spans if span.stage == stage.id),
+        seconds=_seconds(stage, spans),
         outcomes=outcomes,
         seeds=seeds,
     )
 
 
-def _undone_stage(stage: Stage, task: Task, reason: str, spans: Sequence[Span]) -> StageReport:
+def _undone_stage(stage: Stage, task: Task, reason: str, spans: SpansBySeed) -> StageReport:
     seeds = (seed for seed in stage.seeds if not _skipped(seed, task.agenda.left_out))
     return StageReport(
         id=stage.id,
         status="failed",
         reason=reason,
-        seconds=sum(span.seconds for span in spans if span.stage == stage.id),
+        seconds=_seconds(stage, spans),
         seeds=tuple(_seed_report(seed, (), spans) for seed in seeds),
     )
+
+
+def _seconds(stage: Stage, spans: SpansBySeed) -> float:
+    return sum(span.seconds for (name, _), some in spans.items() if name == stage.id for span in some)
 
 
 def _why(stage: Stage, task: Task, outcomes: Outcomes) -> str:
@@ -153,12 +156,12 @@ def _files(stage: Stage, left_out: Mapping[str, str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} files"
 
 
-def _seed_report(seed: Seed, tallies: Sequence[Tally], spans: Sequence[Span]) -> SeedReport:
+def _seed_report(seed: Seed, tallies: Sequence[Tally], spans: SpansBySeed) -> SeedReport:
     tables = _table_reports(seed.name, tallies)
     return SeedReport(
         name=seed.name,
         tables=tables,
-        spans=runs.spans_of(spans, seed.stage, seed.name),
+        spans=spans[seed.stage, seed.name],
         files=tuple(file.name for file in seed.files),
     )
 
@@ -203,7 +206,10 @@ def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
     before = ancestors(stages)
     verdicts = task.standing.verdicts
     reasons = {name: each.reason for name, each in verdicts.items() if each.reason}
-    planned = tuple(_planned_stage(stage, left_out, reasons, tables, before) for stage in stages)
+    by_seed: defaultdict[tuple[str, str], list[PlannedTable]] = defaultdict(list)
+    for load, table in tables:
+        by_seed[load.stage, load.seed].append(table)
+    planned = tuple(_planned_stage(stage, left_out, reasons, by_seed, before) for stage in stages)
     return Plan(
         project=task.project.name,
         target=target.shown,
@@ -225,14 +231,14 @@ def _planned_stage(
     stage: Stage,
     left_out: Mapping[str, str],
     reasons: Mapping[str, str],
-    tables: Sequence[tuple[Load | Tally, PlannedTable]],
+    tables: Mapping[tuple[str, str], Sequence[PlannedTable]],
     before: Mapping[str, frozenset[str]],
 ) -> PlannedStage:
     seeds = tuple(
         PlannedSeed(
             name=seed.name,
             files=tuple(file.name for file in seed.files),
-            tables=tuple(table for load, table in tables if (load.stage, load.seed) == (stage.id, seed.name)),
+            tables=tuple(tables[stage.id, seed.name]),
             priority=seed.priority,
         )
         for seed in stage.seeds

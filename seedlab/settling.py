@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -83,13 +84,16 @@ def plan_writes(
 def _queued(parents: Mapping[str, Sequence[str]], rows: Sequence[Rows]) -> list[tuple[str, ...]]:
     """Order tables as a ready queue hands them out: parents first, the urgent and the long before others."""
     groups = components(parents)
+    by_table: defaultdict[str, list[Rows]] = defaultdict(list)
+    for each in rows:
+        by_table[each.load.table].append(each)
     place = {table: str(n) for n, tables in enumerate(groups) for table in tables}
     tasks = [
         Task(
             id=str(n),
             dependencies=tuple(sorted({place[p] for table in tables for p in parents[table]} - {str(n)})),
-            priority=min((r.load.priority for r in rows if r.load.table in tables), key=PRIORITIES.index),
-            estimated_ms=sum(r.handled.frame.height for r in rows if r.load.table in tables),
+            priority=min((r.load.priority for t in tables for r in by_table[t]), key=PRIORITIES.index),
+            estimated_ms=sum(r.handled.frame.height for t in tables for r in by_table[t]),
         )
         for n, tables in enumerate(groups)
     ]

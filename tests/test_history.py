@@ -36,7 +36,7 @@ from seedlab.flow import (
 from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, UnindexedReference, Wait
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import history
-from seedlab.insight.records.runs import Heading, failed, measured, spans_of
+from seedlab.insight.records.runs import Heading, failed, measured, spans_by_seed
 
 
 def closed(**properties: object) -> dict[str, object]:
@@ -133,7 +133,7 @@ def finished() -> Run:
         SeedReport(
             name="physics",
             tables=(table,),
-            spans=spans_of(monitor.spans, "modules", "physics"),
+            spans=spans_by_seed(monitor.spans)["modules", "physics"],
             files=("physics.yaml",),
         ),
     )

@@ -128,6 +128,19 @@ def test_many_files_are_collected_together(tmp_path):
     assert sources.collect({}) == {}
 
 
+def test_polars_is_not_given_more_files_than_it_can_wait_for(tmp_path, monkeypatch):
+    """It has 512 threads that wait, and one more file than that may hang for ever."""
+    collect_all, portions = pl.collect_all, []
+    monkeypatch.setattr(pl, "collect_all", lambda lazies: portions.append(len(lazies)) or collect_all(lazies))
+    flats = {n: sources.read(source(tmp_path, f"{n}.csv", f"a\n{n}\n")) for n in range(600)}
+
+    frames = sources.collect(flats)
+
+    assert [frames[n].rows() for n in range(600)] == [[(0, str(n))] for n in range(600)]
+    assert sum(portions) == 600
+    assert max(portions) < 512
+
+
 # ---- large files
 
 

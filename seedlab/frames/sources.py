@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,7 @@ __all__ = [
 
 CHUNK = 1 << 20  # bytes read at a time
 WHOLE_BYTES = 64 << 20  # larger flat files are not held in memory until somebody collects them
+AT_ONCE = 128  # files collected together
 MAX_RECORD_BYTES = 64 << 20  # a CSV record or a line of JSONL
 MAX_DOCUMENT_BYTES = 256 << 20  # JSON and YAML are parsed whole
 
@@ -118,13 +119,18 @@ def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
     """Read the rows of all these files in one go; raises DataFaults for those that polars cannot parse."""
     lazies = [flat.lazy for flat in flats.values()]
     try:
-        frames = pl.collect_all(lazies)
+        frames = [frame for some in _portions(lazies) for frame in pl.collect_all(some)]
     except _POLARS_ERRORS:
         frames = list(_collect_one_by_one(flats.values(), lazies))
     for flat, frame in zip(flats.values(), frames, strict=True):
         if flat.file.format == "parquet":
             refuse_nul(flat.file, frame)
     return dict(zip(flats, frames, strict=True))
+
+
+def _portions(lazies: Sequence[pl.LazyFrame]) -> Iterator[Sequence[pl.LazyFrame]]:
+    """Cut off as many as polars takes at once: it has a thread wait for each, and 512 of these at most."""
+    return (lazies[start : start + AT_ONCE] for start in range(0, len(lazies), AT_ONCE))
 
 
 def _collect_one_by_one(flats: Iterable[Flat], lazies: Iterable[pl.LazyFrame]) -> Iterator[pl.DataFrame]:

@@ -29,7 +29,7 @@ from seedlab.flow import (
     TableReport,
 )
 from seedlab.insight.measuring.monitor import phase_totals
-from seedlab.insight.records.runs import spans_of
+from seedlab.insight.records.runs import SpansBySeed, spans_by_seed
 
 if TYPE_CHECKING:
     from seedlab.flow.evidence import Sample, UnindexedReference
@@ -193,6 +193,7 @@ def from_record(record: Mapping[str, Any]) -> Run:
     from seedlab.flow.evidence import Bottleneck, Recommendation
 
     spans = tuple(Span(**span) for span in record["spans"])
+    by_seed = spans_by_seed(spans)
     return Run(
         **{name: record[name] for name in _AS_THEY_ARE},
         args=tuple(record["args"]),
@@ -202,7 +203,7 @@ def from_record(record: Mapping[str, Any]) -> Run:
         round_trip_seconds=record["database"].get("round_trip_seconds"),
         unindexed=tuple(_unindexed(each) for each in record["database"].get("unindexed", ())),
         spans=spans,
-        stages=tuple(_stage(stage, spans) for stage in record["stages"]),
+        stages=tuple(_stage(stage, by_seed) for stage in record["stages"]),
         faults=tuple(Fault(**fault) for fault in record["errors"]),
         notes=tuple(record["notes"]),
         samples=tuple(_sample(each) for each in record["samples"]),
@@ -245,14 +246,14 @@ def _counters(database: Mapping[str, int], cache: Mapping[str, int]) -> Counters
     )
 
 
-def _stage(record: Mapping[str, Any], spans: tuple[Span, ...]) -> StageReport:
+def _stage(record: Mapping[str, Any], spans: SpansBySeed) -> StageReport:
     return StageReport(
         id=record["id"],
         status=record["status"],
         reason=record["reason"],
         seconds=record["seconds"],
         outcomes=Outcomes(**record["outcomes"]),
-        seeds=tuple(_seed(seed, spans_of(spans, record["id"], seed["name"])) for seed in record["seeds"]),
+        seeds=tuple(_seed(seed, spans[record["id"], seed["name"]]) for seed in record["seeds"]),
     )
 
 

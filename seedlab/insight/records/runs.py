@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -22,6 +23,8 @@ from seedlab.errors import (
 from seedlab.flow import Outcomes, Run, SeedReport, Settings, Span, StageReport
 from seedlab.insight.measuring.machine import machine, versions
 from seedlab.insight.measuring.monitor import Monitor
+
+SpansBySeed = defaultdict[tuple[str | None, str | None], tuple[Span, ...]]
 
 INTERRUPTED = 130
 _RULES: tuple[tuple[type[BaseException], str], ...] = (
@@ -155,9 +158,12 @@ def settings_record(settings: Settings) -> Mapping[str, object]:
     }
 
 
-def spans_of(spans: Iterable[Span], stage: str, seed: str) -> tuple[Span, ...]:
-    """Pick the spans of one seed."""
-    return tuple(span for span in spans if span.stage == stage and span.seed == seed)
+def spans_by_seed(spans: Iterable[Span]) -> SpansBySeed:
+    """Group spans by stage and seed, in one pass: there may be hundreds of seeds."""
+    found: SpansBySeed = defaultdict(tuple)
+    for span in spans:
+        found[span.stage, span.seed] += (span,)
+    return found
 
 
 def _broken_stages(monitor: Monitor) -> tuple[StageReport, ...]:
@@ -171,6 +177,7 @@ def _broken_stages(monitor: Monitor) -> tuple[StageReport, ...]:
 
 def _broken_stage(monitor: Monitor, stage: str, spans: tuple[Span, ...]) -> StageReport:
     own = [span for span in spans if span.stage == stage]
+    by_seed = spans_by_seed(own)
     broken = monitor.broken
     here = broken is not None and broken.stage == stage
     seeds = dict.fromkeys(span.seed for span in own if span.seed is not None)
@@ -179,5 +186,5 @@ def _broken_stage(monitor: Monitor, stage: str, spans: tuple[Span, ...]) -> Stag
         status="failed",
         reason=f"failed: {broken.doing}" if broken and here else "rolled back with the run",
         seconds=sum(span.seconds for span in own),
-        seeds=tuple(SeedReport(name=name, tables=(), spans=spans_of(own, stage, name)) for name in seeds),
+        seeds=tuple(SeedReport(name=name, tables=(), spans=by_seed[stage, name]) for name in seeds),
     )

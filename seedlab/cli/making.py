@@ -16,11 +16,14 @@ def init(args: Namespace) -> int:
     """Write a project to start from: a small one, or what a database holds."""
     from pathlib import Path
 
+    from seedlab.errors import ConfigurationError
     from seedlab.plan import scaffold
 
     directory = Path(args.directory)
     if args.from_database:
         return _export(args, directory)
+    if args.database_url or args.table or args.exclude_table or args.subset or args.with_ids:
+        raise ConfigurationError("to write what a database holds, type --from-database, too")
     files = scaffold.files(directory.resolve().name)
     scaffold.write(directory, files)
     text = f"wrote {', '.join(map(str, files))} to {directory}\nnext: seedlab seed {directory}\n"

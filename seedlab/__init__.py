@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 __all__ = ["Plan", "Run", "SeedError", "compare", "history", "load_project", "plan", "profile", "seed"]
 
 _HOMES = {
-    "Plan": "insight.objects",
-    "Run": "insight.objects",
+    "Plan": "insight.notebooks.objects",
+    "Run": "insight.notebooks.objects",
     "SeedError": "errors",
     "compare": "contract",
     "history": "contract",

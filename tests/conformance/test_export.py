@@ -111,7 +111,7 @@ SHAPES = {
         );
         """,
         ("INSERT INTO rooms VALUES ('A', 2, 5), ('A', 10, NULL), ('B', 2, 0);"
-        "INSERT INTO lessons VALUES ('x', 'A', 10), ('y', NULL, NULL);"),
+        "INSERT INTO lessons VALUES ('x', 'A', 10), ('y', NULL, NULL), ('z', 'A', NULL);"),
     ),
     "self reference": (
         "CREATE TABLE nodes (id SERIAL KEY, code text NOT NULL UNIQUE, parent_id int REFERENCES nodes);",

@@ -67,7 +67,7 @@ class Look:
         view = self._view.result()
         asked = {name: _known(view.catalog, name) for name in tables}
         sure = {t.name for t in asked.values() if not t.exists or t.name in view.catalog.empty}
-        doubtful = {t.name for t in asked.values() if t.kind in ("table", "partitioned")} - sure
+        doubtful = {t.name for t in asked.values() if t.holds_rows} - sure
         if doubtful and view.session is not None:
             sure |= view.session.find_empty(sorted(doubtful))
         return frozenset(name for name, table in asked.items() if table.name in sure)

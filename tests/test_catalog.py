@@ -226,7 +226,7 @@ def test_views_partitions_and_foreign_tables_are_told_apart(read: Read) -> None:
     assert {name: table.kind for name, table in catalog.tables.items()} == {
         "p": "partitioned",
         "v": "view",
-        "m": "view",
+        "m": "materialized view",
         "t": "table",
     }
 

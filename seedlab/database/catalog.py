@@ -22,7 +22,13 @@ DIGEST = (Path(__file__).parent / "catalog_digest.sql").read_text()
 
 Numbered = Mapping[int, Mapping[int, str]]  # columns by table's oid and own number
 
-_RELKINDS: Mapping[str, Any] = {"r": "table", "p": "partitioned", "v": "view", "m": "view", "f": "foreign"}
+_RELKINDS: Mapping[str, Any] = {
+    "r": "table",
+    "p": "partitioned",
+    "v": "view",
+    "m": "materialized view",
+    "f": "foreign table",
+}
 
 
 def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
@@ -39,6 +45,11 @@ def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
         default_schema=default_schema,
         tables={table.name: table for table in tables},
         empty=frozenset(names[row[0]] for row in rows if row[5]),
+        partitions={
+            relation if schema == default_schema else f"{schema}.{relation}": names[root]
+            for schema, relation, root in answer.get("partitions") or ()
+            if root in names
+        },
     )
 
 

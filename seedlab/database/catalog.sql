@@ -57,4 +57,6 @@ SELECT json_build_object(
   'tables', COALESCE((SELECT json_agg(json_build_array(rel.oid::int8, rel.nspname, rel.relname, rel.relkind, rel.owned, rel.no_pages,
       rel.relrowsecurity, rel.inherits, cols.doc, keys.doc, fks.doc) ORDER BY rel.nspname, rel.relname)
     FROM rel LEFT JOIN cols ON cols.attrelid = rel.oid LEFT JOIN keys ON keys.indrelid = rel.oid
-    LEFT JOIN fks ON fks.conrelid = rel.oid), '[]'))
+    LEFT JOIN fks ON fks.conrelid = rel.oid), '[]'),
+  'partitions', (SELECT json_agg(json_build_array(n.nspname, c.relname, pg_partition_root(c.oid)::oid::int8))
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f')))

@@ -48,7 +48,7 @@ def comparable(catalog: Catalog) -> Columns:
             if name != _numbered(table) and not column.generated
         )
         for table in catalog.tables.values()
-        if table.kind in ("table", "partitioned")
+        if table.holds_rows
     }
 
 

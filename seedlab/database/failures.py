@@ -22,6 +22,8 @@ _RULES = {
     "22021": ("nul", "a text holds a character the database cannot store"),
     "22P05": ("nul", "a json text holds \\u0000, which jsonb cannot store"),
 }
+# Where the server refuses a row by a policy; the SQLSTATE is that of any missing right.
+_POLICIES = "ExecWithCheckOptions"
 _HINTS = {
     "57014": "statement_timeout was reached; raise it with --statement-timeout, or 0 for none",
     "55P03": "somebody holds a lock on the table; try again, or raise --lock-timeout",
@@ -30,6 +32,8 @@ _HINTS = {
     "53100": "the server's disk is full; nothing was written",
     "25006": "the target is read-only (a replica?); seed the primary",
     "42501": "the user lacks the right; run `seedlab doctor`",
+    _POLICIES: "row-level security lets this user write no such row: mend the row or the policy, or seed as "
+    "the tables' owner or as a user with BYPASSRLS",
 }
 
 
@@ -39,10 +43,12 @@ def connection_failed(error: psycopg.Error, target: Target) -> ConnectionFailed:
     return ConnectionFailed(f"cannot connect to {target.shown} (from {target.origin}): {reason}")
 
 
-def write_failed(error: psycopg.Error, table: str | None = None, row: Fault | None = None) -> SeedError:
+def write_failed(
+    error: psycopg.Error, table: str | None = None, row: Fault | None = None, *, secured: bool = False
+) -> SeedError:
     """Turn a refused statement into data faults (classes 22 and 23) or a WriteError with its SQLSTATE.
 
-    `row` tells where the refused row stands, if that is known.
+    `row` tells where the refused row stands, if that is known; `secured`, that policies may hide rows.
     """
     diag, state = error.diag, error.sqlstate or ""
     name = diag.table_name or table
@@ -51,6 +57,7 @@ def write_failed(error: psycopg.Error, table: str | None = None, row: Fault | No
     quoted = "; ".join(part for part in (diag.message_primary, diag.message_detail) if part)
     if state[:2] in ("22", "23"):
         rule, meaning = _RULES.get(state, ("constraint", "the database refused a value"))
+        about += ", perhaps by one that row-level security hides" if secured and rule == "unique" else ""
         return DataFaults(
             [
                 Fault(
@@ -66,9 +73,13 @@ def write_failed(error: psycopg.Error, table: str | None = None, row: Fault | No
         )
     if state == "28000":
         return Refused(f"the database refused: {diag.message_primary}")
+    if diag.source_function == _POLICIES:
+        state = _POLICIES
     where = f"writing {name}: " if name else ""
     hint = f"; {_HINTS[state]}" if state in _HINTS else ""
     reason = diag.message_primary or str(error).strip() or type(error).__name__
     return WriteError(
-        f"{where}{reason}{about} [{state or 'no SQLSTATE'}]{hint}", table=name, sqlstate=state or None
+        f"{where}{reason}{about} [{error.sqlstate or 'no SQLSTATE'}]{hint}",
+        table=name,
+        sqlstate=error.sqlstate,
     )

@@ -348,7 +348,8 @@ def _refused(error: DBAPIError, of: Table, load: Load, row: Row) -> SeedError:
         rule, message, columns = explain(original, of, load)
         return DataFaults([_fault(rule, message, load, row, columns or None)])
     if isinstance(original, psycopg.Error):
-        return write_failed(original, of.name, _fault("constraint", "", load, row, None))
+        place = _fault("constraint", "", load, row, None)
+        return write_failed(original, of.name, place, secured=of.row_security)
     return WriteError(f"writing {of.name}: {original}", table=of.name)
 
 

@@ -343,8 +343,12 @@ def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
         try:
             answers = wire.ask([(sql.merge(each.steps), each.parameters) for each in merges])
         except StatementError as failed:
-            at = merges[failed.index].tables if 0 <= failed.index < len(merges) else None
-            raise write_failed(failed.error, at) from failed.error
+            refused = merges[failed.index] if 0 <= failed.index < len(merges) else None
+            raise write_failed(
+                failed.error,
+                refused.tables if refused else None,
+                secured=refused is not None and any(table.row_security for _, table, _, _ in refused.steps),
+            ) from failed.error
     written = []
     for each, answer in zip(merges, answers, strict=True):
         for n, (load, _, _, with_rows) in enumerate(each.steps):

@@ -15,36 +15,39 @@ from typing import Any, Literal
 
 from seedlab.database.kinds_sqlite import read_sqlite_type
 from seedlab.database.sqlite_statements import any_value, has_no_row
-from seedlab.flow import Catalog, Column, ForeignKey, Table, UniqueKey
+from seedlab.flow import Catalog, Column, ForeignKey, Kind, Table, UniqueKey
 
 Run = Callable[[str], Sequence[Any]]  # sends a statement, answers its rows
 Storage = Literal["", "hex", "dashed", "blob"]
 
 TABLES = r"""
-SELECT s.name, s.type, s.sql FROM pragma_table_list AS l
-JOIN main.sqlite_schema AS s ON s.name = l.name AND s.type = l.type
-WHERE l.schema = 'main' AND l.type IN ('table', 'view')
+SELECT s.name, iif(l.type = 'virtual', 'virtual table', l.type), s.sql FROM pragma_table_list AS l
+JOIN main.sqlite_schema AS s ON s.name = l.name AND s.type = iif(l.type = 'virtual', 'table', l.type)
+WHERE l.schema = 'main' AND l.type IN ('table', 'view', 'virtual')
   AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND l.name NOT LIKE 'seedlab\_%' ESCAPE '\' ORDER BY l.name"""
 # Nothing but their names tells the tables of a virtual one (FTS, R*Tree) there.
 TABLES_BEFORE_3_37 = r"""
-SELECT s.name, s.type, s.sql FROM main.sqlite_schema AS s
-WHERE s.type IN ('table', 'view') AND s.sql NOT LIKE 'CREATE VIRTUAL TABLE %'
+SELECT s.name, iif(s.rootpage = 0 AND s.type = 'table', 'virtual table', s.type), s.sql FROM main.sqlite_schema AS s
+WHERE s.type IN ('table', 'view')
   AND s.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND s.name NOT LIKE 'seedlab\_%' ESCAPE '\' AND NOT EXISTS (
     SELECT 1 FROM main.sqlite_schema AS v WHERE v.sql LIKE 'CREATE VIRTUAL TABLE %' AND s.name IN (
       v.name || '_data', v.name || '_idx', v.name || '_content', v.name || '_docsize', v.name || '_config',
       v.name || '_segments', v.name || '_segdir', v.name || '_stat',
       v.name || '_node', v.name || '_parent', v.name || '_rowid')) ORDER BY s.name"""
+# Of tables alone: a view may be broken, and a virtual table (page 0) of a module that is not there.
 COLUMNS = """
 SELECT s.name, x.name, x.type, x."notnull", x.dflt_value IS NOT NULL, x.pk, x.hidden
 FROM main.sqlite_schema AS s JOIN pragma_table_xinfo(s.name, 'main') AS x
-WHERE s.type IN ('table', 'view') AND x.hidden <> 1 ORDER BY s.name, x.cid"""
+WHERE s.type = 'table' AND s.rootpage <> 0 AND x.hidden <> 1 ORDER BY s.name, x.cid"""
 INDEXES = """
 SELECT s.name, i.name, i.origin, c.name FROM main.sqlite_schema AS s
 JOIN pragma_index_list(s.name, 'main') AS i JOIN pragma_index_info(i.name, 'main') AS c
-WHERE s.type = 'table' AND i."unique" AND NOT i.partial ORDER BY s.name, i.name, c.seqno"""
+WHERE s.type = 'table' AND s.rootpage <> 0 AND i."unique" AND NOT i.partial
+ORDER BY s.name, i.name, c.seqno"""
 FOREIGN_KEYS = """
 SELECT s.name, f.id, f."table", f."from", f."to" FROM main.sqlite_schema AS s
-JOIN pragma_foreign_key_list(s.name, 'main') AS f WHERE s.type = 'table' ORDER BY s.name, f.id, f.seq"""
+JOIN pragma_foreign_key_list(s.name, 'main') AS f WHERE s.type = 'table' AND s.rootpage <> 0
+ORDER BY s.name, f.id, f.seq"""
 
 _NAME = r'"(?:[^"]|"")+"|\[[^\]]+\]|`[^`]+`|\w+'
 _NAMED_KEY = re.compile(
@@ -59,7 +62,7 @@ _PROBES = 500  # sub-selects in one statement
 class _Draft:
     """What was read of one table so far."""
 
-    kind: Literal["table", "view"]
+    kind: Kind
     sql: str
     rows: list[Any] = field(default_factory=list)
     keys: list[UniqueKey] = field(default_factory=list)

@@ -5,7 +5,7 @@ producer; nothing here imports polars, so that a run with nothing to do stays li
 `status` needs is taken from `flow.status`, what runs prove from `flow.evidence`.
 """
 
-from seedlab.flow.catalog import Catalog, Column, Dialect, ForeignKey, Table, UniqueKey
+from seedlab.flow.catalog import Catalog, Column, Dialect, ForeignKey, Kind, Table, UniqueKey
 from seedlab.flow.loads import (
     DIGEST,
     FILE,
@@ -116,6 +116,7 @@ __all__ = [
     "Environment",
     "ForeignKey",
     "Format",
+    "Kind",
     "Level",
     "Load",
     "LoadMemory",

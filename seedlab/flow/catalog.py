@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Dialect = Literal["postgresql", "sqlite"]
+Kind = Literal["table", "partitioned", "view", "materialized view", "foreign table", "virtual table"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +73,17 @@ class Table:
     columns: Mapping[str, Column]
     keys: tuple[UniqueKey, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
-    kind: Literal["table", "partitioned", "view", "foreign"] = "table"
+    kind: Kind = "table"
     exists: bool = True  # False: known from the project's MetaData only
     owned: bool = True  # we may alter it
     row_security: bool = False
     inherits: bool = False  # one table is made of another: of it only its own rows are meant
     rebuildable: bool = True  # its foreign keys may be dropped and made again
+
+    @property
+    def holds_rows(self) -> bool:
+        """Tell whether it can be seeded: views and tables that lie elsewhere cannot."""
+        return self.kind in ("table", "partitioned")
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -96,6 +102,7 @@ class Catalog:
     default_schema: str
     tables: Mapping[str, Table]
     empty: frozenset[str] = frozenset()  # of the tables that were asked about, those without a row
+    partitions: Mapping[str, str] = field(default_factory=dict)  # single ones → the table of which they are
 
     def find(self, name: str) -> Table | None:
         """Look up `table` or `schema.table`; None when there is no such table."""

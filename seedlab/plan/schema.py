@@ -88,6 +88,9 @@ def key_sources(catalog: Catalog, given: Given) -> tuple[str, ...]:
 
 def no_table(catalog: Catalog, name: str) -> str:
     """Say that a table is missing, and what to do."""
+    if name in catalog.partitions:
+        root = catalog.partitions[name]
+        return f"{name} is a partition of {root}: its rows go into the file of {root}, and find their way"
     return (
         f"no table '{name}' in database {catalog.database}{nearest(name, catalog.tables)}; "
         'run your migrations first, or name your SQLAlchemy tables in [project] schema = "models.py:metadata"'
@@ -101,12 +104,13 @@ def _table(catalog: Catalog, given: Given) -> Table:
     table = catalog.find(given.spec.table)
     where = Place(file=given.seed.files[0].name) if given.seed.files else None
     if table is None:
+        raise ConfigurationError(no_table(catalog, given.spec.table), where)
+    if not table.holds_rows:
         raise ConfigurationError(
-            no_table(catalog, given.spec.table),
+            f"{table.name} is a {table.kind}, which holds no rows of its own: name the file after the table "
+            "whose rows these are, or take it out of the project",
             where,
         )
-    if table.kind in ("view", "foreign"):
-        raise ConfigurationError(f"{table.name} is a {table.kind}, not a table that can be seeded", where)
     return table
 
 

@@ -1,0 +1,134 @@
+"""What cannot be seeded is refused before anything is written, and said in words that help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from seedlab.cli import main
+from seedlab.errors import DataFaults, WriteError
+from tests.asking import asking
+from tests.fix_postgres import PostgresServer
+from tests.seeding import counted, execute, rows_of, seed, write
+
+RELATIONS = {
+    "a view,": "CREATE VIEW things AS SELECT 1 AS id, 'a'::text AS v",
+    "a view, which": "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE VIEW things AS SELECT * FROM t",
+    "a materialized view": "CREATE MATERIALIZED VIEW things AS SELECT 1 AS id, 'a'::text AS v",
+    "a partition of t:": "CREATE TABLE t (id int, v text) PARTITION BY LIST (id);"
+    "CREATE TABLE things PARTITION OF t DEFAULT",
+}
+LITE = {
+    "a view": "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE VIEW things AS SELECT * FROM t",
+    "a virtual table": "CREATE VIRTUAL TABLE things USING fts5(id, v)",
+}
+
+
+def refused(folder: Path, url: str, relation: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, {"things.csv": "id,v\n1,a\n"})
+    for command in ("seed", "plan"):
+        assert main([command, str(folder), "--database-url", url]) == 2
+        told = capsys.readouterr().err
+        assert "things.csv" in told
+        assert f"things is {relation}" in told
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_what_is_no_table_is_refused(
+    relation: str, tmp_path: Path, clean_postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with asking(clean_postgres_url) as connection:
+        connection.execute(RELATIONS[relation])
+
+    refused(tmp_path, clean_postgres_url, relation, capsys)
+
+
+@pytest.mark.parametrize("relation", LITE)
+def test_what_is_no_table_is_refused_in_sqlite(
+    relation: str, tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(sqlite_url, LITE[relation])
+
+    refused(tmp_path, sqlite_url, relation, capsys)
+
+
+def test_broken_views_and_virtual_tables_of_missing_modules_are_in_nobodys_way(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    execute(
+        sqlite_url,
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE VIEW broken AS SELECT * FROM gone;"
+        "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema "
+        "VALUES ('table', 'strange', 'strange', 0, 'CREATE VIRTUAL TABLE strange USING gone(x)')",
+    )
+    write(tmp_path, {"t.csv": "id,v\n1,a\n"})
+
+    assert counted(seed(tmp_path, sqlite_url)) == (1, 0, 0)
+    assert counted(seed(tmp_path, sqlite_url)) == (0, 0, 1)
+
+
+@pytest.fixture
+def foreign_url(clean_postgres_url: str, postgres_server: PostgresServer) -> Iterator[str]:
+    """A database with a table that lies on another server, nobody knows where."""
+    if postgres_server.superuser_url is None:
+        pytest.skip("the server given lets us make no foreign data wrapper")
+    path = urlsplit(clean_postgres_url).path
+    admin_url = urlsplit(postgres_server.superuser_url)._replace(path=path).geturl()
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute(
+            "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing"
+        )
+        admin.execute("CREATE FOREIGN TABLE things (id int, v text) SERVER nowhere")
+        yield clean_postgres_url
+        admin.execute("DROP FOREIGN DATA WRAPPER nothing CASCADE")
+
+
+def test_a_foreign_table_is_refused(
+    tmp_path: Path, foreign_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused(tmp_path, foreign_url, "a foreign table", capsys)
+
+
+# ---- row-level security ---------------------------------------------------------------------------------
+
+FORCED = """
+CREATE TABLE things (id int PRIMARY KEY, v text);
+INSERT INTO things VALUES (1, 'hidden'), (2, 'seen');
+ALTER TABLE things ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY seen ON things USING (v <> 'hidden') WITH CHECK (v <> 'bad');
+"""
+
+
+@pytest.mark.parametrize("level", ["legacy", "bulk", "incremental"])
+def test_a_row_that_a_policy_refuses_is_said_to_be(
+    tmp_path: Path, clean_postgres_url: str, level: str
+) -> None:
+    execute(clean_postgres_url, FORCED)
+    write(tmp_path, {"things.csv": "id,v\n2,new\n3,bad\n"})
+
+    with pytest.raises(WriteError, match="row-level security lets this user write no such row") as caught:
+        seed(tmp_path, clean_postgres_url, level)  # type: ignore[arg-type]
+
+    assert caught.value.sqlstate == "42501"
+    assert rows_of(clean_postgres_url, "SELECT * FROM things") == [(2, "seen")]
+
+
+@pytest.mark.parametrize("level", ["legacy", "bulk", "incremental"])
+def test_a_row_that_a_policy_hides_is_not_taken_for_missing_without_a_word(
+    tmp_path: Path, clean_postgres_url: str, level: str
+) -> None:
+    execute(clean_postgres_url, FORCED)
+    write(tmp_path, {"things.csv": "id,v\n1,new\n2,new\n"})
+
+    with pytest.raises(DataFaults) as caught:
+        seed(tmp_path, clean_postgres_url, level)  # type: ignore[arg-type]
+
+    (fault,) = caught.value.faults
+    assert fault.rule == "unique"
+    assert "row-level security hides" in fault.message
+    execute(clean_postgres_url, "ALTER TABLE things NO FORCE ROW LEVEL SECURITY")
+    assert rows_of(clean_postgres_url, "SELECT * FROM things ORDER BY 1") == [(1, "hidden"), (2, "seen")]

@@ -220,7 +220,7 @@ def _by_load(wrote: Wrote) -> dict[Name, _Brought]:
 
 def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalog) -> None:
     """Keep key columns of the rows that were written, where their ids do not name them."""
-    if all(_named_by_id(load, catalog) for load in write.loads):
+    if all(load.whole or _named_by_id(load, catalog) for load in write.loads):
         return
     for batch in write.batches():
         names = [HANDLE, *dict.fromkeys(batch.load.key_columns)]

@@ -178,7 +178,7 @@ def undo(
             stages=frozenset(stages),
             run=run,
         )
-        tallies = undoing.undo(asked, look)
+        tallies = undoing.undo(asked, look, monitor)
         catalog = look.catalog()
     undone = reporting.undone(asked.run_id, tallies, monitor, _heading(project, options, target))
     return reporting.unindexed(undone, catalog)

@@ -72,6 +72,8 @@ def content_of(
     empty has no others, and is left out. `gone` has the marks of rows that were deleted.
     """
     over = _over(wrote)
+    # Equal rows of a table without a key are nobody's: once it is another than we left it, all is compared.
+    keyless: dict[str, bytes | None] = {e.load.table: None for e in wrote.written if e.load.whole}
     touched = [
         Touched(
             state=state,
@@ -81,10 +83,12 @@ def content_of(
             whole=whole,
         )
         for state in states
-        if not (whole := _is_whole(state.table, over, memory)) or state.table not in wrote.empty
+        if state.table not in keyless
+        and (not (whole := _is_whole(state.table, over, memory)) or state.table not in wrote.empty)
     ]
     settled, marks = settle(session.ledger, touched)
-    return [*(state for state in states if state.table not in marks), *settled], marks
+    left = (state for state in states if state.table not in marks)
+    return [*left, *settled], {**marks, **keyless}
 
 
 def _is_comparable(state: TableState, memory: Memory, catalog: Catalog) -> bool:

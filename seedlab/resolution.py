@@ -31,6 +31,7 @@ from seedlab.frames.resolve import (
     Naming,
     add_handles,
     alternative_column,
+    numbered,
     reference_column,
 )
 from seedlab.preparation import Shaped, concurrency
@@ -75,7 +76,8 @@ def handle_rows(
             handled[alike[0]], found = _scan(loads[0], shaped, naming, settings, recorder)
             broken += found
             continue
-        whole = add_handles(stacked([pairs[n][1].frame for n in alike]), loads[0], naming)
+        frame = stacked([pairs[n][1].frame for n in alike])
+        whole = numbered(add_handles(frame, loads[0], naming), loads[0])
         heights = [pairs[n][1].frame.height for n in alike]
         mine = [Handled(load=load, frame=part) for load, part in zip(loads, cut(whole, heights), strict=True)]
         rules = checks.rules_of(loads[0], whole, naming, shaped.trusted)
@@ -128,7 +130,7 @@ def _scan(
         thin.append(kept)
         broken += found
     empty = add_handles(shaped.frame, load, naming).drop(shaped.columns)
-    return Handled(load=load, frame=pl.concat([empty, *thin])), broken
+    return Handled(load=load, frame=numbered(pl.concat([empty, *thin]), load)), broken
 
 
 # ---- what exists ----------------------------------------------------------------------------------------
@@ -295,6 +297,9 @@ def kept_of(rows: Rows, frame: pl.DataFrame, naming: Naming) -> pl.DataFrame:
     """
     near = rows.handled.frame.filter(pl.col(ROW).is_between(frame[ROW].min(), frame[ROW].max()))
     full = add_handles(frame, rows.load, naming)
+    if rows.load.whole:  # what number an equal row has, all rows together tell
+        known = near.select(FILE, ROW, HANDLE)
+        return full.drop(HANDLE).join(known, on=[FILE, ROW], how="inner", maintain_order="left")
     return full.join(near, on=[FILE, ROW, HANDLE], how="semi", maintain_order="left")
 
 

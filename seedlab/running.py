@@ -88,7 +88,8 @@ def prepared_of(task: Task, look: Look, monitor: Monitor) -> Prepared:
 
 def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str]) -> Prepared:
     """Leave of the reduced stages the rows that the ledger does not know just so."""
-    if any(rows.shaped.stream is not None for rows in prepared.read if rows.load.stage in reduced):
+    mine = [rows for rows in prepared.read if rows.load.stage in reduced]
+    if any(rows.shaped.stream is not None or rows.load.whole for rows in mine):
         raise _NotReducibleError
     if resolution.register(prepared.read, prepared.naming, SeedCache()) or prepared.broken:
         raise _NotReducibleError

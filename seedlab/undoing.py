@@ -20,6 +20,7 @@ from seedlab.flow import (
     Options,
     Outcomes,
     Project,
+    Recorder,
     Removal,
     RunMemory,
     TableState,
@@ -42,7 +43,7 @@ class Undo:
     run: str | None = None
 
 
-def undo(asked: Undo, look: Look) -> list[Tally]:
+def undo(asked: Undo, look: Look, recorder: Recorder) -> list[Tally]:
     """Delete the rows, and forget them; answers how many of each load.
 
     Raises Refused where other rows refer to them, and where a run did more than create rows.
@@ -65,6 +66,11 @@ def undo(asked: Undo, look: Look) -> list[Tally]:
     held = dict(zip(loads, map(contents.unpack, packed), strict=True))
     doomed = {load: contents.ours(content, asked.run) for load, content in held.items()}
     doomed = {load: rows for load, rows in doomed.items() if rows.height}
+    for load in [load for load, rows in doomed.items() if contents.nameless(rows, load.made)]:
+        recorder.note(
+            f"{doomed.pop(load).height} rows of table {load.table} stay: it has no key by which to tell them "
+            "from others; delete them yourself"
+        )
     catalog = look.catalog()
     there = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
     removals = [keeping.removal_of(load, rows, catalog) for load, rows in there.items()]

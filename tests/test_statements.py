@@ -8,6 +8,7 @@ from psycopg.sql import SQL, Composable
 
 from seedlab.database import classify_statements
 from seedlab.database import statements as sql
+from seedlab.database import transaction_statements as transaction
 from seedlab.flow import Load, Settings
 from seedlab.plan.schema import bind
 from tests.tables import COURSES, FACULTIES, SCHOOL, catalog, column, given, table
@@ -32,7 +33,7 @@ def test_identifiers_are_quoted_whatever_they_hold() -> None:
 def test_the_transaction_is_opened_with_everything_set_for_it_alone() -> None:
     settings = Settings(lock_timeout="5s", statement_timeout="1min")
 
-    opened = [text(each) for each in sql.opening(settings, SQL('"$user", public'), read_only=False)]
+    opened = [text(each) for each in transaction.opening(settings, SQL('"$user", public'), read_only=False)]
 
     assert opened[0] == "BEGIN ISOLATION LEVEL REPEATABLE READ"
     assert """SET LOCAL "lock_timeout" = '5s'""" in opened
@@ -43,7 +44,7 @@ def test_the_transaction_is_opened_with_everything_set_for_it_alone() -> None:
 
 
 def test_a_timeout_that_nobody_asked_for_is_left_to_the_server() -> None:
-    opened = [text(each) for each in sql.opening(Settings(), SQL("public"), read_only=True)]
+    opened = [text(each) for each in transaction.opening(Settings(), SQL("public"), read_only=True)]
 
     assert opened[0] == "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     assert not [each for each in opened if "statement_timeout" in each]
@@ -51,7 +52,8 @@ def test_a_timeout_that_nobody_asked_for_is_left_to_the_server() -> None:
 
 def test_a_setting_cannot_leave_its_quotes() -> None:
     opened = [
-        text(each) for each in sql.opening(Settings(lock_timeout="'; DROP"), SQL("public"), read_only=False)
+        text(each)
+        for each in transaction.opening(Settings(lock_timeout="'; DROP"), SQL("public"), read_only=False)
     ]
 
     assert """SET LOCAL "lock_timeout" = '''; DROP'""" in opened

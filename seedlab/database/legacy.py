@@ -241,6 +241,8 @@ def write_rows(
 def _refuse_circles(loads: Sequence[Load]) -> None:
     """A load may refer only to tables before it, or to itself."""
     for number, load in enumerate(loads):
+        if load.whole:
+            raise CannotOrderRows(f"table {load.table} has no key: equal rows must be counted together")
         later = {each.table for each in loads[number + 1 :]}
         for reference in load.references:
             if reference.parent in later:

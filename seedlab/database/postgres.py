@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Composable
 
 from seedlab.database import ledger_statements as ledger
 from seedlab.database import statements as sql
+from seedlab.database import transaction_statements as transaction
 from seedlab.database.catalog import QUERY, read_catalog
 from seedlab.database.durations import milliseconds
 from seedlab.database.failures import connection_failed, write_failed
@@ -122,7 +123,7 @@ class PostgresSession:
 
     def _look(self, questions: Sequence[Composable]) -> list[bytes | None]:
         """Ask at one moment, with the server's own names only in the search path; each answers one value."""
-        results = self.wire.script(sql.look(questions, self.settings.lock_timeout))
+        results = self.wire.script(transaction.look(questions, self.settings.lock_timeout))
         path = [name for name in json.loads(results[1].get_value(0, 0) or b"[]") if name != "seedlab"]
         self._schema = path[0] if path else "public"
         self._search_path = sql.names(path) if path else self._search_path
@@ -137,9 +138,9 @@ class PostgresSession:
 
     def made(self) -> Catalog:
         """Read the catalog as this transaction sees it."""
-        ours = sql.put_search_path(self._search_path)
+        ours = transaction.put_search_path(self._search_path)
         try:
-            results = self.wire.script([sql.SYSTEM_NAMES, sql.trusted(QUERY), ours])
+            results = self.wire.script([transaction.SYSTEM_NAMES, sql.trusted(QUERY), ours])
         except StatementError as failed:
             raise write_failed(failed.error, "the catalog") from failed.error
         return read_catalog(json.loads(results[1].get_value(0, 0) or b"{}"), self._catalog().default_schema)
@@ -199,11 +200,11 @@ class PostgresSession:
 
     def begin(self, *, read_only: bool = False) -> None:
         """Open the transaction with the first message of it."""
-        if self.settings.isolation not in sql.ISOLATION:
+        if self.settings.isolation not in transaction.ISOLATION:
             raise ConfigurationError(
-                f"isolation '{self.settings.isolation}' is not one of {', '.join(sql.ISOLATION)}"
+                f"isolation '{self.settings.isolation}' is not one of {', '.join(transaction.ISOLATION)}"
             )
-        opening = sql.opening(self.settings, self._search_path, read_only=read_only)
+        opening = transaction.opening(self.settings, self._search_path, read_only=read_only)
         self.wire.opening = [*self.wire.opening, *opening]
 
     def lock(self, wait: str | None = None) -> int:
@@ -291,7 +292,7 @@ class PostgresSession:
     def commit(self) -> None:
         """Commit, and look where the WAL ends, in one message."""
         try:
-            results = self.wire.end([SQL("COMMIT"), sql.WAL_POSITION])
+            results = self.wire.end([SQL("COMMIT"), transaction.WAL_POSITION])
         except StatementError as failed:
             raise write_failed(failed.error) from failed.error
         if results and results[0].command_status != b"COMMIT":

@@ -1,7 +1,7 @@
 """What a write would do with rows, asked of PostgreSQL and not done: for a preview.
 
 All rows travel as arrays, whatever their number: a read-only transaction makes no temporary table (25006).
-No row depends on another here, so many rows are cut into several statements.
+No row depends on another here, so many rows are cut into several statements, but for tables without a key.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ def _pipelines(writes: Sequence[TableWrite]) -> Iterator[list[_Part]]:
     rows = 0
     limit = postgres_write.ARRAY_ROWS
     for write in writes:
-        for batch in write.batches():
-            for frame in batch.frame.iter_slices(limit):
+        whole = write.loads[0].whole  # equal rows must be counted together
+        for batch in postgres_write.together(write) if whole else write.batches():
+            for frame in [batch.frame] if whole else batch.frame.iter_slices(limit):
                 waiting.append(_Part(table=write.table, batch=Batch(load=batch.load, frame=frame)))
                 rows += frame.height
                 if rows >= limit:

@@ -17,7 +17,7 @@ from seedlab.database.ledger import (
     runs_of,
     stage_document,
 )
-from seedlab.database.statements import SYSTEM_NAMES, put_search_path
+from seedlab.database.transaction_statements import SYSTEM_NAMES, put_search_path
 from seedlab.database.wire import Question, StatementError, Wire
 from seedlab.flow import Memo, Memory, RowSet, RunMemory, Table, TableState
 

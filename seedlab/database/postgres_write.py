@@ -239,7 +239,11 @@ def _write_staged(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list
 
 
 def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str]) -> bool:
-    """Cycles need one statement, small loads like it; without COPY only what refers to itself has it."""
+    """Cycles need one statement, small loads like it; without COPY only what refers to itself has it, and
+    what has no key: equal rows must be counted together.
+    """
+    if "copy" not in switches and group[0].loads[0].whole:
+        return True
     if len(group) > 1 or (rows <= ARRAY_ROWS and switches & {"copy", "arrays"}):
         return True
     refers_to_itself = any(key.parent == group[0].table.name for key in group[0].table.foreign_keys)
@@ -264,7 +268,7 @@ def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
     steps: list[tuple[Load, Table, Composable, bool]] = []
     parameters: list[str] = []
     for write in group:
-        for batch in _whole(write):
+        for batch in together(write):
             with wire.recorder.span("stage", load=batch.load, rows=batch.frame.height):
                 source = sql.arrays_source(batch.load.columns, first=len(parameters) + 1, place=sql.PLACE)
                 steps.append((batch.load, write.table, source, True))
@@ -272,7 +276,7 @@ def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
     return _Merge(steps=steps, parameters=parameters)
 
 
-def _whole(write: TableWrite) -> Iterator[Batch]:
+def together(write: TableWrite) -> Iterator[Batch]:
     """All rows of each load as one batch."""
     frames: dict[Load, list[pl.DataFrame]] = {}
     for batch in write.batches():

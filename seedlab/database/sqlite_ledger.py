@@ -24,7 +24,7 @@ from seedlab.database.ledger import (
     stage_document,
 )
 from seedlab.database.sqlite_connection import MAX_PARAMETERS, CountedConnection, listed, quote
-from seedlab.database.sqlite_statements import main
+from seedlab.database.sqlite_statements import as_one_text, main
 from seedlab.flow import IN_DOUBT, LEDGER_VERSION, Memo, Memory, RowSet, RunMemory, Table, TableState
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class SqliteLedger(Ledger):
         found = []
         for state in states:
             table = main(state.table)
-            rows = self._run(f"SELECT {_quoted(state.columns)} FROM {table}")
+            rows = self._run(f"SELECT {as_one_text(state.columns)} FROM {table}")
             hashes = [xxh3_64_intdigest(row[0].encode()) for row in rows]
             found.append(replace(state, rows=len(hashes), xor=reduce(xor, hashes, 0), sum=sum(hashes)))
         return found
@@ -152,7 +152,7 @@ class SqliteLedger(Ledger):
         return [self._mark(each) for each in sets]
 
     def _mark(self, each: RowSet) -> bytes:
-        what = f"SELECT {_quoted(each.state.key, 't.')}, {_quoted(each.state.columns, 't.')}"
+        what = f"SELECT {as_one_text(each.state.key, 't.')}, {as_one_text(each.state.columns, 't.')}"
         table = f"{main(each.state.table)} AS t"
         if each.frame is None:
             rows = self._run(f"{what} FROM {table}")
@@ -233,15 +233,3 @@ class SqliteLedger(Ledger):
                 "INSERT OR REPLACE INTO seedlab_tables VALUES (?, ?, ?)",
                 (state.table, json.dumps(document), mine),
             )
-
-
-def _quoted(columns: Sequence[str], prefix: str = "") -> str:
-    """The columns of a row as one text that tells every value from every other.
-
-    Text goes by its bytes: quote() ends at a NUL, and Python would refuse what is not UTF-8. Older
-    SQLite (3.35 does) quotes an integer as an integer; the empty text behind it makes it a text.
-    """
-    names = [f"{prefix}{quote(name)}" for name in columns]
-    return " || ',' || ".join(
-        f"CASE typeof({n}) WHEN 'text' THEN 't' || hex({n}) ELSE quote({n}) || '' END" for n in names
-    )

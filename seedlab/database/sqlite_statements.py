@@ -48,6 +48,8 @@ def stage(name: str, table: Table, columns: Sequence[str]) -> str:
 def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
     """Mark every staged row that the table has: the same, different, or there with another explicit id."""
     load, cases = loads[0], []
+    if load.whole:
+        return _classify_by_number(name, table, load)
     explicit = [c for c in table.primary_key if c in load.values and c not in load.key_columns]
     if explicit:
         cases.append(f"WHEN {_differs(explicit)} THEN {CONFLICT}")
@@ -59,6 +61,36 @@ def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
     return (
         f"UPDATE temp.{quote(name)} AS s SET {STATE} = {state} "
         f"FROM {main(table.name)} AS t WHERE {_same_key(load)}"
+    )
+
+
+def _classify_by_number(name: str, table: Table, load: Load) -> str:
+    """Do the same in a table without a key: of equal rows as many are there as there are."""
+
+    def counted(rows: str) -> str:
+        row = as_one_text(load.columns)
+        return (
+            "(SELECT *, row_number() OVER (PARTITION BY seedlab_row_text) AS seedlab_number "
+            f"FROM (SELECT _rowid_ AS seedlab_id, {row} AS seedlab_row_text FROM {rows}))"
+        )
+
+    return (
+        f"UPDATE temp.{quote(name)} AS s SET {STATE} = {SAME} "
+        f"FROM {counted(f'temp.{quote(name)}')} AS g JOIN {counted(main(table.name))} AS t "
+        "ON t.seedlab_row_text = g.seedlab_row_text AND t.seedlab_number = g.seedlab_number "
+        "WHERE s._rowid_ = g.seedlab_id"
+    )
+
+
+def as_one_text(columns: Sequence[str], prefix: str = "") -> str:
+    """The columns of a row as one text that tells every value from every other.
+
+    Text goes by its bytes: quote() ends at a NUL, and Python would refuse what is not UTF-8. Older
+    SQLite (3.35 does) quotes an integer as an integer; the empty text behind it makes it a text.
+    """
+    names = [f"{prefix}{quote(name)}" for name in columns]
+    return " || ',' || ".join(
+        f"CASE typeof({n}) WHEN 'text' THEN 't' || hex({n}) ELSE quote({n}) || '' END" for n in names
     )
 
 

@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from seedlab.flow import Catalog, Column, ForeignKey, Load, Part, Settings, Table
-
-ISOLATION = ("read committed", "repeatable read", "serializable")
+from seedlab.flow import Catalog, Column, ForeignKey, Load, Part, Table
 
 
 def qualified(table: Table) -> Identifier:
@@ -33,55 +31,6 @@ def names(columns: Sequence[str], prefix: str | None = None) -> Composed:
 def trusted(text: str) -> SQL:
     """Take the server's own text (a type, a definition, a sequence's quoted name) or numbers as SQL."""
     return SQL(text)
-
-
-# ---- transaction ----------------------------------------------------------------------------------------
-
-
-def opening(settings: Settings, search_path: Composable, *, read_only: bool) -> list[Composable]:
-    """Begin, with everything set for this transaction only, so that a pooler's next user sees none of it.
-
-    The search path keeps the user's (triggers and checks need it) but puts temporary objects last.
-    """
-    isolation = next(level for level in ISOLATION if level == settings.isolation)
-    begin = f"BEGIN ISOLATION LEVEL {isolation.upper()}{' READ ONLY' if read_only else ''}"
-    values = {"lock_timeout": settings.lock_timeout, "timezone": "UTC", "datestyle": "ISO, YMD"}
-    if settings.statement_timeout is not None:
-        values["statement_timeout"] = settings.statement_timeout
-    sets: list[Composable] = [
-        SQL("SET LOCAL {} = {}").format(Identifier(k), Literal(v)) for k, v in values.items()
-    ]
-    # A killed client's statement ends within half a second instead of holding its locks.
-    sets.append(SQL("SET LOCAL client_connection_check_interval = 500"))
-    return [trusted(begin), *sets, put_search_path(search_path)]
-
-
-def put_search_path(path: Composable) -> Composed:
-    """Set the search path of this transaction: the user's own, temporary objects last."""
-    return SQL("SET LOCAL search_path = {}, pg_temp").format(path)
-
-
-SYSTEM_NAMES = SQL("SET LOCAL search_path = pg_catalog")
-
-
-def look(questions: Sequence[Composable], lock_timeout: str) -> list[Composable]:
-    """Ask for the catalog under a search path that holds the server's own names only.
-
-    It too waits for whoever alters a table, and no longer than any other statement. The ledger that may come
-    along is of the same moment, or a seed in between would go unseen. Its schema is never a default, though a
-    role of that name would have it so ("$user").
-    """
-    settings = "SELECT array_to_json(current_schemas(false)), set_config('lock_timeout', {}, true)"
-    return [
-        SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-        SQL(settings).format(Literal(lock_timeout)),
-        SYSTEM_NAMES,
-        *questions,
-        SQL("COMMIT"),
-    ]
-
-
-WAL_POSITION = SQL("SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::text")
 
 
 # ---- direct: COPY into empty tables ---------------------------------------------------------------------
@@ -253,16 +202,41 @@ def judged(
     `place` is a column of the source that is kept beside the load's own.
     """
     values = casts(table, load.columns) if as_text else names(load.columns)
+    values = SQL("{}, {}").format(values, Identifier("r", place)) if place else values
+    if load.whole:
+        return _judged_by_number(n, load, table, SQL("SELECT {} FROM {}").format(values, source))
     return SQL(
         "{j} AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _seedlab_hit, "
         "{differs} AS _seedlab_differs FROM (SELECT {values} FROM {source}) s LEFT JOIN {target} t ON {key})"
     ).format(
         j=Identifier(f"j{n}"),
         differs=_differs(load, table) or SQL("false"),
-        values=SQL("{}, {}").format(values, Identifier("r", place)) if place else values,
+        values=values,
         source=source,
         target=stored(table),
         key=equal_keys("t", "s", load.key_columns),
+    )
+
+
+def _judged_by_number(n: int, load: Load, table: Table, given: Composed) -> Composed:
+    """Do the same in a table without a key: of equal rows as many are there as there are, byte by byte."""
+
+    def counted(columns: str, rows: Composable, alias: str) -> Composed:
+        seen_by = SQL(", ").join(seen(table, name, alias) for name in load.columns)
+        return SQL(
+            "(SELECT *, row_number() OVER (PARTITION BY _seedlab_h, _seedlab_i) AS _seedlab_n FROM ("
+            "SELECT {columns}pg_catalog.hash_record_extended(ROW({seen}), 0) AS _seedlab_h, "
+            "pg_catalog.hash_record_extended(ROW({seen}), 1) AS _seedlab_i FROM {rows} {alias}) q)"
+        ).format(columns=SQL(columns), seen=seen_by, rows=rows, alias=Identifier(alias))
+
+    return SQL(
+        "{j} AS MATERIALIZED (SELECT s.*, t._seedlab_n IS NOT NULL AS _seedlab_hit, "
+        "false AS _seedlab_differs FROM {given} s LEFT JOIN {there} t ON s._seedlab_h = t._seedlab_h "
+        "AND s._seedlab_i = t._seedlab_i AND s._seedlab_n = t._seedlab_n)"
+    ).format(
+        j=Identifier(f"j{n}"),
+        given=counted("g.*, ", SQL("({})").format(given), "g"),
+        there=counted("", stored(table), "t"),
     )
 
 

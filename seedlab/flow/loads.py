@@ -97,6 +97,9 @@ class Load:
     priority: Priority = "medium"
     files: tuple[SourceFile, ...] = ()
     link: bool = False  # a row of a many-to-many table
+    whole: bool = (
+        False  # the table has no key: rows are told by all that the files give, equal ones by number
+    )
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -162,7 +162,7 @@ def _key_sources(load: Load) -> list[str]:
 
 
 def _key_rules(load: Load, frame: pl.DataFrame) -> Iterator[Rule]:
-    for name in _key_sources(load):
+    for name in () if load.whole else _key_sources(load):
         if frame[name].null_count():
             message = f"key column {name} of table {load.table} is NULL; a row without its key is nobody"
             yield Rule(name="null-key", column=name, message=message, bad=pl.col(name).is_null())
@@ -172,7 +172,7 @@ def _column_rules(
     load: Load, frame: pl.DataFrame, catalog: Catalog, trusted: frozenset[str]
 ) -> Iterator[Rule]:
     table = catalog.tables[load.table]
-    in_key, named = set(_key_sources(load)), _named(load, catalog)
+    in_key, named = set(() if load.whole else _key_sources(load)), _named(load, catalog)
     for name in load.columns:
         column = table.columns[name]
         source = load.source_of(name)
@@ -187,7 +187,8 @@ def _column_rules(
 
 def _named(load: Load, catalog: Catalog) -> dict[str, Column]:
     """Source columns that name a row of this table or of a parent's, and what they are compared to."""
-    chains = [(load.table, load.key), *((each.parent, each.parts) for each in load.references)]
+    own = [] if load.whole else [(load.table, load.key)]
+    chains = [*own, *((each.parent, each.parts) for each in load.references)]
     return {source: column for table, parts in chains for source, column in leaves(catalog, table, parts)}
 
 
@@ -242,7 +243,7 @@ def _make_type_rules(table: str, column: Column, source: str, *, named: bool) ->
 
 def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Iterator[Rule]:
     table = catalog.tables[load.table]
-    in_key = set(_key_sources(load))
+    in_key = set(() if load.whole else _key_sources(load))
     for reference in load.references:
         names = reference.sources()
         nulls = [pl.col(name).is_null() for name in names]

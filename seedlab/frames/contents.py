@@ -193,6 +193,11 @@ def named_by(content: pl.DataFrame, made: str | None) -> list[str]:
     return keys if made is None else [made]
 
 
+def nameless(content: pl.DataFrame, made: str | None) -> bool:
+    """Tell whether rows cannot be named at all: their table has no key."""
+    return made is None and not any(name.startswith(KEY) for name in content.columns)
+
+
 def names(content: pl.DataFrame, made: str | None) -> pl.DataFrame:
     """Name rows as a `Removal` does: by the id that is the handle, in column `made`, or by their keys.
 

@@ -143,7 +143,8 @@ def alternative_column(label: str) -> str:
 def add_handles(frame: pl.DataFrame, load: Load, naming: Naming) -> pl.DataFrame:
     """Add HANDLE, DIGEST, the handle of every reference, and those of the table's alternative keys in use."""
     sources = tuple(sorted(name for name in frame.collect_schema().names() if name not in RESERVED))
-    columns = [naming.handle(load.table, load.key).alias(HANDLE), _digest(sources)]
+    own = _whole(load.table, sources) if load.whole else naming.handle(load.table, load.key)
+    columns = [own.alias(HANDLE), _digest(sources)]
     for index, reference in enumerate(load.references):
         columns.append(naming.handle(reference.parent, reference.parts).alias(reference_column(index)))
     for label, parts in naming.alternatives.get(load.table, {}).items():
@@ -169,6 +170,20 @@ def restate(load: Load, parts: Sequence[Part]) -> tuple[Part, ...] | None:
                 return None
             mine.append(Part(columns=part.columns, source=source))
     return tuple(mine)
+
+
+def numbered(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
+    """Tell equal rows of a table without a key apart by their number."""
+    if not load.whole:
+        return frame
+    return frame.with_columns(pl.col(HANDLE) ^ pl.int_range(pl.len(), dtype=pl.UInt128).over(HANDLE))
+
+
+@lru_cache(maxsize=4096)
+def _whole(table: str, sources: tuple[str, ...]) -> pl.Expr:
+    """Hash all that a file says of a row; as there, NULL is told from every text."""
+    told = [pl.col(name).fill_null("\0-") for name in sources]
+    return _uuid8(plh.concat_str(pl.lit(f"{table}\0"), *told, separator="\0,"))
 
 
 @lru_cache(maxsize=4096)

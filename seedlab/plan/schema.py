@@ -33,6 +33,10 @@ class Bound:
     faults: tuple[Fault, ...] = ()
 
 
+# The key of a table that has none, nor was given one in seedlab.toml.
+WHOLE_ROWS = "all columns of the file, as the table has no key"
+
+
 @dataclass(slots=True)
 class _Keys:
     """Natural keys chosen so far: table → columns (sorted), and why."""
@@ -66,7 +70,7 @@ def bind(
         return Bound(loads=(), key_origins={}, faults=tuple(faults))
     keys = _choose_keys(given, understood, tables, catalog, known or {})
     loads = [
-        _load(each, columns, tables[each.spec.table], keys.columns, catalog, defaults)
+        _load(each, columns, tables[each.spec.table], keys, catalog, defaults)
         for each, columns in zip(given, understood, strict=True)
     ]
     return Bound(loads=tuple(loads), key_origins=keys.origins, faults=tuple(faults))
@@ -165,6 +169,8 @@ def _choose_keys(
             raise ConfigurationError(f"the seeds of table {name} declare different keys: {_lists(declared)}")
         if declared:
             keys.columns[name], keys.origins[name] = declared.pop(), "declared"
+        elif not table.keys:
+            keys.columns[name], keys.origins[name] = _whole_rows(table, users), WHOLE_ROWS
         else:
             keys.columns[name], keys.origins[name] = _infer(table, users, known.get(name))
     return keys
@@ -219,6 +225,22 @@ def _infer(
     )
 
 
+def _whole_rows(table: Table, users: Sequence[tuple[Given, Columns]]) -> tuple[str, ...]:
+    """All columns that the files give; equal rows can only be counted where they come together."""
+    given, columns = users[0]
+    problem = None
+    if len(users) > 1:
+        problem = f"the seeds {' and '.join(each.seed.name for each, _ in users)} fill it"
+    elif given.seed.mode == "sync":
+        problem = "sync cannot tell which rows left the files"
+    if problem:
+        raise ConfigurationError(
+            f"table {table.name} has no key, so equal rows can only be counted, and {problem}; add a primary "
+            "key or a unique constraint, or say key = [...] for it in seedlab.toml"
+        )
+    return tuple(sorted(name for name in covered_by(columns) if not table.columns[name].generated))
+
+
 def _origin(table: Table, key: tuple[str, ...]) -> str:
     """Say what makes these columns a key: the database, or else the project."""
     same = sorted(
@@ -240,12 +262,13 @@ def _load(
     given: Given,
     columns: Columns,
     table: Table,
-    keys: Mapping[str, tuple[str, ...]],
+    keys: _Keys,
     catalog: Catalog,
     defaults: Collection[str],
 ) -> Load:
     references = [
-        _reference(spelling, fk, parts, keys, catalog) for spelling, fk, parts in columns.relations.values()
+        _reference(spelling, fk, parts, keys.columns, catalog)
+        for spelling, fk, parts in columns.relations.values()
     ]
     exact = [name for name in columns.exact if not table.columns[name].generated]
     references += [
@@ -260,7 +283,7 @@ def _load(
         stage=seed.stage,
         seed=seed.name,
         table=table.name,
-        key=tuple(_key_parts(table, keys[table.name], references, exact)),
+        key=tuple(_key_parts(table, keys.columns[table.name], references, exact)),
         values=(*(name for name in exact if name not in referred), *filled),
         references=tuple(references),
         made=made_column(table, {*exact, *referred}),
@@ -270,6 +293,7 @@ def _load(
         priority=seed.priority,
         files=seed.files,
         link=_is_link(table),
+        whole=keys.origins.get(table.name) == WHOLE_ROWS,
     )
 
 

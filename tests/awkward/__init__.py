@@ -16,13 +16,14 @@ class Schema:
     `rows` is the number of rows of all files, `holds` what is there after the first seed. `change` are files as
     somebody edits them, by default one value of one row; `changed` counts what becomes of that (created,
     updated, unchanged), `held` is there afterwards. `insert` is what the application does next; it must work.
-    `left` are tables whose rows the second seed may write. `needs` is the major version of the server.
+    `found` rows of the files are there before. `needs` is the major version of the server.
     """
 
     name: str
     ddl: str
     files: Mapping[str, str]
     rows: int
+    found: int = 0
     holds: Answers = field(default_factory=dict)
     change: Mapping[str, str] = field(default_factory=dict)
     changed: tuple[int, int, int] | None = None

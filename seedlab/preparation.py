@@ -28,12 +28,12 @@ from seedlab.flow import (
     TableSpec,
 )
 from seedlab.frames import flatten, sources
+from seedlab.frames.literals import whole_columns
 from seedlab.frames.sources import Flat, LazyDataLoader, Records
 from seedlab.plan import ready, schema, scripts
 from seedlab.plan.relations import infer_link, name_value, parent_relation
 from seedlab.plan.schema import Given
 
-DOCUMENTS = frozenset({"json", "jsonb"})
 STREAM_ROWS = 50_000  # of a batch while a large file is gone through
 
 
@@ -155,7 +155,7 @@ def shape(
     shaped: list[Shaped] = []
     for seed in seeds:
         with recorder.span("flatten", seed=seed):
-            documents = json_columns(seed, catalog)
+            documents = whole_columns(seed, catalog)
             if any(isinstance(source, Large) for source in opened[seed.name]):
                 shaped.append(_streamed(seed, documents))
                 continue
@@ -166,27 +166,13 @@ def shape(
                 for n, source in enumerate(opened[seed.name])
                 if not isinstance(source, Large)
             ]
-            made = _shape_seed(seed, frames, catalog, trusted=documents)
+            made = _shape_seed(seed, frames, catalog, trusted=flatten.only_json(documents))
             recorder.count(rows=sum(each.frame.height for each in made))
             shaped += made
     return shaped
 
 
-def json_columns(seed: Seed, catalog: Catalog) -> dict[str, frozenset[str]]:
-    """Columns, by path, that take a JSON value or array whole."""
-    found = ((spec, catalog.find(spec.table)) for spec in seed.tables)
-    return {
-        spec.path: frozenset(
-            spec.columns.get(column.name, column.name)
-            for column in table.columns.values()
-            if column.kind in DOCUMENTS
-        )
-        for spec, table in found
-        if table is not None
-    }
-
-
-def _streamed(seed: Seed, documents: Mapping[str, frozenset[str]]) -> Shaped:
+def _streamed(seed: Seed, documents: flatten.Documents) -> Shaped:
     """Files of which one is larger than a batch fill one table, column by column as they stand."""
     if len(seed.tables) != 1 or seed.tables[0].path != "$" or seed.transform:
         raise ConfigurationError(
@@ -212,7 +198,7 @@ def _streamed(seed: Seed, documents: Mapping[str, frozenset[str]]) -> Shaped:
     )
 
 
-def _flat_frame(batch: pl.DataFrame | Records, documents: Mapping[str, frozenset[str]]) -> pl.DataFrame:
+def _flat_frame(batch: pl.DataFrame | Records, documents: flatten.Documents) -> pl.DataFrame:
     if isinstance(batch, pl.DataFrame):
         return batch
     frames = flatten.flatten(batch, documents)
@@ -224,7 +210,7 @@ def _flat_frame(batch: pl.DataFrame | Records, documents: Mapping[str, frozenset
     return frames["$"]
 
 
-def _large_columns(file: SourceFile, documents: Mapping[str, frozenset[str]]) -> Iterator[str]:
+def _large_columns(file: SourceFile, documents: flatten.Documents) -> Iterator[str]:
     """Columns of a large file: of CSV and Parquet by the header, of JSONL by going through it."""
     for batch in sources.batches(file, STREAM_ROWS):
         yield from (name for name in _flat_frame(batch, documents).columns if name != ROW)

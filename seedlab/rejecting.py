@@ -30,10 +30,10 @@ from seedlab.frames.dependents import (
     is_in,
 )
 from seedlab.frames.flatten import ROOT
+from seedlab.frames.literals import whole_columns
 from seedlab.frames.nesting import NESTED, RECORD, nesting
 from seedlab.frames.resolve import Naming, alternative_column, reference_column
 from seedlab.plan.relations import parent_relation
-from seedlab.preparation import json_columns
 from seedlab.resolution import Question, Rows, ask_parents
 
 # Rules by which a database refuses single rows; what else it refuses stops the run.
@@ -265,7 +265,7 @@ def _places(broken: Iterable[Broken]) -> dict[Load, pl.DataFrame]:
 
 def _nested(rows: Rows, files: Iterable[int], catalog: Catalog) -> pl.DataFrame:
     """What the rows of a load lie in (NESTED), with the number of their file."""
-    documents, path = json_columns(rows.shaped.seed, catalog), rows.shaped.spec.path
+    documents, path = whole_columns(rows.shaped.seed, catalog), rows.shaped.spec.path
     found = [
         nesting(rows.load.files[n], documents)
         .get(path, pl.DataFrame(schema=NESTED))

@@ -110,6 +110,24 @@ def test_text_of_a_nondeterministic_collation_is_compared_by_its_send_function(
     assert read_catalog(document, "public").tables["t"].columns["a"].send == send
 
 
+def test_a_domain_over_a_domain_is_of_the_type_below_both(read: Read) -> None:
+    columns = (
+        read(
+            "CREATE DOMAIN code AS varchar(4) NOT NULL; CREATE DOMAIN short AS code CHECK (VALUE <> '');"
+            "CREATE DOMAIN words AS text[]; CREATE TABLE t (a short, b words, c words[])"
+        )
+        .tables["t"]
+        .columns
+    )
+
+    assert [(c.kind, c.base, c.length, c.nullable) for c in columns.values()] == [
+        ("varchar", "character varying(4)", 4, False),
+        ("array", "text[]", None, True),
+        ("array", "", None, True),
+    ]
+    assert [c.element.kind for c in columns.values() if c.element] == ["text", "other"]
+
+
 def test_enums_domains_and_composites_have_their_own_kinds(read: Read) -> None:
     columns = (
         read(
@@ -121,8 +139,9 @@ def test_enums_domains_and_composites_have_their_own_kinds(read: Read) -> None:
         .columns
     )
 
-    assert [column.kind for column in columns.values()] == ["enum", "other", "numeric", "other"]
+    assert [column.kind for column in columns.values()] == ["enum", "composite", "numeric", "other"]
     assert columns["a"].type == "public.mood"
+    assert [(field.name, field.kind) for field in columns["b"].fields] == [("a", "int4"), ("b", "int4")]
     grade = columns["c"]
     assert (grade.domain, grade.nullable, grade.default, grade.precision, grade.scale) == (
         True,

@@ -6,10 +6,11 @@ SQLAlchemy's inspector would take a dozen statements for the same. The answer is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seedlab.database.kinds import TypeFacts, read_postgres_type
+from seedlab.database.kinds import TypeFacts, element_type, read_postgres_type
 from seedlab.flow import Catalog, Column, ForeignKey, Table, UniqueKey
 
 # Types whose plain equality sees every change; all others are compared through their send function.
@@ -20,6 +21,7 @@ PLAIN = frozenset(
 QUERY = (Path(__file__).parent / "catalog.sql").read_text()
 DIGEST = (Path(__file__).parent / "catalog_digest.sql").read_text()
 
+Composites = Mapping[str, Sequence[Sequence[str]]]  # by type, the names and types of its fields
 Numbered = Mapping[int, Mapping[int, str]]  # columns by table's oid and own number
 
 _RELKINDS: Mapping[str, Any] = {
@@ -36,7 +38,8 @@ def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
     rows = answer["tables"]
     names = _named(rows, default_schema)
     columns = {row[0]: {number: name for number, name, *_ in row[8] or ()} for row in rows}
-    tables = [_table(row, names, columns) for row in rows]
+    composites = dict(answer.get("composites") or ())
+    tables = [_table(row, names, columns, composites) for row in rows]
     return Catalog(
         dialect="postgresql",
         version=answer["version"],
@@ -63,7 +66,7 @@ def _named(rows: Sequence[Sequence[Any]], default_schema: str) -> dict[int, str]
     }
 
 
-def _table(row: Sequence[Any], names: Mapping[int, str], numbered: Numbered) -> Table:
+def _table(row: Sequence[Any], names: Mapping[int, str], numbered: Numbered, composites: Composites) -> Table:
     oid, schema, relation, relkind, owned, _, row_security, inherits, columns, keys, foreign_keys = row
     kind = _RELKINDS[relkind]
     return Table(
@@ -71,7 +74,7 @@ def _table(row: Sequence[Any], names: Mapping[int, str], numbered: Numbered) -> 
         schema=schema,
         relation=relation,
         kind=kind,
-        columns={each[1]: _column(each) for each in columns or ()},
+        columns={each[1]: _column(each, composites) for each in columns or ()},
         keys=tuple(
             UniqueKey(name=name, primary=primary, columns=tuple(numbered[oid][n] for n in numbers))
             for name, primary, numbers in keys or ()
@@ -88,18 +91,19 @@ def _table(row: Sequence[Any], names: Mapping[int, str], numbered: Numbered) -> 
     )
 
 
-def _column(row: Sequence[Any]) -> Column:
+def _column(row: Sequence[Any], composites: Composites) -> Column:
     name, spelling, nullable, default, generated, identity, sequence, below, send = row[1:10]
     base, never_null = below or ("", False)
     deterministic, typtype, expression = row[10:]
     facts = read_postgres_type(base or spelling)
     if typtype == "e":
         facts = TypeFacts(kind="enum")
+    within = _within(base or spelling, composites) if facts.kind in ("array", "other") else None
     plain = facts.kind in PLAIN and deterministic
     return Column(
         name=name,
         type=spelling,
-        kind=facts.kind if typtype in ("b", "d", "e") else "other",
+        kind=within.kind if within else facts.kind if typtype in ("b", "d", "e") else "other",
         nullable=nullable and not never_null,
         default=default,
         generated=generated,
@@ -112,7 +116,25 @@ def _column(row: Sequence[Any]) -> Column:
         send="" if plain else send if "." in send else f"pg_catalog.{send}",
         domain=bool(base),
         base=base,
+        element=within.element if within else None,
+        fields=within.fields if within else (),
     )
+
+
+def _within(spelling: str, composites: Composites) -> Column | None:
+    """What an array or a composite type is made of, as a column without a name; None for other types."""
+    if (element := element_type(spelling)) != spelling:
+        return Column(name="", type=spelling, kind="array", element=_part("", element, composites))
+    if spelling not in composites:
+        return None
+    fields = tuple(_part(name, each, composites) for name, each in composites[spelling])
+    return Column(name="", type=spelling, kind="composite", fields=fields)
+
+
+def _part(name: str, spelling: str, composites: Composites) -> Column:
+    kind = read_postgres_type(spelling).kind
+    made = _within(spelling, composites) if kind in ("array", "other") else None
+    return replace(made, name=name) if made else Column(name=name, type=spelling, kind=kind)
 
 
 def _foreign_key(

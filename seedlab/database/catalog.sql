@@ -52,6 +52,11 @@ WITH rel AS MATERIALIZED (
   FROM pg_constraint f JOIN rel ON rel.oid = f.conrelid WHERE f.contype = 'f' AND f.conparentid = 0 GROUP BY f.conrelid
 )
 SELECT json_build_object(
+  'composites', (SELECT json_agg(json_build_array(name, fields)) FROM (
+    SELECT format_type(c.reltype, NULL) AS name,
+           json_agg(json_build_array(a.attname, format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum) AS fields
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE c.relkind = 'c' GROUP BY c.oid, c.reltype) q),
   'version', current_setting('server_version'), 'database', current_database(), 'user', current_user,
   'wal', CASE WHEN pg_is_in_recovery() THEN NULL ELSE (pg_current_wal_insert_lsn() - '0/0')::text END,
   'tables', COALESCE((SELECT json_agg(json_build_array(rel.oid::int8, rel.nspname, rel.relname, rel.relkind, rel.owned, rel.no_pages,

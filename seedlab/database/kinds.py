@@ -1,7 +1,7 @@
 """How a database spells its types, and the portable kind that each spelling means.
 
 The kinds are the words that frames know: int2 int4 int8 numeric float4 float8 bool uuid text varchar char
-citext date time timetz timestamp timestamptz interval json jsonb bytea array other.
+citext date time timetz timestamp timestamptz interval json jsonb bytea hstore array enum composite other.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ POSTGRES = {
     "jsonb": "jsonb",
     "bytea": "bytea",
 }
+_EXTENSIONS = frozenset({"citext", "hstore"})
 _TIMES = frozenset({"time", "timetz", "timestamp", "timestamptz", "interval"})
 
 
@@ -79,8 +80,14 @@ def read_postgres_type(spelling: str) -> TypeFacts:
     # Without a length `char` holds one character; format_type spells a column that holds any as `bpchar`.
     one = "1" if name in ("char", "character") else None
     # An interval may say which of its fields it keeps: `interval year to month`.
-    kind = "interval" if name.startswith("interval ") else POSTGRES.get(name, "other")
+    kind = "interval" if name.startswith("interval ") else POSTGRES.get(name) or _of_extension(name)
     return limit(kind, match["args"] or one)
+
+
+def _of_extension(name: str) -> str:
+    """Extensions lie in any schema, and types are spelled with it."""
+    bare = name.rpartition(".")[2]
+    return bare if bare in _EXTENSIONS else "other"
 
 
 def bare_name(spelling: str) -> str:

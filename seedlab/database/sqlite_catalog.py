@@ -27,7 +27,8 @@ WHERE l.schema = 'main' AND l.type IN ('table', 'view', 'virtual')
   AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND l.name NOT LIKE 'seedlab\_%' ESCAPE '\' ORDER BY l.name"""
 # Nothing but their names tells the tables of a virtual one (FTS, R*Tree) there.
 TABLES_BEFORE_3_37 = r"""
-SELECT s.name, iif(s.rootpage = 0 AND s.type = 'table', 'virtual table', s.type), s.sql FROM main.sqlite_schema AS s
+SELECT s.name, iif(s.rootpage = 0 AND s.type = 'table', 'virtual table', s.type), s.sql
+FROM main.sqlite_schema AS s
 WHERE s.type IN ('table', 'view')
   AND s.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND s.name NOT LIKE 'seedlab\_%' ESCAPE '\' AND NOT EXISTS (
     SELECT 1 FROM main.sqlite_schema AS v WHERE v.sql LIKE 'CREATE VIRTUAL TABLE %' AND s.name IN (

@@ -33,6 +33,8 @@ class Column:
     storage: Literal["", "hex", "dashed", "blob"] = ""
     send: str = ""  # the type's send function where plain equality is blind (1.0 = 1.00), qualified
     domain: bool = False  # a domain: the server alone knows its checks
+    element: Column | None = None  # of an array: what its elements are
+    fields: tuple[Column, ...] = ()  # of a composite type
     base: str = ""  # the type below a domain, which `kind` and the limits are of
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from seedlab.flow import INDEX, PARENT, RESERVED, ROW, SourceFile
-from seedlab.frames.documents import Number, Plain, Records
+from seedlab.frames.documents import Number, Plain, Records, decode
 from seedlab.frames.faults import FaultList
-from seedlab.frames.parquet import as_text, is_list, is_nested, json_text
+from seedlab.frames.parquet import as_text, is_list, is_nested, json_text, texts_within
 
 __all__ = [
     "INDEX",
@@ -35,6 +35,7 @@ __all__ = [
     "fill",
     "flatten",
     "inherit",
+    "only_json",
     "split",
 ]
 
@@ -42,7 +43,10 @@ ROOT = "$"
 VALUE = "$value"  # the one column of a list of scalars
 POSITION = "$index"  # in `columns`: the place in the list
 
-Documents = Mapping[str, frozenset[str]]  # by path, the columns that take JSON whole
+Write = Callable[[Any], str]
+# By path, the columns that take a list or an object whole, and how its text is written; JSON by `dumps`.
+Documents = Mapping[str, Mapping[str, Write]]
+_NONE: Mapping[str, Write] = {}
 
 _SCALARS = frozenset({str, Number, Plain, type(None), bool})
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -54,12 +58,20 @@ def flatten(
 ) -> dict[str, pl.DataFrame]:
     """Walk the records once and make one text frame per path; raises DataFaults for misshapen ones.
 
-    `documents` names the columns that take JSON: their values are kept whole, as JSON text. `offsets` is
+    `documents` names the columns whose values are kept whole, and says how as text. `offsets` is
     how many rows of each path earlier batches of the same file had.
     """
     offsets = {ROOT: records.first, **(offsets or {})}
     tables = _walk(records, documents)
     return {path: table.frame(offsets.get(path, 0)) for path, table in tables.items()}
+
+
+def only_json(documents: Documents) -> dict[str, frozenset[str]]:
+    """Name the columns, by path, whose text is JSON that we wrote ourselves."""
+    return {
+        path: frozenset(name for name, write in columns.items() if write is dumps)
+        for path, columns in documents.items()
+    }
 
 
 def fields(records: Records, documents: Documents | None = None) -> dict[str, tuple[str, ...]]:
@@ -85,7 +97,7 @@ class _Table:
     path: str
     above: _Table | None
     name: str
-    documents: frozenset[str]
+    documents: Mapping[str, Write]
     found: list[Any] = field(default_factory=list)  # items not yet made rows
     rows: list[dict[str, Any]] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
@@ -144,7 +156,7 @@ class _Walk:
         self.records = records
         self.documents = documents
         self.faults = FaultList(records.file)
-        self.root = _Table(ROOT, None, "", documents.get(ROOT, frozenset()), found=records.records)
+        self.root = _Table(ROOT, None, "", documents.get(ROOT, _NONE), found=records.records)
         self.tables = {ROOT: self.root}
         self.waiting = deque([self.root])
 
@@ -175,7 +187,7 @@ class _Walk:
             if name in row:
                 self.fault(table, f"'{name}' is said twice: as an object and with a dot", name)
             elif name in table.documents:
-                row[name] = None if value is None else dumps(value)
+                row[name] = None if value is None else table.documents[name](value)
             elif kind is dict:
                 table.objects.add(name)
                 self.spread(table, row, value, name + ".")
@@ -189,7 +201,7 @@ class _Walk:
         path = name if table is self.root else f"{table.path}.{name}"
         child = self.tables.get(path)
         if child is None:
-            child = _Table(path, table, name, self.documents.get(path, frozenset()))
+            child = _Table(path, table, name, self.documents.get(path, _NONE))
             self.tables[path] = child
             self.waiting.append(child)
         kinds = set(map(type, items))
@@ -258,9 +270,14 @@ class _Leaf(NamedTuple):
     value: pl.Expr
     dtype: pl.DataType
 
-    def text(self) -> pl.Expr:
-        written = json_text if is_nested(self.dtype) else as_text
-        return written(self.value, self.dtype).alias(self.name)
+    def text(self, write: Write | None) -> pl.Expr:
+        if not is_nested(self.dtype):
+            return as_text(self.value, self.dtype).alias(self.name)
+        if write is None or write is dumps:
+            return json_text(self.value, self.dtype).alias(self.name)
+        # Of lists of fixed size the items come as a list of any.
+        dtype = pl.List(self.dtype.inner) if isinstance(self.dtype, pl.Array) else self.dtype
+        return json_text(texts_within(self.value, self.dtype), dtype).alias(self.name)
 
 
 def split(file: SourceFile, frame: pl.DataFrame, documents: Documents) -> dict[str, pl.DataFrame]:
@@ -275,12 +292,17 @@ def split(file: SourceFile, frame: pl.DataFrame, documents: Documents) -> dict[s
 def _split(
     frame: pl.DataFrame, path: str, documents: Documents, frames: dict[str, pl.DataFrame], faults: FaultList
 ) -> None:
-    whole = documents.get(path, frozenset())
+    whole = documents.get(path, _NONE)
     own = [name for name in frame.columns if name in RESERVED]
     given = ((name, pl.col(name), dtype) for name, dtype in frame.schema.items() if name not in RESERVED)
     leaves = list(_leaves(given, whole))
     lists = [leaf for leaf in leaves if is_list(leaf.dtype) and leaf.name not in whole]
-    frames[path] = frame.select(*own, *(leaf.text() for leaf in leaves if leaf not in lists))
+    texts = frame.select(*own, *(leaf.text(whole.get(leaf.name)) for leaf in leaves if leaf not in lists))
+    frames[path] = texts.with_columns(
+        _written(texts[leaf.name], whole[leaf.name])
+        for leaf in leaves
+        if is_nested(leaf.dtype) and whole.get(leaf.name, dumps) is not dumps
+    )
     for leaf in lists:
         below = leaf.name if path == ROOT else f"{path}.{leaf.name}"
         child = _exploded(frame, leaf, below, faults)
@@ -288,7 +310,13 @@ def _split(
             _split(child, below, documents, frames, faults)
 
 
-def _leaves(given: Iterable[tuple[str, pl.Expr, pl.DataType]], whole: frozenset[str]) -> Iterator[_Leaf]:
+def _written(texts: pl.Series, write: Write) -> pl.Series:
+    """Write lists and structs that were made JSON as their columns take them."""
+    written = [None if each is None else write(decode(each)) for each in texts.to_list()]
+    return pl.Series(texts.name, written, dtype=pl.String)
+
+
+def _leaves(given: Iterable[tuple[str, pl.Expr, pl.DataType]], whole: Collection[str]) -> Iterator[_Leaf]:
     """Spread structs into dotted columns."""
     for name, value, dtype in given:
         if isinstance(dtype, pl.Struct) and name not in whole:

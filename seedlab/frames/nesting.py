@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
 from seedlab.flow import PARENT, ROW, SourceFile
 from seedlab.frames import flatten, sources
-from seedlab.frames.flatten import ROOT
+from seedlab.frames.flatten import ROOT, Documents
 from seedlab.frames.sources import Flat
 
 __all__ = ["NESTED", "RECORD", "nesting"]
@@ -18,10 +16,10 @@ RECORD = "_record"
 NESTED = pl.Schema({ROW: pl.UInt32, PARENT: pl.UInt32, RECORD: pl.UInt32})
 
 
-def nesting(file: SourceFile, documents: Mapping[str, frozenset[str]]) -> dict[str, pl.DataFrame]:
+def nesting(file: SourceFile, documents: Documents) -> dict[str, pl.DataFrame]:
     """Say of all rows of a file, by path, what they lie in; the frames have the columns of NESTED.
 
-    `documents` names the columns that take JSON, as for `flatten`.
+    `documents` names the columns that are kept whole, as for `flatten`.
     """
     frames = _frames(file, documents)
     found: dict[str, pl.DataFrame] = {}
@@ -37,7 +35,7 @@ def nesting(file: SourceFile, documents: Mapping[str, frozenset[str]]) -> dict[s
     return found
 
 
-def _frames(file: SourceFile, documents: Mapping[str, frozenset[str]]) -> dict[str, pl.DataFrame]:
+def _frames(file: SourceFile, documents: Documents) -> dict[str, pl.DataFrame]:
     source = sources.read(file)
     if isinstance(source, Flat):
         return flatten.split(file, sources.collect({file.name: source})[file.name], documents)

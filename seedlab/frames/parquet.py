@@ -8,7 +8,7 @@ from polars.datatypes import DataTypeClass
 from seedlab.flow import RESERVED, ROW, SourceFile
 from seedlab.frames.faults import FaultList
 
-__all__ = ["as_text", "check_schema", "is_list", "is_nested", "json_text", "refuse_nul"]
+__all__ = ["as_text", "check_schema", "is_list", "is_nested", "json_text", "refuse_nul", "texts_within"]
 
 _CALENDAR = "%Y-%m-%dT%H:%M:%S%.f"
 
@@ -74,6 +74,17 @@ def json_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         listed = value.arr.to_list() if isinstance(dtype, pl.Array) else value
         written = pl.struct(listed.alias("v")).struct.json_encode().str.slice(5).str.head(-1)
     return pl.when(value.is_not_null()).then(written)
+
+
+def texts_within(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Make the items of lists text that loses nothing: JSON has no NaN, no bytes and no dates."""
+    if isinstance(dtype, pl.Array):
+        return texts_within(value.arr.to_list(), pl.List(dtype.inner))
+    if not isinstance(dtype, pl.List) or isinstance(dtype.inner, pl.Struct):
+        return value
+    inner = dtype.inner
+    write = texts_within if isinstance(inner, pl.List | pl.Array) else as_text
+    return value.list.eval(write(pl.element(), inner))  # type: ignore[arg-type]
 
 
 def _unreadable(dtype: pl.DataType | DataTypeClass) -> str | None:

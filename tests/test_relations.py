@@ -130,6 +130,24 @@ def test_a_list_in_the_singular_or_with_es_is_understood() -> None:
     assert [link.table if link else None for link in found] == ["links", "links", "links"]
 
 
+@pytest.mark.parametrize("name", ["categories", "Categories", "Category", "category", "_CategoryToPost"])
+def test_a_list_is_understood_in_lower_case_and_in_the_plural_of_english(name: str) -> None:
+    """Prisma calls the columns of a link table A and B."""
+    categories = table("Category", {"id": "int4 not null"}, primary=["id"])
+    posts = table("Post", {"id": "text not null"}, primary=["id"])
+    counties = table("county", {"id": "int4 not null"}, primary=["id"])
+    links = table(
+        "_CategoryToPost",
+        {"A": "int4 not null", "B": "text not null"},
+        primary=["A", "B"],
+        refers={"A": "Category.id", "B": "Post.id"},
+    )
+
+    found = infer_link(catalog(categories, posts, counties, links), posts, name)
+
+    assert found == TableSpec(table="_CategoryToPost", path=name, parent="B")
+
+
 def test_a_table_with_a_key_beside_its_two_foreign_keys_is_no_link_table() -> None:
     longer = table(
         "degree_courses",
@@ -149,6 +167,14 @@ def test_a_list_that_two_link_tables_could_hold_is_left_to_be_declared() -> None
 
 def test_a_list_of_scalars_holds_the_links_other_relation() -> None:
     assert name_value([VALUE], DEGREE_COURSES, "degree") == {VALUE: "course"}
+
+
+def test_scalars_are_keys_also_where_a_foreign_key_is_called_like_its_column() -> None:
+    links = table(
+        "links", {"A": "uuid not null", "B": "uuid not null"}, refers={"A": "degrees.id", "B": "courses.id"}
+    )
+
+    assert name_value([VALUE], links, "A") == {VALUE: "courses"}
 
 
 def test_a_list_of_objects_names_its_columns_itself() -> None:

@@ -5,6 +5,7 @@ Pure: the catalog's tables in, foreign keys out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from seedlab.errors import ConfigurationError, nearest
@@ -67,6 +68,8 @@ def infer_link(catalog: Catalog, table: Table, path: str) -> TableSpec | None:
     `path` ends in the list's name, which must name the link table, the other table or the other relation.
     """
     name = path.rsplit(".", 1)[-1]
+    word = name.casefold()
+    singular = {word, word.removesuffix("s"), word.removesuffix("es"), re.sub("ies$", "y", word)}
     found = []
     for link in catalog.tables.values():
         pair = link.foreign_keys
@@ -74,10 +77,8 @@ def infer_link(catalog: Catalog, table: Table, path: str) -> TableSpec | None:
         if len(pair) != 2 or not any(sorted(key.columns) == columns for key in link.keys):
             continue
         for mine, other in (pair, pair[::-1]):
-            singular = {name, name.removesuffix("s"), name.removesuffix("es")}
-            if mine.parent == table.name and (
-                name in (link.name, other.parent) or singular & set(relation_names(link, other))
-            ):
+            names = {each.casefold() for each in relation_names(link, other)}
+            if mine.parent == table.name and (name in (link.name, other.parent) or singular & names):
                 found.append((link, mine))
     if len(found) != 1:
         return None
@@ -96,4 +97,6 @@ def name_value(columns: Sequence[str], table: Table, parent: str) -> dict[str, s
             f"a list of scalars fills table {table.name}, which must have exactly one other foreign key "
             f"beside '{parent}'; it has {len(others)}: write a list of objects"
         )
-    return {VALUE: relation_names(table, others[0])[0]}
+    # By a name that is no column: a column would hold the other row's id, a relation holds its key.
+    names = relation_names(table, others[0])
+    return {VALUE: next((name for name in names if name not in table.columns), names[0])}

@@ -27,6 +27,7 @@ from seedlab.plan.schema import Bound
 from seedlab.preparation import Shaped
 from seedlab.recalling import Known
 from seedlab.resolution import Question, Rows
+from seedlab.respelling import respell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,6 +128,7 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
     graph.check_dependencies(task.agenda.declared, needs, _providers(bound, others))
     with monitor.span("resolve"):
         naming = name_rows(catalog, bound.loads, settings.ids)
+        pairs = respell(look, pairs, catalog)
         rows, broken = resolution.handle_rows(pairs, naming, settings, monitor)
         monitor.count(rows=sum(each.handled.frame.height for each in rows))
     return Prepared(

@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "settling",
             "remembering",
             "keeping",
+            "respelling",
             "running",
             "writing",
             "stagewise",

@@ -183,7 +183,10 @@ def _among(alias: str, number: int, each: Doomed) -> Composed:
 
 def _same(alias: str, each: Doomed) -> Composed:
     return _and(
-        SQL("{} = {}").format(Identifier(alias, name), Identifier("s", name)) for name in each.columns
+        SQL("{} = {}").format(
+            *(sql.as_base(each.table.columns[name], Identifier(side, name)) for side in (alias, "s"))
+        )
+        for name in each.columns
     )
 
 

@@ -137,7 +137,7 @@ def marks(state: TableState, table: Table) -> Composed:
 def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
     """Do the same for the rows that have given values in `columns`: one text array each."""
     source = SQL("(SELECT {} FROM {})").format(casts(table, columns), arrays_source(columns))
-    join = SQL(" JOIN {} s ON {}").format(source, equal_keys("t", "s", columns))
+    join = SQL(" JOIN {} s ON {}").format(source, equal_keys(table, "t", "s", columns))
     return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh", join))
 
 

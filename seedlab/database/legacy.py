@@ -32,16 +32,8 @@ from sqlalchemy.sql.expression import TableClause
 
 from seedlab.database.encode_sqlite import encode
 from seedlab.database.failures import write_failed
-from seedlab.database.legacy_clauses import (
-    Spelled,
-    bound,
-    clause_of,
-    insert_into,
-    made_by_us,
-    own_rows,
-    sent,
-    update_of,
-)
+from seedlab.database.legacy_clauses import clause_of, insert_into, made_by_us, own_rows, update_of
+from seedlab.database.legacy_values import Spelled, bound, equal, sent
 from seedlab.database.sqlite_write import explain
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, SeedError, WriteError
 from seedlab.flow import (
@@ -118,7 +110,7 @@ class _Writer:
             )
             .select_from(self.clause)
             .with_hint(*own_rows(self.clause, self.table))
-            .where(*(self._own(name) == self._bound(name) for name in self.load.key_columns))
+            .where(*map(self._same, self.load.key_columns))
         )
 
     def _insert(self) -> Executable:
@@ -129,8 +121,10 @@ class _Writer:
     def _update(self) -> Executable:
         fixed = {*self.load.key_columns, *self.table.primary_key, *self.load.defaults, self.load.made}
         sets = {name: self._bound(name) for name in self.load.columns if name not in fixed}
-        found = (self._own(name) == self._bound(name) for name in self.load.key_columns)
-        return update_of(self.clause, self.table).where(*found).values(sets)
+        return update_of(self.clause, self.table).where(*map(self._same, self.load.key_columns)).values(sets)
+
+    def _same(self, name: str) -> ColumnElement[bool]:
+        return equal(self.table.columns[name], self._own(name), self._bound(name))
 
     def _own(self, name: str) -> ColumnElement[Any]:
         return self.clause.c[name]
@@ -188,7 +182,8 @@ class _Writer:
         clause = clause_of(parent)
         wanted = [clause.c[name] for name in reference.foreign_key.parent_columns]
         same = [
-            clause.c[name] == bound(f"k_{n}", parent.columns[name], dialect) for n, name in enumerate(key)
+            equal(parent.columns[name], clause.c[name], bound(f"k_{n}", parent.columns[name], dialect))
+            for n, name in enumerate(key)
         ]
         answer = wanted if dialect == "sqlite" else [cast(each, Text) for each in wanted]
         return select(*answer).with_hint(*own_rows(clause, parent)).where(and_(*same))

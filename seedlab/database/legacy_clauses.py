@@ -5,30 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Update, bindparam, cast, insert, table, update
+from sqlalchemy import ColumnElement, Insert, Update, insert, table, update
 from sqlalchemy import column as sql_column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import TableClause
-from sqlalchemy.sql.functions import Function
-from sqlalchemy.types import UserDefinedType
 
-from seedlab.flow import Column, Dialect, Table
-
-# Types that a cast would cut short without a word; uncast, an over-long text is refused.
-_UNCAST = ("text", "varchar", "char", "citext")
-
-
-class Spelled(UserDefinedType[Any]):
-    """A type as the catalog spells it."""
-
-    cache_ok = True
-
-    def __init__(self, spelling: str) -> None:
-        self.spelling = spelling
-
-    def get_col_spec(self, **_: Any) -> str:
-        """Spell it."""
-        return self.spelling
+from seedlab.flow import Table
 
 
 class _Overriding(Insert):
@@ -63,20 +45,6 @@ def insert_into(clause: TableClause, of: Table, values: Mapping[str, ColumnEleme
     """Make an INSERT; the database takes ids that the files give."""
     identity = any(of.columns[name].identity for name in values)
     return (_Overriding(clause) if identity else insert(clause)).values(dict(values))
-
-
-def bound(name: str, column: Column, dialect: Dialect) -> ColumnElement[Any]:
-    """A parameter; PostgreSQL is told the column's own type, as the value is text."""
-    if dialect == "sqlite" or column.kind in _UNCAST:
-        return bindparam(name)
-    return cast(bindparam(name), Spelled(column.type))
-
-
-def sent(column: Column, value: ColumnElement[Any]) -> Function[Any]:
-    """A value through its type's send function; of a domain through that of the type below."""
-    *packages, name = (part.strip('"') for part in column.send.split("."))
-    value = cast(value, Spelled(column.base)) if column.base else value
-    return Function(name, value, packagenames=tuple(packages))
 
 
 def made_by_us(of: Table, name: str) -> bool:

@@ -29,6 +29,7 @@ from seedlab.flow import (
     Ask,
     Catalog,
     Classified,
+    Column,
     Dialect,
     Memory,
     Recorder,
@@ -171,6 +172,12 @@ class PostgresSession:
 
         version = self.wire.connection.info.server_version
         return judge(self._ask, suspects, self._catalog(), version) if suspects else []
+
+    def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
+        """Let the server spell values."""
+        from seedlab.database.postgres_answers import spell
+
+        return spell(self._ask, asked, self.wire.connection.info.server_version) if asked else []
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:
         """Let the server evaluate its CHECK constraints over the rows."""

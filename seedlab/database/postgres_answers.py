@@ -18,6 +18,7 @@ from seedlab.database.wire import Question
 from seedlab.flow import FILE, HANDLE, ROW, Ask, Catalog, Column, Suspect, part_sources
 
 Rows = Sequence[tuple[Any, ...]]
+Asking = Callable[[Sequence[Question]], list[list[tuple[Any, ...]]]]
 
 
 def lookup_questions(asks: Sequence[Ask], catalog: Catalog) -> list[Question]:
@@ -81,7 +82,7 @@ def _target_column(suspect: Suspect) -> str:
 
 
 def judge(
-    ask: Callable[[Sequence[Question]], list[list[tuple[Any, ...]]]],
+    ask: Asking,
     suspects: Sequence[Suspect],
     catalog: Catalog,
     version: int,
@@ -102,6 +103,23 @@ def judge(
         _verdict(suspect, rows, known.get(column.type, ()))
         for suspect, column, rows in zip(suspects, columns, judged, strict=True)
     ]
+
+
+def spell(asks: Asking, asked: Sequence[tuple[Column, pl.Series]], version: int) -> list[pl.DataFrame]:
+    """Ask how the server spells values, in one round trip; an older one is first asked what it takes."""
+    if version < values.TAKES_ERRORS:
+        several = [values.questions(column, array(given), version) for column, given in asked]
+        answers = iter(asks([(values.SETTLED, ()), *chain.from_iterable(several)])[1:])
+        wrong = [{place - 1 for place, _ in list(islice(answers, len(each)))[-1]} for each in several]
+        asked = [
+            (column, given.filter(pl.Series([n not in bad for n in range(len(given))], dtype=pl.Boolean)))
+            for (column, given), bad in zip(asked, wrong, strict=True)
+        ]
+    spelled = asks(
+        [(values.SETTLED, ()), *((values.spelled(c, version), [array(given)]) for c, given in asked)]
+    )
+    schema = {"value": pl.String, "spelled": pl.String}
+    return [pl.DataFrame(rows, schema=schema, orient="row") for rows in spelled[1:]]
 
 
 def _verdict(suspect: Suspect, rows: Rows, labels: Sequence[str]) -> pl.DataFrame:

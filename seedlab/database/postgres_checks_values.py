@@ -162,8 +162,17 @@ def _other_rules(
 # ---- statements -----------------------------------------------------------------------------------------
 
 # Texts are read as they will be when they are written, whatever the role or the database is set to.
-SETTLED = SQL(
-    "SELECT pg_catalog.set_config('datestyle', 'ISO, YMD', true), set_config('timezone', 'UTC', true)"
+SETTLED = SQL("SELECT {}").format(
+    SQL(", ").join(
+        SQL("pg_catalog.set_config({}, {}, true)").format(Literal(name), Literal(value))
+        for name, value in {
+            "datestyle": "ISO, YMD",
+            "timezone": "UTC",
+            "intervalstyle": "postgres",
+            "extra_float_digits": "1",
+            "bytea_output": "hex",
+        }.items()
+    )
 )
 GIVE = SQL("SELECT pg_catalog.set_config('seedlab.given', $1::text, true)")
 TAKE = SQL(
@@ -247,6 +256,18 @@ BEGIN
   PERFORM set_config('seedlab.found', found, true), set_config('seedlab.given', '', true);
 END
 """
+
+
+def spelled(column: Column, version: int) -> Composed:
+    """Give the values (a text-array parameter) that the server would spell otherwise, and how."""
+    stored = SQL("CAST(v AS {})::text").format(trusted(column.type))
+    if version >= TAKES_ERRORS:
+        stored = SQL("CASE WHEN pg_catalog.pg_input_is_valid(v, {}) THEN {} END").format(
+            Literal(column.type), stored
+        )
+    return SQL(
+        "SELECT v, s FROM (SELECT v, {} AS s FROM unnest($1::pg_catalog.text[]) v) q WHERE s <> v"
+    ).format(stored)
 
 
 def labels(column: Column) -> Composed:

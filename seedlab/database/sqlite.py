@@ -31,6 +31,7 @@ from seedlab.flow import (
     Ask,
     Catalog,
     Classified,
+    Column,
     Dialect,
     Recorder,
     Refusal,
@@ -132,6 +133,10 @@ class SqliteSession:
         places = suspect.frame[sorted(unfit)].select(FILE, ROW)
         rules = pl.Series("rule", [unfit[n] for n in sorted(unfit)], dtype=pl.String)
         return places.with_columns(rules, pl.lit(None, dtype=pl.String).alias("hint")).cast(INVALID)
+
+    def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
+        """SQLite keeps what it is given."""
+        return [pl.DataFrame(schema={"value": pl.String, "spelled": pl.String}) for _ in asked]
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:  # noqa: ARG002 (the contract's)
         """SQLite does not tell its CHECK constraints; `write` tells every row that one refuses."""

@@ -179,7 +179,7 @@ def _merge_parts(
                 SQL("{} = {}").format(Identifier(c), Identifier("s", c)) for c in compared(load, table)
             ),
             j=joined,
-            key=equal_keys("t", "s", load.key_columns),
+            key=equal_keys(table, "t", "s", load.key_columns),
         )
     yield SQL(
         "i{n} AS (INSERT INTO {target} ({columns}) {overriding}SELECT {values} FROM {j} "
@@ -214,7 +214,7 @@ def judged(
         values=values,
         source=source,
         target=stored(table),
-        key=equal_keys("t", "s", load.key_columns),
+        key=equal_keys(table, "t", "s", load.key_columns),
     )
 
 
@@ -272,12 +272,13 @@ def distinct(table: Table, column: str) -> Composed:
 
 def seen(table: Table, column: str, alias: str) -> Composable:
     """A column as comparison must see it: through its send function where equality is blind."""
-    send, base, name = table.columns[column].send, table.columns[column].base, Identifier(alias, column)
-    if not send:
-        return name
-    # enum_send takes any enum, but no domain over one.
-    value = SQL("CAST({} AS {})").format(name, trusted(base)) if base else name
-    return SQL("{}({})").format(trusted(send), value)
+    known, name = table.columns[column], Identifier(alias, column)
+    return SQL("{}({})").format(trusted(known.send), as_base(known, name)) if known.send else name
+
+
+def as_base(column: Column, value: Composable) -> Composable:
+    """A value of a domain as one of the type below: functions and operators of any enum take no domain."""
+    return SQL("CAST({} AS {})").format(value, trusted(column.base)) if column.polymorphic else value
 
 
 def casts(table: Table, columns: Sequence[str]) -> Composed:
@@ -288,10 +289,13 @@ def casts(table: Table, columns: Sequence[str]) -> Composed:
     )
 
 
-def equal_keys(left: str, right: str, columns: Sequence[str]) -> Composed:
+def equal_keys(table: Table, left: str, right: str, columns: Sequence[str]) -> Composed:
     """Say that two rows have one key."""
     return SQL(" AND ").join(
-        SQL("{} = {}").format(Identifier(left, name), Identifier(right, name)) for name in columns
+        SQL("{} = {}").format(
+            *(as_base(table.columns[name], Identifier(side, name)) for side in (left, right))
+        )
+        for name in columns
     )
 
 
@@ -312,7 +316,8 @@ def lookup(catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[s
             if part.reference is None:
                 column = catalog.tables[name].columns[part.columns[0]]
                 value = SQL("CAST(k.{} AS {})").format(Identifier(f"c{next(counter)}"), trusted(column.type))
-                conditions.append(SQL("{} = {}").format(Identifier(alias, column.name), value))
+                own = as_base(column, Identifier(alias, column.name))
+                conditions.append(SQL("{} = {}").format(own, as_base(column, value)))
             else:
                 foreign_key = part.reference.foreign_key
                 parent, below = catalog.tables[foreign_key.parent], f"{alias}_{len(joins)}"

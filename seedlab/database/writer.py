@@ -13,6 +13,7 @@ from seedlab.flow import (
     Ask,
     Catalog,
     Classified,
+    Column,
     Dialect,
     Refusal,
     Removal,
@@ -79,6 +80,11 @@ class Session(Protocol):
         """Judge values: per suspect the rows (FILE, ROW, `rule`, `hint`) the column does not take.
 
         `rule` is `type`, `overflow`, `rounding` or `too-long`; `hint`, if any, what the column would take.
+        """
+
+    def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
+        """Say how the target spells values: per column those (`value`) that it would spell otherwise
+        (`spelled`). What the column does not take is left out.
         """
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:

@@ -37,6 +37,11 @@ class Column:
     fields: tuple[Column, ...] = ()  # of a composite type
     base: str = ""  # the type below a domain, which `kind` and the limits are of
 
+    @property
+    def polymorphic(self) -> bool:
+        """Tell a domain over a type like an enum, for which functions and operators of any enum do not do."""
+        return bool(self.base) and self.kind in ("other", "array", "composite")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniqueKey:

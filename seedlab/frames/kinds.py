@@ -40,6 +40,7 @@ _PATTERNS = {
 }
 _CALENDAR = frozenset({"date", "timestamp", "timestamptz"})
 # Kinds whose plain spellings we know; of all others the database alone can tell which texts are equal.
+_TEXTS = frozenset({"text", "varchar", "char", "citext", "enum", "json"})
 _PLAIN = frozenset({*_BOUNDS, *_CALENDAR, "numeric", "bool", "uuid", "time", "bytea", "float4", "float8"})
 
 
@@ -91,6 +92,11 @@ def plain(column: Column, value: pl.Expr) -> pl.Expr | None:
     if column.kind in _PLAIN or column.kind in ("varchar", "char"):
         return proven(replace(column, domain=False), value)
     return None
+
+
+def has_many_spellings(column: Column) -> bool:
+    """Tell whether a value of the type may be spelled in ways of which the database alone knows."""
+    return column.kind not in _PLAIN and column.kind not in _TEXTS
 
 
 def canonical(column: Column, value: pl.Expr) -> pl.Expr:

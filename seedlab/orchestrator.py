@@ -209,8 +209,17 @@ def check(project: Project, options: Options) -> tuple[str, ...]:
     monitor = Monitor()
     look = look_offline(project)
     task = _task(project, options, look, monitor, file_hashes(project))
-    resolve(look, prepare(task, look, monitor, task.stale), task, monitor)
-    return (*monitor.notes, "checked without a database: rows it may have already were not looked up")
+    prepared = prepare(task, look, monitor, task.stale)
+    resolve(look, prepared, task, monitor)
+    doubtful = [each for each in prepared.broken if each.rule.suspect]
+    columns = sorted({f"{each.load.table}.{each.rule.column}" for each in doubtful})
+    values = sum(each.frame.height for each in doubtful)
+    not_judged = f"values that only a database can judge were not ({values} in {', '.join(columns)})"
+    return (
+        *monitor.notes,
+        "checked without a database: rows it may have already were not looked up",
+        *([not_judged] if values else ()),
+    )
 
 
 def _heading(project: Project, options: Options, target: Target) -> Heading:

@@ -256,6 +256,20 @@ def test_check_needs_no_database(school: Path, models: None, capsys) -> None:
     assert "cities.csv:2: encoding" in output_of(capsys)[1]
 
 
+def test_check_says_which_values_it_could_not_judge(tmp_path: Path, capsys) -> None:
+    columns = 'Column("name", Text, primary_key=True), Column("day", Date), Column("n", Integer)'
+    models = f'from sqlalchemy import *\nmetadata = MetaData()\ndays = Table("days", metadata, {columns})\n'
+    config = '[project]\nschema = "models.py:metadata"\n'
+    rows = "name,day,n\na,2025-01-01,1\nb,2025-02-30,x\n"
+    for name, text in {"models.py": models, "seedlab.toml": config, "days.csv": rows}.items():
+        (tmp_path / name).write_text(text)
+
+    assert main(["check", str(tmp_path)]) == 0
+
+    told = output_of(capsys)[0]
+    assert "values that only a database can judge were not (2 in days.day, days.n)" in told
+
+
 @pytest.fixture
 def own_server(monkeypatch):
     """A folder for an embedded server that an unprivileged user can enter, as when root runs the tests."""

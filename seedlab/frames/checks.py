@@ -7,7 +7,7 @@ only loads with a bad row are looked at again, so a clean seed pays one boolean 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -182,7 +182,13 @@ def _column_rules(
             message = f"column {name} of table {load.table} is NOT NULL"
             yield Rule(name="not-null", column=source, message=message, bad=pl.col(source).is_null())
         if source not in trusted:
-            yield from _type_rules(load.table, column, source, named=source in named)
+            rules = _type_rules(load.table, column, source, named=source in named)
+            yield from map(_of_default, rules) if name in load.defaults else rules
+
+
+def _of_default(rule: Rule) -> Rule:
+    """The value that breaks the rule stands in no file."""
+    return replace(rule, message=f"below [defaults] in seedlab.toml: {rule.message}")
 
 
 def _named(load: Load, catalog: Catalog) -> dict[str, Column]:

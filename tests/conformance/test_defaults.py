@@ -139,6 +139,20 @@ def test_a_missing_column_says_what_to_do(url: str, folder: Path) -> None:
         assert 'in seedlab.toml, below [defaults]: created_at = "…"' in message
 
 
+def test_a_value_that_does_not_fit_is_told_to_be_a_default(url: str, project: Path) -> None:
+    execute(url, "CREATE TABLE notes (slug text PRIMARY KEY NOT NULL, day date NOT NULL);")
+    write(project, {"notes.csv": "slug\na\n", "seedlab.toml": f'{DEFAULTS}day = "soon"\n'})
+
+    with pytest.raises(DataFaults) as refused:
+        seed(project, url)
+
+    (fault,) = refused.value.faults
+    assert (fault.file, fault.table, fault.column, fault.rule) == ("notes.csv", "notes", "day", "type")
+    assert fault.message == (
+        "below [defaults] in seedlab.toml: column day of table notes is date, and the value is not"
+    )
+
+
 def test_ids_and_references_are_never_made_up(clean_database_url: str, folder: Path) -> None:
     execute(
         clean_database_url,

@@ -5,6 +5,7 @@ SQLAlchemy's inspector would take a dozen statements for the same. The answer is
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,10 @@ def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
     names = _named(rows, default_schema)
     columns = {row[0]: {number: name for number, name, *_ in row[8] or ()} for row in rows}
     composites = dict(answer.get("composites") or ())
-    tables = [_table(row, names, columns, composites) for row in rows]
+    single: defaultdict[int, list[Sequence[Any]]] = defaultdict(list)
+    for root, *key in answer.get("partition_keys") or ():
+        single[root].append(key)
+    tables = [_table(row, names, columns, single[row[0]], composites) for row in rows]
     return Catalog(
         dialect="postgresql",
         version=answer["version"],
@@ -66,7 +70,13 @@ def _named(rows: Sequence[Sequence[Any]], default_schema: str) -> dict[int, str]
     }
 
 
-def _table(row: Sequence[Any], names: Mapping[int, str], numbered: Numbered, composites: Composites) -> Table:
+def _table(
+    row: Sequence[Any],
+    names: Mapping[int, str],
+    numbered: Numbered,
+    single: Sequence[Sequence[Any]],
+    composites: Composites,
+) -> Table:
     oid, schema, relation, relkind, owned, _, row_security, inherits, columns, keys, foreign_keys = row
     kind = _RELKINDS[relkind]
     return Table(
@@ -79,16 +89,31 @@ def _table(row: Sequence[Any], names: Mapping[int, str], numbered: Numbered, com
             UniqueKey(name=name, primary=primary, columns=tuple(numbered[oid][n] for n in numbers))
             for name, primary, numbers in keys or ()
         ),
-        foreign_keys=tuple(
-            _foreign_key(each, names, numbered[oid], numbered[each[1]])
-            for each in foreign_keys or ()
-            if each[1] in names
+        foreign_keys=_with_partitions(
+            [
+                _foreign_key(each, names, numbered[oid], numbered[each[1]])
+                for each in foreign_keys or ()
+                if each[1] in names
+            ],
+            [
+                _foreign_key([*each, "", False, None, True], names, numbered[oid], numbered[each[1]])
+                for each in single
+                if each[1] in names
+            ],
         ),
         owned=owned,
         row_security=row_security,
         inherits=inherits and kind == "table",
         rebuildable=owned and kind == "table" and not inherits and not row_security,
     )
+
+
+def _with_partitions(keys: Sequence[ForeignKey], single: Sequence[ForeignKey]) -> tuple[ForeignKey, ...]:
+    """Add what only partitions refer to: parents come first, though rows of other partitions have none."""
+    new = {(key.columns, key.parent, key.parent_columns): replace(key, enforced=False) for key in single}
+    for key in keys:
+        new.pop((key.columns, key.parent, key.parent_columns), None)
+    return (*keys, *new.values())
 
 
 def _column(row: Sequence[Any], composites: Composites) -> Column:

@@ -50,6 +50,13 @@ WITH rel AS MATERIALIZED (
            EXISTS (SELECT FROM pg_index i WHERE i.indrelid = f.conrelid AND i.indisvalid AND i.indpred IS NULL
              AND (i.indkey::int2[])[0:least(i.indnkeyatts, cardinality(f.conkey)) - 1] @> f.conkey)) ORDER BY f.conname) AS doc
   FROM pg_constraint f JOIN rel ON rel.oid = f.conrelid WHERE f.contype = 'f' AND f.conparentid = 0 GROUP BY f.conrelid
+), part AS (
+  SELECT f.conname, f.confrelid, f.confkey, pg_partition_root(f.conrelid)::oid AS root,
+         (SELECT array_agg(mine.attnum ORDER BY k.place) FROM unnest(f.conkey) WITH ORDINALITY k(number, place)
+            JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number
+            JOIN pg_attribute mine ON mine.attrelid = pg_partition_root(f.conrelid) AND mine.attname = a.attname) AS conkey
+  FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid
+  WHERE f.contype = 'f' AND f.conparentid = 0 AND c.relispartition
 )
 SELECT json_build_object(
   'composites', (SELECT json_agg(json_build_array(name, fields)) FROM (
@@ -64,4 +71,5 @@ SELECT json_build_object(
     FROM rel LEFT JOIN cols ON cols.attrelid = rel.oid LEFT JOIN keys ON keys.indrelid = rel.oid
     LEFT JOIN fks ON fks.conrelid = rel.oid), '[]'),
   'partitions', (SELECT json_agg(json_build_array(n.nspname, c.relname, pg_partition_root(c.oid)::oid::int8))
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f')))
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f')),
+  'partition_keys', (SELECT json_agg(json_build_array(root::int8, conname, confrelid::int8, conkey, confkey) ORDER BY conname) FROM part))

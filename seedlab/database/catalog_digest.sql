@@ -3,7 +3,7 @@
 -- for schemas. Vacuum and analyze write these rows in place. Other sessions' temporary tables make it another
 -- number: then the catalog is read once more. The first number is that of the answer's form: raise it with a change.
 SELECT hash_record_extended(ROW(
-  4, current_setting('server_version'), current_database(), current_user,
+  5, current_setting('server_version'), current_database(), current_user,
   (SELECT sum(hash_record_extended(ROW(oid, xmin, has_schema_privilege(oid, 'USAGE')), 0)) FROM pg_namespace),
   (SELECT sum(hash_record_extended(ROW(oid, xmin, pg_has_role(relowner, 'USAGE')), 0)) FROM pg_class WHERE oid >= 16384),
   (SELECT sum(hash_record_extended(ROW(attrelid, attnum, xmin), 0)) FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0),

@@ -15,10 +15,18 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.asking import asking
-from tests.awkward import Answers, Schema, constraints, ids, keyless, keys, names, relations
+from tests.awkward import Answers, Schema, constraints, ids, keyless, keys, names, relations, samples
 from tests.seeding import counted, rows_of, seed, write
 
-SCHEMAS = [*keys.ALL, *ids.ALL, *names.ALL, *keyless.ALL, *constraints.ALL, *relations.ALL]
+SCHEMAS = [
+    *keys.ALL,
+    *ids.ALL,
+    *names.ALL,
+    *keyless.ALL,
+    *constraints.ALL,
+    *relations.ALL,
+    *samples.ALL,
+]
 # With these all tables are written and compared in other ways.
 WAYS: dict[str, dict[str, Any]] = {"usual": {}, "rows": {"level": "legacy"}, "sets": {"disabled": ["copy"]}}
 

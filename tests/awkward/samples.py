@@ -1,0 +1,39 @@
+"""Shapes that public sample databases have and other schemas have not."""
+
+from __future__ import annotations
+
+from tests.awkward import Schema
+
+PAYMENTS = Schema(
+    name="foreign-keys-of-single-partitions",
+    ddl="""
+        CREATE TABLE rental (id int PRIMARY KEY, code text NOT NULL UNIQUE);
+        CREATE TABLE payment (gone int, id int, day date, rental_id int NOT NULL, PRIMARY KEY (day, id)) PARTITION BY RANGE (day);
+        ALTER TABLE payment DROP COLUMN gone;
+        CREATE TABLE payment_2023 PARTITION OF payment FOR VALUES FROM ('2023-01-01') TO ('2024-01-01');
+        CREATE TABLE payment_2024 PARTITION OF payment FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+        CREATE TABLE payment_else PARTITION OF payment DEFAULT;
+        ALTER TABLE payment_2023 ADD FOREIGN KEY (rental_id) REFERENCES rental;
+        ALTER TABLE payment_2024 ADD FOREIGN KEY (rental_id) REFERENCES rental;
+    """,
+    files={
+        "rental.csv": "id,code\n1,a\n2,b\n",
+        "payment.csv": "id,day,rental_id\n1,2023-05-01,1\n2,2024-05-01,2\n3,1999-01-01,77\n",
+    },
+    rows=5,
+    change={"payment.csv": "id,day,rental_id\n1,2023-05-01,2\n2,2024-05-01,2\n3,1999-01-01,77\n"},
+    held={"SELECT rental_id FROM payment ORDER BY id": [(2,), (2,), (77,)]},
+)  # fmt: skip
+
+NAMED_PAYMENTS = Schema(
+    name="a-reference-by-the-foreign-key-of-a-partition",
+    ddl=PAYMENTS.ddl,
+    files={
+        "rental.csv": "id,code\n1,a\n2,b\n",
+        "payment.csv": "id,day,rental.code\n1,2023-05-01,a\n2,2024-05-01,b\n",
+    },
+    rows=4,
+    holds={"SELECT rental_id FROM payment ORDER BY id": [(1,), (2,)]},
+)
+
+ALL = [PAYMENTS, NAMED_PAYMENTS]

@@ -183,12 +183,11 @@ def test_what_others_keep_is_left_out_and_told(clean_database_url: str, tmp_path
 
     made = export(url, tmp_path / "out")
 
-    assert {each.table for each in made.tables} == {"users", "posts"}
+    assert {each.table for each in made.tables} == {"users", "posts", "twins"}
     assert (dict(made.left_out), made.empty) == (
         {
             "alembic_version": "belongs to a migration tool",
             "odd": "has a column _row, a name that seedlab keeps for itself",
-            "twins": "no key tells its rows apart",
         },
         ("none",),
     )
@@ -218,6 +217,17 @@ def test_an_export_is_private_new_and_names_no_password(clean_database_url: str,
     with pytest.raises(ConfigurationError, match="not written over"):
         export(url, out)
     assert {path.name for path in tmp_path.iterdir()} <= {"out", "test.db"}
+
+
+def test_rows_without_a_key_are_exported_whole_also_of_types_without_an_order(
+    clean_postgres_url: str, tmp_path: Path
+) -> None:
+    schema = "CREATE TABLE logs (at timestamptz, doc json, place point, tags text[]);"
+    execute(clean_postgres_url, schema)
+    rows = """('2026-01-01Z', '{"a":  1}', '(1,2)', '{x,NULL}'), (NULL, NULL, NULL, '{}')"""
+    execute(clean_postgres_url, f"INSERT INTO logs VALUES {rows}, {rows}")
+
+    round_trip(clean_postgres_url, schema, tmp_path / "out")
 
 
 def test_reading_writes_nothing_and_asks_a_known_number_of_questions(lonely_url: str, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ SPELLINGS = tuple(
     for setting in ("extra_float_digits = 1", "bytea_output = 'hex'", "intervalstyle = 'postgres'")
 )
 _TEXTS = frozenset({"text", "varchar", "char", "citext"})
+_UNORDERED = frozenset({"json", "array", "other"})  # may have no order of their own
 _BYTES = {"postgresql": '"C"', "sqlite": "BINARY"}  # the collation by bytes: the same order everywhere
 
 Path = tuple[ForeignKey, ...]
@@ -121,7 +122,9 @@ class _Joins:
         )
 
     def _ordered(self, leaf: Leaf) -> Composed:
-        column = self.column(leaf)
-        if leaf.column.kind not in _TEXTS:
+        column: Composable = self.column(leaf)
+        if leaf.column.kind in _UNORDERED and self.catalog.dialect == "postgresql":
+            column = SQL("{}::pg_catalog.text").format(column)
+        elif leaf.column.kind not in _TEXTS:
             return SQL("{}").format(column)
         return SQL("{} COLLATE {}").format(column, trusted(_BYTES[self.catalog.dialect]))

@@ -97,8 +97,12 @@ def adopt(
     *,
     with_ids: bool,
 ) -> Export:
-    """Plan the export of these tables. `found` are keys that the rows of keyless tables proved."""
-    who = naming.identify(tables, found, with_ids=with_ids)
+    """Plan the export of these tables. `found` are keys that the rows of keyless tables proved.
+
+    Where they prove none, a table without any key is known by whole rows, as a seed knows it.
+    """
+    whole = {table.name: _stored(table) for table in tables if not table.keys and table.name not in found}
+    who = naming.identify(tables, {**found, **whole}, with_ids=with_ids)
     mute = {
         table.name: "no key tells its rows apart" if naming.keyless(table) else "its key leads through itself"
         for table in tables
@@ -115,9 +119,13 @@ def adopt(
     )
 
 
+def _stored(table: Table) -> tuple[str, ...]:
+    return tuple(each.name for each in table.columns.values() if not each.generated)
+
+
 def _table_export(catalog: Catalog, who: naming.Identities, table: Table) -> TableExport:
     hidden, key = who.hidden.get(table.name), who.keys[table.name]
-    written = [each.name for each in table.columns.values() if not each.generated and each.name != hidden]
+    written = [name for name in _stored(table) if name != hidden]
     return TableExport(
         table=table.name,
         key=key,

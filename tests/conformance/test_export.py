@@ -188,6 +188,14 @@ SHAPES = {
         ("INSERT INTO readings VALUES ('a', 1, 1.50), ('a', 2, NULL), ('b', 1, 0);"
         "INSERT INTO labels VALUES ('x', 'X'), ('y', '');"),
     ),
+    "no key, and equal rows": (
+        """
+        CREATE TABLE users (id SERIAL KEY, name text NOT NULL UNIQUE);
+        CREATE TABLE notes (at text, word text, user_id int REFERENCES users);
+        """,
+        ("INSERT INTO users (name) VALUES ('ada'), ('bob'); INSERT INTO notes VALUES "
+        "('a', 'x', 2), ('a', 'x', 2), (NULL, '', 1), (NULL, NULL, NULL), (NULL, NULL, NULL);"),
+    ),
     "names that files, patterns and SQL know": (
         """
         CREATE TABLE "Order" ("Id" SERIAL KEY, "select" text NOT NULL UNIQUE, "Group Name" text, "a,b" text, "q""q" text);

@@ -16,6 +16,7 @@ from seedlab.flow import (
     Catalog,
     Column,
     Load,
+    Reserve,
     Settings,
     Sourced,
     TableWrite,
@@ -29,6 +30,8 @@ from seedlab.plan.graph import components
 from seedlab.plan.ready import ReadyQueue, Task
 from seedlab.preparation import concurrency
 from seedlab.resolution import Rows, cut, kept_frames, kept_of, stacked
+
+Values = Sequence[Sequence[int] | Sequence[str]]
 
 _BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 
@@ -88,6 +91,9 @@ def _queued(parents: Mapping[str, Sequence[str]], rows: Sequence[Rows]) -> list[
     for each in rows:
         by_table[each.load.table].append(each)
     place = {table: str(n) for n, tables in enumerate(groups) for table in tables}
+    by_table: dict[str, list[Rows]] = {}
+    for each in rows:
+        by_table.setdefault(each.load.table, []).append(each)
     tasks = [
         Task(
             id=str(n),
@@ -146,15 +152,16 @@ def with_sequences(
     rows: Sequence[Rows],
     naming: Naming,
     cache: SeedCache,
-    reserve: Callable[[str, str, int], list[int] | list[str]],
+    reserve: Callable[[Sequence[Reserve]], Values],
 ) -> list[Rows]:
     """Take values from sequences for new rows that others refer to; let the column's default do the rest.
 
-    Must run inside the writing transaction, after the look-ups. One statement per table that needs values.
+    Must run inside the writing transaction, after the look-ups. One statement per table that needs values,
+    all of them in one round trip.
     """
     loads = [each.load for each in rows]
     by_default = left_to_defaults(loads, naming)
-    done = []
+    done, wanting = [], []
     for each in rows:
         load = each.load
         made = naming.catalog.tables[load.table].columns[load.made] if load.made else None
@@ -167,15 +174,16 @@ def with_sequences(
             handles = each.handled.frame[HANDLE]
             new = handles.filter(~handles.is_in(cache.found(load.table).implode()))
             if len(new):
-                taken = pl.Series(made.name, reserve(load.table, made.name, len(new)))
-                values = pl.DataFrame({HANDLE: new, made.name: taken.cast(pl.String)})
-                cache.expose(load.table, made.name, values)
+                wanting.append((Reserve(table=load.table, column=made.name, count=len(new)), new))
             done.append(each)
+    for (wanted, new), given in zip(wanting, reserve([each for each, _ in wanting]), strict=True):
+        values = pl.DataFrame({HANDLE: new, wanted.column: pl.Series(given).cast(pl.String)})
+        cache.expose(wanted.table, wanted.column, values)
     _expose(done, naming, cache)
     return done
 
 
-def placeholders(catalog: Catalog) -> Callable[[str, str, int], list[int]]:
+def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[int]]]:
     """Stand in for `reserve` where no sequence may step: ids that no row has.
 
     Negative ones from the far end, but for the lowest of all, which some use as a mark. They fit the column
@@ -183,10 +191,17 @@ def placeholders(catalog: Catalog) -> Callable[[str, str, int], list[int]]:
     """
     taken: dict[str, int] = {}
 
-    def reserve(table: str, column: str, count: int) -> list[int]:
+    referring: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for other in catalog.tables.values():
+        for key in other.foreign_keys:
+            for own, parent in zip(key.columns, key.parent_columns, strict=True):
+                referring.setdefault((key.parent, parent), []).append((other.name, own))
+
+    def reserve(wanted: Reserve) -> list[int]:
+        table, column, count = wanted.table, wanted.column, wanted.count
         start = taken.get(table, 0) + 1
         taken[table] = end = start + count - 1
-        columns = _that_hold(catalog, table, column)
+        columns = _that_hold(catalog, referring, (table, column))
         bounds = sorted(bound for bound in map(_bound, columns) if end < bound)
         if end >= _bound(columns[0]):
             raise WriteError(
@@ -198,24 +213,22 @@ def placeholders(catalog: Catalog) -> Callable[[str, str, int], list[int]]:
         sign = 1 if any(each.domain for each in columns) else -1
         return [sign * (bounds[0] - number) for number in range(start, end + 1)]
 
-    return reserve
+    return lambda asks: [reserve(each) for each in asks]
 
 
-def _that_hold(catalog: Catalog, table: str, column: str) -> list[Column]:
+def _that_hold(
+    catalog: Catalog,
+    referring: Mapping[tuple[str, str], Sequence[tuple[str, str]]],
+    column: tuple[str, str],
+) -> list[Column]:
     """The column, and all that refer to it, over however many tables."""
     found: dict[tuple[str, str], Column] = {}
-    left = [(table, column)]
+    left = [column]
     while left:
         place = left.pop()
         if place not in found:
             found[place] = catalog.tables[place[0]].columns[place[1]]
-            left += [
-                (other.name, own)
-                for other in catalog.tables.values()
-                for key in other.foreign_keys
-                for own, parent in zip(key.columns, key.parent_columns, strict=True)
-                if (key.parent, parent) == place
-            ]
+            left += referring.get(place, ())
     return list(found.values())
 
 

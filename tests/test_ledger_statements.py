@@ -9,7 +9,7 @@ import pytest
 from psycopg.sql import Composable
 
 from seedlab.database import ledger_statements as sql
-from seedlab.database import statements
+from seedlab.database import transaction_statements
 from seedlab.flow import Settings, TableState
 from tests.tables import column, table
 
@@ -43,7 +43,9 @@ def test_one_who_waited_to_make_the_ledger_sees_what_the_other_made() -> None:
 
 
 def test_catalog_and_ledger_are_read_as_of_one_moment() -> None:
-    assert text(statements.look([], "1s")[0]) == ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    assert text(transaction_statements.look([], "1s")[0]) == (
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    )
 
 
 def test_nothing_of_the_ledger_hangs_on_the_search_path() -> None:

@@ -14,7 +14,19 @@ from seedlab.database.connect import open_session, parse_target
 from seedlab.database.postgres import PostgresSession
 from seedlab.database.postgres_answers import uuid_numbers
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
-from seedlab.flow import FILE, HANDLE, ROW, Ask, Batch, Catalog, Outcomes, Settings, Suspect, WritePlan
+from seedlab.flow import (
+    FILE,
+    HANDLE,
+    ROW,
+    Ask,
+    Batch,
+    Catalog,
+    Outcomes,
+    Reserve,
+    Settings,
+    Suspect,
+    WritePlan,
+)
 from seedlab.insight.measuring.monitor import Monitor
 from tests.loads import batch, load_of, loads_of, outcomes, source_frame, table_write, write_plan
 from tests.seeding import execute
@@ -268,7 +280,7 @@ def test_values_of_a_sequence_are_reserved(opened: Open) -> None:
     database = opened("CREATE TABLE t (id serial PRIMARY KEY); SELECT nextval('t_id_seq')")
     database.session.catalog()
 
-    assert database.session.reserve("t", "id", 3) == [2, 3, 4]
+    assert database.session.reserve([Reserve(table="t", column="id", count=3)])[0] == [2, 3, 4]
     assert database.rows("SELECT nextval('t_id_seq')") == [(5,)]
 
 

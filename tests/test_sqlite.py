@@ -14,7 +14,7 @@ from seedlab.database.connect import open_session, parse_target
 from seedlab.database.durations import milliseconds
 from seedlab.database.sqlite import SqliteSession
 from seedlab.errors import ConfigurationError, ConnectionFailed, DataFaults, LockHeld, WriteError
-from seedlab.flow import HANDLE, Ask, Outcomes, Settings, Suspect, WritePlan
+from seedlab.flow import HANDLE, Ask, Outcomes, Reserve, Settings, Suspect, WritePlan
 from seedlab.insight.measuring.monitor import Monitor
 from tests.loads import batch, load_of, loads_of, outcomes, source_frame, table_write, write_plan
 
@@ -536,9 +536,9 @@ def test_reserved_ids_are_above_every_id_there_ever_was(opened: Open) -> None:
 
     session.begin()
 
-    assert session.reserve("t", "id", 2) == [51, 52]
-    assert session.reserve("t", "id", 1) == [53]
-    assert session.reserve("s", "id", 1) == [4]
+    assert session.reserve([Reserve(table="t", column="id", count=2)])[0] == [51, 52]
+    assert session.reserve([Reserve(table="t", column="id", count=1)])[0] == [53]
+    assert session.reserve([Reserve(table="s", column="id", count=1)])[0] == [4]
 
 
 # ---- transactions ----

@@ -35,6 +35,7 @@ from seedlab.flow import (
     Recorder,
     Refusal,
     Removal,
+    Reserve,
     Settings,
     Sourced,
     Suspect,
@@ -185,10 +186,11 @@ class PostgresSession:
 
         return broken_checks(self.wire, plan)
 
-    def reserve(self, table: str, column: str, count: int) -> list[int] | list[str]:
-        """Take values from a column's sequence, or of its default."""
-        question = sql.reserve(self._table(table).columns[column], count)
-        return [row[0] for row in self._ask([(question, ())])[0]]
+    def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
+        """Take values from sequences, or of defaults, all in one pipeline."""
+        columns = [self._table(each.table).columns[each.column] for each in asks]
+        questions = [(sql.reserve(column, a.count), ()) for column, a in zip(columns, asks, strict=True)]
+        return [[row[0] for row in rows] for rows in (self._ask(questions) if questions else ())]
 
     def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
         try:

@@ -36,6 +36,7 @@ from seedlab.flow import (
     Recorder,
     Refusal,
     Removal,
+    Reserve,
     Settings,
     Sourced,
     Suspect,
@@ -142,8 +143,11 @@ class SqliteSession:
         """SQLite does not tell its CHECK constraints; `write` tells every row that one refuses."""
         return []
 
-    def reserve(self, table: str, column: str, count: int) -> list[int]:
+    def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
         """Take row ids above every one that exists, existed (AUTOINCREMENT) or was reserved."""
+        return [self._reserve(each.table, each.column, each.count) for each in asks]
+
+    def _reserve(self, table: str, column: str, count: int) -> list[int]:
         highest, tracked, ever = sql.reserved(table, column)
         tops = [self.connection.run(highest)[0][0], self._reserved.get(table)]
         if self.connection.run(tracked):

@@ -6,7 +6,7 @@ One implementation per dialect (`postgres.py`, `sqlite.py`); a third one needs t
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from seedlab.database.ledger import Ledger
 from seedlab.flow import (
@@ -17,6 +17,7 @@ from seedlab.flow import (
     Dialect,
     Refusal,
     Removal,
+    Reserve,
     Sourced,
     Suspect,
     WritePlan,
@@ -93,8 +94,8 @@ class Session(Protocol):
         Asks about rows, not about what becomes of them: a row that is there already is judged too.
         """
 
-    def reserve(self, table: str, column: str, count: int) -> list[int] | list[str]:
-        """Take `count` new values from the sequence, or the default, that fills a column."""
+    def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
+        """Take new values of sequences and defaults: for each ask as many as it wants."""
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write all groups in order with ids known: COPY and staging, or multi-row statements.

@@ -73,6 +73,15 @@ class WritePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reserve:
+    """So many new values of the sequence, or the default, that fills a column."""
+
+    table: str
+    column: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
     """What became of the rows."""
 

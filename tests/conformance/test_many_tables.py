@@ -1,0 +1,97 @@
+"""Hundreds of tables: as many statements to look at them as for a few, and every row where it belongs."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from seedlab import orchestrator
+from seedlab.database import connect
+from seedlab.flow import Options, Plan, Settings
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.plan.choices import ENVIRONMENTS
+from seedlab.plan.project import load_project
+from tests.asking import asking
+from tests.seeding import counted, rows_of, seed, write
+
+IDS = (
+    ("serial PRIMARY KEY", "int"),
+    ("uuid PRIMARY KEY DEFAULT gen_random_uuid()", "uuid"),
+    ("bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bigint"),
+)
+ROWS = 3
+
+
+def world(tables: int) -> tuple[str, dict[str, str]]:
+    """DDL of tables with two foreign keys each, circles among them, and a file for each table."""
+    chance = random.Random(5)
+    ddl, keys, files = [], [], {}
+    for n in range(tables):
+        reach = tables if n % 7 == 0 else max(1, n)  # every seventh may refer to what comes later
+        parents = [chance.randrange(reach) for _ in range(2)]
+        refers = ", ".join(f"r{i}_id {IDS[parent % 3][1]}" for i, parent in enumerate(parents))
+        ddl.append(
+            f"CREATE TABLE t{n:03} (id {IDS[n % 3][0]}, code text NOT NULL UNIQUE, v numeric, {refers});"
+        )
+        keys += [
+            f"ALTER TABLE t{n:03} ADD FOREIGN KEY (r{i}_id) REFERENCES t{parent:03};"
+            for i, parent in enumerate(parents)
+        ]
+        lines = [f"k{row},{row},k{chance.randrange(ROWS)},k{chance.randrange(ROWS)}\n" for row in range(ROWS)]
+        names = [f"t{n:03}_r{i}_id_fkey.code" for i in range(2)]
+        files[f"t{n:03}.csv"] = f"code,v,{','.join(names)}\n{''.join(lines)}"
+    return "".join([*ddl, *keys]), files
+
+
+def planned(folder: Path, url: str) -> tuple[Plan, tuple[int, int]]:
+    """The plan, and how many statements and round trips it took."""
+    monitor = Monitor()
+    options = Options(environment=ENVIRONMENTS["development"], settings=Settings())
+    target = connect.parse_target(url, "--database-url")
+    plan = orchestrator.plan(load_project(folder), target, options, monitor)
+    return plan, (monitor.counters.statements, monitor.counters.round_trips)
+
+
+@pytest.fixture
+def few(tmp_path: Path, clean_postgres_url: str) -> tuple[int, int]:
+    """Statements and round trips of the plan of six tables of the same kind, whose database is emptied then."""
+    ddl, files = world(6)
+    with asking(clean_postgres_url) as connection:
+        connection.execute(ddl)
+        _, asked = planned(write(tmp_path / "few", files), clean_postgres_url)
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return asked
+
+
+@pytest.mark.slow
+def test_hundreds_of_tables_are_looked_at_with_as_many_statements_as_six(
+    tmp_path: Path, clean_postgres_url: str, few: tuple[int, int]
+) -> None:
+    url, (ddl, files) = clean_postgres_url, world(600)
+    folder = write(tmp_path / "many", files)
+    with asking(url) as connection:
+        connection.execute(ddl)
+
+    plan, asked = planned(folder, url)
+    first = seed(folder, url)
+    second = seed(folder, url)
+
+    assert (
+        rows_of(url, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated")[0][0] == 1200
+    )
+    assert plan.outcomes.created == 600 * ROWS
+    assert asked == few == (12, 2)
+    assert counted(first) == (600 * ROWS, 0, 0)
+    assert counted(second) == (0, 0, 600 * ROWS)
+    assert (second.counters.statements, second.counters.round_trips) == (7, 2)
+    code = rows_of(
+        url, "SELECT p.code FROM t599 c JOIN t" + _parent(ddl) + " p ON p.id = c.r0_id WHERE c.code = 'k2'"
+    )
+    assert code == [(files["t599.csv"].splitlines()[3].split(",")[2],)]
+
+
+def _parent(ddl: str) -> str:
+    """The number of the table to which the first foreign key of the last table refers."""
+    return ddl.rpartition("ALTER TABLE t599 ADD FOREIGN KEY (r0_id) REFERENCES t")[2][:3]

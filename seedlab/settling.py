@@ -91,9 +91,6 @@ def _queued(parents: Mapping[str, Sequence[str]], rows: Sequence[Rows]) -> list[
     for each in rows:
         by_table[each.load.table].append(each)
     place = {table: str(n) for n, tables in enumerate(groups) for table in tables}
-    by_table: dict[str, list[Rows]] = {}
-    for each in rows:
-        by_table.setdefault(each.load.table, []).append(each)
     tasks = [
         Task(
             id=str(n),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -16,6 +19,8 @@ from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.asking import asking
 from tests.awkward import Answers, Schema, constraints, ids, keyless, keys, names, relations, samples
+from tests.fix_clean import clean
+from tests.fix_postgres import PostgresServer
 from tests.seeding import counted, rows_of, seed, write
 
 SCHEMAS = [
@@ -36,10 +41,13 @@ WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_sche
 """
 
 
-@pytest.fixture
-def awkward_url(clean_postgres_url: str) -> str:
-    """An empty database that its role owns."""
-    return clean_postgres_url
+@pytest.fixture(
+    params=["clean_postgres_url", pytest.param("able_postgres_url", marks=pytest.mark.slow)],
+    ids=["embedded", "system"],
+)
+def awkward_url(request: pytest.FixtureRequest) -> str:
+    """An empty database that its role owns, on each server there is."""
+    return str(request.getfixturevalue(request.param))
 
 
 def places(url: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -99,3 +107,58 @@ def test_the_files_are_brought_once_and_then_only_what_changes(
         with asking(url) as connection:
             connection.execute(schema.insert)
         check(url, schema.inserted)
+
+
+# ---- by somebody who does not own the tables ------------------------------------------------------------
+
+GRANTS = """
+DO $$ DECLARE s text; BEGIN
+  FOR s IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', s);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA %I TO {role}', s);
+    EXECUTE format('GRANT SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA %I TO {role}', s);
+  END LOOP;
+END $$
+"""
+OWNED = {schema.name for schema in relations.ALL if "POLICY" in schema.ddl}  # policies hide all from others
+
+
+@pytest.fixture(scope="module")
+def guest(postgres_server: PostgresServer) -> Iterator[str]:
+    """A role that owns nothing."""
+    if postgres_server.superuser_url is None:
+        pytest.skip("the server given lets us make no role")
+    role = f"guest_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server.superuser_url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN")
+        yield role
+        admin.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schema", [each for each in SCHEMAS if each.name not in OWNED], ids=str)
+def test_rights_on_the_rows_are_enough(
+    schema: Schema, tmp_path: Path, clean_postgres_url: str, guest: str
+) -> None:
+    url, folder = clean_postgres_url, write(tmp_path, schema.files)
+    with asking(url) as connection:
+        if connection.info.server_version < schema.needs * 10_000:
+            pytest.skip(f"needs PostgreSQL {schema.needs}")
+        connection.execute(schema.ddl)
+        connection.execute(GRANTS.format(role=guest))
+    theirs = url.replace("seedlab@", f"{guest}@", 1)
+
+    first = seed(folder, theirs)
+    check(url, schema.holds)
+    before = places(url)
+    second = seed(folder, theirs)
+    after = places(url)
+    write(folder, schema.change)
+    third = seed(folder, theirs) if schema.change else None
+    check(url, schema.held)
+    clean(url)  # what is granted to a role keeps it from being dropped
+
+    assert counted(first) == (schema.rows - schema.found, 0, schema.found)
+    assert counted(second) == (0, 0, schema.rows)
+    assert before == after
+    assert third is None or counted(third) == schema.after_change

@@ -15,7 +15,7 @@ from seedlab import binding, preparation, recalling, rejecting, resolution
 from seedlab.agenda import Agenda, Task
 from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
 from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Stage
-from seedlab.frames import tracing
+from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, suspects
 from seedlab.frames.resolve import Naming, name_rows
@@ -118,6 +118,7 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
         shaped = preparation.shape(seeds, opened, catalog, monitor)
         del opened
     shaped = preparation.transform(shaped, project.root, project.transforms)
+    catalog = _settled(look, catalog, shaped)
     others = _others(task, stages)
     bound, pairs = _bound(shaped, catalog, _keys(others, task.memory), project.defaults)
     needs = [
@@ -140,6 +141,15 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
         rows=rows,
         broken=broken,
     )
+
+
+def _settled(look: Look, catalog: Catalog, shaped: Sequence[Shaped]) -> Catalog:
+    """Let the files say what columns are of which the database could only guess that."""
+    given = ((s.spec.table, (s.frame,) if s.stream is None else s.stream()) for s in shaped)
+    found = guesses.settle(catalog, given)
+    if found is not catalog and look.online:
+        look.session.adopt(found)
+    return found
 
 
 @contextmanager

@@ -146,7 +146,9 @@ def refine(catalog: Catalog, metadata: MetaData) -> Catalog:
 
 def _refined(column: CatalogColumn, declared: sa.TypeEngine[Any]) -> CatalogColumn:
     if isinstance(declared, sa.Uuid):
-        return column if column.kind == "uuid" else reread(column, uuid_storage(column.type) or "hex")
+        if column.kind == "uuid":
+            return replace(column, otherwise=None)
+        return reread(column, uuid_storage(column.type) or "hex")
     if isinstance(declared, sa.DateTime):
         return replace(column, kind="timestamptz" if declared.timezone else "timestamp")
     if isinstance(declared, sa.Numeric):

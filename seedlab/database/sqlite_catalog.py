@@ -120,10 +120,10 @@ def uuid_storage(declared: str) -> Storage:
 def reread(column: Column, storage: Storage) -> Column:
     """The same column, understood as a uuid kept this way, or (storage "") as its declared type says."""
     if storage:
-        return replace(column, kind="uuid", storage=storage, length=None)
+        return replace(column, kind="uuid", storage=storage, length=None, otherwise=None)
     facts = read_sqlite_type(column.type)
     kind = "text" if facts.kind == "uuid" else facts.kind
-    return replace(column, kind=kind, storage="", length=facts.length)
+    return replace(column, kind=kind, storage="", length=facts.length, otherwise=None)
 
 
 # ---- reading --------------------------------------------------------------------------------------------
@@ -255,8 +255,11 @@ def _settle_uuid(
 ) -> None:
     """A stored row decides how the column keeps uuids, and whether it keeps uuids at all."""
     columns = drafts[place[0]].columns
+    column = columns[place[1]]
     storage = guess if stored is None else _storage_of(stored)
-    columns[place[1]] = reread(columns[place[1]], storage)
+    # Any sixteen bytes may be a uuid, and among texts with dashes may be others; 32 digits are plain enough.
+    doubtful = storage != "" and column.kind != "uuid" and (stored is None or storage != "hex")
+    columns[place[1]] = replace(reread(column, storage), otherwise=reread(column, "") if doubtful else None)
 
 
 def _storage_of(stored: object) -> Storage:
@@ -274,7 +277,8 @@ def _follow_parents(drafts: Mapping[str, _Draft], draft: _Draft) -> None:
             root = _root(drafts, key.parent, parent_column)
             column = draft.columns[own]
             if root is not None and (root.kind == "uuid" or column.kind == "uuid"):
-                draft.columns[own] = reread(column, root.storage)
+                plain = reread(column, "") if root.otherwise else None
+                draft.columns[own] = replace(reread(column, root.storage), otherwise=plain)
 
 
 def _root(drafts: Mapping[str, _Draft], table: str, name: str) -> Column | None:

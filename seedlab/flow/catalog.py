@@ -31,6 +31,7 @@ class Column:
     sequence: str | None = None  # the sequence that fills it, quoted and qualified by the server
     expression: str = ""  # what else fills a primary key by default, as the server says it
     storage: Literal["", "hex", "dashed", "blob"] = ""
+    otherwise: Column | None = None  # what it is if the files' values are no uuids, where that is a guess
     send: str = ""  # the type's send function where plain equality is blind (1.0 = 1.00), qualified
     domain: bool = False  # a domain: the server alone knows its checks
     element: Column | None = None  # of an array: what its elements are

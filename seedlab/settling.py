@@ -176,7 +176,7 @@ def with_sequences(
     for (wanted, new), given in zip(wanting, reserve([each for each, _ in wanting]), strict=True):
         values = pl.DataFrame({HANDLE: new, wanted.column: pl.Series(given).cast(pl.String)})
         cache.expose(wanted.table, wanted.column, values)
-    _expose(done, naming, cache)
+    expose(done, naming, cache)
     return done
 
 
@@ -236,21 +236,38 @@ def _bound(column: Column) -> int:
     return _BOUNDS.get(column.kind, 2**63)
 
 
-def _expose(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> None:
-    """Tell the cache what references cannot know from handles: ids of the files, rows under other keys."""
+def expose(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> None:
+    """Tell the cache what references cannot know from handles.
+
+    Ids of the files, ids that a table has from another (parents first), and rows under other keys.
+    """
     referred = ids.referred_columns([each.load for each in rows])
-    for each in rows:
-        wanted = referred.get(each.load.table, ())
-        renamed = bool(wanted) and each.load.table in naming.alternatives
-        given = _gives(each.load, wanted)
-        for frame in kept_frames(each, naming) if given or renamed else ():
-            handled = Handled(load=each.load, frame=frame)
-            if given:
-                ids.expose_explicit(handled, naming, cache, wanted)
-            if renamed:
-                ids.expose_alternatives(handled, naming, cache, wanted)
+    wanting = [(each, wanted) for each in rows if (wanted := referred.get(each.load.table, ()))]
+    for each, wanted in wanting:
+        if any(each.load.source_of(column) is not None for column in wanted):
+            _tell(ids.expose_explicit, each, naming, cache, wanted)
+    heirs = {each.load for each, wanted in wanting if any(map(each.load.inherits, wanted))}
+    for each, wanted in _parents_first(wanting) if heirs else wanting:
+        if each.load in heirs:
+            _tell(ids.expose_inherited, each, naming, cache, wanted)
+        if each.load.table in naming.alternatives:
+            _tell(ids.expose_alternatives, each, naming, cache, wanted)
 
 
-def _gives(load: Load, wanted: Sequence[str]) -> bool:
-    """Tell whether the files give a column outright that other tables take by handle."""
-    return any(load.source_of(column) is not None for column in wanted)
+def _parents_first(rows: Sequence[tuple[Rows, tuple[str, ...]]]) -> list[tuple[Rows, tuple[str, ...]]]:
+    parents: dict[str, list[str]] = {each.load.table: [] for each, _ in rows}
+    for each, _ in rows:
+        parents[each.load.table] += [r.parent for r in each.load.references if r.parent in parents]
+    place = {table: n for n, tables in enumerate(components(parents)) for table in tables}
+    return sorted(rows, key=lambda pair: place[pair[0].load.table])
+
+
+def _tell(
+    what: Callable[[Handled, Naming, SeedCache, Sequence[str]], None],
+    rows: Rows,
+    naming: Naming,
+    cache: SeedCache,
+    wanted: Sequence[str],
+) -> None:
+    for frame in kept_frames(rows, naming):
+        what(Handled(load=rows.load, frame=frame), naming, cache, wanted)

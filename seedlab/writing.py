@@ -197,6 +197,7 @@ def _send_all(
         else:  # the database made the ids, and what is remembered needs them
             again = replace(prepared, rows=resolved.rows, broken=())
             known = resolve(look, again, task, recorder, empty=frozenset())
+            settling.expose(known.rows, naming, known.cache)
             return _ordered(task, naming, known), written
     with recorder.span("resolve"):
         plan = _planned(task, look, naming, resolved)

@@ -118,6 +118,20 @@ class Load:
         """The key as the files spell it: `faculty.university.slug`, `faculty.code`, `code`."""
         return tuple(name for part in self.key for name in part_sources(part))
 
+    def inherits(self, column: str) -> tuple[int, str] | None:
+        """Name the reference (by number) and the parent's column that a column gets its value from.
+
+        None where the files or the database give the value.
+        """
+        if column in self.values or self.source_of(column) is not None:
+            return None
+        for index, reference in enumerate(self.references):
+            pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
+            for own, parent in pairs:
+                if own == column:
+                    return index, parent
+        return None
+
     def source_of(self, column: str) -> str | None:
         """Name the source column that holds a column's value as it is; None when it is resolved or absent."""
         if column in self.values:

@@ -82,6 +82,21 @@ def expose_explicit(handled: Handled, naming: Naming, cache: SeedCache, wanted: 
             cache.expose(load.table, column, handled.frame.select(HANDLE, value.alias(column)))
 
 
+def expose_inherited(handled: Handled, naming: Naming, cache: SeedCache, wanted: Sequence[str]) -> None:
+    """Tell the cache the values of columns that are references themselves and that other tables refer to.
+
+    As in a table whose primary key is the id of another's row. To be called for that one's rows first.
+    """
+    for column in wanted:
+        if (found := handled.load.inherits(column)) is None:
+            continue
+        index, parent = found
+        reference = handled.load.references[index]
+        label = naming.label(reference.parent, reference.parts)
+        frame, value = _value(handled.frame, reference_column(index), label, parent, cache)
+        cache.expose(handled.load.table, column, frame.select(HANDLE, value.alias(column)).drop_nulls())
+
+
 def expose_alternatives(handled: Handled, naming: Naming, cache: SeedCache, wanted: Sequence[str]) -> None:
     """Tell the cache the ids of the files' rows under the other keys by which references name them.
 

@@ -186,6 +186,43 @@ def test_references_walk_over_many_tables(folder: Path, clean_database_url: str,
     ]
 
 
+@pytest.mark.parametrize("given", ["made", "explicit", "there"])
+@pytest.mark.parametrize("identity", ["SERIAL KEY", "uuid PRIMARY KEY"])
+def test_a_reference_may_use_a_key_that_is_itself_a_reference(
+    folder: Path, clean_database_url: str, way: Way, identity: str, given: str
+) -> None:
+    """As in one-to-one relations: users ← profiles, by the id of the user ← photos ← tags of photos."""
+    url = clean_database_url
+    kind, ada = ("int", "7") if "SERIAL" in identity else ("uuid", "00000000-0000-4000-8000-000000000007")
+    execute(
+        url,
+        f"""
+        CREATE TABLE users (id {identity}, email text NOT NULL UNIQUE);
+        CREATE TABLE profiles (user_id {kind} PRIMARY KEY REFERENCES users, bio text);
+        CREATE TABLE badges (profile_id {kind} PRIMARY KEY REFERENCES profiles, word text);
+        CREATE TABLE photos (code text PRIMARY KEY, profile_id {kind} REFERENCES profiles, badge_id {kind} REFERENCES badges);
+        """,
+    )
+    if given == "there":
+        execute(url, f"INSERT INTO users VALUES ('{ada}', 'ada'); INSERT INTO profiles VALUES ('{ada}', '');")
+    users = f"id,email\n{ada},ada\n{ada[:-1]}8,bob\n" if given == "explicit" else "email\nada\nbob\n"
+    write(
+        folder,
+        {
+            "photos.csv": "code,profile.user.email,badge.profile.user.email\na,ada,\nb,bob,bob\nn,,\n",
+            "badges.csv": "profile.user.email,word\nbob,gold\n",
+            "profiles.csv": "user.email,bio\nada,x\nbob,y\n",
+            "users.csv": users,
+        },
+    )
+
+    assert twice(way, folder, url)[1] == (0, 0, 8)
+    found = """
+        SELECT p.code, u.email, b.word FROM photos p LEFT JOIN profiles r ON r.user_id = p.profile_id
+        LEFT JOIN users u ON u.id = r.user_id LEFT JOIN badges b ON b.profile_id = p.badge_id ORDER BY 1"""
+    assert rows_of(url, found) == [("a", "ada", None), ("b", "bob", "gold"), ("n", None, None)]
+
+
 def test_references_walk_to_rows_that_only_the_target_has(
     folder: Path, clean_database_url: str, way: Way
 ) -> None:

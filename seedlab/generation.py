@@ -19,7 +19,7 @@ from typing import Literal
 
 import polars as pl
 
-from seedlab import binding, preparation, resolution
+from seedlab import binding, preparation, resolution, transforming
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import (
     FILE,
@@ -119,7 +119,7 @@ def _read(project: Project, stages: Sequence[Stage], catalog: Catalog) -> list[P
     seeds = [seed for stage in stages for seed in stage.seeds]
     opened = preparation.read(stages, settings, monitor)
     shaped = preparation.shape(seeds, opened, catalog, monitor)
-    shaped = preparation.transform(shaped, project.root, project.transforms)
+    shaped = transforming.transform(shaped, project.root, project.transforms)
     _, pairs = binding.bind(shaped, catalog, defaults=project.defaults)
     _refuse_broken(pairs, catalog, settings)
     return pairs

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -30,7 +29,7 @@ from seedlab.flow import (
 from seedlab.frames import flatten, sources
 from seedlab.frames.literals import whole_columns
 from seedlab.frames.sources import Flat, LazyDataLoader, Records
-from seedlab.plan import ready, schema, scripts
+from seedlab.plan import ready, schema
 from seedlab.plan.relations import infer_link, name_value, parent_relation
 from seedlab.plan.schema import Given
 
@@ -324,48 +323,3 @@ def _known(catalog: Catalog, spec: TableSpec) -> Table:
 
 def _depth(path: str) -> tuple[int, str]:
     return (0 if path == "$" else path.count(".") + 1, path)
-
-
-# ---- transforms -----------------------------------------------------------------------------------------
-
-
-def transform(shaped: Sequence[Shaped], root: Path, script: str | None) -> list[Shaped]:
-    """Run the project's own Python on seeds that name a transform: (LazyFrame) → tables of LazyFrames."""
-    result: list[Shaped] = []
-    for each in shaped:
-        if each.seed.transform is None:
-            result.append(each)
-            continue
-        if script is None:
-            raise ConfigurationError(
-                f"seed {each.seed.name} names a transform, but [project] names no transforms"
-            )
-        function = scripts.find_name(root, script, each.seed.transform)
-        if not callable(function):
-            raise ConfigurationError(f"{script}: {each.seed.transform} is not a function")
-        result += _transformed(each, function(each.frame.lazy()), script)
-    return result
-
-
-def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
-    if not isinstance(tables, dict) or not all(
-        isinstance(f, pl.LazyFrame | pl.DataFrame) for f in tables.values()
-    ):
-        raise ConfigurationError(
-            f"{script}: {shaped.seed.transform} must return a dict of table name to LazyFrame"
-        )
-    specs = {spec.table: spec for spec in shaped.seed.tables}
-    result = []
-    for name, lazy in tables.items():
-        frame = lazy.lazy().collect()
-        placed = {ROW, FILE} <= set(frame.columns)
-        if ROW not in frame.columns:
-            frame = frame.with_row_index(ROW)
-        if FILE not in frame.columns:
-            frame = frame.with_columns(pl.lit(0).alias(FILE))
-        own = [pl.col(c).cast(pl.String) for c in frame.columns if c not in (ROW, FILE)]
-        frame = frame.select(*own, pl.col(ROW).cast(pl.UInt32), pl.col(FILE).cast(pl.UInt16))
-        spec = specs.get(name) or TableSpec(table=name)
-        spec = replace(spec, path="$")
-        result.append(Shaped(seed=shaped.seed, spec=spec, frame=frame, placed=placed))
-    return result

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from seedlab import binding, preparation, recalling, rejecting, resolution
+from seedlab import binding, preparation, recalling, rejecting, resolution, transforming
 from seedlab.agenda import Agenda, Task
 from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
 from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Stage
@@ -117,7 +117,7 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
         catalog = look.catalog()
         shaped = preparation.shape(seeds, opened, catalog, monitor)
         del opened
-    shaped = preparation.transform(shaped, project.root, project.transforms)
+    shaped = transforming.transform(shaped, project.root, project.transforms)
     catalog = _settled(look, catalog, shaped)
     others = _others(task, stages)
     bound, pairs = _bound(shaped, catalog, _keys(others, task.memory), project.defaults)

@@ -60,7 +60,7 @@ class Preview:
     def lines_counted(self) -> tuple[int, int]:
         """Rows created and updated, told from the lines."""
         frames = [each.differences for each in self.classified if each.differences is not None]
-        rows = [frame.unique(["_file", "_row"]) for frame in frames]
+        rows = [frame.unique(["_seedlab_file", "_seedlab_row"]) for frame in frames]
         return _total(rows, "created"), _total(rows, "updated")
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seedlab import binding, preparation, rejecting, resolution, settling
+from seedlab import binding, preparation, rejecting, resolution, settling, transforming
 from seedlab.database import connect
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, Fault
@@ -109,7 +109,7 @@ class _Run:
         seeds = [seed for stage in stages for seed in stage.seeds]
         opened = preparation.read(stages, self.settings, self.monitor)
         shaped = preparation.shape(seeds, opened, catalog, self.monitor)
-        shaped = preparation.transform(shaped, self.project.root, self.project.transforms)
+        shaped = transforming.transform(shaped, self.project.root, self.project.transforms)
         bound, pairs = binding.bind(shaped, catalog)
         naming = name_rows(catalog, bound.loads, "uuid8")
         rows, broken = resolution.handle_rows(pairs, naming, self.settings, self.monitor)

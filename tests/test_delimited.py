@@ -79,11 +79,11 @@ def test_no_header_is_a_fault(tmp_path, content):
 
 
 def test_a_column_named_twice_or_not_at_all_is_a_fault(tmp_path):
-    faults = faults_of(source(tmp_path, "t.csv", "a,,a,_row\n1,2,3,4\n"))
+    faults = faults_of(source(tmp_path, "t.csv", "a,,a,_seedlab_row\n1,2,3,4\n"))
 
     assert [fault.message.split(" ", 2)[:2] for fault in faults] == [
         ["column", "2"],
-        ["column", "'_row'"],
+        ["column", "'_seedlab_row'"],
         ["column", "'a'"],
     ]
 

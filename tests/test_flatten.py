@@ -208,7 +208,9 @@ def test_the_same_path_in_two_places_is_a_fault(tmp_path):
     assert faults(tmp_path, value) == [("$[0].a[0].b", "'a.b' is found in two places of the records")]
 
 
-@pytest.mark.parametrize("name", ["_row", "_file", "_seedlab_parent", "_seedlab_index", "_seedlab_handle"])
+@pytest.mark.parametrize(
+    "name", ["_seedlab_row", "_seedlab_file", "_seedlab_parent", "_seedlab_index", "_seedlab_handle"]
+)
 def test_our_own_names_are_refused(tmp_path, name):
     assert [path for path, _ in faults(tmp_path, [{"l": [{"x": 1}, {name: 1}]}])] == [f"$[0].l[1].{name}"]
 
@@ -264,7 +266,7 @@ def test_structs_of_parquet_spread_and_documents_stay_whole(tmp_path):
 
 @pytest.mark.parametrize(
     ("items", "what"),
-    [([[[1], [2]]], "lists"), ([[{"a": 1}, None]], "null"), ([[{"_row": 1}]], "_row")],
+    [([[[1], [2]]], "lists"), ([[{"a": 1}, None]], "null"), ([[{"_seedlab_row": 1}]], "_seedlab_row")],
 )
 def test_items_of_parquet_that_cannot_be_rows_are_faults(tmp_path, items, what):
     file, frame = parquet(tmp_path, pl.DataFrame({"l": items}))

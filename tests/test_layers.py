@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "agenda",
             "preparation",
             "binding",
+            "transforming",
             "resolution",
             "settling",
             "remembering",

@@ -79,7 +79,7 @@ def test_a_duration_is_refused_wherever_it_is(tmp_path, wrap):
 
 
 def test_a_reserved_name_is_refused(tmp_path):
-    assert "_row" in faults_of(stored(tmp_path, pl.DataFrame({"_row": [1]})))[0].message
+    assert "_seedlab_row" in faults_of(stored(tmp_path, pl.DataFrame({"_seedlab_row": [1]})))[0].message
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_batches_of_several_loads_are_asked_together(clean_postgres_url: str) ->
         found = session.broken_checks(plan)
 
     assert sum(each.frame.height for each in found) == len(range(0, 45_000, 7))
-    assert all(each.frame.schema == {"_file": pl.UInt16, ROW: pl.UInt32} for each in found)
+    assert all(each.frame.schema == {"_seedlab_file": pl.UInt16, ROW: pl.UInt32} for each in found)
 
 
 def test_tables_without_checks_are_not_gone_through(clean_postgres_url: str) -> None:

@@ -53,7 +53,11 @@ KINDS = {"code": "text", "name.en": "text", "size": "int"}
 
 
 def rejected(*rows: int, line: int = 5) -> pl.DataFrame:
-    notes = {"_row": rows, LINE: [line] * len(rows), REASON: [f'because "{n}",\tof | this' for n in rows]}
+    notes = {
+        "_seedlab_row": rows,
+        LINE: [line] * len(rows),
+        REASON: [f'because "{n}",\tof | this' for n in rows],
+    }
     return pl.DataFrame(notes, schema=REJECTED)
 
 
@@ -65,7 +69,9 @@ def written(file: SourceFile, folder: Path, *rows: int) -> SourceFile:
 
 def content(file: SourceFile) -> list[dict[str, object]] | pl.DataFrame:
     found = sources.read(file)
-    return found.records if isinstance(found, Records) else sources.collect({0: found})[0].drop("_row")
+    return (
+        found.records if isinstance(found, Records) else sources.collect({0: found})[0].drop("_seedlab_row")
+    )
 
 
 def rows_at(
@@ -271,7 +277,7 @@ def test_what_a_reject_file_adds_is_no_data(tmp_path: Path, suffix: str) -> None
     assert columns == ["code", "name"]
     for batch in batches:
         names = batch.columns if isinstance(batch, pl.DataFrame) else batch.records[0]
-        assert set(names) - {"_row"} == {"code", "name"}
+        assert set(names) - {"_seedlab_row"} == {"code", "name"}
 
 
 def test_only_the_record_itself_is_relieved_of_notes(tmp_path: Path) -> None:

@@ -299,7 +299,7 @@ def test_suspects_are_judged_strictly(opened: Open, declared: str, bad: list[str
 
     answer = session.invalid([Suspect(load=load, column="c", frame=frame)])[0]
 
-    assert answer["_row"].to_list() == list(range(1, len(bad) + 1))
+    assert answer["_seedlab_row"].to_list() == list(range(1, len(bad) + 1))
     assert answer["rule"].to_list() == rule
 
 

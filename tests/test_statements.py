@@ -168,15 +168,15 @@ def test_a_classification_in_insert_mode_finds_no_row_different() -> None:
 def test_differences_are_asked_of_the_same_judgement_with_the_place_of_each_row() -> None:
     load = price_load()
     judgement, _, _ = text(classify_statements.counts(load, PRICES)).partition(" SELECT count")
-    placed = judgement.replace(') AS "price" FROM', ') AS "price", "r"."_row" FROM').replace(
-        ') AS r("code", "label", "price")', ') WITH ORDINALITY AS r("code", "label", "price", "_row")'
+    placed = judgement.replace(') AS "price" FROM', ') AS "price", "r"."_seedlab_row" FROM').replace(
+        ') AS r("code", "label", "price")', ') WITH ORDINALITY AS r("code", "label", "price", "_seedlab_row")'
     )
 
     made = text(classify_statements.differences(load, PRICES))
 
     assert placed != judgement
     assert made == (
-        f'{placed} SELECT s."_row", d.name, d.was, d.becomes FROM j0 s '
+        f'{placed} SELECT s."_seedlab_row", d.name, d.was, d.becomes FROM j0 s '
         'LEFT JOIN "public"."prices" t ON s._seedlab_hit AND "t"."code" = "s"."code" '
         "CROSS JOIN LATERAL (VALUES (NULL::text, NULL::text, NULL::text, NOT s._seedlab_hit), "
         """('label', "t"."label"::text, "s"."label"::text, s._seedlab_hit AND ("s"."label" IS DISTINCT FROM "t"."label")), """

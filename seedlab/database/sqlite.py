@@ -144,10 +144,12 @@ class SqliteSession:
         return []
 
     def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
-        """Take row ids above every one that exists, existed (AUTOINCREMENT) or was reserved."""
+        """Take ids above all that exist, existed (AUTOINCREMENT) or were reserved, or a default's values."""
         return [self._reserve(each.table, each.column, each.count) for each in asks]
 
-    def _reserve(self, table: str, column: str, count: int) -> list[int]:
+    def _reserve(self, table: str, column: str, count: int) -> list[Any]:
+        if expression := self._known().tables[table].columns[column].expression:
+            return [row[0] for row in self.connection.run(sql.defaults(expression), (count,))]
         highest, tracked, ever = sql.reserved(table, column)
         tops = [self.connection.run(highest)[0][0], self._reserved.get(table)]
         if self.connection.run(tracked):

@@ -37,7 +37,7 @@ WHERE s.type IN ('table', 'view')
       v.name || '_node', v.name || '_parent', v.name || '_rowid')) ORDER BY s.name"""
 # Of tables alone: a view may be broken, and a virtual table (page 0) of a module that is not there.
 COLUMNS = """
-SELECT s.name, x.name, x.type, x."notnull", x.dflt_value IS NOT NULL, x.pk, x.hidden
+SELECT s.name, x.name, x.type, x."notnull", x.dflt_value, x.pk, x.hidden
 FROM main.sqlite_schema AS s JOIN pragma_table_xinfo(s.name, 'main') AS x
 WHERE s.type = 'table' AND s.rootpage <> 0 AND x.hidden <> 1 ORDER BY s.name, x.cid"""
 INDEXES = """
@@ -168,7 +168,8 @@ def _column(row: Any, draft: _Draft) -> Column:
         type=declared,
         kind=facts.kind,
         nullable=not (not_null or in_key),
-        default=bool(default),
+        default=default is not None,
+        expression=default or "" if draft.primary_key == (name,) and not is_rowid else "",
         generated=hidden in (2, 3),
         length=facts.length,
         precision=facts.precision,

@@ -225,6 +225,12 @@ def reserved(table: str, column: str) -> Iterator[str]:
     yield "SELECT max(seq) FROM main.sqlite_sequence WHERE name = ?"
 
 
+def defaults(expression: str) -> str:
+    """Evaluate a column's default, as its table's own text has it, for so many rows."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+    return f"{numbers} SELECT ({expression}) FROM n"
+
+
 # ---- delete ---------------------------------------------------------------------------------------------
 
 

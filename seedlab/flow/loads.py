@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 # A row's place in its own source, carried by every frame until it is written.
-ROW = "_row"  # UInt32: ordinal of the row among its table's rows in that file, 0-based
-FILE = "_file"  # UInt16: index of the file in the seed's `files`
+ROW = "_seedlab_row"  # UInt32: ordinal of the row among its table's rows in that file, 0-based
+FILE = "_seedlab_file"  # UInt16: index of the file in the seed's `files`
 HANDLE = "_seedlab_handle"  # UInt128: the row's name while ids are being settled, and the uuid of a new row
 DIGEST = "_seedlab_digest"  # UInt64: hash of all that the file says of the row
 PARENT = "_seedlab_parent"  # UInt32: of a nested row, the index of the enclosing row in its own frame

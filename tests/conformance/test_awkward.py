@@ -18,10 +18,10 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.asking import asking
-from tests.awkward import Answers, Schema, constraints, ids, keyless, keys, names, relations, samples
+from tests.awkward import Answers, Schema, constraints, ids, keyless, keys, lite, names, relations, samples
 from tests.fix_clean import clean
 from tests.fix_postgres import PostgresServer
-from tests.seeding import counted, rows_of, seed, write
+from tests.seeding import counted, dump, execute, rows_of, seed, write
 
 SCHEMAS = [
     *keys.ALL,
@@ -107,6 +107,38 @@ def test_the_files_are_brought_once_and_then_only_what_changes(
         with asking(url) as connection:
             connection.execute(schema.insert)
         check(url, schema.inserted)
+
+
+# ---- SQLite ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("schema", lite.ALL, ids=str)
+def test_sqlite_holds_the_files_and_then_only_what_changes(
+    schema: Schema, tmp_path: Path, sqlite_url: str, way: str
+) -> None:
+    url, options, folder = sqlite_url, WAYS[way], write(tmp_path / "data", schema.files)
+    file = Path(url.removeprefix("sqlite:///"))
+    execute(url, schema.ddl)
+    new, same = (schema.rows - schema.found, 0, schema.found), (0, 0, schema.rows)
+
+    assert planned(folder, url) == new[:2]
+    assert counted(seed(folder, url, **options)) == new
+    check(url, schema.holds)
+
+    before, held = file.read_bytes(), dump(url)
+    assert planned(folder, url) == (0, 0)
+    assert counted(seed(folder, url, **options)) == same
+    assert way == "rows" or file.read_bytes() == before
+    assert counted(seed(folder, url, force=True, **options)) == same
+    assert dump(url) == held
+
+    write(folder, schema.change)
+    assert planned(folder, url) == schema.after_change[:2]
+    assert counted(seed(folder, url, **options)) == schema.after_change
+    check(url, schema.held)
+    execute(url, schema.insert)
+    check(url, schema.inserted)
 
 
 # ---- by somebody who does not own the tables ------------------------------------------------------------

@@ -24,6 +24,7 @@ TRUE = ("true", "t", "yes", "y", "on", "1")
 FALSE = ("false", "f", "no", "n", "off", "0")
 
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+_DOUBLE = 17  # digits that tell a double from its neighbours: programs write so many
 _BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 _MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
 _WEEK = re.compile(r"[wW]")  # 2024-W01-1 is ISO 8601, but no database takes it
@@ -94,7 +95,15 @@ def _floats(_: Column, series: pl.Series) -> Encoded:
     infinite = numbers.is_infinite() & series.str.contains(r"\d")
     fits = ~(numbers.is_nan() | infinite)  # SQLite would store NaN as NULL
     unfit = _rest(series, fits, _NUMBER, "overflow")
+    digits = series.str.replace(r"[eE].*$", "").str.replace_all(r"\D", "").str.strip_chars_start("0")
+    long = ((digits.str.len_bytes() > 15) & fits).fill_null(value=False).arg_true().to_list()
+    unfit |= {n: "rounding" for n in long if len(digits[n]) != _DOUBLE and not _given_back(series[n])}
     return Encoded(values=_without(numbers.to_list(), unfit), unfit=unfit)
+
+
+def _given_back(text: str) -> bool:
+    """Tell whether the shortest spelling of the double is the number given."""
+    return Decimal(repr(float(text))) == Decimal(text.strip())
 
 
 def _numerics(_: Column, series: pl.Series) -> Encoded:

@@ -54,6 +54,7 @@ _NAME = r'"(?:[^"]|"")+"|\[[^\]]+\]|`[^`]+`|\w+'
 _NAMED_KEY = re.compile(
     rf"CONSTRAINT\s+(?P<name>{_NAME})\s+FOREIGN\s+KEY\s*\((?P<columns>[^)]*)\)", re.IGNORECASE
 )
+_STRICT = re.compile(r"\)[^()]*\bSTRICT\b[^()]*$", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{32}")
 _PROBES = 500  # sub-selects in one statement
@@ -159,6 +160,8 @@ def _add_primary_key(name: str, draft: _Draft) -> None:
 
 def _column(row: Any, draft: _Draft) -> Column:
     _, name, declared, not_null, default, in_key, hidden = row
+    if declared.upper() == "ANY" and _STRICT.search(draft.sql):
+        declared = ""  # there it keeps what it is given, as a column without a type does elsewhere
     facts = read_sqlite_type(declared)
     is_rowid = any(
         key.primary and key.name.startswith("pk_") and key.columns == (name,) for key in draft.keys

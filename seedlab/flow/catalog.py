@@ -70,6 +70,11 @@ class ForeignKey:
     comment: str | None = None
     indexed: bool = True
 
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        """What it says, however it is called: two constraints may say the same."""
+        return (self.columns, self.parent, self.parent_columns)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -92,6 +97,11 @@ class Table:
     def holds_rows(self) -> bool:
         """Tell whether it can be seeded: views and tables that lie elsewhere cannot."""
         return self.kind in ("table", "partitioned")
+
+    @property
+    def relations(self) -> tuple[ForeignKey, ...]:
+        """The foreign keys, of those that say the same the first."""
+        return tuple({key.meaning: key for key in reversed(self.foreign_keys)}.values())[::-1]
 
     @property
     def primary_key(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ def relation_names(table: Table, foreign_key: ForeignKey) -> tuple[str, ...]:
     if len(foreign_key.columns) == 1:
         column = foreign_key.columns[0]
         names += [column.removesuffix("_id").removesuffix("Id"), column]
-    if sum(other.parent == foreign_key.parent for other in table.foreign_keys) == 1:
+    if sum(other.parent == foreign_key.parent for other in table.relations) == 1:
         names.append(foreign_key.parent)
     names.append(foreign_key.name)
     return tuple(dict.fromkeys(name for name in names if name))
@@ -33,7 +33,7 @@ def relation_names(table: Table, foreign_key: ForeignKey) -> tuple[str, ...]:
 def find_relation(table: Table, name: str) -> ForeignKey | None:
     """Look up a foreign key by any of its names; ambiguous is a ConfigurationError with the choices."""
     found = [each for each in table.foreign_keys if name in relation_names(table, each)]
-    if len(found) > 1:
+    if len({each.meaning for each in found}) > 1:
         choices = ", ".join(sorted(each.name for each in found))
         raise ConfigurationError(
             f"relation '{name}' of table {table.name} may mean any of the foreign keys {choices}; "
@@ -51,7 +51,7 @@ def parent_relation(child: Table, parent: str, declared: str | None) -> str:
                 f"parent = '{declared}' is no relation of table {child.name}{nearest(declared, known)}"
             )
         return declared
-    found = [each for each in child.foreign_keys if each.parent == parent]
+    found = [each for each in child.relations if each.parent == parent]
     if len(found) == 1:
         return relation_names(child, found[0])[0]
     if not found:
@@ -72,7 +72,7 @@ def infer_link(catalog: Catalog, table: Table, path: str) -> TableSpec | None:
     singular = {word, word.removesuffix("s"), word.removesuffix("es"), re.sub("ies$", "y", word)}
     found = []
     for link in catalog.tables.values():
-        pair = link.foreign_keys
+        pair = link.relations
         columns = sorted(column for each in pair for column in each.columns)
         if len(pair) != 2 or not any(sorted(key.columns) == columns for key in link.keys):
             continue
@@ -91,7 +91,7 @@ def name_value(columns: Sequence[str], table: Table, parent: str) -> dict[str, s
     if VALUE not in columns:
         return {}
     mine = find_relation(table, parent)
-    others = [each for each in table.foreign_keys if each is not mine]
+    others = [each for each in table.relations if mine is None or each.meaning != mine.meaning]
     if len(others) != 1:
         raise ConfigurationError(
             f"a list of scalars fills table {table.name}, which must have exactly one other foreign key "

@@ -298,8 +298,8 @@ def _load(
 
 
 def _is_link(table: Table) -> bool:
-    columns = sorted(column for each in table.foreign_keys for column in each.columns)
-    return len(table.foreign_keys) == 2 and any(sorted(key.columns) == columns for key in table.keys)
+    columns = sorted(column for each in table.relations for column in each.columns)
+    return len(table.relations) == 2 and any(sorted(key.columns) == columns for key in table.keys)
 
 
 def _key_parts(

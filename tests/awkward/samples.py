@@ -36,4 +36,23 @@ NAMED_PAYMENTS = Schema(
     holds={"SELECT rental_id FROM payment ORDER BY id": [(1,), (2,)]},
 )
 
-ALL = [PAYMENTS, NAMED_PAYMENTS]
+TWICE = Schema(
+    name="two-foreign-keys-that-say-the-same",
+    ddl="""
+        CREATE TABLE servers (id serial PRIMARY KEY, tag text NOT NULL UNIQUE);
+        CREATE TABLE options (id serial PRIMARY KEY, code text NOT NULL UNIQUE);
+        CREATE TABLE options_servers (option_id int NOT NULL REFERENCES options, server_id int NOT NULL REFERENCES servers, PRIMARY KEY (option_id, server_id));
+        ALTER TABLE options_servers ADD CONSTRAINT again FOREIGN KEY (server_id) REFERENCES servers ON DELETE CASCADE;
+    """,
+    files={
+        "servers.csv": "tag\nall\none\n",
+        "options.json": '[{"code": "a", "servers": ["all"]}, {"code": "b", "servers": []}]',
+        "options_servers.csv": "option.code,server.tag\nb,one\nb,all\n",
+    },
+    rows=7,
+    holds={"SELECT tag FROM options_servers JOIN servers ON server_id = servers.id JOIN options ON option_id = options.id ORDER BY code, tag": [("all",), ("all",), ("one",)]},
+    change={"options_servers.csv": "option.code,again.tag\nb,one\nb,all\na,one\n"},
+    changed=(1, 0, 7),
+)  # fmt: skip
+
+ALL = [PAYMENTS, NAMED_PAYMENTS, TWICE]

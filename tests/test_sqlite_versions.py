@@ -40,6 +40,9 @@ def test_only_tables_and_views_of_the_users_own_are_seen(tmp_path: Path, questio
     assert [(name, kind) for name, kind, _ in found] == [
         ("create virtual table data", "table"),
         ("notes", "table"),
+        ("older", "virtual table"),
+        ("places", "virtual table"),
+        ("search", "virtual table"),
         ("search_log", "table"),
         ("short", "view"),
     ]

@@ -120,6 +120,27 @@ def test_libpq_reads_the_same_url(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("?schema=public", ""),
+        ("?schema=public&connection_limit=5&pgbouncer=true&sslmode=require", "?sslmode=require"),
+        ("?host=/run/pg&port=5433&schema=public", "?host=/run/pg&port=5433"),
+    ],
+)
+def test_what_only_prisma_knows_is_left_out_of_its_urls(given: str, kept: str) -> None:
+    target = parse_target(f"postgresql://me:p?ss@localhost/school{given}", "test")
+
+    assert target.url == f"postgresql://me:p?ss@localhost/school{kept}"
+    assert target == parse_target(target.url, "test")
+    psycopg.conninfo.conninfo_to_dict(target.url)
+
+
+def test_another_schema_of_prismas_is_not_passed_over() -> None:
+    with pytest.raises(ConfigurationError, match=r"from test has schema=shop.*shop\.TABLE"):
+        parse_target("postgresql://me:hunter2@localhost/school?schema=shop", "test")
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "postgresql://me:hunter2/x@localhost/school",

@@ -16,6 +16,7 @@ import seedlab
 import seedlab.plan
 from seedlab.arguments import build_parser
 from seedlab.cli import main
+from seedlab.database.writer import Session
 from seedlab.plan.conditions import KINDS
 from seedlab.plan.project import KEYS
 from tests.seeding import execute, rows_of
@@ -155,6 +156,13 @@ def test_every_switch_tells_how_to_see_it_and_how_to_do_without() -> None:
     for name in ("cache", "flatten", "parallel", "copy", "rebuild", "multi-row", "incremental"):
         told = section(text, f"### {name}")
         assert all(f"**{what}**" in told for what in ("Does", "See it", "Without it")), name
+
+
+def test_the_contract_of_a_dialect_is_told_whole() -> None:
+    told = section(read("docs/design.md"), "## A third dialect").partition("A new one needs")[0]
+
+    contract = {name for name in vars(Session) if not name.startswith("_")}
+    assert contract - {*re.findall(r"`(\w+)`", told)} == set()
 
 
 # ---- what the documents show works ----------------------------------------------------------------------

@@ -22,6 +22,8 @@ _LIBPQ = re.compile(
     r"[^:]+://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@)?(?P<hosts>[^/?]*)"
     r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?"
 )
+# What Prisma puts into its URLs for its own pool; libpq refuses to connect with them.
+_PRISMAS = ("connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size")
 _PORT = re.compile(r":[0-9]*$")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})|%00")
 
@@ -102,6 +104,12 @@ def _postgres(url: str, origin: str, name: str | None, environment: str | None) 
         )
     options = parse_qsl(parts["query"] or "", keep_blank_values=True)
     given = dict(options)
+    if given.keys() & {"schema", *_PRISMAS}:
+        _refuse_schema(given.get("schema", "public"), origin)
+        query = parts["query"] or ""
+        left = [each for each in query.split("&") if each.partition("=")[0] not in ("schema", *_PRISMAS)]
+        rest = url.removesuffix(f"?{query}")
+        return _postgres(f"{rest}?{'&'.join(left)}" if left else rest, origin, name, environment)
     # Where the connection really goes: libpq takes an address before any name, also from its variables.
     address = given.get("hostaddr") or os.environ.get("PGHOSTADDR")
     hosts = address or given.get("host") or _names(parts["hosts"])
@@ -120,6 +128,15 @@ def _postgres(url: str, origin: str, name: str | None, environment: str | None) 
         name=name,
         environment=environment,
     )
+
+
+def _refuse_schema(schema: str, origin: str) -> None:
+    """`schema=public` in a URL of Prisma's is what everybody else takes for granted; another one is not."""
+    if schema != "public":
+        raise ConfigurationError(
+            f"the database URL from {origin} has schema={schema}, which only Prisma knows; take it out, and "
+            f"call the files {schema}.TABLE, or give the role that search_path"
+        )
 
 
 def _names(hosts: str) -> str:

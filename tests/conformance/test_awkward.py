@@ -18,20 +18,25 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.asking import asking
-from tests.awkward import Answers, Schema, constraints, ids, keyless, keys, lite, names, relations, samples
+from tests.awkward import (
+    Answers,
+    Schema,
+    constraints,
+    ids,
+    keyless,
+    keys,
+    lite,
+    more,
+    names,
+    relations,
+    samples,
+)
 from tests.fix_clean import clean
 from tests.fix_postgres import PostgresServer
 from tests.seeding import counted, dump, execute, rows_of, seed, write
 
-SCHEMAS = [
-    *keys.ALL,
-    *ids.ALL,
-    *names.ALL,
-    *keyless.ALL,
-    *constraints.ALL,
-    *relations.ALL,
-    *samples.ALL,
-]
+FAMILIES = (keys, ids, names, keyless, constraints, relations, samples, more)
+SCHEMAS = [schema for family in FAMILIES for schema in family.ALL]
 # With these all tables are written and compared in other ways.
 WAYS: dict[str, dict[str, Any]] = {"usual": {}, "rows": {"level": "legacy"}, "sets": {"disabled": ["copy"]}}
 
@@ -78,11 +83,25 @@ def check(url: str, answers: Answers) -> None:
 def test_the_files_are_brought_once_and_then_only_what_changes(
     schema: Schema, tmp_path: Path, awkward_url: str, way: str
 ) -> None:
-    url, options, folder = awkward_url, WAYS[way], write(tmp_path, schema.files)
+    url, folder = awkward_url, write(tmp_path, schema.files)
     with asking(url) as connection:
         if connection.info.server_version < schema.needs * 10_000:
             pytest.skip(f"needs PostgreSQL {schema.needs}")
         connection.execute(schema.ddl)
+    follow(schema, folder, url, way)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_keys_may_ignore_case(tmp_path: Path, able_postgres_url: str, way: str) -> None:
+    execute(able_postgres_url, more.FOLDED.ddl)
+
+    follow(more.FOLDED, write(tmp_path, more.FOLDED.files), able_postgres_url, way)
+
+
+def follow(schema: Schema, folder: Path, url: str, way: str) -> None:
+    """Seed, seed again, change a file and seed, go on as an application; all is as the schema says."""
+    options = WAYS[way]
     new, same = (schema.rows - schema.found, 0, schema.found), (0, 0, schema.rows)
 
     assert planned(folder, url) == new[:2]

@@ -324,3 +324,16 @@ NETWORK = (
 EVERY = (
     *INTEGERS, *NUMBERS, *TEXTS, *CALENDAR, *DOCUMENTS, *ARRAYS, *COMPOSITES, *RANGES, *NETWORK,
 )  # fmt: skip
+
+# Types that the embedded server lacks, or that come with extensions.
+EXTENSIONS = "CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE EXTENSION ltree;"
+EXTENDED = (
+    values("xml", "<a/>", "<a b=\"1\">שלום &amp; x</a>", "text", "<a/><b/>", "", type=("<a>", "<a></b>", "&x;")),
+    values("citext", "Code", "code", "CODE", "", " x "),
+    values("hstore", "", '"a"=>"1"', '"b"=>NULL, "ключ"=>"\\"x\\""', type=("a", "=>")),
+    values("ltree", "a.b", "", "Top.Science", type=("a..b", "a b!")),
+    values("lquery", "*.a.*", "a", type="*{"),
+    values("citext[]", '{Code,"a,b",NULL}', "{}"),
+    values("hstore[]", '{"\\"a\\"=>\\"1\\""}', "{}"),
+    values("xml[]", '{"<a b=\\"1\\"/>",NULL}', "{}", type="{<a>}"),
+)  # fmt: skip

@@ -149,8 +149,13 @@ def _of_labels(value: str, labels: Sequence[str]) -> str:
     """Name the labels that a value may have meant: the nearest, or all where they are few."""
     from difflib import get_close_matches
 
-    near = get_close_matches(value, labels, n=_SHOWN, cutoff=0.6 if len(labels) > _SHOWN else 0)
-    shown = ", ".join(f"'{each}'" for each in near or labels[:_SHOWN])
-    return f"its labels are {shown}" + (
-        f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN and not near else ""
-    )
+    if len(labels) <= _SHOWN:
+        known = get_close_matches(value, labels, n=_SHOWN, cutoff=0)
+        return f"its labels are {_listed(known)}"
+    if near := get_close_matches(value, labels, n=_SHOWN):
+        return f"near it are {_listed(near)}"
+    return f"its labels are {_listed(labels[:_SHOWN])} and {len(labels) - _SHOWN} more"
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return ", ".join(f"'{each}'" for each in labels)

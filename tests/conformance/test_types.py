@@ -13,8 +13,8 @@ import pytest
 from seedlab.database import postgres_write
 from seedlab.errors import DataFaults
 from tests.asking import asking
-from tests.seeding import WAYS, Way, counted, execute, rows_of, seed_in
-from tests.type_values import EVERY, TYPES, Values
+from tests.seeding import WAYS, Way, counted, execute, rows_of, seed_in, write
+from tests.type_values import EVERY, EXTENDED, EXTENSIONS, TYPES, Values
 from tests.writing import FORMATS, write_rows
 
 DOCUMENTS = ("json", "jsonb")
@@ -36,7 +36,9 @@ def named(n: int) -> str:
 
 def make(url: str, every: Sequence[Values] = EVERY) -> None:
     columns = "".join(f", {named(n)} {each.type}" for n, each in enumerate(every))
-    execute(url, f"{TYPES} CREATE TABLE things (n int PRIMARY KEY{columns})")
+    execute(
+        url, f"{TYPES if every is EVERY else EXTENSIONS} CREATE TABLE things (n int PRIMARY KEY{columns})"
+    )
 
 
 def write_cells(folder: Path, form: str, cells: Cells, every: Sequence[Values] = EVERY) -> None:
@@ -51,26 +53,26 @@ def write_cells(folder: Path, form: str, cells: Cells, every: Sequence[Values] =
     write_rows(folder / f"things.{form}", {"n": "int", **own}, rows)
 
 
-def cells_of(form: str, moved: int = 0) -> Cells:
+def cells_of(form: str, moved: int = 0, every: Sequence[Values] = EVERY) -> Cells:
     """Each type's values in turn, once NULL. A column's value in its own row is `moved` on to the next."""
     found: Cells = []
-    for n, each in enumerate(EVERY):
+    for n, each in enumerate(every):
         taken = [v for v in each.taken if form not in WITH_JSON or v not in each.unsaid]
-        column: list[str | None] = [taken[m % len(taken)] for m in range(len(EVERY))]
+        column: list[str | None] = [taken[m % len(taken)] for m in range(len(every))]
         column[n] = taken[(n + moved) % len(taken)]
-        column[(n + len(EVERY) // 2) % len(EVERY)] = None
+        column[(n + len(every) // 2) % len(every)] = None
         found.append(column)
     return found
 
 
-def stored(url: str) -> Cells:
-    columns = ", ".join(f"{named(n)}::text" for n in range(len(EVERY)))
+def stored(url: str, every: Sequence[Values] = EVERY) -> Cells:
+    columns = ", ".join(f"{named(n)}::text" for n in range(len(every)))
     return [
         list(each) for each in zip(*rows_of(url, f"SELECT {columns} FROM things ORDER BY n"), strict=True)
     ]
 
 
-def as_the_server_reads(url: str, cells: Cells) -> Cells:
+def as_the_server_reads(url: str, cells: Cells, every: Sequence[Values] = EVERY) -> Cells:
     """What the server itself makes of each text."""
     with asking(url) as connection:
         return [
@@ -81,30 +83,30 @@ def as_the_server_reads(url: str, cells: Cells) -> Cells:
                     [column],
                 ).fetchall()
             ]
-            for each, column in zip(EVERY, cells, strict=True)
+            for each, column in zip(every, cells, strict=True)
         ]
 
 
 # ---- exact ----------------------------------------------------------------------------------------------
 
 
-def assert_exact(folder: Path, url: str, way: Way, form: str) -> None:
+def assert_exact(folder: Path, url: str, way: Way, form: str, every: Sequence[Values] = EVERY) -> None:
     """All values arrive, and are found again; of each type one that changes is one that is written."""
-    make(url)
-    rows, cells = len(EVERY), cells_of(form)
-    write_cells(folder, form, cells)
+    make(url, every)
+    rows, cells = len(every), cells_of(form, every=every)
+    write_cells(folder, form, cells, every)
 
     runs = [seed_in(way, folder, url) for _ in range(2)]
 
-    assert stored(url) == as_the_server_reads(url, cells)
+    assert stored(url, every) == as_the_server_reads(url, cells, every)
     assert [counted(run) for run in runs] == [(rows, 0, 0), (0, 0, rows)]
 
-    cells = cells_of(form, moved=1)
-    write_cells(folder, form, cells)
+    cells = cells_of(form, moved=1, every=every)
+    write_cells(folder, form, cells, every)
 
     run = seed_in(way, folder, url)
 
-    assert stored(url) == as_the_server_reads(url, cells)
+    assert stored(url, every) == as_the_server_reads(url, cells, every)
     assert counted(run) == (0, rows, 0)
 
 
@@ -118,6 +120,11 @@ def test_every_type_is_exact_on_the_systems_own_server(
     folder: Path, able_postgres_url: str, form: str
 ) -> None:
     assert_exact(folder, able_postgres_url, Way(), form)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_types_of_extensions_are_exact(folder: Path, able_postgres_url: str, way: Way, form: str) -> None:
+    assert_exact(folder, able_postgres_url, way, form, EXTENDED)
 
 
 def test_every_type_is_exact_through_a_staging_table(
@@ -149,25 +156,79 @@ def test_of_every_type_a_value_that_drifts_is_seen_and_mended(
 # ---- refused --------------------------------------------------------------------------------------------
 
 
-@EACH_SERVER
-def test_what_a_column_would_bend_is_a_fault_of_its_line(
-    folder: Path, server: str, request: pytest.FixtureRequest
-) -> None:
-    url = request.getfixturevalue(server)
-    make(url)
-    rows = 2 * max(len(each.bad) for each in EVERY)
+def assert_refused(folder: Path, url: str, every: Sequence[Values]) -> None:
+    """Each bad value, among good ones, is told once: its line, its column and its rule."""
+    make(url, every)
+    rows = 2 * max(len(each.bad) for each in every)
     cells = [
         [text for bad, _ in each.bad for text in (each.taken[0], bad)] + [None] * (rows - 2 * len(each.bad))
-        for each in EVERY
+        for each in every
     ]
-    write_cells(folder, "csv", cells)
+    write_cells(folder, "csv", cells, every)
 
     with pytest.raises(DataFaults) as caught:
         seed_in(Way(), folder, url)
 
-    types = {named(n): each.type for n, each in enumerate(EVERY)}
+    types = {named(n): each.type for n, each in enumerate(every)}
     told = sorted((types[f.column or ""], f.line, f.rule) for f in caught.value.faults)
     assert told == sorted(
-        (each.type, 2 * m + 3, rule) for each in EVERY for m, (_, rule) in enumerate(each.bad)
+        (each.type, 2 * m + 3, rule) for each in every for m, (_, rule) in enumerate(each.bad)
     )
     assert rows_of(url, "SELECT count(*) FROM things") == [(0,)]
+
+
+@EACH_SERVER
+def test_what_a_column_would_bend_is_a_fault_of_its_line(
+    folder: Path, server: str, request: pytest.FixtureRequest
+) -> None:
+    assert_refused(folder, request.getfixturevalue(server), EVERY)
+
+
+def test_what_types_of_extensions_do_not_take_is_a_fault_of_its_line(
+    folder: Path, able_postgres_url: str
+) -> None:
+    assert_refused(folder, able_postgres_url, EXTENDED)
+
+
+@EACH_SERVER
+def test_a_label_that_an_enum_lacks_is_a_fault_that_names_what_it_has(
+    folder: Path, server: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(server)
+    many = ", ".join(f"'colour {n}'" for n in range(40))
+    execute(
+        url,
+        f"CREATE TYPE few AS ENUM ('red', 'green'); CREATE TYPE many AS ENUM ({many}, 'violet');"
+        "CREATE TABLE things (n int PRIMARY KEY, a few, b many)",
+    )
+    write(folder, {"things.csv": "n,a,b\n1,red,violet\n2,gren,violett\n3,x,nothing\n"})
+
+    with pytest.raises(DataFaults) as caught:
+        seed_in(Way(), folder, url)
+
+    told = [(f.line, f.column, f.message.rpartition("; ")[2]) for f in caught.value.faults]
+    first = ", ".join(f"'colour {n}'" for n in range(5))
+    assert told == [
+        (3, "a", "its labels are 'green', 'red'"),
+        (3, "b", "near it are 'violet'"),
+        (4, "a", "its labels are 'red', 'green'"),
+        (4, "b", f"its labels are {first} and 36 more"),
+    ]
+
+
+@EACH_SERVER
+def test_a_time_that_lacks_what_its_column_needs_says_so(
+    folder: Path, server: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(server)
+    execute(url, "CREATE TABLE things (n int PRIMARY KEY, a timestamptz, b tstzrange)")
+    write(folder, {"things.csv": 'n,a,b\n1,2024-01-01,\n2,Jan 8 1999 10:00,"[2024-01-01,)"\n'})
+
+    with pytest.raises(DataFaults) as caught:
+        seed_in(Way(), folder, url)
+
+    assert [(f.line, f.column, "UTC offset" in f.message) for f in caught.value.faults] == [
+        (2, "a", True),
+        (3, "a", True),
+        (3, "b", True),
+    ]

@@ -6,6 +6,7 @@ of their key and of what the table holds (to find rows that were changed behind 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -38,9 +39,12 @@ def tallies_of(
     rows = {each.load.name: each.load.rows for each in kept}
     keys = {name_of(each.load): each.load.spelled_key for each in wrote.rows}
     keys |= {each.load.name: each.load.key for each in kept if each.load.files or each.doomed.height}
+    outcomes_of: defaultdict[Name, Outcomes] = defaultdict(Outcomes)
+    for each in wrote.written:
+        outcomes_of[name_of(each.load)] += each.outcomes
     tallies = []
     for name, key in keys.items():
-        total = sum((each.outcomes for each in wrote.written if name_of(each.load) == name), Outcomes())
+        total = outcomes_of[name]
         unchanged = rows[name] - total.created - total.updated if name in rows else total.unchanged
         outcomes = replace(total, unchanged=unchanged, deleted=(deleted or {}).get(name, 0))
         stage, seed, table = name

@@ -218,8 +218,10 @@ def _yaml(case: _Case) -> Iterable[Recommendation]:
     for stage in case.run.stages:
         for seed in stage.seeds:
             files = [name for name in seed.files if _YAML.search(name)]
+            if not files:
+                continue
             seconds = case.seconds("client CPU", partial(_reads, stage.id, seed.name))
-            if not files or not case.matters(seconds):
+            if not case.matters(seconds):
                 continue
             others = f" and {several(len(files) - 1, 'other')}" if len(files) > 1 else ""
             yield from _worth(

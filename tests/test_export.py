@@ -170,7 +170,7 @@ def test_what_others_keep_is_left_out_and_told(clean_database_url: str, tmp_path
         """
         CREATE TABLE alembic_version (version_num text PRIMARY KEY); INSERT INTO alembic_version VALUES ('a1');
         CREATE TABLE twins (a int NOT NULL, b int); INSERT INTO twins VALUES (1, 1), (1, 1);
-        CREATE TABLE odd (_row int PRIMARY KEY); INSERT INTO odd VALUES (1);
+        CREATE TABLE odd (_seedlab_row int PRIMARY KEY); INSERT INTO odd VALUES (1);
         CREATE TABLE none (id int PRIMARY KEY);
         CREATE TABLE users (id SERIAL KEY, name text NOT NULL UNIQUE); INSERT INTO users (name) VALUES ('a');
         CREATE TABLE posts (code text PRIMARY KEY, user_id int REFERENCES users, owner_id int);
@@ -187,7 +187,7 @@ def test_what_others_keep_is_left_out_and_told(clean_database_url: str, tmp_path
     assert (dict(made.left_out), made.empty) == (
         {
             "alembic_version": "belongs to a migration tool",
-            "odd": "has a column _row, a name that seedlab keeps for itself",
+            "odd": "has a column _seedlab_row, a name that seedlab keeps for itself",
         },
         ("none",),
     )

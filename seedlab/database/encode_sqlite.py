@@ -17,7 +17,7 @@ from uuid import UUID
 
 import polars as pl
 
-from seedlab.database.kinds_sqlite import affinity
+from seedlab.database.kinds_sqlite import MOMENTS, affinity
 from seedlab.flow import Column
 
 TRUE = ("true", "t", "yes", "y", "on", "1")
@@ -57,6 +57,9 @@ def encode(column: Column, series: pl.Series) -> Encoded:
     whole = _COLUMNS.get(column.kind)
     if whole is not None:
         return whole(column, series)
+    if column.kind in MOMENTS:
+        moment, padded = _MOMENTS[column.kind], column.storage == "padded"
+        return _each(series, lambda text: moment(text, padded=padded))
     single = _VALUES.get(column.kind)
     return _each(series, single) if single is not None else _texts(column, series)
 
@@ -240,27 +243,32 @@ def _date(text: str) -> str:
     return date.fromisoformat(_calendar(text)).isoformat()
 
 
-def _time(text: str) -> str:
+def _time(text: str, *, padded: bool) -> str:
     moment = time.fromisoformat(_calendar(text))
     if moment.tzinfo is not None:
         raise _UnfitError("type")
-    return moment.isoformat(timespec="microseconds")
+    return moment.isoformat(timespec=_digits(text, padded))
 
 
-def _timestamp(text: str) -> str:
+def _timestamp(text: str, *, padded: bool) -> str:
     """A zone other than UTC would be dropped without a word: refused."""
     moment = datetime.fromisoformat(_calendar(text))
     if moment.utcoffset():
         raise _UnfitError("type")
-    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec=_digits(text, padded))
 
 
-def _timestamptz(text: str) -> str:
-    """UTC without saying so, as SQLAlchemy keeps it; a text without a zone is UTC already."""
+def _timestamptz(text: str, *, padded: bool) -> str:
+    """UTC without saying so, as SQLAlchemy and Django keep it; a text without a zone is UTC already."""
     moment = datetime.fromisoformat(_calendar(text))
     if moment.tzinfo is not None:
         moment = moment.astimezone(timezone(timedelta(0)))
-    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec=_digits(text, padded))
+
+
+def _digits(text: str, padded: bool) -> str:
+    """Microseconds where the text or the column has a fraction of a second."""
+    return "microseconds" if padded or "." in text or "," in text else "seconds"
 
 
 def _calendar(text: str) -> str:
@@ -297,10 +305,12 @@ _COLUMNS: Mapping[str, Callable[[Column, pl.Series], Encoded]] = {
 }
 _VALUES: Mapping[str, Callable[[str], object]] = {
     "date": _date,
+    "bytea": _bytes,
+}
+_MOMENTS: Mapping[str, Callable[..., str]] = {
     "time": _time,
     "timestamp": _timestamp,
     "timestamptz": _timestamptz,
-    "bytea": _bytes,
 }
 
 

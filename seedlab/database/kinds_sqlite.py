@@ -52,6 +52,7 @@ _KINDS = {
     "native character": "char",
 }
 _BY_AFFINITY = {"INTEGER": "int8", "TEXT": "text", "REAL": "float8", "NUMERIC": "other"}
+MOMENTS = frozenset({"time", "timestamp", "timestamptz"})  # kinds that may have a fraction of a second
 
 
 def read_sqlite_type(spelling: str) -> TypeFacts:

@@ -33,7 +33,7 @@ from sqlalchemy.sql.expression import TableClause
 from seedlab.database.encode_sqlite import encode
 from seedlab.database.failures import write_failed
 from seedlab.database.legacy_clauses import clause_of, insert_into, made_by_us, own_rows, update_of
-from seedlab.database.legacy_values import Spelled, bound, equal, sent
+from seedlab.database.legacy_values import Spelled, bound, equal, sent, told
 from seedlab.database.sqlite_write import explain
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, SeedError, WriteError
 from seedlab.flow import (
@@ -136,6 +136,7 @@ class _Writer:
         """See differences as the set-based writers do: byte by byte, or through the send function."""
         column, own, given = self.table.columns[name], self._own(name), self._bound(name)
         if self.catalog.dialect == "sqlite":
+            own, given = told(column, own), told(column, given)
             return own.is_distinct_from(collate(given, "BINARY"))
         if column.kind == "char":  # padded, as the column keeps it
             given = cast(given, Spelled(column.type))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, cast
+from sqlalchemy import ColumnElement, bindparam, case, cast, func
 from sqlalchemy.sql.functions import Function
 from sqlalchemy.types import UserDefinedType
 
+from seedlab.database.kinds_sqlite import MOMENTS
 from seedlab.flow import Column, Dialect
 
 # Types that a cast would cut short without a word; uncast, an over-long text is refused.
@@ -50,3 +51,11 @@ def equal(column: Column, own: ColumnElement[Any], given: ColumnElement[Any]) ->
     """Compare a column with a value as the database does."""
     same: ColumnElement[bool] = as_base(column, own) == as_base(column, given)
     return same
+
+
+def told(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A value of SQLite as it is compared: see `sqlite_statements.told`."""
+    if column.kind not in MOMENTS or column.storage:
+        return value
+    shorter = func.rtrim(func.rtrim(value, "0"), ".")
+    return case((value.like("%.%"), shorter), else_=value)

@@ -150,7 +150,10 @@ def _refined(column: CatalogColumn, declared: sa.TypeEngine[Any]) -> CatalogColu
             return replace(column, otherwise=None)
         return reread(column, uuid_storage(column.type) or "hex")
     if isinstance(declared, sa.DateTime):
-        return replace(column, kind="timestamptz" if declared.timezone else "timestamp")
+        kind = "timestamptz" if declared.timezone else "timestamp"
+        return replace(column, kind=kind, storage="padded")  # what it compares with is spelled so
+    if isinstance(declared, sa.Time):
+        return replace(column, kind="time", storage="padded")
     if isinstance(declared, sa.Numeric):
         exact = declared.asdecimal and not isinstance(declared, sa.Float)
         return replace(
@@ -159,7 +162,7 @@ def _refined(column: CatalogColumn, declared: sa.TypeEngine[Any]) -> CatalogColu
             precision=declared.precision if exact else None,
             scale=declared.scale if exact else None,
         )
-    kinds = {sa.JSON: "json", sa.Boolean: "bool", sa.Date: "date", sa.Time: "time"}
+    kinds = {sa.JSON: "json", sa.Boolean: "bool", sa.Date: "date"}
     kind = next((kind for known, kind in kinds.items() if isinstance(declared, known)), column.kind)
     return replace(column, kind=kind)
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Literal
 
-from seedlab.database.kinds_sqlite import read_sqlite_type
+from seedlab.database.kinds_sqlite import MOMENTS, read_sqlite_type
 from seedlab.database.sqlite_statements import any_value, has_no_row
 from seedlab.flow import Catalog, Column, ForeignKey, Kind, Table, UniqueKey
 
 Run = Callable[[str], Sequence[Any]]  # sends a statement, answers its rows
-Storage = Literal["", "hex", "dashed", "blob"]
+Storage = Literal["", "hex", "dashed", "blob", "padded"]
 
 TABLES = r"""
 SELECT s.name, iif(l.type = 'virtual', 'virtual table', l.type), s.sql FROM pragma_table_list AS l
@@ -87,6 +87,7 @@ def read_catalog(run: Run, database: str) -> Catalog:
         _settle_uuid(drafts, place, guess, stored.get(place))
     for draft in drafts.values():
         _follow_parents(drafts, draft)
+        _pad_names(draft)
     return Catalog(
         dialect="sqlite",
         version=sqlite3.sqlite_version,
@@ -211,6 +212,14 @@ def _constraint_names(sql: str) -> dict[tuple[str, ...], str]:
 def _bare(name: str) -> str:
     name = name.strip()
     return name[1:-1].replace('""', '"') if name[:1] in '"[`' else name
+
+
+def _pad_names(draft: _Draft) -> None:
+    """Give moments by which rows are known one spelling: they are compared as texts."""
+    keys = [key.columns for key in draft.keys] + [key.columns for key in draft.foreign_keys]
+    for name in {name for columns in keys for name in columns}:
+        if draft.columns[name].kind in MOMENTS:
+            draft.columns[name] = replace(draft.columns[name], storage="padded")
 
 
 def _table(name: str, draft: _Draft) -> Table:

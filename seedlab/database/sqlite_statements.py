@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from seedlab.database.kinds_sqlite import MOMENTS
 from seedlab.database.removals import Referral
 from seedlab.database.sqlite_connection import MAX_PARAMETERS, listed, quote
 from seedlab.flow import Catalog, Column, ForeignKey, Load, Part, Table
@@ -52,11 +53,13 @@ def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
         return _classify_by_number(name, table, load)
     explicit = [c for c in table.primary_key if c in load.values and c not in load.key_columns]
     if explicit:
-        cases.append(f"WHEN {_differs(explicit)} THEN {CONFLICT}")
+        cases.append(f"WHEN {_differs(table, explicit)} THEN {CONFLICT}")
     columns = compared(load, table)
     updating = [str(n) for n, each in enumerate(loads) if each.mode != "insert"]
     if columns and updating:
-        cases.append(f"WHEN s.{LOAD} IN ({', '.join(updating)}) AND ({_differs(columns)}) THEN {DIFFERENT}")
+        cases.append(
+            f"WHEN s.{LOAD} IN ({', '.join(updating)}) AND ({_differs(table, columns)}) THEN {DIFFERENT}"
+        )
     state = f"CASE {' '.join(cases)} ELSE {SAME} END" if cases else str(SAME)
     return (
         f"UPDATE temp.{quote(name)} AS s SET {STATE} = {state} "
@@ -130,7 +133,7 @@ def differences(name: str, table: Table, load: Load, column: str) -> str:
     return (
         f"SELECT {LOAD}, {PLACE_FILE}, {PLACE_ROW}, t.{quote(column)}, s.{quote(column)} "
         f"FROM temp.{quote(name)} AS s JOIN {main(table.name)} AS t ON {_same_key(load)} "
-        f"WHERE s.{STATE} = {DIFFERENT} AND ({_differs([column])})"
+        f"WHERE s.{STATE} = {DIFFERENT} AND ({_differs(table, [column])})"
     )
 
 
@@ -204,8 +207,18 @@ def _same_key(load: Load) -> str:
     return " AND ".join(f"t.{quote(name)} = s.{quote(name)}" for name in load.key_columns)
 
 
-def _differs(columns: Sequence[str]) -> str:
-    return " OR ".join(f"t.{quote(c)} IS NOT s.{quote(c)} COLLATE BINARY" for c in columns)
+def _differs(table: Table, columns: Sequence[str]) -> str:
+    def told_of(alias: str, name: str) -> str:
+        return told(table.columns[name], f"{alias}.{quote(name)}")
+
+    return " OR ".join(f"{told_of('t', c)} IS NOT {told_of('s', c)} COLLATE BINARY" for c in columns)
+
+
+def told(column: Column, value: str) -> str:
+    """A value as it is compared: of a moment that is kept as given, zeros behind the second say nothing."""
+    if column.kind not in MOMENTS or column.storage:
+        return value
+    return f"CASE WHEN {value} LIKE '%.%' THEN rtrim(rtrim({value}, '0'), '.') ELSE {value} END"
 
 
 def has_no_row(table: str) -> str:

@@ -15,7 +15,8 @@ class Column:
     """A column as the catalog has it.
 
     `type` is the database's own spelling (`numeric(10,2)`), `kind` the portable family that frames know
-    (`frames.resolve.KINDS`), `storage` how SQLite keeps a uuid: `hex`, `dashed`, `blob`, or "" elsewhere.
+    (`frames.resolve.KINDS`), `storage` how SQLite keeps a
+    uuid (`hex`, `dashed`, `blob`) or a moment: `padded` to microseconds, "" as it is given.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Column:
     scale: int | None = None
     sequence: str | None = None  # the sequence that fills it, quoted and qualified by the server
     expression: str = ""  # what else fills a primary key by default, as the server says it
-    storage: Literal["", "hex", "dashed", "blob"] = ""
+    storage: Literal["", "hex", "dashed", "blob", "padded"] = ""
     otherwise: Column | None = None  # what it is if the files' values are no uuids, where that is a guess
     send: str = ""  # the type's send function where plain equality is blind (1.0 = 1.00), qualified
     domain: bool = False  # a domain: the server alone knows its checks

@@ -188,6 +188,11 @@ SHAPES = {
         ("INSERT INTO readings VALUES ('a', 1, 1.50), ('a', 2, NULL), ('b', 1, 0);"
         "INSERT INTO labels VALUES ('x', 'X'), ('y', '');"),
     ),
+    "moments as other tools spell them": (
+        "CREATE TABLE logs (code text PRIMARY KEY, at timestamp, due time);",
+        """INSERT INTO logs VALUES ('a', '2024-01-01 00:00:00', '10:00:00'), ('b', '2024-01-01 00:00:00.500000', NULL),
+        ('c', NULL, '10:00:00.000001');""",
+    ),
     "no key, and equal rows": (
         """
         CREATE TABLE users (id SERIAL KEY, name text NOT NULL UNIQUE);

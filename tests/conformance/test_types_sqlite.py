@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import DataFaults
-from tests.seeding import Way, counted, execute, rows_of, seed_in
+from tests.seeding import Way, counted, execute, rows_of, seed_in, write
 from tests.type_values_sqlite import LOOSE, STRICT, Kept
 from tests.writing import FORMATS, write_rows
 
@@ -114,3 +114,45 @@ def test_a_number_that_affinity_would_bend_is_a_fault(
 
     assert [(f.rule, f.line, f.column) for f in caught.value.faults] == [("rounding", 3, "v")]
     assert rows_of(sqlite_url, "SELECT * FROM things") == []
+
+
+MOMENTS = "CREATE TABLE logs (id INTEGER PRIMARY KEY, at DATETIME, due TIME)"
+SAID = "id,at,due\n1,2024-01-01 00:00:00,10:00\n2,2024-01-01T00:00:00.5,10:00:00.000000\n3,2024-01-01 00:00:00.000000,\n"
+
+
+def test_moments_keep_the_fraction_that_they_are_given(folder: Path, sqlite_url: str, way: Way) -> None:
+    execute(sqlite_url, MOMENTS)
+    write(folder, {"logs.csv": SAID})
+
+    assert [counted(seed_in(way, folder, sqlite_url)) for _ in range(2)] == [(3, 0, 0), (0, 0, 3)]
+    assert rows_of(sqlite_url, "SELECT at, due FROM logs ORDER BY id") == [
+        ("2024-01-01 00:00:00", "10:00:00"),
+        ("2024-01-01 00:00:00.500000", "10:00:00.000000"),
+        ("2024-01-01 00:00:00.000000", None),
+    ]
+
+
+def test_of_a_moment_that_is_stored_with_other_zeros_nothing_is_changed(
+    folder: Path, sqlite_url: str, way: Way
+) -> None:
+    stored = [(1, "2024-01-01 00:00:00.000000"), (2, "2024-01-01 00:00:00.5"), (3, "2024-01-01 00:00:00")]
+    values = ", ".join(f"({n}, '{at}')" for n, at in stored)
+    execute(sqlite_url, f"{MOMENTS}; INSERT INTO logs (id, at) VALUES {values};")
+    write(
+        folder,
+        {"logs.csv": "id,at\n1,2024-01-01 00:00:00\n2,2024-01-01 00:00:00.500000\n3,2024-01-01T00:00:01\n"},
+    )
+
+    assert counted(seed_in(way, folder, sqlite_url)) == (0, 1, 2)
+    assert rows_of(sqlite_url, "SELECT id, at FROM logs ORDER BY id") == [
+        *stored[:2],
+        (3, "2024-01-01 00:00:01"),
+    ]
+
+
+def test_moments_by_which_rows_are_known_have_one_spelling(folder: Path, sqlite_url: str, way: Way) -> None:
+    execute(sqlite_url, "CREATE TABLE logs (at DATETIME PRIMARY KEY, n int)")
+    execute(sqlite_url, "INSERT INTO logs VALUES ('2024-01-01 00:00:00.000000', 1)")
+    write(folder, {"logs.csv": "at,n\n2024-01-01 00:00:00,2\n"})
+
+    assert counted(seed_in(way, folder, sqlite_url)) == (0, 1, 0)

@@ -146,8 +146,13 @@ def _levels(project: Project, catalog: Catalog) -> tuple[Stage, ...]:
     seeds = [folder.as_named(seed, catalog) for seed in project.seeds]
     names = {spec.table for seed in seeds for spec in seed.tables}
     tables = {name: table for name in names if (table := catalog.find(name)) is not None}
-    needed = {name: {key.parent for key in table.foreign_keys} for name, table in tables.items()}
-    parents = {name: {n for n, t in tables.items() if t.name in needed[name]} for name in tables}
+    spelled: dict[str, set[str]] = {}
+    for name, table in tables.items():
+        spelled.setdefault(table.name, set()).add(name)
+    parents = {
+        name: {each for key in table.foreign_keys for each in spelled.get(key.parent, ())}
+        for name, table in tables.items()
+    }
     return graph.levels(seeds, parents)
 
 

@@ -25,6 +25,7 @@ class SeedCache:
         self._asked: dict[str, list[pl.Series]] = {}
         self._found: dict[str, list[pl.Series]] = {}
         self._values: dict[tuple[str, str], list[pl.DataFrame]] = {}
+        self._exceptions: dict[tuple[str, str], pl.DataFrame | None] = {}  # made of `_values` when asked for
         self._remembering = remembering
         self.hits = 0
         self.misses = 0
@@ -64,6 +65,7 @@ class SeedCache:
     def expose(self, label: str, column: str, values: pl.DataFrame) -> None:
         """Keep a column's values by handle (HANDLE, `column`), for references that need them."""
         self._values.setdefault((label, column), []).append(values)
+        self._exceptions.pop((label, column), None)
 
     def found(self, label: str) -> pl.Series:
         """Handles of rows that the target said exist."""
@@ -88,10 +90,12 @@ class SeedCache:
 
     def values(self, label: str, column: str) -> pl.DataFrame | None:
         """HANDLE and `column` of the rows whose value is not the handle itself; None when there are none."""
-        frame = self.all_values(label, column)
-        if frame is not None and frame.schema[column] == pl.UInt128:
-            frame = frame.filter(pl.col(column) != pl.col(HANDLE))
-        return None if frame is None or frame.is_empty() else frame
+        if (label, column) not in self._exceptions:  # every reference to the table asks
+            frame = self.all_values(label, column)
+            if frame is not None and frame.schema[column] == pl.UInt128:
+                frame = frame.filter(pl.col(column) != pl.col(HANDLE))
+            self._exceptions[label, column] = None if frame is None or frame.is_empty() else frame
+        return self._exceptions[label, column]
 
 
 def _concat(series: list[pl.Series] | None) -> pl.Series:

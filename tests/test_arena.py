@@ -138,6 +138,7 @@ def test_who_may_make_no_database_is_told(postgres_server, lonely_url: str) -> N
             arena.made(CITIES)
 
 
+@pytest.mark.slow
 def test_settings_of_the_database_go_along(lonely_url: str) -> None:
     name = sql.Identifier(connect.parse_target(lonely_url, "").database)
     with psycopg.connect(lonely_url, autocommit=True) as connection:
@@ -150,6 +151,7 @@ def test_settings_of_the_database_go_along(lonely_url: str) -> None:
     assert shown == [("app, public",), ("Asia/Jerusalem",)]
 
 
+@pytest.mark.slow
 def test_without_the_right_to_checkpoint_there_is_a_note(lonely_url: str) -> None:
     with open_arena(target_of(lonely_url)) as arena:
         for _ in range(2):
@@ -176,6 +178,7 @@ with open_arena(connect.parse_target(sys.argv[1], "--database-url")) as arena:
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_is_dropped_by_the_next_and_only_that(lonely_url: str) -> None:
     with open_arena(target_of(lonely_url)) as arena:
         ground = arena.made(CITIES)

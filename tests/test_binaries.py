@@ -67,6 +67,7 @@ def test_the_newest_version_in_a_wheel_is_taken(tmp_path: Path, monkeypatch: pyt
     assert binaries.find_binaries({"PATH": ""}).parent.name == "pginstall18"
 
 
+@pytest.mark.slow
 def test_a_copy_works_and_is_made_once(programs: Path, tmp_path: Path) -> None:
     first = binaries.copy_binaries(programs, tmp_path)
     made = first.stat().st_ctime_ns

@@ -78,6 +78,7 @@ def test_a_delete_without_an_index_on_the_reference_is_told_which_index_to_make(
     assert run.recommendations[0].saves == pytest.approx(run.seconds, rel=0.5)
 
 
+@pytest.mark.slow
 def test_with_the_index_there_is_nothing_to_advise(tmp_path: Path, clean_postgres_url: str) -> None:
     run = sync_that_deletes(tmp_path, clean_postgres_url, index=True)
 
@@ -147,6 +148,7 @@ def held(url: str, statement: str, seconds: float | None = None) -> Iterator[Non
             other.rollback()
 
 
+@pytest.mark.slow
 def test_a_lock_of_another_session_is_named_with_its_holder(tmp_path: Path, clean_postgres_url: str) -> None:
     execute(clean_postgres_url, ITEMS)
     seed(write(tmp_path, {"items.csv": items(300)}), clean_postgres_url)
@@ -172,6 +174,7 @@ def test_another_seeder_that_was_waited_for_is_named(tmp_path: Path, clean_postg
     assert (run.bottlenecks[0].resource, run.bottlenecks[0].where) == ("locks", "outside the phases")
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_for_a_lock_says_who_held_it(tmp_path: Path, clean_postgres_url: str) -> None:
     execute(clean_postgres_url, ITEMS)
     folder = write(tmp_path / "p", {"items.csv": items(300)})

@@ -110,6 +110,7 @@ def beyond(axes: Axes) -> set[Text]:
     return xs | {label for label in axes.get_yticklabels() if not low <= label.get_position()[1] <= high}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["usual", "tiny", "huge"])
 def test_every_chart_says_what_it_found_in_numbers_and_in_words(size: str) -> None:
     for name, chart in every_chart(SIZES[size]).items():
@@ -133,6 +134,7 @@ def test_the_same_values_give_the_same_bytes_whatever_style_the_user_likes() -> 
     assert max(map(len, svgs.values())) < 200_000
 
 
+@pytest.mark.slow
 def test_a_chart_carries_its_words() -> None:
     chart = charts.waterfall(SIZES["huge"])
 
@@ -176,6 +178,7 @@ print(json.dumps(sorted(sys.modules)))
     assert "matplotlib.pyplot" not in json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_user_writes_a_chart_as_any_figure(tmp_path) -> None:
     chart = charts.waterfall(SIZES["usual"])
     for suffix in ("svg", "png", "pdf"):
@@ -296,6 +299,7 @@ def test_waits_say_most_of_what_and_stack_no_higher_than_the_processes() -> None
     assert "Client (ClientRead)" in said(chart)
 
 
+@pytest.mark.slow
 def test_a_long_run_with_thousands_of_looks_is_drawn_as_small_as_a_short_one() -> None:
     run = SIZES["usual"]
     looks = tuple(replace(run.samples[n % 30], at=n / 20) for n in range(12_000))

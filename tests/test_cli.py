@@ -337,6 +337,7 @@ def own_server(monkeypatch):
         assert main(["server", "clean", "-q"]) == 0
 
 
+@pytest.mark.slow
 def test_the_url_of_the_server_can_be_used_as_printed(school: Path, own_server: None, capsys) -> None:
     assert main(["server", "url", str(school)]) == 0
     url = output_of(capsys)[0].strip()

@@ -45,6 +45,7 @@ def test_a_profile_is_shown_and_kept(sqlite_url: str, capsys: pytest.CaptureFixt
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_profile_speaks_json(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     line = [
         "profile",
@@ -70,6 +71,7 @@ def test_a_profile_speaks_json(sqlite_url: str, capsys: pytest.CaptureFixture[st
     assert shown.err == ""
 
 
+@pytest.mark.slow
 def test_passwords_are_not_kept(sqlite_url: str) -> None:
     line = ["profile", "--database-url", sqlite_url, "--levels", "bulk", "--pairs", "1", "-q"]
 
@@ -79,6 +81,7 @@ def test_passwords_are_not_kept(sqlite_url: str) -> None:
     assert "secret" not in path.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_a_comparison_is_shown(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "legacy", "bulk", "--database-url", sqlite_url, *FEW]) == 0
 
@@ -101,6 +104,7 @@ def test_more_statements_fail_the_gate_that_counts(
     assert ("statements: " in capsys.readouterr().err) == (code == 6)
 
 
+@pytest.mark.slow
 def test_a_comparison_speaks_json(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "legacy", "bulk", "--database-url", sqlite_url, *FEW, "--json", "-q"]) == 0
 
@@ -108,6 +112,7 @@ def test_a_comparison_speaks_json(sqlite_url: str, capsys: pytest.CaptureFixture
     assert {"verdict", "ratio", "interval", "phases", "counts"} <= record.keys()
 
 
+@pytest.mark.slow
 def test_folders_that_differ_are_refused(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +145,7 @@ def test_what_is_misspelled_is_a_usage_error(line: list[str], sqlite_url: str) -
     assert main([*line, "--database-url", sqlite_url]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["profile --pairs 50", "compare legacy bulk --pairs 50 --max-pairs 50"])
 def test_ctrl_c_leaves_nothing_behind(command: str, lonely_url: str) -> None:
     line = [sys.executable, "-m", "seedlab", *command.split(), "--round-trip-ms", "2"]

@@ -280,6 +280,7 @@ def own_server(monkeypatch):
         assert main(["server", "clean", "-q"]) == 0
 
 
+@pytest.mark.slow
 def test_seed_without_a_url_starts_a_server_whose_url_works_as_printed(
     school: Path, models: None, own_server: None, capsys
 ) -> None:

@@ -26,6 +26,7 @@ def told(capsys: pytest.CaptureFixture[str], *line: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_seeds_of_a_database_are_listed_shown_and_reported(
     reports: Path, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,6 +88,7 @@ def test_more_pairs_are_run_while_there_are_too_few(
     assert len(found.pairs) == 3
 
 
+@pytest.mark.slow
 def test_two_folders_with_the_same_rows_are_compared(tmp_path: Path, arena_url: str) -> None:
     one = school(tmp_path / "one")
     # Rows in another order have other numbers, and `seen` differs from run to run: they are the same rows.
@@ -156,6 +157,7 @@ def test_two_revisions_are_compared_and_forgotten(repository: Path, arena_url: s
     assert left_behind(arena_url) == []
 
 
+@pytest.mark.slow
 def test_revisions_with_other_rows_are_refused_and_forgotten(repository: Path, sqlite_url: str) -> None:
     (repository / "seeds" / "cities.csv").write_text(CITIES + "jrs,Jerusalem\n")
     git(repository, "commit", "--quiet", "--all", "--message", "three")

@@ -55,6 +55,7 @@ def wal_of(run: Run) -> dict[str, int]:
     return {total.name: total.wal_bytes for total in totals if total.wal_bytes is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["bulk", "copy", "incremental"])
 def test_counts_are_the_same_each_time_and_wal_within_one_in_a_hundred(quiet_server, level) -> None:
     alone = on_postgres(quiet_server, level, closely=False)
@@ -67,6 +68,7 @@ def test_counts_are_the_same_each_time_and_wal_within_one_in_a_hundred(quiet_ser
     assert sum(wal_of(one).values()) == pytest.approx(one.wal_bytes, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["bulk", "incremental"])
 def test_counts_of_sqlite_are_the_same_each_time(tmp_path: Path, level) -> None:
     one, other = (

@@ -43,6 +43,7 @@ INSERT INTO things VALUES
 """
 
 
+@pytest.mark.slow
 def test_every_type_is_as_it_was(clean_postgres_url: str, tmp_path: Path) -> None:
     execute(clean_postgres_url, TYPES)
     execute(clean_postgres_url, THINGS)
@@ -92,6 +93,7 @@ KEY_VALUES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KEY_VALUES)
 def test_keys_of_every_kind_name_rows(clean_postgres_url: str, tmp_path: Path, kind: str) -> None:
     schema = f"""{TYPES.partition("CREATE TYPE point2")[0]}
@@ -230,6 +232,7 @@ def test_rows_without_a_key_are_exported_whole_also_of_types_without_an_order(
     round_trip(clean_postgres_url, schema, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_reading_writes_nothing_and_asks_a_known_number_of_questions(lonely_url: str, tmp_path: Path) -> None:
     url = lonely_url
     tables = " ".join(
@@ -247,6 +250,7 @@ def test_reading_writes_nothing_and_asks_a_known_number_of_questions(lonely_url:
     assert (few.counters.statements, few.counters.round_trips) == (20, 5)
 
 
+@pytest.mark.slow
 def test_a_table_that_may_not_be_read_is_named(lonely_url: str, tmp_path: Path) -> None:
     with asking(lonely_url) as owner:
         owner.execute("CREATE TABLE secrets (code text PRIMARY KEY)")

@@ -162,6 +162,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(JSON)
 def test_the_dumper_writes_json(value):

@@ -106,6 +106,7 @@ class Structure:
                 self.files[name][f"other.{leaf}"] = [target and target[n] for target in targets]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), times=st.integers(1, 12))
 def test_grown_rows_are_unique_and_whole_and_begin_with_the_source(data: st.DataObject, times: int) -> None:
@@ -416,6 +417,7 @@ def test_equal_input_gives_equal_files(shop: Path, tmp_path: Path) -> None:
     assert [path.read_bytes() for path in first.files] == [path.read_bytes() for path in second.files]
 
 
+@pytest.mark.slow
 def test_the_academy_grows_and_is_whole(tmp_path: Path) -> None:
     made = generate(load_project(ACADEMY), rows=12_000, out=tmp_path / "out")
 

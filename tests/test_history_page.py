@@ -39,6 +39,7 @@ class Seen(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+@pytest.mark.slow
 def test_two_hundred_runs_fit_in_half_a_megabyte_with_all_their_details(tmp_path: Path) -> None:
     runs = [
         run_of(number, 1 + number % 7 / 50, ("cold", "again", "cold", None)[number % 4])

@@ -110,6 +110,7 @@ STATES = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(state=STATES, cells=st.integers(40, 200), height=st.integers(1, 60))
 def test_every_run_fits_every_terminal(state: RunState, cells: int, height: int) -> None:
     lines = texts(dashboard(state, cells, height))

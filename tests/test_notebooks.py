@@ -32,6 +32,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 # ---- a notebook that works ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_with_its_parameters_and_leaves_a_report(tmp_path: Path) -> None:
     heard: list[str] = []
     cells = ("# Counting <sheep>", "# ## How many?", "import os\nprint(f'{rows:,} rows', commit, GITHUB)")
@@ -99,6 +100,7 @@ def test_what_is_kept_has_no_place_of_this_machine_and_no_time_of_papermills_pat
 # ---- a notebook that fails ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_notebook_that_fails_is_kept_as_far_as_it_came(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +125,7 @@ def test_a_notebook_that_fails_is_kept_as_far_as_it_came(
         assert "secret" not in file.read_text("utf-8"), file.name
 
 
+@pytest.mark.slow
 def test_a_kernel_that_dies_leaves_a_report(tmp_path: Path) -> None:
     path = write_notebook(
         tmp_path / "n.ipynb", "print('before')", "import os, signal\nos.kill(os.getpid(), 9)"

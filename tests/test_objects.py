@@ -161,6 +161,7 @@ def test_a_profile_tells_what_each_variant_bought() -> None:
     assert profiled.plot.steps().title in repr(profiled)
 
 
+@pytest.mark.slow
 def test_every_chart_of_a_run_hangs_on_it(run: Run) -> None:
     plot = run.plot
     drawn = [

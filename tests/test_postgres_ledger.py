@@ -48,6 +48,7 @@ assert session.ledger.ensure()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
 def test_processes_that_make_the_ledger_at_the_same_moment_make_one(
     clean_postgres_url: str, isolation: str

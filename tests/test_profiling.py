@@ -31,6 +31,7 @@ def counts(profile: Profile) -> dict[str, set[tuple[int, int]]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_level_is_run_in_turn_with_the_same_counts_each_time(tmp_path: Path, arena_url: str) -> None:
     project = seedlab.load_project(school(tmp_path))
 
@@ -49,6 +50,7 @@ def test_every_level_is_run_in_turn_with_the_same_counts_each_time(tmp_path: Pat
     assert left_behind(arena_url) == []
 
 
+@pytest.mark.slow
 def test_the_target_itself_is_not_touched(tmp_path: Path, arena_url: str) -> None:
     seedlab.profile(seedlab.load_project(school(tmp_path)), arena_url, levels=("bulk",), pairs=1)
 
@@ -117,6 +119,7 @@ def test_a_level_named_twice_is_run_once() -> None:
     assert [each.name for each in variants_of(Design(levels=("bulk", "bulk")), Settings())] == ["bulk"]
 
 
+@pytest.mark.slow
 def test_a_failing_seed_leaves_nothing(tmp_path: Path, arena_url: str) -> None:
     project = seedlab.load_project(school(tmp_path, pupils_csv="name,city.code,age\nAda,nowhere,9\n"))
 
@@ -140,6 +143,7 @@ def test_without_metadata_the_tables_are_those_of_the_target(tmp_path: Path, are
     assert left_behind(arena_url) == []
 
 
+@pytest.mark.slow
 def test_a_protected_environment_needs_the_name_as_a_seed_does(tmp_path: Path, lonely_url: str) -> None:
     project = seedlab.load_project(school(tmp_path))
     name = lonely_url.partition("?")[0].rpartition("/")[2]

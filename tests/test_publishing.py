@@ -49,6 +49,7 @@ def published(value: object, folder: Path) -> tuple[str, dict[str, object], set[
     return text, json.loads((folder / "summary.json").read_text("utf-8")), {each.stem for each in figures}
 
 
+@pytest.mark.slow
 def test_of_a_run_all_but_the_raw_measurements(run: Run, tmp_path: Path) -> None:
     text, record, figures = published(run, tmp_path)
 

@@ -64,6 +64,7 @@ def test_memory_is_looked_at_from_the_beginning_and_a_short_run_leaves_the_serve
     assert {(sample.wal_bytes, sample.waits) for sample in monitor.samples} == {(None, ())}
 
 
+@pytest.mark.slow
 def test_of_a_longer_run_the_server_is_looked_at_too(target, monkeypatch) -> None:
     monkeypatch.setattr(sampling, "SHORT", 0.2)
     monitor = Monitor()

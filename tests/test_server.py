@@ -91,6 +91,7 @@ def ask(found: server.Server, query: str, role: str = "seedlab") -> object:
 # ---- a server, made and running -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_server_is_durable_speaks_utf8_and_listens_on_no_port(running: server.Server) -> None:
     names = "fsync", "synchronous_commit", "full_page_writes", "server_encoding", "listen_addresses"
     settings = {name: ask(running, f"SELECT current_setting('{name}')") for name in names}
@@ -131,6 +132,7 @@ def test_a_missing_database_is_told_by_its_sqlstate(running: server.Server) -> N
         psycopg.connect(running.url("missing"))
 
 
+@pytest.mark.slow
 def test_what_was_committed_outlives_a_stop(running: server.Server, environ: Environ) -> None:
     server.ensure_database(running, "outlives_a_stop")
 
@@ -201,6 +203,7 @@ def test_clients_that_start_at_once_get_one_server(running: server.Server, envir
     assert len(started_at_once(environ)) == 1
 
 
+@pytest.mark.slow
 def test_an_initdb_that_was_interrupted_is_made_anew_even_by_many(own_environ: Environ) -> None:
     folder = Path(own_environ["SEEDLAB_SERVER_DIR"])
     process = client(own_environ)
@@ -280,6 +283,7 @@ def test_root_is_told_of_a_folder_that_the_servers_user_cannot_enter(tmp_path: P
         server.start({**os.environ, "SEEDLAB_SERVER_DIR": str(tmp_path)})
 
 
+@pytest.mark.slow
 @only_root
 def test_programs_in_a_private_folder_are_copied_for_the_servers_user(
     running: server.Server, environ: Environ, tmp_path: Path
@@ -331,6 +335,7 @@ def test_a_folder_with_files_of_others_is_neither_used_nor_cleaned(environ: Envi
     assert precious.exists()
 
 
+@pytest.mark.slow
 def test_clean_leaves_nothing_but_the_lock_and_the_mark(running: server.Server, environ: Environ) -> None:
     cleaned = server.clean(environ)
 

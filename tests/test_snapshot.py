@@ -28,6 +28,7 @@ every_environment = pytest.mark.parametrize("environment", ["development", "test
 # ---- the snapshot ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @both_dialects
 @pytest.mark.parametrize("level", LEVELS)
 def test_every_level_gives_the_rows_and_ids_of_the_snapshot(academies, academy_metadata, dialect, level):
@@ -52,6 +53,7 @@ def test_the_snapshot_sees_one_changed_letter(academies, academy_metadata):
 # ---- again ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["bulk", "incremental"])
 def test_seeding_again_changes_nothing(academies, academy_metadata, database_url, level):
     first = academies.seed(database_url, level)
@@ -64,6 +66,7 @@ def test_seeding_again_changes_nothing(academies, academy_metadata, database_url
     assert content_of(database_url, academy_metadata) == before
 
 
+@pytest.mark.slow
 def test_seeding_again_touches_no_row(academies, academy_metadata, postgres_url):
     academies.seed(postgres_url)
     before = row_versions(postgres_url, academy_metadata)

@@ -86,6 +86,7 @@ def test_what_a_dead_holder_left_is_taken_over(locks: tuple[SideLock, SideLock],
     assert holder.pid == os.getpid()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [b"", b"{", b"[]", b'{"pid": 1}'])
 def test_a_holder_that_does_not_say_who_it_is_holds_it_all_the_same(
     locks: tuple[SideLock, SideLock], said: bytes

@@ -50,6 +50,7 @@ def test_inner_work_lies_on_top_of_the_work_around_it(work: list) -> None:
     assert covered(run) == pytest.approx(at, rel=2 / CELLS)
 
 
+@pytest.mark.slow
 @given(run=runs)
 def test_pieces_follow_each_other_within_the_run(run: Run) -> None:
     for pieces in lanes(run).values():

@@ -362,6 +362,7 @@ def frames(draw: st.DrawFn, columns: list[str]) -> pl.DataFrame:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(existing=frames(COLUMNS), data=st.data())
 def test_done_to_the_existing_rows_an_update_gives_the_new_ones_and_those_left(

@@ -326,6 +326,7 @@ def start(school: Path, tmp_path: Path) -> Iterator[Start]:
 PUPILS = "SELECT pupils.name, age FROM pupils ORDER BY 1"
 
 
+@pytest.mark.slow
 def test_a_saved_file_is_seeded_and_told_in_a_line(
     school: Path, clean_database_url: str, start: Start
 ) -> None:
@@ -348,6 +349,7 @@ def test_a_saved_file_is_seeded_and_told_in_a_line(
     assert len(list((watcher.folder / "reports/runs").iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_a_file_that_breaks_is_told_and_one_that_mends_it_is_seeded(
     school: Path, sqlite_url: str, start: Start
 ) -> None:
@@ -369,6 +371,7 @@ def test_a_file_that_breaks_is_told_and_one_that_mends_it_is_seeded(
     assert watcher.interrupt() == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_after_a_run_with_faults_ends_with_its_code(
     school: Path, sqlite_url: str, start: Start
 ) -> None:
@@ -380,6 +383,7 @@ def test_ctrl_c_after_a_run_with_faults_ends_with_its_code(
     assert watcher.interrupt() == 3
 
 
+@pytest.mark.slow
 def test_json_is_a_line_for_each_run_also_for_one_that_failed(
     school: Path, sqlite_url: str, start: Start
 ) -> None:

@@ -24,6 +24,7 @@ def written(tmp_path: Path) -> Callable[[str], str]:
     return written
 
 
+@pytest.mark.slow
 def test_a_page_without_faults_asks_for_itself_alone(written, open_page: OpenPage) -> None:
     url = written("<p>שלום</p>")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,25 @@ from tests.seeding import WAYS, Way, execute, write
 
 # Ways that are written differently: what else is switched off only changes threads and look-ups.
 DISTINCT = ("legacy", "bulk", "incremental", "incremental-no-rebuild")
+# Of these the two that share least, for who wants an answer at once; all others are for CI.
+QUICK = ("legacy", "incremental")
 
 
-@pytest.fixture(params=WAYS, ids=str)
+def _params(names: Sequence[str]) -> list[object]:
+    return [
+        pytest.param(way, marks=() if str(way) in QUICK else pytest.mark.slow)
+        for way in WAYS
+        if str(way) in names
+    ]
+
+
+@pytest.fixture(params=_params([str(way) for way in WAYS]), ids=str)
 def every_way(request: pytest.FixtureRequest) -> Way:
     """Every level, and the fastest without each of its optimisations."""
     return request.param
 
 
-@pytest.fixture(params=[way for way in WAYS if str(way) in DISTINCT], ids=str)
+@pytest.fixture(params=_params(DISTINCT), ids=str)
 def way(request: pytest.FixtureRequest) -> Way:
     """The levels that write differently: enough for claims about what is written."""
     return request.param

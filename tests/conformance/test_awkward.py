@@ -78,7 +78,9 @@ def check(url: str, answers: Answers) -> None:
         assert rows_of(url, query) == expected, query
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=pytest.mark.slow if WAYS[way] else ()) for way in WAYS]
+)
 @pytest.mark.parametrize("schema", SCHEMAS, ids=str)
 def test_the_files_are_brought_once_and_then_only_what_changes(
     schema: Schema, tmp_path: Path, awkward_url: str, way: str

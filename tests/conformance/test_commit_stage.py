@@ -155,6 +155,7 @@ def test_a_change_is_written_stage_by_stage(diamond: Path, url: str, tmp_path: P
     assert counted(seed(diamond, url, commit="stage")) == (0, 0, 4 * ROWS + 1)
 
 
+@pytest.mark.slow
 def test_the_academy_is_the_same_either_way(
     tmp_path: Path, postgres_url: str, clean_postgres_url: str
 ) -> None:
@@ -506,6 +507,7 @@ WHERE relation = 'seedlab.lock'::regclass AND granted AND mode = 'ExclusiveLock'
 """
 
 
+@pytest.mark.slow
 def test_a_run_whose_lock_is_lost_stops_with_every_stage_whole_or_absent(
     diamond: Path, postgres: str, tmp_path: Path
 ) -> None:
@@ -561,6 +563,7 @@ def test_a_stage_that_finds_another_runs_number_is_not_written(diamond: Path, po
     assert held(postgres) == {"bases": ROWS, "lefts": 0, "rights": 0, "tops": 0}
 
 
+@pytest.mark.slow
 def test_a_process_killed_leaves_every_stage_whole_or_absent(
     diamond: Path, postgres: str, tmp_path: Path
 ) -> None:

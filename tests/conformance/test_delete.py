@@ -439,6 +439,7 @@ def test_an_action_that_would_break_a_row_that_goes_too_does_not_matter(opened: 
     assert database.ids("nodes") == [5]
 
 
+@pytest.mark.slow
 def test_a_long_chain_goes(opened: Open) -> None:
     """SQLite follows a CASCADE over a thousand rows and no further."""
     database = opened(

@@ -112,6 +112,7 @@ def knowing_url(request: pytest.FixtureRequest, case: str) -> str:
     return url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TYPED)
 def test_values_that_postgresql_calls_equal_are_seen(folder: Path, knowing_url: str, case: str) -> None:
     (kind, given, drifted), url = TYPED[case], knowing_url
@@ -231,6 +232,7 @@ def test_an_older_dump_is_brought_up_to_date(school: Path, url: str) -> None:
     assert held == now == dump(url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["DROP TABLE", "DELETE FROM"])
 def test_a_ledger_that_lost_a_table_is_made_again(school: Path, url: str, how: str) -> None:
     names = ["ledger", "runs", "stages", "rows", "tables", *([] if in_sqlite(url) else ["lock"])]
@@ -307,6 +309,7 @@ def test_rows_of_others_make_no_stage_run(school: Path, url: str) -> None:
     assert told(seed(school, url)) == UNCHANGED
 
 
+@pytest.mark.slow
 def test_after_any_run_our_rows_are_still_told_from_those_of_others(school: Path, url: str) -> None:
     """Every way to write leaves marks by which the next run knows our rows."""
     execute(url, "INSERT INTO cities (code, name) VALUES ('own', 'its own'), ('hfa', 'adopted')")

@@ -202,6 +202,7 @@ def test_a_plan_says_why_each_stage_would_run(school: Path, url: str) -> None:
     assert why() == ["table cities was changed by others", "it depends on cities"]
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_a_seed_then_does(school: Path, url: str) -> None:
     execute(url, QUIZ_TABLES)
     quiz = '[{"code": "a", "answers": [{"text": "x"}, {"text": "y"}]}, {"code": "b"}]'

@@ -70,7 +70,8 @@ def test_references_are_written_by_natural_keys_and_ids_are_left_out(url: str, o
     assert texts(out.with_name("again")) == texts(out)
 
 
-@pytest.mark.parametrize("with_ids", [False, True])
+@pytest.mark.slow
+@pytest.mark.parametrize("with_ids", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
 def test_the_academy_comes_back_as_it_was(
     academies: Academies,
@@ -235,7 +236,7 @@ SHAPES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("with_ids", [False, True], ids=["by-name", "with-ids"])
+@pytest.mark.parametrize("with_ids", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_round_trip_makes_the_same_database(shape: str, url: str, out: Path, *, with_ids: bool) -> None:
     schema = made(url, *SHAPES[shape])

@@ -280,6 +280,7 @@ def write_towns(folder: Path, form: str) -> None:
     write_rows(folder / f"people.{form}", kinds, people)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "form"),
     [*((Way(), form) for form in ("csv", "jsonl", "parquet")), *((way, "csv") for way in OTHER_WAYS)],

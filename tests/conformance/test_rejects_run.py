@@ -90,6 +90,7 @@ def names(url: str, table: str = "pupils", column: str = "name") -> list[str]:
 # ---- which rows -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_bad_row_that_can_be_told_apart_is_rejected_and_no_other(
     tmp_path: Path, url: str, reports: Path
 ) -> None:

@@ -245,6 +245,7 @@ def test_a_folder_without_configuration_has_a_status_too(school: Path, url: str)
     }
 
 
+@pytest.mark.slow
 def test_only_the_last_runs_are_told(staged: Path, url: str) -> None:
     runs = [
         seed(write(staged, {"pupils.csv": f"name,city.code\nP{n},hfa\n"}), url) for n in range(LAST_RUNS + 2)

@@ -83,6 +83,7 @@ def assert_same_row(
     ]
 
 
+@pytest.mark.slow
 @EACH_TYPE
 def test_a_key_in_another_spelling_is_the_same_row(
     folder: Path, clean_postgres_url: str, way: Way, spelling: str, one: str, same: str, other: str
@@ -90,6 +91,7 @@ def test_a_key_in_another_spelling_is_the_same_row(
     assert_same_row(folder, clean_postgres_url, way, (spelling, one, same, other))
 
 
+@pytest.mark.slow
 @EACH_TYPE
 def test_a_key_of_a_file_larger_than_a_batch_is_the_same_row(
     folder: Path, clean_postgres_url: str, spelling: str, one: str, same: str, other: str

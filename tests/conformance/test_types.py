@@ -110,11 +110,13 @@ def assert_exact(folder: Path, url: str, way: Way, form: str, every: Sequence[Va
     assert counted(run) == (0, rows, 0)
 
 
+@pytest.mark.slow
 @EACH_WAY_AND_FORMAT
 def test_every_type_is_exact(folder: Path, clean_postgres_url: str, way: Way, form: str) -> None:
     assert_exact(folder, clean_postgres_url, way, form)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["csv", "json"])
 def test_every_type_is_exact_on_the_systems_own_server(
     folder: Path, able_postgres_url: str, form: str
@@ -122,11 +124,13 @@ def test_every_type_is_exact_on_the_systems_own_server(
     assert_exact(folder, able_postgres_url, Way(), form)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_types_of_extensions_are_exact(folder: Path, able_postgres_url: str, way: Way, form: str) -> None:
     assert_exact(folder, able_postgres_url, way, form, EXTENDED)
 
 
+@pytest.mark.slow
 def test_every_type_is_exact_through_a_staging_table(
     folder: Path, clean_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +139,7 @@ def test_every_type_is_exact_through_a_staging_table(
     assert_exact(folder, clean_postgres_url, Way(), "csv")
 
 
+@pytest.mark.slow
 def test_of_every_type_a_value_that_drifts_is_seen_and_mended(
     folder: Path, clean_postgres_url: str, way: Way
 ) -> None:
@@ -177,6 +182,7 @@ def assert_refused(folder: Path, url: str, every: Sequence[Values]) -> None:
     assert rows_of(url, "SELECT count(*) FROM things") == [(0,)]
 
 
+@pytest.mark.slow
 @EACH_SERVER
 def test_what_a_column_would_bend_is_a_fault_of_its_line(
     folder: Path, server: str, request: pytest.FixtureRequest

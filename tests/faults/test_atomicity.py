@@ -112,6 +112,7 @@ def check_whole(school: Path, url: str, ends: Ends) -> None:
 # ---- the line is cut, the client killed, the server's process ended -------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [4, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("level", ["incremental", "bulk", "legacy"])
 def test_a_line_cut_anywhere_leaves_all_or_nothing(
@@ -151,6 +152,7 @@ def test_a_client_killed_leaves_all_or_nothing(school: Path, url: str, start: st
     check_whole(school, url, ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.5, 0.9, 0.995])
 def test_a_server_process_ended_leaves_all_or_nothing(
     school: Path, url: str, start: str, part: float
@@ -180,6 +182,7 @@ CREATE TRIGGER slow AFTER INSERT ON pupils FOR EACH ROW EXECUTE FUNCTION wait();
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["incremental", "bulk", "legacy"])
 def test_a_statement_timeout_undoes_all_and_is_named(school: Path, url: str, start: str, level: Any) -> None:
     ends = ends_of(school, url, start)
@@ -214,6 +217,7 @@ def test_foreign_keys_stay_on_while_somebody_reads(school: Path, url: str) -> No
     assert any("foreign keys stay on" in note for note in run.notes)
 
 
+@pytest.mark.slow
 def test_a_writers_lock_ends_the_wait_with_its_name(school: Path, url: str, start: str) -> None:
     ends = ends_of(school, url, start)
 
@@ -226,6 +230,7 @@ def test_a_writers_lock_ends_the_wait_with_its_name(school: Path, url: str, star
     check_whole(school, url, ends)
 
 
+@pytest.mark.slow
 def test_a_row_that_is_being_changed_ends_the_wait(school: Path, url: str) -> None:
     ends = ends_of(school, url, OTHERS)
 

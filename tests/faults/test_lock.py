@@ -126,6 +126,7 @@ def locked(target: Target) -> Iterator[None]:
 # ---- two at once ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_seeder_exits_with_5_and_names_the_first(
     school: Path,
     url: str,
@@ -155,6 +156,7 @@ def test_a_second_seeder_exits_with_5_and_names_the_first(
     assert counted(seed(school, url)) == (0, 0, 5)
 
 
+@pytest.mark.slow
 def test_a_second_seeder_that_waits_finds_nothing_to_do(school: Path, url: str) -> None:
     found: list[Run] = []
     waiting = threading.Thread(target=lambda: found.append(seed_waiting(school, url, "60s")))
@@ -193,6 +195,7 @@ def test_a_wait_that_is_no_duration_is_a_mistake_of_the_caller(url: str) -> None
             target.session.lock("soon")
 
 
+@pytest.mark.slow
 def test_a_preview_does_not_ask_for_the_lock(school: Path, url: str) -> None:
     target = connect.parse_target(url, "--database-url")
     options = Options(environment=ENVIRONMENTS["development"])
@@ -217,6 +220,7 @@ def test_what_ends_a_run_ends_its_lock(school: Path, url: str) -> None:
 # ---- killed ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_seeder_is_free_within_a_second(school: Path, url: str) -> None:
     with holding(school, url) as first:
         first.send_signal(signal.SIGKILL)
@@ -227,6 +231,7 @@ def test_the_lock_of_a_killed_seeder_is_free_within_a_second(school: Path, url: 
     assert counted(seed(school, url)) == (5, 0, 0)
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_seeder_killed_in_a_long_statement_is_free_within_a_second(
     school: Path, clean_postgres_url: str
 ) -> None:
@@ -330,6 +335,7 @@ def test_a_database_made_from_a_template_has_a_lock_and_holders_of_its_own(
     assert f"server process {pids[0]}" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_longest_statement_is_not_the_longest_wait(clean_postgres_url: str) -> None:
     with opener(clean_postgres_url) as open_it:
         first, second = open_it(""), open_it("", statement_timeout="50ms")
@@ -368,6 +374,7 @@ def test_another_program_that_writes_is_waited_for_and_then_said_to(school: Path
     assert counted(run) == (5, 0, 0)
 
 
+@pytest.mark.slow
 def test_the_lock_file_lies_beside_the_database_while_a_seed_writes(school: Path, sqlite_url: str) -> None:
     execute(sqlite_url, TABLES)
     with holding(school, sqlite_url) as first:

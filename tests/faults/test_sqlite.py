@@ -58,6 +58,7 @@ def seed_and_kill(school: Path, url: str, level: str, statement: int) -> subproc
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("level", "others"),
     [

@@ -214,12 +214,14 @@ def examples(count: int) -> settings:
 ONCE = histories().map(lambda steps: steps[0])
 
 
+@pytest.mark.slow
 @examples(FAST)
 @given(steps=histories())
 def test_edits_seeded_one_by_one_give_what_the_last_gives(steps: list[Step], emptied: Emptied) -> None:
     check_history(steps, emptied)
 
 
+@pytest.mark.slow
 @examples(FAST)
 @given(step=ONCE, drifts=DRIFTS)
 def test_whatever_others_did_is_mended(step: Step, drifts: list[Drift], emptied: Emptied) -> None:

@@ -37,6 +37,7 @@ def filled(url: str, world: World, folder: Path) -> str:
     return schema
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=worlds(), with_ids=st.booleans())
 def test_a_round_trip_makes_the_same_database(url: str, world: World, *, with_ids: bool) -> None:
@@ -46,6 +47,7 @@ def test_a_round_trip_makes_the_same_database(url: str, world: World, *, with_id
             round_trip(url, schema, Path(folder) / "out", with_ids=with_ids)
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=worlds(), data=st.data())
 def test_a_subset_is_whole(url: str, world: World, data: st.DataObject) -> None:

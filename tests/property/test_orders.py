@@ -36,6 +36,7 @@ def shuffled(text: str, chance: random.Random) -> str:
     return "".join(",".join(row) + "\n" for row in (header, *rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", SCHEMAS, ids=str)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chance=st.randoms(use_true_random=False))

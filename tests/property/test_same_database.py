@@ -195,6 +195,7 @@ def test_no_manner_of_seeding_changes_the_database(world: World, manner: Manner,
     check_manner(world, manner, emptied)
 
 
+@pytest.mark.slow
 @examples(FAST)
 @given(change=CHANGES, manner=MANNERS)
 def test_no_manner_of_seeding_changes_what_a_change_does(
@@ -203,6 +204,7 @@ def test_no_manner_of_seeding_changes_what_a_change_does(
     check_change(*change, manner, emptied)
 
 
+@pytest.mark.slow
 @examples(FAST)
 @given(change=BEGUN, manner=MANNERS)
 def test_a_preview_tells_before_what_seeding_does(
@@ -211,6 +213,7 @@ def test_a_preview_tells_before_what_seeding_does(
     check_preview(*change, manner, emptied)
 
 
+@pytest.mark.slow
 @examples(FAST)
 @given(change=CHANGES, manner=MANNERS)
 def test_stages_committed_one_by_one_make_the_same_database(

@@ -259,6 +259,7 @@ def play(url: str, examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_any_order_of_edits_runs_and_writes_ends_well(clean_database_url: str) -> None:
     play(clean_database_url, examples=6, steps=25)
 

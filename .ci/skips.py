@@ -6,8 +6,11 @@ import re
 import sys
 from xml.etree import ElementTree as ET
 
-# Reasons that are facts of the machine: who we are, which system this is.
-ALLOWED = re.compile(r"root|ordinary user|not on this (system|platform)|Linux only", re.IGNORECASE)
+# Reasons that are facts of the machine: who we are, which system this is; and of an older server, which is
+# there beside the embedded one, on which the same test runs.
+ALLOWED = re.compile(
+    r"root|ordinary user|not on this (system|platform)|Linux only|this server is older", re.IGNORECASE
+)
 
 
 def skipped(report: str) -> list[str]:

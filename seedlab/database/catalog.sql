@@ -20,21 +20,22 @@ WITH rel AS MATERIALIZED (
 ), seq AS (
   SELECT fills.relid, fills.attnum, format('%I.%I', n.nspname, s.relname) AS name
   FROM fills JOIN pg_class s ON s.oid = fills.seqid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
+), dom AS MATERIALIZED (
+  SELECT d.oid, format_type(d.base, d.typmod) AS base, d.not_null FROM (
+    WITH RECURSIVE down(oid, base, typmod, not_null) AS (
+      SELECT oid, typbasetype, typtypmod, typnotnull FROM pg_type WHERE typtype = 'd' UNION ALL
+      SELECT down.oid, b.typbasetype, b.typtypmod, down.not_null OR b.typnotnull
+      FROM down JOIN pg_type b ON b.oid = down.base AND b.typtype = 'd')
+    SELECT * FROM down) d JOIN pg_type b ON b.oid = d.base AND b.typtype <> 'd'
 ), cols AS (
   SELECT a.attrelid, json_agg(json_build_array(
            a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), NOT (a.attnotnull OR t.typnotnull), a.atthasdef OR t.typdefault IS NOT NULL,
            a.attgenerated <> '', a.attidentity, seq.name,
-           CASE t.typtype WHEN 'd' THEN (
-             WITH RECURSIVE d(base, typmod, not_null) AS (
-               SELECT t.typbasetype, t.typtypmod, t.typnotnull UNION ALL
-               SELECT b.typbasetype, b.typtypmod, b.typnotnull FROM d JOIN pg_type b ON b.oid = d.base AND b.typtype = 'd')
-             SELECT json_build_array(
-               (SELECT format_type(d.base, d.typmod) FROM d JOIN pg_type b ON b.oid = d.base AND b.typtype <> 'd'),
-               (SELECT bool_or(not_null) FROM d))) END,
+           CASE t.typtype WHEN 'd' THEN json_build_array(dom.base, dom.not_null) END,
            t.typsend::text,
            COALESCE(co.collisdeterministic, true), t.typtype, pg_get_expr(f.adbin, f.adrelid)) ORDER BY a.attnum) AS doc
   FROM pg_attribute a JOIN rel ON rel.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
-  LEFT JOIN pg_collation co ON co.oid = a.attcollation
+  LEFT JOIN dom ON dom.oid = t.oid LEFT JOIN pg_collation co ON co.oid = a.attcollation
   LEFT JOIN seq ON seq.relid = a.attrelid AND seq.attnum = a.attnum
   LEFT JOIN pg_index p ON p.indrelid = a.attrelid AND p.indisprimary AND p.indnkeyatts = 1 AND p.indkey[0] = a.attnum
   LEFT JOIN pg_attrdef f ON f.adrelid = p.indrelid AND f.adnum = p.indkey[0] AND a.attgenerated = '' AND seq.name IS NULL

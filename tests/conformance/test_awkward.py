@@ -88,7 +88,7 @@ def test_the_files_are_brought_once_and_then_only_what_changes(
     url, folder = awkward_url, write(tmp_path, schema.files)
     with asking(url) as connection:
         if connection.info.server_version < schema.needs * 10_000:
-            pytest.skip(f"needs PostgreSQL {schema.needs}")
+            pytest.skip(f"needs PostgreSQL {schema.needs}, and this server is older")
         connection.execute(schema.ddl)
     follow(schema, folder, url, way)
 
@@ -196,7 +196,7 @@ def test_rights_on_the_rows_are_enough(
     url, folder = clean_postgres_url, write(tmp_path, schema.files)
     with asking(url) as connection:
         if connection.info.server_version < schema.needs * 10_000:
-            pytest.skip(f"needs PostgreSQL {schema.needs}")
+            pytest.skip(f"needs PostgreSQL {schema.needs}, and this server is older")
         connection.execute(schema.ddl)
         connection.execute(GRANTS.format(role=guest))
     theirs = url.replace("seedlab@", f"{guest}@", 1)

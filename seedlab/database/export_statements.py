@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
-from seedlab.database.statements import trusted
+from seedlab.database.statements import qualified, trusted
 from seedlab.flow import Catalog, Dialect, ForeignKey, Table
 from seedlab.flow.exports import Leaf, TableExport, Tie
 
@@ -27,9 +27,7 @@ Path = tuple[ForeignKey, ...]
 
 def lock_for_reading(tables: Sequence[Table]) -> Composed:
     """Keep others from altering or dropping tables until all are read; nobody else is held up."""
-    return SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(
-        SQL(", ").join(Identifier(table.schema, table.relation) for table in tables)
-    )
+    return SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(SQL(", ").join(map(qualified, tables)))
 
 
 def copy_out(query: Composable) -> Composed:
@@ -81,7 +79,7 @@ def count_distinct(table: Table, columns: Sequence[str], dialect: Dialect) -> Co
 def _source(table: Table, dialect: Dialect) -> Composed:
     """A table without those that inherit from it: they are tables of their own. Partitions belong to it."""
     only = dialect == "postgresql" and table.kind == "table"
-    return SQL("ONLY {}" if only else "{}").format(Identifier(table.schema, table.relation))
+    return SQL("ONLY {}" if only else "{}").format(qualified(table))
 
 
 class _Joins:

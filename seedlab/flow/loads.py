@@ -61,6 +61,10 @@ class Reference:
         """
         return set(self.sources()) == set(self.foreign_key.columns)
 
+    def source_of(self, parent_column: str) -> str | None:
+        """Name the source column that gives a parent's column as it is."""
+        return next((p.source for p in self.parts if p.columns == (parent_column,) and p.source), None)
+
     def sources(self) -> tuple[str, ...]:
         """Every source column below this reference, in key order."""
         return tuple(name for part in self.parts for name in part_sources(part))
@@ -123,25 +127,24 @@ class Load:
 
         None where the files or the database give the value.
         """
-        if column in self.values or self.source_of(column) is not None:
-            return None
-        for index, reference in enumerate(self.references):
-            pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
-            for own, parent in pairs:
-                if own == column:
-                    return index, parent
-        return None
+        return None if self.source_of(column) is not None else self._referring(column)
 
     def source_of(self, column: str) -> str | None:
         """Name the source column that holds a column's value as it is; None when it is resolved or absent."""
         if column in self.values:
             return column
-        for reference in self.references:
+        if (found := self._referring(column)) is None:
+            return None
+        index, parent = found
+        return self.references[index].source_of(parent)
+
+    def _referring(self, column: str) -> tuple[int, str] | None:
+        """Find the reference that a column is of, by number, and the parent's column."""
+        for index, reference in enumerate(self.references):
             pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
             for own, parent in pairs:
                 if own == column:
-                    given = (p.source for p in reference.parts if p.columns == (parent,) and p.source)
-                    return next(given, None)
+                    return index, parent
         return None
 
 

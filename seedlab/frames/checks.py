@@ -122,7 +122,7 @@ def duplicate_rules(load: Load) -> list[Rule]:
     """Rows whose key stands more than once in this load, unless the seed says which of them to keep."""
     if load.duplicates != "error":
         return []
-    key = ", ".join(_key_sources(load))
+    key = ", ".join(load.spelled_key)
     message = f"key ({key}) of table {load.table} stands more than once"
     bad = pl.col(HANDLE).is_not_null() & pl.col(HANDLE).is_duplicated()
     return [Rule(name="duplicate-key", column=key, message=message, bad=bad)]
@@ -130,7 +130,7 @@ def duplicate_rules(load: Load) -> list[Rule]:
 
 def other_seed_rule(load: Load, others: pl.Series) -> Rule:
     """Rows whose key is among `others`, the handles that seeds before it bring to the same table."""
-    key = ", ".join(_key_sources(load))
+    key = ", ".join(load.spelled_key)
     message = f"key ({key}) of table {load.table} also comes from another seed"
     bad = pl.col(HANDLE).is_in(others.implode())
     return Rule(name="duplicate-key", column=key, message=message, bad=bad)
@@ -153,16 +153,13 @@ def _rows(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     )
 
 
-def _key_sources(load: Load) -> list[str]:
-    return [
-        name
-        for part in load.key
-        for name in (part.reference.sources() if part.reference else (part.source or "",))
-    ]
+def _naming_sources(load: Load) -> tuple[str, ...]:
+    """The source columns by which rows are named, none of them NULL; whole rows are told with their NULLs."""
+    return () if load.whole else load.spelled_key
 
 
 def _key_rules(load: Load, frame: pl.DataFrame) -> Iterator[Rule]:
-    for name in () if load.whole else _key_sources(load):
+    for name in _naming_sources(load):
         if frame[name].null_count():
             message = f"key column {name} of table {load.table} is NULL; a row without its key is nobody"
             yield Rule(name="null-key", column=name, message=message, bad=pl.col(name).is_null())
@@ -172,7 +169,7 @@ def _column_rules(
     load: Load, frame: pl.DataFrame, catalog: Catalog, trusted: frozenset[str]
 ) -> Iterator[Rule]:
     table = catalog.tables[load.table]
-    in_key, named = set(() if load.whole else _key_sources(load)), _named(load, catalog)
+    in_key, named = set(_naming_sources(load)), _named(load, catalog)
     for name in load.columns:
         column = table.columns[name]
         source = load.source_of(name)
@@ -249,7 +246,7 @@ def _make_type_rules(table: str, column: Column, source: str, *, named: bool) ->
 
 def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Iterator[Rule]:
     table = catalog.tables[load.table]
-    in_key = set(() if load.whole else _key_sources(load))
+    in_key = set(_naming_sources(load))
     for reference in load.references:
         names = reference.sources()
         nulls = [pl.col(name).is_null() for name in names]

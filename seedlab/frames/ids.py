@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 
-from seedlab.flow import FILE, HANDLE, ROW, Load, Part, Reference
+from seedlab.flow import FILE, HANDLE, ROW, Load, Part
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, sortable
 from seedlab.frames.resolve import (
@@ -36,17 +36,13 @@ def settle(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
         label = naming.label(reference.parent, reference.parts)
         pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
         for own, parent in pairs:
-            source = _source(reference, parent)
+            source = reference.source_of(parent)
             if source is not None:
                 columns[own] = pl.col(source)
             else:
                 frame, columns[own] = _value(frame, reference_column(index), label, parent, cache)
     columns |= {name: pl.col(name) for name in load.values}
     return frame.select(*(columns[name].alias(name) for name in load.columns), FILE, ROW, HANDLE)
-
-
-def _source(reference: Reference, parent_column: str) -> str | None:
-    return next((p.source for p in reference.parts if p.columns == (parent_column,) and p.source), None)
 
 
 def _value(
@@ -120,7 +116,7 @@ def referred_columns(loads: Sequence[Load]) -> Mapping[str, tuple[str, ...]]:
     wanted: dict[str, dict[str, None]] = {}
     for reference in (each for load in loads for each in load.references):
         for column in reference.foreign_key.parent_columns:
-            if _source(reference, column) is None:
+            if reference.source_of(column) is None:
                 wanted.setdefault(reference.parent, {})[column] = None
     return {table: tuple(columns) for table, columns in wanted.items()}
 

@@ -150,7 +150,10 @@ _PAIRS = SQL(
 
 
 def _hashed(state: TableState, table: Table, what: str, joined: Composable = _NOTHING) -> Composed:
-    """Rows as hashes of key (k) and content (h); OFFSET 0 keeps them from being computed twice."""
+    """Rows as hashes of key (k) and content (h); OFFSET keeps them from being computed twice.
+
+    Quoted, for of a bare 0 the planner does not see yet that it is none, and hashes with one process only.
+    """
     columns = {"k": state.key, "h": state.columns}
     hashes = SQL(", ").join(
         SQL("pg_catalog.hash_record_extended(ROW({}), 0) AS {}").format(
@@ -158,7 +161,7 @@ def _hashed(state: TableState, table: Table, what: str, joined: Composable = _NO
         )
         for letter in what
     )
-    return SQL("SELECT {} FROM {} t{} OFFSET 0").format(hashes, stored(table), joined)
+    return SQL("SELECT {} FROM {} t{} OFFSET '0'").format(hashes, stored(table), joined)
 
 
 # ---- writing --------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from seedlab.flow import (
     Table,
     TableSpec,
 )
-from seedlab.frames import flatten, sources
+from seedlab.frames import flatten, large, sources
 from seedlab.frames.literals import whole_columns
 from seedlab.frames.sources import Flat, LazyDataLoader, Records
 from seedlab.plan import ready, schema
@@ -85,7 +85,7 @@ def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dic
         opened[name] = []
         with recorder.span("read", seed=seeds[name]):
             for file in seeds[name].files:
-                if sources.is_large(file, settings.batch_rows):
+                if large.is_large(file, settings.batch_rows):
                     opened[name].append(Large(file=file))
                     continue
                 try:
@@ -182,7 +182,7 @@ def _streamed(seed: Seed, documents: flatten.Documents) -> Shaped:
 
     def batches() -> Iterator[pl.DataFrame]:
         for n, file in enumerate(seed.files):
-            for batch in sources.batches(file, STREAM_ROWS):
+            for batch in large.batches(file, STREAM_ROWS):
                 yield _finished(_flat_frame(batch, documents), spec, n)
 
     columns: dict[str, None] = {}
@@ -211,7 +211,7 @@ def _flat_frame(batch: pl.DataFrame | Records, documents: flatten.Documents) -> 
 
 def _large_columns(file: SourceFile, documents: flatten.Documents) -> Iterator[str]:
     """Columns of a large file: of CSV and Parquet by the header, of JSONL by going through it."""
-    for batch in sources.batches(file, STREAM_ROWS):
+    for batch in large.batches(file, STREAM_ROWS):
         yield from (name for name in _flat_frame(batch, documents).columns if name != ROW)
         if file.format != "jsonl":
             return

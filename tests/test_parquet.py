@@ -11,7 +11,7 @@ import pytest
 
 from seedlab.errors import DataFaults
 from seedlab.flow import ROW
-from seedlab.frames import sources
+from seedlab.frames import large, sources
 from tests.fix_sources import faults_of, source
 
 
@@ -101,7 +101,7 @@ def test_damaged_pages_are_told_by_file_when_rows_are_read(tmp_path):
     with pytest.raises(DataFaults) as caught:
         sources.collect({file.name: sources.read(file) for file in (good, bad)})
     with pytest.raises(DataFaults):
-        list(sources.batches(bad, 100))
+        list(large.batches(bad, 100))
 
     assert [fault.file for fault in caught.value.faults] == ["bad.parquet"]
 

@@ -19,7 +19,7 @@ from polars.testing import assert_frame_equal
 
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import LINE, REASON, SourceFile
-from seedlab.frames import rejects, sources
+from seedlab.frames import large, rejects, sources
 from seedlab.frames.documents import Number, Plain, Records
 from seedlab.frames.outputs import write_private
 from seedlab.frames.rejects import REJECTED
@@ -270,7 +270,7 @@ def test_what_a_reject_file_adds_is_no_data(tmp_path: Path, suffix: str) -> None
     write_rows(path, kinds, [{"code": c, REASON: "r", "name": "n", LINE: "1"} for c in "abc"])
     file = SourceFile(path=path, name=path.name, format=suffix)
 
-    batches = list(sources.batches(file, 2))
+    batches = list(large.batches(file, 2))
 
     first = rows_at(content(file), 0)
     columns = first.columns if isinstance(first, pl.DataFrame) else list(first[0])

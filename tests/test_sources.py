@@ -15,13 +15,14 @@ import polars as pl
 import pytest
 import xxhash
 import yaml
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import ROW, SourceFile
-from seedlab.frames import flatten, sources
+from seedlab.frames import flatten, large, sources
 from seedlab.frames.sources import Flat, LazyDataLoader, Records
 from tests.fix_sources import faults_of, source, told
 
@@ -158,7 +159,7 @@ def test_batches_of_csv_are_the_whole_file(tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(sources, "CHUNK", chunk)
     file = source(tmp_path, "t.csv", table(100))
 
-    found = list(sources.batches(file, 30))
+    found = list(large.batches(file, 30))
 
     assert [frame.height for frame in found] == [30, 30, 30, 10]
     assert_frame_equal(pl.concat(found), sources.collect({0: sources.read(file)})[0])
@@ -169,7 +170,7 @@ def test_batches_of_parquet_are_the_whole_file(tmp_path):
     pl.DataFrame({"a": range(1000)}).write_parquet(stream, row_group_size=300)
     file = source(tmp_path, "t.parquet", stream.getvalue())
 
-    found = list(sources.batches(file, 150))
+    found = list(large.batches(file, 150))
 
     assert max(frame.height for frame in found) <= 150
     assert_frame_equal(pl.concat(found), sources.collect({0: sources.read(file)})[0])
@@ -179,7 +180,7 @@ def test_batches_of_jsonl_are_the_whole_file_and_rows_count_on(tmp_path, monkeyp
     small_chunks(monkeypatch)
     file = source(tmp_path, "t.jsonl", "\n".join(f'{{"n": {n}, "l": ["a", "b"]}}' for n in range(50)))
 
-    found = list(sources.batches(file, 20))
+    found = list(large.batches(file, 20))
     offsets: dict[str, int] = {}
     rows = []
     for records in found:
@@ -192,8 +193,65 @@ def test_batches_of_jsonl_are_the_whole_file_and_rows_count_on(tmp_path, monkeyp
     assert rows == list(range(100))
 
 
+def written(rows: int, form: str) -> bytes:
+    frame = pl.DataFrame({"n": range(rows), "text": [f"row {n}" for n in range(rows)]})
+    stream = io.BytesIO()
+    if form == "parquet":
+        frame.write_parquet(stream, row_group_size=77)
+    elif form == "jsonl":
+        frame.write_ndjson(stream)
+    else:
+        frame.write_csv(stream, separator="\t" if form == "tsv" else ",")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "quoted.csv", "t.csv.zst"])
+def test_pieces_hold_every_row_once_with_its_place(tmp_path, monkeypatch, name, count):
+    small_chunks(monkeypatch)
+    data = table(300) if name == "quoted.csv" else written(300, name.split(".")[1])
+    file = source(tmp_path, name, zstandard.compress(data) if name.endswith("zst") else data)
+
+    parts = large.pieces(file, count)
+    rows = [list(large.batches(file, 20, each)) for each in parts]
+
+    assert 1 <= len(parts) <= count
+    assert (len(parts) > 1) == (count > 1 and not file.compression)
+    found = [batch for part in rows for batch in part]
+    if name == "t.jsonl":
+        assert [r for b in found for r in b.records] == sources.read(file).records
+        assert [b.first for part in rows for b in part[:1]] == [p.first for p in parts]
+    else:
+        assert_frame_equal(pl.concat(found), sources.collect({0: sources.read(file)})[0])
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["1,2\n3\n4,5,6\n", "1,2\n4,5,6\n3\n", "1,2,\n3\n", "1\n2,3,4", "1,2,3\n4,5\n6\n" + "7,8\n" * 5000],
+)
+def test_fields_missing_here_and_too_many_there_are_found(tmp_path, body):
+    with pytest.raises(DataFaults) as batched:
+        list(large.batches(source(tmp_path, "t.csv", "a,b\n" + body), 10))
+    with pytest.raises(DataFaults) as whole:
+        sources.read(source(tmp_path, "t.csv", "a,b\n" + body))
+
+    assert told(batched.value.faults) == told(whole.value.faults)
+    assert len(whole.value.faults) == 2
+
+
+def test_a_piece_tells_the_lines_of_the_file(tmp_path, monkeypatch):
+    small_chunks(monkeypatch)
+    lines = ["a,b", *("1,2" for _ in range(500)), "3", *("1,2" for _ in range(10))]
+    file = source(tmp_path, "t.csv", "\n".join(lines))
+
+    with pytest.raises(DataFaults) as caught:
+        list(large.batches(file, 10, large.pieces(file, 4)[-1]))
+
+    assert told(caught.value.faults) == [("field-count", 502)]
+
+
 def test_documents_are_one_batch(tmp_path):
-    found = list(sources.batches(source(tmp_path, "t.json", '[{"a": 1}, {"a": 2}]'), 1))
+    found = list(large.batches(source(tmp_path, "t.json", '[{"a": 1}, {"a": 2}]'), 1))
 
     assert [len(records.records) for records in found] == [2]
 
@@ -204,7 +262,7 @@ def test_faults_of_all_batches_are_told_together(tmp_path, monkeypatch):
     file = source(tmp_path, "t.csv", "\n".join(lines))
 
     with pytest.raises(DataFaults) as caught:
-        list(sources.batches(file, 10))
+        list(large.batches(file, 10))
 
     assert told(caught.value.faults) == [("field-count", 102), ("nul", 203), ("field-count", 204)]
 
@@ -214,29 +272,29 @@ def test_bad_lines_of_all_batches_are_told_together(tmp_path, monkeypatch):
     lines = ["{}"] * 100 + ["x"] + ["{}"] * 100 + ["[]"]
 
     with pytest.raises(DataFaults) as caught:
-        list(sources.batches(source(tmp_path, "t.jsonl", "\n".join(lines)), 10))
+        list(large.batches(source(tmp_path, "t.jsonl", "\n".join(lines)), 10))
 
     assert told(caught.value.faults) == [("syntax", 101), ("syntax", 202)]
 
 
 def test_an_open_quote_does_not_swallow_a_large_file(tmp_path, monkeypatch):
     small_chunks(monkeypatch)
-    monkeypatch.setattr(sources, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(large, "MAX_RECORD_BYTES", 1000)
     file = source(tmp_path, "t.csv", "a,b\n" + "1,2\n" * 20 + '1,"x\n' + "1,2\n" * 5000)
 
     with pytest.raises(DataFaults) as caught:
-        list(sources.batches(file, 10))
+        list(large.batches(file, 10))
 
     assert told(caught.value.faults) == [("syntax", 22)]
 
 
 def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
     small_chunks(monkeypatch)
-    monkeypatch.setattr(sources, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(large, "MAX_RECORD_BYTES", 1000)
 
     for name in ("t.csv", "t.jsonl"):
         with pytest.raises(DataFaults) as caught:
-            list(sources.batches(source(tmp_path, name, "x" * 5000), 10))
+            list(large.batches(source(tmp_path, name, "x" * 5000), 10))
         assert told(caught.value.faults) == [("too-large", 1)]
 
 
@@ -259,9 +317,9 @@ def test_a_file_is_large_when_it_has_more_rows_than_a_batch(tmp_path):
 
     for name, data in content.items():
         file = source(tmp_path, name, data)
-        assert [sources.is_large(file, rows) for rows in (1000, 10_000)] == [True, False]
-    assert not sources.is_large(source(tmp_path, "t.json", "[" + "{}," * 2000 + "{}]"), 1)
-    assert not sources.is_large(source(tmp_path, "empty.csv", ""), 0)
+        assert [large.is_large(file, rows) for rows in (1000, 10_000)] == [True, False]
+    assert not large.is_large(source(tmp_path, "t.json", "[" + "{}," * 2000 + "{}]"), 1)
+    assert not large.is_large(source(tmp_path, "empty.csv", ""), 0)
 
 
 # ---- once per file

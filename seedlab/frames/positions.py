@@ -11,7 +11,8 @@ from seedlab.flow import SourceFile
 from seedlab.frames import delimited
 from seedlab.frames.faults import FaultList, clean, excerpt
 from seedlab.frames.flatten import ROOT
-from seedlab.frames.sources import blocks, read_bytes
+from seedlab.frames.large import blocks
+from seedlab.frames.sources import read_bytes
 from seedlab.frames.trees import Mark, Tree, json_tree, yaml_tree
 
 __all__ = ["HEADER", "Position", "locate"]

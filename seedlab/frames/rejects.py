@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from seedlab.flow import LINE, NOTES, REASON, ROW, SourceFile
-from seedlab.frames import delimited, sources
+from seedlab.frames import delimited, large, sources
 from seedlab.frames.documents import Number, Plain
 from seedlab.frames.faults import FaultList
 from seedlab.frames.flatten import dumps
@@ -59,7 +59,7 @@ def _delimited(file: SourceFile, notes: Mapping[int, _Note]) -> bytes:
     pieces: list[bytes] = []
     old: frozenset[int] = frozenset()
     row = -1
-    for block, _ in sources.blocks(file, faults):
+    for block, _ in large.blocks(file, faults):
         for start, end, _ in delimited.records(block, delimiter):
             if row < 0:
                 names, _ = delimited.header(block, delimiter, faults)
@@ -87,7 +87,7 @@ def _extended(record: bytes, delimiter: bytes, without: frozenset[int], *added: 
 
 def _documents(file: SourceFile, notes: Mapping[int, _Note]) -> bytes:
     records, single = [], False
-    for batch in sources.batches(file, _BATCH_ROWS):
+    for batch in large.batches(file, _BATCH_ROWS):
         assert not isinstance(batch, pl.DataFrame)
         single = batch.single
         numbered = enumerate(batch.records, batch.first)

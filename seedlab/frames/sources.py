@@ -7,6 +7,7 @@ are checked before they are parsed, and all of its faults are raised together.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -32,26 +33,24 @@ __all__ = [
     "Number",
     "Plain",
     "Records",
-    "batches",
-    "blocks",
+    "chunks",
     "collect",
     "content_hash",
-    "is_large",
+    "damaged",
     "open_parquet",
     "read",
     "read_bytes",
+    "read_parquet",
 ]
 
 CHUNK = 1 << 20  # bytes read at a time
 WHOLE_BYTES = 64 << 20  # larger flat files are not held in memory until somebody collects them
 AT_ONCE = 128  # files collected together
-MAX_RECORD_BYTES = 64 << 20  # a CSV record or a line of JSONL
 MAX_DOCUMENT_BYTES = 256 << 20  # JSON and YAML are parsed whole
 
-_PACKED_ROWS = 16  # a byte of Parquet: of a file with fewer the rows fit in memory, and are not counted
-_TYPICAL_RATIO = 5  # of compressed text, to estimate rows by
+TYPICAL_RATIO = 5  # of compressed text, to estimate rows by
 # A damaged Parquet file can make polars panic, which is a BaseException.
-_POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _Key = TypeVar("_Key", bound=Hashable)
 
 
@@ -78,14 +77,17 @@ class Flat:
 
 def read_bytes(file: SourceFile) -> bytes:
     """Read the whole file, unpacked; raises DataFaults for broken or too large archives."""
-    return b"".join(_chunks(file))
+    return b"".join(chunks(file))
 
 
-def _chunks(file: SourceFile) -> Generator[bytes]:
-    """The file's bytes, unpacked, about a megabyte at a time."""
+def chunks(file: SourceFile, start: int = 0, stop: int | None = None) -> Generator[bytes]:
+    """Give the file's bytes, unpacked, about a megabyte at a time; of one that is not packed, a range."""
     with opened(file) as stream:
         if file.compression is None:
-            while chunk := stream.read(CHUNK):
+            stream.seek(start)
+            left = (sys.maxsize if stop is None else stop) - start
+            while chunk := stream.read(min(CHUNK, left)):
+                left -= len(chunk)
                 yield chunk
         else:
             yield from unpack(file, stream, packed=os.fstat(stream.fileno()).st_size)
@@ -106,7 +108,7 @@ def read(file: SourceFile) -> Flat | Records:
     if file.format in delimited.DELIMITERS:
         return _read_delimited(file)
     if file.format == "parquet":
-        return _read_parquet(file)
+        return read_parquet(file)
     faults = FaultList(file)
     text = _document(file, faults)
     parse = {"json": documents.parse_json, "jsonl": documents.parse_lines, "yaml": documents.parse_yaml}
@@ -120,7 +122,7 @@ def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
     lazies = [flat.lazy for flat in flats.values()]
     try:
         frames = [frame for some in _portions(lazies) for frame in pl.collect_all(some)]
-    except _POLARS_ERRORS:
+    except POLARS_ERRORS:
         frames = list(_collect_one_by_one(flats.values(), lazies))
     for flat, frame in zip(flats.values(), frames, strict=True):
         if flat.file.format == "parquet":
@@ -139,20 +141,21 @@ def _collect_one_by_one(flats: Iterable[Flat], lazies: Iterable[pl.LazyFrame]) -
     for flat, lazy in zip(flats, lazies, strict=True):
         try:
             yield lazy.collect()
-        except _POLARS_ERRORS as error:
-            faults += _damaged(flat.file, error).faults
+        except POLARS_ERRORS as error:
+            faults += damaged(flat.file, error).faults
     if faults:
         raise DataFaults(faults)
 
 
-def _damaged(file: SourceFile, error: BaseException) -> DataFaults:
+def damaged(file: SourceFile, error: BaseException) -> DataFaults:
+    """Say that polars cannot read a file."""
     # The text of polars may quote the data, so it is a value: not shown unless asked for.
     return _one_fault(file, "syntax", f"the file is not readable as {file.format}", value=str(error))
 
 
 def _document(file: SourceFile, faults: FaultList) -> str:
     parts, size = [], 0
-    for chunk in _chunks(file):
+    for chunk in chunks(file):
         size += len(chunk)
         if size > MAX_DOCUMENT_BYTES:
             message = f"the document is larger than {MAX_DOCUMENT_BYTES:,} bytes; split it, or use JSONL"
@@ -165,13 +168,19 @@ def _document(file: SourceFile, faults: FaultList) -> str:
 
 def _read_delimited(file: SourceFile) -> Flat:
     packed = file.path.stat().st_size if file.path.is_file() else 0
-    if packed > (WHOLE_BYTES if file.compression is None else WHOLE_BYTES // _TYPICAL_RATIO):
-        head, _ = next(_raw_blocks(file))
-        columns, _ = delimited.header(head, delimited.DELIMITERS[file.format], FaultList(file))
+    if packed > (WHOLE_BYTES if file.compression is None else WHOLE_BYTES // TYPICAL_RATIO):
+        columns, _ = delimited.header(_head(file), delimited.DELIMITERS[file.format], FaultList(file))
         columns = delimited.without_notes(columns)
         return Flat(file=file, columns=columns, scan=lambda: _scan_whole(file)[1])
     columns, lazy = _scan_whole(file)
     return Flat(file=file, columns=columns, scan=lambda: lazy)
+
+
+def _head(file: SourceFile) -> bytes:
+    """The first megabyte, up to its last whole record, if it has one."""
+    with closing(chunks(file)) as pieces:
+        head = next(pieces, b"")
+    return head[: delimited.boundary(head)] or head
 
 
 def _scan_whole(file: SourceFile) -> tuple[tuple[str, ...], pl.LazyFrame]:
@@ -194,150 +203,18 @@ def open_parquet(file: SourceFile) -> pl.LazyFrame:
         return pl.scan_parquet(file.path.absolute(), glob=False)
 
 
-def _read_parquet(file: SourceFile) -> Flat:
+def read_parquet(file: SourceFile) -> Flat:
+    """Scan a Parquet file as text."""
     try:
         lazy = open_parquet(file)
         schema = pl.Schema((n, t) for n, t in lazy.collect_schema().items() if n not in NOTES)
-    except _POLARS_ERRORS as error:
-        raise _damaged(file, error) from error
+    except POLARS_ERRORS as error:
+        raise damaged(file, error) from error
     check_schema(file, schema)
     texts = [as_text(pl.col(name), dtype).alias(name) for name, dtype in schema.items()]
     lazy = lazy.select(texts).with_row_index(ROW)
     nested = frozenset(name for name, dtype in schema.items() if is_nested(dtype))
     return Flat(file=file, columns=tuple(schema), scan=lambda: lazy, nested=nested)
-
-
-# ---- large files ----------------------------------------------------------------------------------------
-
-
-def is_large(file: SourceFile, batch_rows: int) -> bool:
-    """Estimate whether a file has more rows than a batch, from its size and its first lines. Cheap.
-
-    JSON and YAML are parsed whole, so they are never large.
-    """
-    if file.format in ("json", "yaml"):
-        return False
-    if file.format == "parquet":
-        return file.path.stat().st_size * _PACKED_ROWS > batch_rows and _parquet_rows(file) > batch_rows
-    size = file.path.stat().st_size * (_TYPICAL_RATIO if file.compression else 1)
-    if size < batch_rows * 2:
-        return False
-    with closing(_chunks(file)) as chunks:
-        sample = next(chunks, b"")
-    return sample.count(b"\n") * size > batch_rows * len(sample)
-
-
-def _parquet_rows(file: SourceFile) -> int:
-    try:
-        return int(open_parquet(file).select(pl.len()).collect().item())
-    except _POLARS_ERRORS as error:
-        raise _damaged(file, error) from error
-
-
-def batches(file: SourceFile, batch_rows: int) -> Iterator[pl.DataFrame | Records]:
-    """Read a file in batches of at most `batch_rows` rows, ROW counted through; memory goes by the batch.
-
-    CSV, TSV and Parquet come as frames like those of `collect`, JSONL as Records; JSON and YAML are one
-    batch. Raises DataFaults at the end of the file, with the faults of all batches; batches after the
-    first fault are checked, but not given out.
-    """
-    if file.format in delimited.DELIMITERS:
-        yield from _rebatched(_delimited_frames(file), batch_rows)
-    elif file.format == "parquet":
-        yield from _parquet_batches(file, batch_rows)
-    elif file.format == "jsonl":
-        yield from _line_batches(file, batch_rows)
-    else:
-        whole = read(file)
-        assert isinstance(whole, Records)
-        yield whole
-
-
-def blocks(file: SourceFile, faults: FaultList) -> Iterator[tuple[bytes, int]]:
-    """Whole records of CSV, TSV and JSONL as clean bytes, with the number of their first line."""
-    for data, line in _raw_blocks(file):
-        yield clean(data, faults, line=line), line
-
-
-def _raw_blocks(file: SourceFile) -> Iterator[tuple[bytes, int]]:
-    rest, line = b"", 1
-    for chunk in _chunks(file):
-        rest += chunk
-        cut = rest.rfind(b"\n") + 1 if file.format == "jsonl" else delimited.boundary(rest)
-        if len(rest) > MAX_RECORD_BYTES and not cut:
-            yield _overlong(file, rest, line), line
-            return
-        if cut:
-            yield rest[:cut], line
-            line += rest.count(b"\n", 0, cut)
-            rest = rest[cut:]
-    if rest or line == 1:
-        yield rest, line
-
-
-def _overlong(file: SourceFile, rest: bytes, line: int) -> bytes:
-    """Of a record without end, give the lines there are: the check will find the quote that is not closed."""
-    if b"\n" in rest:
-        return rest[: rest.rfind(b"\n") + 1]
-    message = f"a line is longer than {MAX_RECORD_BYTES:,} bytes"
-    raise DataFaults([Fault(rule="too-large", message=message, file=file.name, line=line)])
-
-
-def _delimited_frames(file: SourceFile) -> Iterator[pl.DataFrame]:
-    faults, delimiter = FaultList(file), delimited.DELIMITERS[file.format]
-    columns: tuple[str, ...] = ()
-    first = 0
-    for block, line in blocks(file, faults):
-        data = block
-        if not columns:
-            columns, start = delimited.header(data, delimiter, faults)
-            line, data = line + data.count(b"\n", 0, start), data[start:]  # noqa: PLW2901
-        delimited.check(data, delimiter, len(columns), faults, line=line)
-        if not faults.found:
-            frame = delimited.scan(data, columns, delimiter, first=first).collect()
-            first += frame.height
-            yield frame
-    faults.check()
-
-
-def _rebatched(frames: Iterator[pl.DataFrame], batch_rows: int) -> Iterator[pl.DataFrame]:
-    waiting: list[pl.DataFrame] = []
-    rows = 0
-    for frame in frames:
-        waiting.append(frame)
-        rows += frame.height
-        while rows >= batch_rows:
-            whole = pl.concat(waiting)
-            yield whole.head(batch_rows)
-            waiting, rows = [whole.slice(batch_rows)], rows - batch_rows
-    if rows:
-        yield pl.concat(waiting)
-
-
-def _parquet_batches(file: SourceFile, batch_rows: int) -> Iterator[pl.DataFrame]:
-    flat = _read_parquet(file)
-    try:
-        for frame in flat.lazy.collect_batches(chunk_size=batch_rows, maintain_order=True):
-            refuse_nul(file, frame)
-            yield frame
-    except _POLARS_ERRORS as error:
-        raise _damaged(file, error) from error
-
-
-def _line_batches(file: SourceFile, batch_rows: int) -> Iterator[Records]:
-    faults = FaultList(file)
-    waiting = Records(file=file, records=[])
-    for data, line in blocks(file, faults):
-        text = data.decode(errors="replace")
-        read_now = documents.parse_lines(text, faults, line=line).records
-        waiting = Records(file=file, records=[*waiting.records, *read_now], first=waiting.first)
-        while len(waiting.records) >= batch_rows and not faults.found:
-            yield Records(file=file, records=waiting.records[:batch_rows], first=waiting.first)
-            rest, first = waiting.records[batch_rows:], waiting.first + batch_rows
-            waiting = Records(file=file, records=rest, first=first)
-    faults.check()
-    if waiting.records:
-        yield waiting
 
 
 # ---- once per file --------------------------------------------------------------------------------------

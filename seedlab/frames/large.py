@@ -1,0 +1,282 @@
+"""Files larger than memory: read in batches, and in pieces that can be read apart from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import polars as pl
+
+from seedlab.errors import DataFaults, Fault
+from seedlab.flow import SourceFile
+from seedlab.frames import delimited, documents, sources
+from seedlab.frames.documents import Records
+from seedlab.frames.faults import FaultList, clean
+from seedlab.frames.parquet import refuse_nul
+from seedlab.frames.sources import POLARS_ERRORS, TYPICAL_RATIO, chunks, damaged
+
+__all__ = ["WHOLE", "Piece", "batches", "blocks", "is_large", "pieces"]
+
+MAX_RECORD_BYTES = 64 << 20  # a CSV record or a line of JSONL
+WIDE = 256  # bytes of text: a longer row counts for several
+
+_BLOCK_CHUNKS = 4  # parsed together: what a block costs beside its rows is soon forgotten
+_PACKED_ROWS = 16  # a byte of Parquet: of a file with fewer the rows fit in memory, and are not counted
+_SAMPLE_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a file, from `start` to before `stop` (None: the end): rows of Parquet, bytes of all else.
+
+    `line` is the number of its first line, `first` the ROW of its first row.
+    """
+
+    start: int = 0
+    stop: int | None = None
+    line: int = 1
+    first: int = 0
+
+
+WHOLE = Piece()
+
+
+# ---- how large ------------------------------------------------------------------------------------------
+
+
+def is_large(file: SourceFile, batch_rows: int) -> bool:
+    """Estimate whether a file has more rows than a batch, from its size and its first lines. Cheap.
+
+    Rows longer than WIDE bytes count for several. JSON and YAML are parsed whole, so they are never large.
+    """
+    if file.format in ("json", "yaml"):
+        return False
+    size = file.path.stat().st_size
+    if file.format == "parquet":
+        return (
+            size * _PACKED_ROWS > batch_rows
+            and max(_parquet_rows(file), _parquet_text(file) // WIDE) > batch_rows
+        )
+    size *= TYPICAL_RATIO if file.compression else 1
+    if size < batch_rows * 2:
+        return False
+    with closing(chunks(file)) as pieces:
+        sample = next(pieces, b"")
+    return max(sample.count(b"\n") * size / max(1, len(sample)), size / WIDE) > batch_rows
+
+
+def _parquet_rows(file: SourceFile) -> int:
+    try:
+        return int(sources.open_parquet(file).select(pl.len()).collect().item())
+    except POLARS_ERRORS as error:
+        raise damaged(file, error) from error
+
+
+def _parquet_text(file: SourceFile) -> int:
+    """Estimate how many bytes the rows are as text, from the first of them."""
+    flat = sources.read_parquet(file)
+    texts = [pl.col(name).str.len_bytes().sum() for name in flat.columns if name not in flat.nested]
+    if not texts:
+        return 0
+    try:
+        sample = flat.lazy.head(_SAMPLE_ROWS).select(pl.sum_horizontal(texts).alias("bytes"), rows=pl.len())
+        size, rows = sample.collect().row(0)
+    except POLARS_ERRORS as error:
+        raise damaged(file, error) from error
+    return int(size * _parquet_rows(file) / rows) if rows else 0
+
+
+# ---- batches --------------------------------------------------------------------------------------------
+
+
+def batches(file: SourceFile, batch_rows: int, piece: Piece = WHOLE) -> Iterator[pl.DataFrame | Records]:
+    """Read a file in batches of at most `batch_rows` rows, ROW counted through; memory goes by the batch.
+
+    CSV, TSV and Parquet come as frames like those of `collect`, JSONL as Records; JSON and YAML are one
+    batch. With a `piece` (of `pieces`) only its rows are read. Raises DataFaults at the end of the file,
+    with the faults of all batches; batches after the first fault are checked, but not given out.
+    """
+    if file.format in delimited.DELIMITERS:
+        yield from _rebatched(_delimited_frames(file, piece), batch_rows)
+    elif file.format == "parquet":
+        yield from _parquet_batches(file, batch_rows, piece)
+    elif file.format == "jsonl":
+        yield from _line_batches(file, batch_rows, piece)
+    else:
+        whole = sources.read(file)
+        assert isinstance(whole, Records)
+        yield whole
+
+
+def blocks(file: SourceFile, faults: FaultList, piece: Piece = WHOLE) -> Iterator[tuple[bytes, int]]:
+    """Whole records of CSV, TSV and JSONL as clean bytes, with the number of their first line."""
+    for data, line in _raw_blocks(file, piece):
+        yield clean(data, faults, line=line), line
+
+
+def _raw_blocks(file: SourceFile, piece: Piece) -> Iterator[tuple[bytes, int]]:
+    rest, line = b"", piece.line
+    for more in _gathered(file, piece):
+        rest += more
+        cut = rest.rfind(b"\n") + 1 if file.format == "jsonl" else delimited.boundary(rest)
+        if len(rest) > MAX_RECORD_BYTES and not cut:
+            yield _overlong(file, rest, line), line
+            return
+        if cut:
+            yield rest[:cut], line
+            line += rest.count(b"\n", 0, cut)
+            rest = rest[cut:]
+    if rest or line == 1:
+        yield rest, line
+
+
+def _gathered(file: SourceFile, piece: Piece) -> Iterator[bytes]:
+    """The bytes of a piece, some chunks together: an archive is unpacked in small ones."""
+    waiting, held = [], 0
+    for chunk in chunks(file, piece.start, piece.stop):
+        waiting.append(chunk)
+        held += len(chunk)
+        if held >= sources.CHUNK * _BLOCK_CHUNKS:
+            yield b"".join(waiting)
+            waiting, held = [], 0
+    yield b"".join(waiting)
+
+
+def _overlong(file: SourceFile, rest: bytes, line: int) -> bytes:
+    """Of a record without end, give the lines there are: the check will find the quote that is not closed."""
+    if b"\n" in rest:
+        return rest[: rest.rfind(b"\n") + 1]
+    message = f"a line is longer than {MAX_RECORD_BYTES:,} bytes"
+    raise DataFaults([Fault(rule="too-large", message=message, file=file.name, line=line)])
+
+
+def _delimited_frames(file: SourceFile, piece: Piece) -> Iterator[pl.DataFrame]:
+    faults, delimiter = FaultList(file), delimited.DELIMITERS[file.format]
+    columns = _columns(file) if piece.start else ()
+    first = piece.first
+    for block, line in blocks(file, faults, piece):
+        data = block
+        if not columns:
+            columns, start = delimited.header(data, delimiter, faults)
+            line, data = line + data.count(b"\n", 0, start), data[start:]  # noqa: PLW2901
+        frame = _parsed(data, columns, delimiter, faults, line=line, first=first)
+        if frame is not None:
+            first += frame.height
+            yield frame
+    faults.check()
+
+
+def _parsed(
+    data: bytes, columns: tuple[str, ...], delimiter: bytes, faults: FaultList, *, line: int, first: int
+) -> pl.DataFrame | None:
+    """Check and parse a block; None once there are faults."""
+    if faults.found or not delimited.is_plain(data, delimiter, len(columns)):
+        delimited.check(data, delimiter, len(columns), faults, line=line)
+    try:
+        return None if faults.found else delimited.scan(data, columns, delimiter, first=first).collect()
+    except POLARS_ERRORS as error:  # a record with too many fields in a block that seemed plain
+        delimited.check(data, delimiter, len(columns), faults, line=line)
+        if not faults.found:
+            raise damaged(faults.file, error) from error
+        return None
+
+
+def _columns(file: SourceFile) -> tuple[str, ...]:
+    """The header's names, for a piece that begins behind it."""
+    faults = FaultList(file)
+    head, _ = next(blocks(file, faults))
+    return delimited.header(head, delimited.DELIMITERS[file.format], faults)[0]
+
+
+def _rebatched(frames: Iterator[pl.DataFrame], batch_rows: int) -> Iterator[pl.DataFrame]:
+    waiting: list[pl.DataFrame] = []
+    rows = 0
+    for frame in frames:
+        waiting.append(frame)
+        rows += frame.height
+        while rows >= batch_rows:
+            whole = pl.concat(waiting)
+            yield whole.head(batch_rows)
+            waiting, rows = [whole.slice(batch_rows)], rows - batch_rows
+    if rows:
+        yield pl.concat(waiting)
+
+
+def _parquet_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterator[pl.DataFrame]:
+    lazy = sources.read_parquet(file).lazy
+    if piece != WHOLE:
+        lazy = lazy.slice(piece.start, None if piece.stop is None else piece.stop - piece.start)
+    try:
+        for frame in lazy.collect_batches(chunk_size=batch_rows, maintain_order=True):
+            refuse_nul(file, frame)
+            yield frame
+    except POLARS_ERRORS as error:
+        raise damaged(file, error) from error
+
+
+def _line_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterator[Records]:
+    faults = FaultList(file)
+    waiting = Records(file=file, records=[], first=piece.first)
+    for data, line in blocks(file, faults, piece):
+        text = data.decode(errors="replace")
+        read_now = documents.parse_lines(text, faults, line=line).records
+        waiting = Records(file=file, records=[*waiting.records, *read_now], first=waiting.first)
+        while len(waiting.records) >= batch_rows and not faults.found:
+            yield Records(file=file, records=waiting.records[:batch_rows], first=waiting.first)
+            rest, first = waiting.records[batch_rows:], waiting.first + batch_rows
+            waiting = Records(file=file, records=rest, first=first)
+    faults.check()
+    if waiting.records:
+        yield waiting
+
+
+# ---- pieces ---------------------------------------------------------------------------------------------
+
+
+def pieces(file: SourceFile, count: int) -> list[Piece]:
+    """Cut a file into at most `count` pieces of about the same size, each to be read by itself.
+
+    Together they hold every row once, with the same ROW and the same lines as the whole. An archive, JSON
+    and YAML are one piece. Cost: of Parquet the footer; of text the file is gone through once, to count
+    lines and rows (about 0.7 ms a megabyte, more where fields are quoted).
+    """
+    if count <= 1 or file.compression or file.format in ("json", "yaml"):
+        return [WHOLE]
+    if file.format == "parquet":
+        rows = _parquet_rows(file)
+        cuts = sorted({rows * n // count for n in range(count)} | {0})
+        starts = [Piece(start=cut, first=cut) for cut in cuts]
+    else:
+        starts = _starts(file, count)
+    ends: list[int | None] = [each.start for each in starts[1:]]
+    return [
+        Piece(start=each.start, stop=stop, line=each.line, first=each.first)
+        for each, stop in zip(starts, [*ends, None], strict=True)
+    ]
+
+
+def _starts(file: SourceFile, count: int) -> list[Piece]:
+    """Where pieces begin: at the first block behind each share of the file."""
+    share = max(1, file.path.stat().st_size // count)
+    starts, offset, rows = [WHOLE], 0, -1 if file.format != "jsonl" else 0  # the header is no row
+    for data, line in _raw_blocks(file, WHOLE):
+        if len(starts) < count and offset >= share * len(starts):
+            starts.append(Piece(start=offset, line=line, first=rows))
+        found = _count(file, data)
+        if found is None:
+            return [WHOLE]  # faults are best told of the whole
+        offset, rows = offset + len(data), rows + found
+    return starts
+
+
+def _count(file: SourceFile, data: bytes) -> int | None:
+    """Count the records of a block; None where it cannot be told."""
+    if file.format == "jsonl":
+        return sum(1 for each in data.split(b"\n") if each and not each.isspace())
+    if not delimited.has_quotes_or_blanks(data):
+        return data.count(b"\n") + (not data.endswith(b"\n"))
+    found, end = 0, 0
+    for record in delimited.records(data, delimited.DELIMITERS[file.format]):
+        found, end = found + 1, record.end
+    return found if not data[end:].strip(b"\r\n") else None

@@ -1,0 +1,165 @@
+"""Databases of our own on a PostgreSQL server: made from templates, dropped, and found again after a crash.
+
+One connection makes and drops them. It holds an advisory lock as long as it lives; databases of our names
+whose lock nobody holds were left by a process that was killed, and the next one drops them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from seedlab.database.connect import beside
+from seedlab.database.failures import connection_failed, write_failed
+from seedlab.database.server import create_database
+from seedlab.errors import ConnectionFailed, Refused
+from seedlab.flow import Target
+
+EMPTY = "template0"
+LEDGER = "seedlab"  # the schema
+# A connection that was just closed may still end: DROP and TEMPLATE would wait for it in steps of 0.1 s.
+_MINE = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = user AND datname = %s"
+_LEFT = (
+    "SELECT datname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba "
+    "WHERE datname ~ %s AND rolname = current_user"
+)
+_SETTINGS = (
+    "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
+    "WHERE d.datname = %s AND s.setrole = 0"
+)
+_TRY = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+
+
+class PostgresDatabases:
+    """Databases beside the target, on its server and with its settings, whose names begin with `prefix`."""
+
+    def __init__(self, target: Target, prefix: str, *, embedded: bool, else_: str) -> None:
+        """Connect, and drop what killed processes left. `else_` is told to whom may not make databases."""
+        self.target = target
+        self.prefix = prefix
+        self.session = os.urandom(4).hex()
+        self.made: list[str] = []
+        self._else = else_
+        self._numbers = count(1)
+        self.admin = _connect(target)
+        self._settings = [row[0] for row in self.admin.execute(_SETTINGS, [target.database])]
+        if embedded and not self._settings:
+            # The schema of our role's name is the ledger's, and not "$user".
+            self._settings = ["search_path=public"]
+        self.lock(prefix + self.session)
+        self._sweep()
+
+    def create(self, source: str, strategy: str | None = None) -> str:
+        """Create a database; its name is known before it is there, so that no moment leaves one behind.
+
+        `strategy` is how the server copies the source, where it knows more than one way (since version 15).
+        """
+        return self.create_named(f"{self.prefix}{self.session}_{next(self._numbers)}", source, strategy)
+
+    def create_named(self, name: str, source: str, strategy: str | None = None) -> str:
+        """Create a database of this name."""
+        self.made.append(name)
+        try:
+            how = strategy if self.admin.info.server_version >= 150_000 else None
+            self.admin.execute(create_database(name) if source == EMPTY else _copy(name, source, how))
+            for setting in self._settings:
+                self.admin.execute(_set(name, *setting.split("=", 1)))
+        except psycopg.errors.ObjectInUse as error:
+            raise Refused(
+                f"others are connected to the database '{source}', and it cannot be copied meanwhile; end "
+                'those connections, or give the project a [project] schema = "models.py:metadata"'
+            ) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise Refused(
+                f"the user '{self.admin.info.user}' may not create a database like '{source}' on "
+                f"{self.target.shown}: {error.diag.message_primary}; let its owner say "
+                f"ALTER ROLE … CREATEDB, {self._else}"
+            ) from error
+        except psycopg.Error as error:
+            raise write_failed(error) from error
+        return name
+
+    @contextmanager
+    def inside(self, name: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
+        """Connect to a database of ours, and see to it that the connection has ended."""
+        url = beside(self.target, name).url
+        with psycopg.connect(url, autocommit=autocommit, prepare_threshold=None) as connection:
+            yield connection
+        self.vacate(name)
+
+    def vacate(self, name: str) -> None:
+        """End the connections of our own user to a database."""
+        self.admin.execute(_MINE, [name])
+
+    def rename(self, name: str, new: str) -> None:
+        """Rename a database that nobody else is connected to; it is not dropped when we close any more."""
+        self.vacate(name)
+        self.admin.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(name), Identifier(new)))
+        self.made.remove(name)
+
+    def drop(self, name: str) -> None:
+        """Drop a database of ours, whoever of ours is still connected.
+
+        Not WITH (FORCE), which refuses an ordinary role where autovacuum is at work.
+        """
+        self.vacate(name)
+        self.admin.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(name)))
+        if name in self.made:
+            self.made.remove(name)
+
+    def mine(self, pattern: str) -> list[str]:
+        """Name the databases of our user whose names match."""
+        return [name for (name,) in self.admin.execute(_LEFT, [pattern]).fetchall()]
+
+    def lock(self, name: str) -> bool:
+        """Take an advisory lock, unless somebody has it; it is ours until the connection ends."""
+        return self.admin.execute(_TRY, [name]).fetchone() == (True,)
+
+    def close(self) -> None:
+        """Drop what is left, also after a connection was lost or a statement was cut off."""
+        if self.made and (self.admin.closed or self.admin.broken):
+            with suppress(ConnectionFailed):
+                self.admin = _connect(self.target)
+        for name in reversed(self.made.copy()):
+            with suppress(psycopg.Error):
+                self.drop(name)
+        self.admin.close()
+
+    def _sweep(self) -> None:
+        """Drop what killed processes left; who lives holds the lock of its session."""
+        for name in self.mine(f"^{self.prefix}[0-9a-f]{{8}}_[0-9]+$"):
+            if self.lock(name.rpartition("_")[0]):
+                with suppress(psycopg.Error):
+                    self.admin.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(name)))
+
+
+def _connect(target: Target) -> psycopg.Connection[Any]:
+    """Connect to the server's own database, `postgres`, or where that is closed to us to the target's."""
+    for each in (beside(target, "postgres"), target):
+        try:
+            return psycopg.connect(each.url, autocommit=True, prepare_threshold=None, connect_timeout=10)
+        except psycopg.Error as error:
+            failure = connection_failed(error, target)
+    raise failure from None
+
+
+def _copy(name: str, source: str, strategy: str | None) -> Composed:
+    how = SQL(" STRATEGY {}").format(SQL(strategy)) if strategy else SQL("")
+    return SQL("CREATE DATABASE {} TEMPLATE {}{}").format(Identifier(name), Identifier(source), how)
+
+
+def _set(database: str, name: str, value: str) -> Composed:
+    """Give a database a setting that another has; a list of names stays one."""
+    listed = name in ("search_path", "temp_tablespaces", "session_preload_libraries")
+    values = re.findall(r'"(?:[^"]|"")*"|[^,\s]+', value) if listed else [value]
+    plain = [each.strip('"').replace('""', '"') if listed else each for each in values]
+    return SQL("ALTER DATABASE {} SET {} = {}").format(
+        Identifier(database), Identifier(name), SQL(", ").join(map(Literal, plain))
+    )

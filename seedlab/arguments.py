@@ -69,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tellers(commands)
     _add_experiments(commands)
     _add_makers(commands)
+    _add_clones(commands)
     for command in commands.choices.values():
         _add_output(command)
     return parser
@@ -277,6 +278,27 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--with-ids", action="store_true", help="keep generated ids, and refer by them instead of by key"
     )
+
+
+def _add_clones(commands: _Commands[argparse.ArgumentParser]) -> None:
+    clone = _command(commands, "clone", "copy a seeded database, which is seeded once for all copies")
+    clone.add_argument("name", metavar="NAME", help="name of the new database; SQLite: its file")
+    _add_directory(clone)
+    clone.add_argument(
+        "--replace", action="store_true", help="drop the clone of this name; your connections to it end"
+    )
+    snapshots = _command(
+        commands, "snapshots", "list or drop the seeded databases that clones are copied from"
+    )
+    snapshots.add_argument("action", choices=("ls", "prune"))
+    _add_directory(snapshots)
+    snapshots.add_argument(
+        "--older-than", metavar="TIME",
+        help="prune those older than this, such as 7d (default: all but the newest of each project)",
+    )  # fmt: skip
+    for command in (clone, snapshots):
+        _add_target(command)
+        command.add_argument("--yes-seed", metavar="NAME", help="name of the distant database")
 
 
 def _command(commands: _Commands[argparse.ArgumentParser], name: str, about: str) -> argparse.ArgumentParser:

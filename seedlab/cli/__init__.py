@@ -34,6 +34,8 @@ _COMMANDS = {
     "export": ("making", "export"),
     "generate": ("making", "generate"),
     "server": ("making", "server"),
+    "clone": ("cloning", "clone"),
+    "snapshots": ("cloning", "snapshots"),
 }
 
 

@@ -1,0 +1,246 @@
+"""Snapshots as PostgreSQL databases that nobody may connect to; the mark is the database's comment.
+
+Advisory locks on the server's own database guard them: exclusive for who makes or drops one, shared for who
+uses it. A process that dies lets go of its locks with its connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from importlib.resources import files
+
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from seedlab.database.connect import beside
+from seedlab.database.failures import connection_failed
+from seedlab.database.postgres_databases import EMPTY, LEDGER, PostgresDatabases
+from seedlab.database.snapshots import (
+    CLONE,
+    KEPT,
+    SNAPSHOT,
+    Build,
+    Mark,
+    Relations,
+    Snapshot,
+    Wanted,
+    mark_of,
+    newest_first,
+)
+from seedlab.errors import ConfigurationError, Refused
+from seedlab.flow import Target
+
+# Below, copying through the WAL is faster; above, copying the files, which costs two checkpoints. Measured.
+LARGE = 64 << 20
+_KEY = "hashtextextended(%s, 0)"
+_COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+_COMMENTS = (
+    "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
+    "WHERE datdba = current_user::regrole"
+)
+_TABLES = (
+    "SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
+    "WHERE relkind = 'r' AND relpersistence <> 't' "
+    "AND nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'seedlab') ORDER BY 1, 2"
+)
+_NAME_LENGTH = 63
+
+
+class PostgresSnapshots:
+    """The `Snapshots` of a server."""
+
+    def __init__(self, target: Target, *, embedded: bool) -> None:
+        self._target = target
+        self._databases = PostgresDatabases(
+            target, CLONE, embedded=embedded, else_="or take another target for these tests"
+        )
+        self._admin = self._databases.admin
+
+    @property
+    def maker(self) -> str:
+        """The server's version and our user."""
+        info = self._admin.info
+        return f"postgresql {info.parameter_status('server_version')} {info.user}"
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the lock of those who look at the target."""
+        with self._alone(f"seedlab_base_{self._target.database}"):
+            yield
+
+    def base(self, empties: Relations) -> str:
+        """Hash the definitions, and each row that a copy would keep, as text."""
+        digest = files("seedlab.database").joinpath("base_digest.sql").read_text("utf-8")
+        try:
+            with psycopg.connect(self._target.url, autocommit=True, prepare_threshold=None) as connection:
+                defined = connection.execute(digest.encode()).fetchone()
+                tables = connection.execute(_TABLES).fetchall()
+                rest = [each for each in tables if each not in empties]
+                held = connection.execute(_rows_of(rest)).fetchall() if rest else []
+        except psycopg.OperationalError as error:
+            raise connection_failed(error, self._target) from None
+        except psycopg.Error as error:
+            raise Refused(
+                f"{self._target.shown} cannot be read to be copied: {error.diag.message_primary}"
+            ) from error
+        return f"{defined} {held}"
+
+    def ready(self, wanted: Wanted, build: Build) -> tuple[Snapshot, bool]:
+        """Find the database with its mark, else make it while no other process does."""
+        name = SNAPSHOT + wanted.digits
+        self._lock_shared(name)  # waits for who makes it
+        if found := self._whole(name, wanted.fingerprint):
+            return found, False
+        self._unlock_shared(name)
+        with self._alone(name):
+            found = self._whole(name, wanted.fingerprint)
+            made = found is None
+            if found is None:
+                self._databases.drop(name)  # a dead attempt
+                found = self._make(name, wanted, build)
+            self._lock_shared(name)
+        return found, made
+
+    def clone(self, snapshot: Snapshot) -> Target:
+        """Copy the database."""
+        strategy = "file_copy" if snapshot.mark.bytes > LARGE else "wal_log"
+        name = self._databases.create(snapshot.name, strategy)
+        self._admin.execute(_comment(name, _clone_of(snapshot.name)))
+        return beside(self._target, name)
+
+    def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
+        """Copy the database under another name, drop the clone that had that name, and rename."""
+        if not 0 < len(name.encode()) <= _NAME_LENGTH or name.startswith(SNAPSHOT):
+            raise ConfigurationError(
+                f"a clone cannot be called '{name}': expected 1 to {_NAME_LENGTH} bytes, and not {SNAPSHOT}…"
+            )
+        self._refuse(name, replace=replace)
+        made = self.clone(snapshot)
+        if replace:
+            self._databases.drop(name)
+        self._databases.rename(made.database, name)
+        return beside(self._target, name)
+
+    def keep(self, clone: Target) -> Target:
+        """Rename it."""
+        name = clone.database.replace(CLONE, KEPT)
+        self._databases.rename(clone.database, name)
+        return beside(self._target, name)
+
+    def drop(self, clone: Target) -> None:
+        """Drop the database."""
+        self._databases.drop(clone.database)
+
+    def every(self) -> list[Snapshot]:
+        """Read the comments of our databases."""
+        comments = self._comments()
+        marks = {name: Mark.of(text) for name, text in comments.items() if name.startswith(SNAPSHOT)}
+        return newest_first(
+            [
+                Snapshot(name=name, mark=mark, clones=list(comments.values()).count(_clone_of(name)))
+                for name, mark in marks.items()
+                if mark is not None
+            ]
+        )
+
+    def leftovers(self) -> list[str]:
+        """Find attempts by what is missing, and kept clones by name."""
+        comments = self._comments()
+        dead = [n for n, text in comments.items() if n.startswith(SNAPSHOT) and Mark.of(text) is None]
+        return [*dead, *self._databases.mine(f"^{KEPT}")]
+
+    def remove(self, name: str) -> bool:
+        """Drop it under its lock."""
+        if not self._databases.lock(name):
+            return False
+        try:
+            self._databases.drop(name)
+        finally:
+            self._admin.execute(f"SELECT pg_advisory_unlock({_KEY})", [name])
+        return True
+
+    def close(self) -> None:
+        """Drop the clones of this session, and let go of all locks."""
+        self._databases.close()
+
+    # ---- inside
+
+    def _make(self, name: str, wanted: Wanted, build: Build) -> Snapshot:
+        """Make, seed, tidy, close the door, and put the mark on."""
+        databases, label = self._databases, Identifier(name)
+        try:
+            databases.create_named(name, EMPTY if wanted.empties is None else self._target.database)
+            if wanted.empties is not None:
+                self._empty(name, wanted.empties)
+            rows = build(beside(self._target, name))
+            with databases.inside(name, autocommit=True) as connection:
+                # Or every clone would pay for it: planner statistics, hint bits, the visibility map.
+                connection.execute("VACUUM (FREEZE, ANALYZE)")
+            (size,) = self._admin.execute("SELECT pg_database_size(%s)", [name]).fetchone() or (0,)
+            mark = mark_of(wanted, rows=rows, size=size)
+            self._admin.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(label))
+            self._admin.execute(_comment(name, mark.to_json()))
+        except BaseException:
+            databases.drop(name)
+            raise
+        databases.made.remove(name)
+        return Snapshot(name=name, mark=mark)
+
+    def _empty(self, name: str, tables: Relations) -> None:
+        """Take the ledger out of a copy of the target, and the rows of tables that are to be seeded."""
+        with self._databases.inside(name) as connection:
+            connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(LEDGER)))
+            if tables:
+                listed = SQL(", ").join(Identifier(*each) for each in tables)
+                connection.execute(SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(listed))
+
+    def _comments(self) -> dict[str, str | None]:
+        return dict(self._admin.execute(_COMMENTS).fetchall())
+
+    def _whole(self, name: str, fingerprint: str) -> Snapshot | None:
+        found = self._admin.execute(_COMMENT, [name]).fetchone()
+        mark = Mark.of(found[0]) if found else None
+        whole = mark is not None and mark.fingerprint == fingerprint
+        return Snapshot(name=name, mark=mark) if mark is not None and whole else None
+
+    def _refuse(self, name: str, *, replace: bool) -> None:
+        found = self._admin.execute(_COMMENT, [name]).fetchone()
+        if found is None:
+            return
+        if not (found[0] or "").startswith(_clone_of("")):
+            raise Refused(
+                f"there is a database '{name}', and it is no clone of ours; choose another name, or drop it"
+            )
+        if not replace:
+            raise Refused(f"there is a clone '{name}' already; to make it anew, type --replace")
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        self._admin.execute(f"SELECT pg_advisory_lock({_KEY})", [name])
+        try:
+            yield
+        finally:
+            with suppress(psycopg.OperationalError):  # a lost connection has let go of it
+                self._admin.execute(f"SELECT pg_advisory_unlock({_KEY})", [name])
+
+    def _lock_shared(self, name: str) -> None:
+        self._admin.execute(f"SELECT pg_advisory_lock_shared({_KEY})", [name])
+
+    def _unlock_shared(self, name: str) -> None:
+        self._admin.execute(f"SELECT pg_advisory_unlock_shared({_KEY})", [name])
+
+
+def _clone_of(snapshot: str) -> str:
+    """What a clone's comment says."""
+    return f"seedlab clone of {snapshot}"
+
+
+def _comment(name: str, text: str) -> Composed:
+    return SQL("COMMENT ON DATABASE {} IS {}").format(Identifier(name), Literal(text))
+
+
+def _rows_of(tables: Collection[tuple[str, str]]) -> Composed:
+    """Ask for a hash of the rows of each table."""
+    each = SQL("SELECT {}, count(*), sum(hashtextextended(t::text, 0))::text FROM {} t")
+    return SQL(" UNION ALL ").join(each.format(Literal(".".join(t)), Identifier(*t)) for t in tables)

@@ -269,7 +269,7 @@ class PostgresSession:
         # Imported here: SQLAlchemy costs 60 ms that no other level needs.
         from seedlab.database.legacy import write_rows
         from seedlab.database.lent import core_connection
-        from seedlab.database.postgres_write import sequences
+        from seedlab.database.postgres_copy import sequences
 
         self._run([])
         core = core_connection(self.wire.connection, self.dialect, self.wire.recorder)

@@ -1,14 +1,13 @@
 """How rows get into PostgreSQL: COPY into empty tables, merge into others.
 
-*Direct*: every table of the plan is empty. Foreign keys among them are dropped, all tables copied and the
-keys made again and validated, in one message. *Staged*: anything else, each table (or cycle) by a merge
-from arrays, from a temporary table when there is much, or from multi-row VALUES at the bulk level.
+*Direct*: every table of the plan is empty (`postgres_direct`). *Staged*: anything else, each table (or
+cycle) by a merge from arrays, from a temporary table when there is much, or from multi-row VALUES at the
+bulk level.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,21 +15,18 @@ import polars as pl
 from psycopg.sql import SQL, Composable, Identifier
 
 from seedlab.database import statements as sql
-from seedlab.database.encode import array_literals, copy_text, value_rows
+from seedlab.database.encode import array_literals, value_rows
 from seedlab.database.failures import write_failed
+from seedlab.database.postgres_copy import encoded, explain, sequences
+from seedlab.database.postgres_direct import Stumbled, copy_all, write_direct
 from seedlab.database.wire import Results, StatementError, Wire
-from seedlab.errors import Fault, SeedError, WriteError
-from seedlab.flow import FILE, ROW, Batch, ForeignKey, Load, Outcomes, Table, TableWrite, WritePlan, Written
+from seedlab.flow import Batch, Load, Outcomes, Table, TableWrite, WritePlan, Written
 
 PARAMETERS = 65_535  # of one statement: the protocol counts them in 16 bits
 # Up to here arrays win: no DDL, no ANALYZE, no WAL when nothing differs (docs/performance.md).
 ARRAY_ROWS = 20_000
-_ENCODE_ROWS = 20_000  # encoded at a time: enough to forget the fixed cost, little enough to overlap
-# Errors before the first row that only mean "not in this way": lock held, not owner, feature.
+# Errors of a temporary table that only mean "not in this way": lock held, no right, feature.
 _NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000"})
-# Deferred triggers wait for the end, and a table cannot be altered meanwhile. No DDL before the rows tells.
-_PENDING = "55006"
-_COPY_LINE = re.compile(r"COPY .*, line (\d+)(?:, column ([^:]+))?")
 
 
 def write_plan(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
@@ -38,163 +34,16 @@ def write_plan(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Wr
     writes = [write for group in plan.groups for write in group]
     if not writes:
         return []
-    direct = "copy" in switches and all(_copyable(write.table, plan) for write in writes)
-    if direct:
-        return _write_direct(wire, plan, writes, rebuild="rebuild" in switches)
+    if "copy" in switches and all(_copyable(write.table, plan) for write in writes):
+        written = write_direct(wire, plan, writes, rebuild="rebuild" in switches)
+        if written is not None:
+            return written
+        switches = frozenset({"arrays"})
     return _write_staged(wire, plan, switches)
 
 
 def _copyable(table: Table, plan: WritePlan) -> bool:
     return table.name in plan.empty and not table.row_security and table.kind == "table"
-
-
-# ---- direct ---------------------------------------------------------------------------------------------
-
-
-def _write_direct(
-    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], *, rebuild: bool
-) -> list[Written]:
-    keys = _droppable(writes, plan) if rebuild else {}
-    cyclic = any(len(group) > 1 for group in plan.groups)
-    try:
-        if keys:
-            return _copy_all(wire, writes, keys)
-    except StatementError as failed:
-        early = failed.error.sqlstate in _NOT_THIS_WAY and failed.index < 3 + len(keys)
-        if not early and failed.error.sqlstate != _PENDING:
-            raise _explain(failed, writes, first_copy=3 + len(keys)) from failed.error
-        wire.recorder.note(
-            f"foreign keys stay on during the load ({failed.error.diag.message_primary}): slower, same result"
-        )
-        wire.script([SQL("ROLLBACK TO SAVEPOINT direct")])
-    if cyclic:
-        return _write_staged(wire, plan, frozenset({"arrays"}))
-    try:
-        return _copy_all(wire, writes, {})
-    except StatementError as failed:
-        raise _explain(failed, writes, first_copy=3) from failed.error
-
-
-def _droppable(writes: Sequence[TableWrite], plan: WritePlan) -> dict[str, tuple[Table, list[ForeignKey]]]:
-    """Foreign keys among the loaded empty tables; those to other tables would lock a table in use."""
-    loaded = {write.table.name: write.table for write in writes}
-    keys: dict[str, tuple[Table, list[ForeignKey]]] = {}
-    for table in loaded.values():
-        mine = [
-            key
-            for key in table.foreign_keys
-            if table.exists and table.rebuildable and key.validated and _rebuildable(key, loaded, plan)
-        ]
-        if mine:
-            keys[table.name] = (table, mine)
-    return keys
-
-
-def _rebuildable(key: ForeignKey, loaded: dict[str, Table], plan: WritePlan) -> bool:
-    parent = loaded.get(key.parent)
-    return parent is not None and parent.rebuildable and parent.name in plan.empty
-
-
-def _copy_all(
-    wire: Wire, writes: Sequence[TableWrite], keys: dict[str, tuple[Table, list[ForeignKey]]]
-) -> list[Written]:
-    """Lock, look again, drop keys, copy everything, make the keys again: one message, one answer."""
-    tables = list({write.table.name: write.table for write in writes}.values())
-    lock = sql.lock_exclusively(tables) if keys else sql.lock_for_writing(tables)
-    before: list[Composable] = [SQL("SAVEPOINT direct"), lock, sql.count_filled(tables)]
-    before += [sql.drop_foreign_keys(table, mine) for table, mine in keys.values()]
-    copies = [sql.copy_in(sql.qualified(write.table), write.columns) for write in writes]
-    after: list[Composable] = [sql.add_foreign_keys(table, mine) for table, mine in keys.values()]
-    after += [
-        sql.comment_foreign_key(table, key) for table, mine in keys.values() for key in mine if key.comment
-    ]
-    after += sequences((load, write.table) for write in writes for load in write.loads)
-    counts: dict[Load, int] = {}
-
-    pieces = [_encoded(wire, write, counts) for write in writes]
-    first: dict[int, bytes] = {}
-
-    def feed(number: int, results: Results) -> Iterator[bytes]:
-        if number == 0 and int(results[2].get_value(0, 0) or 0):
-            raise WriteError("a table was filled while we looked; run again", sqlstate="40001")
-        if number in first:
-            yield first.pop(number)
-        yield from pieces[number]
-
-    def ahead(number: int) -> None:
-        if number < len(pieces):
-            first[number] = next(pieces[number], b"")
-
-    # One span: the server answers at the end, so copying and keys cannot be told apart.
-    with wire.recorder.span("merge", rows=sum(write.rows for write in writes)):
-        wire.script([*before, *copies, *after], feed, ahead)
-    return [
-        Written(load=load, outcomes=Outcomes(created=counts.get(load, 0)))
-        for write in writes
-        for load in write.loads
-    ]
-
-
-def _encoded(wire: Wire, write: TableWrite, counts: dict[Load, int]) -> Iterator[bytes]:
-    """Encode batch by batch; small batches together, for what each costs beside its rows.
-
-    Whoever asks for the next bytes has sent those before.
-    """
-    for batches in _gathered(write.batches()):
-        frames = [batch.frame for batch in batches]
-        with wire.recorder.span("stage", load=write.loads[0], rows=sum(map(len, frames))):
-            text = copy_text(pl.concat(frames) if len(frames) > 1 else frames[0], write.columns)
-        yield text
-        for batch in batches:
-            counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
-            wire.recorder.progress(batch.load, batch.frame.height)
-
-
-def _gathered(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
-    """Put small batches together until they are worth encoding."""
-    waiting: list[Batch] = []
-    rows = 0
-    for batch in batches:
-        waiting.append(batch)
-        rows += batch.frame.height
-        if rows >= _ENCODE_ROWS:
-            yield waiting
-            waiting, rows = [], 0
-    if waiting:
-        yield waiting
-
-
-def sequences(loads: Iterable[tuple[Load, Table]]) -> list[Composable]:
-    """Sequences of columns whose values came from files end above them."""
-    filled = {
-        (table.name, name): (table, name)
-        for load, table in loads
-        for name in load.columns
-        if table.columns[name].sequence and name != load.made
-    }
-    return [sql.raise_sequence(table, table.columns[name]) for table, name in filled.values()]
-
-
-def _explain(failed: StatementError, writes: Sequence[TableWrite], first_copy: int) -> SeedError:
-    """Find the row that COPY stumbled over by the line it names."""
-    number = failed.index - first_copy
-    if not 0 <= number < len(writes):
-        return write_failed(failed.error)
-    write = writes[number]
-    match = _COPY_LINE.match(failed.error.diag.context or "")
-    return write_failed(failed.error, write.table.name, _row_at(write, match) if match else None)
-
-
-def _row_at(write: TableWrite, match: re.Match[str]) -> Fault | None:
-    """The row of a COPY's line: in the text format every row is one line."""
-    place, column = int(match[1]) - 1, match[2]
-    for batch in write.batches():
-        if 0 <= place < batch.frame.height:
-            file, row = batch.frame.select(FILE, ROW).row(place)
-            name = batch.load.files[file].name
-            return Fault(rule="", message="", file=name, row=row, column=column)
-        place -= batch.frame.height
-    return None
 
 
 # ---- staged ---------------------------------------------------------------------------------------------
@@ -257,9 +106,9 @@ def _write_large(
         return _merge_values(wire, write)
     if _copyable(write.table, plan):
         try:
-            return _copy_all(wire, [write], {})
-        except StatementError as failed:
-            raise _explain(failed, [write], first_copy=3) from failed.error
+            return copy_all(wire, [write], {})
+        except Stumbled as found:
+            raise found.explained from found.failed.error
     return _merge_staging(wire, write, number)
 
 
@@ -321,7 +170,7 @@ def _merge_staging(wire: Wire, write: TableWrite, number: int) -> list[Written]:
                 )
             except StatementError as failed:
                 if failed.index != 1 or failed.error.sqlstate not in _NOT_THIS_WAY:
-                    raise _explain(failed, [mine], first_copy=2) from failed.error
+                    raise explain(failed, mine if failed.index == 2 else None) from failed.error
                 wire.recorder.note(
                     f"no temporary table is used ({failed.error.diag.message_primary}): same result"
                 )
@@ -332,7 +181,7 @@ def _merge_staging(wire: Wire, write: TableWrite, number: int) -> list[Written]:
 
 
 def _feed(wire: Wire, write: TableWrite, _number: int, _results: Results) -> Iterator[bytes]:
-    return _encoded(wire, write, {})
+    return encoded(wire, write, {})
 
 
 def _batches_of(write: TableWrite, load: Load) -> Iterator[Batch]:

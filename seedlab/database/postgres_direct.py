@@ -1,0 +1,272 @@
+"""How rows get into empty tables of PostgreSQL: COPY, with as little as possible to be kept meanwhile.
+
+Foreign keys among the tables are dropped, all tables copied and the keys made again and validated, in one
+message. A large load takes indexes, primary keys and unique constraints off as well. Where that cannot be,
+the load is done with more left on, down to everything: slower, the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from psycopg.sql import SQL, Composable
+
+from seedlab.database import rebuilding
+from seedlab.database import statements as sql
+from seedlab.database.postgres_copy import encoded, explain, sequences
+from seedlab.database.rebuilding import Facts, Keys
+from seedlab.database.wire import Results, StatementError, Wire
+from seedlab.errors import SeedError, WriteError
+from seedlab.flow import ForeignKey, Load, Outcomes, Table, TableWrite, WritePlan, Written
+
+# From here on sorting all keys at once pays for asking what they are (docs/performance.md).
+REBUILD_ROWS = 50_000
+# Tables of fewer rows keep their indexes even then.
+REBUILD_TABLE_ROWS = 2_000
+# Errors before the first row that only mean "not in this way": lock held, not owner, feature; what hangs on
+# a constraint, what is gone since we looked.
+_NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
+# Deferred triggers wait for the end, and a table cannot be altered meanwhile. No DDL before the rows tells.
+_PENDING = "55006"
+# Class of errors that code of the user's raises: an event trigger that forbids to alter tables.
+_RAISED = "P0"
+# Classes of errors that no other way would be spared: connection, conflict, resources, cancelled, broken.
+_FINAL = frozenset({"08", "25", "40", "53", "57", "58", "XX"})
+
+
+class Stumbled(Exception):
+    """A load failed at a statement: before its first row, in the COPY of `write`, or behind the rows."""
+
+    def __init__(self, failed: StatementError, write: TableWrite | None, *, early: bool) -> None:
+        super().__init__(failed)
+        self.failed, self.write, self.early = failed, write, early
+        self.state = failed.error.sqlstate or ""
+
+    @property
+    def explained(self) -> SeedError:
+        """What it means for a person."""
+        return explain(self.failed, self.write)
+
+    @property
+    def message(self) -> str:
+        """What the server says, in one line."""
+        return self.failed.error.diag.message_primary or ""
+
+    @property
+    def avoidable(self) -> bool:
+        """Tell whether the same rows may go in when more is left on."""
+        refused = self.state in _NOT_THIS_WAY or self.state[:2] == _RAISED
+        return (self.early and refused) or self.state == _PENDING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """What a load does before its first COPY, behind the last COPY of a table, and at the end."""
+
+    before: Sequence[Composable] = ()
+    behind: Mapping[str, Sequence[Composable]] = field(default_factory=dict)
+    end: Sequence[Composable] = ()
+
+
+def write_direct(
+    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], *, rebuild: bool
+) -> list[Written] | None:
+    """Copy everything into empty tables; None where keys of a cycle have to stay on. Raises DataFaults."""
+    keys: Keys = _droppable(writes, plan) if rebuild else {}
+    if rebuild and sum(write.rows for write in writes) >= REBUILD_ROWS:
+        try:
+            return _rebuild(wire, writes, keys)
+        except Stumbled as found:
+            keys = _less(wire, found, keys)
+    if keys:
+        try:
+            return copy_all(wire, writes, keys)
+        except Stumbled as found:
+            if not found.avoidable:
+                raise found.explained from found.failed.error
+            _go_back(wire, f"foreign keys stay on during the load ({found.message}): slower, same result")
+            keys = {}
+    if not keys and any(len(group) > 1 for group in plan.groups):
+        return None
+    try:
+        return copy_all(wire, writes, {})
+    except Stumbled as found:
+        raise found.explained from found.failed.error
+
+
+def _go_back(wire: Wire, note: str | None) -> None:
+    if note is not None:
+        wire.recorder.note(note)
+    wire.script([SQL("ROLLBACK TO SAVEPOINT direct")])
+
+
+def _less(wire: Wire, found: Stumbled, keys: Keys) -> Keys:
+    """Go back to before a rebuild that failed; answers the foreign keys that may still come off.
+
+    A row that breaks a unique index was found when that was made: COPY with the index on tells which it is.
+    """
+    if found.write is not None or found.state[:2] in _FINAL or not found.state:
+        raise found.explained from found.failed.error
+    data = found.state[:2] in ("22", "23")
+    _go_back(
+        wire, None if data else f"indexes stay on during the load ({found.message}): slower, same result"
+    )
+    locked = found.early and found.state in ("55P03", "42501")
+    return {} if locked else keys
+
+
+# ---- foreign keys ---------------------------------------------------------------------------------------
+
+
+def _droppable(writes: Sequence[TableWrite], plan: WritePlan) -> dict[str, tuple[Table, list[ForeignKey]]]:
+    """Foreign keys among the loaded empty tables; those to other tables would lock a table in use."""
+    loaded = {write.table.name: write.table for write in writes}
+    keys: dict[str, tuple[Table, list[ForeignKey]]] = {}
+    for table in loaded.values():
+        mine = [
+            key
+            for key in table.foreign_keys
+            if table.exists and table.rebuildable and key.validated and _rebuildable(key, loaded, plan)
+        ]
+        if mine:
+            keys[table.name] = (table, mine)
+    return keys
+
+
+def _rebuildable(key: ForeignKey, loaded: dict[str, Table], plan: WritePlan) -> bool:
+    parent = loaded.get(key.parent)
+    return parent is not None and parent.rebuildable and parent.name in plan.empty
+
+
+def _drop(keys: Keys) -> list[Composable]:
+    return [sql.drop_foreign_keys(table, mine) for table, mine in keys.values()]
+
+
+def _add(keys: Keys) -> list[Composable]:
+    """Make foreign keys again, with their comments."""
+    adds: list[Composable] = [sql.add_foreign_keys(table, mine) for table, mine in keys.values()]
+    return adds + [
+        sql.comment_foreign_key(table, key) for table, mine in keys.values() for key in mine if key.comment
+    ]
+
+
+# ---- loads ----------------------------------------------------------------------------------------------
+
+
+def _look(wire: Wire, statements: Sequence[Composable]) -> Results:
+    try:
+        results = wire.script(statements)
+    except StatementError as failed:
+        raise Stumbled(failed, None, early=True) from failed
+    _see_empty(results)
+    return results
+
+
+def _see_empty(results: Results) -> None:
+    if int(results[2].get_value(0, 0) or 0):
+        raise WriteError("a table was filled while we looked; run again", sqlstate="40001")
+
+
+def _rebuild(wire: Wire, writes: Sequence[TableWrite], keys: Keys) -> list[Written]:
+    """Lock, look again and ask what there is; then take it off, copy, and put it on again, table by table.
+
+    The server builds a table's indexes while the next one is encoded. Raises Stumbled.
+    """
+    tables = _tables(writes)
+    start = [SQL("SAVEPOINT direct"), sql.lock_exclusively(tables), sql.count_filled(tables)]
+    facts = rebuilding.read_facts(
+        _look(wire, [*start, rebuilding.ask_facts(tables)])[3].get_value(0, 0),
+    )
+    rows = {table.name: sum(w.rows for w in writes if w.table.name == table.name) for table in tables}
+    large = [table for table in tables if table.rebuildable and rows[table.name] >= REBUILD_TABLE_ROWS]
+    if why := _forbidden(facts):
+        large = []
+        wire.recorder.note(f"indexes stay on during the load ({why}): slower, same result")
+    chosen, staying = rebuilding.rebuilt(facts, large, keys)
+    if staying:
+        told = ", ".join(f"{name}: {why}" for name, why in staying.items())
+        wire.recorder.note(f"indexes that stay on during the load: {told}; slower, same result")
+    before = [*_drop(keys), *(each for mine in chosen.values() for each in rebuilding.take_off(mine))]
+    behind = {
+        table.name: [each for index in mine for each in rebuilding.put_on(index)]
+        for table in large
+        if (mine := chosen.get((table.schema, table.relation)))
+    }
+    frame = _Frame(
+        before=[*before, *rebuilding.settings()],
+        behind=behind,
+        end=[*_add(keys), rebuilding.RESET, rebuilding.ask_facts(tables)],
+    )
+    written, results = _load(wire, writes, frame)
+    place = len(frame.before) + len(writes) + sum(map(len, behind.values())) + len(frame.end) - 1
+    rebuilding.compare(facts, rebuilding.read_facts(results[place].get_value(0, 0)))
+    return written
+
+
+def _forbidden(facts: Facts) -> str | None:
+    """Say why nothing but foreign keys may come off: code that runs beside the load might need the rest."""
+    if facts.event_trigger:
+        return f"event trigger {facts.event_trigger} watches what is altered"
+    return f"trigger {facts.trigger} may need them" if facts.trigger else None
+
+
+def _tables(writes: Sequence[TableWrite]) -> list[Table]:
+    return list({write.table.name: write.table for write in writes}.values())
+
+
+def copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys) -> list[Written]:
+    """Lock, look again, drop keys, copy everything, make the keys again: one message, one answer.
+
+    Raises Stumbled.
+    """
+    tables = _tables(writes)
+    lock = sql.lock_exclusively(tables) if keys else sql.lock_for_writing(tables)
+    start: list[Composable] = [SQL("SAVEPOINT direct"), lock, sql.count_filled(tables)]
+    return _load(wire, writes, _Frame(before=[*start, *_drop(keys)], end=_add(keys)), looks=True)[0]
+
+
+def _load(
+    wire: Wire, writes: Sequence[TableWrite], frame: _Frame, *, looks: bool = False
+) -> tuple[list[Written], Results]:
+    """Send all in one message; the next rows are encoded while the server takes those before.
+
+    With `looks` the third statement counts the tables that have a row after all.
+    """
+    statements = list(frame.before)
+    places: dict[int, TableWrite] = {}
+    last = {write.table.name: number for number, write in enumerate(writes)}
+    for number, write in enumerate(writes):
+        places[len(statements)] = write
+        statements.append(sql.copy_in(sql.qualified(write.table), write.columns))
+        if last[write.table.name] == number:
+            statements += frame.behind.get(write.table.name, ())
+    statements += frame.end
+    statements += sequences((load, write.table) for write in writes for load in write.loads)
+    counts: dict[Load, int] = {}
+    pieces = [encoded(wire, write, counts) for write in writes]
+    first: dict[int, bytes] = {}
+
+    def feed(number: int, results: Results) -> Iterator[bytes]:
+        if number == 0 and looks:
+            _see_empty(results)
+        if number in first:
+            yield first.pop(number)
+        yield from pieces[number]
+
+    def ahead(number: int) -> None:
+        if number < len(pieces):
+            first[number] = next(pieces[number], b"")
+
+    # One span: the server answers at the end, so copying and keys cannot be told apart.
+    try:
+        with wire.recorder.span("merge", rows=sum(write.rows for write in writes)):
+            results = wire.script(statements, feed, ahead)
+    except StatementError as failed:
+        early = failed.index < len(frame.before)
+        raise Stumbled(failed, places.get(failed.index), early=early) from failed
+    return [
+        Written(load=load, outcomes=Outcomes(created=counts.get(load, 0)))
+        for write in writes
+        for load in write.loads
+    ], results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -22,6 +23,7 @@ NOTEBOOK = {
 
 RUN_COMMAND = """
 import sys
+from importlib.metadata import version
 sys.argv = ["seedlab", *{arguments!r}]
 import runpy
 try:
@@ -78,3 +80,27 @@ def test_a_seed_with_nothing_to_do_makes_no_values_of_evidence() -> None:
 
 def test_a_sqlite_target_needs_no_psycopg() -> None:
     assert "psycopg" not in imported("import seedlab.database.sqlite, seedlab.database.connect")
+
+
+def test_psycopg_is_told_its_version_and_reads_no_metadata() -> None:
+    code = "import seedlab.database.driver as d; d.know_version(); import psycopg, psycopg_binary"
+    found = imported(code)
+    told = "print(psycopg.__version__, psycopg_binary.__version__)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {told}"], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert "email" not in found
+    assert done.stdout.split() == [version("psycopg"), version("psycopg-binary")]
+
+
+def test_psycopg_that_is_there_is_left_alone() -> None:
+    code = (
+        "import psycopg, sys; was = dict(sys.modules); import seedlab.database.driver as d; d.know_version()"
+    )
+    told = "print({n for n, m in sys.modules.items() if was.get(n) is not m} - {d.__name__, 'seedlab', 'seedlab.database'})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {told}"], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout == "set()\n"

@@ -59,6 +59,9 @@ def open_session(target: Target, settings: Settings, recorder: Recorder, label: 
         from seedlab.database.sqlite import open_sqlite
 
         return open_sqlite(target, settings, recorder)
+    from seedlab.database.driver import know_version
+
+    know_version()
     from seedlab.database.postgres import open_postgres
 
     return open_postgres(target, settings, recorder, label)

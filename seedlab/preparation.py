@@ -33,7 +33,7 @@ from seedlab.plan import ready, schema
 from seedlab.plan.relations import infer_link, name_value, parent_relation
 from seedlab.plan.schema import Given
 
-STREAM_ROWS = 50_000  # of a batch while a large file is gone through
+STREAM_ROWS = 100_000  # of a batch while a large file is gone through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

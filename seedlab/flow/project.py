@@ -113,7 +113,7 @@ class Settings:
     isolation: str = "repeatable read"
     statement_timeout: str | None = None
     lock_timeout: str = "10s"
-    batch_rows: int = 100_000
+    batch_rows: int = 500_000
     workers: int = 0  # 0: one per core
     ids: Literal["uuid8", "uuid5"] = "uuid8"
     origins: Mapping[str, str] = field(default_factory=dict)

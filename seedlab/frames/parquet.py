@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import polars as pl
 from polars.datatypes import DataTypeClass
 
@@ -35,11 +37,11 @@ def check_schema(file: SourceFile, schema: pl.Schema) -> None:
     faults.check()
 
 
-def refuse_nul(file: SourceFile, frame: pl.DataFrame) -> None:
-    """Raise DataFaults for NUL in text, which Parquet can hold and no other format lets through."""
-    if pl.String not in frame.dtypes:
+def refuse_nul(file: SourceFile, frame: pl.DataFrame, texts: Collection[str]) -> None:
+    """Raise DataFaults for NUL in these columns: Parquet can hold it, and no other format lets it through."""
+    if not texts:
         return
-    found = frame.filter(pl.any_horizontal(pl.col(pl.String).str.contains("\0", literal=True)))
+    found = frame.filter(pl.any_horizontal(pl.col(list(texts)).str.contains("\0", literal=True)))
     faults = FaultList(file)
     for row in found.get_column(ROW).to_list():
         faults.add("nul", "found a NUL character", line=row + 1)

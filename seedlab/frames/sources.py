@@ -51,20 +51,28 @@ MAX_DOCUMENT_BYTES = 256 << 20  # JSON and YAML are parsed whole
 TYPICAL_RATIO = 5  # of compressed text, to estimate rows by
 # A damaged Parquet file can make polars panic, which is a BaseException.
 POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+_TEXTS = pl.String | pl.Categorical | pl.Enum
 _Key = TypeVar("_Key", bound=Hashable)
+
+
+def _no_part(_start: int, _rows: int) -> pl.LazyFrame:
+    raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Flat:
     """A table-shaped file: `columns` in header order; `lazy` adds ROW.
 
-    All columns are text, only those in `nested` (lists and structs of Parquet) keep their type.
+    All columns are text, only those in `nested` (lists and structs of Parquet) keep their type. Of Parquet
+    `texts` were text already, and `part` gives some rows: from one, so many.
     """
 
     file: SourceFile
     columns: tuple[str, ...]
     scan: Callable[[], pl.LazyFrame] = field(repr=False)
     nested: frozenset[str] = frozenset()
+    texts: frozenset[str] = frozenset()
+    part: Callable[[int, int], pl.LazyFrame] = field(default=_no_part, repr=False)
 
     @property
     def lazy(self) -> pl.LazyFrame:
@@ -126,7 +134,7 @@ def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
         frames = list(_collect_one_by_one(flats.values(), lazies))
     for flat, frame in zip(flats.values(), frames, strict=True):
         if flat.file.format == "parquet":
-            refuse_nul(flat.file, frame)
+            refuse_nul(flat.file, frame, flat.texts)
     return dict(zip(flats, frames, strict=True))
 
 
@@ -212,9 +220,16 @@ def read_parquet(file: SourceFile) -> Flat:
         raise damaged(file, error) from error
     check_schema(file, schema)
     texts = [as_text(pl.col(name), dtype).alias(name) for name, dtype in schema.items()]
-    lazy = lazy.select(texts).with_row_index(ROW)
     nested = frozenset(name for name, dtype in schema.items() if is_nested(dtype))
-    return Flat(file=file, columns=tuple(schema), scan=lambda: lazy, nested=nested)
+
+    written = frozenset(name for name, dtype in schema.items() if isinstance(dtype, _TEXTS))
+    whole = lazy.select(texts).with_row_index(ROW)
+
+    def part(start: int, rows: int) -> pl.LazyFrame:
+        # Cut before anything else is done, or polars decodes all rows before.
+        return lazy.slice(start, rows).select(texts).with_row_index(ROW, offset=start)
+
+    return Flat(file=file, columns=tuple(schema), scan=lambda: whole, nested=nested, texts=written, part=part)
 
 
 # ---- once per file --------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ SETTINGS = (
 _SWITCHES = ("json", "quiet", "show_values", "debug", "force", "dry_run", "rows", "history")
 _WORDS = ("select", "exclude")
 _TEXTS = (
-    "database_url", "target", "yes_seed", "reports", "wait", "max_delete", "on_error", "commit", "trace",
+    "database_url", "target", "yes_seed", "reports", "wait", "max_delete", "on_error", "commit", "executor",
+    "trace",
 )  # fmt: skip
 _TRUTHS = {
     "1": True,
@@ -102,6 +103,11 @@ def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
         "--commit", choices=("run", "stage"),
         help="run (the default): all or nothing; stage: each by itself, independent ones at the same time",
     )  # fmt: skip
+    seed.add_argument(
+        "--executor",
+        metavar="URL",
+        help="who stages the parts of large loads: dask://HOST:PORT (docs/scale.md)",
+    )
     seed.add_argument(
         "--max-delete",
         metavar="N",
@@ -346,7 +352,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "--disable", metavar="NAME", action="append",
         help="switch off cache, parallel, copy, rebuild or incremental; repeatable",
     )  # fmt: skip
-    group.add_argument("--workers", metavar="N", help="threads and connections (0: one per core)")
+    group.add_argument(
+        "--workers", metavar="N", help="threads and connections (0: as many as pay; docs/scale.md)"
+    )
     group.add_argument("--batch-rows", metavar="N", help="rows held in memory at a time")
     group.add_argument("--isolation", metavar="LEVEL", help="isolation of the writing transaction")
     group.add_argument("--statement-timeout", metavar="TIME", help="longest statement, such as 30s")

@@ -23,7 +23,7 @@ from seedlab.plan.project import load_project as _load
 if TYPE_CHECKING:
     from seedlab.insight.notebooks.chronicle import History
 
-_OF_RUN = frozenset({"wait", "max_delete", "dry_run", "rejects", "commit"})
+_OF_RUN = frozenset({"wait", "max_delete", "dry_run", "rejects", "commit", "executor"})
 
 
 def load_project(directory: str | Path | None = None) -> Project:
@@ -50,13 +50,16 @@ def seed(
 
     `target` is a URL, the name of a `[targets]` entry, a Target, or None for what the environment and the
     project say (at last the embedded server). `settings` are those of `[settings]` (workers, disable, …), and
-    of one run: `wait`, `max_delete`, `dry_run`, `commit` ("run" or "stage"), and `rejects`, the folder for
-    rows that cannot be written.
+    of one run: `wait`, `max_delete`, `dry_run`, `commit` ("run" or "stage"), `rejects`, the folder for
+    rows that cannot be written, and `executor`, any `concurrent.futures.Executor` (or "dask://HOST:PORT")
+    that is to stage the parts of large loads.
     """
     of_run: dict[str, Any] = {name: settings.pop(name) for name in _OF_RUN & settings.keys()}
     if of_run.get("rejects") is not None:
         of_run["rejects"] = Path(of_run["rejects"])
     of_run["commit"] = choices.choose_commit(of_run.get("commit"))
+    if isinstance(executor := of_run.get("executor"), str):
+        of_run["executor"] = choices.choose_executor(executor)
     where, options = _asked(project, target, environment, {"level": level, **settings})
     options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed, **of_run)
     with _watched(project, where) as monitor:

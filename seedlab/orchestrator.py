@@ -124,14 +124,18 @@ def _watched(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
 
 def _write(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
     """Write what has to be written: all at once, or stage by stage."""
-    if task.options.commit == "run":
-        from seedlab.writing import run  # polars, and all that works on rows
+    settings = task.options.settings
 
-        return run(task, look, monitor)
+    def beside() -> Look:
+        return look_beside(task.project, target, settings, monitor)
+
+    if task.options.commit == "run":
+        from seedlab.spreading import run  # polars, and all that works on rows
+
+        return run(task, look, monitor, target, beside)
     from seedlab.stagewise import run_stages
 
-    settings = task.options.settings
-    return run_stages(task, look, monitor, lambda: look_beside(task.project, target, settings, monitor))
+    return run_stages(task, look, monitor, beside)
 
 
 def _task(

@@ -183,7 +183,7 @@ def _streamed(seed: Seed, documents: flatten.Documents) -> Shaped:
     def batches() -> Iterator[pl.DataFrame]:
         for n, file in enumerate(seed.files):
             for batch in large.batches(file, STREAM_ROWS):
-                yield _finished(_flat_frame(batch, documents), spec, n)
+                yield shape_batch(batch, documents, spec, n)
 
     columns: dict[str, None] = {}
     for file in seed.files:
@@ -195,6 +195,13 @@ def _streamed(seed: Seed, documents: flatten.Documents) -> Shaped:
         frame=_finished(empty, spec, 0),
         stream=lambda: (_with_columns(frame, columns, spec) for frame in batches()),
     )
+
+
+def shape_batch(
+    batch: pl.DataFrame | Records, documents: flatten.Documents, spec: TableSpec, file: int
+) -> pl.DataFrame:
+    """Make of some records of a seed's `file`-th file what its one table is given."""
+    return _finished(_flat_frame(batch, documents), spec, file)
 
 
 def _flat_frame(batch: pl.DataFrame | Records, documents: flatten.Documents) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from seedlab.plan.choices import (
     TargetChoice,
     choose_commit,
     choose_environment,
+    choose_executor,
     choose_rejects,
     choose_target,
     settings,
@@ -70,6 +71,7 @@ def request_of(args: Namespace) -> Request:
         rejects=Path(args.reports or "reports") if choose_rejects(getattr(args, "on_error", None)) else None,
         dry_run=getattr(args, "dry_run", False),
         commit=choose_commit(getattr(args, "commit", None)),
+        executor=choose_executor(getattr(args, "executor", None)),
     )
     return Request(project=project, choice=choice, options=options, line=args.line)
 

@@ -20,6 +20,7 @@ from seedlab.flow import (
     Recorder,
     Reference,
     Settings,
+    Staging,
 )
 from seedlab.frames import checks, ids
 from seedlab.frames.batcher import stream
@@ -38,11 +39,35 @@ from seedlab.preparation import Shaped, concurrency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answered:
+    """What the target was asked under a label, and what it said."""
+
+    label: str
+    asked: pl.Series
+    answer: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Staged:
+    """What other connections have done for a load: judged and staged its rows, and asked what they refer to.
+
+    `names` has the columns by which the rows are known in the target, with FILE, ROW and HANDLE.
+    """
+
+    staging: Staging
+    names: pl.DataFrame
+    answers: Sequence[Answered]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """One load's rows: their handles, and behind them either all columns or the files to stream again."""
+    """One load's rows: their handles, and behind them all columns, the files to stream again, or rows that
+    are `staged`.
+    """
 
     shaped: Shaped
     handled: Handled
+    staged: Staged | None = None
 
     @property
     def load(self) -> Load:
@@ -233,7 +258,7 @@ def questions(
     """
     wanted = ids.referred_columns([each.load for each in rows])
     asked: list[Question] = []
-    for each in rows:
+    for each in (each for each in rows if each.staged is None):
         load = each.load
         ids_of = (load.made or _given_id(load, naming), *wanted.get(load.table, ()))
         columns = tuple(dict.fromkeys(filter(None, ids_of)))
@@ -313,7 +338,7 @@ def _given_id(load: Load, naming: Naming) -> str | None:
 def id_conflicts(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list[Broken]:
     """Find rows that exist with another id than the files give them; an id is never changed."""
     broken = []
-    for each in rows:
+    for each in (each for each in rows if each.staged is None):
         name = _given_id(each.load, naming)
         existing = cache.all_values(each.load.table, name) if name else None
         if name is None or existing is None:

@@ -23,13 +23,13 @@ Spellings = Mapping[str, pl.DataFrame]  # by source column, `value` and how the 
 
 def respell(look: Look, pairs: Pairs, catalog: Catalog) -> list[tuple[Load, Shaped]]:
     """Replace such values in the sources; one round trip where there are any, none otherwise."""
-    wanted = [dict(_asked(load, catalog)) for load, _ in pairs]
+    wanted = [dict(asked(load, catalog)) for load, _ in pairs]
     if not any(wanted) or not look.online:
         return list(pairs)
     questions = [
         (n, source, column, values)
-        for n, (asked, (_, shaped)) in enumerate(zip(wanted, pairs, strict=True))
-        for (source, column), values in zip(asked.items(), _values(shaped, list(asked)), strict=True)
+        for n, (mine, (_, shaped)) in enumerate(zip(wanted, pairs, strict=True))
+        for (source, column), values in zip(mine.items(), _values(shaped, list(mine)), strict=True)
     ]
     answers = look.session.spellings([(column, values) for _, _, column, values in questions])
     found: dict[int, dict[str, pl.DataFrame]] = {}
@@ -42,7 +42,7 @@ def respell(look: Look, pairs: Pairs, catalog: Catalog) -> list[tuple[Load, Shap
     ]
 
 
-def _asked(load: Load, catalog: Catalog) -> Iterator[tuple[str, Column]]:
+def asked(load: Load, catalog: Catalog) -> Iterator[tuple[str, Column]]:
     """Source columns that name a row by such a type, of tables that are there."""
     chains: list[tuple[str, tuple[Part, ...]]] = [(load.table, load.key)]
     chains += [(reference.parent, reference.parts) for reference in load.references]

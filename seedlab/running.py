@@ -7,12 +7,13 @@ the ledger does not know just so. Whatever is not plain about that, the stage is
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from seedlab import binding, preparation, recalling, rejecting, resolution, transforming
 from seedlab.agenda import Agenda, Task
+from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
 from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Stage
 from seedlab.frames import guesses, tracing
@@ -29,13 +30,15 @@ from seedlab.recalling import Known
 from seedlab.resolution import Question, Rows
 from seedlab.respelling import respell
 
+Apart = Callable[[Sequence[tuple[Load, Shaped]], Naming], frozenset[int]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
     """Everything known before the target is asked or written.
 
     `read` are the rows of the files that were read, `rows` those of them that have to be written: fewer in
-    stages that are `reduced` to what changed.
+    stages that are `reduced` to what changed. Those at the places `apart` were not gone through.
     """
 
     stages: tuple[Stage, ...]
@@ -48,6 +51,7 @@ class Prepared:
     reduced: frozenset[str] = frozenset()
     known: Known | None = None
     changed: frozenset[str] = frozenset()
+    apart: frozenset[int] = frozenset()
 
     @property
     def intact(self) -> frozenset[str]:
@@ -73,18 +77,18 @@ class _NotReducibleError(SeedError):
 # ---- what changed ---------------------------------------------------------------------------------------
 
 
-def prepared_of(task: Task, look: Look, monitor: Monitor) -> Prepared:
-    """Prepare what changed, or all of the stale stages where that does not do."""
+def prepared_of(task: Task, look: Look, monitor: Monitor, apart: Apart | None = None) -> Prepared:
+    """Prepare what changed, or all of the stale stages where that does not do; `apart` as in `prepare`."""
     stages = task.stale
     smaller = [recalling.reduced(stage, task.standing.verdicts[stage.id], task.memory) for stage in stages]
     if task.options.environment.subset or task.options.rejects or not any(smaller):
-        return prepare(task, look, monitor, stages)
+        return prepare(task, look, monitor, stages, apart)
     chosen = tuple(small or stage for small, stage in zip(smaller, stages, strict=True))
     reduced = frozenset(small.id for small in smaller if small is not None)
     try:
-        return _reduce(task, look, prepare(task, look, monitor, chosen), reduced)
+        return _reduce(task, look, prepare(task, look, monitor, chosen, apart), reduced)
     except (DataFaults, ConfigurationError, _NotReducibleError):
-        return prepare(task, look, monitor, stages)
+        return prepare(task, look, monitor, stages, apart)
 
 
 def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str]) -> Prepared:
@@ -107,8 +111,13 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
 # ---- prepare --------------------------------------------------------------------------------------------
 
 
-def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -> Prepared:
-    """Read, shape, bind and name; files are read while the catalog is on its way, where that is known."""
+def prepare(
+    task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage], apart: Apart | None = None
+) -> Prepared:
+    """Read, shape, bind and name; files are read while the catalog is on its way, where that is known.
+
+    `apart` says of which loads, by their places, the rows are not gone through here: they come without any.
+    """
     settings, project = task.options.settings, task.project
     seeds = tuple(seed for stage in stages for seed in stage.seeds)
     monitor.plan({stage.id: "waiting" for stage in stages})
@@ -130,7 +139,10 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
     with monitor.span("resolve"):
         naming = name_rows(catalog, bound.loads, settings.ids)
         pairs = respell(look, pairs, catalog)
-        rows, broken = resolution.handle_rows(pairs, naming, settings, monitor)
+        left = apart(pairs, naming) if apart is not None else frozenset()
+        mine = [(load, replace(s, stream=None) if n in left else s) for n, (load, s) in enumerate(pairs)]
+        rows, broken = resolution.handle_rows(mine, naming, settings, monitor)
+        rows = [replace(each, shaped=pairs[n][1]) if n in left else each for n, each in enumerate(rows)]
         monitor.count(rows=sum(each.handled.frame.height for each in rows))
     return Prepared(
         stages=tuple(stages),
@@ -140,6 +152,7 @@ def prepare(task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage]) -
         read=rows,
         rows=rows,
         broken=broken,
+        apart=left,
     )
 
 
@@ -223,12 +236,14 @@ def resolve(
         tables |= {reference.parent for load in prepared.bound.loads for reference in load.references}
         empty = look.empty(tables) if empty is None else empty
         filled = frozenset(tables) - empty
+        for told in (told for each in rows if each.staged for told in each.staged.answers):
+            cache.remember(told.label, told.asked, told.answer)
         _ask(look, resolution.questions(rows, naming, cache, filled), cache)
         recorder.cache(hits=cache.hits, misses=cache.misses, queries=cache.queries)
         broken += resolution.id_conflicts(rows, naming, cache)
         broken += resolution.orphans(rows, naming, cache, _left_out_tables(task.agenda))
         resolved = Resolved(rows=rows, cache=cache, empty=empty, filled=filled)
-        if certain := _convict(look, broken):
+        if certain := convict(look.session if look.online else None, broken):
             if task.options.rejects is None:
                 paths = {(r.load.seed, r.load.table): r.shaped.spec.path for r in prepared.read}
                 raise DataFaults(tracing.trace(certain, paths))
@@ -267,10 +282,10 @@ def _left_out_tables(agenda: Agenda) -> dict[str, str]:
     return told
 
 
-def _convict(look: Look, broken: Sequence[Broken]) -> list[Broken]:
-    """Let the target judge what is in doubt; what is left is wrong for certain."""
+def convict(session: Session | None, broken: Sequence[Broken]) -> list[Broken]:
+    """Let the target, if there is one, judge what is in doubt; what is left is wrong for certain."""
     doubtful = suspects(broken)
-    verdicts = look.session.invalid(doubtful) if doubtful and look.online else []
+    verdicts = session.invalid(doubtful) if doubtful and session is not None else []
     certain = [each for each in broken if not each.rule.suspect]
     if verdicts:
         certain += resolution.convicted([each for each in broken if each.rule.suspect], verdicts)

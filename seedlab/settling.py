@@ -69,8 +69,11 @@ def plan_writes(
     def batches(loads: Sequence[Load]) -> Callable[[], Iterator[Batch]]:
         def again() -> Iterator[Batch]:
             for load in loads:
+                staged = by_load[load].staged
                 if load in frames:
                     yield Batch(load=load, frame=frames[load])
+                elif staged is not None:
+                    yield Batch(load=load, frame=staged.names)
                 else:
                     yield from _stream_batches(by_load[load], naming, cache, settings)
 
@@ -79,7 +82,10 @@ def plan_writes(
     def write(batch: relationships.Relationships) -> TableWrite:
         height = sum(by_load[load].handled.frame.height for load in batch.loads)
         table = tables[batch.table]
-        return TableWrite(table=table, loads=batch.loads, rows=height, batches=batches(batch.loads))
+        staged = {load: each.staging for load in batch.loads if (each := by_load[load].staged)}
+        return TableWrite(
+            table=table, loads=batch.loads, rows=height, batches=batches(batch.loads), staged=staged
+        )
 
     return WritePlan(groups=tuple(tuple(map(write, group)) for group in groups), empty=empty)
 

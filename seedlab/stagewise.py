@@ -45,7 +45,7 @@ def run_stages(task: Task, look: Look, monitor: Monitor, beside: Beside) -> Done
 def _run_prepared(task: Task, look: Look, prepared: Prepared, monitor: Monitor, beside: Beside) -> Done:
     desks = _Desks(look, beside)
     try:
-        lock = _Lock(look)
+        lock = Lock(look)
         lock.take(task, monitor)
         prepared = _open(task, desks, prepared, monitor, lock)
         work = _Work(task, prepared, monitor, desks, lock)
@@ -94,7 +94,7 @@ class _Desks:
             desk.close()
 
 
-class _Lock:
+class Lock:
     """Keeps other seeders out for the whole run, and sees whether that has worked.
 
     A session holds the lock, and does nothing else. Should its connection be lost, others may begin: hence
@@ -151,7 +151,7 @@ class _Lock:
 # ---- before the stages ----------------------------------------------------------------------------------
 
 
-def _open(task: Task, desks: _Desks, prepared: Prepared, monitor: Monitor, lock: _Lock) -> Prepared:
+def _open(task: Task, desks: _Desks, prepared: Prepared, monitor: Monitor, lock: Lock) -> Prepared:
     """Make missing tables, judge all rows as one run would, and leave those that are to be written."""
     desk = desks.take()
     session, ddl = desk.session, desk.ddl()
@@ -230,7 +230,7 @@ def _links(stages: Sequence[Stage], prepared: Prepared) -> Iterator[tuple[str, s
 class _Work:
     """The writing of the stages, by several threads, and what has become of each."""
 
-    def __init__(self, task: Task, prepared: Prepared, monitor: Monitor, desks: _Desks, lock: _Lock) -> None:
+    def __init__(self, task: Task, prepared: Prepared, monitor: Monitor, desks: _Desks, lock: Lock) -> None:
         self._task = task
         self._prepared = prepared
         self._monitor = monitor

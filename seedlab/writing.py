@@ -29,7 +29,7 @@ from seedlab.looking import Look
 from seedlab.plan import guards
 from seedlab.recalling import Name
 from seedlab.resolution import Rows
-from seedlab.running import Prepared, Resolved, completed, prepare, prepared_of, resolve, set_apart
+from seedlab.running import Apart, Prepared, Resolved, completed, prepare, prepared_of, resolve, set_apart
 from seedlab.vouching import marks_of
 
 LEGACY: Level = "legacy"
@@ -72,13 +72,15 @@ class Gate:
     check: Callable[[], None] = lambda: None
 
 
-def run(task: Task, look: Look, monitor: Monitor, write: Write | None = None) -> Done:
+def run(
+    task: Task, look: Look, monitor: Monitor, write: Write | None = None, apart: Apart | None = None
+) -> Done:
     """Run the stale stages; nothing is written where no row turns out to differ from what is remembered.
 
-    `write` writes what was prepared, by default in one transaction. Raises TargetChanged when another session
-    came between: look again, decide again.
+    `write` writes what was prepared, by default in one transaction; `apart` says what it goes through itself.
+    Raises TargetChanged when another session came between: look again, decide again.
     """
-    prepared = prepared_of(task, look, monitor)
+    prepared = prepared_of(task, look, monitor, apart)
     intact = prepared.intact
     if intact:
         monitor.plan(dict.fromkeys(intact, "skipped"))
@@ -88,7 +90,7 @@ def run(task: Task, look: Look, monitor: Monitor, write: Write | None = None) ->
             waiting = {stage.id: "unchanged" for stage in task.stale}
             return Done(skipped={**waiting, **told})
         if len(smaller.stale) < len(task.stale):
-            done = run(smaller, look, monitor, write)
+            done = run(smaller, look, monitor, write, apart)
             verdicts = smaller.standing.verdicts
             reasons = {stage.id: verdicts[stage.id].reason or "" for stage in smaller.stale}
             return replace(done, skipped={**done.skipped, **told}, reasons={**reasons, **done.reasons})

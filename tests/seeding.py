@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,6 +66,7 @@ def seed(
     commit: Commit = "run",
     monitor: Monitor | None = None,
     wait: str | None = None,
+    executor: Executor | str | None = None,
     **settings: Any,
 ) -> Run:
     """Seed the database at `url` from a folder; every error comes out as it is."""
@@ -81,6 +83,7 @@ def seed(
         dry_run=dry_run,
         commit=commit,
         wait=wait,
+        executor=executor,
     )
     return orchestrator.seed(project, target, options, monitor or Monitor())
 

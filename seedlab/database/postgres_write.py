@@ -14,6 +14,7 @@ from functools import partial
 import polars as pl
 from psycopg.sql import SQL, Composable, Identifier
 
+from seedlab.database import staging
 from seedlab.database import statements as sql
 from seedlab.database.encode import array_literals, value_rows
 from seedlab.database.failures import write_failed
@@ -34,7 +35,7 @@ def write_plan(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Wr
     writes = [write for group in plan.groups for write in group]
     if not writes:
         return []
-    if "copy" in switches and all(_copyable(write.table, plan) for write in writes):
+    if "copy" in switches and all(_copyable(w.table, plan) and not w.staged for w in writes):
         written = write_direct(wire, plan, writes, rebuild="rebuild" in switches)
         if written is not None:
             return written
@@ -91,6 +92,8 @@ def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str])
     """Cycles need one statement, small loads like it; without COPY only what refers to itself has it, and
     what has no key: equal rows must be counted together.
     """
+    if group[0].staged:  # large, and alone in its group
+        return False
     if "copy" not in switches and group[0].loads[0].whole:
         return True
     if len(group) > 1 or (rows <= ARRAY_ROWS and switches & {"copy", "arrays"}):
@@ -104,7 +107,9 @@ def _write_large(
 ) -> list[Written]:
     if "copy" not in switches:
         return _merge_values(wire, write)
-    if _copyable(write.table, plan):
+    if _copyable(write.table, plan) and len(write.staged) == len(write.loads):
+        return staging.insert_all(wire, write)
+    if _copyable(write.table, plan) and not write.staged:
         try:
             return copy_all(wire, [write], {})
         except Stumbled as found:
@@ -154,6 +159,9 @@ def _merge_staging(wire: Wire, write: TableWrite, number: int) -> list[Written]:
     """
     steps: list[tuple[Load, Table, Composable, bool]] = []
     for place, load in enumerate(write.loads):
+        if load in write.staged:
+            steps.append(staging.step(wire, write, load))
+            continue
         name = f"_seedlab_{number}_{place}"
         temporary = Identifier("pg_temp", name)
         mine = replace(write, loads=(load,), batches=partial(_batches_of, write, load))

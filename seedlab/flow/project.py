@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from seedlab.flow.catalog import Dialect
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Mode = Literal["insert", "upsert", "sync"]
 Priority = Literal["critical", "high", "medium", "low"]
@@ -180,3 +183,4 @@ class Options:
     rejects: Path | None = None  # reports folder for rejected rows; None: a bad row stops the run
     dry_run: bool = False  # roll back instead of committing
     commit: Commit = "run"  # all at once, or each stage by itself
+    executor: Executor | str | None = None  # who stages the parts of large loads; None: threads of ours

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from seedlab.flow.catalog import Table
@@ -34,14 +34,31 @@ class Batch:
     frame: pl.DataFrame
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staging:
+    """Where other connections have put the rows of a load: a table of theirs, part by part.
+
+    `firsts` says of each part, by number, how many rows the parts before it have. `as_text`: the values are
+    still to be cast.
+    """
+
+    relation: str
+    firsts: tuple[int, ...] = ()
+    as_text: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TableWrite:
-    """All batches of one table with the same columns, in writing order; `rows` is known before writing."""
+    """All batches of one table with the same columns, in writing order; `rows` is known before writing.
+
+    Loads that are `staged` lie in the target already; their batches hold the columns that name a row alone.
+    """
 
     table: Table
     loads: tuple[Load, ...]
     rows: int
     batches: Callable[[], Iterator[Batch]]
+    staged: Mapping[Load, Staging] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from seedlab.plan.configuration import nearest_or_all
 
 _T = TypeVar("_T")
 
+DASK = "dask://"  # of an executor that is a scheduler of Dask distributed
 ISOLATIONS = ("read committed", "repeatable read", "serializable")
 IDS = ("uuid8", "uuid5")
 DURATION = r"^(0|[0-9]+(\.[0-9]+)?(us|ms|s|min|h|d))$"
@@ -159,6 +160,14 @@ def choose_environment(
 def choose_commit(given: str | None) -> Commit:
     """Take what `--commit` or SEEDLAB_COMMIT says."""
     return _one_of("--commit", given, _COMMITS)
+
+
+def choose_executor(given: str | None) -> str | None:
+    """Take what `--executor` or SEEDLAB_EXECUTOR says: DASK and a scheduler's host and port."""
+    host, colon, port = (given or "").removeprefix(DASK).rpartition(":")
+    if given is not None and not (given.startswith(DASK) and host and colon and port.isdecimal()):
+        raise ConfigurationError(f"--executor: expected {DASK}HOST:PORT, found {given!r}")
+    return given
 
 
 def choose_rejects(given: str | None) -> bool:

@@ -1,0 +1,227 @@
+"""Tables in which other connections put the rows of a load before one transaction merges them.
+
+They are UNLOGGED, lie beside the ledger, and are named after the run: one for each load, and one of marks.
+A part of a load is staged in one transaction with its mark, so a part that two workers did, or one that was
+done again after its worker was lost, is there once. Who holds the ledger's lock may drop all others: their
+runs are dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from seedlab.database import statements as sql
+from seedlab.database.encode import copy_text
+from seedlab.database.failures import write_failed
+from seedlab.database.wire import Results, StatementError, Wire
+from seedlab.errors import WriteError
+from seedlab.flow import Load, Outcomes, Staging, Table, TableWrite, Written
+
+_SCHEMA = "seedlab"
+_PREFIX = "staging_"
+_PART = "_seedlab_part"
+_IN_PART = "_seedlab_in_part"  # place of the row in its part, from 1
+_SWEPT = SQL(
+    "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = {} AND c.relkind = 'r' AND pg_catalog.starts_with(c.relname, {}) "
+    "AND pg_catalog.pg_get_userbyid(c.relowner) = current_user ORDER BY 1"
+).format(Literal(_SCHEMA), Literal(_PREFIX))
+_IN_USE = "55P03"
+_ALREADY = frozenset({"23505", "40001"})  # another transaction has made the mark meanwhile
+
+Session = Any  # a PostgresSession; the others never stage
+
+
+def relation_of(run: str, number: int) -> str:
+    """Name the table of a load of a run."""
+    return f"{_PREFIX}{run}_{number}"
+
+
+# ---- statements -----------------------------------------------------------------------------------------
+
+
+def make_marks(run: str) -> Composed:
+    """Make the table that knows which parts are done."""
+    return SQL("CREATE UNLOGGED TABLE {} (relation text, part int4, PRIMARY KEY (relation, part))").format(
+        _marks(run)
+    )
+
+
+def make(staging: Staging, table: Table, columns: Sequence[str]) -> Composed:
+    """Make the table of a load: with the target's own types, or as text where those are yet to be made."""
+    if staging.as_text:
+        texts = SQL(", ").join(SQL("{} text").format(Identifier(name)) for name in columns)
+        return SQL("CREATE UNLOGGED TABLE {} ({}, {} int4, {} int8)").format(
+            _named(staging.relation), texts, Identifier(_PART), Identifier(_IN_PART)
+        )
+    return SQL(
+        "CREATE UNLOGGED TABLE {} AS SELECT {}, 0::int4 AS {}, 0::int8 AS {} FROM {} WITH NO DATA"
+    ).format(
+        _named(staging.relation),
+        sql.names(columns),
+        Identifier(_PART),
+        Identifier(_IN_PART),
+        sql.qualified(table),
+    )
+
+
+def claim(run: str, relation: str, part: int) -> Composed:
+    """Say that this transaction stages a part; whoever comes second waits for it, and is told that it is."""
+    return SQL("INSERT INTO {} VALUES ({}, {}) ON CONFLICT DO NOTHING RETURNING part").format(
+        _marks(run), Literal(relation), Literal(part)
+    )
+
+
+def source(staging: Staging, columns: Sequence[str]) -> Composed:
+    """The rows of a load, with their place among all of it, as `statements.merge` takes them."""
+    firsts = SQL(", ").join(
+        SQL("({}, {}::int8)").format(Literal(part), Literal(first))
+        for part, first in enumerate(staging.firsts)
+    )
+    return SQL(
+        "(SELECT {}, f.first + s.{} AS {} FROM {} s JOIN (VALUES {}) f(part, first) ON f.part = s.{}) AS r"
+    ).format(
+        sql.names(columns, "s"),
+        Identifier(_IN_PART),
+        Identifier(sql.PLACE),
+        _named(staging.relation),
+        firsts,
+        Identifier(_PART),
+    )
+
+
+def insert(staging: Staging, load: Load, table: Table) -> Composed:
+    """Put all rows of a load into a table that has none."""
+    always = any(table.columns[name].identity for name in load.columns)
+    return SQL("INSERT INTO {} ({}) {}SELECT {} FROM {} r").format(
+        sql.qualified(table),
+        sql.names(load.columns),
+        SQL("OVERRIDING SYSTEM VALUE " if always else ""),
+        sql.casts(table, load.columns) if staging.as_text else sql.names(load.columns, "r"),
+        _named(staging.relation),
+    )
+
+
+def analyze(staging: Staging) -> Composed:
+    """Let the server know how many rows there are: without that a join of 300k rows ran for minutes."""
+    return SQL("ANALYZE {}").format(_named(staging.relation))
+
+
+def _marks(run: str) -> Identifier:
+    return _named(f"{_PREFIX}{run}")
+
+
+def _named(relation: str) -> Identifier:
+    return Identifier(_SCHEMA, relation)
+
+
+# ---- on a session ---------------------------------------------------------------------------------------
+
+
+def prepare(session: Session, run: str, loads: Sequence[tuple[Staging, Table, Sequence[str]]]) -> bool:
+    """Sweep what dead runs left, and make the tables of this one; False without the right to.
+
+    To be called while this run holds the ledger's lock, outside of a transaction.
+    """
+    sweep(session)
+    session.begin()
+    made: list[Composable] = [make_marks(run), *(make(*load) for load in loads)]
+    try:
+        session.wire.script(made)
+    except StatementError as failed:
+        session.rollback()
+        if failed.error.sqlstate == "42501":
+            return False
+        raise write_failed(failed.error, "the staging tables") from failed.error
+    session.commit()
+    return True
+
+
+def sweep(session: Session, run: str | None = None) -> None:
+    """Drop the staging tables of a run, or of all; what a lost worker still holds is left to the next."""
+    try:
+        session.begin()
+        found = [name for (name,) in session.wire.ask([(_SWEPT, ())])[0]]
+        session.commit()
+        mine = [name for name in found if run is None or name.split("_")[1] == run]
+        for name in mine:
+            session.begin()
+            try:
+                session.wire.script(
+                    [
+                        SQL("SET LOCAL lock_timeout = '2s'"),
+                        SQL("DROP TABLE IF EXISTS {}").format(_named(name)),
+                    ]
+                )
+                session.commit()
+            except StatementError as failed:
+                session.rollback()
+                if failed.error.sqlstate != _IN_USE:
+                    raise
+    except StatementError as failed:
+        raise write_failed(failed.error, "the staging tables") from failed.error
+
+
+def begin_part(session: Session, run: str, relation: str, part: int) -> bool:
+    """Begin the transaction that stages a part; False where another has done so already."""
+    session.begin()
+    try:
+        return bool(session.wire.ask([(claim(run, relation, part), ())])[0])
+    except StatementError as failed:
+        session.rollback()
+        if failed.error.sqlstate not in _ALREADY:
+            raise write_failed(failed.error, "the staging tables") from failed.error
+        session.begin()
+        return False
+
+
+def copy(
+    session: Session, relation: str, frame: pl.DataFrame, columns: Sequence[str], part: int, first: int
+) -> None:
+    """Copy settled rows of a part; `first` of its rows went before. Raises DataFaults or WriteError."""
+    numbered = frame.select(columns).with_columns(
+        pl.lit(str(part)).alias(_PART),
+        pl.int_range(first + 1, first + 1 + pl.len()).cast(pl.String).alias(_IN_PART),
+    )
+    names = [*columns, _PART, _IN_PART]
+    try:
+        session.wire.script(
+            [sql.copy_in(_named(relation), names)], lambda *_: iter([copy_text(numbered, names)])
+        )
+    except StatementError as failed:
+        raise write_failed(failed.error, "the staging tables") from failed.error
+
+
+# ---- in the writing transaction -------------------------------------------------------------------------
+
+
+def step(wire: Wire, write: TableWrite, load: Load) -> tuple[Load, Table, Composable, bool]:
+    """Analyze what is staged of a load, and give it as a step of `statements.merge`."""
+    staged = write.staged[load]
+    _run(wire, write, [analyze(staged)])
+    return load, write.table, source(staged, load.columns), staged.as_text
+
+
+def insert_all(wire: Wire, write: TableWrite) -> list[Written]:
+    """Put all that is staged into a table that is still empty: nothing is compared."""
+    before = [sql.lock_for_writing([write.table]), sql.count_filled([write.table])]
+    if int(_run(wire, write, before)[1].get_value(0, 0) or 0):
+        raise WriteError("a table was filled while we looked; run again", sqlstate="40001")
+    with wire.recorder.span("merge", load=write.loads[0], rows=write.rows):
+        results = _run(wire, write, [insert(write.staged[load], load, write.table) for load in write.loads])
+    return [
+        Written(load=load, outcomes=Outcomes(created=result.command_tuples or 0))
+        for load, result in zip(write.loads, results, strict=True)
+    ]
+
+
+def _run(wire: Wire, write: TableWrite, statements: Sequence[Composable]) -> Results:
+    try:
+        return wire.script(statements)
+    except StatementError as failed:
+        secured = write.table.row_security
+        raise write_failed(failed.error, write.table.name, secured=secured) from failed.error

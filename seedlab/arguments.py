@@ -293,9 +293,7 @@ def _add_clones(commands: _Commands[argparse.ArgumentParser]) -> None:
     clone.add_argument(
         "--replace", action="store_true", help="drop the clone of this name; your connections to it end"
     )
-    snapshots = _command(
-        commands, "snapshots", "list or drop the seeded databases that clones are copied from"
-    )
+    snapshots = _command(commands, "snapshots", "list or drop the databases that clones are copied from")
     snapshots.add_argument("action", choices=("ls", "prune"))
     _add_directory(snapshots)
     snapshots.add_argument(

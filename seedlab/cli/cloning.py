@@ -23,9 +23,7 @@ def clone(args: Namespace) -> int:
         snapshot, seeded = stock.snapshot()
         made = stock.snapshots.hand_over(snapshot, args.name, replace=args.replace)
     if seeded and not args.quiet:
-        complain(
-            f"seeded {snapshot.name} with {snapshot.mark.rows:,} rows; the next clones are copies of it\n"
-        )
+        complain(f"seeded {snapshot.name} with {snapshot.mark.rows:,} rows; clones are copies of it\n")
     record = {"url": url_of(made), "name": made.database, "snapshot": snapshot.name, "seeded": seeded}
     about = {each: getattr(snapshot.mark, each) for each in ("project", "environment", "rows")}
     show(args, f"{url_of(made)}\n", lambda: {**record, **about}, essential=True)

@@ -89,6 +89,21 @@ def beside(target: Target, database: str) -> Target:
     )
 
 
+def redirected(url: str, host: str, port: int, password: str | None) -> str:
+    """Lead a PostgreSQL URL to another host, or a socket's folder, with this password and without TLS."""
+    parts = _LIBPQ.fullmatch(url)
+    assert parts is not None, "a target's URL was understood before"
+    gone = {"host", "hostaddr", "port", "sslmode", "sslnegotiation", "gssencmode", "channel_binding"}
+    given = [each for each in (parts["query"] or "").split("&") if each]
+    options = [each for each in given if each.partition("=")[0] not in gone]
+    secret = f":{quote(password, safe='')}" if password else ""
+    login = f"{parts['user']}{secret}@" if parts["user"] else ""
+    place = "" if host.startswith("/") else f"{host}:{port}"
+    options += [] if place else [f"host={quote(host)}", f"port={port}"]
+    path = f"postgresql://{login}{place}/{parts['database'] or ''}"
+    return f"{path}?{'&'.join(options)}" if options else path
+
+
 def _renamed(url: str, database: str) -> str:
     """Put another database into a URL, also where it was an option (`?dbname=`)."""
     parts = _LIBPQ.fullmatch(url)

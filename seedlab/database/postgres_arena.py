@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -73,10 +72,7 @@ class PostgresArena:
 
     def door(self) -> dict[str, Any]:
         """Say where the connection of ours went."""
-        info = self._databases.admin.info
-        if info.host.startswith("/"):
-            return {"unix_socket": Path(info.host, f".s.PGSQL.{info.port}")}
-        return {"host": info.hostaddr or info.host, "port": info.port}
+        return self._databases.door()
 
     def close(self) -> None:
         """Drop what is left, also after a connection was lost or a statement was cut off."""

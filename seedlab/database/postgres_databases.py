@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -121,6 +122,13 @@ class PostgresDatabases:
     def lock(self, name: str) -> bool:
         """Take an advisory lock, unless somebody has it; it is ours until the connection ends."""
         return self.admin.execute(_TRY, [name]).fetchone() == (True,)
+
+    def door(self) -> dict[str, Any]:
+        """Say where our connection went, in the words of the proxies."""
+        info = self.admin.info
+        if info.host.startswith("/"):
+            return {"unix_socket": Path(info.host, f".s.PGSQL.{info.port}")}
+        return {"host": info.hostaddr or info.host, "port": info.port}
 
     def close(self) -> None:
         """Drop what is left, also after a connection was lost or a statement was cut off."""

@@ -21,6 +21,7 @@ from seedlab.database.snapshots import (
     KEPT,
     SNAPSHOT,
     Build,
+    Door,
     Mark,
     Relations,
     Snapshot,
@@ -122,15 +123,21 @@ class PostgresSnapshots:
         self._databases.rename(made.database, name)
         return beside(self._target, name)
 
-    def keep(self, clone: Target) -> Target:
+    def kept_as(self, clone: Target) -> Target:
+        """Say it by another prefix."""
+        return beside(self._target, clone.database.replace(CLONE, KEPT))
+
+    def keep(self, clone: Target) -> None:
         """Rename it."""
-        name = clone.database.replace(CLONE, KEPT)
-        self._databases.rename(clone.database, name)
-        return beside(self._target, name)
+        self._databases.rename(clone.database, self.kept_as(clone).database)
 
     def drop(self, clone: Target) -> None:
         """Drop the database."""
         self._databases.drop(clone.database)
+
+    def door(self) -> Door:
+        """Say where the connection of ours went."""
+        return Door(address=self._databases.door(), password=self._admin.info.password or None)
 
     def every(self) -> list[Snapshot]:
         """Read the comments of our databases."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from seedlab.flow import Target
@@ -74,6 +74,14 @@ class Wanted:
         return self.fingerprint[:DIGITS]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where a server listens, in the words of the proxies, and the password that let us in."""
+
+    address: dict[str, Any]
+    password: str | None = field(default=None, repr=False)
+
+
 class Snapshots(Protocol):
     """Where snapshots and clones are: the target's server, or a folder of ours."""
 
@@ -96,11 +104,17 @@ class Snapshots(Protocol):
     def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
         """Copy a snapshot under a name, to stay. Raises Refused where something else has that name."""
 
-    def keep(self, clone: Target) -> Target:
+    def kept_as(self, clone: Target) -> Target:
+        """Say what a clone is called once it was kept."""
+
+    def keep(self, clone: Target) -> None:
         """Let a clone stay, under a name that nobody sweeps."""
 
     def drop(self, clone: Target) -> None:
         """Drop a clone, whoever of ours is still connected."""
+
+    def door(self) -> Door:
+        """Say where the server listens; ConfigurationError where none does."""
 
     def every(self) -> list[Snapshot]:
         """All snapshots of ours, the newest first."""

@@ -29,6 +29,7 @@ from seedlab.database.snapshots import (
     KEPT,
     SNAPSHOT,
     Build,
+    Door,
     Mark,
     Relations,
     Snapshot,
@@ -118,17 +119,27 @@ class SqliteSnapshots:
             new.unlink(missing_ok=True)
         return self._at(path)
 
-    def keep(self, clone: Target) -> Target:
+    def kept_as(self, clone: Target) -> Target:
+        """Say it by another folder."""
+        path = Path(clone.url)
+        folder = path.parent.with_name(path.parent.name.replace(CLONE, KEPT))
+        return self._at(folder / path.name)
+
+    def keep(self, clone: Target) -> None:
         """Move it to a folder beside, which nobody sweeps."""
-        folder = Path(tempfile.mkdtemp(prefix=KEPT))
+        folder = Path(self.kept_as(clone).url).parent
+        folder.mkdir(mode=0o700, exist_ok=True)
         for each in _files(Path(clone.url)):
-            shutil.move(each, folder)
-        return self._at(folder / Path(clone.url).name)
+            each.rename(folder / each.name)
 
     def drop(self, clone: Target) -> None:
         """Remove the file and what lies beside it."""
         for each in _files(Path(clone.url)):
             each.unlink(missing_ok=True)
+
+    def door(self) -> Door:
+        """There is none."""
+        raise ConfigurationError(f"{self._target.shown} is a file, and no server listens")
 
     def every(self) -> list[Snapshot]:
         """Read the marks; clones of files are not counted."""

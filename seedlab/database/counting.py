@@ -1,0 +1,220 @@
+"""Count the statements that a client sends, whatever driver it has.
+
+For PostgreSQL a door beside the server's: it passes everything on as it is and reads along what the client
+says, each simple query and each execution of a prepared one. It speaks no TLS, so it is for a server that
+lets us in without. SQLite has no wire: the library tells each connection's statements (`sqlite_counting`).
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import tempfile
+import threading
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seedlab.database.connect import redirected
+
+_PIECE = 1 << 16  # bytes read at once
+_KEPT = 1 << 13  # bytes of a message that are looked at: a name, and enough of a statement to know it again
+_STARTS = {80877103, 80877104}  # requests for TLS and for GSS encryption
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\b[0-9]+(?:\.[0-9]+)?\b")
+_LIST = re.compile(r"(?:\?|\$\d+|%s)(?:\s*,\s*(?:\?|\$\d+|%s))+")
+_TRANSACTION = re.compile(
+    r"\s*(?:BEGIN|START\s+TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE)\b", re.IGNORECASE
+)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Statements:
+    """What was sent, by its text without values. Transaction control is not counted."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, text: str) -> None:
+        """Count one; no value of it is kept."""
+        if not _TRANSACTION.match(text):
+            self.counts[shape(text)] += 1
+
+    @property
+    def total(self) -> int:
+        """How many there were."""
+        return sum(self.counts.values())
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.counts = Counter()
+
+
+def shape(text: str) -> str:
+    """Give a statement without its values, so that the same one with others is known again."""
+    plain = " ".join(_LITERAL.sub("?", text).split())
+    return _LIST.sub("?, …", plain)
+
+
+class CountingDoor:
+    """A door to a server, for as long as it is open; `url_for` leads a database URL through it.
+
+    The server is `host` and `port`, or the file `unix_socket`; the door is of the same kind, and as private.
+    """
+
+    def __init__(self, statements: Statements, door: dict[str, Any]) -> None:
+        self._statements = statements
+        self._upstream = door
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._sockets: set[socket.socket] = set()
+        if "unix_socket" in door:
+            self._folder = tempfile.TemporaryDirectory(prefix="seedlab_door_")  # of mode 0700
+            path = Path(self._folder.name, ".s.PGSQL.5432")
+            self.host, self.port = self._folder.name, 5432
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._listener.bind(str(path))
+            self._listener.listen()
+        else:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.host, self.port = self._listener.getsockname()[:2]
+        threading.Thread(target=self._serve, daemon=True, name="seedlab-door").start()
+
+    def url_for(self, url: str, password: str | None = None) -> str:
+        """Lead a URL through the door; a password that libpq found by the server's address goes along."""
+        return redirected(url, self.host, self.port, password)
+
+    def close(self) -> None:
+        """End every connection through the door, and the door."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+        self._listener.close()
+        for each in tuple(self._sockets):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        if self._folder:
+            self._folder.cleanup()
+
+    # ---- in threads
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=[client], daemon=True, name="seedlab-door").start()
+
+    def _carry(self, client: socket.socket) -> None:
+        """Serve a client until one of the two ends hangs up."""
+        with client, suppress(OSError), self._connect() as server:
+            self._sockets |= {client, server}
+            back = threading.Thread(target=_pass_on, args=(server, client), daemon=True, name="seedlab-door")
+            back.start()
+            _pass_on(client, server, Reader(self._statements))
+            back.join()
+            self._sockets -= {client, server}
+
+    def _connect(self) -> socket.socket:
+        if path := self._upstream.get("unix_socket"):
+            server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            server.connect(str(path))
+            return server
+        server = socket.create_connection((self._upstream["host"], self._upstream["port"]))
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return server
+
+
+def _pass_on(source: socket.socket, sink: socket.socket, reader: Reader | None = None) -> None:
+    """Pass on what comes, until one of the two hangs up; then hang up on the other."""
+    with suppress(OSError):
+        while piece := source.recv(_PIECE):
+            if reader is not None:
+                answer, piece = reader.read(piece)
+                if answer:
+                    source.sendall(answer)
+            sink.sendall(piece)
+    for end in (sink, source):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+class Reader:
+    """Understands what a client sends, piece by piece; of a message it holds the beginning only."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        self._begun = False  # the startup message has gone by
+        self._head = bytearray()  # of the message that is not whole yet
+        self._skip = 0  # bytes of a message that go by unread
+        self._prepared: dict[bytes, str] = {}
+        self._portals: dict[bytes, str] = {}
+
+    def read(self, piece: bytes) -> tuple[bytes, bytes]:
+        """Read a piece; answers what to say to the client, and what to pass on."""
+        if not self._begun:
+            return self._start(piece)
+        self._messages(memoryview(piece))
+        return b"", piece
+
+    def _start(self, piece: bytes) -> tuple[bytes, bytes]:
+        """Refuse encryption, which only the two ends could read, and let the startup message pass."""
+        self._head += piece
+        said, passed = b"", b""
+        while len(self._head) >= 8:
+            length, code = struct.unpack_from("!II", self._head)
+            if len(self._head) < length:
+                break
+            message = bytes(self._head[:length])
+            del self._head[:length]
+            if code in _STARTS:
+                said += b"N"
+                continue
+            self._begun = True
+            rest, self._head = bytes(self._head), bytearray()
+            self._messages(memoryview(rest))
+            passed = message + rest
+            break
+        return said, passed
+
+    def _messages(self, piece: memoryview) -> None:
+        while piece:
+            if self._skip:
+                gone = min(self._skip, len(piece))
+                self._skip -= gone
+                piece = piece[gone:]
+                continue
+            wanted = self._wanted()
+            taken = piece[: wanted - len(self._head)]
+            self._head += taken
+            piece = piece[len(taken) :]
+            if len(self._head) >= 5 and len(self._head) == self._wanted():
+                (length,) = struct.unpack_from("!I", self._head, 1)
+                self._message(self._head[:1], bytes(self._head[5:]))
+                self._skip = 1 + length - len(self._head)
+                self._head.clear()
+
+    def _wanted(self) -> int:
+        """How many bytes of the message at hand are looked at: its head, then as much as it has."""
+        if len(self._head) < 5:
+            return 5
+        (length,) = struct.unpack_from("!I", self._head, 1)
+        return int(min(1 + length, _KEPT))
+
+    def _message(self, kind: bytes | bytearray, body: bytes) -> None:
+        if kind == b"Q":
+            self._statements.add(_text(body))
+        elif kind == b"P":
+            name, _, rest = body.partition(b"\0")
+            self._prepared[name] = _text(rest)
+        elif kind == b"B":
+            portal, _, rest = body.partition(b"\0")
+            self._portals[portal] = self._prepared.get(rest.partition(b"\0")[0], "")
+        elif kind == b"E":
+            self._statements.add(self._portals.get(body.partition(b"\0")[0], ""))
+        elif kind == b"F":
+            self._statements.add("function call")
+
+
+def _text(body: bytes) -> str:
+    return body.partition(b"\0")[0].decode("utf-8", "replace")

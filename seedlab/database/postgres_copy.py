@@ -2,50 +2,144 @@
 
 from __future__ import annotations
 
+import queue
 import re
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import polars as pl
 from psycopg.sql import Composable
 
 from seedlab.database import statements as sql
 from seedlab.database.encode import copy_text
+from seedlab.database.encode_binary import HEADER, TRAILER, copy_binary
 from seedlab.database.failures import write_failed
 from seedlab.database.wire import StatementError, Wire
 from seedlab.errors import Fault, SeedError
 from seedlab.flow import FILE, ROW, Batch, Load, Table, TableWrite
 
 ENCODE_ROWS = 20_000  # encoded at a time: enough to forget the fixed cost, little enough to overlap
+_AHEAD = 8  # pieces that wait for the server, each of ENCODE_ROWS rows
+_MOMENT = 0.05  # seconds between looks whether the load has failed
 _COPY_LINE = re.compile(r"COPY .*, line (\d+)(?:, column ([^:]+))?")
 
 
-def encoded(wire: Wire, write: TableWrite, counts: dict[Load, int]) -> Iterator[bytes]:
-    """Encode batch by batch; small batches together, for what each costs beside its rows.
+def encoded(
+    wire: Wire, write: TableWrite, counts: dict[Load, int], *, binary: bool = False
+) -> Iterator[bytes]:
+    """Encode some rows after the other; small batches together, for what each costs beside its rows.
 
-    Whoever asks for the next bytes has sent those before.
+    Whoever asks for the next bytes has sent those before. Raises Unspeakable where `binary` cannot be.
     """
+    head = HEADER if binary else b""
     for batches in _gathered(write.batches()):
         frames = [batch.frame for batch in batches]
         with wire.recorder.span("stage", load=write.loads[0], rows=sum(map(len, frames))):
-            text = copy_text(pl.concat(frames) if len(frames) > 1 else frames[0], write.columns)
-        yield text
+            frame = pl.concat(frames) if len(frames) > 1 else frames[0]
+            columns, table = write.columns, write.table
+            data = copy_binary(frame, columns, table) if binary else copy_text(frame, columns)
+        yield head + data if head else data
+        head = b""
         for batch in batches:
             counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
             wire.recorder.progress(batch.load, batch.frame.height)
+    if binary:
+        yield head + TRAILER
 
 
 def _gathered(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
-    """Put small batches together until they are worth encoding."""
+    """Put small batches together until they are worth encoding, and take large ones apart."""
     waiting: list[Batch] = []
     rows = 0
     for batch in batches:
-        waiting.append(batch)
-        rows += batch.frame.height
-        if rows >= ENCODE_ROWS:
-            yield waiting
-            waiting, rows = [], 0
+        for frame in batch.frame.iter_slices(ENCODE_ROWS) if batch.frame.height else (batch.frame,):
+            waiting.append(replace(batch, frame=frame))
+            rows += frame.height
+            if rows >= ENCODE_ROWS:
+                yield waiting
+                waiting, rows = [], 0
     if waiting:
         yield waiting
+
+
+class Teller:
+    """Gives every COPY its bytes: the first of the next are encoded while the server is at work."""
+
+    def __init__(self, tables: Sequence[Iterator[bytes]]) -> None:
+        self._tables = tables
+        self._first: dict[int, bytes] = {}
+
+    def __enter__(self) -> Teller:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def pieces(self, number: int) -> Iterator[bytes]:
+        """Give the bytes of one COPY."""
+        if number in self._first:
+            yield self._first.pop(number)
+        yield from self._tables[number]
+
+    def ahead(self, number: int) -> None:
+        """Encode the first rows of the COPY that comes next."""
+        if number < len(self._tables):
+            self._first[number] = next(self._tables[number], b"")
+
+
+class Feeder:
+    """Gives every COPY its bytes, encoded by a thread of its own while the server is at work.
+
+    It is a few pieces ahead, over the end of a table too, and no more: what the server does not take waits.
+    """
+
+    def __init__(self, tables: Sequence[Iterator[bytes]]) -> None:
+        self._pieces: queue.Queue[tuple[int, bytes | BaseException | None]] = queue.Queue(maxsize=_AHEAD)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._encode, args=(tables,), name="encode", daemon=True)
+
+    def __enter__(self) -> Feeder:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        while self._thread.is_alive():
+            with suppress(queue.Empty):
+                self._pieces.get(timeout=_MOMENT)
+        self._thread.join()
+
+    def ahead(self, number: int) -> None:
+        """Do nothing: the thread is ahead by itself."""
+
+    def pieces(self, number: int) -> Iterator[bytes]:
+        """Give the bytes of one COPY; they are asked for in order. Raises what encoding raised."""
+        while True:
+            table, piece = self._pieces.get()
+            if isinstance(piece, BaseException):
+                raise piece
+            if piece is None:
+                assert table == number
+                return
+            yield piece
+
+    def _encode(self, tables: Sequence[Iterator[bytes]]) -> None:
+        try:
+            for number, pieces in enumerate(tables):
+                for piece in pieces:
+                    if not self._put(number, piece):
+                        return
+                self._put(number, None)
+        except BaseException as error:  # noqa: BLE001 (raised again where the bytes are awaited)
+            self._put(-1, error)
+
+    def _put(self, number: int, piece: bytes | BaseException | None) -> bool:
+        while not self._ended.is_set():
+            with suppress(queue.Full):
+                self._pieces.put((number, piece), timeout=_MOMENT)
+                return True
+        return False
 
 
 def sequences(loads: Iterable[tuple[Load, Table]]) -> list[Composable]:

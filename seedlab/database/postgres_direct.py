@@ -8,13 +8,14 @@ the load is done with more left on, down to everything: slower, the same rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psycopg.sql import SQL, Composable
 
 from seedlab.database import rebuilding
 from seedlab.database import statements as sql
-from seedlab.database.postgres_copy import encoded, explain, sequences
+from seedlab.database.encode_binary import Unspeakable, speaks
+from seedlab.database.postgres_copy import ENCODE_ROWS, Feeder, Teller, encoded, explain, sequences
 from seedlab.database.rebuilding import Facts, Keys
 from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.errors import SeedError, WriteError
@@ -24,6 +25,8 @@ from seedlab.flow import ForeignKey, Load, Outcomes, Table, TableWrite, WritePla
 REBUILD_ROWS = 50_000
 # Tables of fewer rows keep their indexes even then.
 REBUILD_TABLE_ROWS = 2_000
+# From here on a table goes as COPY's binary format, whose expressions cost a few ms a frame.
+BINARY_ROWS = 2_000
 # Errors before the first row that only mean "not in this way": lock held, not owner, feature; what hangs on
 # a constraint, what is gone since we looked.
 _NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
@@ -69,19 +72,42 @@ class _Frame:
     end: Sequence[Composable] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How rows are sent: what may be is `binary`, and `parallel` encodes in a thread of its own."""
+
+    binary: bool = False
+    parallel: bool = False
+
+    def speaks(self, write: TableWrite) -> bool:
+        """Tell whether a table goes as COPY's binary format."""
+        return self.binary and write.rows >= BINARY_ROWS and speaks(write.table, write.columns)
+
+
 def write_direct(
-    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], *, rebuild: bool
+    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], switches: frozenset[str]
 ) -> list[Written] | None:
     """Copy everything into empty tables; None where keys of a cycle have to stay on. Raises DataFaults."""
+    rebuild, manner = "rebuild" in switches, Manner(binary=True, parallel="parallel" in switches)
+    try:
+        return _direct(wire, plan, writes, manner, rebuild=rebuild)
+    except Unspeakable:
+        _go_back(wire, None)
+        return _direct(wire, plan, writes, replace(manner, binary=False), rebuild=rebuild)
+
+
+def _direct(
+    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], manner: Manner, *, rebuild: bool
+) -> list[Written] | None:
     keys: Keys = _droppable(writes, plan) if rebuild else {}
     if rebuild and sum(write.rows for write in writes) >= REBUILD_ROWS:
         try:
-            return _rebuild(wire, writes, keys)
+            return _rebuild(wire, writes, keys, manner)
         except Stumbled as found:
             keys = _less(wire, found, keys)
     if keys:
         try:
-            return copy_all(wire, writes, keys)
+            return copy_all(wire, writes, keys, manner)
         except Stumbled as found:
             if not found.avoidable:
                 raise found.explained from found.failed.error
@@ -90,7 +116,7 @@ def write_direct(
     if not keys and any(len(group) > 1 for group in plan.groups):
         return None
     try:
-        return copy_all(wire, writes, {})
+        return copy_all(wire, writes, {}, manner)
     except Stumbled as found:
         raise found.explained from found.failed.error
 
@@ -168,7 +194,7 @@ def _see_empty(results: Results) -> None:
         raise WriteError("a table was filled while we looked; run again", sqlstate="40001")
 
 
-def _rebuild(wire: Wire, writes: Sequence[TableWrite], keys: Keys) -> list[Written]:
+def _rebuild(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manner) -> list[Written]:
     """Lock, look again and ask what there is; then take it off, copy, and put it on again, table by table.
 
     The server builds a table's indexes while the next one is encoded. Raises Stumbled.
@@ -198,7 +224,7 @@ def _rebuild(wire: Wire, writes: Sequence[TableWrite], keys: Keys) -> list[Writt
         behind=behind,
         end=[*_add(keys), rebuilding.RESET, rebuilding.ask_facts(tables)],
     )
-    written, results = _load(wire, writes, frame)
+    written, results = _load(wire, writes, frame, manner)
     place = len(frame.before) + len(writes) + sum(map(len, behind.values())) + len(frame.end) - 1
     rebuilding.compare(facts, rebuilding.read_facts(results[place].get_value(0, 0)))
     return written
@@ -215,7 +241,7 @@ def _tables(writes: Sequence[TableWrite]) -> list[Table]:
     return list({write.table.name: write.table for write in writes}.values())
 
 
-def copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys) -> list[Written]:
+def copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manner) -> list[Written]:
     """Lock, look again, drop keys, copy everything, make the keys again: one message, one answer.
 
     Raises Stumbled.
@@ -223,45 +249,35 @@ def copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys) -> list[Writt
     tables = _tables(writes)
     lock = sql.lock_exclusively(tables) if keys else sql.lock_for_writing(tables)
     start: list[Composable] = [SQL("SAVEPOINT direct"), lock, sql.count_filled(tables)]
-    return _load(wire, writes, _Frame(before=[*start, *_drop(keys)], end=_add(keys)), looks=True)[0]
+    frame = _Frame(before=[*start, *_drop(keys)], end=_add(keys))
+    return _load(wire, writes, frame, manner, looks=True)[0]
 
 
 def _load(
-    wire: Wire, writes: Sequence[TableWrite], frame: _Frame, *, looks: bool = False
+    wire: Wire, writes: Sequence[TableWrite], frame: _Frame, manner: Manner, *, looks: bool = False
 ) -> tuple[list[Written], Results]:
     """Send all in one message; the next rows are encoded while the server takes those before.
 
     With `looks` the third statement counts the tables that have a row after all.
     """
-    statements = list(frame.before)
-    places: dict[int, TableWrite] = {}
-    last = {write.table.name: number for number, write in enumerate(writes)}
-    for number, write in enumerate(writes):
-        places[len(statements)] = write
-        statements.append(sql.copy_in(sql.qualified(write.table), write.columns))
-        if last[write.table.name] == number:
-            statements += frame.behind.get(write.table.name, ())
-    statements += frame.end
-    statements += sequences((load, write.table) for write in writes for load in write.loads)
+    statements, places = _statements(writes, frame, manner)
     counts: dict[Load, int] = {}
-    pieces = [encoded(wire, write, counts) for write in writes]
-    first: dict[int, bytes] = {}
-
-    def feed(number: int, results: Results) -> Iterator[bytes]:
-        if number == 0 and looks:
-            _see_empty(results)
-        if number in first:
-            yield first.pop(number)
-        yield from pieces[number]
-
-    def ahead(number: int) -> None:
-        if number < len(pieces):
-            first[number] = next(pieces[number], b"")
+    pieces = [encoded(wire, write, counts, binary=manner.speaks(write)) for write in writes]
+    large = manner.parallel and any(write.rows > ENCODE_ROWS for write in writes)
 
     # One span: the server answers at the end, so copying and keys cannot be told apart.
     try:
-        with wire.recorder.span("merge", rows=sum(write.rows for write in writes)):
-            results = wire.script(statements, feed, ahead)
+        with (
+            wire.recorder.span("merge", rows=sum(write.rows for write in writes)),
+            Feeder(pieces) if large else Teller(pieces) as bytes_of,
+        ):
+
+            def feed(number: int, results: Results) -> Iterator[bytes]:
+                if number == 0 and looks:
+                    _see_empty(results)
+                return bytes_of.pieces(number)
+
+            results = wire.script(statements, feed, bytes_of.ahead)
     except StatementError as failed:
         early = failed.index < len(frame.before)
         raise Stumbled(failed, places.get(failed.index), early=early) from failed
@@ -270,3 +286,21 @@ def _load(
         for write in writes
         for load in write.loads
     ], results
+
+
+def _statements(
+    writes: Sequence[TableWrite], frame: _Frame, manner: Manner
+) -> tuple[list[Composable], dict[int, TableWrite]]:
+    """All statements of a load, and which of them is whose COPY."""
+    statements = list(frame.before)
+    places: dict[int, TableWrite] = {}
+    last = {write.table.name: number for number, write in enumerate(writes)}
+    for number, write in enumerate(writes):
+        places[len(statements)] = write
+        target = sql.qualified(write.table)
+        statements.append(sql.copy_in(target, write.columns, binary=manner.speaks(write)))
+        if last[write.table.name] == number:
+            statements += frame.behind.get(write.table.name, ())
+    statements += frame.end
+    statements += sequences((load, write.table) for write in writes for load in write.loads)
+    return statements, places

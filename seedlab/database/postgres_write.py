@@ -19,7 +19,7 @@ from seedlab.database import statements as sql
 from seedlab.database.encode import array_literals, value_rows
 from seedlab.database.failures import write_failed
 from seedlab.database.postgres_copy import encoded, explain, sequences
-from seedlab.database.postgres_direct import Stumbled, copy_all, write_direct
+from seedlab.database.postgres_direct import Manner, Stumbled, copy_all, write_direct
 from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.flow import Batch, Load, Outcomes, Table, TableWrite, WritePlan, Written
 
@@ -36,7 +36,7 @@ def write_plan(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Wr
     if not writes:
         return []
     if "copy" in switches and all(_copyable(w.table, plan) and not w.staged for w in writes):
-        written = write_direct(wire, plan, writes, rebuild="rebuild" in switches)
+        written = write_direct(wire, plan, writes, switches)
         if written is not None:
             return written
         switches = frozenset({"arrays"})
@@ -111,7 +111,7 @@ def _write_large(
         return staging.insert_all(wire, write)
     if _copyable(write.table, plan) and not write.staged:
         try:
-            return copy_all(wire, [write], {})
+            return copy_all(wire, [write], {}, Manner())
         except Stumbled as found:
             raise found.explained from found.failed.error
     return _merge_staging(wire, write, number)

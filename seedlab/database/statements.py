@@ -79,9 +79,10 @@ def comment_foreign_key(table: Table, key: ForeignKey) -> Composed:
     )
 
 
-def copy_in(target: Composable, columns: Sequence[str]) -> Composed:
-    """Copy rows from the client, in COPY's own text format."""
-    return SQL("COPY {} ({}) FROM STDIN").format(target, names(columns))
+def copy_in(target: Composable, columns: Sequence[str], *, binary: bool = False) -> Composed:
+    """Copy rows from the client, in COPY's own text format or its binary one."""
+    form = SQL(" (FORMAT binary)" if binary else "")
+    return SQL("COPY {} ({}) FROM STDIN{}").format(target, names(columns), form)
 
 
 def raise_sequence(table: Table, column: Column) -> Composed:

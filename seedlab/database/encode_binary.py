@@ -1,0 +1,251 @@
+r"""Batches as COPY's binary format takes them, for tables of simple types: no hexadecimal, nothing to escape.
+
+The server reads it in half of the time that text takes, and polars makes it in less. Values come as text in
+the database's input form (uuid mostly as UInt128); only spellings that mean the same everywhere are turned
+into bytes, and one of another kind ends in Unspeakable: then the table goes as text, and the server judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from seedlab.flow import Column, Table
+
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
+_NULL = 0xFFFFFFFF
+_HALF = pl.lit(2**64, dtype=pl.UInt128)
+_EPOCH = 10_957  # days from 1970, where polars counts from, to 2000, where PostgreSQL does
+_DAY = 86_400_000_000
+_DIGITS = 18  # of a numeric that fits 64 bits
+_BASE = 10_000  # of numeric's own digits
+_NEGATIVE = 0x4000
+
+_INTEGER = r"^[+-]?[0-9]{1,19}$"
+_FLOAT = r"^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+_OFFSET = r"([+-])(0[0-9]|1[0-5])(?::?([0-5][0-9]))?"
+_UUID = r"^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}$"
+
+Bytes = list[pl.Expr]  # one UInt8 each, the highest first
+_TEXTS = frozenset({"text", "varchar", "json", "jsonb", "enum"})
+
+
+class Unspeakable(Exception):
+    """A value has no bytes that surely mean what its text does; nothing of it is lost."""
+
+
+def speaks(table: Table, columns: Sequence[str]) -> bool:
+    """Tell whether all these columns are of types that have a binary form here."""
+    return all(_speaks(table.columns[name]) for name in columns)
+
+
+def _speaks(column: Column) -> bool:
+    if column.domain:
+        return False
+    if column.kind == "numeric":
+        precision, scale = column.precision, column.scale or 0
+        return precision is not None and 0 <= scale <= precision <= _DIGITS
+    return column.kind in _TEXTS or column.kind in _FIXED
+
+
+def copy_binary(frame: pl.DataFrame, columns: Sequence[str], table: Table) -> bytes:
+    """Encode rows, without HEADER and TRAILER. Raises Unspeakable.
+
+    A row is runs of bytes of fixed length, put together from single bytes, with texts in between; of NULL
+    only the length is told.
+    """
+    if not frame.height:
+        return b""
+    if len(columns) >= 1 << 15:
+        raise Unspeakable
+    try:
+        return _rows(frame, columns, table)
+    except PolarsError as error:
+        raise Unspeakable from error
+
+
+def _rows(frame: pl.DataFrame, columns: Sequence[str], table: Table) -> bytes:
+    values = frame.select(_value(frame, table.columns[name], n) for n, name in enumerate(columns))
+    values = values.with_columns(
+        part for name in values.columns if values.schema[name] == pl.UInt128 for part in _halves(name)
+    )
+    row: pl.Expr | None = None
+    run = _constant(len(columns), 2)
+    for n, name in enumerate(columns):
+        nulls = bool(values.get_column(str(n)).null_count())
+        length, data, text = _field(table.columns[name], str(n), nulls=nulls)
+        run += length
+        if text is None and not nulls:
+            run += data
+            continue
+        flushed = _joined(run)
+        piece = text if text is not None else _joined(data)
+        present = pl.when(pl.col(str(n)).is_null()).then(pl.lit(b"")).otherwise(piece) if nulls else piece
+        row = flushed + present if row is None else row + flushed + present
+        run = []
+    if run:
+        row = _joined(run) if row is None else row + _joined(run)
+    assert row is not None
+    return b"".join(values.select(row.alias("row")).to_series().to_list())
+
+
+def _joined(run: Bytes) -> pl.Expr:
+    """Put single bytes together."""
+    return pl.concat_arr(run).cast(pl.List(pl.UInt8)).cast(pl.Binary)
+
+
+def _constant(value: int, size: int) -> Bytes:
+    return [pl.lit(byte, dtype=pl.UInt8) for byte in value.to_bytes(size, "big")]
+
+
+def _split(value: pl.Expr, size: int) -> Bytes:
+    """The bytes of an unsigned number: its lowest eight bits, those above, and so on."""
+    return [
+        (value // (1 << 8 * k) if k else value).cast(pl.UInt8, wrap_numerical=True)
+        for k in range(size - 1, -1, -1)
+    ]
+
+
+def _halves(name: str) -> tuple[pl.Expr, pl.Expr]:
+    value = pl.col(name)
+    return (
+        (value // _HALF).cast(pl.UInt64).alias(f"{name}h"),
+        (value % _HALF).cast(pl.UInt64).alias(f"{name}l"),
+    )
+
+
+def _field(column: Column, name: str, *, nulls: bool) -> tuple[Bytes, Bytes, pl.Expr | None]:
+    """The bytes of a field's length and, one or the other, of its value or the value itself."""
+    if column.kind in _TEXTS:
+        text = pl.col(name).cast(pl.Binary)
+        lead = 1 if column.kind == "jsonb" else 0
+        size = pl.col(name).str.len_bytes().cast(pl.UInt32) + lead
+        length = _split(size.fill_null(_NULL) if nulls else size, 4)
+        return length, [], pl.lit(b"\x01") + text if lead else text
+    data = _parts(column, name)
+    if not nulls:
+        return _constant(len(data), 4), data, None
+    size = pl.when(pl.col(name).is_null()).then(pl.lit(_NULL, dtype=pl.UInt32)).otherwise(len(data))
+    return _split(size.cast(pl.UInt32), 4), [byte.fill_null(0) for byte in data], None
+
+
+# ---- values ---------------------------------------------------------------------------------------------
+
+
+def _value(frame: pl.DataFrame, column: Column, number: int) -> pl.Expr:
+    """A column as the numbers (or text) whose bytes are to be sent, under its place. Raises Unspeakable."""
+    value, dtype = pl.col(column.name), frame.schema[column.name]
+    if dtype == pl.UInt128:
+        if column.kind != "uuid":
+            raise Unspeakable
+        return value.alias(str(number))
+    if dtype != pl.String:
+        raise Unspeakable
+    if column.kind in _TEXTS:
+        return value.alias(str(number))
+    pattern, make = _numeric_form(column) if column.kind == "numeric" else _FIXED[column.kind]
+    if not frame.select(value.str.contains(pattern).all()).item():
+        raise Unspeakable
+    return make(value).alias(str(number))
+
+
+def _parts(column: Column, name: str) -> Bytes:
+    """The bytes of a column that `_value` made."""
+    if column.kind == "uuid":
+        return _split(pl.col(f"{name}h"), 8) + _split(pl.col(f"{name}l"), 8)
+    if column.kind == "numeric":
+        return _numeric_bytes(column, pl.col(name))
+    return _split(pl.col(name), _SIZES[column.kind])
+
+
+def _integer(bits: int) -> Callable[[pl.Expr], pl.Expr]:
+    signed, unsigned = {16: (pl.Int16, pl.UInt16), 32: (pl.Int32, pl.UInt32), 64: (pl.Int64, pl.UInt64)}[bits]
+    return lambda value: value.cast(signed).reinterpret(dtype=unsigned)
+
+
+def _date(value: pl.Expr) -> pl.Expr:
+    days = value.str.to_date("%Y-%m-%d").cast(pl.Int32) - _EPOCH
+    return days.cast(pl.Int32).reinterpret(dtype=pl.UInt32)
+
+
+def _zoned(value: pl.Expr) -> pl.Expr:
+    """A moment with an offset, or in UTC, which is the transaction's own time zone."""
+    parts = value.str.extract_groups(_OFFSET + "$").struct
+    hours, minutes = (parts.field(name).cast(pl.Int64).fill_null(0) for name in ("2", "3"))
+    offset = (hours * 60 + minutes) * 60_000_000
+    east = pl.when(parts.field("1") == "-").then(-offset).otherwise(offset)
+    return (_moment(value).reinterpret(dtype=pl.Int64) - east).reinterpret(dtype=pl.UInt64)
+
+
+def _moment(value: pl.Expr) -> pl.Expr:
+    whole = value.str.slice(0, 19).str.replace("T", " ", literal=True)
+    seconds = whole.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us").cast(pl.Int64)
+    fraction = value.str.extract(r"\.([0-9]+)").str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+    return (seconds + fraction - _EPOCH * _DAY).reinterpret(dtype=pl.UInt64)
+
+
+_FIXED: Mapping[str, tuple[str, Callable[[pl.Expr], pl.Expr]]] = {
+    "uuid": (
+        _UUID,
+        lambda value: value.str.replace_all("-", "", literal=True).str.to_integer(base=16, dtype=pl.UInt128),
+    ),
+    "int2": (_INTEGER, _integer(16)),
+    "int4": (_INTEGER, _integer(32)),
+    "int8": (_INTEGER, _integer(64)),
+    "float8": (_FLOAT, lambda value: value.cast(pl.Float64).reinterpret(dtype=pl.UInt64)),
+    "bool": ("^(true|t|false|f)$", lambda value: value.is_in(["true", "t"]).cast(pl.UInt8)),
+    "date": (_DATE, _date),
+    "timestamp": (_MOMENT + "$", _moment),
+    "timestamptz": (f"{_MOMENT}(Z|{_OFFSET})?$", _zoned),
+}
+_SIZES = {
+    "int2": 2,
+    "int4": 4,
+    "int8": 8,
+    "float8": 8,
+    "bool": 1,
+    "date": 4,
+    "timestamp": 8,
+    "timestamptz": 8,
+}
+
+
+def _numeric_form(column: Column) -> tuple[str, Callable[[pl.Expr], pl.Expr]]:
+    """Numbers that fit precision and scale as they are, as integers of the last place."""
+    precision, scale = column.precision or 0, column.scale or 0
+    fraction = rf"(\.[0-9]{{1,{scale}}})?" if scale else ""
+    pattern = rf"^[+-]?[0-9]{{1,{precision - scale or 1}}}{fraction}$"
+
+    def make(value: pl.Expr) -> pl.Expr:
+        digits = value.str.replace_all(r"[+-]", "")
+        whole = digits.str.extract(r"^([0-9]+)").cast(pl.Int64)
+        rest = digits.str.extract(r"\.([0-9]+)$").str.pad_end(scale, "0").cast(pl.Int64).fill_null(0)
+        number = whole * 10**scale + rest
+        return pl.when(value.str.starts_with("-")).then(-number).otherwise(number)
+
+    return pattern, make
+
+
+def _numeric_bytes(column: Column, value: pl.Expr) -> Bytes:
+    """Numeric's own form: count of digits to the base 10,000, weight of the first, sign, scale, digits.
+
+    Zeros before and behind are the server's to strip.
+    """
+    precision, scale = column.precision or 0, column.scale or 0
+    above, below = -(-(precision - scale) // 4), -(-scale // 4)
+    whole, rest = value.abs() // 10**scale, (value.abs() % 10**scale) * 10 ** (4 * below - scale)
+    digits = [(whole // _BASE**k) % _BASE for k in range(above - 1, -1, -1)]
+    digits += [(rest // _BASE**k) % _BASE for k in range(below - 1, -1, -1)]
+    sign = pl.when(value < 0).then(pl.lit(_NEGATIVE, dtype=pl.UInt16)).otherwise(0).cast(pl.UInt16)
+    start = _constant(above + below, 2) + _constant((above - 1) % (1 << 16), 2)
+    return (
+        start
+        + _split(sign, 2)
+        + _constant(scale, 2)
+        + [byte for digit in digits for byte in _split(digit.cast(pl.UInt16), 2)]
+    )

@@ -20,7 +20,7 @@ _NULL = 0xFFFFFFFF
 _HALF = pl.lit(2**64, dtype=pl.UInt128)
 _EPOCH = 10_957  # days from 1970, where polars counts from, to 2000, where PostgreSQL does
 _DAY = 86_400_000_000
-_DIGITS = 18  # of a numeric that fits 64 bits
+_DIGITS, _PLACES = 18, 16  # of a numeric that fits 64 bits, also in whole digits of its own
 _BASE = 10_000  # of numeric's own digits
 _NEGATIVE = 0x4000
 
@@ -49,7 +49,7 @@ def _speaks(column: Column) -> bool:
         return False
     if column.kind == "numeric":
         precision, scale = column.precision, column.scale or 0
-        return precision is not None and 0 <= scale <= precision <= _DIGITS
+        return precision is not None and 0 <= scale <= min(precision, _PLACES) and precision <= _DIGITS
     return column.kind in _TEXTS or column.kind in _FIXED
 
 

@@ -201,6 +201,17 @@ def test_contents_are_one_statement_and_a_ledger_is_written_in_one_round_trip(op
     assert counted[2] == (3, 1)
 
 
+def test_contents_are_hashed_by_several_processes_where_that_pays(opened: Open) -> None:
+    target = opened()
+    asked = ledger_statements.contents([(target.state(), target.catalog.tables["cities"])]).as_string()
+    with psycopg.connect(target.url) as connection:
+        for cost in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size"):
+            connection.execute(f"SET {cost} = 0")
+        plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {asked}"))
+
+    assert "Partial Aggregate" in plan
+
+
 def test_a_ledger_that_is_there_but_not_ours_to_read_is_left_alone(clean_postgres_url: str) -> None:
     """A schema of that name without our tables: nothing is remembered, and one may be made."""
     execute(clean_postgres_url, "CREATE SCHEMA seedlab")

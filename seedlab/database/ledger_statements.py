@@ -14,7 +14,7 @@ from pathlib import Path
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database.catalog import DIGEST, QUERY
-from seedlab.database.statements import arrays_source, casts, equal_keys, seen, stored
+from seedlab.database.statements import arrays_source, casts, equal_keys, seen, stored, trusted
 from seedlab.flow import IN_DOUBT, Settings, Table, TableState
 
 _FOLDER = Path(__file__).parent
@@ -69,8 +69,8 @@ def lock(milliseconds: int, settings: Settings) -> list[Composable]:
 # The catalog that the ledger keeps, if nothing that it depends on was altered since, and where the WAL ends.
 # Both run with search_path = pg_catalog.
 KEPT_CATALOG = SQL(
-    "SELECT json_build_object('kept', c.document, 'wal', CASE WHEN NOT pg_is_in_recovery() "
-    "THEN (pg_current_wal_insert_lsn() - '0/0')::text END) "
+    "SELECT c.document, CASE WHEN NOT pg_is_in_recovery() "
+    "THEN (pg_current_wal_insert_lsn() - '0/0')::text END "
     "FROM ({digest}) d JOIN seedlab.catalogs c ON c.role = current_user AND c.digest = d.digest"
 ).format(digest=SQL(DIGEST))
 KEEP_CATALOG = SQL(
@@ -155,13 +155,13 @@ def _hashed(state: TableState, table: Table, what: str, joined: Composable = _NO
     Quoted, for of a bare 0 the planner does not see yet that it is none, and hashes with one process only.
     """
     columns = {"k": state.key, "h": state.columns}
-    hashes = SQL(", ").join(
-        SQL("pg_catalog.hash_record_extended(ROW({}), 0) AS {}").format(
-            SQL(", ").join(seen(table, name, "t") for name in columns[letter]), Identifier(letter)
-        )
-        for letter in what
-    )
+    hashes = SQL(", ").join(_hash_of(table, columns[letter], letter) for letter in what)
     return SQL("SELECT {} FROM {} t{} OFFSET '0'").format(hashes, stored(table), joined)
+
+
+def _hash_of(table: Table, columns: Sequence[str], alias: str) -> SQL:
+    row = ", ".join(seen(table, name, "t").as_string() for name in columns)
+    return trusted(f'pg_catalog.hash_record_extended(ROW({row}), 0) AS "{alias}"')
 
 
 # ---- writing --------------------------------------------------------------------------------------------

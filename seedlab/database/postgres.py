@@ -7,8 +7,9 @@ statements, no session settings, no start-up options.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -48,6 +49,7 @@ from seedlab.flow import (
 if TYPE_CHECKING:
     import polars as pl
 
+Row = tuple[bytes | None, ...]
 _LEDGER = 3  # place of the first statement that needs the ledger, where the catalog is read
 
 
@@ -98,38 +100,40 @@ class PostgresSession:
         A second message reads it where there is no ledger, or something was.
         """
         questions = [] if project is None else [ledger.read(project)]
-        document = None
+        kept: Row = ()
         if questions:
             try:
-                document, *told = self._look([ledger.KEPT_CATALOG, *questions])
+                kept, *told = self._look([ledger.KEPT_CATALOG, *questions])
             except StatementError as failed:
                 self._without_ledger(failed)
                 questions = []
-        self.ledger.keeps_catalog = document is not None
-        if document is None:
+        self.ledger.keeps_catalog = bool(kept)
+        if kept:
+            document, wal = kept
+            self.known = _kept_catalog(document or b"", self._schema)
+        else:
             try:
-                document, *told = self._look([sql.trusted(QUERY), *questions])
+                (document,), *told = self._look([sql.trusted(QUERY), *questions])
             except StatementError as failed:
                 raise write_failed(failed.error, "the catalog") from failed.error
+            answer = json.loads(document or b"{}")
+            wal = answer["wal"]
+            self.known = read_catalog(answer, self._schema)
         if questions:
-            self.ledger.memory = memory_of(json.loads(told[0])) if told[0] else Memory()
-        self.known = self._read(json.loads(document or b"{}"))
+            self.ledger.memory = memory_of(json.loads(told[0][0] or b"")) if told[0] else Memory()
+        self._wal = int(wal) if wal else None
         return self.known
 
-    def _read(self, document: Mapping[str, Any]) -> Catalog:
-        """Make the catalog of what the server or the ledger says; the latter does not know what is empty."""
-        self._wal = int(document["wal"]) if document["wal"] else None
-        kept = document.get("kept")
-        catalog = read_catalog(kept or document, self._schema)
-        return replace(catalog, empty=frozenset()) if kept else catalog
-
-    def _look(self, questions: Sequence[Composable]) -> list[bytes | None]:
-        """Ask at one moment, with the server's own names only in the search path; each answers one value."""
+    def _look(self, questions: Sequence[Composable]) -> list[Row]:
+        """Ask at one moment, with the server's own names only in the search path; each answers one row."""
         results = self.wire.script(transaction.look(questions, self.settings.lock_timeout))
         path = [name for name in json.loads(results[1].get_value(0, 0) or b"[]") if name != "seedlab"]
         self._schema = path[0] if path else "public"
         self._search_path = sql.names(path) if path else self._search_path
-        return [result.get_value(0, 0) if result.ntuples else None for result in results[3:-1]]
+        return [
+            tuple(each.get_value(0, n) for n in range(each.nfields)) if each.ntuples else ()
+            for each in results[3:-1]
+        ]
 
     def _without_ledger(self, failed: StatementError) -> None:
         """Go on without a ledger where there is none, or none that we may read."""
@@ -324,6 +328,15 @@ class PostgresSession:
     def close(self) -> None:
         """Close; what was not committed is gone."""
         self.wire.connection.close()
+
+
+@lru_cache(maxsize=4)
+def _kept_catalog(document: bytes, schema: str) -> Catalog:
+    """Make the catalog of what a ledger kept, which does not know what is empty.
+
+    While nothing is altered it is the same text each time, and takes longer to read than to ask for.
+    """
+    return replace(read_catalog(json.loads(document), schema), empty=frozenset())
 
 
 def _arrays(frame: pl.DataFrame) -> Sequence[str]:

@@ -10,18 +10,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seedlab.contract import compare, history, load_project, profile, seed
+    from seedlab.contract import compare, connected, history, load_project, profile, seed
     from seedlab.errors import SeedError
     from seedlab.insight.notebooks.objects import Plan, Run
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Run", "SeedError", "compare", "history", "load_project", "plan", "profile", "seed"]
+__all__ = [
+    "Plan",
+    "Run",
+    "SeedError",
+    "compare",
+    "connected",
+    "history",
+    "load_project",
+    "plan",
+    "profile",
+    "seed",
+]
 
 _HOMES = {
     "Plan": "insight.notebooks.objects",
     "Run": "insight.notebooks.objects",
     "SeedError": "errors",
     "compare": "contract",
+    "connected": "contract",
     "history": "contract",
     "load_project": "contract",
     "profile": "contract",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from seedlab.database.writer import Session
@@ -26,6 +28,27 @@ _LIBPQ = re.compile(
 _PRISMAS = ("connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size")
 _PORT = re.compile(r":[0-9]*$")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})|%00")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptTarget(Target):
+    """A target whose connections outlive a run: those that nobody uses now, by URL and label."""
+
+    idle: dict[tuple[str, str], Any] = field(repr=False, compare=False)
+
+
+@contextmanager
+def kept(target: Target) -> Iterator[KeptTarget]:
+    """Keep the connection that a session gives back for the next one; close it at the end.
+
+    A file is opened in no time: of SQLite nothing is kept.
+    """
+    idle: dict[tuple[str, str], Any] = {}
+    try:
+        yield KeptTarget(**{each.name: getattr(target, each.name) for each in fields(Target)}, idle=idle)
+    finally:
+        for connection in idle.values():
+            connection.close()
 
 
 def parse_target(

@@ -7,18 +7,21 @@ statements, no session settings, no start-up options.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+import select
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import pq
 from psycopg.sql import SQL, Composable
 
 from seedlab.database import ledger_statements as ledger
 from seedlab.database import statements as sql
 from seedlab.database import transaction_statements as transaction
 from seedlab.database.catalog import QUERY, read_catalog
+from seedlab.database.connect import KeptTarget
 from seedlab.database.durations import milliseconds
 from seedlab.database.failures import connection_failed, write_failed
 from seedlab.database.holder import Holder, held, read_label
@@ -54,8 +57,29 @@ _LEDGER = 3  # place of the first statement that needs the ledger, where the cat
 
 
 def open_postgres(target: Target, settings: Settings, recorder: Recorder, label: str) -> PostgresSession:
-    """Open a session; raises ConnectionFailed."""
-    return PostgresSession(connection_to(target, label), settings, recorder)
+    """Open a session, on a connection that was kept if there is one; raises ConnectionFailed."""
+    if not isinstance(target, KeptTarget):
+        return PostgresSession(connection_to(target, label), settings, recorder)
+    name = (target.url, label)
+    connection = target.idle.pop(name, None)
+    if connection is None or not _waits(connection):
+        connection = connection_to(target, label)
+
+    def give_back(connection: psycopg.Connection[Any]) -> None:
+        if name not in target.idle and connection.info.transaction_status == pq.TransactionStatus.IDLE:
+            target.idle[name] = connection
+        else:
+            connection.close()
+
+    return PostgresSession(connection, settings, recorder, give_back)
+
+
+def _waits(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether nothing came from the server meanwhile: all that comes unasked is that it hung up."""
+    if connection.closed or select.select([connection.fileno()], [], [], 0)[0]:
+        connection.close()
+        return False
+    return True
 
 
 def connection_to(target: Target, label: str) -> psycopg.Connection[Any]:
@@ -82,10 +106,17 @@ class PostgresSession:
     dialect: Dialect = "postgresql"
     concurrent = True
 
-    def __init__(self, connection: psycopg.Connection[Any], settings: Settings, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        settings: Settings,
+        recorder: Recorder,
+        give_back: Callable[[psycopg.Connection[Any]], None] = psycopg.Connection.close,
+    ) -> None:
         self.wire = Wire(connection, recorder)
         self.settings = settings
         self.known: Catalog | None = None
+        self._give_back = give_back
         self._wal: int | None = None
         self._schema = "public"
         self._search_path: Composable = SQL('"$user", public')
@@ -327,7 +358,7 @@ class PostgresSession:
 
     def close(self) -> None:
         """Close; what was not committed is gone."""
-        self.wire.connection.close()
+        self._give_back(self.wire.connection)
 
 
 @lru_cache(maxsize=4)

@@ -1,8 +1,9 @@
 """The second run of the academy, which is the usual one: nothing changed, and one row changed.
 
-Every run connects anew. Nothing else should run meanwhile; with the defaults it takes half a minute.
+Every run connects anew, but where it says that the connection is kept. Nothing else should run meanwhile; with
+the defaults it takes half a minute, with a million rows one minute more.
 
-    python -m tests.benchmarks.again [--runs 21] [--json FILE]
+    python -m tests.benchmarks.again [--runs 21] [--million] [--json FILE]
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from statistics import median
 from seedlab import orchestrator
 from seedlab.database import connect
 from seedlab.database.proxy import DelayProxy
-from seedlab.flow import Options, Run, Settings
+from seedlab.flow import Options, Project, Run, Settings, Target
 from seedlab.insight.measuring import machine
 from seedlab.insight.measuring.monitor import Monitor
+from seedlab.plan.choices import TargetChoice
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, bench
 
@@ -67,9 +69,12 @@ class Academy:
         self._file.write_text(f"{head}{mark}{self._edits}{tail}")
 
     def seed(self, url: str) -> Run:
-        options = Options(environment=self.project.environments["development"], settings=Settings())
-        target = connect.parse_target(url, "--database-url")
-        return orchestrator.seed(self.project, target, options, Monitor())
+        return seed(self.project, connect.parse_target(url, "--database-url"))
+
+
+def seed(project: Project, target: Target) -> Run:
+    options = Options(environment=project.environments["development"], settings=Settings())
+    return orchestrator.seed(project, target, options, Monitor())
 
 
 def timed(
@@ -110,6 +115,30 @@ def measure(
     ]
 
 
+def with_connection_kept(academy: Academy, url: str, runs: int) -> Figure:
+    with connect.kept(connect.parse_target(url, "--database-url")) as target:
+        samples = timed(lambda: seed(academy.project, target), runs)
+    return figure("PostgreSQL: nothing changed, in process, connection kept, ms", 3, samples)
+
+
+def million(folder: Path, runs: int) -> list[Figure]:
+    """A million rows of the academy, in a database of its own on the embedded server."""
+    command = [sys.executable, "-m", "seedlab", "generate", str(DATA), "--rows", "1000000", str(folder)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    project = load_project(folder)
+    target = orchestrator.open_target(TargetChoice(url=None, origin=orchestrator.EMBEDDED), project)
+    seed(project, target)
+    run = seed(project, target)
+    assert run.outcomes.total == run.outcomes.unchanged
+    return [
+        figure(f"{run.outcomes.total:,} rows: {what}", asked, samples)
+        for what, asked, samples in (
+            ("nothing changed, in process, ms", 200, timed(lambda: seed(project, target), runs)),
+            ("nothing changed, statements", 12, [float(run.counters.statements)]),
+        )
+    ]
+
+
 def whole_process(folder: Path, url: str, runs: int) -> Figure:
     """`python -m seedlab seed` with nothing to do, from the start of the interpreter to its end.
 
@@ -119,23 +148,27 @@ def whole_process(folder: Path, url: str, runs: int) -> Figure:
     command = [sys.executable, "-m", "seedlab", "seed", str(folder), "--database-url", url, "-q"]
     reports = ["--reports", str(folder / "reports")]
     run = lambda: subprocess.run([*command, *reports], cwd=REPOSITORY, env=environ, check=True)  # noqa: E731
-    return figure("PostgreSQL: nothing changed, whole process, ms", 300, timed(run, runs))
+    return figure("PostgreSQL: nothing changed, whole process, ms", 200, timed(run, runs))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=21)
+    parser.add_argument("--million", action="store_true", help="also a million rows")
     parser.add_argument("--json", type=Path, help="write the figures with their raw samples")
     args = parser.parse_args()
     figures: list[Figure] = []
     with bench() as place, tempfile.TemporaryDirectory() as name:
         place.empty()
         academy = Academy(Path(name, "academy"))
-        figures += measure(academy, place.url, "PostgreSQL", (10, 25), args.runs)
+        figures += measure(academy, place.url, "PostgreSQL", (7, 25), args.runs)
+        figures.append(with_connection_kept(academy, place.url, args.runs))
         figures.append(whole_process(Path(name, "academy"), place.url, args.runs))
         with DelayProxy(unix_socket=place.unix_socket, round_trip_ms=1) as proxy:
             url = proxy.url_for(place.url)
             figures += measure(academy, url, "PostgreSQL, 1 ms a round trip", (None, None), args.runs)
+        if args.million:
+            figures += million(Path(name, "million"), args.runs)
         file = f"sqlite:///{Path(name, 'academy.db')}"
         figures += measure(academy, file, "SQLite", (None, None), args.runs)
     for each in figures:

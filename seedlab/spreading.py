@@ -48,7 +48,7 @@ def run(task: Task, look: Look, monitor: Monitor, target: Target, beside: Callab
     if not workers or not look.session.concurrent:
         return writing.run(task, look, monitor)
     spread = _Spread(task=task, target=target, workers=workers, beside=beside)
-    return writing.run(task, look, monitor, spread.write, chosen)
+    return writing.run(task, look, monitor, spread.write, partial(_chosen, look, task.options))
 
 
 def connections(options: Options) -> int:
@@ -62,10 +62,21 @@ def connections(options: Options) -> int:
     return settings.workers if settings.workers > 1 else 0
 
 
+def _chosen(look: Look, options: Options, pairs: Pairs, naming: Naming) -> frozenset[int]:
+    """Choose what is spread: of itself nothing that goes into an empty table, for one COPY with the keys off
+    is faster than to stage and then insert, as long as one machine prepares it all.
+    """
+    can = spreadable(pairs, naming)
+    if options.executor is not None or not can:
+        return can
+    empty = look.empty({pairs[n][0].table for n in can})
+    return frozenset(n for n in can if pairs[n][0].table not in empty)
+
+
 # ---- what is spread -------------------------------------------------------------------------------------
 
 
-def chosen(pairs: Pairs, naming: Naming) -> frozenset[int]:
+def spreadable(pairs: Pairs, naming: Naming) -> frozenset[int]:
     """Choose the loads whose parts can be staged by workers that know nothing of each other.
 
     Not so where rows refer to rows of this run whose ids only the whole run knows (from sequences, or given

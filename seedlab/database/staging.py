@@ -78,19 +78,14 @@ def claim(run: str, relation: str, part: int) -> Composed:
 
 def source(staging: Staging, columns: Sequence[str]) -> Composed:
     """The rows of a load, with their place among all of it, as `statements.merge` takes them."""
-    firsts = SQL(", ").join(
-        SQL("({}, {}::int8)").format(Literal(part), Literal(first))
-        for part, first in enumerate(staging.firsts)
-    )
-    return SQL(
-        "(SELECT {}, f.first + s.{} AS {} FROM {} s JOIN (VALUES {}) f(part, first) ON f.part = s.{}) AS r"
-    ).format(
+    firsts = ", ".join(map(str, staging.firsts))
+    return SQL("(SELECT {}, (ARRAY[{}]::int8[])[s.{} + 1] + s.{} AS {} FROM {} s) AS r").format(
         sql.names(columns, "s"),
+        sql.trusted(firsts),
+        Identifier(_PART),
         Identifier(_IN_PART),
         Identifier(sql.PLACE),
         _named(staging.relation),
-        firsts,
-        Identifier(_PART),
     )
 
 

@@ -1,0 +1,138 @@
+"""One, two and four staging connections on a large merge: a table with half of the rows, of which half change.
+
+Each round runs every number of connections once, on the same table restored before each run (outside the
+clock). Nothing else should run meanwhile. A round with the defaults takes about a minute.
+
+    python -m tests.benchmarks.spread [--rows 300000] [--runs 3] [--workers 1 2 4] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+import polars as pl
+import psycopg
+
+from seedlab import orchestrator
+from seedlab.database import connect, server
+from seedlab.flow import Options, Run, Settings
+from seedlab.insight.measuring.monitor import Monitor, phase_totals
+from seedlab.plan.choices import ENVIRONMENTS
+from seedlab.plan.project import load_project
+from tests.benchmarks.bench import DATABASE
+
+STATIONS = 1000
+TABLES = """
+CREATE TABLE stations (id uuid PRIMARY KEY, code text NOT NULL UNIQUE);
+CREATE TABLE readings (
+  id uuid PRIMARY KEY, code text NOT NULL UNIQUE, station_id uuid NOT NULL REFERENCES stations,
+  taken timestamptz NOT NULL, value numeric(12,4) NOT NULL, note text
+);
+"""
+
+
+def project(folder: Path, rows: int) -> Path:
+    """Write the files: what is there before are the first half, with other notes in every second row."""
+    folder.mkdir()
+    numbers = pl.select(n=pl.int_range(rows, dtype=pl.Int64))
+    pl.DataFrame({"code": [f"s{n}" for n in range(STATIONS)]}).write_parquet(folder / "1-stations.parquet")
+    readings = numbers.select(
+        code="r" + pl.col("n").cast(pl.String),
+        **{"station.code": "s" + (pl.col("n") % STATIONS).cast(pl.String)},
+        taken=pl.datetime(2026, 1, 1, time_zone="UTC") + pl.duration(seconds=pl.col("n")),
+        value=(pl.col("n") / 8).cast(pl.String),
+        note="note of " + pl.col("n").cast(pl.String),
+    )
+    readings.write_parquet(folder / "2-readings.parquet", row_group_size=50_000)
+    return folder
+
+
+def run(folder: Path, url: str, workers: int, batch_rows: int) -> tuple[float, Run]:
+    """Seconds of one seed, and its record."""
+    options = Options(
+        environment=ENVIRONMENTS["development"], settings=Settings(workers=workers, batch_rows=batch_rows)
+    )
+    target = connect.parse_target(url, "--database-url")
+    gc.collect()
+    began = time.perf_counter()
+    done = orchestrator.seed(load_project(folder), target, options, Monitor())
+    return time.perf_counter() - began, done
+
+
+class Place:
+    """A database with the table as it is before each run."""
+
+    def __init__(self, url: str, folder: Path, rows: int) -> None:
+        self.url = url
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("DROP TABLE IF EXISTS readings, stations, kept, kept_stations CASCADE")
+            connection.execute("DROP SCHEMA IF EXISTS seedlab CASCADE")
+            connection.execute(TABLES)
+            run(folder, url, 1, 100_000)
+            connection.execute(
+                f"CREATE TABLE kept AS SELECT * FROM readings WHERE substr(code, 2)::int < {rows // 2}"
+            )
+            connection.execute("UPDATE kept SET note = 'before' WHERE substr(code, 2)::int % 2 = 0")
+
+    def restore(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS seedlab CASCADE")
+            connection.execute("TRUNCATE readings")
+            connection.execute("INSERT INTO readings SELECT * FROM kept")
+            connection.execute("VACUUM ANALYZE readings")
+
+    def close(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("DROP TABLE IF EXISTS readings, stations, kept CASCADE")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=300_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--batch-rows", type=int, default=50_000)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    seconds: dict[int, list[float]] = defaultdict(list)
+    phases: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    with tempfile.TemporaryDirectory() as name:
+        folder = project(Path(name, "readings"), asked.rows)
+        url = database()
+        place = Place(url, folder, asked.rows)
+        for _ in range(asked.runs):
+            for workers in asked.workers:
+                place.restore()
+                took, done = run(folder, url, workers, asked.batch_rows)
+                outcomes = (done.outcomes.created, done.outcomes.updated)
+                assert outcomes == (asked.rows - asked.rows // 2, asked.rows // 4), outcomes
+                seconds[workers].append(took)
+                for phase in phase_totals(done.spans):
+                    phases[workers][phase.name].append(phase.seconds)
+        place.close()
+    for workers, took in seconds.items():
+        parts = ", ".join(f"{name} {median(each):.2f}" for name, each in phases[workers].items())
+        ratio = median(seconds[asked.workers[0]]) / median(took)
+        print(f"{workers} connections: {median(took):.2f} s ({ratio:.2f} of the first; {parts})")
+    if asked.json:
+        asked.json.write_text(json.dumps({"seconds": seconds, "phases": phases}))
+
+
+def database() -> str:
+    """A database of the embedded server, made if it is missing."""
+    here = server.start(os.environ)
+    url = here.url(f"{DATABASE}_spread")
+    server.ensure_database(here, f"{DATABASE}_spread")
+    return url
+
+
+if __name__ == "__main__":
+    main()

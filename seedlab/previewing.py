@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from seedlab import keeping, settling
+from seedlab import keeping, settling, spreading
 from seedlab.agenda import Task, state_of, tally_of
 from seedlab.database.ledger import MARK
 from seedlab.flow import FILE, ROW, Classified, Outcomes, RowChange, RowSet, Tally, WritePlan
@@ -38,6 +38,8 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
     prepared = prepare(task, look, monitor, task.stale)
     look.session.begin(read_only=True)
     try:
+        if said := spreading.told(look, task.options, prepared):
+            monitor.note(said)
         resolved = resolve(look, prepared, task, monitor)
         expect(resolved.rows, monitor)
         plan = _planned(task, prepared, resolved)

@@ -73,6 +73,17 @@ def _chosen(look: Look, options: Options, pairs: Pairs, naming: Naming) -> froze
     return frozenset(n for n in can if pairs[n][0].table not in empty)
 
 
+def told(look: Look, options: Options, prepared: Prepared) -> str | None:
+    """Say what a run would spread, if anything."""
+    workers = connections(options)
+    if not workers or not look.session.concurrent:
+        return None
+    pairs = [(rows.load, rows.shaped) for rows in prepared.rows]
+    places = _chosen(look, options, pairs, prepared.naming)
+    tables = sorted({pairs[n][0].table for n in places})
+    return f"would be staged on {workers} connections: {', '.join(tables)}" if tables else None
+
+
 # ---- what is spread -------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,9 +16,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from seedlab import load_project, plan
 from seedlab.errors import DataFaults, LockHeld, WriteError
 from seedlab.flow import Run
-from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
+from tests.seeding import counted, dump, execute, rows_of, seed, stored, undo, write
+
+ACADEMY = Path(__file__).parent.parent.parent / "data"
 
 TABLES = """
 CREATE TABLE cities (id uuid PRIMARY KEY, code text NOT NULL UNIQUE, name text NOT NULL);
@@ -167,6 +172,15 @@ def test_workers_alone(url: str, other: str, tmp_path: Path) -> None:
     assert statements[2][1] > statements[1][1] + 2 * (PUPILS + VISITS) // PART
 
 
+def test_plan_says_what_is_spread(url: str, tmp_path: Path) -> None:
+    folder = school(tmp_path / "school")
+    seed(folder, url, batch_rows=PART)
+    execute(url, "UPDATE pupils SET note = 'drifted'")
+    project, given = load_project(folder), {"batch_rows": PART}
+    assert "would be staged on 2 connections: pupils" in plan(project, url, workers=2, **given).notes
+    assert not any("staged on" in note for note in plan(project, url, workers=1, **given).notes)
+
+
 def test_a_part_done_twice_is_there_once(url: str, tmp_path: Path) -> None:
     folder = school(tmp_path / "school")
     with spreading(times=2) as pool:
@@ -292,6 +306,74 @@ def test_ids_from_sequences(clean_postgres_url: str, tmp_path: Path) -> None:
     assert counted(run)[:2] == (60, 0)
     pairs = rows_of(url, "SELECT c.code, p.code FROM children c JOIN parents p ON p.id = c.parent_id")
     assert sorted(pairs) == sorted((f"k{n}", f"e{n % 80}") for n in range(260))
+
+
+MODELS = """
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+sa.Table(
+    "cities", metadata, sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("code", sa.Text, nullable=False, unique=True), sa.Column("name", sa.Text, nullable=False),
+)
+sa.Table(
+    "pupils", metadata, sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("email", sa.Text, nullable=False, unique=True),
+    sa.Column("city_id", sa.Uuid, sa.ForeignKey("cities.id"), nullable=False),
+    sa.Column("friend_id", sa.Uuid, sa.ForeignKey("pupils.id")),
+    sa.Column("price", sa.Numeric(8, 2)), sa.Column("note", sa.Text),
+)
+sa.Table(
+    "visits", metadata, sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("pupil_id", sa.Uuid, sa.ForeignKey("pupils.id"), nullable=False),
+    sa.Column("day", sa.Date, nullable=False), sa.UniqueConstraint("pupil_id", "day"),
+)
+"""
+
+
+def test_tables_that_are_made(clean_postgres_url: str, postgres_url: str, tmp_path: Path) -> None:
+    """What is staged for tables that the merge makes waits as text; a fault leaves no table behind."""
+    config = '[project]\nname = "school"\nschema = "models.py:metadata"\n'
+    wrong = school(tmp_path / "wrong", **FAULTS["type"])
+    folder = school(tmp_path / "school")
+    for each in (wrong, folder):
+        write(each, {"seedlab.toml": config, "models.py": MODELS})
+    with spreading() as pool, pytest.raises(DataFaults):
+        seed(wrong, clean_postgres_url, executor=pool, batch_rows=PART)
+    assert dump(clean_postgres_url) == {}
+    both(folder, clean_postgres_url, postgres_url)
+
+
+@pytest.mark.slow
+def test_the_academy(clean_postgres_url: str, postgres_url: str, tmp_path: Path) -> None:
+    """Whatever of the academy is flat and large is spread; all of it is the same, also when it is seeded again."""
+    folder = tmp_path / "academy"
+    generate = [
+        sys.executable,
+        "-m",
+        "seedlab",
+        "generate",
+        str(ACADEMY),
+        str(folder),
+        "--rows",
+        "20000",
+        "-q",
+    ]
+    subprocess.run(generate, check=True)
+    urls = (clean_postgres_url, postgres_url)
+    with spreading() as pool:
+        seed(folder, urls[0], executor=pool, batch_rows=400)
+    seed(folder, urls[1], workers=1, batch_rows=400)
+    assert stored(urls[0]) == stored(urls[1])
+    for each in urls:
+        execute(
+            each,
+            "DELETE FROM answers WHERE position = 2; UPDATE questions SET stem = 'drifted' WHERE code LIKE '%7'",
+        )
+    with spreading() as pool:
+        run = seed(folder, urls[0], executor=pool, batch_rows=400)
+    assert told(run) == told(seed(folder, urls[1], workers=1, batch_rows=400))
+    assert stored(urls[0]) == stored(urls[1])
 
 
 @pytest.mark.parametrize("setting", [{"dry_run": True}, {"disabled": {"copy"}}, {"commit": "stage"}])

@@ -177,7 +177,7 @@ def test_plan_says_what_is_spread(url: str, tmp_path: Path) -> None:
     seed(folder, url, batch_rows=PART)
     execute(url, "UPDATE pupils SET note = 'drifted'")
     project, given = load_project(folder), {"batch_rows": PART}
-    assert "would be staged on 2 connections: pupils" in plan(project, url, workers=2, **given).notes
+    assert "would be staged on 2 connections: pupils, visits" in plan(project, url, workers=2, **given).notes
     assert not any("staged on" in note for note in plan(project, url, workers=1, **given).notes)
 
 

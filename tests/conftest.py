@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fix_system",
     "tests.fix_academy",
     "tests.fix_arena",
+    "tests.fix_clones",
 ]

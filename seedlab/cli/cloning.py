@@ -20,6 +20,7 @@ def clone(args: Namespace) -> int:
     from seedlab.experiment.clones import open_stock, url_of
 
     with open_stock(_asked(args)) as stock:
+        stock.snapshots.claim(args.name, replace=args.replace)  # before a seed that takes its time
         snapshot, seeded = stock.snapshot()
         made = stock.snapshots.hand_over(snapshot, args.name, replace=args.replace)
     if seeded and not args.quiet:

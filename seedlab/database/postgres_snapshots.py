@@ -110,13 +110,25 @@ class PostgresSnapshots:
         self._admin.execute(_comment(name, _clone_of(snapshot.name)))
         return beside(self._target, name)
 
-    def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
-        """Copy the database under another name, drop the clone that had that name, and rename."""
+    def claim(self, name: str, *, replace: bool) -> None:
+        """Look for a database of that name, and whether its comment is that of a clone."""
         if not 0 < len(name.encode()) <= _NAME_LENGTH or name.startswith(SNAPSHOT):
             raise ConfigurationError(
                 f"a clone cannot be called '{name}': expected 1 to {_NAME_LENGTH} bytes, and not {SNAPSHOT}…"
             )
-        self._refuse(name, replace=replace)
+        found = self._admin.execute(_COMMENT, [name]).fetchone()
+        if found is None:
+            return
+        if not (found[0] or "").startswith(_clone_of("")):
+            raise Refused(
+                f"there is a database '{name}', and it is no clone of ours; take another name, or drop it"
+            )
+        if not replace:
+            raise Refused(f"there is a clone '{name}' already; to make it anew, type --replace")
+
+    def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
+        """Copy the database under another name, drop the clone that had that name, and rename."""
+        self.claim(name, replace=replace)
         made = self.clone(snapshot)
         if replace:
             self._databases.drop(name)
@@ -210,17 +222,6 @@ class PostgresSnapshots:
         mark = Mark.of(found[0]) if found else None
         whole = mark is not None and mark.fingerprint == fingerprint
         return Snapshot(name=name, mark=mark) if mark is not None and whole else None
-
-    def _refuse(self, name: str, *, replace: bool) -> None:
-        found = self._admin.execute(_COMMENT, [name]).fetchone()
-        if found is None:
-            return
-        if not (found[0] or "").startswith(_clone_of("")):
-            raise Refused(
-                f"there is a database '{name}', and it is no clone of ours; choose another name, or drop it"
-            )
-        if not replace:
-            raise Refused(f"there is a clone '{name}' already; to make it anew, type --replace")
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:

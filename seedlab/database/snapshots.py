@@ -101,8 +101,11 @@ class Snapshots(Protocol):
     def clone(self, snapshot: Snapshot) -> Target:
         """Copy a snapshot; the clone goes when these are closed, whatever ends them."""
 
+    def claim(self, name: str, *, replace: bool) -> None:
+        """Raise Refused where something else has that name, or a clone that may not be replaced."""
+
     def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
-        """Copy a snapshot under a name, to stay. Raises Refused where something else has that name."""
+        """Copy a snapshot under a name, to stay; raises Refused as `claim` does."""
 
     def kept_as(self, clone: Target) -> Target:
         """Say what a clone is called once it was kept."""

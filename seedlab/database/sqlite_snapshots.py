@@ -100,10 +100,27 @@ class SqliteSnapshots:
         _copy(Path(snapshot.name), path)
         return self._at(path)
 
+    def claim(self, name: str, *, replace: bool) -> None:
+        """Look for a file of that name, and whether it has the table of a clone."""
+        path = _named(name)
+        if not path.exists():
+            return
+        try:
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+                ours = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", [_HANDED]).fetchone()
+        except sqlite3.Error:
+            ours = None
+        if not ours:
+            raise Refused(
+                f"there is a file {path}, and it is no clone of ours; choose another name, or remove it"
+            )
+        if not replace:
+            raise Refused(f"there is a clone {path} already; to make it anew, type --replace")
+
     def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
         """Copy the file to a path, in one step for whoever looks there."""
-        path = Path(name if Path(name).suffix else f"{name}.db").absolute()
-        _refuse(path, replace=replace)
+        self.claim(name, replace=replace)
+        path = _named(name)
         new = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             _copy(Path(snapshot.name), new)
@@ -242,6 +259,11 @@ def _cache() -> Path:
     return folder
 
 
+def _named(name: str) -> Path:
+    """The file that a name means."""
+    return Path(name if Path(name).suffix else f"{name}.db").absolute()
+
+
 def _whole(path: Path, fingerprint: str | None = None) -> Snapshot | None:
     """Give the snapshot of a file, if it has a mark (and this fingerprint)."""
     try:
@@ -304,20 +326,3 @@ def _copy(source: Path, to: Path) -> None:
             taken.seek(0)
             taken.truncate()
             shutil.copyfileobj(given, taken, _CHUNK)
-
-
-def _refuse(path: Path, *, replace: bool) -> None:
-    """Raise Refused for a file that is there, unless it is a clone and may be replaced."""
-    if not path.exists():
-        return
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            ours = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", [_HANDED]).fetchone()
-    except sqlite3.Error:
-        ours = None
-    if not ours:
-        raise Refused(
-            f"there is a file {path}, and it is no clone of ours; choose another name, or remove it"
-        )
-    if not replace:
-        raise Refused(f"there is a clone {path} already; to make it anew, type --replace")

@@ -61,15 +61,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture
 def seedlab_database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """Give a seeded database of the test's own, with `url`, `name`, `connect()`; it is dropped afterwards."""
-    from seedlab.experiment.testing import CannotLend
-
-    stash = request.config.stash
-    stash[_left] = left = max(stash.get(_left, 0) - 1, 0)
-    counted = request.node.get_closest_marker("max_statements") is not None
-    try:
-        loan = _opened(request.config).lend(_asked(request), counted=counted, wanted=left)
-    except CannotLend as error:
-        pytest.fail(str(error), pytrace=False)
+    loan = _lent(request)
+    if isinstance(loan, str):  # why there is none; told here, where no other error stands behind it
+        pytest.fail(loan, pytrace=False)
     request.node.stash[_loan] = loan
     yield loan.database
     if request.node.stash.get(_keeping, False):
@@ -121,6 +115,20 @@ def pytest_runtest_makereport(
 
 
 # ---- what a test asks for -------------------------------------------------------------------------------
+
+
+def _lent(request: pytest.FixtureRequest) -> Loan | str:
+    """Borrow a database, or say why there is none."""
+    from seedlab.experiment.testing import CannotLend
+
+    stash = request.config.stash
+    stash[_left] = left = max(stash.get(_left, 0) - 1, 0)
+    counted = request.node.get_closest_marker("max_statements") is not None
+    asked = _asked(request)
+    try:
+        return _opened(request.config).lend(asked, counted=counted, wanted=left)
+    except CannotLend as error:
+        return str(error)
 
 
 def _opened(config: pytest.Config) -> Workshop:

@@ -23,7 +23,7 @@ from seedlab.database.connect import redirected
 _PIECE = 1 << 16  # bytes read at once
 _KEPT = 1 << 13  # bytes of a message that are looked at: a name, and enough of a statement to know it again
 _STARTS = {80877103, 80877104}  # requests for TLS and for GSS encryption
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\b[0-9]+(?:\.[0-9]+)?\b")
+_LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![$\w])[0-9]+(?:\.[0-9]+)?\b")
 _LIST = re.compile(r"(?:\?|\$\d+|%s)(?:\s*,\s*(?:\?|\$\d+|%s))+")
 _TRANSACTION = re.compile(
     r"\s*(?:BEGIN|START\s+TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE)\b", re.IGNORECASE

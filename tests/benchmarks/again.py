@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import shutil
 import subprocess
@@ -18,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -26,30 +24,14 @@ from seedlab import orchestrator
 from seedlab.database import connect
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Options, Project, Run, Settings, Target
-from seedlab.insight.measuring import machine
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import TargetChoice
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, bench
+from tests.benchmarks.figures import Figure, Result, alone, in_figures
 
 REPOSITORY = Path(__file__).parents[2]
 CHANGED = "06-questions/economics.json"  # 48 kB: 162 questions with their parts and answers
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One line of the table: milliseconds, or statements."""
-
-    what: str
-    reached: float
-    asked: float | None
-    samples: list[float]
-
-    @property
-    def verdict(self) -> str:
-        if self.asked is None:
-            return ""
-        return f"≤ {self.asked:g} {'met' if self.reached <= self.asked else 'MISSED'}"
 
 
 class Academy:
@@ -92,7 +74,7 @@ def timed(
 
 
 def figure(what: str, asked: float | None, samples: list[float]) -> Figure:
-    return Figure(what=what, reached=median(samples), asked=asked, samples=samples)
+    return Figure(what=what, reached=median(samples), asked=asked, samples={"seedlab": samples})
 
 
 def measure(
@@ -151,34 +133,31 @@ def whole_process(folder: Path, url: str, runs: int) -> Figure:
     return figure("PostgreSQL: nothing changed, whole process, ms", 200, timed(run, runs))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=21)
-    parser.add_argument("--million", action="store_true", help="also a million rows")
-    parser.add_argument("--json", type=Path, help="write the figures with their raw samples")
-    args = parser.parse_args()
+def result(runs: int, *, with_million: bool = False) -> Result:
     figures: list[Figure] = []
     with bench() as place, tempfile.TemporaryDirectory() as name:
         place.empty()
         academy = Academy(Path(name, "academy"))
-        figures += measure(academy, place.url, "PostgreSQL", (7, 25), args.runs)
-        figures.append(with_connection_kept(academy, place.url, args.runs))
-        figures.append(whole_process(Path(name, "academy"), place.url, args.runs))
+        figures += measure(academy, place.url, "PostgreSQL", (7, 25), runs)
+        figures.append(with_connection_kept(academy, place.url, runs))
+        figures.append(whole_process(Path(name, "academy"), place.url, runs))
         with DelayProxy(unix_socket=place.unix_socket, round_trip_ms=1) as proxy:
             url = proxy.url_for(place.url)
-            figures += measure(academy, url, "PostgreSQL, 1 ms a round trip", (None, None), args.runs)
-        if args.million:
-            figures += million(Path(name, "million"), args.runs)
+            figures += measure(academy, url, "PostgreSQL, 1 ms a round trip", (None, None), runs)
+        if with_million:
+            figures += million(Path(name, "million"), runs)
         file = f"sqlite:///{Path(name, 'academy.db')}"
-        figures += measure(academy, file, "SQLite", (None, None), args.runs)
+        figures += measure(academy, file, "SQLite", (None, None), runs)
     for each in figures:
-        print(f"{each.what:<66} {each.reached:>8.1f}  {each.verdict}", flush=True)
-    if args.json:
-        record = {"machine": machine.machine(), "versions": machine.versions()}
-        args.json.write_text(
-            json.dumps({**record, "figures": [asdict(each) for each in figures]}, indent=2) + "\n"
-        )
-    return 0 if all("MISSED" not in each.verdict for each in figures) else 1
+        print(each, file=sys.stderr, flush=True)
+    return in_figures("Again", figures)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=21)
+    parser.add_argument("--million", action="store_true", help="also a million rows")
+    return alone(parser, lambda args: result(args.runs, with_million=args.million))
 
 
 if __name__ == "__main__":

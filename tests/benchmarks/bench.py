@@ -92,8 +92,8 @@ def make_tables(url: str) -> tuple[str, ...]:
     return tuple(table.name for table in metadata.sorted_tables)
 
 
-def seed(url: str, settings: Settings | None = None) -> Run:
+def seed(url: str, settings: Settings | None = None, folder: Path = DATA) -> Run:
     """One run of seedlab, from the project file to the commit."""
-    project = load_project(DATA)
+    project = load_project(folder)
     options = Options(environment=project.environments["development"], settings=settings or Settings())
     return orchestrator.seed(project, connect.parse_target(url, "--database-url"), options, Monitor())

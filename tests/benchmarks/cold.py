@@ -29,28 +29,11 @@ from seedlab import settling, writing
 from seedlab.database.postgres import PostgresSession
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Run
-from seedlab.insight.measuring import machine
 from tests.benchmarks.bench import Bench, bench, seed
+from tests.benchmarks.figures import Figure, Result, Samples, alone, in_figures
 from tests.benchmarks.orm_baseline import seed_with_orm
 
 REPOSITORY = Path(__file__).parents[2]
-Samples = dict[str, list[float]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One line of the table; `samples` are seconds, or counts."""
-
-    what: str
-    reached: float
-    asked: float
-    at_least: bool
-    samples: Samples
-    remark: str = ""
-
-    @property
-    def met(self) -> bool:
-        return self.reached >= self.asked if self.at_least else self.reached <= self.asked
 
 
 # ---- pairs ----------------------------------------------------------------------------------------------
@@ -264,36 +247,25 @@ def measure(place: Bench, args: argparse.Namespace) -> Iterator[Figure]:
     yield ratio_figure("cold seed, 1 ms a round trip: times faster than the ORM", 220, samples)
 
 
-def line(figure: Figure) -> str:
-    sign = "≥" if figure.at_least else "≤"
-    verdict = "met" if figure.met else "MISSED"
-    return f"{figure.what:<72} {figure.reached:>7.2f}  {sign} {figure.asked:<4g} {verdict:<7} {figure.remark}"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=9, help="runs of seedlab for each figure")
-    parser.add_argument("--orm-runs", type=int, default=3)
-    parser.add_argument("--delayed-orm-runs", type=int, default=1, help="about 25 s each")
-    parser.add_argument("--json", type=Path, help="write the figures with their raw samples")
-    args = parser.parse_args()
+def result(args: argparse.Namespace) -> Result:
     figures = []
     with bench() as place:
         for figure in measure(place, args):
             figures.append(figure)
-            print(line(figure), flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(record(figures), indent=2, ensure_ascii=False) + "\n")
-    return 0 if all(figure.met for figure in figures) else 1
+            print(figure, file=sys.stderr, flush=True)
+    return in_figures("The academy, cold", figures)
 
 
-def record(figures: list[Figure]) -> dict[str, object]:
-    names = ("what", "reached", "asked", "at_least", "met", "samples", "remark")
-    return {
-        "machine": machine.machine(),
-        "versions": machine.versions(),
-        "figures": [{name: getattr(figure, name) for name in names} for figure in figures],
-    }
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=int, default=9, help="runs of seedlab for each figure")
+    parser.add_argument("--orm-runs", type=int, default=3)
+    parser.add_argument("--delayed-orm-runs", type=int, default=1, help="about 25 s each")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments(parser)
+    return alone(parser, result)
 
 
 if __name__ == "__main__":

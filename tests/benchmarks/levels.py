@@ -6,12 +6,14 @@ python -m tests.benchmarks.levels [--runs 5]
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 
 from seedlab.flow import LEVELS, Run, Settings
 from tests.benchmarks.bench import Bench, bench, seed
+from tests.benchmarks.figures import Result, alone
 
 Samples = dict[tuple[str, str], list[tuple[Run, Run]]]
 
@@ -62,14 +64,22 @@ def table(samples: Samples) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=5)
-    args = parser.parse_args()
+def result(runs: int) -> Result:
     with bench() as place:
         measure(place, 1)  # what is done once in a process is not part of a warm run
-        print(table(measure(place, args.runs)))
+        samples = measure(place, runs)
+    record = {
+        f"{dialect}, {name}": [[run.seconds for run in pair] for pair in pairs]
+        for (dialect, name), pairs in samples.items()
+    }
+    return Result(title="What each level costs", markdown=table(samples), record=record)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=5)
+    return alone(parser, lambda args: result(args.runs))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

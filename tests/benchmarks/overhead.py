@@ -13,7 +13,6 @@ Two clocks: that on the wall, and the CPU seconds of this process with all its t
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -29,11 +28,11 @@ from seedlab import generation, orchestrator, sampling
 from seedlab.database import connect
 from seedlab.flow import Level, Load, Options, Phase, Project, Settings
 from seedlab.insight.measuring import monitor
-from seedlab.insight.measuring.machine import machine, versions
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.measuring.spans import OpenSpan
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, Bench, bench
+from tests.benchmarks.figures import Result, alone, markdown_table
 
 ASKED = 3.0  # percent
 TIMES = 10
@@ -111,6 +110,11 @@ class Overhead:
         """The pairs' median."""
         return median(self.each)
 
+    def row(self) -> tuple[str, ...]:
+        """Cells of its line in a table."""
+        before = median(pair[0] for pair in self.pairs)
+        return self.what, self.clock, f"{before:.2f}", f"{self.percent:+.1f}", f"≤ {ASKED:g}"
+
     def __str__(self) -> str:
         before = median(pair[0] for pair in self.pairs)
         verdict = "met" if self.percent <= ASKED else "MISSED"
@@ -170,33 +174,38 @@ def measure(place: Bench, what: str, project: Project, level: Level, pairs: int)
     ]
 
 
+def result(pairs_asked: int, rows: int) -> Result:
+    academy = load_project(DATA)
+    figures: list[Overhead] = []
+    with bench() as place, tempfile.TemporaryDirectory() as folder:
+        generation.generate(academy, rows=rows, out=Path(folder, "grown"))
+        grown = load_project(Path(folder, "grown"))
+        few = max(1, pairs_asked // 2)
+        for what, project, level, pairs in (
+            ("academy, default level", academy, "incremental", pairs_asked),
+            (f"academy grown to {rows:,} rows, default level", grown, "incremental", few),
+            ("academy, row by row: most counts", academy, "legacy", few),
+        ):
+            found = measure(place, what, project, level, pairs)
+            print(*found, sep="\n", file=sys.stderr, flush=True)
+            figures += found
+    return Result(
+        title="What measuring costs",
+        markdown=markdown_table(
+            ("run", "clock", "--:seconds", "--:percent", "--:asked"), [each.row() for each in figures]
+        ),
+        record=[{**asdict(each), "percent": each.percent} for each in figures],
+        met=all(each.percent <= ASKED for each in figures),
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument(
         "--rows", type=int, default=400_000, help="of the run that lasts longer than a second"
     )
-    parser.add_argument("--json", type=Path, help="write the figures with their raw samples")
-    args = parser.parse_args()
-    academy = load_project(DATA)
-    figures: list[Overhead] = []
-    with bench() as place, tempfile.TemporaryDirectory() as folder:
-        generation.generate(academy, rows=args.rows, out=Path(folder, "grown"))
-        grown = load_project(Path(folder, "grown"))
-        few = max(1, args.pairs // 2)
-        for what, project, level, pairs in (
-            ("academy, default level", academy, "incremental", args.pairs),
-            (f"academy grown to {args.rows:,} rows, default level", grown, "incremental", few),
-            ("academy, row by row: most counts", academy, "legacy", few),
-        ):
-            found = measure(place, what, project, level, pairs)
-            print(*found, sep="\n", flush=True)
-            figures += found
-    if args.json:
-        told = [{**asdict(each), "percent": each.percent} for each in figures]
-        record = {"machine": machine(), "versions": versions(), "figures": told}
-        args.json.write_text(json.dumps(record, indent=2) + "\n")
-    return 0 if all(each.percent <= ASKED for each in figures) else 1
+    return alone(parser, lambda args: result(args.pairs, args.rows))
 
 
 if __name__ == "__main__":

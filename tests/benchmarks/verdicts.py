@@ -8,16 +8,15 @@ No database, and no clock: the noise is simulated, or was recorded by `tests.ben
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from pathlib import Path
 
 from seedlab.experiment.comparing import swaps
 from seedlab.insight.judging.ratios import judge, settled
+from tests.benchmarks.figures import Result, alone
 from tests.benchmarks.noise import REGIMES, Regime, recorded, simulated
 
 THRESHOLD = 0.05
@@ -78,27 +77,27 @@ def line(name: str, pairs: tuple[int, int], found: Rates) -> str:
     return f"| {name} | {number} | {false:.1%} | " + " | ".join(f"{share:.0%}" for share in shares) + " |"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repetitions", type=int, default=3000)
-    parser.add_argument("--json", type=Path, help="write the shares of all verdicts")
-    args = parser.parse_args()
+def result(repetitions: int) -> Result:
     sources = {
-        f"simulated, {name}": list(simulations(regime, repetitions=args.repetitions, seed=1))
+        f"simulated, {name}": list(simulations(regime, repetitions=repetitions, seed=1))
         for name, regime in REGIMES.items()
     }
     sources |= {f"recorded, {name}": list(windows(seconds)) for name, seconds in recorded().items()}
     slower = " | ".join(f"+{factor - 1:.0%} found" for factor in FACTORS[1:])
-    print(f"| noise | pairs | false verdicts on A/A | `same` on A/A | {slower} |")
-    print("|---|--:|" + "--:|" * (len(FACTORS) + 1))
+    lines = [f"| noise | pairs | false verdicts on A/A | `same` on A/A | {slower} |"]
+    lines.append("|---|--:|" + "--:|" * (len(FACTORS) + 1))
     record = []
     for name, pairs in product(sources, PAIRS):
         found = rates(sources[name], pairs)
         record.append({"noise": name, "pairs": pairs, "rates": found})
-        print(line(name, pairs, found), flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(record, indent=2) + "\n")
-    return 0
+        lines.append(line(name, pairs, found))
+    return Result(title="How often a comparison errs", markdown="\n".join(lines), record=record)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repetitions", type=int, default=3000)
+    return alone(parser, lambda args: result(args.repetitions))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,188 @@
+"""seedlab and a rival in turns: AB BA AB …, each on emptied tables."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Protocol
+
+from tests.benchmarks.figures import Result, markdown_table
+from tests.benchmarks.material import Material
+from tests.benchmarks.rivals.contract import Rival
+
+FEW = 20_000  # rows up to which every rival takes its turns
+
+
+class Place(Protocol):
+    """Tables that can be emptied."""
+
+    @property
+    def superuser_url(self) -> str: ...
+
+    def time(self, action: Callable[[], object]) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What seedlab has to reach against a rival: at most this share of its time, or at least so many times faster."""
+
+    share: float | None = None
+    faster: float | None = None
+
+    def __str__(self) -> str:
+        if self.share is not None:
+            return f"≤ {self.share:g} of its time"
+        return f"≥ {self.faster:g} times" if self.faster is not None else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duel:
+    """Seconds of seedlab and of a rival, pair by pair; or why there are none."""
+
+    name: str
+    remark: str
+    asked: Asked = Asked()
+    pairs: Sequence[tuple[float, float]] = ()
+    trouble: str = ""
+    failed: bool = False
+
+    @property
+    def ours(self) -> float:
+        return median(ours for ours, _ in self.pairs)
+
+    @property
+    def theirs(self) -> float:
+        return median(theirs for _, theirs in self.pairs)
+
+    @property
+    def faster(self) -> float:
+        """Times: the median of the pairs' ratios."""
+        return median(theirs / ours for ours, theirs in self.pairs)
+
+    @property
+    def met(self) -> bool:
+        if not self.pairs:
+            return not self.failed
+        if self.asked.share is not None:
+            return 1 / self.faster <= self.asked.share
+        return self.asked.faster is None or self.faster >= self.asked.faster
+
+    def record(self) -> dict[str, object]:
+        told = {"name": self.name, "remark": self.remark, "asked": str(self.asked), "met": self.met}
+        if not self.pairs:
+            return told | {"trouble": self.trouble, "failed": self.failed}
+        return told | {"pairs": self.pairs, "seedlab": self.ours, "rival": self.theirs, "faster": self.faster}
+
+
+# ---- the turns ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arena:
+    """Where the turns are taken, and with what."""
+
+    place: Place
+    url: str  # which both connect to
+    material: Material
+    ours: Callable[[], object]
+    folder: Path  # for what rivals need
+    pairs: int
+
+
+def duel(arena: Arena, rival: Rival, asked: Asked) -> Duel:
+    """Let both take turns, and check after each of the rival's that it holds the same rows; tell on the way."""
+    told = {"name": rival.name, "remark": rival.remark, "asked": asked}
+    few = arena.material.rows <= FEW
+    if lacking := rival.missing():
+        return Duel(**told, trouble=lacking)
+    if rival.pace == "small" and not few:
+        return Duel(**told, trouble="too slow for so many rows; see the academy's table")
+    folder = arena.folder / f"{type(rival).__name__}-{time.time_ns()}"
+    folder.mkdir(parents=True)
+    try:
+        rival.prepare(arena.material, arena.url, folder)
+        if few and rival.pace != "small":
+            turn(arena, rival)  # what is done once in a process is not part of a warm run
+        pairs = arena.pairs if rival.pace == "quick" or (few and rival.pace == "slow") else 1
+        return Duel(**told, pairs=[pair(arena, rival, number) for number in range(pairs)])
+    except Exception as error:  # noqa: BLE001 - the others go on; the exit code tells
+        tell(f"{rival.name}: {type(error).__name__}: {error}")
+        return Duel(
+            **told, trouble=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", failed=True
+        )
+    finally:
+        rival.reset()
+
+
+def pair(arena: Arena, rival: Rival, number: int) -> tuple[float, float]:
+    """A turn of each; who begins alternates."""
+    if number % 2:
+        theirs = turn(arena, rival)
+        ours = arena.place.time(arena.ours)
+    else:
+        ours = arena.place.time(arena.ours)
+        theirs = turn(arena, rival)
+    tell(
+        f"{rival.name}, pair {number + 1}: seedlab {ours:.3f} s, rival {theirs:.3f} s, {theirs / ours:.2f} times"
+    )
+    return ours, theirs
+
+
+def turn(arena: Arena, rival: Rival) -> float:
+    """Seconds of one run of the rival."""
+    rival.reset()
+    found: list[float | None] = []
+    seconds = arena.place.time(lambda: found.append(rival.run()))
+    rival.verify(arena.place.superuser_url)
+    return found[0] or seconds
+
+
+def tell(text: str) -> None:
+    """How far it is, on standard error."""
+    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
+
+
+# ---- what they say --------------------------------------------------------------------------------------
+
+
+def in_duels(title: str, remark: str, duels: Sequence[Duel]) -> Result:
+    heads = (
+        "tool",
+        "--:its time, s",
+        "--:seedlab, s",
+        "--:times faster",
+        "--:share of its time",
+        "asked",
+        "--:pairs",
+        "",
+    )
+    return Result(
+        title=title,
+        markdown=f"{remark}\n\n{markdown_table(heads, [_row(each) for each in duels])}",
+        record=[each.record() for each in duels],
+        met=all(each.met for each in duels),
+    )
+
+
+def _row(each: Duel) -> tuple[str, ...]:
+    if not each.pairs:
+        return each.name, "-", "-", "-", "-", str(each.asked), "0", f"not run: {each.trouble}"
+    faster = f"{each.faster:.3g}" if each.faster < 1000 else f"{each.faster:,.0f}"
+    return (
+        each.name,
+        _seconds(each.theirs),
+        _seconds(each.ours),
+        faster if each.met else f"**{faster}**",
+        f"{1 / each.faster:.3g}",
+        str(each.asked),
+        str(len(each.pairs)),
+        each.remark,
+    )
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"

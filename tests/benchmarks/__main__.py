@@ -19,18 +19,19 @@ from tests.benchmarks import again, beside, cold, growth, levels, overhead, sqli
 from tests.benchmarks.duels import tell
 from tests.benchmarks.figures import Result, page, write_record
 
-Measure = Callable[[argparse.Namespace], list[Result]]
+Measure = Callable[[argparse.Namespace], Result]
 
 BENCHMARKS: dict[str, Measure] = {
     "academy": lambda args: beside.on_the_academy(args.pairs, args.rivals),
-    "beside": lambda args: [beside.on_many_rows(args.rows, args.pairs, args.rivals)],
-    "sqlite": lambda args: [sqlite.measure(args.rows, args.pairs)],
-    "growth": lambda args: [growth.measure(args.growth)],
-    "cold": lambda args: [cold.result(args)],
-    "again": lambda args: [again.result(args.again_runs, with_million=True)],
-    "levels": lambda args: [levels.result(args.level_runs)],
-    "overhead": lambda args: [overhead.result(args.overhead_pairs, args.overhead_rows)],
-    "verdicts": lambda args: [verdicts.result(args.repetitions)],
+    "delayed": lambda args: beside.on_the_academy(args.pairs, args.rivals, round_trip_ms=1),
+    "beside": lambda args: beside.on_many_rows(args.rows, args.pairs, args.rivals),
+    "sqlite": lambda args: sqlite.measure(args.rows, args.pairs),
+    "growth": lambda args: growth.measure(args.growth),
+    "cold": cold.result,
+    "again": lambda args: again.result(args.again_runs, with_million=True),
+    "levels": lambda args: levels.result(args.level_runs),
+    "overhead": lambda args: overhead.result(args.overhead_pairs, args.overhead_rows),
+    "verdicts": lambda args: verdicts.result(args.repetitions),
 }
 
 
@@ -61,7 +62,7 @@ def arguments() -> argparse.ArgumentParser:
 def measured(names: list[str], args: argparse.Namespace) -> Iterator[Result]:
     for name in names:
         tell(f"--- {name}")
-        yield from BENCHMARKS[name](args)
+        yield BENCHMARKS[name](args)
 
 
 def main() -> int:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from seedlab import generation
@@ -24,7 +25,6 @@ from tests.benchmarks.material import take
 from tests.benchmarks.rivals import POSTGRES
 from tests.benchmarks.rivals.contract import Rival
 
-SMALL = "Beside other tools, the academy"
 ASKED = {
     r"psql `\copy`": Asked(share=0.32),
     "dlt, replace": Asked(faster=3.5),
@@ -81,25 +81,18 @@ def on_many_rows(rows: int, pairs: int, names: str | None = None) -> Result:
     return in_duels(f"Beside other tools, {rows:,} rows", remark, duels)
 
 
-def on_the_academy(pairs: int, names: str | None = None) -> list[Result]:
-    """The academy without and with a delay."""
-    results = []
-    with bench() as place, arena(place, DATA, pairs) as found:
+def on_the_academy(pairs: int, names: str | None = None, *, round_trip_ms: float = 0) -> Result:
+    """The academy, where fixed costs rule; with a delay both go through a proxy."""
+    with bench() as place, arena(place, DATA, pairs) as near, ExitStack() as stack:
+        found = near
+        if round_trip_ms:
+            proxy = DelayProxy(unix_socket=place.unix_socket, round_trip_ms=round_trip_ms)
+            url = stack.enter_context(proxy).url_for(place.url)
+            found = replace(near, url=url, ours=lambda: seed(url))
+        duels = rounds(found, chosen(names), {})
         remark = REMARK.format(rows=found.material.rows, tables=len(found.material.tables))
-        results.append(in_duels(f"{SMALL}, no delay", remark, rounds(found, chosen(names), {})))
-        with DelayProxy(unix_socket=place.unix_socket, round_trip_ms=1) as proxy:
-            url = proxy.url_for(place.url)
-            far = Arena(
-                place=place,
-                url=url,
-                material=found.material,
-                ours=lambda: seed(url),
-                folder=found.folder,
-                pairs=pairs,
-            )
-            duels = rounds(far, chosen(names), {})
-        results.append(in_duels(f"{SMALL}, 1 ms a round trip", "As above, through a proxy.", duels))
-    return results
+    delay = f"{round_trip_ms:g} ms a round trip" if round_trip_ms else "no delay"
+    return in_duels(f"Beside other tools, the academy, {delay}", remark, duels)
 
 
 def versions(names: str | None = None) -> dict[str, str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from seedlab.errors import LockHeld, WriteError
+from seedlab.errors import LockHeld, SeedError, WriteError
 from seedlab.flow import Recorder
 
 MAX_PARAMETERS = 32_766  # SQLite's own default; some builds allow more, none since 3.32 less
@@ -24,6 +25,14 @@ def quote(name: str) -> str:
 def listed(names: Iterable[str], prefix: str = "") -> str:
     """Quoted names with commas, each behind an alias if one is given: `t."a", t."b"`."""
     return ", ".join(f"{prefix}{quote(name)}" for name in names)
+
+
+class NotUtf8Error(SeedError):
+    """A stored text cannot be given as one; `any_text` can."""
+
+
+def _any_text(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 class CountedConnection:
@@ -57,17 +66,26 @@ class CountedConnection:
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
-    def stream(self, sql: str, size: int) -> Iterator[list[Any]]:
+    def stream(self, sql: str, size: int, parameters: Sequence[object] = ()) -> Iterator[list[Any]]:
         """Execute one statement and fetch what it answers a batch at a time."""
         if self.opening:
             self.open()
         self._recorder.count(statements=1, round_trips=1)
         try:
-            cursor = self.raw.execute(sql)
+            cursor = self.raw.execute(sql, parameters)
             while rows := cursor.fetchmany(size):
                 yield rows
         except sqlite3.Error as error:
             raise self._translated(error) from error
+
+    @contextmanager
+    def any_text(self) -> Iterator[None]:
+        """Give text that is not UTF-8 too, each byte of it as a surrogate: ten times as slow."""
+        before, self.raw.text_factory = self.raw.text_factory, _any_text
+        try:
+            yield
+        finally:
+            self.raw.text_factory = before
 
     def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Execute one statement for every row."""
@@ -83,6 +101,8 @@ class CountedConnection:
 
     def _translated(self, error: sqlite3.Error) -> Exception:
         name = getattr(error, "sqlite_errorname", "")
+        if not name and str(error).startswith("Could not decode to UTF-8"):
+            return NotUtf8Error(f"{self._shown} has a text that is not UTF-8")
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return LockHeld(
                 f"{self._shown} is locked: another connection is writing; run again, or raise --lock-timeout"

@@ -1,6 +1,6 @@
 """The ledger in an SQLite file: tables `seedlab_…`, and hashes that we compute, since SQLite has none.
 
-A row is hashed as SQLite itself quotes its values, so 1 and 1.0, text and number, NULL and '' all differ.
+How a row is hashed: `sqlite_marks.py`.
 """
 
 from __future__ import annotations
@@ -8,12 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
-from operator import xor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from xxhash import xxh3_64_digest, xxh3_64_intdigest
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from seedlab.database.ledger import (
     Ledger,
@@ -23,8 +19,15 @@ from seedlab.database.ledger import (
     runs_of,
     stage_document,
 )
-from seedlab.database.sqlite_connection import MAX_PARAMETERS, CountedConnection, listed, quote
-from seedlab.database.sqlite_statements import as_one_text, main
+from seedlab.database.sqlite_connection import (
+    MAX_PARAMETERS,
+    CountedConnection,
+    NotUtf8Error,
+    listed,
+    quote,
+)
+from seedlab.database.sqlite_marks import Row, added_up, hashes, marks_of, sums, sums_of_marks
+from seedlab.database.sqlite_statements import main
 from seedlab.flow import IN_DOUBT, LEDGER_VERSION, Memo, Memory, RowSet, RunMemory, Table, TableState
 
 if TYPE_CHECKING:
@@ -44,6 +47,9 @@ _SIZE = (
 )
 _ROWS_OF = 'WHERE project = ? AND stage = ? AND seed = ? AND "table" = ?'
 
+_ROWS = 1000  # fetched at once: more are not faster
+
+Part = TypeVar("Part")
 Encode = Callable[["pl.DataFrame", Table], list[Sequence[object]]]
 
 
@@ -52,6 +58,8 @@ class SqliteLedger(Ledger):
 
     def __init__(self, connection: CountedConnection, table: Callable[[str], Table], encode: Encode) -> None:
         self._run = connection.run
+        self._stream = connection.stream
+        self._any_text = connection.any_text
         self._table = table
         self._encode = encode
         self.memory = Memory()
@@ -119,13 +127,23 @@ class SqliteLedger(Ledger):
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
         """Fetch and hash every row; one statement a table."""
-        found = []
-        for state in states:
-            table = main(state.table)
-            rows = self._run(f"SELECT {as_one_text(state.columns)} FROM {table}")
-            hashes = [xxh3_64_intdigest(row[0].encode()) for row in rows]
-            found.append(replace(state, rows=len(hashes), xor=reduce(xor, hashes, 0), sum=sum(hashes)))
-        return found
+        return [self._content(state) for state in states]
+
+    def _content(self, state: TableState) -> TableState:
+        statement = f"SELECT {listed(state.columns)} FROM {main(state.table)}"
+        parts = self._scan(statement, lambda rows: sums(hashes(rows)))
+        rows, crossed, total = added_up(parts)
+        return replace(state, rows=rows, xor=crossed, sum=total)
+
+    def _scan(
+        self, statement: str, judge: Callable[[list[Row]], Part], parameters: Sequence[object] = ()
+    ) -> list[Part]:
+        """Judge what a statement answers, part by part; again where there is text that is not UTF-8."""
+        try:
+            return [judge(rows) for rows in self._stream(statement, _ROWS, parameters)]
+        except NotUtf8Error:
+            with self._any_text():
+                return [judge(rows) for rows in self._stream(statement, _ROWS, parameters)]
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
         """Fetch them one by one."""
@@ -152,18 +170,15 @@ class SqliteLedger(Ledger):
         return [self._mark(each) for each in sets]
 
     def _mark(self, each: RowSet) -> bytes:
-        what = f"SELECT {as_one_text(each.state.key, 't.')}, {as_one_text(each.state.columns, 't.')}"
-        table = f"{main(each.state.table)} AS t"
-        if each.frame is None:
-            rows = self._run(f"{what} FROM {table}")
-        else:
-            rows = list(self._joined(each.state, each.frame, what, table))
-        return b"".join(
-            xxh3_64_digest(key.encode()) + xxh3_64_digest(content.encode()) for key, content in rows
-        )
+        state = each.state
+        what = f"SELECT {listed((*state.key, *state.columns), 't.')}"
+        table = f"{main(state.table)} AS t"
+        if each.frame is not None:
+            return b"".join(self._joined(state, each.frame, what, table))
+        return b"".join(self._scan(f"{what} FROM {table}", lambda rows: marks_of(rows, len(state.key))))
 
-    def _joined(self, state: TableState, frame: pl.DataFrame, what: str, table: str) -> Iterator[Any]:
-        """The rows with these keys, as many a statement as its parameters allow."""
+    def _joined(self, state: TableState, frame: pl.DataFrame, what: str, table: str) -> Iterator[bytes]:
+        """Marks of the rows with these keys, as many a statement as its parameters allow."""
         keys = self._encode(frame, self._table(state.table))
         columns = frame.columns
         size = max(1, MAX_PARAMETERS // len(columns))
@@ -172,8 +187,9 @@ class SqliteLedger(Ledger):
         for start in range(0, len(keys), size):
             chunk = keys[start : start + size]
             values = f"WITH k({listed(columns)}) AS (VALUES {', '.join([line] * len(chunk))})"
-            yield from self._run(
+            yield from self._scan(
                 f"{values} {what} FROM k JOIN {table} ON {same}",
+                lambda rows: marks_of(rows, len(state.key)),
                 [value for key in chunk for value in key],
             )
 
@@ -217,17 +233,21 @@ class SqliteLedger(Ledger):
         self._put_tables(memo.marks, states)
 
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> None:
-        for given, state in zip(states, self.contents(states), strict=True):
-            every = RowSet(state=state, frame=None)
-            mine = marks[state.table] if state.table in marks else self._mark(every)
+        for state in states:
+            if state.table in marks:
+                mine, now = marks[state.table], self._content(state)
+            else:
+                mine = self._mark(RowSet(state=state, frame=None))
+                rows, crossed, total = sums_of_marks(mine)
+                now = replace(state, rows=rows, xor=crossed, sum=total)
             document = [
                 state.table,
                 state.columns,
                 state.key,
                 state.server,
-                IN_DOUBT if given.rows == IN_DOUBT else state.rows,
-                str(state.xor),
-                str(state.sum),
+                IN_DOUBT if state.rows == IN_DOUBT else now.rows,
+                str(now.xor),
+                str(now.sum),
             ]
             self._run(
                 "INSERT OR REPLACE INTO seedlab_tables VALUES (?, ?, ?)",

@@ -18,10 +18,10 @@ from seedlab.database import connect, staging
 from seedlab.database.holder import label_of
 from seedlab.errors import DataFaults, SeedError
 from seedlab.flow import FILE, HANDLE, ROW, Load, Seed, Settings, Staging, TableSpec, Target
-from seedlab.frames import checks, ids, ranges
+from seedlab.frames import checks, ids, large
 from seedlab.frames.cache import SeedCache
+from seedlab.frames.large import Piece
 from seedlab.frames.literals import whole_columns
-from seedlab.frames.ranges import Span
 from seedlab.frames.resolve import Handled, Naming, add_handles
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.preparation import STREAM_ROWS, Shaped, shape_batch
@@ -30,11 +30,11 @@ from seedlab.resolution import Answered, Rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """A part of a load: the `file`-th of its seed's files, and of that `span`. `number` orders the parts."""
+    """A part of a load: of the `file`-th of its seed's files a `piece`. `number` orders the parts."""
 
     number: int
     file: int
-    span: Span
+    piece: Piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -153,7 +153,7 @@ class _Part:
         assigned, part = self._assigned, self._partition
         seed, spec = assigned.seed, assigned.spec
         documents = whole_columns(seed, assigned.naming.catalog)
-        for batch in ranges.batches(seed.files[part.file], part.span, STREAM_ROWS):
+        for batch in large.batches(seed.files[part.file], STREAM_ROWS, part.piece):
             whole = shape_batch(batch, documents, spec, part.file)
             missing = [name for name in assigned.columns if name not in whole.columns]
             whole = whole.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)

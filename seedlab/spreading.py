@@ -24,7 +24,7 @@ from seedlab.database import staging
 from seedlab.database.writer import Session
 from seedlab.errors import TargetChanged, WriteError
 from seedlab.flow import ROW, Load, Options, Recorder, Staging, Target
-from seedlab.frames import ids, ranges
+from seedlab.frames import ids, large
 from seedlab.frames.resolve import Handled, Naming, add_handles
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.looking import Look
@@ -132,8 +132,8 @@ def _from_handle(load: Load, column: str, naming: Naming) -> bool:
 
 def parts_of(load: Load, rows: int) -> list[Partition]:
     """Cut the files of a load into parts of about so many rows."""
-    cut = ((n, span) for n, file in enumerate(load.files) for span in ranges.spans(file, rows))
-    return [Partition(number=number, file=n, span=span) for number, (n, span) in enumerate(cut)]
+    cut = ((n, piece) for n, file in enumerate(load.files) for piece in large.pieces(file, rows))
+    return [Partition(number=number, file=n, piece=piece) for number, (n, piece) in enumerate(cut)]
 
 
 # ---- the run --------------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ import polars as pl
 import pytest
 import xxhash
 import yaml
-import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -205,26 +204,6 @@ def written(rows: int, form: str) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 1000])
-@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "quoted.csv", "t.csv.zst"])
-def test_pieces_hold_every_row_once_with_its_place(tmp_path, monkeypatch, name, count):
-    small_chunks(monkeypatch)
-    data = table(300) if name == "quoted.csv" else written(300, name.split(".")[1])
-    file = source(tmp_path, name, zstandard.compress(data) if name.endswith("zst") else data)
-
-    parts = large.pieces(file, count)
-    rows = [list(large.batches(file, 20, each)) for each in parts]
-
-    assert 1 <= len(parts) <= count
-    assert (len(parts) > 1) == (count > 1 and not file.compression)
-    found = [batch for part in rows for batch in part]
-    if name == "t.jsonl":
-        assert [r for b in found for r in b.records] == sources.read(file).records
-        assert [b.first for part in rows for b in part[:1]] == [p.first for p in parts]
-    else:
-        assert_frame_equal(pl.concat(found), sources.collect({0: sources.read(file)})[0])
-
-
 @pytest.mark.parametrize(
     "body",
     ["1,2\n3\n4,5,6\n", "1,2\n4,5,6\n3\n", "1,2,\n3\n", "1\n2,3,4", "1,2,3\n4,5\n6\n" + "7,8\n" * 5000],
@@ -237,17 +216,6 @@ def test_fields_missing_here_and_too_many_there_are_found(tmp_path, body):
 
     assert told(batched.value.faults) == told(whole.value.faults)
     assert len(whole.value.faults) == 2
-
-
-def test_a_piece_tells_the_lines_of_the_file(tmp_path, monkeypatch):
-    small_chunks(monkeypatch)
-    lines = ["a,b", *("1,2" for _ in range(500)), "3", *("1,2" for _ in range(10))]
-    file = source(tmp_path, "t.csv", "\n".join(lines))
-
-    with pytest.raises(DataFaults) as caught:
-        list(large.batches(file, 10, large.pieces(file, 4)[-1]))
-
-    assert told(caught.value.faults) == [("field-count", 502)]
 
 
 def test_documents_are_one_batch(tmp_path):

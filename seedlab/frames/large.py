@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from seedlab.errors import DataFaults, Fault
-from seedlab.flow import SourceFile
+from seedlab.flow import ROW, SourceFile
 from seedlab.frames import delimited, documents, sources
 from seedlab.frames.documents import Records
 from seedlab.frames.faults import FaultList, clean
@@ -31,15 +31,10 @@ _BATCH_BYTES = 32 << 20  # of a batch: of wide rows it has fewer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A part of a file, from `start` to before `stop` (None: the end): rows of Parquet, bytes of all else.
-
-    `line` is the number of its first line, `first` the ROW of its first row.
-    """
+    """A part of a file, from `start` to before `stop` (None: the end): rows of Parquet, bytes of all else."""
 
     start: int = 0
     stop: int | None = None
-    line: int = 1
-    first: int = 0
 
 
 WHOLE = Piece()
@@ -93,7 +88,8 @@ def batches(file: SourceFile, batch_rows: int, piece: Piece = WHOLE) -> Iterator
     """Read a file in batches of at most `batch_rows` rows, ROW counted through; memory goes by the batch.
 
     CSV, TSV and Parquet come as frames like those of `collect`, JSONL as Records; JSON and YAML are one
-    batch. With a `piece` (of `pieces`) only its rows are read. Raises DataFaults at the end of the file,
+    batch. With a `piece` (of `pieces`) only its rows are read, and rows and lines are counted from its own
+    first one. Raises DataFaults at the end of the file,
     with the faults of all batches; batches after the first fault are checked, but not given out.
     """
     if file.format in delimited.DELIMITERS:
@@ -115,7 +111,7 @@ def blocks(file: SourceFile, faults: FaultList, piece: Piece = WHOLE) -> Iterato
 
 
 def _raw_blocks(file: SourceFile, piece: Piece) -> Iterator[tuple[bytes, int]]:
-    rest, line = b"", piece.line
+    rest, line = b"", 1
     for more in _gathered(file, piece):
         rest += more
         cut = rest.rfind(b"\n") + 1 if file.format == "jsonl" else delimited.boundary(rest)
@@ -153,7 +149,7 @@ def _overlong(file: SourceFile, rest: bytes, line: int) -> bytes:
 def _delimited_frames(file: SourceFile, piece: Piece) -> Iterator[pl.DataFrame]:
     faults, delimiter = FaultList(file), delimited.DELIMITERS[file.format]
     columns = _columns(file) if piece.start else ()
-    first = piece.first
+    first = 0
     for block, line in blocks(file, faults, piece):
         data = block
         if not columns:
@@ -218,6 +214,7 @@ def _parquet_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterato
         for start in range(piece.start, stop, size):
             frame = flat.part(start, min(size, stop - start)).collect()
             refuse_nul(file, frame, flat.texts)
+            frame = frame.with_columns(pl.col(ROW) - piece.start) if piece.start else frame
             yield from frame.iter_slices(batch_rows)
     except POLARS_ERRORS as error:
         raise damaged(file, error) from error
@@ -226,7 +223,7 @@ def _parquet_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterato
 def _line_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterator[Records]:
     faults = FaultList(file)
     waiting: list[dict[str, Any]] = []
-    first, held = piece.first, 0
+    first, held = 0, 0
     for data, line in blocks(file, faults, piece):
         waiting += documents.parse_lines(data.decode(errors="replace"), faults, line=line).records
         held += len(data)
@@ -246,49 +243,41 @@ def _line_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterator[R
 # ---- pieces ---------------------------------------------------------------------------------------------
 
 
-def pieces(file: SourceFile, count: int) -> list[Piece]:
-    """Cut a file into at most `count` pieces of about the same size, each to be read by itself.
+def pieces(file: SourceFile, rows: int) -> list[Piece]:
+    """Cut a file into pieces of about so many rows, each to be read by itself.
 
-    Together they hold every row once, with the same ROW and the same lines as the whole. An archive, JSON
-    and YAML are one piece. Cost: of Parquet the footer; of text the file is gone through once, to count
-    lines and rows (about 0.7 ms a megabyte, more where fields are quoted).
+    Together they hold every row once. An archive, JSON and YAML are one piece. Cost: of Parquet the footer;
+    a text file is gone through once, for where a CSV record ends is known only by all quotes before it
+    (a few GB a second; nothing is parsed).
     """
-    if count <= 1 or file.compression or file.format in ("json", "yaml"):
+    if file.compression or file.format in ("json", "yaml"):
         return [WHOLE]
     if file.format == "parquet":
-        rows = _parquet_rows(file)
-        cuts = sorted({rows * n // count for n in range(count)} | {0})
-        starts = [Piece(start=cut, first=cut) for cut in cuts]
-    else:
-        starts = _starts(file, count)
-    ends: list[int | None] = [each.start for each in starts[1:]]
-    return [
-        Piece(start=each.start, stop=stop, line=each.line, first=each.first)
-        for each, stop in zip(starts, [*ends, None], strict=True)
-    ]
+        height = _parquet_rows(file)
+        return [Piece(start=start, stop=min(start + rows, height)) for start in range(0, height, rows)]
+    sample = next(chunks(file), b"")
+    ends = list(_ends(file, max(1, len(sample) * rows // max(1, sample.count(b"\n")))))
+    return [Piece(start=start, stop=stop) for start, stop in zip((0, *ends), ends, strict=False)]
 
 
-def _starts(file: SourceFile, count: int) -> list[Piece]:
-    """Where pieces begin: at the first block behind each share of the file."""
-    share = max(1, file.path.stat().st_size // count)
-    starts, offset, rows = [WHOLE], 0, -1 if file.format != "jsonl" else 0  # the header is no row
-    for data, line in _raw_blocks(file, WHOLE):
-        if len(starts) < count and offset >= share * len(starts):
-            starts.append(Piece(start=offset, line=line, first=rows))
-        found = _count(file, data)
-        if found is None:
-            return [WHOLE]  # faults are best told of the whole
-        offset, rows = offset + len(data), rows + found
-    return starts
-
-
-def _count(file: SourceFile, data: bytes) -> int | None:
-    """Count the records of a block; None where it cannot be told."""
-    if file.format == "jsonl":
-        return sum(1 for each in data.split(b"\n") if each and not each.isspace())
-    if not delimited.has_quotes_or_blanks(data):
-        return data.count(b"\n") + (not data.endswith(b"\n"))
-    found, end = 0, 0
-    for record in delimited.records(data, delimited.DELIMITERS[file.format]):
-        found, end = found + 1, record.end
-    return found if not data[end:].strip(b"\r\n") else None
+def _ends(file: SourceFile, size: int) -> Iterator[int]:
+    """Ends of records, each the first at least `size` bytes behind the one before; at last the file's."""
+    quoting, odd = file.format != "jsonl", 0
+    position, wanted = 0, size
+    for chunk in chunks(file):
+        counted = 0
+        while wanted < position + len(chunk):
+            end = chunk.find(b"\n", max(0, wanted - position)) + 1
+            if not end:
+                break
+            odd = (odd + chunk.count(b'"', counted, end)) % 2 if quoting else 0
+            counted = end
+            if odd:  # inside of a field
+                wanted = position + end
+                continue
+            yield position + end
+            wanted = position + end + size
+        odd = (odd + chunk.count(b'"', counted)) % 2 if quoting else 0
+        position += len(chunk)
+        wanted = max(wanted, position)
+    yield position

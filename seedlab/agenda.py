@@ -50,7 +50,8 @@ class Standing:
     """How the stages of an agenda stand against what the target has.
 
     `foreign` are tables whose content is not the one remembered, though every seeded row is as it was, and
-    `intact` stages whose files changed, but none of their rows.
+    `intact` stages whose files changed, but none of their rows. `seen` is what tables were found to
+    hold.
     """
 
     verdicts: Mapping[str, Verdict]
@@ -58,6 +59,7 @@ class Standing:
     foreign: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
     intact: frozenset[str] = frozenset()
+    seen: Mapping[str, TableState] = field(default_factory=dict)
 
     @property
     def stale(self) -> frozenset[str]:
@@ -111,7 +113,12 @@ class Task:
     def only(self, stage: str, memory: Memory) -> Task:
         """What there is to do for one of the stages, as the others have left the ledger."""
         verdicts = {stage: self.standing.verdicts[stage]}
-        standing = replace(self.standing, verdicts=verdicts, intact=frozenset())
+        seen = {
+            name: state
+            for name, state in self.standing.seen.items()
+            if memory.tables.get(name) == self.memory.tables.get(name)
+        }
+        standing = replace(self.standing, verdicts=verdicts, intact=frozenset(), seen=seen)
         return replace(self, standing=standing, memory=memory, part=stage)
 
 
@@ -207,21 +214,26 @@ def standing_of(
     }
     # A load without files is one that the project gave up: nobody brings its rows again.
     filled = {load.table for load in memory.loads if load.stage in doubtful and load.files}
-    drifted, foreign = _drift(look, filled)
+    seen, drifted, foreign = _drift(look, filled)
     if drifted:
         verdicts = freshness.judge(agenda.stages, situation, memory, drifted)
-    return Standing(verdicts=verdicts, situation=situation, foreign=foreign, drifted=drifted)
+    return Standing(verdicts=verdicts, situation=situation, foreign=foreign, drifted=drifted, seen=seen)
 
 
-def _drift(look: Look, tables: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Of tables that we filled, those of which a seeded row was changed, and those that changed otherwise."""
+def _drift(
+    look: Look, tables: Collection[str]
+) -> tuple[dict[str, TableState], frozenset[str], frozenset[str]]:
+    """Of tables that we filled what they hold now; those of which a seeded row was changed, and those that
+    changed otherwise.
+    """
     memory, ledger = look.memory(), look.session.ledger
     states = {name: memory.tables[name] for name in sorted(tables) if comparable(name, look)}
     unknown = frozenset(tables) - states.keys()
     now = ledger.contents(list(states.values()))
     changed = [states[each.table] for each in now if each.content != states[each.table].content]
     drifted = ledger.drifted(changed) if changed else frozenset()
-    return drifted | unknown, frozenset(state.table for state in changed) - drifted
+    foreign = frozenset(state.table for state in changed) - drifted
+    return {each.table: each for each in now}, drifted | unknown, foreign
 
 
 def comparable(name: str, look: Look) -> bool:

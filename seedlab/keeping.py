@@ -30,6 +30,7 @@ from seedlab.flow import (
 from seedlab.frames import contents
 from seedlab.recalling import Known, Name, meaning, name_of
 from seedlab.resolution import Rows
+from seedlab.vouching import Slight
 
 NO_HANDLES = pl.Series(HANDLE, [], dtype=pl.UInt128)
 
@@ -38,7 +39,8 @@ NO_HANDLES = pl.Series(HANDLE, [], dtype=pl.UInt128)
 class Wrote:
     """What a run did: rows as read and as written, the plan they were written by, what became of them.
 
-    `rejected` are the handles of rows that were not written, by table; NULL where a row has no name.
+    `rejected` are the handles of rows that were not written, by table; NULL where a row has no name. `slight`
+    are tables of which only few rows were written.
     """
 
     run_id: str
@@ -51,6 +53,7 @@ class Wrote:
     catalog: Catalog
     empty: frozenset[str]
     rejected: Mapping[str, pl.Series] = field(default_factory=dict)
+    slight: Mapping[str, Slight] = field(default_factory=dict)
 
     @property
     def writes(self) -> Iterator[TableWrite]:
@@ -62,18 +65,39 @@ class Wrote:
 class Kept:
     """The rows of one load as they are remembered from now on; `doomed` are to be deleted and forgotten.
 
-    These are named as they were when they were last brought (`before`).
+    These are named as they were when they were last brought (`before`). Where a run read only what changed,
+    `content` are the rows that are remembered otherwise than they were (`replaced`), beside the `rest`.
     """
 
     load: LoadMemory
     content: pl.DataFrame
     doomed: pl.DataFrame
     before: LoadMemory
+    replaced: pl.DataFrame = field(default_factory=contents.NOTHING.clone)
+    rest: pl.DataFrame | None = None
 
     @property
     def existing(self) -> int:
         """How many rows there were before any was deleted."""
         return self.load.rows + self.doomed.height
+
+    def whole(self) -> pl.DataFrame:
+        """All remembered rows."""
+        parts = [part for part in (self.rest, self.content) if part is not None and part.height]
+        return pl.concat(parts, how="diagonal") if parts else self.content
+
+    def recent(self) -> pl.DataFrame:
+        """What has to come behind the rows that were remembered before."""
+        over = contents.without(self.replaced, self.content)
+        return pl.concat([self.content, contents.forgotten(over)], how="diagonal")
+
+    def continues(self, known: Known) -> bool:
+        """Tell whether to add what is recent will do: files are counted as before, and not too much came."""
+        return (
+            self.rest is not None
+            and self.before.files == self.load.files
+            and self.load.name not in known.grown
+        )
 
 
 def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:
@@ -99,7 +123,7 @@ def _is_untouched(brought: _Brought, known: Known) -> bool:
     """Tell of a load of a reduced stage whether its rows are all as they are remembered."""
     mine = brought.read[0]
     reduced = mine.load.stage in known.reduced
-    return reduced and not brought.rows and not any(known.has_left(each) for each in brought.read)
+    return reduced and not brought.rows and not known.has_left(mine.load)
 
 
 def _before(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> pl.DataFrame:
@@ -115,12 +139,24 @@ def _kept(
     files = tuple(file.name for file in seed.files)
     before, known = remembered.get(name, contents.NOTHING), wrote.known.loads.get(name)
     others = [frame for other, frame in remembered.items() if other[2] == name[2] and other != name]
-    after = _after(brought, before, files, others, wrote.run_id)
+    rest, rows = None, 0
+    if name[0] in wrote.known.reduced:
+        before, rest = _parted(brought, before, wrote.known)
+        rows = contents.present(rest)
+    after = _after(brought, before, files, others, wrote)
     left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
-    load = _load_memory(brought.read[0].load, files, after.height - left.height, wrote.catalog)
+    load = _load_memory(brought.read[0].load, files, rows + after.height - left.height, wrote.catalog)
     gone = left if seed.mode == "sync" else contents.NOTHING
     doomed = before.filter(pl.col(HANDLE).is_in(gone[HANDLE].implode())) if gone.height else gone
-    return Kept(load=load, content=after, doomed=doomed, before=known or load)
+    return Kept(load=load, content=after, doomed=doomed, before=known or load, replaced=before, rest=rest)
+
+
+def _parted(brought: _Brought, before: pl.DataFrame, known: Known) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The remembered rows that were written or have left, and all others."""
+    written = [each.handled.frame[HANDLE] for each in brought.rows]
+    left = known.compared[name_of(brought.read[0].load)].left[HANDLE]
+    mine = before[HANDLE].is_in(pl.concat([left, *written]).implode())
+    return before.filter(mine), before.filter(~mine)
 
 
 def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: Wrote) -> pl.DataFrame:
@@ -171,7 +207,7 @@ def _without_others(mine: Kept, kept: Sequence[Kept], wrote: Wrote) -> Kept:
     left = mine.content.filter(pl.col(FILE) == LEFT)
     table, names = mine.load.table, {each.load.name for each in kept}
     theirs = contents.of_other_files(
-        [each.content for each in kept if each is not mine and each.load.table == table]
+        [each.whole() for each in kept if each is not mine and each.load.table == table]
     )
     absent = {n: c for n, c in wrote.known.before.items() if n[2] == table and n not in names}
     if mine.doomed.height and mine.before.key != mine.load.key and absent:
@@ -234,14 +270,20 @@ def _named_by_id(load: Load, catalog: Catalog) -> bool:
 
 
 def _after(
-    brought: _Brought, before: pl.DataFrame, files: Sequence[str], others: Sequence[pl.DataFrame], run: str
+    brought: _Brought,
+    before: pl.DataFrame,
+    files: Sequence[str],
+    others: Sequence[pl.DataFrame],
+    wrote: Wrote,
 ) -> pl.DataFrame:
     """The content of one load after the run; `others` are those of the table's other loads before."""
-    names = [file.name for file in brought.read[0].load.files]
+    load, run = brought.read[0].load, wrote.run_id
+    names = [file.name for file in load.files]
+    told = brought.rows if load.stage in wrote.known.reduced else brought.read
     now = [
         pl.DataFrame([each.handled.frame.get_column(name) for name in (FILE, HANDLE, DIGEST)])
-        for each in brought.read
-    ]
+        for each in told
+    ] or [contents.NOTHING.select(FILE, HANDLE, DIGEST)]
     rows = contents.renumber(pl.concat(now) if len(now) > 1 else now[0], names, files)
     keys = (pl.concat(brought.keys) if len(brought.keys) > 1 else brought.keys[0]) if brought.keys else None
     read = [files.index(name) for name in names]

@@ -114,7 +114,7 @@ def _reading(stages: Sequence[Stage]) -> list[ready.Task]:
             parallel=stage.parallel,
         )
         for stage in stages
-        for before, seed in zip((stage.seeds[0], *stage.seeds), stage.seeds, strict=False)
+        for before, seed in zip((*stage.seeds[:1], *stage.seeds), stage.seeds, strict=False)
     ]
 
 

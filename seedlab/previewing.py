@@ -15,7 +15,7 @@ from seedlab.keeping import Kept
 from seedlab.looking import Look
 from seedlab.recalling import Name, name_of
 from seedlab.running import Prepared, Resolved, prepare, resolve
-from seedlab.writing import expect, wrote_of
+from seedlab.writing import Sent, expect, wrote_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,7 +98,7 @@ def _planned(task: Task, prepared: Prepared, resolved: Resolved) -> WritePlan:
 
 def _kept(task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: WritePlan) -> list[Kept]:
     """Settle, as a seed does after it has written, which rows have left the files."""
-    return keeping.keep(wrote_of(task, look.session, prepared, resolved, plan, ()), task.agenda)
+    return keeping.keep(wrote_of(task, look.session, prepared, resolved, Sent(plan=plan)), task.agenda)
 
 
 def _deleted(look: Look, doomed: Sequence[Kept]) -> dict[Name, int]:

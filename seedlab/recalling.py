@@ -6,15 +6,16 @@ Rows are remembered by hashes of their key and of all that the file says of them
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 from xxhash import xxh3_128_hexdigest
 
 from seedlab.agenda import Task
 from seedlab.database.writer import Session
-from seedlab.flow import FILE, HANDLE, Catalog, Load, LoadMemory, Memory, Stage, StageMemory
+from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Stage
 from seedlab.frames import contents
+from seedlab.frames.contents import Compared
 from seedlab.plan.freshness import Verdict
 from seedlab.resolution import Rows
 
@@ -23,15 +24,18 @@ Name = tuple[str, str, str]  # stage, seed, table
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Known:
-    """What was remembered of the loads of this run, and of others that fill their tables.
+    """What was remembered of the loads of this run, and of others that may fill their tables.
 
-    `gone` are stages that the project has no more.
+    `gone` are stages that the project has no more. Of each load of a `reduced` stage that was read,
+    `compared` has what is new in its files and what has left them; `grown` are to be packed anew.
     """
 
     loads: Mapping[Name, LoadMemory]
     before: Mapping[Name, pl.DataFrame]
     reduced: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
+    compared: Mapping[Name, Compared] = field(default_factory=dict)
+    grown: frozenset[Name] = frozenset()
 
     def unknown(self, rows: Sequence[Rows]) -> list[Rows]:
         """Leave of the reduced stages the rows that are not remembered just so."""
@@ -59,19 +63,20 @@ class Known:
         seeds = {name[:2] for name in names}
         if any(load.name not in names for load in memory.loads if load.name[:2] in seeds):
             return False
-        return all(
-            self._covers(each, memory.stages[each.load.stage], catalog, changed=changed)
-            for each, changed in mine
-        )
+        behind = {name for stage in self.reduced for name in memory.stages[stage].tables}
+        return all(self._covers(each, behind, catalog, changed=changed) for each, changed in mine)
 
-    def _covers(self, rows: Rows, stage: StageMemory, catalog: Catalog, *, changed: bool) -> bool:
+    def _covers(self, rows: Rows, tables: Collection[str], catalog: Catalog, *, changed: bool) -> bool:
         load, name = rows.load, name_of(rows.load)
         known = self.loads.get(name)
         if known is None or known.meaning != meaning(load):
             return False
-        if changed and _has_other_names(load, stage.tables, catalog):
+        if changed and _has_other_names(load, tables, catalog):
             return False
-        read = [n for n, file in enumerate(known.files) if file in {f.name for f in load.files}]
+        new = self.compared[name].new
+        if new.is_empty():
+            return True
+        read = _places(known, rows.load)
         mine = contents.of_other_files([self.before[name]], read)
         others = contents.of_other_files(
             [
@@ -80,14 +85,17 @@ class Known:
                 if other[2] == name[2] and other != name and other[0] not in self.gone
             ]
         )
-        return not rows.handled.frame[HANDLE].is_in(pl.concat([mine, others]).implode()).any()
+        return not pl.concat([mine, others]).is_in(new.implode()).any()
 
-    def has_left(self, rows: Rows) -> bool:
-        """Tell of rows of a reduced stage whether some that are remembered are no more in their files."""
-        name = name_of(rows.load)
-        files = [n for n, f in enumerate(self.loads[name].files) if f in {x.name for x in rows.load.files}]
-        gone = pl.col(FILE).is_in(files) & ~pl.col(HANDLE).is_in(rows.handled.frame[HANDLE].implode())
-        return bool(self.before[name].select(gone.any()).item())
+    def has_left(self, load: Load) -> bool:
+        """Tell of a load of a reduced stage whether remembered rows are no more in its files."""
+        return bool(self.compared[name_of(load)].left.height)
+
+
+def _places(known: LoadMemory, load: Load) -> list[int]:
+    """The numbers by which the files of a load are remembered."""
+    read = {file.name for file in load.files}
+    return [n for n, name in enumerate(known.files) if name in read]
 
 
 def name_of(load: Load) -> Name:
@@ -131,8 +139,8 @@ def _has_other_names(load: Load, tables: Collection[str], catalog: Catalog) -> b
 
 
 def reduced(stage: Stage, verdict: Verdict, memory: Memory) -> Stage | None:
-    """The stage with just the files that changed; None where that cannot be enough."""
-    if not verdict.files:
+    """The stage with just the files that changed, which may be none; None where that cannot be enough."""
+    if verdict.files is None:
         return None
     known = {load.seed for load in memory.loads if load.stage == stage.id}
     seeds = []
@@ -154,16 +162,50 @@ def recall(
     reduced: frozenset[str] = frozenset(),
 ) -> Known:
     """Fetch what is remembered of these stages, of stages that are gone, and of all that fill a table of a
-    reduced one or of a sync.
+    sync; of reduced stages only the loads that were read, and where these bring new rows all of their tables.
     """
     memory = task.memory
     gone = frozenset({load.stage for load in memory.loads} - {stage.id for stage in task.agenda.declared})
-    names = {stage.id for stage in stages} | gone
+    names = {stage.id for stage in stages} - reduced | gone
     syncs = {(stage.id, seed.name) for stage in stages for seed in stage.seeds if seed.mode == "sync"}
-    brought = [name_of(each.load) for each in rows]
-    tables = {name[2] for name in brought if name[0] in reduced}
-    tables |= {name[2] for name in (*brought, *(load.name for load in memory.loads)) if name[:2] in syncs}
-    loads = {load.name: load for load in memory.loads if load.stage in names or load.table in tables}
-    packed = session.ledger.recall(task.project.name, list(loads)) if loads else []
-    before = dict(zip(loads, map(contents.unpack, packed), strict=True))
-    return Known(loads=loads, before=before, reduced=reduced, gone=gone)
+    brought = {name_of(each.load) for each in rows}
+    tables = {name[2] for name in (*brought, *(load.name for load in memory.loads)) if name[:2] in syncs}
+    loads = {
+        load.name: load
+        for load in memory.loads
+        if load.stage in names or load.table in tables or load.name in brought
+    }
+    packed = _recall(session, task, list(loads))
+    before = {name: contents.unpack(each) for name, each in packed.items()}
+    grown = frozenset(name for name, each in packed.items() if contents.has_grown(each))
+    compared = {
+        name: contents.compare(handles, before[name], files)
+        for name, (handles, files) in _read(rows, loads, reduced).items()
+    }
+    tables = {name[2] for name, each in compared.items() if len(each.new)}
+    others = {load.name: load for load in memory.loads if load.table in tables and load.name not in loads}
+    before |= {name: contents.unpack(each) for name, each in _recall(session, task, list(others)).items()}
+    return Known(
+        loads=loads | others, before=before, reduced=reduced, gone=gone, compared=compared, grown=grown
+    )
+
+
+def _recall(session: Session, task: Task, names: Sequence[Name]) -> dict[Name, bytes]:
+    return dict(zip(names, session.ledger.recall(task.project.name, names), strict=True)) if names else {}
+
+
+def _read(
+    rows: Sequence[Rows], loads: Mapping[Name, LoadMemory], reduced: frozenset[str]
+) -> dict[Name, tuple[pl.Series, list[int]]]:
+    """The handles that each remembered load of a reduced stage has in the files that were read, and which."""
+    found: dict[Name, list[Rows]] = {}
+    for each in rows:
+        if each.load.stage in reduced and name_of(each.load) in loads:
+            found.setdefault(name_of(each.load), []).append(each)
+    return {
+        name: (
+            pl.concat([each.handled.frame[HANDLE] for each in mine]),
+            _places(loads[name], mine[0].load),
+        )
+        for name, mine in found.items()
+    }

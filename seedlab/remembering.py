@@ -73,7 +73,8 @@ def content_of(
     states: Sequence[TableState], wrote: Wrote, memory: Memory, session: Session, gone: Mapping[str, bytes]
 ) -> tuple[list[TableState], dict[str, bytes | None]]:
     """The tables as they will be compared next time, and marks of the seeded rows of each; a table that was
-    empty has no others, and is left out. `gone` has the marks of rows that were deleted.
+    empty has no others, and is left out. `gone` has the marks of rows that were deleted. Tables of which only
+    few rows were written are none of these.
     """
     over = _over(wrote)
     # Equal rows of a table without a key are nobody's: once it is another than we left it, all is compared.
@@ -87,11 +88,11 @@ def content_of(
             whole=whole,
         )
         for state in states
-        if state.table not in keyless
+        if state.table not in keyless.keys() | wrote.slight.keys()
         and (not (whole := _is_whole(state.table, over, memory)) or state.table not in wrote.empty)
     ]
     settled, marks = settle(session.ledger, touched)
-    left = (state for state in states if state.table not in marks)
+    left = (state for state in states if state.table not in marks.keys() | wrote.slight.keys())
     return [*left, *settled], {**marks, **keyless}
 
 

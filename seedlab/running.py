@@ -11,22 +11,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import polars as pl
+
 from seedlab import binding, preparation, recalling, rejecting, resolution, transforming
 from seedlab.agenda import Agenda, Task
 from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
-from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Stage
+from seedlab.flow import FILE, HANDLE, ROW, Catalog, Load, LoadMemory, Memory, Recorder, Settings, Stage
 from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, suspects
-from seedlab.frames.resolve import Naming, name_rows
+from seedlab.frames.resolve import Naming, add_handles, name_rows, numbered
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.looking import Look
 from seedlab.plan import graph
 from seedlab.plan.graph import Need
 from seedlab.plan.schema import Bound
 from seedlab.preparation import Shaped
-from seedlab.recalling import Known
+from seedlab.recalling import Known, name_of
 from seedlab.resolution import Question, Rows
 from seedlab.respelling import respell
 
@@ -56,7 +58,8 @@ class Prepared:
     @property
     def intact(self) -> frozenset[str]:
         """Stages whose files changed, but none of their rows."""
-        return self.reduced - self.changed
+        read = frozenset(stage.id for stage in self.stages if stage.seeds)
+        return (self.reduced & read) - self.changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,34 +81,81 @@ class _NotReducibleError(SeedError):
 
 
 def prepared_of(task: Task, look: Look, monitor: Monitor, apart: Apart | None = None) -> Prepared:
-    """Prepare what changed, or all of the stale stages where that does not do; `apart` as in `prepare`."""
+    """Prepare what changed, or all of the stale stages where that does not do: then `apart` as in `prepare`."""
     stages = task.stale
-    smaller = [recalling.reduced(stage, task.standing.verdicts[stage.id], task.memory) for stage in stages]
-    if task.options.environment.subset or task.options.rejects or not any(smaller):
+    smaller = _smaller(task)
+    if task.options.environment.subset or task.options.rejects or not smaller:
         return prepare(task, look, monitor, stages, apart)
-    chosen = tuple(small or stage for small, stage in zip(smaller, stages, strict=True))
-    reduced = frozenset(small.id for small in smaller if small is not None)
+    chosen = tuple(smaller.get(stage.id, stage) for stage in stages)
     try:
-        return _reduce(task, look, prepare(task, look, monitor, chosen, apart), reduced)
+        return _reduce(task, look, prepare(task, look, monitor, chosen), frozenset(smaller))
     except (DataFaults, ConfigurationError, _NotReducibleError):
         return prepare(task, look, monitor, stages, apart)
+
+
+def _smaller(task: Task) -> dict[str, Stage]:
+    """The stages of which just the changed files are read: not those behind one that is read whole."""
+    stale = {stage.id: stage for stage in task.stale}
+    smaller: dict[str, Stage] = {}
+    for name in graph.topological_order({stage.id: stage.dependencies for stage in task.agenda.stages}):
+        if (stage := stale.get(name)) is None:
+            continue
+        alone = all(each in smaller for each in stage.dependencies if each in stale)
+        small = recalling.reduced(stage, task.standing.verdicts[name], task.memory) if alone else None
+        if small is not None:
+            smaller[name] = small
+    return smaller
 
 
 def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str]) -> Prepared:
     """Leave of the reduced stages the rows that the ledger does not know just so."""
     mine = [rows for rows in prepared.read if rows.load.stage in reduced]
-    if any(rows.shaped.stream is not None or rows.load.whole for rows in mine):
+    if any(rows.load.whole for rows in mine):
         raise _NotReducibleError
-    if resolution.register(prepared.read, prepared.naming, SeedCache()) or prepared.broken:
+    certain = any(not each.rule.suspect for each in prepared.broken)
+    if certain or resolution.register(prepared.read, prepared.naming, SeedCache()):
         raise _NotReducibleError
     known = recalling.recall(task, look.session, prepared.stages, prepared.read, reduced)
+    if any(name_of(rows.load) not in known.before for rows in mine):
+        raise _NotReducibleError
     unknown = known.unknown(prepared.read)
     if not known.covers(prepared.read, unknown, task.memory, prepared.catalog):
         raise _NotReducibleError
-    rows = [each for each in unknown if each.handled.frame.height or each.shaped.stream]
-    left = [each for each in prepared.read if each.load.stage in reduced and known.has_left(each)]
+    rows = [
+        _held(each, prepared.naming, task.options.settings) if each.load.stage in reduced else each
+        for each in unknown
+        if each.handled.frame.height or (each.shaped.stream and each.load.stage not in reduced)
+    ]
+    left = [each for each in mine if known.has_left(each.load)]
     changed = frozenset(each.load.stage for each in (*rows, *left))
-    return replace(prepared, rows=rows, reduced=reduced, known=known, changed=changed)
+    broken = list(_suspected(prepared.broken, rows, reduced))
+    return replace(prepared, rows=rows, broken=broken, reduced=reduced, known=known, changed=changed)
+
+
+def _suspected(broken: Sequence[Broken], rows: Sequence[Rows], reduced: frozenset[str]) -> Iterator[Broken]:
+    """Leave what is suspected of rows that are to be written: all others the target has taken just so."""
+    written = {each.load: each.handled.frame.select(FILE, ROW) for each in rows}
+    for each in broken:
+        if each.load.stage not in reduced:
+            yield each
+        elif each.load in written:
+            mine = each.frame.join(written[each.load], on=[FILE, ROW], how="semi", maintain_order="left")
+            if mine.height:
+                yield replace(each, frame=mine)
+
+
+def _held(rows: Rows, naming: Naming, settings: Settings) -> Rows:
+    """The few rows that are left of files which are gone through in batches, read once more and held."""
+    wanted = rows.handled.frame.select(FILE, ROW)
+    if rows.shaped.stream is None or wanted.height > settings.batch_rows:
+        return rows
+    found = [
+        batch.join(wanted, on=[FILE, ROW], how="semi", maintain_order="left")
+        for batch in rows.shaped.stream()
+    ]
+    shaped = replace(rows.shaped, frame=pl.concat(found), stream=None)
+    frame = numbered(add_handles(shaped.frame, rows.load, naming), rows.load)
+    return Rows(shaped=shaped, handled=replace(rows.handled, frame=frame))
 
 
 # ---- prepare --------------------------------------------------------------------------------------------
@@ -199,9 +249,10 @@ def completed(faults: Sequence[Fault], shaped: Sequence[Shaped]) -> list[Fault]:
 
 
 def _others(task: Task, stages: Sequence[Stage]) -> list[LoadMemory]:
-    """What is remembered of stages of the project that do not run: these know their files alone."""
-    beside = {stage.id for stage in task.agenda.declared} - {stage.id for stage in stages}
-    return [load for load in task.memory.loads if load.files and load.stage in beside]
+    """What is remembered of seeds of the project that are not read: those that are know their files alone."""
+    run = {(stage.id, seed.name) for stage in stages for seed in stage.seeds}
+    beside = {(stage.id, seed.name) for stage in task.agenda.declared for seed in stage.seeds} - run
+    return [load for load in task.memory.loads if load.files and load.name[:2] in beside]
 
 
 def _keys(others: Sequence[LoadMemory], memory: Memory) -> dict[str, tuple[str, ...]]:

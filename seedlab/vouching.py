@@ -7,13 +7,76 @@ were remembered; else the table is in doubt, and the next run compares row by ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from seedlab.database.ledger import Ledger, dropped, have_drifted, moved
-from seedlab.flow import IN_DOUBT, Removal, RowSet, TableState
+from seedlab.flow import IN_DOUBT, Load, Removal, RowSet, Shift, TableState, TableWrite, WritePlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Slight:
+    """A table of which a run writes only rows that changed: its content as the run found it, the keys of
+    these rows, and their marks before they are written.
+    """
+
+    seen: TableState
+    keys: pl.DataFrame
+    marks: bytes
+
+
+def slight(
+    ledger: Ledger,
+    plan: WritePlan,
+    reduced: Collection[str],
+    known: Mapping[str, TableState],
+    seen: Mapping[str, TableState],
+) -> dict[str, Slight]:
+    """Find such tables before they are written, those that only `reduced` stages write; one round trip.
+
+    What others do meanwhile is no part of what will be remembered of them, so the next run sees it.
+    """
+    writes: dict[str, list[TableWrite]] = {}
+    for write in (write for group in plan.groups for write in group):
+        writes.setdefault(write.table.name, []).append(write)
+    found = {
+        name: RowSet(state=seen[name], frame=_keys(mine, known[name].key))
+        for name, mine in writes.items()
+        if name in seen and all(_is_slight(load, reduced, known[name]) for w in mine for load in w.loads)
+    }
+    marks = ledger.marks(list(found.values()))
+    return {
+        name: Slight(seen=each.state, keys=each.frame, marks=before)
+        for (name, each), before in zip(found.items(), marks, strict=True)
+        if each.frame is not None
+    }
+
+
+def _is_slight(load: Load, reduced: Collection[str], known: TableState) -> bool:
+    columns = {*load.columns}.difference(load.defaults)
+    return (
+        load.stage in reduced
+        and columns <= {*known.columns}
+        and tuple(dict.fromkeys(load.key_columns)) == known.key
+    )
+
+
+def _keys(writes: Sequence[TableWrite], key: Sequence[str]) -> pl.DataFrame:
+    return pl.concat([batch.frame.select(key) for write in writes for batch in write.batches()])
+
+
+def shifts_of(ledger: Ledger, tables: Mapping[str, Slight]) -> tuple[Shift, ...]:
+    """What is remembered of such tables after they were written; one round trip."""
+    now = ledger.marks([RowSet(state=each.seen, frame=each.keys) for each in tables.values()])
+    return tuple(
+        Shift(state=ledger.shifted(each.seen, each.marks, marks), marks=marks)
+        for each, marks in zip(tables.values(), now, strict=True)
+    )
+
+
+# ---- any other ------------------------------------------------------------------------------------------
 
 Answers = Mapping[tuple[str, str], tuple[bytes, bytes | None]]
 

@@ -30,7 +30,7 @@ from seedlab.plan import guards
 from seedlab.recalling import Name
 from seedlab.resolution import Rows
 from seedlab.running import Apart, Prepared, Resolved, completed, prepare, prepared_of, resolve, set_apart
-from seedlab.vouching import marks_of
+from seedlab.vouching import Slight, marks_of, shifts_of, slight
 
 LEGACY: Level = "legacy"
 SAVED_AGAIN = "saved again, but no row changed"
@@ -123,13 +123,13 @@ def write_once(
         with monitor.span("index"):
             session.create(ddl.tables)
     resolved = resolve(look, prepared, task, monitor)
-    resolved, plan, written = _send(task, look, prepared, resolved, monitor)
+    resolved, sent = _send(task, look, prepared, resolved, monitor)
     if ddl.constraints_and_indexes:
         with monitor.span("index"):
             session.create(ddl.constraints_and_indexes)
     with monitor.span("commit"):
         made = _as_made(session, prepared) if ddl.tables else prepared
-        wrote = wrote_of(task, session, made, resolved, plan, written)
+        wrote = wrote_of(task, session, made, resolved, sent)
         tallies = _remember(task, look, wrote, resolved) if remembers else _tallies(wrote, resolved)
         done = Done(tallies=tallies, rejected=_write_rejects(task, prepared, resolved))
         if task.options.dry_run:
@@ -160,19 +160,28 @@ def lock(task: Task, session: Session, recorder: Recorder) -> bool:
 # ---- rows -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sent:
+    """The order of the writes, what became of them, and tables of which only few rows were written."""
+
+    plan: WritePlan
+    written: Sequence[Written] = ()
+    slight: Mapping[str, Slight] = field(default_factory=dict)
+
+
 def _send(
     task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder
-) -> tuple[Resolved, WritePlan, list[Written]]:
+) -> tuple[Resolved, Sent]:
     """Write all rows, or with rejects all that can be written."""
     if task.options.rejects is None:
-        return resolved, *_send_all(task, look, prepared, resolved, recorder)
+        return resolved, _send_all(task, look, prepared, resolved, recorder)
     plan = _planned(task, look, prepared.naming, resolved)
     if refused := rejecting.broken_by_checks(look.session.broken_checks(plan), resolved.rows):
         resolved = set_apart(look, resolved, refused, prepared.naming)
     look.session.savepoint()
     for _ in range(_PASSES):
         try:
-            return resolved, *_send_all(task, look, prepared, resolved, recorder)
+            return resolved, _send_all(task, look, prepared, resolved, recorder)
         except DataFaults as found:
             refused, others = rejecting.broken_by_database(found.faults, resolved.rows)
             if others or not refused:
@@ -184,9 +193,7 @@ def _send(
     )
 
 
-def _send_all(
-    task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder
-) -> tuple[WritePlan, list[Written]]:
+def _send_all(task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder) -> Sent:
     """Write row by row or set by set; only the latter takes values from sequences before."""
     expect(resolved.rows, recorder)
     session, naming, settings = look.session, prepared.naming, task.options.settings
@@ -200,10 +207,15 @@ def _send_all(
             again = replace(prepared, rows=resolved.rows, broken=())
             known = resolve(look, again, task, recorder, empty=frozenset())
             settling.expose(known.rows, naming, known.cache)
-            return _ordered(task, naming, known), written
+            return Sent(plan=_ordered(task, naming, known), written=written)
     with recorder.span("resolve"):
         plan = _planned(task, look, naming, resolved)
-    return plan, session.write(plan, settings.switches)
+    before: Mapping[str, Slight] = {}
+    if prepared.reduced:
+        with recorder.span("commit"):
+            tables, seen = task.memory.tables, task.standing.seen
+            before = slight(session.ledger, plan, prepared.reduced, tables, seen)
+    return Sent(plan=plan, written=session.write(plan, settings.switches), slight=before)
 
 
 def expect(rows: Sequence[Rows], recorder: Recorder) -> None:
@@ -248,8 +260,7 @@ def wrote_of(
     session: Session,
     prepared: Prepared,
     resolved: Resolved,
-    plan: WritePlan,
-    written: Sequence[Written],
+    sent: Sent,
 ) -> Wrote:
     """Put together what a run did, or would do: then nothing is `written`."""
     known = prepared.known
@@ -260,12 +271,13 @@ def wrote_of(
         stages=frozenset(stage.id for stage in prepared.stages),
         read=prepared.read,
         rows=resolved.rows,
-        plan=plan,
-        written=written,
+        plan=sent.plan,
+        written=sent.written,
         known=known,
         catalog=prepared.catalog,
         empty=resolved.empty,
         rejected=rejecting.handles(prepared.read, resolved.rejected),
+        slight=sent.slight,
     )
 
 
@@ -274,6 +286,8 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
     session, memory = look.session, task.memory
     kept = keeping.keep(wrote, task.agenda)
     states = remembering.states_of(wrote, memory, kept)
+    doomed = {each.load.table for each in kept if each.doomed.height}
+    wrote = replace(wrote, slight={name: e for name, e in wrote.slight.items() if name not in doomed})
     deleted, gone = _delete(task, session, kept, {state.table: state for state in states}, wrote.catalog)
     tallies = _tallies(wrote, resolved, kept, deleted)
     stored, marks = remembering.content_of(states, wrote, memory, session, gone)
@@ -291,9 +305,13 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
         outcomes=sum((tally.outcomes for tally in tallies), Outcomes()),
         stages=tuple(stage for stage in stages if stage.stage not in unfinished),
         loads=tuple(each.load for each in kept),
-        contents=tuple(contents.pack(each.content) for each in kept),
+        contents=tuple(
+            contents.pack(each.recent() if each.continues(wrote.known) else each.whole()) for each in kept
+        ),
+        continued=frozenset(each.load.name for each in kept if each.continues(wrote.known)),
         forgotten=tuple(each.load.name for each in kept if not each.load.files and not each.content.height),
         marks=marks,
+        shifts=shifts_of(session.ledger, wrote.slight),
         unfinished=unfinished,
         part=task.part,
     )

@@ -165,6 +165,23 @@ def test_a_stage_runs_when_one_that_it_depends_on_does() -> None:
     verdict = judged(situation=with_files(faculties_csv="f2"))["lessons"]
 
     assert verdict.reason == "it depends on places"
+    assert verdict.files == frozenset()  # none, as long as of the other, too, only changed files are read
+
+
+def test_of_a_stage_and_of_one_that_depends_on_it_only_the_changed_files_are_read() -> None:
+    both = judged(situation=with_files(faculties_csv="f2", courses_json="c2"))
+
+    assert {name: each.files for name, each in both.items()} == {
+        "places": frozenset({"faculties.csv"}),
+        "lessons": frozenset({"courses.json"}),
+    }
+
+
+@pytest.mark.parametrize("table", ["universities", "courses"])
+def test_a_stage_behind_one_that_is_read_whole_or_that_others_changed_is_read_whole(table: str) -> None:
+    verdict = judged(situation=with_files(faculties_csv="f2"), drifted={table})["lessons"]
+
+    assert verdict.reason == "it depends on places"
     assert verdict.files is None
 
 

@@ -7,6 +7,9 @@ a row's key and the hash of its seeded columns, as the database itself has them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import xor
 from struct import Struct
 from typing import Any, Protocol
 
@@ -28,7 +31,23 @@ _KEY = 8
 
 
 class Ledger(Protocol):
-    """The ledger of an open session. Nothing is written but by `ensure` and `remember`."""
+    """The ledger of an open session. Nothing is written but by `ensure` and `remember`.
+
+    `signed` tells whether its hashes are signed numbers where they are added up.
+    """
+
+    signed: bool
+
+    def shifted(self, seen: TableState, before: bytes, after: bytes) -> TableState:
+        """The content of a table of which some rows had the marks `before`, and have those `after` now."""
+        hashes = Struct(f">{_KEY}x{'q' if self.signed else 'Q'}")
+        old, new = ([h for (h,) in hashes.iter_unpack(marks)] for marks in (before, after))
+        return replace(
+            seen,
+            rows=seen.rows + len(new) - len(old),
+            xor=reduce(xor, (*old, *new), seen.xor),
+            sum=seen.sum + sum(new) - sum(old),
+        )
 
     def read(self, project: str) -> Memory:
         """Read what is remembered of a project, all but the packed rows."""
@@ -97,6 +116,13 @@ def split(marks: bytes) -> Iterator[tuple[bytes, bytes]]:
 def have_drifted(remembered: bytes | None, now: bytes) -> bool:
     """Tell whether a remembered row is not there as it was; unknown rows may always have drifted."""
     return remembered is None or not {*split(remembered)} <= {*split(now)}
+
+
+def folded(marks: bytes, recent: bytes) -> bytes:
+    """Put marks of rows that were written since into the place of those before."""
+    if not recent:
+        return marks
+    return b"".join(key + columns for key, columns in dict(split(marks + recent)).items())
 
 
 def dropped(remembered: bytes, gone: bytes) -> bytes:
@@ -204,14 +230,14 @@ def _load(row: Sequence[Any]) -> LoadMemory:
 
 
 def _state(row: Sequence[Any]) -> TableState:
-    table, columns, key, server, rows, xor, total = row
+    table, columns, key, server, rows, exclusive, total = row
     return TableState(
         table=table,
         columns=tuple(columns),
         key=tuple(key),
         server=server,
         rows=rows,
-        xor=int(xor),
+        xor=int(exclusive),
         sum=int(total),
     )
 

@@ -13,19 +13,20 @@ CREATE TABLE IF NOT EXISTS seedlab.runs (
 CREATE TABLE IF NOT EXISTS seedlab.stages (
   project text, stage text, parts jsonb NOT NULL, tables jsonb NOT NULL, run_id text NOT NULL,
   finished timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (project, stage));
--- What each seed brought to each table: hashes of its rows, packed.
+-- What each seed brought to each table: hashes of its rows, packed; what came since, packed likewise.
 CREATE TABLE IF NOT EXISTS seedlab.rows (
   project text, stage text, seed text, "table" text, meaning text NOT NULL, files jsonb NOT NULL,
-  key jsonb NOT NULL, made text, rows int8 NOT NULL, content bytea NOT NULL,
+  key jsonb NOT NULL, made text, rows int8 NOT NULL, content bytea NOT NULL, recent bytea NOT NULL DEFAULT '',
   PRIMARY KEY (project, stage, seed, "table"));
--- What the seeded columns of each table held when a run last wrote; marks are key and row hashes of our rows.
+-- What the seeded columns of each table held when a run last wrote; marks are key and row hashes of our rows,
+-- recent ones those of rows that were written since.
 CREATE TABLE IF NOT EXISTS seedlab.tables (
   "table" text PRIMARY KEY, columns jsonb NOT NULL, key jsonb NOT NULL, server text NOT NULL,
-  rows int8 NOT NULL, xor int8 NOT NULL, sum numeric NOT NULL, marks bytea);
+  rows int8 NOT NULL, xor int8 NOT NULL, sum numeric NOT NULL, marks bytea, recent bytea NOT NULL DEFAULT '');
 -- The catalog as a role last read it, while the digest of all that it depends on is the same (catalog_digest.sql).
 CREATE TABLE IF NOT EXISTS seedlab.catalogs (role text PRIMARY KEY, digest int8 NOT NULL, document json NOT NULL);
 -- What is packed does not get smaller. Not in CREATE TABLE, where PostgreSQL before 16 cannot say it, and only
 -- once: another who comes to make the ledger must not wait for the one who has made it and fills it.
 DO $$BEGIN
   IF (SELECT attstorage FROM pg_catalog.pg_attribute WHERE attrelid = 'seedlab.rows'::pg_catalog.regclass AND attname = 'content') <> 'e' THEN
-    ALTER TABLE seedlab.rows ALTER COLUMN content SET STORAGE EXTERNAL; ALTER TABLE seedlab.tables ALTER COLUMN marks SET STORAGE EXTERNAL; END IF; END$$
+    ALTER TABLE seedlab.rows ALTER COLUMN content SET STORAGE EXTERNAL, ALTER COLUMN recent SET STORAGE EXTERNAL; ALTER TABLE seedlab.tables ALTER COLUMN marks SET STORAGE EXTERNAL, ALTER COLUMN recent SET STORAGE EXTERNAL; END IF; END$$

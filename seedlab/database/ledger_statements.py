@@ -19,6 +19,7 @@ from seedlab.flow import IN_DOUBT, Settings, Table, TableState
 
 _FOLDER = Path(__file__).parent
 _READ = (_FOLDER / "memory.sql").read_text()
+RECENT = 1 << 18  # bytes of marks that may come behind the others before they are written anew
 _LONGEST = 2**31 - 1  # milliseconds that a timeout can have, 24 days
 CREATION = 0x5EED_1AB0  # advisory lock while the ledger itself is made: CREATE IF NOT EXISTS alone races
 
@@ -88,7 +89,8 @@ def read(project: str) -> Composed:
 def recall(project: str, stage: str, seed: str, table: str) -> Composed:
     """Fetch the packed rows that a seed brought to a table."""
     return SQL(
-        "SELECT content FROM seedlab.rows WHERE project = {} AND stage = {} AND seed = {} AND {} = {}"
+        "SELECT content || recent FROM seedlab.rows "
+        "WHERE project = {} AND stage = {} AND seed = {} AND {} = {}"
     ).format(Literal(project), Literal(stage), Literal(seed), Identifier("table"), Literal(table))
 
 
@@ -110,7 +112,7 @@ SIZE = SQL(
 
 
 RECALL_MARKS = SQL(
-    'SELECT "table", marks FROM seedlab.tables WHERE "table" IN '
+    'SELECT "table", marks, recent FROM seedlab.tables WHERE "table" IN '
     "(SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb))"
 )
 
@@ -187,8 +189,24 @@ PUT_ROWS = SQL(
     "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
     'ON CONFLICT (project, stage, seed, "table") DO UPDATE SET meaning = excluded.meaning, '
     "files = excluded.files, key = excluded.key, made = excluded.made, rows = excluded.rows, "
-    "content = excluded.content"
+    "content = excluded.content, recent = ''"
 )
+ADD_ROWS = SQL(
+    "UPDATE seedlab.rows r SET rows = (s->>'rows')::int8, recent = recent || "
+    "pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4) "
+    "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) WHERE r.project = s->>'project' "
+    "AND r.stage = s->>'stage' AND r.seed = s->>'seed' AND r.\"table\" = s->>'table'"
+)
+# Answers the tables of which so many marks have come behind the others that it is time to write them anew.
+SHIFT_TABLES = SQL(
+    "WITH shifted AS (UPDATE seedlab.tables r SET rows = (s->>'rows')::int8, xor = (s->>'xor')::int8, "
+    "sum = (s->>'sum')::numeric, recent = recent || "
+    "pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4) "
+    "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) WHERE r.\"table\" = s->>'table' "
+    'RETURNING r."table", r.marks, r.recent) SELECT "table" FROM shifted '
+    "WHERE pg_catalog.octet_length(recent) > GREATEST({}, pg_catalog.octet_length(marks) / 8)"
+).format(Literal(RECENT))
+FOLD_MARKS = SQL("UPDATE seedlab.tables SET marks = $2::pg_catalog.bytea, recent = '' WHERE \"table\" = $1")
 FORGET_ROWS = SQL(
     "DELETE FROM seedlab.rows r USING pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
     'WHERE r.project = s->>0 AND r.stage = s->>1 AND r.seed = s->>2 AND r."table" = s->>3'
@@ -233,5 +251,5 @@ def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]
         'INSERT INTO seedlab.tables ("table", columns, key, server, rows, xor, sum, marks) {} '
         'ON CONFLICT ("table") DO UPDATE SET columns = excluded.columns, key = excluded.key, '
         "server = excluded.server, rows = excluded.rows, xor = excluded.xor, sum = excluded.sum, "
-        "marks = excluded.marks"
+        "marks = excluded.marks, recent = ''"
     ).format(SQL(" UNION ALL ").join(parts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from seedlab.database import ledger_statements as sql
 from seedlab.database.failures import write_failed
 from seedlab.database.ledger import (
     Ledger,
+    folded,
     load_document,
     packed,
     run_document,
@@ -19,7 +20,7 @@ from seedlab.database.ledger import (
 )
 from seedlab.database.transaction_statements import SYSTEM_NAMES, put_search_path
 from seedlab.database.wire import Question, StatementError, Wire
-from seedlab.flow import Memo, Memory, RowSet, RunMemory, Table, TableState
+from seedlab.flow import Memo, Memory, RowSet, RunMemory, Shift, Table, TableState
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,6 +32,8 @@ Arrays = Callable[["pl.DataFrame"], Sequence[str]]
 
 class PostgresLedger(Ledger):
     """A `Ledger` on a session's wire; `tables` looks up the catalog that the session has adopted."""
+
+    signed = True
 
     def __init__(
         self,
@@ -95,12 +98,12 @@ class PostgresLedger(Ledger):
             return []
         names = [each.state.table for each in sets]
         remembered, *now = self._ask([_recall_marks(names), *self._mark_questions(sets)])
-        known = dict(remembered)
+        known = _marks_of(remembered)
         return [(rows[0][0] or b"", known.get(name)) for name, rows in zip(names, now, strict=True)]
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch them in one statement."""
-        return dict(self._ask([_recall_marks(tables)])[0]) if tables else {}
+        return _marks_of(self._ask([_recall_marks(tables)])[0]) if tables else {}
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark all sets in one pipeline."""
@@ -137,13 +140,7 @@ class PostgresLedger(Ledger):
                 (json.dumps([stage_document(stage) | {"project": memo.project} for stage in memo.stages]),),
             ),
         ]
-        content, places = packed(memo.contents)
-        if memo.loads:
-            documents = [
-                load_document(load) | {"project": memo.project, "start": start, "length": length}
-                for load, (start, length) in zip(memo.loads, places, strict=True)
-            ]
-            questions.append((sql.PUT_ROWS, (json.dumps(documents), f"\\x{content.hex()}")))
+        questions += _put_rows(memo)
         if memo.forgotten:
             names = [[memo.project, *name] for name in memo.forgotten]
             questions.append((sql.FORGET_ROWS, (json.dumps(names),)))
@@ -156,6 +153,27 @@ class PostgresLedger(Ledger):
             ours = put_search_path(self._search_path())
             questions += [(each, ()) for each in (SYSTEM_NAMES, sql.KEEP_CATALOG, ours)]
         self._ask(questions)
+        if memo.shifts:
+            self._shift(memo.shifts)
+
+    def _shift(self, shifts: Sequence[Shift]) -> None:
+        """Change what is known of few rows; now and then all marks of a table are written anew."""
+        written, places = packed(each.marks for each in shifts)
+        documents = [
+            {
+                "table": each.state.table,
+                "rows": each.state.rows,
+                "xor": each.state.xor,
+                "sum": str(each.state.sum),
+                "start": start,
+                "length": length,
+            }
+            for each, (start, length) in zip(shifts, places, strict=True)
+        ]
+        grown = [name for (name,) in self._ask([(sql.SHIFT_TABLES, (json.dumps(documents), written))])[0]]
+        known = self.recall_marks(grown)
+        if grown:
+            self._ask([(sql.FOLD_MARKS, (name, known[name])) for name in grown])
 
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> Question:
         given = [state.table for state in states if state.table in marks]
@@ -168,7 +186,7 @@ class PostgresLedger(Ledger):
         statement = sql.put_tables(
             [(state, self._table(state.table), cuts.get(state.table)) for state in states]
         )
-        return statement, ((f"\\x{content.hex()}",) if any(marks[name] is not None for name in given) else ())
+        return statement, ((content,) if any(marks[name] is not None for name in given) else ())
 
     def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
         try:
@@ -179,3 +197,21 @@ class PostgresLedger(Ledger):
 
 def _recall_marks(tables: Sequence[str]) -> Question:
     return sql.RECALL_MARKS, (json.dumps(tables),)
+
+
+def _marks_of(rows: Sequence[tuple[Any, ...]]) -> dict[str, bytes | None]:
+    return {name: None if marks is None else folded(marks, recent) for name, marks, recent in rows}
+
+
+def _put_rows(memo: Memo) -> Iterator[Question]:
+    """Keep the packed rows of each load, or put them behind those that are there."""
+    for continued, statement in ((False, sql.PUT_ROWS), (True, sql.ADD_ROWS)):
+        mine = [n for n, load in enumerate(memo.loads) if (load.name in memo.continued) == continued]
+        if not mine:
+            continue
+        content, places = packed(memo.contents[n] for n in mine)
+        documents = [
+            load_document(memo.loads[n]) | {"project": memo.project, "start": start, "length": length}
+            for n, (start, length) in zip(mine, places, strict=True)
+        ]
+        yield statement, (json.dumps(documents), content)

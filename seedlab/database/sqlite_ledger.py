@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from seedlab.database.ledger import (
     Ledger,
+    folded,
     load_document,
     memory_of,
     run_document,
@@ -55,6 +56,8 @@ Encode = Callable[["pl.DataFrame", Table], list[Sequence[object]]]
 
 class SqliteLedger(Ledger):
     """A `Ledger` on a session's connection; `encode` turns a frame of keys into rows of stored values."""
+
+    signed = False
 
     def __init__(self, connection: CountedConnection, table: Callable[[str], Table], encode: Encode) -> None:
         self._run = connection.run
@@ -219,7 +222,9 @@ class SqliteLedger(Ledger):
                 "INSERT OR REPLACE INTO seedlab_stages (project, stage, document) VALUES (?, ?, ?)",
                 (memo.project, stage.stage, json.dumps(stage_document(stage))),
             )
-        for load, content in zip(memo.loads, memo.contents, strict=True):
+        for load, recent in zip(memo.loads, memo.contents, strict=True):
+            before = self.recall(memo.project, [load.name])[0] if load.name in memo.continued else b""
+            content = before + recent
             self._run(
                 "INSERT OR REPLACE INTO seedlab_rows VALUES (?, ?, ?, ?, ?, ?)",
                 (memo.project, *load.name, json.dumps(load_document(load)), content),
@@ -231,6 +236,9 @@ class SqliteLedger(Ledger):
                 "DELETE FROM seedlab_stages WHERE project = ? AND stage = ?", (memo.project, unfinished)
             )
         self._put_tables(memo.marks, states)
+        known = self.recall_marks([each.state.table for each in memo.shifts])
+        for each in memo.shifts:
+            self._put_table(each.state, folded(known[each.state.table] or b"", each.marks))
 
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> None:
         for state in states:
@@ -240,16 +248,19 @@ class SqliteLedger(Ledger):
                 mine = self._mark(RowSet(state=state, frame=None))
                 rows, crossed, total = sums_of_marks(mine)
                 now = replace(state, rows=rows, xor=crossed, sum=total)
-            document = [
-                state.table,
-                state.columns,
-                state.key,
-                state.server,
-                IN_DOUBT if state.rows == IN_DOUBT else now.rows,
-                str(now.xor),
-                str(now.sum),
-            ]
-            self._run(
-                "INSERT OR REPLACE INTO seedlab_tables VALUES (?, ?, ?)",
-                (state.table, json.dumps(document), mine),
-            )
+            self._put_table(replace(now, rows=IN_DOUBT) if state.rows == IN_DOUBT else now, mine)
+
+    def _put_table(self, state: TableState, marks: bytes | None) -> None:
+        document = [
+            state.table,
+            state.columns,
+            state.key,
+            state.server,
+            state.rows,
+            str(state.xor),
+            str(state.sum),
+        ]
+        self._run(
+            "INSERT OR REPLACE INTO seedlab_tables VALUES (?, ?, ?)",
+            (state.table, json.dumps(document), marks),
+        )

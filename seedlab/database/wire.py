@@ -21,7 +21,7 @@ from psycopg.sql import SQL, Composable
 from seedlab.flow import Recorder
 
 Results = list[pq.abc.PGresult]
-Question = tuple[Composable, Sequence[str | None]]
+Question = tuple[Composable, Sequence[str | bytes | None]]  # parameters: text, or the bytes of a bytea
 Feed = Callable[[int, Results], Iterator[bytes]]  # number of the COPY, results so far → its bytes
 Ahead = Callable[[int], None]  # number of the COPY that comes next, to be prepared while the server works
 _EMPTY_QUERIES = 5
@@ -169,8 +169,7 @@ class Wire:
         """
         opening, self.opening = self.opening, ()
         texts = [question.as_bytes(self.connection) for question in (*opening, *(q for q, _ in questions))]
-        given: list[Sequence[str | None]] = [*(() for _ in opening), *(p for _, p in questions)]
-        parameters = [[None if value is None else value.encode() for value in each] for each in given]
+        parameters: list[Sequence[str | bytes | None]] = [*(() for _ in opening), *(p for _, p in questions)]
         sent = sum(map(len, texts)) + sum(len(value or b"") for each in parameters for value in each)
         self.recorder.count(statements=len(texts), round_trips=1, bytes_sent=sent, pid=self._pid)
         results: Results = []
@@ -181,7 +180,7 @@ class Wire:
         return self._rows(results[len(opening) :])
 
     def _pipeline(
-        self, texts: Sequence[bytes], parameters: Sequence[Sequence[bytes | None]], results: Results
+        self, texts: Sequence[bytes], parameters: Sequence[Sequence[str | bytes | None]], results: Results
     ) -> None:
         """Send all at once, then take every answer; `results` grows until one is a failure.
 
@@ -190,7 +189,9 @@ class Wire:
         pgconn, failure = self.connection.pgconn, None
         pgconn.enter_pipeline_mode()
         for text, values in zip(texts, parameters, strict=True):
-            pgconn.send_query_params(text, values or None)
+            given = [value.encode() if isinstance(value, str) else value for value in values]
+            binary = [int(isinstance(value, bytes)) for value in values]
+            pgconn.send_query_params(text, given or None, param_formats=binary or None)
         pgconn.pipeline_sync()
         self._flush()
         while (result := self._next_result()) is None or result.status != pq.ExecStatus.PIPELINE_SYNC:

@@ -34,6 +34,7 @@ from seedlab.flow.memory import (
     Memory,
     RowSet,
     RunMemory,
+    Shift,
     StageMemory,
     TableState,
 )
@@ -147,6 +148,7 @@ __all__ = [
     "Seed",
     "SeedReport",
     "Settings",
+    "Shift",
     "SourceFile",
     "Sourced",
     "Span",

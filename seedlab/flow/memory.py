@@ -120,10 +120,22 @@ class RowSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """What a run that changed few rows of a table leaves of it: the `state` that it made of the one it found.
+
+    `marks` are those of the rows that it wrote; they come behind the marks that are there.
+    """
+
+    state: TableState
+    marks: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memo:
     """What a run leaves in the ledger; `contents` are the remembered rows of each load, packed.
 
-    `part` is the stage, where each is committed by itself.
+    Those of `continued` loads come behind what is there. `part` is the stage, where each is committed by
+    itself.
     """
 
     project: str
@@ -135,7 +147,9 @@ class Memo:
     stages: tuple[StageMemory, ...]
     loads: tuple[LoadMemory, ...]
     contents: tuple[bytes, ...]
+    continued: frozenset[tuple[str, str, str]] = frozenset()
     forgotten: tuple[tuple[str, str, str], ...] = ()
     unfinished: tuple[str, ...] = ()  # stages whose next run must not take them for done
     part: str = ""
     marks: Mapping[str, bytes | None] = field(default_factory=dict)
+    shifts: tuple[Shift, ...] = ()

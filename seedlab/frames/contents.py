@@ -2,12 +2,18 @@
 
 A content has FILE (index in `LoadMemory.files`, or LEFT), HANDLE, DIGEST, RUN (that made the row; NULL: it
 was there) and, where ids do not name the rows, a column `key.COLUMN` for each key column of the table.
+
+It is kept as a whole and what is more recent: rows that replace those of their handles, or say that these are
+FORGOTTEN. So a few rows that change cost a few bytes, however many there are.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from struct import Struct
 
 import polars as pl
 
@@ -18,19 +24,107 @@ RUN = "run"
 KEY = "key."
 CONTENT = pl.Schema({FILE: pl.UInt16, HANDLE: pl.UInt128, DIGEST: pl.UInt64, RUN: pl.String})
 
+FORGOTTEN = (
+    LEFT - 1
+)  # in place of a file's number, where a whole content has a row that is remembered no more
+_HEAD = Struct(">IQ")  # of a pack: how long its line is, and its stream
+_LITTLE = 1 << 18  # bytes behind the first pack that are always fine
+_PART = 8  # and more than one in so many of its own bytes are not
+
 NOTHING = pl.DataFrame(schema=CONTENT)
 
 
+# ---- packed ---------------------------------------------------------------------------------------------
+
+
 def pack(content: pl.DataFrame) -> bytes:
-    """Write as an Arrow stream, compressed."""
+    """Write the columns whose values differ as an Arrow stream, those with one value in a line before it.
+
+    Packs may be put behind each other: rows of a later one replace those of an earlier one. Not compressed:
+    hashes do not get smaller, and the line is all that would. Cost: a copy of the bytes.
+    """
+    alike = {name: content.item(0, name) for name in (FILE, RUN) if _is_alike(content.get_column(name))}
+    line = json.dumps({"columns": content.columns, "rows": content.height, "alike": alike}).encode()
     stream = io.BytesIO()
-    content.write_ipc_stream(stream, compression="zstd")
-    return stream.getvalue()
+    content.drop(alike).write_ipc_stream(stream, compression="uncompressed")
+    return b"".join([_HEAD.pack(len(line), stream.tell()), line, stream.getbuffer()])
+
+
+def _is_alike(values: pl.Series) -> bool:
+    return len(values) > 0 and bool(values.eq_missing(values.first()).all())
 
 
 def unpack(packed: bytes) -> pl.DataFrame:
-    """Read what `pack` wrote; nothing remembered is no row."""
-    return pl.read_ipc_stream(io.BytesIO(packed)) if packed else NOTHING
+    """Read what `pack` wrote, the later packs over the earlier ones; nothing remembered is no row."""
+    whole, *recent = [_unpacked(*piece) for piece in _pieces(packed)] or [NOTHING]
+    return _patched(whole, pl.concat(recent, how="diagonal")) if recent else whole
+
+
+def has_grown(packed: bytes) -> bool:
+    """Tell whether so much came behind the first pack that it is time to write one of all."""
+    first, *recent = [len(body) for _, body in _pieces(packed)] or [0]
+    return sum(recent) > max(_LITTLE, first // _PART)
+
+
+def _pieces(packed: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    view, start = memoryview(packed), 0
+    while start < len(packed):
+        line, body = _HEAD.unpack_from(packed, start)
+        start += _HEAD.size
+        yield packed[start : start + line], view[start + line : start + line + body]
+        start += line + body
+
+
+def _unpacked(line: bytes, body: memoryview) -> pl.DataFrame:
+    head = json.loads(line)
+    found = pl.read_ipc_stream(io.BytesIO(body))
+    same = {
+        name: pl.Series(name, [value], dtype=CONTENT[name]).new_from_index(0, head["rows"])
+        for name, value in head["alike"].items()
+    }
+    return pl.DataFrame([same[name] if name in same else found[name] for name in head["columns"]])
+
+
+def _patched(whole: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:
+    """Put what is more recent in the place of the same rows before, new rows behind all."""
+    place = whole.select(HANDLE).with_row_index("_place")
+    newest = recent.unique(HANDLE, keep="last", maintain_order=True)
+    newest = newest.join(place, on=HANDLE, how="left", maintain_order="left")
+    old = whole.with_row_index("_place").filter(~pl.col(HANDLE).is_in(newest[HANDLE].implode()))
+    both = pl.concat([old, newest], how="diagonal").sort("_place", nulls_last=True, maintain_order=True)
+    return both.filter(pl.col(FILE) != FORGOTTEN).drop("_place")
+
+
+def forgotten(rows: pl.DataFrame) -> pl.DataFrame:
+    """Say of remembered rows that they are so no more."""
+    return rows.with_columns(pl.lit(FORGOTTEN, dtype=pl.UInt16).alias(FILE))
+
+
+# ---- compared -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Compared:
+    """What files say now beside what is remembered of them: handles that are `new`, rows that have `left`."""
+
+    new: pl.Series
+    left: pl.DataFrame
+
+
+def compare(handles: pl.Series, known: pl.DataFrame, files: Sequence[int]) -> Compared:
+    """Find which rows of these files are new, and which are no more.
+
+    Rows that are where they were need no look-up: most files keep their order.
+    """
+    before = known.filter(pl.col(FILE).is_in(files))
+    height = min(before.height, len(handles))
+    moved = handles.head(height) != before[HANDLE].head(height)
+    now = pl.concat([handles.head(height).filter(moved), handles.slice(height)])
+    then = pl.concat([before.head(height).filter(moved), before.slice(height)])
+    return Compared(
+        new=now.filter(~now.is_in(then[HANDLE].implode())),
+        left=then.filter(~then[HANDLE].is_in(now.implode())),
+    )
 
 
 def renumber(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -> pl.DataFrame:
@@ -44,10 +138,14 @@ def renumber(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -
 
 
 def unknown(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Rows that are not remembered just as they are."""
-    return frame.join(
-        known.filter(pl.col(FILE) != LEFT), on=[HANDLE, DIGEST], how="anti", maintain_order="left"
-    )
+    """Rows that are not remembered just as they are; those that are where they were need no look-up."""
+    known = known.filter(pl.col(FILE) != LEFT) if known[FILE].max() == LEFT else known
+    height = min(frame.height, known.height)
+    head, then = frame.head(height), known.head(height)
+    moved = (head[HANDLE] != then[HANDLE]) | (head[DIGEST] != then[DIGEST])
+    here = pl.concat([head.filter(moved), frame.slice(height)])
+    there = pl.concat([then.filter(moved), known.slice(height)])
+    return here.join(there, on=[HANDLE, DIGEST], how="anti", maintain_order="left")
 
 
 def made_elsewhere(rows: pl.Series, others: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -56,6 +154,11 @@ def made_elsewhere(rows: pl.Series, others: Sequence[pl.DataFrame]) -> pl.DataFr
         other.filter(pl.col(RUN).is_not_null() & pl.col(HANDLE).is_in(rows.implode())) for other in others
     ]
     return pl.concat([each for each in found if each.height] or [NOTHING], how="diagonal")
+
+
+def present(content: pl.DataFrame) -> int:
+    """Count the rows that files bring."""
+    return int((content[FILE] != LEFT).sum())
 
 
 def of_other_files(several: Sequence[pl.DataFrame], files: Sequence[int] = ()) -> pl.Series:

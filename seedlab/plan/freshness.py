@@ -37,7 +37,8 @@ class Situation:
 class Verdict:
     """Why a stage has to run; with no reason it need not.
 
-    `files` are those that changed, if nothing else did: then only they have to be read.
+    `files` are those that changed, if nothing else did: then only they have to be read. None of a stage that
+    runs for another's sake, as long as of that one, too, only changed files are read.
     """
 
     stage: str
@@ -82,18 +83,20 @@ def _judged(
     known = memory.stages.get(stage.id)
     if known is None or _forgotten(known, memory):
         return Verdict(stage=stage.id, reason="")  # never seeded, as far as is known
-    ran = [each for each in stage.dependencies if each in before and before[each].reason is not None]
-    if ran:
-        return Verdict(stage=stage.id, reason=f"it depends on {ran[0]}")
     changed = sorted(label for label in {*now, *known.parts} if now.get(label) != known.parts.get(label))
+    files = frozenset(label.removeprefix(FILE) for label in changed if label.startswith(FILE))
+    alone = len(files) == len(changed) and all(FILE + name in now for name in files)
     filled = {load.table for load in memory.loads if load.stage == stage.id and load.files}
     foreign = sorted(filled & set(drifted))
+    ran = [before[each] for each in stage.dependencies if each in before and before[each].reason is not None]
+    if ran:
+        alone = alone and not foreign and all(each.files is not None for each in ran)
+        reason = f"it depends on {ran[0].stage}"
+        return Verdict(stage=stage.id, reason=reason, files=files if alone else None)
     if foreign:
         return Verdict(stage=stage.id, reason=f"table {foreign[0]} was changed by others")
     if not changed:
         return Verdict(stage=stage.id, reason=None)
-    files = frozenset(label.removeprefix(FILE) for label in changed if label.startswith(FILE))
-    alone = len(files) == len(changed) and all(FILE + name in now for name in files)
     return Verdict(stage=stage.id, reason=_reason(changed, now, known.parts), files=files if alone else None)
 
 

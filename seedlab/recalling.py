@@ -26,14 +26,16 @@ Name = tuple[str, str, str]  # stage, seed, table
 class Known:
     """What was remembered of the loads of this run, and of others that may fill their tables.
 
-    `gone` are stages that the project has no more. Of each load of a `reduced` stage that was read,
-    `compared` has what is new in its files and what has left them; `grown` are to be packed anew.
+    `gone` are stages that the project has no more. Of `reduced` stages just the seeds of `read` were read, and
+    of each of their loads `compared` has what is new in its files and what has left them; `grown` are to be
+    packed anew.
     """
 
     loads: Mapping[Name, LoadMemory]
     before: Mapping[Name, pl.DataFrame]
     reduced: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
+    read: frozenset[tuple[str, str]] = frozenset()
     compared: Mapping[Name, Compared] = field(default_factory=dict)
     grown: frozenset[Name] = frozenset()
 
@@ -60,8 +62,7 @@ class Known:
             if each.load.stage in self.reduced
         ]
         names = {name_of(each.load) for each, _ in mine}
-        seeds = {name[:2] for name in names}
-        if any(load.name not in names for load in memory.loads if load.name[:2] in seeds):
+        if any(load.name not in names for load in memory.loads if load.name[:2] in self.read):
             return False
         behind = {name for stage in self.reduced for name in memory.stages[stage].tables}
         return all(self._covers(each, behind, catalog, changed=changed) for each, changed in mine)
@@ -186,7 +187,13 @@ def recall(
     others = {load.name: load for load in memory.loads if load.table in tables and load.name not in loads}
     before |= {name: contents.unpack(each) for name, each in _recall(session, task, list(others)).items()}
     return Known(
-        loads=loads | others, before=before, reduced=reduced, gone=gone, compared=compared, grown=grown
+        loads=loads | others,
+        before=before,
+        reduced=reduced,
+        gone=gone,
+        read=frozenset((s.id, seed.name) for s in stages if s.id in reduced for seed in s.seeds),
+        compared=compared,
+        grown=grown,
     )
 
 

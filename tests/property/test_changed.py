@@ -1,0 +1,101 @@
+"""What a run that looks only at what changed leaves is what one that compares every row leaves, step by step."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.property.test_again import (
+    DRIFTS,
+    FAST,
+    Drift,
+    Emptied,
+    Step,
+    check_nothing_to_do,
+    drift,
+    emptied,  # noqa: F401 (a fixture)
+    examples,
+    write_step,
+)
+from tests.seeding import Way, counted, portable_dump, seed_in
+from tests.worlds import begun, changed, repointed, worlds
+from tests.writing import FORMATS
+
+EVERY_ROW = Way(disabled=frozenset({"incremental"}))
+MORE = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What others do to the target, and then the files, which are large or not."""
+
+    drifts: tuple[Drift, ...]
+    step: Step
+    batch_rows: int
+
+
+@st.composite
+def turns(draw: st.DrawFn) -> list[Turn]:
+    """A first load, and two to four more; files keep their form, so that few of them change."""
+    world = draw(worlds())
+    first = Step(
+        world=world,
+        way=Way(),
+        formats=draw(st.lists(st.sampled_from(FORMATS), min_size=1, max_size=3).map(tuple)),
+        order=draw(st.permutations(range(7)).map(tuple)),
+        pieces=draw(st.integers(1, 3)),
+        whole=draw(st.booleans()),
+    )
+    found = [Turn(drifts=(), step=first, batch_rows=draw(st.sampled_from([2, 100_000])))]
+    for _ in range(draw(st.integers(2, 4))):
+        world = draw(st.just(world) | changed(world) | repointed(world))
+        brought = draw(st.just(world) | begun(world))
+        drifts = draw(st.just(()) | DRIFTS.map(tuple))
+        large = draw(st.sampled_from([2, 100_000]))
+        found.append(Turn(drifts=drifts, step=replace(first, world=brought), batch_rows=large))
+    last = replace(found[-1], drifts=(), step=replace(first, world=world))
+    return [*found, last]
+
+
+def lived(turns: list[Turn], way: Way, url: str) -> list[dict[str, object]]:
+    """All rows, and what became of them, after each turn."""
+    told: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "world")
+        for turn in turns:
+            for each in turn.drifts:
+                drift(url, turn.step.world, each)
+            run = seed_in(way, write_step(folder, turn.step), url, batch_rows=turn.batch_rows)
+            told.append({"counted": counted(run), **portable_dump(url)})
+        if way == Way():
+            check_nothing_to_do(folder, turns[-1].step.world, url)
+    return told
+
+
+def check(turns: list[Turn], emptied: Emptied) -> None:  # noqa: F811
+    first = turns[0].step.world
+    few = lived(turns, Way(), emptied(first))
+    every = lived(turns, EVERY_ROW, emptied(first))
+    for mine, theirs in zip(few, every, strict=True):
+        assert mine == theirs
+
+
+@examples(FAST)
+@given(turns=turns())
+def test_few_rows_are_written_as_all_would_be(turns: list[Turn], emptied: Emptied) -> None:  # noqa: F811
+    check(turns, emptied)
+
+
+@pytest.mark.slow
+@examples(MORE)
+@given(turns=turns())
+def test_few_rows_are_written_as_all_would_be_in_many_worlds(
+    turns: list[Turn],
+    emptied: Emptied,  # noqa: F811
+) -> None:
+    check(turns, emptied)

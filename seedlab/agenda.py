@@ -25,8 +25,7 @@ from seedlab.flow import (
 )
 from seedlab.frames.opening import content_hash
 from seedlab.looking import Look
-from seedlab.plan import conditions, folder, freshness, graph
-from seedlab.plan.conditions import Situation as Conditions
+from seedlab.plan import folder, freshness, graph
 from seedlab.plan.freshness import Situation, Verdict
 from seedlab.plan.selection import select
 
@@ -131,10 +130,12 @@ def agenda_of(project: Project, options: Options, look: Look) -> Agenda:
     chosen = select(stages, options.select, options.exclude, options.environment)
     if not any(stage.conditions for stage in chosen.stages):
         return Agenda(declared=stages, stages=chosen.stages, left_out=chosen.left_out)
+    from seedlab.plan import conditions  # few projects have any
+
     kept, left_out = [], dict(chosen.left_out)
     for stage in chosen.stages:
         parsed = [conditions.parse(text) for text in stage.conditions]
-        situation = Conditions(
+        situation = conditions.Situation(
             environment=options.environment.name,
             empty_tables=look.empty(conditions.tables_needed(parsed)),
             root=project.root,

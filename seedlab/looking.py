@@ -16,7 +16,6 @@ from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.flow import Catalog, Ddl, Memory, Project, Recorder, Settings, Stage, Table, Target
 from seedlab.plan import graph
-from seedlab.plan.schema import no_table
 
 _NOTHING = Ddl(tables=[], constraints_and_indexes=[])
 
@@ -149,6 +148,8 @@ def look_offline(project: Project) -> Look:
 def _known(catalog: Catalog, name: str) -> Table:
     table = catalog.find(name)
     if table is None:
+        from seedlab.plan.schema import no_table  # what turns frames into loads, but for a mistake not needed
+
         raise ConfigurationError(no_table(catalog, name))
     return table
 

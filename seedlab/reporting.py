@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from seedlab.agenda import Task
 from seedlab.flow import (
     Catalog,
-    Load,
     Options,
     Outcomes,
     Plan,
@@ -33,6 +32,7 @@ from seedlab.insight.records.runs import Heading, SpansBySeed
 from seedlab.plan.graph import ancestors, waves
 
 if TYPE_CHECKING:
+    from seedlab.flow import Load
     from seedlab.previewing import Previewed
 
 

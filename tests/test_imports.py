@@ -69,13 +69,14 @@ def test_a_seed_by_copy_needs_no_sqlalchemy() -> None:
     assert "sqlalchemy" not in found
 
 
-def test_a_seed_with_nothing_to_do_makes_no_values_of_evidence() -> None:
-    code = "import seedlab.orchestrator, seedlab.insight.records.history, sys; print('seedlab.flow.evidence' in sys.modules)"
+def test_a_seed_with_nothing_to_do_makes_no_values_of_evidence_loads_or_writes() -> None:
+    needless = {"flow.evidence", "flow.loads", "flow.writes", "plan.schema", "plan.conditions"}
+    code = "import seedlab.orchestrator, seedlab.database.postgres, seedlab.insight.records.history, sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
 
-    assert done.stdout == "False\n"
+    assert {f"seedlab.{name}" for name in needless} & {*done.stdout.split()} == set()
 
 
 def test_a_sqlite_target_needs_no_psycopg() -> None:

@@ -30,27 +30,20 @@ from seedlab.database.postgres_ledger import NO_RIGHT, NO_TABLE, PostgresLedger
 from seedlab.database.wire import Question, StatementError, Wire
 from seedlab.errors import ConfigurationError, LockHeld, WriteError
 from seedlab.flow import (
-    Ask,
     Catalog,
-    Classified,
     Column,
     Dialect,
     Memory,
     Recorder,
-    Refusal,
-    Removal,
-    Reserve,
     Settings,
-    Sourced,
-    Suspect,
     Table,
     Target,
-    WritePlan,
-    Written,
 )
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from seedlab.flow import Ask, Classified, Refusal, Removal, Reserve, Sourced, Suspect, WritePlan, Written
 
 Row = tuple[bytes | None, ...]
 _LEDGER = 3  # place of the first statement that needs the ledger, where the catalog is read

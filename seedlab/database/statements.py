@@ -7,10 +7,14 @@ definitions are the server's own text. Values are parameters. Nothing here talks
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from seedlab.flow import Catalog, Column, ForeignKey, Load, Part, Table
+from seedlab.flow import Catalog, Column, ForeignKey, Table
+
+if TYPE_CHECKING:
+    from seedlab.flow import Load, Part
 
 
 def qualified(table: Table) -> Identifier:

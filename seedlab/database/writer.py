@@ -9,23 +9,12 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from seedlab.database.ledger import Ledger
-from seedlab.flow import (
-    Ask,
-    Catalog,
-    Classified,
-    Column,
-    Dialect,
-    Refusal,
-    Removal,
-    Reserve,
-    Sourced,
-    Suspect,
-    WritePlan,
-    Written,
-)
+from seedlab.flow import Catalog, Column, Dialect
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from seedlab.flow import Ask, Classified, Refusal, Removal, Reserve, Sourced, Suspect, WritePlan, Written
 
 
 class Session(Protocol):

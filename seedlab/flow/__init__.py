@@ -1,30 +1,15 @@
 """The values that travel, in travelling order: project, catalog, loads, writes, runs.
 
 Every value is frozen. Many of the same thing is a polars frame, whose schema is a constant beside its
-producer; nothing here imports polars, so that a run with nothing to do stays light. What only the command
+producer; nothing here imports polars, so that a run with nothing to do stays light: to make a value's class
+takes half a millisecond, so those of loads and writes are made when they are asked for. What only the command
 `status` needs is taken from `flow.status`, what runs prove from `flow.evidence`.
 """
 
-from seedlab.flow.catalog import Catalog, Column, Dialect, ForeignKey, Kind, Table, UniqueKey
-from seedlab.flow.loads import (
-    DIGEST,
-    FILE,
-    HANDLE,
-    INDEX,
-    LINE,
-    NOTES,
-    PARENT,
-    REASON,
-    RESERVED,
-    ROW,
-    Ask,
-    Load,
-    Part,
-    Reference,
-    Refusal,
-    Suspect,
-    part_sources,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from seedlab.flow.catalog import Catalog, Column, Ddl, Dialect, ForeignKey, Kind, Table, UniqueKey
 from seedlab.flow.memory import (
     IN_DOUBT,
     LEDGER_VERSION,
@@ -38,6 +23,7 @@ from seedlab.flow.memory import (
     StageMemory,
     TableState,
 )
+from seedlab.flow.outcomes import Outcomes
 from seedlab.flow.project import (
     LEVELS,
     PRIORITIES,
@@ -75,19 +61,38 @@ from seedlab.flow.runs import (
     TableReport,
     Tally,
 )
-from seedlab.flow.writes import (
-    Batch,
-    Classified,
-    Ddl,
-    Outcomes,
-    Removal,
-    Reserve,
-    Sourced,
-    Staging,
-    TableWrite,
-    WritePlan,
-    Written,
-)
+
+if TYPE_CHECKING:
+    from seedlab.flow.loads import (
+        DIGEST,
+        FILE,
+        HANDLE,
+        INDEX,
+        LINE,
+        NOTES,
+        PARENT,
+        REASON,
+        RESERVED,
+        ROW,
+        Ask,
+        Load,
+        Part,
+        Reference,
+        Refusal,
+        Suspect,
+        part_sources,
+    )
+    from seedlab.flow.writes import (
+        Batch,
+        Classified,
+        Removal,
+        Reserve,
+        Sourced,
+        Staging,
+        TableWrite,
+        WritePlan,
+        Written,
+    )
 
 __all__ = [
     "DIGEST",
@@ -170,3 +175,11 @@ __all__ = [
     "Written",
     "part_sources",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find what only a run with something to do needs."""
+    for module in ("loads", "writes") if name in __all__ else ():
+        if (found := getattr(import_module(f"seedlab.flow.{module}"), name, None)) is not None:
+            return found
+    raise AttributeError(f"module 'seedlab.flow' has no attribute '{name}'")

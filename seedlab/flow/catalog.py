@@ -126,3 +126,16 @@ class Catalog:
     def find(self, name: str) -> Table | None:
         """Look up `table` or `schema.table`; None when there is no such table."""
         return self.tables.get(name) or self.tables.get(name.removeprefix(f"{self.default_schema}."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ddl:
+    """Statements that make tables, and those that are cheaper once the rows are there."""
+
+    tables: list[str]
+    constraints_and_indexes: list[str]
+
+    @property
+    def in_order(self) -> list[str]:
+        """All of them, one behind the other."""
+        return [*self.tables, *self.constraints_and_indexes]

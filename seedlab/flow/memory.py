@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from seedlab.flow.writes import Outcomes
+from seedlab.flow.outcomes import Outcomes
 
 if TYPE_CHECKING:
     import polars as pl

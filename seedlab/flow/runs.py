@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from seedlab.errors import Fault
-from seedlab.flow.loads import Load
+from seedlab.flow.outcomes import Outcomes
 from seedlab.flow.project import Level, Priority, Seed
-from seedlab.flow.writes import Outcomes
 
 if TYPE_CHECKING:
     from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, UnindexedReference
+    from seedlab.flow.loads import Load
 
 Phase = Literal["read", "flatten", "resolve", "stage", "merge", "index", "commit"]
 

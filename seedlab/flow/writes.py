@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from seedlab.flow.catalog import Table
 from seedlab.flow.loads import Load
+from seedlab.flow.outcomes import Outcomes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -99,31 +100,6 @@ class Reserve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcomes:
-    """What became of the rows."""
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    deleted: int = 0
-    rejected: int = 0
-
-    def __add__(self, other: Outcomes) -> Outcomes:
-        return Outcomes(
-            created=self.created + other.created,
-            updated=self.updated + other.updated,
-            unchanged=self.unchanged + other.unchanged,
-            deleted=self.deleted + other.deleted,
-            rejected=self.rejected + other.rejected,
-        )
-
-    @property
-    def total(self) -> int:
-        """Rows looked at."""
-        return self.created + self.updated + self.unchanged + self.deleted + self.rejected
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """What a writer answers for one load.
 
@@ -147,16 +123,3 @@ class Classified:
     load: Load
     outcomes: Outcomes
     differences: pl.DataFrame | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ddl:
-    """Statements that make tables, and those that are cheaper once the rows are there."""
-
-    tables: list[str]
-    constraints_and_indexes: list[str]
-
-    @property
-    def in_order(self) -> list[str]:
-        """All of them, one behind the other."""
-        return [*self.tables, *self.constraints_and_indexes]

@@ -20,7 +20,7 @@ from seedlab.flow import (
     TableSpec,
     TargetConfig,
 )
-from seedlab.plan import choices, conditions, scripts
+from seedlab.plan import choices, scripts
 from seedlab.plan.configuration import Document, Keys, Section, nearest_or_all, read_document, shown
 from seedlab.plan.folder import folder_seeds, shared_table, source_files
 from seedlab.plan.graph import check_cycles
@@ -251,6 +251,10 @@ def _stage(section: Section, names: _Names) -> Stage:
 
 def _conditions(section: Section, names: _Names) -> tuple[str, ...]:
     texts = section.texts("conditions") or ()
+    if not texts:
+        return ()
+    from seedlab.plan import conditions  # few projects have any
+
     for text in texts:
         try:
             condition = conditions.parse(text)

@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from seedlab.flow import Counters, Load, Phase, Run, Seed, Span, Target
+from seedlab.flow import Counters, Phase, Run, Seed, Span, Target
 from seedlab.insight.measuring.machine import load_average
 from seedlab.insight.measuring.memory import PEAKS, Work, rss_bytes
 from seedlab.insight.measuring.spans import FIELDS, Broken, Lane, OpenSpan
 from seedlab.insight.measuring.state import Course, LaneState, RunState
 
 if TYPE_CHECKING:
+    from seedlab.flow import Load
     from seedlab.flow.evidence import Sample, Wait
 
 SAMPLES_KEPT = 1200  # a minute of 20 a second; of a longer run every second one is dropped, again and again

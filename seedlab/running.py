@@ -81,7 +81,7 @@ class _NotReducibleError(SeedError):
 
 
 def prepared_of(task: Task, look: Look, monitor: Monitor, apart: Apart | None = None) -> Prepared:
-    """Prepare what changed, or all of the stale stages where that does not do: then `apart` as in `prepare`."""
+    """Prepare what changed; where that does not do all of the stale stages, `apart` as in `prepare`."""
     stages = task.stale
     smaller = _smaller(task)
     if task.options.environment.subset or task.options.rejects or not smaller:

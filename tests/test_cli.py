@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedlab.arguments import parse
+from seedlab.arguments import build_parser, parse
 from seedlab.cli import main
 
 CONFIG = """\
@@ -151,6 +152,18 @@ def test_misuse_is_exit_code_2(line: list[str], capsys) -> None:
     out, err = output_of(capsys)
     assert out == ""
     assert "usage: seedlab" in err
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    return next(each for each in parser._actions if isinstance(each, argparse._SubParsersAction)).choices
+
+
+@pytest.mark.parametrize("name", commands_of(build_parser()))
+def test_a_command_is_understood_by_a_parser_of_its_own_as_by_that_of_all(name: str) -> None:
+    whole, own = commands_of(build_parser()), commands_of(build_parser(name))
+
+    assert own[name].format_help() == whole[name].format_help()
+    assert len(own) < len(whole)
 
 
 def test_version_is_printed(capsys) -> None:

@@ -27,8 +27,8 @@ class Known:
     """What was remembered of the loads of this run, and of others that may fill their tables.
 
     `gone` are stages that the project has no more. Of `reduced` stages just the seeds of `read` were read,
-    and of each of their loads `compared` has what is new in its files and what has left them; `grown` are to be
-    packed anew.
+    and of each of their loads `compared` has what is new in its files and what has left them; `grown` are to
+    be packed anew.
     """
 
     loads: Mapping[Name, LoadMemory]

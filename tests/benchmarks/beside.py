@@ -64,7 +64,6 @@ def arena(place: Bench, project: Path, pairs: int) -> Iterator[Arena]:
 
 
 def rounds(found: Arena, rivals: Sequence[Rival], asked: dict[str, Asked]) -> list[Duel]:
-    found.place.time(found.ours)
     return [duel(found, rival, asked.get(rival.name, Asked())) for rival in rivals]
 
 

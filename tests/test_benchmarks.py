@@ -14,12 +14,13 @@ import pytest
 import sqlalchemy as sa
 
 from tests.benchmarks import __main__ as program
-from tests.benchmarks.duels import Arena, Asked, Duel, duel, in_duels, pair
+from tests.benchmarks.duels import Arena, Asked, Duel, duel, in_duels, often, pair
 from tests.benchmarks.figures import Figure, in_figures
 from tests.benchmarks.material import Material, take
 from tests.benchmarks.rivals import POSTGRES
 from tests.benchmarks.rivals.contract import Rival
 from tests.benchmarks.rivals.django_bulk import DjangoBulkCreate
+from tests.benchmarks.rivals.prisma_client import PrismaUpserts
 from tests.benchmarks.rivals.psql import PsqlCopy
 from tests.benchmarks.rivals.sqlalchemy_core import SqlAlchemyCore, engine_of
 from tests.benchmarks.rivals.sqlalchemy_orm import SqlAlchemyOrm
@@ -178,6 +179,23 @@ def test_who_begins_alternates_and_every_run_is_checked(arena: Arena, grounds: G
     assert grounds.order == ["seedlab", *checked, *checked, "seedlab", "seedlab", *checked]
 
 
+def test_of_many_rows_only_the_quick_and_judged_take_every_turn() -> None:
+    judged = Asked(faster=2)
+    takes = {
+        (kind.pace, few, asked == judged): often(kind(), asked, few=few)
+        for kind in (PsqlCopy, DjangoBulkCreate, PrismaUpserts)
+        for few in (True, False)
+        for asked in (judged, Asked())
+    }
+    assert [what for what, every in takes.items() if every] == [
+        ("quick", True, True),
+        ("quick", True, False),
+        ("quick", False, True),
+        ("slow", True, True),
+        ("slow", True, False),
+    ]
+
+
 def test_what_is_missing_is_told_and_what_fails_misses(arena: Arena) -> None:
     missing, failed = (duel(arena, kind(), Asked(faster=2)) for kind in (Absent, Failing))
 
@@ -259,7 +277,7 @@ def test_the_program_knows_no_other_benchmark(
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "sqlite,all"])
     with pytest.raises(SystemExit):
         program.main()
-    assert "--only all: choose of academy, delayed, beside, sqlite" in capsys.readouterr().err
+    assert "--only all: choose of academy, delayed, beside, reseed, sqlite" in capsys.readouterr().err
 
 
 def test_executemany_with_other_rows_is_found_out(

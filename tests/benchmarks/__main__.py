@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import again, beside, cold, growth, levels, overhead, sqlite, verdicts
+from tests.benchmarks import again, beside, cold, growth, levels, overhead, reseed, sqlite, verdicts
 from tests.benchmarks.duels import tell
 from tests.benchmarks.figures import Result, page, write_record
 
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Measure] = {
     "academy": lambda args: beside.on_the_academy(args.pairs, args.rivals),
     "delayed": lambda args: beside.on_the_academy(args.pairs, args.rivals, round_trip_ms=1),
     "beside": lambda args: beside.on_many_rows(args.rows, args.pairs, args.rivals),
+    "reseed": lambda args: reseed.measure(args.rows),
     "sqlite": lambda args: sqlite.measure(args.rows, args.pairs),
     "growth": lambda args: growth.measure(args.growth),
     "cold": cold.result,
@@ -45,8 +46,13 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--only", metavar="NAMES", help=f"of {', '.join(BENCHMARKS)}; separated by commas")
     parser.add_argument("--rivals", metavar="WORDS", help="only tools whose name holds one of the words")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of `beside` and `sqlite`")
-    parser.add_argument("--pairs", type=int, default=3, help="of runs; slow tools run once")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of `beside`, `reseed` and `sqlite`")
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=3,
+        help="of runs; with many rows for quick tools of which something is asked, the others run once",
+    )
     parser.add_argument("--growth", type=numbers, default=[100_000, 1_000_000, 10_000_000], metavar="ROWS")
     cold.arguments(parser)
     parser.add_argument("--again-runs", type=int, default=21)

@@ -107,7 +107,7 @@ def duel(arena: Arena, rival: Rival, asked: Asked) -> Duel:
         rival.prepare(arena.material, arena.url, folder)
         if few and rival.pace != "small":
             turn(arena, rival)  # what is done once in a process is not part of a warm run
-        pairs = arena.pairs if rival.pace == "quick" or (few and rival.pace == "slow") else 1
+        pairs = arena.pairs if often(rival, asked, few=few) else 1
         return Duel(**told, pairs=[pair(arena, rival, number) for number in range(pairs)])
     except Exception as error:  # noqa: BLE001 - the others go on; the exit code tells
         tell(f"{rival.name}: {type(error).__name__}: {error}")
@@ -116,6 +116,11 @@ def duel(arena: Arena, rival: Rival, asked: Asked) -> Duel:
         )
     finally:
         rival.reset()
+
+
+def often(rival: Rival, asked: Asked, *, few: bool) -> bool:
+    """Whether it takes as many turns as asked for: of many rows only who is quick, and judged."""
+    return rival.pace != "small" if few else rival.pace == "quick" and asked != Asked()
 
 
 def pair(arena: Arena, rival: Rival, number: int) -> tuple[float, float]:

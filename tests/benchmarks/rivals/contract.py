@@ -16,7 +16,7 @@ from typing import Literal
 
 from tests.benchmarks.material import Blind, Material
 
-# quick: as many pairs as asked for; slow: at full size once; small: minutes to hours at full size, so only few rows.
+# quick: seconds for a million rows; slow: minutes, so once; small: longer, so only with few rows.
 Pace = Literal["quick", "slow", "small"]
 
 DISTRIBUTIONS = {"psycopg2": "psycopg2-binary"}  # of packages that are named otherwise

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from seedlab import generation
@@ -94,6 +95,7 @@ def on_the_academy(pairs: int, names: str | None = None, *, round_trip_ms: float
     return in_duels(f"Beside other tools, the academy, {delay}", remark, duels)
 
 
+@cache
 def versions(names: str | None = None) -> dict[str, str]:
     """Versions of the tools that are here."""
     return {

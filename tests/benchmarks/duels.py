@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -115,7 +116,8 @@ def duel(arena: Arena, rival: Rival, asked: Asked) -> Duel:
             **told, trouble=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", failed=True
         )
     finally:
-        rival.reset()
+        with suppress(Exception):  # it may not have come so far that there is anything to forget
+            rival.reset()
 
 
 def often(rival: Rival, asked: Asked, *, few: bool) -> bool:

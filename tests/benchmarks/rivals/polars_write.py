@@ -21,6 +21,9 @@ class PolarsWriteDatabase(Rival):
         material.rewrite(folder, binary)
 
     def run(self) -> None:
-        for table in self.material.tables:
-            rows = pl.read_parquet(self.folder / f"{table.name}.parquet")
-            rows.write_database(table.name, self.url, if_table_exists="append", engine="adbc")
+        from adbc_driver_postgresql import dbapi
+
+        with dbapi.connect(self.url) as connection:
+            for table in self.material.tables:
+                rows = pl.read_parquet(self.folder / f"{table.name}.parquet")
+                rows.write_database(table.name, connection, if_table_exists="append", engine="adbc")

@@ -27,7 +27,7 @@ from seedlab.flow import (
     WritePlan,
     Written,
 )
-from seedlab.frames import contents
+from seedlab.frames import brief, contents
 from seedlab.recalling import Known, Name, meaning, name_of
 from seedlab.resolution import Rows
 from seedlab.vouching import Slight
@@ -54,6 +54,7 @@ class Wrote:
     empty: frozenset[str]
     rejected: Mapping[str, pl.Series] = field(default_factory=dict)
     slight: Mapping[str, Slight] = field(default_factory=dict)
+    ids: str = "uuid8"
 
     @property
     def writes(self) -> Iterator[TableWrite]:
@@ -75,6 +76,7 @@ class Kept:
     before: LoadMemory
     replaced: pl.DataFrame = field(default_factory=contents.NOTHING.clone)
     rest: pl.DataFrame | None = None
+    packed: bytes = b""  # of very many rows, instead of the content
 
     @property
     def existing(self) -> int:
@@ -137,6 +139,8 @@ def _kept(
     name: Name, brought: _Brought, seed: Seed, remembered: Mapping[Name, pl.DataFrame], wrote: Wrote
 ) -> Kept:
     files = tuple(file.name for file in seed.files)
+    if brought.read[0].briefs is not None:
+        return _packed(brought, files, wrote)
     before, known = remembered.get(name, contents.NOTHING), wrote.known.loads.get(name)
     others = [frame for other, frame in remembered.items() if other[2] == name[2] and other != name]
     rest, rows = None, 0
@@ -157,6 +161,16 @@ def _parted(brought: _Brought, before: pl.DataFrame, known: Known) -> tuple[pl.D
     left = known.compared[name_of(brought.read[0].load)].left[HANDLE]
     mine = before[HANDLE].is_in(pl.concat([left, *written]).implode())
     return before.filter(mine), before.filter(~mine)
+
+
+def _packed(brought: _Brought, files: tuple[str, ...], wrote: Wrote) -> Kept:
+    """Very many rows, of which none was remembered: they were packed while they were written."""
+    rows = brought.read[0]
+    assert rows.briefs is not None
+    load = _load_memory(rows.load, files, rows.height, wrote.catalog)
+    created = None if _all_created(brought) else _ordinals(brought)
+    packed = brief.pack_all(rows.briefs.packs, rows.load, wrote.ids, wrote.run_id, created)
+    return Kept(load=load, content=contents.NOTHING, doomed=contents.NOTHING, before=load, packed=packed)
 
 
 def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: Wrote) -> pl.DataFrame:
@@ -258,6 +272,8 @@ def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalo
     """Keep key columns of the rows that were written, where their ids do not name them."""
     if all(load.whole or _named_by_id(load, catalog) for load in write.loads):
         return
+    if any(rows.briefs is not None for load in write.loads for rows in found[name_of(load)].rows):
+        return
     for batch in write.batches():
         names = [HANDLE, *dict.fromkeys(batch.load.key_columns)]
         columns = [batch.frame.get_column(name) for name in names]
@@ -308,8 +324,15 @@ def _created(brought: _Brought) -> pl.Series:
     """Handles of the rows that this run made; a load may have been answered in several pieces."""
     several = [each.handled.frame.get_column(HANDLE) for each in brought.rows] or [NO_HANDLES]
     handles = pl.concat(several) if len(several) > 1 else several[0]
-    if all(each.outcomes.created == each.outcomes.total for each in brought.written):
-        return handles
+    return handles if _all_created(brought) else handles.gather(_ordinals(brought))
+
+
+def _all_created(brought: _Brought) -> bool:
+    return all(each.outcomes.created == each.outcomes.total for each in brought.written)
+
+
+def _ordinals(brought: _Brought) -> list[int]:
+    """The places of the rows that were created among those that were written."""
     ordinals: list[int] = []
     start = 0
     for each in brought.written:
@@ -318,7 +341,7 @@ def _created(brought: _Brought) -> pl.Series:
         elif each.outcomes.created == each.outcomes.total:
             ordinals += range(start, start + each.outcomes.total)
         start += each.outcomes.total
-    return handles.gather(ordinals)
+    return ordinals
 
 
 def removal_of(load: LoadMemory, rows: pl.DataFrame, catalog: Catalog) -> Removal:

@@ -79,6 +79,8 @@ def content_of(
     over = _over(wrote)
     # Equal rows of a table without a key are nobody's: once it is another than we left it, all is compared.
     keyless: dict[str, bytes | None] = {e.load.table: None for e in wrote.written if e.load.whole}
+    # Marks of very many rows would take longer to fetch than the rows take to be compared.
+    keyless |= {each.load.table: None for each in wrote.rows if each.briefs is not None}
     touched = [
         Touched(
             state=state,

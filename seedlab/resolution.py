@@ -23,7 +23,7 @@ from seedlab.flow import (
     Staging,
 )
 from seedlab.frames import checks, ids
-from seedlab.frames.batcher import stream
+from seedlab.frames.brief import Briefs, brief
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, Rule
 from seedlab.frames.kinds import canonical
@@ -35,7 +35,8 @@ from seedlab.frames.resolve import (
     numbered,
     reference_column,
 )
-from seedlab.preparation import Shaped, concurrency
+from seedlab.preparation import Shaped
+from seedlab.scanning import near, scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,12 +63,18 @@ class Staged:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
     """One load's rows: their handles, and behind them all columns, the files to stream again, or rows that
-    are `staged`.
+    are `staged`. Of very many rows there are only `briefs`, and no frame.
     """
 
     shaped: Shaped
     handled: Handled
     staged: Staged | None = None
+    briefs: Briefs | None = None
+
+    @property
+    def height(self) -> int:
+        """How many rows there are."""
+        return self.handled.frame.height if self.briefs is None else self.briefs.rows
 
     @property
     def load(self) -> Load:
@@ -79,37 +86,53 @@ class Rows:
         """Tell whether the frame holds the source columns too."""
         return self.shaped.stream is None
 
+    def named(self, index: int) -> pl.Series:
+        """Handles of the parents that a reference, by its place, names."""
+        if self.briefs is not None:
+            return self.briefs.parents[index]
+        return self.handled.frame.get_column(reference_column(index))
+
     def with_frame(self, frame: pl.DataFrame) -> Rows:
         """The same load with other rows."""
         return replace(self, handled=replace(self.handled, frame=frame))
 
 
 def handle_rows(
-    pairs: Sequence[tuple[Load, Shaped]], naming: Naming, settings: Settings, recorder: Recorder
+    pairs: Sequence[tuple[Load, Shaped]],
+    naming: Naming,
+    settings: Settings,
+    recorder: Recorder,
+    nameless: frozenset[str] = frozenset(),
 ) -> tuple[list[Rows], list[Broken]]:
     """Name all rows and judge each load by itself.
 
     Loads that are given alike are named and judged as one frame: what a frame costs beside its rows is
-    most of what a small one costs.
+    most of what a small one costs. Of the tables that are `nameless` nobody needs the names of all rows.
     """
     handled: dict[int, Handled] = {}
+    briefs: dict[int, Briefs | None] = {}
     broken: list[Broken] = []
     for alike in _alike(pairs):
         loads = [pairs[n][0] for n in alike]
         shaped = pairs[alike[0]][1]
         if shaped.stream is not None:
-            handled[alike[0]], found = _scan(loads[0], shaped, naming, settings, recorder)
-            broken += found
+            scanned = scan(loads[0], shaped, naming, settings, recorder, named=loads[0].table not in nameless)
+            handled[alike[0]], briefs[alike[0]] = scanned.handled, scanned.briefs
+            broken += scanned.broken
             continue
         frame = stacked([pairs[n][1].frame for n in alike])
         whole = numbered(add_handles(frame, loads[0], naming), loads[0])
         heights = [pairs[n][1].frame.height for n in alike]
-        mine = [Handled(load=load, frame=part) for load, part in zip(loads, cut(whole, heights), strict=True)]
+        named = [
+            Handled(load=load, frame=part) for load, part in zip(loads, cut(whole, heights), strict=True)
+        ]
         rules = checks.rules_of(loads[0], whole, naming, shaped.trusted)
         if not checks.is_sound(whole, rules):
-            broken += checks.judge(mine, [rules] * len(mine))
-        handled |= dict(zip(alike, mine, strict=True))
-    return [Rows(shaped=pairs[n][1], handled=handled[n]) for n in range(len(pairs))], broken
+            broken += checks.judge(named, [rules] * len(named))
+        handled |= dict(zip(alike, named, strict=True))
+    return [
+        Rows(shaped=pairs[n][1], handled=handled[n], briefs=briefs.get(n)) for n in range(len(pairs))
+    ], broken
 
 
 def _alike(pairs: Sequence[tuple[Load, Shaped]]) -> list[list[int]]:
@@ -137,27 +160,6 @@ def cut(frame: pl.DataFrame, heights: Sequence[int]) -> Iterator[pl.DataFrame]:
         start += height
 
 
-def _scan(
-    load: Load, shaped: Shaped, naming: Naming, settings: Settings, recorder: Recorder
-) -> tuple[Handled, list[Broken]]:
-    """Go once through a load that does not fit a batch: judge its rows, keep their handles."""
-    assert shaped.stream is not None
-    broken: list[Broken] = []
-
-    def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Broken]]:
-        handled = Handled(load=load, frame=add_handles(frame, load, naming))
-        found = checks.judge([handled], [checks.rules_of(load, handled.frame, naming, shaped.trusted)])
-        return handled.frame.drop(shaped.columns), found
-
-    thin = []
-    for kept, found in stream(shaped.stream(), process, settings.batch_rows, concurrency(settings)):
-        recorder.progress(load, kept.height)
-        thin.append(kept)
-        broken += found
-    empty = add_handles(shaped.frame, load, naming).drop(shaped.columns)
-    return Handled(load=load, frame=numbered(pl.concat([empty, *thin]), load)), broken
-
-
 # ---- what exists ----------------------------------------------------------------------------------------
 
 
@@ -168,6 +170,9 @@ def register(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list[Bro
         by_table.setdefault(each.load.table, []).append(each)
     broken: list[Broken] = []
     for mine in by_table.values():
+        if mine[0].briefs is not None:  # the only load of its table
+            broken += _repeated_briefs(mine[0], naming)
+            continue
         handles = pl.concat([each.handled.frame.get_column(HANDLE) for each in mine]).drop_nulls()
         if handles.n_unique() < len(handles):
             broken += _repeated(mine)
@@ -190,6 +195,17 @@ def _repeated(rows: Sequence[Rows]) -> list[Broken]:
         for found in checks.judge([each.handled], [[checks.other_seed_rule(each.load, others)]]):
             broken.append(replace(found, before=_before(each, rows[:n])))
     return broken
+
+
+def _repeated_briefs(rows: Rows, naming: Naming) -> list[Broken]:
+    """Look at the rows whose briefs come twice: their keys may still differ."""
+    assert rows.briefs is not None
+    repeated = rows.briefs.repeated()
+    if not len(repeated):
+        return []
+    alike = [frame.filter(brief().is_in(repeated.implode())) for frame in kept_frames(rows, naming)]
+    handled = Handled(load=rows.load, frame=pl.concat(alike))
+    return checks.judge([handled], [checks.duplicate_rules(rows.load)])
 
 
 def _before(rows: Rows, others: Sequence[Rows]) -> tuple[Broken, ...]:
@@ -231,14 +247,19 @@ def orphans(
     referring: dict[str, list[tuple[Rows, pl.Series]]] = {}
     for each in rows:
         for index, reference in enumerate(each.load.references):
-            handles = each.handled.frame.get_column(reference_column(index))
+            handles = each.named(index)
             referring.setdefault(naming.label(reference.parent, reference.parts), []).append((each, handles))
     suspected: dict[int, Rows] = {}
     for label, users in referring.items():
         if not cache.knows(label, pl.concat([handles for _, handles in users])):
             suspected |= {id(each): each for each, _ in users}
-    rules = [checks.parent_rules(each.load, naming, cache, hints or {}) for each in suspected.values()]
-    return checks.judge([each.handled for each in suspected.values()], rules)
+    broken = []
+    for each in suspected.values():
+        rules = checks.parent_rules(each.load, naming, cache, hints or {})
+        frames = [each.handled.frame] if each.briefs is None else kept_frames(each, naming)
+        for frame in frames:
+            broken += checks.judge([Handled(load=each.load, frame=frame)], [rules])
+    return broken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -283,7 +304,7 @@ def _parents(
     rows: Rows, index: int, reference: Reference, naming: Naming, cache: SeedCache, wanted: tuple[str, ...]
 ) -> Iterator[Question]:
     label = naming.label(reference.parent, reference.parts)
-    unknown = cache.to_ask(label, rows.handled.frame[reference_column(index)])
+    unknown = cache.to_ask(label, rows.named(index))
     if len(unknown):
         yield from ask_parents(rows, index, naming, unknown, wanted)
 
@@ -300,6 +321,7 @@ def ask_parents(
     columns = wanted or reference.foreign_key.parent_columns
     for frame in kept_frames(rows, naming):
         handled = Handled(load=rows.load, frame=frame.filter(pl.col(handle).is_in(unknown.implode())))
+        unknown = unknown.filter(~unknown.is_in(handled.frame[handle].implode()))
         keys = ids.key_frame(handled, reference.parts, reference.parent, handle, naming)
         if len(keys):
             ask = Ask(table=reference.parent, key=reference.parts, wanted=columns, frame=keys)
@@ -320,12 +342,14 @@ def kept_of(rows: Rows, frame: pl.DataFrame, naming: Naming) -> pl.DataFrame:
 
     By place: of rows with one key, one may be kept.
     """
-    near = rows.handled.frame.filter(pl.col(ROW).is_between(frame[ROW].min(), frame[ROW].max()))
     full = add_handles(frame, rows.load, naming)
+    if rows.briefs is not None or not frame.height:
+        return full
+    thin = near(rows.handled.frame, frame)
     if rows.load.whole:  # what number an equal row has, all rows together tell
-        known = near.select(FILE, ROW, HANDLE)
+        known = thin.select(FILE, ROW, HANDLE)
         return full.drop(HANDLE).join(known, on=[FILE, ROW], how="inner", maintain_order="left")
-    return full.join(near, on=[FILE, ROW, HANDLE], how="semi", maintain_order="left")
+    return full.join(thin, on=[FILE, ROW, HANDLE], how="semi", maintain_order="left")
 
 
 def _given_id(load: Load, naming: Naming) -> str | None:

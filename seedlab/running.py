@@ -7,6 +7,7 @@ the ledger does not know just so. Whatever is not plain about that, the stage is
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -191,9 +192,9 @@ def prepare(
         pairs = respell(look, pairs, catalog)
         left = apart(pairs, naming) if apart is not None else frozenset()
         mine = [(load, replace(s, stream=None) if n in left else s) for n, (load, s) in enumerate(pairs)]
-        rows, broken = resolution.handle_rows(mine, naming, settings, monitor)
+        rows, broken = resolution.handle_rows(mine, naming, settings, monitor, _nameless(task, bound.loads))
         rows = [replace(each, shaped=pairs[n][1]) if n in left else each for n, each in enumerate(rows)]
-        monitor.count(rows=sum(each.handled.frame.height for each in rows))
+        monitor.count(rows=sum(each.height for each in rows))
     return Prepared(
         stages=tuple(stages),
         catalog=catalog,
@@ -204,6 +205,20 @@ def prepare(
         broken=broken,
         apart=left,
     )
+
+
+def _nameless(task: Task, loads: Sequence[Load]) -> frozenset[str]:
+    """Tables of which nobody needs the names of all rows: nothing refers to them, and they are remembered by
+    no run; one seed fills them, with all of its rows.
+    """
+    options = task.options
+    if options.environment.subset or options.rejects is not None or options.settings.level == "legacy":
+        return frozenset()
+    filled = Counter(load.table for load in loads)
+    named = {reference.parent for load in loads for reference in load.references}
+    named |= {load.table for load in task.memory.loads}
+    named |= {load.table for load in loads if load.whole or load.duplicates != "error"}
+    return frozenset(table for table, seeds in filled.items() if seeds == 1) - named
 
 
 def _settled(look: Look, catalog: Catalog, shaped: Sequence[Shaped]) -> Catalog:

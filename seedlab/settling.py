@@ -24,6 +24,7 @@ from seedlab.flow import (
 )
 from seedlab.frames import ids, relationships
 from seedlab.frames.batcher import stream
+from seedlab.frames.brief import pack
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.resolve import Handled, Naming
 from seedlab.plan.graph import components
@@ -80,7 +81,7 @@ def plan_writes(
         return again
 
     def write(batch: relationships.Relationships) -> TableWrite:
-        height = sum(by_load[load].handled.frame.height for load in batch.loads)
+        height = sum(by_load[load].height for load in batch.loads)
         table = tables[batch.table]
         staged = {load: each.staging for load in batch.loads if (each := by_load[load].staged)}
         return TableWrite(
@@ -102,7 +103,7 @@ def _queued(parents: Mapping[str, Sequence[str]], rows: Sequence[Rows]) -> list[
             id=str(n),
             dependencies=tuple(sorted({place[p] for table in tables for p in parents[table]} - {str(n)})),
             priority=min((r.load.priority for t in tables for r in by_table[t]), key=PRIORITIES.index),
-            estimated_ms=sum(r.handled.frame.height for t in tables for r in by_table[t]),
+            estimated_ms=sum(r.height for t in tables for r in by_table[t]),
         )
         for n, tables in enumerate(groups)
     ]
@@ -132,12 +133,17 @@ def _settled(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> di
 def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Settings) -> Iterator[Batch]:
     """Read a large load again, settle and hand on a batch at a time."""
     assert rows.shaped.stream is not None
-    load = rows.load
+    load, briefs = rows.load, rows.briefs
+    if briefs is not None:
+        briefs.packs = []
 
-    def process(frame: pl.DataFrame) -> pl.DataFrame:
-        return ids.settle(Handled(load=load, frame=kept_of(rows, frame, naming)), naming, cache)
+    def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, bytes]:
+        settled = ids.settle(Handled(load=load, frame=kept_of(rows, frame, naming)), naming, cache)
+        return settled, pack(settled, load, naming.catalog) if briefs is not None else b""
 
-    for frame in stream(rows.shaped.stream(), process, settings.batch_rows, concurrency(settings)):
+    for frame, packed in stream(rows.shaped.stream(), process, settings.batch_rows, concurrency(settings)):
+        if briefs is not None:
+            briefs.packs.append(packed)
         yield Batch(load=load, frame=frame)
 
 

@@ -221,7 +221,7 @@ def _send_all(task: Task, look: Look, prepared: Prepared, resolved: Resolved, re
 def expect(rows: Sequence[Rows], recorder: Recorder) -> None:
     """Tell what is to be sent, of which nothing is yet."""
     for each in rows:
-        recorder.expect(each.load, each.handled.frame.height)
+        recorder.expect(each.load, each.height)
 
 
 def _planned(task: Task, look: Look, naming: Naming, resolved: Resolved) -> WritePlan:
@@ -278,6 +278,7 @@ def wrote_of(
         empty=resolved.empty,
         rejected=rejecting.handles(prepared.read, resolved.rejected),
         slight=sent.slight,
+        ids=task.options.settings.ids,
     )
 
 
@@ -306,7 +307,8 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
         stages=tuple(stage for stage in stages if stage.stage not in unfinished),
         loads=tuple(each.load for each in kept),
         contents=tuple(
-            contents.pack(each.recent() if each.continues(wrote.known) else each.whole()) for each in kept
+            each.packed or contents.pack(each.recent() if each.continues(wrote.known) else each.whole())
+            for each in kept
         ),
         continued=frozenset(each.load.name for each in kept if each.continues(wrote.known)),
         forgotten=tuple(each.load.name for each in kept if not each.load.files and not each.content.height),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from typing import TypeVar
 
 import polars as pl
@@ -23,8 +22,9 @@ def stream(
 
     At most `concurrency` batches are in work or waiting to be taken, so memory is bounded by
     `concurrency * batch_rows` rows whatever the length of `batches`, and a slow taker slows the reading
-    (back-pressure). What `process` raises comes out at its place; later batches are given up. With one
-    worker everything runs in the calling thread.
+    (back-pressure). A thread reads `batches`, others process, so that whoever takes the results need only
+    take. What either raises comes out at its place; later batches are given up. With one worker everything
+    runs in the calling thread.
     """
     slices = (piece for batch in batches for piece in batch.iter_slices(batch_rows))
     return _in_order(slices, process, concurrency)
@@ -36,19 +36,25 @@ def _in_order(
     if concurrency <= 1:
         yield from map(process, slices)
         return
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="seedlab-batch") as pool:
-        waiting: deque[Future[Result]] = deque()
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="seedlab-read") as reader,
+        ThreadPoolExecutor(concurrency, thread_name_prefix="seedlab-batch") as pool,
+    ):
+        waiting: deque[Future[tuple[Result] | None]] = deque()
+
+        def work(reading: Future[pl.DataFrame | None]) -> tuple[Result] | None:
+            piece = reading.result()
+            return None if piece is None else (process(piece),)
 
         def refill() -> None:
-            for piece in islice(slices, concurrency - len(waiting)):
-                waiting.append(pool.submit(process, piece))
+            while len(waiting) < concurrency:
+                waiting.append(pool.submit(work, reader.submit(next, slices, None)))
 
         try:
             refill()
-            while waiting:
-                result = waiting.popleft().result()
+            while (result := waiting.popleft().result()) is not None:
                 refill()
-                yield result
+                yield result[0]
         finally:
             for future in waiting:
                 future.cancel()

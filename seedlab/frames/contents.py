@@ -18,6 +18,7 @@ from struct import Struct
 import polars as pl
 
 from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Column, Table
+from seedlab.frames import brief
 from seedlab.frames.kinds import canonical
 
 RUN = "run"
@@ -56,12 +57,16 @@ def _is_alike(values: pl.Series) -> bool:
 
 def unpack(packed: bytes) -> pl.DataFrame:
     """Read what `pack` wrote, the later packs over the earlier ones; nothing remembered is no row."""
+    if brief.is_packed(packed):
+        return brief.unpack(packed)
     whole, *recent = [_unpacked(*piece) for piece in _pieces(packed)] or [NOTHING]
     return _patched(whole, pl.concat(recent, how="diagonal")) if recent else whole
 
 
 def has_grown(packed: bytes) -> bool:
     """Tell whether so much came behind the first pack that it is time to write one of all."""
+    if brief.is_packed(packed):
+        return True  # nothing can come behind it
     first, *recent = [len(body) for _, body in _pieces(packed)] or [0]
     return sum(recent) > max(_LITTLE, first // _PART)
 

@@ -194,6 +194,13 @@ def _hash(label: str, chain: tuple[tuple[str, Column], ...], ids: str) -> pl.Exp
     return _uuid5(text) if ids == "uuid5" else _uuid8(text)
 
 
+def handle_of(label: str, texts: Sequence[str], ids: str) -> pl.Expr:
+    """Hash a key chain that columns hold in its canonical text."""
+    parts = [_counted(pl.col(name)) for name in texts]
+    text = plh.concat_str([pl.lit(f"{len(label.encode())}:{label}"), *parts])
+    return _uuid5(text) if ids == "uuid5" else _uuid8(text)
+
+
 @lru_cache(maxsize=4096)
 def _digest(sources: tuple[str, ...]) -> pl.Expr:
     """Hash all that a file says of a row, whatever the order of its columns.
@@ -207,7 +214,11 @@ def _digest(sources: tuple[str, ...]) -> pl.Expr:
 
 @lru_cache(maxsize=4096)
 def _prefixed(column: Column, source: str) -> pl.Expr:
-    text = canonical(column, pl.col(source))
+    return _counted(canonical(column, pl.col(source)))
+
+
+def _counted(text: pl.Expr) -> pl.Expr:
+    """Put the length of a text before it."""
     return plh.concat_str([text.str.len_bytes().cast(pl.String), _COLON, text])
 
 

@@ -1,0 +1,182 @@
+"""Files larger than memory: the same database, faults and memory of it as those that are held whole."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+
+import polars as pl
+import pytest
+import zstandard
+
+from seedlab import preparation, scanning
+from seedlab.errors import DataFaults
+from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
+
+TABLES = (
+    "CREATE TABLE shops (code text PRIMARY KEY, name text);"
+    "CREATE TABLE sales (id {integer} PRIMARY KEY, shop text REFERENCES shops, price numeric(9, 2), note text)"
+)
+ROWS = 60
+FORMS = ("csv", "tsv", "jsonl", "parquet", "csv.gz", "csv.zst", "jsonl.zst")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of few rows, of which few are remembered by name."""
+    monkeypatch.setattr(preparation, "STREAM_ROWS", 7)
+    monkeypatch.setattr(scanning, "NAMED_ROWS", 20)
+
+
+def sales(rows: int = ROWS, **changed: object) -> pl.DataFrame:
+    frame = pl.DataFrame(
+        {
+            "id": [f"{n:03}" if n % 7 == 0 else str(n) for n in range(rows)],
+            "shop": [f"s{n % 3}" for n in range(rows)],
+            "price": [f"{n}.50" for n in range(rows)],
+            "note": [None if n % 5 == 0 else f"note {n}" for n in range(rows)],
+        }
+    )
+    return frame.with_columns(**changed) if changed else frame
+
+
+def packed(frame: pl.DataFrame, form: str) -> bytes:
+    stream = io.BytesIO()
+    kind, _, archive = form.partition(".")
+    if kind == "parquet":
+        frame.write_parquet(stream, row_group_size=11)
+    elif kind == "jsonl":
+        frame.write_ndjson(stream)
+    else:
+        frame.write_csv(stream, separator="\t" if kind == "tsv" else ",")
+    data = stream.getvalue()
+    return {"gz": gzip.compress, "zst": zstandard.compress}.get(archive, bytes)(data)
+
+
+def prepare(folder: Path, url: str, frame: pl.DataFrame, form: str = "csv") -> None:
+    shops = "code,name\n" + "".join(f"s{n},shop {n}\n" for n in range(3))
+    write(folder, {"shops.csv": shops, f"sales.{form}": packed(frame, form)})
+    execute(url, TABLES.format(integer="integer" if url.startswith("sqlite") else "int8"))
+
+
+def ids(url: str) -> list[int]:
+    return sorted(number for (number,) in rows_of(url, "SELECT id FROM sales"))
+
+
+def streamed(folder: Path, url: str, **options: object):
+    return seed(folder, url, batch_rows=9, **options)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_of_which_only_keys_are_kept_give_the_same_database(
+    folder: Path, clean_database_url: str, form: str
+) -> None:
+    url = clean_database_url
+    prepare(folder, url, sales(), form)
+    assert counted(seed(folder, url)) == (ROWS + 3, 0, 0)
+    expected = dump(url)
+    undo(folder, url)
+    assert dump(url) == {"shops": [], "sales": []}
+
+    runs = [streamed(folder, url), streamed(folder, url), streamed(folder, url, force=True)]
+
+    assert [counted(run) for run in runs] == [(ROWS + 3, 0, 0), (0, 0, ROWS + 3), (0, 0, ROWS + 3)]
+    assert dump(url) == expected
+
+
+@pytest.mark.parametrize("again", ["streamed", "whole"])
+def test_rows_that_changed_and_left_are_told_from_the_others(
+    folder: Path, clean_database_url: str, again: str
+) -> None:
+    url = clean_database_url
+    prepare(folder, url, sales())
+    streamed(folder, url)
+    frame = sales(ROWS + 2, note=pl.when(pl.col("id") == "11").then(pl.lit("new")).otherwise("note")).slice(5)
+    write(folder, {"sales.csv": packed(frame, "csv")})
+
+    run = streamed(folder, url) if again == "streamed" else seed(folder, url)
+
+    assert counted(run) == (2, 1, ROWS - 6 + 3)
+    assert len(dump(url)["sales"]) == ROWS + 2
+    undo(folder, url)
+    assert dump(url) == {"shops": [], "sales": []}
+
+
+def test_only_rows_that_we_made_are_deleted_again(folder: Path, clean_database_url: str) -> None:
+    url = clean_database_url
+    prepare(folder, url, sales())
+    execute(url, "INSERT INTO shops VALUES ('s0', 'shop 0'), ('s1', 'shop 1'), ('s2', 'shop 2')")
+    execute(
+        url, "INSERT INTO sales VALUES (12, 's1', 1, 'theirs'), (31, 's1', 2, 'theirs'), (900, 's1', 3, '')"
+    )
+
+    assert counted(streamed(folder, url)) == (ROWS - 2, 2, 3)
+    undo(folder, url)
+
+    assert ids(url) == [12, 31, 900]
+
+
+def test_a_sync_deletes_what_left_the_file(folder: Path, clean_database_url: str) -> None:
+    url = clean_database_url
+    prepare(folder, url, sales())
+    seeds = (
+        f'[[stages.seeds]]\nname = "{name}"\nsource = "{name}.csv"\nmode = "sync"\n'
+        for name in ("shops", "sales")
+    )
+    write(folder, {"seedlab.toml": '[[stages]]\nid = "all"\n' + "".join(seeds)})
+    streamed(folder, url)
+    execute(url, "INSERT INTO sales VALUES (900, 's1', 3, 'theirs')")
+    write(folder, {"sales.csv": packed(sales().slice(10), "csv")})
+
+    streamed(folder, url, max_delete="10")
+
+    assert ids(url) == [*range(10, ROWS), 900]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_key_that_comes_twice_far_apart_is_told_with_both_lines(
+    folder: Path, clean_database_url: str, form: str
+) -> None:
+    url = clean_database_url
+    twice = pl.when(pl.col("id") == "58").then(pl.lit("03")).otherwise("id")
+    prepare(folder, url, sales(id=twice), form)
+
+    with pytest.raises(DataFaults) as found:
+        streamed(folder, url)
+    with pytest.raises(DataFaults) as whole:
+        seed(folder, url)
+
+    assert found.value.faults == whole.value.faults
+    assert [(each.rule, each.row) for each in found.value.faults] == [("duplicate-key", 58)]
+    assert dump(url) == {"shops": [], "sales": []}
+
+
+def test_parents_that_are_missing_are_told_with_their_lines(folder: Path, clean_database_url: str) -> None:
+    url = clean_database_url
+    lost = pl.when(pl.col("id").is_in(["4", "33"])).then(pl.lit("none")).otherwise("shop")
+    prepare(folder, url, sales(shop=lost))
+
+    with pytest.raises(DataFaults) as found:
+        streamed(folder, url)
+
+    assert [(each.rule, each.line) for each in found.value.faults] == [
+        ("missing-parent", 6),
+        ("missing-parent", 35),
+    ]
+
+
+def test_what_the_database_refuses_is_told_with_its_line(folder: Path, clean_database_url: str) -> None:
+    url = clean_database_url
+    prepare(folder, url, sales())
+    execute(url, "DROP TABLE sales")
+    execute(
+        url,
+        "CREATE TABLE sales (id integer PRIMARY KEY, shop text, price numeric(9, 2) CHECK (price < 57), note text)",
+    )
+
+    with pytest.raises(DataFaults) as found:
+        streamed(folder, url)
+
+    assert found.value.faults[0].line == 59
+    assert dump(url) == {"shops": [], "sales": []}

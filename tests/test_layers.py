@@ -23,6 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "preparation",
             "binding",
             "transforming",
+            "scanning",
             "resolution",
             "settling",
             "remembering",

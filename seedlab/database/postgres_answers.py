@@ -87,11 +87,15 @@ def judge(
     catalog: Catalog,
     version: int,
 ) -> list[pl.DataFrame]:
-    """Ask which values the columns do not take, in one round trip; of enums then what they do take."""
+    """Ask which values the columns do not take, in one round trip; of enums then what they do take.
+
+    Many rows have few values: each is asked about once.
+    """
     columns = [_column(each, catalog) for each in suspects]
+    different = [each.frame["value"].unique(maintain_order=True) for each in suspects]
     asked = [
-        values.questions(column, array(each.frame["value"]), version)
-        for column, each in zip(columns, suspects, strict=True)
+        values.questions(column, array(each), version)
+        for column, each in zip(columns, different, strict=True)
     ]
     before = [(values.SETTLED, ())] if values.needs_settling(columns) else []
     answers = iter(ask([*before, *chain.from_iterable(asked)])[len(before) :])
@@ -100,8 +104,8 @@ def judge(
     labels = ask([(values.labels(column), ()) for column in enums.values()]) if enums else []
     known = {name: [label for (label,) in rows] for name, rows in zip(enums, labels, strict=True)}
     return [
-        _verdict(suspect, rows, known.get(column.type, ()))
-        for suspect, column, rows in zip(suspects, columns, judged, strict=True)
+        _verdict(suspect, given, rows, known.get(column.type, ()))
+        for suspect, given, column, rows in zip(suspects, different, columns, judged, strict=True)
     ]
 
 
@@ -122,15 +126,21 @@ def spell(asks: Asking, asked: Sequence[tuple[Column, pl.Series]], version: int)
     return [pl.DataFrame(rows, schema=schema, orient="row") for rows in spelled[1:]]
 
 
-def _verdict(suspect: Suspect, rows: Rows, labels: Sequence[str]) -> pl.DataFrame:
-    """The rows that the column does not take, each with its rule and what helps."""
-    numbers = pl.Series([row[0] - 1 for row in rows], dtype=pl.UInt32)
-    wrong = suspect.frame[numbers]
-    rules = pl.Series("rule", [rule_of(code) for _, code in rows], dtype=pl.String)
+def _verdict(suspect: Suspect, given: pl.Series, rows: Rows, labels: Sequence[str]) -> pl.DataFrame:
+    """The rows whose values the column does not take, each with its rule and what helps."""
+    wrong = given.gather(pl.Series([place - 1 for place, _ in rows], dtype=pl.UInt32))
     hints = [_HINTS.get(code) for _, code in rows]
     if labels:
-        hints = [_of_labels(value, labels) for value in wrong["value"].to_list()]
-    return wrong.select(FILE, ROW).with_columns(rules, pl.Series("hint", hints, dtype=pl.String))
+        hints = [_of_labels(value, labels) for value in wrong.to_list()]
+    told = pl.DataFrame(
+        [
+            wrong.alias("value"),
+            pl.Series("rule", [rule_of(code) for _, code in rows], dtype=pl.String),
+            pl.Series("hint", hints, dtype=pl.String),
+        ]
+    )
+    found = suspect.frame.join(told, on="value", how="inner", nulls_equal=True, maintain_order="left")
+    return found.select(FILE, ROW, "rule", "hint")
 
 
 def rule_of(code: str) -> str:

@@ -272,12 +272,22 @@ def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalo
     """Keep key columns of the rows that were written, where their ids do not name them."""
     if all(load.whole or _named_by_id(load, catalog) for load in write.loads):
         return
-    if any(rows.briefs is not None for load in write.loads for rows in found[name_of(load)].rows):
+    streamed = {rows.load: rows for load in write.loads for rows in found[name_of(load)].rows}
+    if any(rows.briefs is not None for rows in streamed.values()):
+        return
+    if all(load in streamed and _are_known(streamed[load]) for load in write.loads):
+        for load in write.loads:
+            found[name_of(load)].keys += streamed[load].written
         return
     for batch in write.batches():
         names = [HANDLE, *dict.fromkeys(batch.load.key_columns)]
         columns = [batch.frame.get_column(name) for name in names]
         found[name_of(batch.load)].keys.append(pl.DataFrame(columns))
+
+
+def _are_known(rows: Rows) -> bool:
+    """Tell whether the keys of all rows were kept when they were written."""
+    return sum(frame.height for frame in rows.written) == rows.height > 0
 
 
 def _named_by_id(load: Load, catalog: Catalog) -> bool:

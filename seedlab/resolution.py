@@ -7,7 +7,7 @@ must be asked; then the ids. Loads larger than a batch are gone through in batch
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -63,13 +63,17 @@ class Staged:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
     """One load's rows: their handles, and behind them all columns, the files to stream again, or rows that
-    are `staged`. Of very many rows there are only `briefs`, and no frame.
+    are `staged`.
+
+    Of very many rows there are only `briefs`, and no frame. `written` has HANDLE and the key columns of a
+    stream as they were written last: the files need not be read for them once more.
     """
 
     shaped: Shaped
     handled: Handled
     staged: Staged | None = None
     briefs: Briefs | None = None
+    written: list[pl.DataFrame] = field(default_factory=list)
 
     @property
     def height(self) -> int:

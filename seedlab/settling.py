@@ -134,6 +134,8 @@ def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Sett
     """Read a large load again, settle and hand on a batch at a time."""
     assert rows.shaped.stream is not None
     load, briefs = rows.load, rows.briefs
+    names = [HANDLE, *dict.fromkeys(load.key_columns)]
+    rows.written.clear()
     if briefs is not None:
         briefs.packs = []
 
@@ -144,6 +146,8 @@ def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Sett
     for frame, packed in stream(rows.shaped.stream(), process, settings.batch_rows, concurrency(settings)):
         if briefs is not None:
             briefs.packs.append(packed)
+        else:
+            rows.written.append(frame.select(names))
         yield Batch(load=load, frame=frame)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -180,3 +182,50 @@ def test_what_the_database_refuses_is_told_with_its_line(folder: Path, clean_dat
 
     assert found.value.faults[0].line == 59
     assert dump(url) == {"shops": [], "sales": []}
+
+
+# ---- as much as a machine takes -------------------------------------------------------------------------
+
+SEED = """
+import resource, sys
+from pathlib import Path
+from seedlab import scanning
+from tests.seeding import seed
+scanning.NAMED_ROWS = 20_000
+seed(Path(sys.argv[1]), sys.argv[2], batch_rows=50_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+REPOSITORY = Path(__file__).parents[2]
+
+
+def begin(folder: Path, url: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SEED, str(folder), url]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["csv", "parquet", "csv.zst"])
+def test_memory_does_not_grow_with_the_rows(folder: Path, clean_postgres_url: str, form: str) -> None:
+    url, peaks = clean_postgres_url, []
+    for rows in (300_000, 1_200_000):
+        prepare(folder, url, sales(rows), form)
+        process = begin(folder, url)
+        peaks.append(int(process.communicate()[0]))
+        assert rows_of(url, "SELECT count(*) FROM sales") == [(rows,)]
+        execute(url, "DROP TABLE sales, shops; DROP SCHEMA seedlab CASCADE")
+
+    assert peaks[1] - peaks[0] < 900_000 * 60  # held whole, a row takes some 300 bytes
+
+
+@pytest.mark.slow
+def test_a_process_killed_on_the_way_leaves_nothing(folder: Path, clean_postgres_url: str) -> None:
+    url = clean_postgres_url
+    prepare(folder, url, sales(300_000))
+    process = begin(folder, url)
+    while not rows_of(url, "SELECT 1 FROM pg_stat_progress_copy WHERE tuples_processed > 50000"):
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+
+    assert dump(url) == {"shops": [], "sales": []}
+    assert counted(seed(folder, url)) == (300_003, 0, 0)

@@ -136,8 +136,10 @@ class _Part:
         for frame in self._batches():
             settled = self._settled(frame)
             if fresh:
+                place = staging.Place(part=part.number, first=self._rows)
+                table = assigned.naming.catalog.tables[assigned.load.table]
                 names = assigned.settled.columns
-                staging.copy(self._session, relation, settled, names, part.number, self._rows)
+                staging.copy(self._session, assigned.staging, table, settled, names, place)
             self._names.append(settled.select(_naming_columns(assigned)))
             self._rows += settled.height
         return Answer(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from psycopg.sql import SQL, Composable
 
-from seedlab.database import rebuilding
+from seedlab.database import rebuilding, staging
 from seedlab.database import statements as sql
 from seedlab.database.encode_binary import Unspeakable, speaks
 from seedlab.database.postgres_copy import ENCODE_ROWS, Feeder, Teller, encoded, explain, sequences
@@ -225,7 +225,7 @@ def _rebuild(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manne
         end=[*_add(keys), rebuilding.RESET, rebuilding.ask_facts(tables)],
     )
     written, results = _load(wire, writes, frame, manner)
-    place = len(frame.before) + len(writes) + sum(map(len, behind.values())) + len(frame.end) - 1
+    place = -1 - sum(1 for _ in sequences((load, write.table) for write in writes for load in write.loads))
     rebuilding.compare(facts, rebuilding.read_facts(results[place].get_value(0, 0)))
     return written
 
@@ -262,8 +262,9 @@ def _load(
     """
     statements, places = _statements(writes, frame, manner)
     counts: dict[Load, int] = {}
-    pieces = [encoded(wire, write, counts, binary=manner.speaks(write)) for write in writes]
-    large = manner.parallel and any(write.rows > ENCODE_ROWS for write in writes)
+    copied = [write for write in writes if not write.staged]
+    pieces = [encoded(wire, write, counts, binary=manner.speaks(write)) for write in copied]
+    large = manner.parallel and any(write.rows > ENCODE_ROWS for write in copied)
 
     # One span: the server answers at the end, so copying and keys cannot be told apart.
     try:
@@ -278,6 +279,10 @@ def _load(
                 return bytes_of.pieces(number)
 
             results = wire.script(statements, feed, bytes_of.ahead)
+            if looks and not copied:
+                _see_empty(results)
+        for batch in (batch for write in writes if write.staged for batch in write.batches()):
+            counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
     except StatementError as failed:
         early = failed.index < len(frame.before)
         raise Stumbled(failed, places.get(failed.index), early=early) from failed
@@ -296,9 +301,13 @@ def _statements(
     places: dict[int, TableWrite] = {}
     last = {write.table.name: number for number, write in enumerate(writes)}
     for number, write in enumerate(writes):
-        places[len(statements)] = write
-        target = sql.qualified(write.table)
-        statements.append(sql.copy_in(target, write.columns, binary=manner.speaks(write)))
+        for load in write.staged:  # its rows are in the target already
+            places[len(statements)] = write
+            statements.append(staging.insert(write.staged[load], load, write.table))
+        if not write.staged:
+            places[len(statements)] = write
+            target = sql.qualified(write.table)
+            statements.append(sql.copy_in(target, write.columns, binary=manner.speaks(write)))
         if last[write.table.name] == number:
             statements += frame.behind.get(write.table.name, ())
     statements += frame.end

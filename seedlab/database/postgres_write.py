@@ -35,7 +35,7 @@ def write_plan(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Wr
     writes = [write for group in plan.groups for write in group]
     if not writes:
         return []
-    if "copy" in switches and all(_copyable(w.table, plan) and not w.staged for w in writes):
+    if "copy" in switches and all(_copyable(w.table, plan) and not w.mixed for w in writes):
         written = write_direct(wire, plan, writes, switches)
         if written is not None:
             return written
@@ -107,9 +107,7 @@ def _write_large(
 ) -> list[Written]:
     if "copy" not in switches:
         return _merge_values(wire, write)
-    if _copyable(write.table, plan) and len(write.staged) == len(write.loads):
-        return staging.insert_all(wire, write)
-    if _copyable(write.table, plan) and not write.staged:
+    if _copyable(write.table, plan) and not write.mixed:
         try:
             return copy_all(wire, [write], {}, Manner())
         except Stumbled as found:

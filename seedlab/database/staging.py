@@ -9,6 +9,7 @@ runs are dead.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -16,10 +17,10 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database import statements as sql
 from seedlab.database.encode import copy_text
+from seedlab.database.encode_binary import HEADER, TRAILER, Unspeakable, copy_binary, speaks
 from seedlab.database.failures import write_failed
 from seedlab.database.wire import Results, StatementError, Wire
-from seedlab.errors import WriteError
-from seedlab.flow import Load, Outcomes, Staging, Table, TableWrite, Written
+from seedlab.flow import Column, Load, Staging, Table, TableWrite
 
 _SCHEMA = "seedlab"
 _PREFIX = "staging_"
@@ -30,10 +31,22 @@ _SWEPT = SQL(
     "WHERE n.nspname = {} AND c.relkind = 'r' AND pg_catalog.starts_with(c.relname, {}) "
     "AND pg_catalog.pg_get_userbyid(c.relowner) = current_user ORDER BY 1"
 ).format(Literal(_SCHEMA), Literal(_PREFIX))
+_OWN = {
+    _PART: Column(name=_PART, type="integer", kind="int4"),
+    _IN_PART: Column(name=_IN_PART, type="bigint", kind="int8"),
+}
 _IN_USE = "55P03"
 _ALREADY = frozenset({"23505", "40001"})  # another transaction has made the mark meanwhile
 
 Session = Any  # a PostgresSession; the others never stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where rows belong: a part by its number, and how many of its rows lie before them."""
+
+    part: int
+    first: int
 
 
 def relation_of(run: str, number: int) -> str:
@@ -175,20 +188,37 @@ def begin_part(session: Session, run: str, relation: str, part: int) -> bool:
 
 
 def copy(
-    session: Session, relation: str, frame: pl.DataFrame, columns: Sequence[str], part: int, first: int
+    session: Session,
+    staging: Staging,
+    table: Table,
+    frame: pl.DataFrame,
+    columns: Sequence[str],
+    place: Place,
 ) -> None:
-    """Copy settled rows of a part; `first` of its rows went before. Raises DataFaults or WriteError."""
+    """Copy settled rows of a part, of which `place.first` went before. Raises DataFaults or WriteError."""
     numbered = frame.select(columns).with_columns(
-        pl.lit(str(part)).alias(_PART),
-        pl.int_range(first + 1, first + 1 + pl.len()).cast(pl.String).alias(_IN_PART),
+        pl.lit(str(place.part)).alias(_PART),
+        pl.int_range(place.first + 1, place.first + 1 + pl.len()).cast(pl.String).alias(_IN_PART),
     )
     names = [*columns, _PART, _IN_PART]
+    data = None if staging.as_text else _binary(numbered, names, table)
+    copying = sql.copy_in(_named(staging.relation), names, binary=data is not None)
+    pieces = [copy_text(numbered, names)] if data is None else [HEADER, data, TRAILER]
     try:
-        session.wire.script(
-            [sql.copy_in(_named(relation), names)], lambda *_: iter([copy_text(numbered, names)])
-        )
+        session.wire.script([copying], lambda *_: iter(pieces))
     except StatementError as failed:
         raise write_failed(failed.error, "the staging tables") from failed.error
+
+
+def _binary(frame: pl.DataFrame, names: Sequence[str], table: Table) -> bytes | None:
+    """Encode in COPY's binary format; None where a column or a value has no such form."""
+    own = replace(table, columns={**table.columns, **_OWN})
+    if not speaks(own, names):
+        return None
+    try:
+        return copy_binary(frame, names, own)
+    except Unspeakable:
+        return None
 
 
 # ---- in the writing transaction -------------------------------------------------------------------------
@@ -199,19 +229,6 @@ def step(wire: Wire, write: TableWrite, load: Load) -> tuple[Load, Table, Compos
     staged = write.staged[load]
     _run(wire, write, [analyze(staged)])
     return load, write.table, source(staged, load.columns), staged.as_text
-
-
-def insert_all(wire: Wire, write: TableWrite) -> list[Written]:
-    """Put all that is staged into a table that is still empty: nothing is compared."""
-    before = [sql.lock_for_writing([write.table]), sql.count_filled([write.table])]
-    if int(_run(wire, write, before)[1].get_value(0, 0) or 0):
-        raise WriteError("a table was filled while we looked; run again", sqlstate="40001")
-    with wire.recorder.span("merge", load=write.loads[0], rows=write.rows):
-        results = _run(wire, write, [insert(write.staged[load], load, write.table) for load in write.loads])
-    return [
-        Written(load=load, outcomes=Outcomes(created=result.command_tuples or 0))
-        for load, result in zip(write.loads, results, strict=True)
-    ]
 
 
 def _run(wire: Wire, write: TableWrite, statements: Sequence[Composable]) -> Results:

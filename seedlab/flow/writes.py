@@ -62,6 +62,11 @@ class TableWrite:
     staged: Mapping[Load, Staging] = field(default_factory=dict)
 
     @property
+    def mixed(self) -> bool:
+        """Tell whether some of the loads are staged and others are not."""
+        return 0 < len(self.staged) < len(self.loads)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns written, in writing order."""
         return self.loads[0].columns

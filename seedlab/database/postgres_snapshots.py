@@ -33,7 +33,7 @@ from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Target
 
 # Below, copying through the WAL is faster; above, copying the files, which costs two checkpoints. Measured.
-LARGE = 64 << 20
+LARGE = 128 << 20
 _KEY = "hashtextextended(%s, 0)"
 _COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
 _COMMENTS = (

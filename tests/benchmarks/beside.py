@@ -33,6 +33,7 @@ ASKED = {
     "Django `bulk_create`": Asked(faster=13),
     "Prisma `createMany`": Asked(faster=45),
 }
+MILLION = 1_000_000  # rows of which that is asked
 REMARK = """{rows:,} rows in {tables} tables. Medians; the ratio is the median of the pairs' ratios. seedlab: from reading
 `seedlab.toml` to the commit, in process. The others: from their files, whose rows have their ids, in the order of
 seedlab's tables, to the last commit; into the same tables with all constraints, unless told."""
@@ -76,7 +77,7 @@ def on_many_rows(rows: int, pairs: int, names: str | None = None) -> Result:
         generation.generate(load_project(DATA), rows=rows, out=grown)
         place.time(lambda: seed(place.url))  # imports
         with arena(place, grown, pairs) as found:
-            duels = rounds(found, chosen(names), ASKED)
+            duels = rounds(found, chosen(names), ASKED if rows >= MILLION else {})
             remark = REMARK.format(rows=found.material.rows, tables=len(found.material.tables))
     return in_duels(f"Beside other tools, {rows:,} rows", remark, duels)
 

@@ -14,7 +14,7 @@ from seedlab.frames.checks import Broken
 from seedlab.frames.resolve import Handled, Naming, add_handles, numbered
 from seedlab.preparation import Shaped, concurrency
 
-NAMED_ROWS = 2_000_000  # of a load whose names nobody needs: so many are kept all the same
+NAMED_ROWS = 1_000_000  # of a load whose names nobody needs: so many are kept all the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -63,7 +63,7 @@ def handed_out(snapshots: Snapshots, snapshot: Snapshot, runs: int) -> list[floa
     with closing(Pool(snapshots, snapshot)) as pool:
         for number in range(runs + 1):
             taken = []
-            waited = milliseconds(lambda taken=taken: taken.append(pool.take(runs - number)))
+            waited = milliseconds(lambda taken=taken, left=runs - number: taken.append(pool.take(left)))
             wait(pool._ready)
             pool.drop(taken[0])
             samples.append(waited)

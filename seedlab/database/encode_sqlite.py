@@ -13,17 +13,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
+from functools import cache
+from types import NoneType
+from typing import Any
 from uuid import UUID
 
 import polars as pl
 
-from seedlab.database.kinds_sqlite import MOMENTS, affinity
+from seedlab.database.kinds_sqlite import MOMENTS, Affinity, affinity
 from seedlab.flow import Column
 
 TRUE = ("true", "t", "yes", "y", "on", "1")
 FALSE = ("false", "f", "no", "n", "off", "0")
 
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+_LOOKS_LIKE_A_NUMBER = re.compile(_NUMBER).match
+_PLAIN = frozenset(
+    {("uuid", "TEXT"), ("uuid", "BLOB"), ("text", "TEXT"), ("varchar", "TEXT"), ("char", "TEXT")}
+)
+_MANY = 1000  # values from which on polars spells them faster than Python
+_WHOLE = 2**51  # beyond them SQLite's versions differ in what they keep as an integer
 _DOUBLE = 17  # digits that tell a double from its neighbours: programs write so many
 _BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 _MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
@@ -82,6 +91,35 @@ def decode(column: Column, values: Sequence[object]) -> pl.Series:
     return pl.Series(column.name, [spelled(each) for each in values], dtype=pl.String)
 
 
+def as_stored(column: Column, values: Sequence[Any]) -> Sequence[object] | None:
+    """Encoded values as SQLite will give them back, by its affinity; None where that is not plain."""
+    bends = affinity(column.type)
+    if (column.kind, bends) in _PLAIN:
+        return values
+    kinds = {*map(type, values)} - {NoneType}
+    if column.sequence == "rowid" and None in values:
+        return None
+    if float in kinds:
+        return _doubles_as_stored(bends, values) if kinds <= {int, float} else None
+    if kinds <= {bytes} or (len(kinds) == 1 and bends == "BLOB"):
+        return values
+    if kinds == {str}:
+        plain = bends == "TEXT" or not any(map(_LOOKS_LIKE_A_NUMBER, filter(None, values)))
+        return values if plain else None
+    return values if kinds == {int} and bends in ("INTEGER", "NUMERIC") else None
+
+
+def _doubles_as_stored(bends: Affinity, values: Sequence[Any]) -> Sequence[object] | None:
+    if bends == "NUMERIC":
+        return [
+            int(value) if type(value) is float and value.is_integer() and abs(value) < _WHOLE else value
+            for value in values
+        ]
+    if bends == "REAL":  # all are doubles, and -0.0 is 0.0
+        return [None if value is None else value + 0.0 for value in values]
+    return None
+
+
 # ---- whole columns --------------------------------------------------------------------------------------
 
 
@@ -137,8 +175,7 @@ def _texts(column: Column, series: pl.Series) -> Encoded:
 
 def _uuids(column: Column, series: pl.Series) -> Encoded:
     if series.dtype == pl.UInt128:
-        digits = pl.Series([None if each is None else f"{each:032x}" for each in series.to_list()])
-        digits, unfit = digits.cast(pl.String), {}
+        digits, unfit = _hexadecimal(series), {}
     else:
         digits = series.str.strip_chars().str.to_lowercase().str.replace_all(r"[-{}]", "")
         unfit = _rest(series, digits.str.contains(r"^[0-9a-f]{32}$"), "", "type")
@@ -147,6 +184,24 @@ def _uuids(column: Column, series: pl.Series) -> Encoded:
         return Encoded(values=values, unfit=unfit)
     spell: Callable[[str], object] = bytes.fromhex if column.storage == "blob" else _dashed
     return Encoded(values=[None if each is None else spell(str(each)) for each in values], unfit=unfit)
+
+
+def _hexadecimal(series: pl.Series) -> pl.Series:
+    """Spell numbers as 32 digits, four at a time: 0.3 µs a value, in which other threads may run."""
+    if len(series) < _MANY:
+        spelled = [None if each is None else f"{each:032x}" for each in series.to_list()]
+        return pl.Series(series.name, spelled, dtype=pl.String)
+    fours = series.to_frame("n").select(
+        (pl.col("n") // (1 << shift) % (1 << 16)).cast(pl.UInt32).alias(str(shift))
+        for shift in range(112, -1, -16)
+    )
+    digits = [_four_digits().gather(each).alias(each.name) for each in fours.get_columns()]
+    return pl.DataFrame(digits).select(pl.concat_str(pl.all())).to_series()
+
+
+@cache
+def _four_digits() -> pl.Series:
+    return pl.Series([f"{number:04x}" for number in range(1 << 16)])
 
 
 def _dashed(digits: str) -> str:

@@ -20,10 +20,11 @@ from seedlab.database.sqlite_catalog import find_empty, read_catalog
 from seedlab.database.sqlite_classify import classify_plan
 from seedlab.database.sqlite_connection import CountedConnection
 from seedlab.database.sqlite_delete import delete_rows
+from seedlab.database.sqlite_fill import CACHE, NotFilledError, fill_plan, fillable
 from seedlab.database.sqlite_ledger import SqliteLedger
 from seedlab.database.sqlite_lock import SideLock
 from seedlab.database.sqlite_write import write_plan
-from seedlab.errors import ConnectionFailed, LockHeld, SeedError, WriteError
+from seedlab.errors import ConnectionFailed, LockHeld, SeedError, TargetChanged, WriteError
 from seedlab.flow import (
     FILE,
     HANDLE,
@@ -47,6 +48,7 @@ from seedlab.flow import (
 )
 
 OLDEST = (3, 35)  # the oldest that is tested; UPDATE … FROM and sqlite_schema need 3.33
+_OPENING = ("BEGIN IMMEDIATE", "PRAGMA defer_foreign_keys = ON")
 INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String, "hint": pl.String})
 
 
@@ -80,6 +82,9 @@ class SqliteSession:
         self._target = target
         self._lock = SideLock(target.url)
         self._reserved: dict[str, int] = {}
+        self._made: list[str] = []  # of this transaction, as the next ones
+        self._touched = self._savepoint = False
+        self._foreign_keys = True
         self.ledger = SqliteLedger(self.connection, lambda name: self._known().tables[name], _keys)
 
     # ---- looking ----
@@ -167,10 +172,7 @@ class SqliteSession:
         """Open the transaction with the first statement of it, locked against other writers unless it only
         reads.
         """
-        self.connection.opening = (
-            "BEGIN" if read_only else "BEGIN IMMEDIATE",
-            "PRAGMA defer_foreign_keys = ON",
-        )
+        self.connection.opening = ("BEGIN", _OPENING[1]) if read_only else _OPENING
 
     def lock(self, wait: str | None = None) -> int:
         """Wait for other seeders as long as asked, for other programs as long as `lock_timeout` says."""
@@ -191,10 +193,44 @@ class SqliteSession:
         """Run DDL inside the transaction, where SQLite can undo it."""
         for each in statements:
             self.connection.run(each)
+        self._made += statements
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write straight into empty tables, through temporary ones into others."""
+        if {"copy", "rebuild"} <= switches and self._is_untouched() and fillable(self.connection, plan):
+            try:
+                self._begin_again(foreign_keys=False)
+                written, self.ledger.marked = fill_plan(self.connection, self.recorder, plan)
+            except (sqlite3.IntegrityError, WriteError, NotFilledError):
+                self._begin_again(foreign_keys=True)  # row by row it shows what is wrong, and where
+            else:
+                return written
+        self._touched = True
         return write_plan(self.connection, self.recorder, plan, copy="copy" in switches)
+
+    def _is_untouched(self) -> bool:
+        """Tell whether nothing but tables was made in this transaction, and no row of ours can have to go."""
+        return not (self._touched or self.ledger.memory.loads)
+
+    def _begin_again(self, *, foreign_keys: bool) -> None:
+        """Begin the transaction anew, since foreign keys cannot be switched inside one.
+
+        Other seeders are locked out meanwhile; raises TargetChanged where another program has written.
+        """
+        version = "PRAGMA data_version"
+        before = self.connection.run(version)
+        self.connection.run("ROLLBACK")
+        self.connection.run(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+        self._foreign_keys, self._touched = foreign_keys, foreign_keys
+        self.ledger.marked = {}
+        self.connection.run(CACHE)
+        self.connection.opening = _OPENING
+        if self.connection.run(version) != before:
+            raise TargetChanged("another program has written since we looked")
+        for statement in self._made:
+            self.connection.run(statement)
+        if self._savepoint:
+            self.savepoint()
 
     def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:
         """Judge rows in temporary tables, which are not in the file."""
@@ -207,20 +243,24 @@ class SqliteSession:
         from seedlab.database.lent import core_connection
 
         self.connection.open()
+        self._touched = True
         core = core_connection(self.connection.raw, self.dialect, self.recorder)
         return write_rows(core, self._known(), rows, self.recorder)
 
     def delete(self, removals: Sequence[Removal]) -> list[int]:
         """Delete through temporary tables of keys; refuse first what other rows refer to."""
+        self._touched, self.ledger.marked = True, {}
         return delete_rows(self.connection, self.recorder, self._known(), removals)
 
     def savepoint(self) -> None:
         """Remember this moment of the transaction."""
         self.connection.run("SAVEPOINT seedlab")
+        self._savepoint = True
 
     def rollback_to_savepoint(self) -> None:
         """Undo everything since `savepoint`."""
         self.connection.run("ROLLBACK TO SAVEPOINT seedlab")
+        self.ledger.marked = {}
 
     def verify(self) -> None:
         """Foreign keys of the rows written were checked behind each group."""
@@ -244,6 +284,12 @@ class SqliteSession:
     def _ended(self) -> None:
         self.connection.opening = ()
         self._reserved.clear()
+        self._made.clear()
+        self.ledger.marked = {}
+        self._touched = self._savepoint = False
+        if not self._foreign_keys:
+            self.connection.run("PRAGMA foreign_keys = ON")
+            self._foreign_keys = True
         self._lock.release()
 
     def wal_position(self) -> int | None:

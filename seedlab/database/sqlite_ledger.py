@@ -27,7 +27,7 @@ from seedlab.database.sqlite_connection import (
     listed,
     quote,
 )
-from seedlab.database.sqlite_marks import Row, added_up, hashes, marks_of, sums, sums_of_marks
+from seedlab.database.sqlite_marks import Marked, Row, added_up, hashes, marks_of, sums, sums_of_marks
 from seedlab.database.sqlite_statements import main
 from seedlab.flow import IN_DOUBT, LEDGER_VERSION, Memo, Memory, RowSet, RunMemory, Table, TableState
 
@@ -66,6 +66,7 @@ class SqliteLedger(Ledger):
         self._table = table
         self._encode = encode
         self.memory = Memory()
+        self.marked: Mapping[str, Marked] = {}  # of tables that this transaction has filled
 
     def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
         """Give what was read before the catalog."""
@@ -180,6 +181,13 @@ class SqliteLedger(Ledger):
             return b"".join(self._joined(state, each.frame, what, table))
         return b"".join(self._scan(f"{what} FROM {table}", lambda rows: marks_of(rows, len(state.key))))
 
+    def _every_mark(self, state: TableState) -> bytes:
+        """Mark a table's rows, unless the writer has just done so."""
+        marked = self.marked.get(state.table)
+        if marked is not None and marked.tells_of(state):
+            return marked.marks
+        return self._mark(RowSet(state=state, frame=None))
+
     def _joined(self, state: TableState, frame: pl.DataFrame, what: str, table: str) -> Iterator[bytes]:
         """Marks of the rows with these keys, as many a statement as its parameters allow."""
         keys = self._encode(frame, self._table(state.table))
@@ -245,7 +253,7 @@ class SqliteLedger(Ledger):
             if state.table in marks:
                 mine, now = marks[state.table], self._content(state)
             else:
-                mine = self._mark(RowSet(state=state, frame=None))
+                mine = self._every_mark(state)
                 rows, crossed, total = sums_of_marks(mine)
                 now = replace(state, rows=rows, xor=crossed, sum=total)
             self._put_table(replace(now, rows=IN_DOUBT) if state.rows == IN_DOUBT else now, mine)

@@ -7,7 +7,8 @@ A row is hashed as the values that sqlite3 gives, in the second format of `marsh
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain, repeat
 from marshal import dumps
@@ -16,6 +17,8 @@ from sys import byteorder
 from typing import Any
 
 from xxhash import xxh3_64_digest
+
+from seedlab.flow import TableState, TableWrite
 
 Row = tuple[Any, ...]
 Sums = tuple[int, int, int]  # rows, xor of their hashes, sum
@@ -69,3 +72,53 @@ def _numbers(hashed: bytes) -> array[int]:
 
 def _sums(numbers: array[int]) -> Sums:
     return len(numbers), reduce(xor, numbers, 0), sum(numbers)
+
+
+# ---- rows that are about to be written ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """What a table holds of which every row is ours: its marks, of these columns and this key."""
+
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    marks: bytes
+
+    def tells_of(self, state: TableState) -> bool:
+        """Tell whether these are the marks that the state asks for."""
+        return (self.columns, self.key) == (state.columns, state.key)
+
+
+@dataclass(slots=True, kw_only=True)
+class Marker:
+    """Marks the rows of a table on their way into it, as long as it is certain how SQLite will keep them."""
+
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    certain: bool
+    _marks: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, writes: Sequence[TableWrite]) -> Marker:
+        """Begin with a table, whose loads must all bring the same columns."""
+        loads = [load for write in writes for load in write.loads]
+        seeded = {tuple(sorted({*load.columns}.difference(load.defaults))) for load in loads}
+        keys = {tuple(dict.fromkeys(load.key_columns)) for load in loads}
+        certain = len(seeded) == len(keys) == 1 and not any(load.whole for load in loads)
+        return cls(columns=next(iter(seeded)), key=next(iter(keys)), certain=certain)
+
+    def add(self, columns: Mapping[str, Sequence[object] | None]) -> None:
+        """Mark rows, column by column; None where it is not certain how a column's values are kept."""
+        if any(columns[name] is None for name in (*self.key, *self.columns)):
+            self.certain = False
+            return
+        keys, contents = (
+            hashes(zip(*(columns[name] or () for name in names), strict=True))
+            for names in (self.key, self.columns)
+        )
+        self._marks.append(marks(keys, contents))
+
+    def marked(self) -> Marked:
+        """Give the marks of all rows."""
+        return Marked(columns=self.columns, key=self.key, marks=b"".join(self._marks))

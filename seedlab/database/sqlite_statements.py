@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from seedlab.database.kinds_sqlite import MOMENTS
 from seedlab.database.removals import Referral
@@ -21,10 +22,31 @@ STAGED = (STATE, LOAD, PLACE_FILE, PLACE_ROW)
 EVERY_ROW = (0, 2**63 - 1)
 
 
-def insert(target: str, columns: Sequence[str], rows: int = 1) -> str:
-    """Insert `rows` rows given as parameters; `target` is quoted and qualified."""
+# Something in the file that minds in what order and how rows come.
+_CONFLICTS = "type = 'table' AND sql LIKE '%conflict%'"
+MINDFUL = f"SELECT count(*) FROM main.sqlite_schema WHERE type = 'trigger' OR ({_CONFLICTS})"
+# What ANALYZE left is lost with an index.
+STATISTICS = "SELECT 1 FROM main.sqlite_schema WHERE name LIKE 'sqlite\\_stat%' ESCAPE '\\'"
+SCHEMA = "SELECT type, name, tbl_name, sql FROM main.sqlite_schema ORDER BY type, name"
+ANY_ORPHAN = "SELECT 1 FROM pragma_foreign_key_check(?) LIMIT 1"
+
+
+def indexes(tables: int) -> str:
+    """Find the indexes of so many tables that were made by a statement of their own, as they were made."""
+    return (
+        "SELECT tbl_name, name, sql FROM main.sqlite_schema WHERE type = 'index' AND sql IS NOT NULL "
+        f"AND tbl_name IN ({', '.join('?' * tables)}) ORDER BY _rowid_"
+    )
+
+
+def insert(target: str, columns: Sequence[str], rows: int = 1, otherwise: Literal["", "FAIL"] = "") -> str:
+    """Insert `rows` rows given as parameters; `target` is quoted and qualified.
+
+    FAIL leaves the rows before a refused one where they are, so that nothing is kept to undo them.
+    """
     line = f"({', '.join('?' * len(columns))})"
-    return f"INSERT INTO {target} ({listed(columns)}) VALUES {', '.join([line] * rows)}"
+    verb = f"INSERT OR {otherwise}" if otherwise else "INSERT"
+    return f"{verb} INTO {target} ({listed(columns)}) VALUES {', '.join([line] * rows)}"
 
 
 def rows_per_statement(columns: int) -> int:

@@ -1,0 +1,188 @@
+"""Filling large tables that are empty: the same rows as one by one, in less time.
+
+Indexes that have a text of their own are made when the rows are there, foreign keys are checked then, rows
+come in the order of their keys, hundreds in a statement, and the next are encoded meanwhile. None of this
+tells which row is at fault: whatever SQLite says against it, the plan is written again row by row.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import attrgetter
+from typing import Any
+
+import polars as pl
+
+from seedlab.database import sqlite_statements as sql
+from seedlab.database.encode_sqlite import as_stored, encode
+from seedlab.database.sqlite_connection import CountedConnection, quote
+from seedlab.database.sqlite_marks import Marked, Marker
+from seedlab.errors import SeedError
+from seedlab.flow import Batch, Load, Outcomes, Recorder, Table, WritePlan, Written
+
+LARGE = 20_000  # rows from which on it pays (docs/performance.md)
+CACHE = "PRAGMA cache_size = -131072"  # KiB: what random places of an index need to stay in memory
+_STATEMENT_ROWS = 2000  # more are not faster
+_ENCODED_ROWS = 16_000  # at a time: enough to forget the fixed cost, little enough to overlap
+_AHEAD = 4
+_TURN = 0.0001  # seconds
+
+Statement = tuple[str, Sequence[object]]  # with its parameters
+
+
+class NotFilledError(SeedError):
+    """The rows have to be written one by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """Encoded rows of one load, in one of the plan's groups."""
+
+    group: int
+    load: Load
+    rows: int
+    statements: Sequence[Statement]
+
+
+def fillable(connection: CountedConnection, plan: WritePlan) -> bool:
+    """Tell whether there is enough to fill, and nothing in the file that minds how it is done.
+
+    Triggers see rows come one after another; an ON CONFLICT clause would be overruled.
+    """
+    writes = [write for group in plan.groups for write in group]
+    if sum(write.rows for write in writes) < LARGE or any(w.table.name not in plan.empty for w in writes):
+        return False
+    return not connection.run(sql.MINDFUL)[0][0]
+
+
+def fill_plan(
+    connection: CountedConnection, recorder: Recorder, plan: WritePlan
+) -> tuple[list[Written], Mapping[str, Marked]]:
+    """Write all groups in order; answers also the marks of tables of which it is certain what they hold.
+
+    Raises NotFilledError, WriteError or sqlite3.IntegrityError: the transaction has to be undone then.
+    Foreign keys must be off; they are checked here.
+    """
+    writes = [write for group in plan.groups for write in group]
+    tables = list(dict.fromkeys(write.table.name for write in writes))
+    markers = {name: Marker.of([w for w in writes if w.table.name == name]) for name in tables}
+    before = connection.run(sql.SCHEMA)
+    with recorder.span("index"):
+        indexes = [] if connection.run(sql.STATISTICS) else connection.run(sql.indexes(len(tables)), tables)
+        for _, name, _ in indexes:
+            connection.run(f"DROP INDEX main.{quote(name)}")
+    last = {write.table.name: number for number, group in enumerate(plan.groups) for write in group}
+    sent: dict[Load, int] = {}
+    try:
+        with _quick_turns(), ThreadPoolExecutor(1, thread_name_prefix="seedlab-encode") as pool:
+            pieces = _ahead(pool, _pieces(recorder, plan, markers))
+            for number, rows in groupby(pieces, attrgetter("group")):
+                _fill(connection, recorder, rows, sent)
+                with recorder.span("index"):
+                    _finish(connection, {name for name in tables if last[name] == number}, indexes)
+        _see_that(connection.run(sql.SCHEMA) == before, "the indexes are as they were")
+    except BaseException:
+        for load, count in sent.items():
+            recorder.progress(load, -count)
+        raise
+    loads = [load for write in writes for load in write.loads]
+    written = [Written(load=load, outcomes=Outcomes(created=sent.get(load, 0))) for load in loads]
+    marked = {name: marker.marked() for name, marker in markers.items() if marker.certain}
+    return written, marked
+
+
+def _fill(
+    connection: CountedConnection, recorder: Recorder, pieces: Iterable[_Piece], sent: dict[Load, int]
+) -> None:
+    for piece in pieces:
+        with recorder.span("merge", load=piece.load, rows=piece.rows):
+            for statement, parameters in piece.statements:
+                connection.run(statement, parameters)
+        sent[piece.load] = sent.get(piece.load, 0) + piece.rows
+        recorder.progress(piece.load, piece.rows)
+
+
+def _finish(connection: CountedConnection, tables: Collection[str], indexes: Sequence[Any]) -> None:
+    """Make the indexes of filled tables again, and see that every reference leads somewhere."""
+    for table, _, statement in indexes:
+        if table in tables:
+            connection.run(statement)
+    for table in sorted(tables):
+        orphans = connection.run(sql.ANY_ORPHAN, (table,))
+        _see_that(not orphans, f"every reference of table {table} leads somewhere")
+
+
+def _see_that(condition: bool, what: str) -> None:
+    if not condition:
+        raise NotFilledError(f"it is not so that {what}")
+
+
+@contextmanager
+def _quick_turns() -> Iterator[None]:
+    """Let threads take turns every 0.1 ms: SQLite is done with a statement before the usual 5 ms are over."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _ahead(pool: Executor, pieces: Iterator[_Piece]) -> Iterator[_Piece]:
+    """Make pieces in a thread, a few ahead of what is taken."""
+
+    def following() -> _Piece | None:
+        return next(pieces, None)
+
+    waiting = deque(pool.submit(following) for _ in range(_AHEAD))
+    while (piece := waiting.popleft().result()) is not None:
+        waiting.append(pool.submit(following))
+        yield piece
+
+
+# ---- encoding -------------------------------------------------------------------------------------------
+
+
+def _pieces(recorder: Recorder, plan: WritePlan, markers: Mapping[str, Marker]) -> Iterator[_Piece]:
+    for number, write in ((number, write) for number, group in enumerate(plan.groups) for write in group):
+        for batch in write.batches():
+            for part in _ordered(batch, write.table).iter_slices(_ENCODED_ROWS):
+                with recorder.span("stage", load=batch.load, rows=part.height):
+                    statements = _statements(batch.load, part, write.table, markers[write.table.name])
+                yield _Piece(group=number, load=batch.load, rows=part.height, statements=statements)
+
+
+def _ordered(batch: Batch, table: Table) -> pl.DataFrame:
+    """Order rows by their key, so that its index grows at the end; by text, which is near enough.
+
+    Not where SQLite numbers the rows as they come, or the files do.
+    """
+    numbered = any(column.sequence == "rowid" for column in table.columns.values())
+    if numbered or batch.load.whole:
+        return batch.frame
+    return batch.frame.sort(list(dict.fromkeys(batch.load.key_columns)))
+
+
+def _statements(load: Load, frame: pl.DataFrame, table: Table, marker: Marker) -> list[Statement]:
+    columns: dict[str, Sequence[object]] = {}
+    for name in load.columns:
+        encoded = encode(table.columns[name], frame[name])
+        _see_that(not encoded.unfit, f"column {name} of table {table.name} takes every value")
+        columns[name] = encoded.values
+    if marker.certain:
+        marker.add({name: as_stored(table.columns[name], values) for name, values in columns.items()})
+    size = min(_STATEMENT_ROWS, sql.rows_per_statement(len(columns)))
+    target = sql.main(table.name)
+    statements: list[Statement] = []
+    for start in range(0, frame.height, size):
+        rows = zip(*(values[start : start + size] for values in columns.values()), strict=True)
+        parameters = list(chain.from_iterable(rows))
+        statement = sql.insert(target, load.columns, len(parameters) // len(columns), otherwise="FAIL")
+        statements.append((statement, parameters))
+    return statements

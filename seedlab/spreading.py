@@ -173,7 +173,7 @@ class _Spread:
             desk.session.rollback()
             desk.close()
             look.session.rollback()
-        whole = prepare(task, look, monitor, prepared.stages)
+        whole = prepare(task, look, monitor, task.stale)
         return writing.write_once(task, look, whole, monitor)
 
     def _locked(

@@ -283,6 +283,7 @@ def _load(
                 _see_empty(results)
         for batch in (batch for write in writes if write.staged for batch in write.batches()):
             counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
+            wire.recorder.progress(batch.load, batch.frame.height)
     except StatementError as failed:
         early = failed.index < len(frame.before)
         raise Stumbled(failed, places.get(failed.index), early=early) from failed

@@ -228,6 +228,9 @@ def step(wire: Wire, write: TableWrite, load: Load) -> tuple[Load, Table, Compos
     """Analyze what is staged of a load, and give it as a step of `statements.merge`."""
     staged = write.staged[load]
     _run(wire, write, [analyze(staged)])
+    for batch in write.batches():
+        if batch.load == load:
+            wire.recorder.progress(load, batch.frame.height)
     return load, write.table, source(staged, load.columns), staged.as_text
 
 

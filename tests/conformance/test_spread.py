@@ -224,6 +224,23 @@ def test_drift_is_mended(url: str, other: str, tmp_path: Path) -> None:
     both(folder, url, other)
 
 
+def test_a_file_that_changed_beside_drift(url: str, other: str, tmp_path: Path) -> None:
+    """A run of which one stage is reduced to what changed is not spread; it forgets no rows of either."""
+    folder = school(tmp_path / "school")
+    write(folder, {"0/cities.csv": "code,name\n" + "".join(f"d{n},Town {n}\n" for n in range(3))})
+    both(folder, url, other)
+    write(folder, {"0/cities.csv": "code,name\n" + "".join(f"d{n},Town {n + n % 2}\n" for n in range(3))})
+    for each in (url, other):
+        execute(each, "UPDATE pupils SET note = 'drifted' WHERE email LIKE 'p1%'")
+    with spreading(parts=0) as pool:
+        seed(folder, url, executor=pool, batch_rows=PART)
+    seed(folder, other, workers=1, batch_rows=PART)
+    assert dump(url) == dump(other)
+    for each in (url, other):
+        undo(folder, each)
+    assert {len(rows) for rows in dump(url).values()} == {0}
+
+
 def test_undo_knows_who_made_the_rows(url: str, other: str, tmp_path: Path) -> None:
     for each in (url, other):
         execute(each, STRANGERS)

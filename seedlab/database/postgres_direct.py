@@ -135,10 +135,10 @@ def _less(wire: Wire, found: Stumbled, keys: Keys) -> Keys:
     if found.write is not None or found.state[:2] in _FINAL or not found.state:
         raise found.explained from found.failed.error
     data = found.state[:2] in ("22", "23")
-    _go_back(
-        wire, None if data else f"indexes stay on during the load ({found.message}): slower, same result"
-    )
     locked = found.early and found.state in ("55P03", "42501")
+    what = "indexes and foreign keys" if locked else "indexes"
+    note = f"{what} stay on during the load ({found.message}): slower, same result"
+    _go_back(wire, None if data else note)
     return {} if locked else keys
 
 

@@ -290,7 +290,9 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
     doomed = {each.load.table for each in kept if each.doomed.height}
     wrote = replace(wrote, slight={name: e for name, e in wrote.slight.items() if name not in doomed})
     deleted, gone = _delete(task, session, kept, {state.table: state for state in states}, wrote.catalog)
-    tallies = _tallies(wrote, resolved, kept, deleted)
+    ran = {each.load.name for each in kept}
+    others = [load for load in memory.loads if load.stage in wrote.known.reduced and load.name not in ran]
+    tallies = (*_tallies(wrote, resolved, kept, deleted), *map(as_it_was, others))
     stored, marks = remembering.content_of(states, wrote, memory, session, gone)
     declared = {stage.id for stage in task.agenda.declared}
     unfinished = tuple(
@@ -318,9 +320,7 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
         part=task.part,
     )
     session.ledger.remember(memo, stored)
-    ran = {each.load.name for each in kept}
-    others = [load for load in memory.loads if load.stage in wrote.known.reduced and load.name not in ran]
-    return (*tallies, *map(as_it_was, others))
+    return tallies
 
 
 def _delete(

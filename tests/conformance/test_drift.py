@@ -276,7 +276,7 @@ def test_what_is_packed_is_not_packed_again(school: Path, clean_postgres_url: st
         "('seedlab.rows'::regclass, 'seedlab.tables'::regclass) AND atttypid = 'bytea'::regtype ORDER BY 1",
     )
 
-    assert storage == [("content", "e"), ("marks", "e")]
+    assert storage == [("content", "e"), ("marks", "e"), ("recent", "e"), ("recent", "e")]
 
 
 # ---- what others do with rows of their own --------------------------------------------------------------

@@ -35,6 +35,8 @@ _OWN = {
     _PART: Column(name=_PART, type="integer", kind="int4"),
     _IN_PART: Column(name=_IN_PART, type="bigint", kind="int8"),
 }
+# Nobody is to look through what is dropped in a moment: on few cores that takes time from the merge.
+_ALONE = SQL("WITH (autovacuum_enabled = false)")
 _IN_USE = "55P03"
 _ALREADY = frozenset({"23505", "40001"})  # another transaction has made the mark meanwhile
 
@@ -66,15 +68,17 @@ def make_marks(run: str) -> Composed:
 
 def make(staging: Staging, table: Table, columns: Sequence[str]) -> Composed:
     """Make the table of a load: with the target's own types, or as text where those are yet to be made."""
+    own = [SQL("{} int4").format(Identifier(_PART)), SQL("{} int8").format(Identifier(_IN_PART))]
     if staging.as_text:
-        texts = SQL(", ").join(SQL("{} text").format(Identifier(name)) for name in columns)
-        return SQL("CREATE UNLOGGED TABLE {} ({}, {} int4, {} int8)").format(
-            _named(staging.relation), texts, Identifier(_PART), Identifier(_IN_PART)
+        texts = [SQL("{} text").format(Identifier(name)) for name in columns]
+        return SQL("CREATE UNLOGGED TABLE {} ({}) {}").format(
+            _named(staging.relation), SQL(", ").join([*texts, *own]), _ALONE
         )
     return SQL(
-        "CREATE UNLOGGED TABLE {} AS SELECT {}, 0::int4 AS {}, 0::int8 AS {} FROM {} WITH NO DATA"
+        "CREATE UNLOGGED TABLE {} {} AS SELECT {}, 0::int4 AS {}, 0::int8 AS {} FROM {} WITH NO DATA"
     ).format(
         _named(staging.relation),
+        _ALONE,
         sql.names(columns),
         Identifier(_PART),
         Identifier(_IN_PART),
@@ -114,9 +118,9 @@ def insert(staging: Staging, load: Load, table: Table) -> Composed:
     )
 
 
-def analyze(staging: Staging) -> Composed:
-    """Let the server know how many rows there are: without that a join of 300k rows ran for minutes."""
-    return SQL("ANALYZE {}").format(_named(staging.relation))
+def analyze(staging: Staging, key: Sequence[str]) -> Composed:
+    """Let the server know of the columns of the join: without that one of 300k rows ran for minutes."""
+    return SQL("ANALYZE {} ({})").format(_named(staging.relation), sql.names(key))
 
 
 def _marks(run: str) -> Identifier:
@@ -227,7 +231,7 @@ def _binary(frame: pl.DataFrame, names: Sequence[str], table: Table) -> bytes | 
 def step(wire: Wire, write: TableWrite, load: Load) -> tuple[Load, Table, Composable, bool]:
     """Analyze what is staged of a load, and give it as a step of `statements.merge`."""
     staged = write.staged[load]
-    _run(wire, write, [analyze(staged)])
+    _run(wire, write, [analyze(staged, load.key_columns)])
     for batch in write.batches():
         if batch.load == load:
             wire.recorder.progress(load, batch.frame.height)

@@ -347,7 +347,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         help="switch off cache, parallel, copy, rebuild or incremental; repeatable",
     )  # fmt: skip
     group.add_argument(
-        "--workers", metavar="N", help="threads, and from 2 staging connections (0: threads alone, one per core)"
+        "--workers",
+        metavar="N",
+        help="threads, and from 2 staging connections (0: threads alone, one per core)",
     )
     group.add_argument("--batch-rows", metavar="N", help="rows held in memory at a time")
     group.add_argument("--isolation", metavar="LEVEL", help="isolation of the writing transaction")

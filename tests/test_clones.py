@@ -81,6 +81,7 @@ def test_whatever_its_rows_depend_on_makes_it_another_one(
         assert stock.snapshot()[1] is again
 
 
+@pytest.mark.slow
 def test_an_environment_has_its_own_rows(noted: Path, clone_url: str) -> None:
     with stocked(noted, clone_url, "small") as stock:
         snapshot, _ = stock.snapshot()
@@ -249,6 +250,7 @@ def name_of(url: str, tmp_path: Path, name: str) -> str:
     return str(tmp_path / name) if url.startswith("sqlite") else name
 
 
+@pytest.mark.slow
 def test_of_two_at_once_one_seeds_and_the_other_waits(noted: Path, clone_url: str, tmp_path: Path) -> None:
     both = [
         subprocess.Popen(
@@ -294,6 +296,7 @@ with stocked(Path(sys.argv[1]), sys.argv[2]) as stock:
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_session_left_is_dropped_by_the_next_and_only_that(
     noted: Path, clone_url: str, tmp_path: Path
 ) -> None:
@@ -336,6 +339,7 @@ def test_a_pool_makes_clones_ahead_but_no_more_than_are_wanted(
     assert len(ours_at(clone_url, tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_a_clone_that_is_kept_stays_and_is_pruned(noted: Path, clone_url: str, tmp_path: Path) -> None:
     with stocked(noted, clone_url) as stock:
         snapshot, _ = stock.snapshot()
@@ -425,6 +429,7 @@ def test_snapshots_are_listed_and_pruned_but_not_those_in_use(
     ]
 
 
+@pytest.mark.slow
 def test_prune_leaves_the_newest_of_each_environment(noted: Path, clone_url: str, capsys) -> None:
     where = (str(noted), "--database-url", clone_url)
     for environment in ("test", "small"):

@@ -91,6 +91,7 @@ def test_it_needs_none():
     assert len(ours_at(clone_url, tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_a_marker_says_what_is_copied(session, noted: Path, tmp_path: Path) -> None:
     school(
         tmp_path / "two", cities_csv="code,name\nhfa,Haifa\n", pupils_csv="name,city.code\nDan,hfa\nEva,hfa\n"

@@ -227,14 +227,14 @@ def test_the_ratio_is_the_pairs_and_what_is_asked_is_judged_by_it() -> None:
 
 def test_a_missed_figure_is_bold() -> None:
     figures = [
-        Figure(what=what, reached=2.5, asked=asked, at_least=True, samples={"seedlab": [1.0]})
-        for what, asked in (("met", 2), ("missed", 3), ("told", None))
+        Figure(what=what, reached=reached, asked=asked, at_least=True, samples={"seedlab": [1.0]})
+        for what, reached, asked in (("met", 2.5, 2), ("missed", 2.5, 3), ("told", 1359.6, None))
     ]
     result = in_figures("title", figures)
     assert result.markdown.splitlines()[2:] == [
         "| met | 2.5 | ≥ 2 |  |",
         "| missed | **2.5** | ≥ 3 |  |",
-        "| told | 2.5 |  |  |",
+        "| told | 1,360 |  |  |",
     ]
     assert not result.met
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Protocol
 
-from tests.benchmarks.figures import Result, markdown_table
+from tests.benchmarks.figures import Result, markdown_table, number
 from tests.benchmarks.material import Material
 from tests.benchmarks.rivals.contract import Rival
 
@@ -178,13 +178,13 @@ def in_duels(title: str, remark: str, duels: Sequence[Duel]) -> Result:
 def _row(each: Duel) -> tuple[str, ...]:
     if not each.pairs:
         return each.name, "-", "-", "-", "-", str(each.asked), "0", f"not run: {each.trouble}"
-    faster = f"{each.faster:.3g}" if each.faster < 1000 else f"{each.faster:,.0f}"
+    faster = number(each.faster)
     return (
         each.name,
         _seconds(each.theirs),
         _seconds(each.ours),
         faster if each.met else f"**{faster}**",
-        f"{1 / each.faster:.3g}",
+        number(1 / each.faster),
         str(each.asked),
         str(len(each.pairs)),
         each.remark,

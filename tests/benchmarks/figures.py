@@ -52,7 +52,7 @@ class Result:
 
 def in_figures(title: str, figures: Sequence[Figure]) -> Result:
     rows = [
-        (each.what, _bold(f"{each.reached:.3g}", each.met), each.wish, each.remark.replace("|", "\\|"))
+        (each.what, _bold(number(each.reached), each.met), each.wish, each.remark.replace("|", "\\|"))
         for each in figures
     ]
     return Result(
@@ -70,6 +70,11 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ["--:" if h[:3] == "--:" else "---" for h in heads],
     ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (*lines, *rows))
+
+
+def number(value: float) -> str:
+    """Three digits; all of a large one."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _bold(text: str, met: bool) -> str:

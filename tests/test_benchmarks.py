@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from tests.benchmarks import __main__ as program
 from tests.benchmarks.duels import Arena, Asked, Duel, duel, in_duels, often, pair
-from tests.benchmarks.figures import Figure, in_figures
+from tests.benchmarks.figures import Figure, Result, in_figures
 from tests.benchmarks.material import Material, take
 from tests.benchmarks.rivals import POSTGRES
 from tests.benchmarks.rivals.contract import Rival
@@ -269,6 +269,22 @@ def test_the_program_writes_tables_and_samples(
     text = page.read_text("utf-8")
     assert text.startswith("## SQLite beside executemany, 5,000 rows\n\n5,321 rows in 13 tables")
     assert text.strip() in capsys.readouterr().out
+
+
+def test_a_benchmark_that_fails_does_not_take_the_others_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> Result:
+        raise ConnectionError("gone")
+
+    made = Result(title="Fine", markdown="| 1 |", record=[1])
+    monkeypatch.setattr(program, "BENCHMARKS", {"bad": fail, "fine": lambda _: made})
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--markdown", str(page)])
+
+    assert program.main() == 1
+    assert page.read_text("utf-8") == "## bad\n\nfailed: ConnectionError\n\n## Fine\n\n| 1 |\n"
+    assert "ConnectionError: gone" in capsys.readouterr().err
 
 
 def test_the_program_knows_no_other_benchmark(

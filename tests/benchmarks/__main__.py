@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,7 +69,11 @@ def arguments() -> argparse.ArgumentParser:
 def measured(names: list[str], args: argparse.Namespace) -> Iterator[Result]:
     for name in names:
         tell(f"--- {name}")
-        yield BENCHMARKS[name](args)
+        try:
+            yield BENCHMARKS[name](args)
+        except Exception as error:  # noqa: BLE001 - the others have taken half an hour
+            traceback.print_exc()
+            yield Result(title=name, markdown=f"failed: {type(error).__name__}", record=[], met=False)
 
 
 def main() -> int:

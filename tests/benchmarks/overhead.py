@@ -180,7 +180,7 @@ def result(pairs_asked: int, rows: int) -> Result:
     with bench() as place, tempfile.TemporaryDirectory() as folder:
         generation.generate(academy, rows=rows, out=Path(folder, "grown"))
         grown = load_project(Path(folder, "grown"))
-        few = max(1, pairs_asked // 2)
+        few = max(2, pairs_asked // 2)
         for what, project, level, pairs in (
             ("academy, default level", academy, "incremental", pairs_asked),
             (f"academy grown to {rows:,} rows, default level", grown, "incremental", few),

@@ -100,9 +100,7 @@ def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
         help="run (the default): all or nothing; stage: each by itself, independent ones at the same time",
     )  # fmt: skip
     seed.add_argument(
-        "--executor",
-        metavar="URL",
-        help="who stages the parts of large loads: dask://HOST:PORT (docs/scale.md)",
+        "--executor", metavar="URL", help="who stages the parts of large loads: dask://HOST:PORT"
     )
     seed.add_argument(
         "--max-delete",
@@ -346,11 +344,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "--disable", metavar="NAME", action="append",
         help="switch off cache, parallel, copy, rebuild or incremental; repeatable",
     )  # fmt: skip
-    group.add_argument(
-        "--workers",
-        metavar="N",
-        help="threads, and from 2 staging connections (0: threads alone, one per core)",
-    )
+    workers = "threads, and from 2 staging connections (0: threads alone, one per core)"
+    group.add_argument("--workers", metavar="N", help=workers)
     group.add_argument("--batch-rows", metavar="N", help="rows held in memory at a time")
     group.add_argument("--isolation", metavar="LEVEL", help="isolation of the writing transaction")
     group.add_argument("--statement-timeout", metavar="TIME", help="longest statement, such as 30s")

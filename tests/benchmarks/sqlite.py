@@ -27,8 +27,7 @@ from tests.benchmarks.figures import Result
 from tests.benchmarks.rivals.executemany import CheckedExecutemany, Executemany
 
 REMARK = """{rows:,} rows in {tables} tables, which are there and empty, in a new file each time. seedlab: from reading
-`seedlab.toml` to the commit, foreign keys checked. executemany: from Parquet files of the values as SQLite keeps
-them to the commit."""
+`seedlab.toml` to the commit, foreign keys checked. executemany: from rows in memory to the commit."""
 ASKED = {Executemany: Asked(share=0.65), CheckedExecutemany: Asked()}
 
 

@@ -18,17 +18,17 @@ class Executemany(Rival):
     foreign_keys = False
 
     def prepare(self, material: Any, url: str, folder: Path) -> None:
-        """Take the rows of a seeded SQLite database."""
+        """Take the rows of a seeded SQLite database into memory, as Python's values."""
         super().prepare(material, url, folder)
+        self.rows = {name: pl.read_parquet(material.parquet(name)).rows() for name in material.tables}
 
     def run(self) -> None:
         with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
             if self.foreign_keys:
                 connection.execute("PRAGMA foreign_keys = ON")
-            for name in self.material.tables:
-                rows = pl.read_parquet(self.material.parquet(name))
-                marks = ", ".join("?" * rows.width)
-                connection.executemany(f'INSERT INTO "{name}" VALUES ({marks})', rows.rows())
+            for name, rows in self.rows.items():
+                marks = ", ".join("?" * len(rows[0]))
+                connection.executemany(f'INSERT INTO "{name}" VALUES ({marks})', rows)
             connection.commit()
 
 

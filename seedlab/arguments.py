@@ -284,9 +284,7 @@ def _add_clones(commands: _Commands[argparse.ArgumentParser]) -> None:
     clone = _command(commands, "clone", "copy a seeded database, which is seeded once for all copies")
     clone.add_argument("name", metavar="NAME", help="name of the new database; SQLite: its file")
     _add_directory(clone)
-    clone.add_argument(
-        "--replace", action="store_true", help="drop the clone of this name; your connections to it end"
-    )
+    _switch(clone, "--replace", "drop the clone of this name; your connections to it end")
     snapshots = _command(commands, "snapshots", "list or drop the databases that clones are copied from")
     snapshots.add_argument("action", choices=("ls", "prune"))
     _add_directory(snapshots)

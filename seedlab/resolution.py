@@ -23,6 +23,7 @@ from seedlab.flow import (
     Staging,
 )
 from seedlab.frames import checks, ids
+from seedlab.frames.batcher import cut, stacked
 from seedlab.frames.brief import Briefs, brief
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, Rule
@@ -147,21 +148,6 @@ def _alike(pairs: Sequence[tuple[Load, Shaped]]) -> list[list[int]]:
         key: object = n if shaped.stream is not None else (meaning, shaped.trusted, frozenset(shaped.columns))
         groups.setdefault(key, []).append(n)
     return list(groups.values())
-
-
-def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Put frames with the same columns, in whatever order, on top of each other."""
-    columns = frames[0].columns
-    alike = (frame if frame.columns == columns else frame.select(columns) for frame in frames)
-    return pl.concat(alike) if len(frames) > 1 else frames[0]
-
-
-def cut(frame: pl.DataFrame, heights: Sequence[int]) -> Iterator[pl.DataFrame]:
-    """Take a stack apart again; nothing is copied."""
-    start = 0
-    for height in heights:
-        yield frame.slice(start, height)
-        start += height
 
 
 # ---- what exists ----------------------------------------------------------------------------------------

@@ -23,14 +23,14 @@ from seedlab.flow import (
     WritePlan,
 )
 from seedlab.frames import ids, relationships
-from seedlab.frames.batcher import stream
+from seedlab.frames.batcher import cut, stacked, stream
 from seedlab.frames.brief import pack
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.resolve import Handled, Naming
 from seedlab.plan.graph import components
 from seedlab.plan.ready import ReadyQueue, Task
 from seedlab.preparation import concurrency
-from seedlab.resolution import Rows, cut, kept_frames, kept_of, stacked
+from seedlab.resolution import Rows, kept_frames, kept_of
 
 Values = Sequence[Sequence[int] | Sequence[str]]
 

@@ -20,9 +20,9 @@ def clone(args: Namespace) -> int:
     from seedlab.experiment.clones import open_stock, url_of
 
     with open_stock(_asked(args)) as stock:
-        stock.snapshots.claim(args.name, replace=args.replace)  # before a seed that takes its time
+        stock.snapshots.claim(args.name, replace=bool(args.replace))  # before a seed that takes its time
         snapshot, seeded = stock.snapshot()
-        made = stock.snapshots.hand_over(snapshot, args.name, replace=args.replace)
+        made = stock.snapshots.hand_over(snapshot, args.name, replace=bool(args.replace))
     if seeded and not args.quiet:
         complain(f"seeded {snapshot.name} with {snapshot.mark.rows:,} rows; clones are copies of it\n")
     record = {"url": url_of(made), "name": made.database, "snapshot": snapshot.name, "seeded": seeded}

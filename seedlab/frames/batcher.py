@@ -1,15 +1,30 @@
-"""`stream`: work through more rows than fit in memory, a few batches at a time, results in order."""
+"""Many frames as one, and one as many; `stream`: more rows than fit in memory, a few batches at a time."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import polars as pl
 
 Result = TypeVar("Result")
+
+
+def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Put frames with the same columns, in whatever order, on top of each other."""
+    columns = frames[0].columns
+    alike = (frame if frame.columns == columns else frame.select(columns) for frame in frames)
+    return pl.concat(alike) if len(frames) > 1 else frames[0]
+
+
+def cut(frame: pl.DataFrame, heights: Sequence[int]) -> Iterator[pl.DataFrame]:
+    """Take a stack apart again; nothing is copied."""
+    start = 0
+    for height in heights:
+        yield frame.slice(start, height)
+        start += height
 
 
 def stream(

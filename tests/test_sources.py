@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gc
+import gzip
 import io
 import json
 import os
@@ -282,6 +283,8 @@ def test_a_file_is_large_when_it_has_more_rows_than_a_batch(tmp_path):
     stream = io.BytesIO()
     pl.DataFrame({"a": [1] * 2000}).write_parquet(stream)
     content = {"t.csv": table(2000), "t.jsonl": b'{"a": 1}\n' * 2000, "t.parquet": stream.getvalue()}
+    noise = b"a\n" + b"".join(b"%d\n" % (n * 7919 % 1_000_003) for n in range(2000))
+    content |= {"t.csv.zst": zstandard.compress(noise), "t.csv.gz": gzip.compress(noise)}
 
     for name, data in content.items():
         file = source(tmp_path, name, data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +58,7 @@ def is_large(file: SourceFile, batch_rows: int) -> bool:
     size *= TYPICAL_RATIO if file.compression else 1
     if size < batch_rows * 2:
         return False
-    with closing(chunks(file)) as pieces:
-        sample = next(pieces, b"")
+    sample = sources.sample(file)
     return max(sample.count(b"\n") * size / max(1, len(sample)), size / WIDE) > batch_rows
 
 

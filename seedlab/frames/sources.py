@@ -41,6 +41,7 @@ __all__ = [
     "read",
     "read_bytes",
     "read_parquet",
+    "sample",
 ]
 
 CHUNK = 1 << 20  # bytes read at a time
@@ -99,6 +100,15 @@ def chunks(file: SourceFile, start: int = 0, stop: int | None = None) -> Generat
                 yield chunk
         else:
             yield from unpack(file, stream, packed=os.fstat(stream.fileno()).st_size)
+
+
+def sample(file: SourceFile) -> bytes:
+    """Read the first megabyte or so; an archive comes in small pieces, of which the first may be empty."""
+    head = b""
+    with closing(chunks(file)) as pieces:
+        while len(head) < CHUNK and (more := next(pieces, None)) is not None:
+            head += more
+    return head
 
 
 def _one_fault(file: SourceFile, rule: str, message: str, *, value: str | None = None) -> DataFaults:
@@ -186,8 +196,7 @@ def _read_delimited(file: SourceFile) -> Flat:
 
 def _head(file: SourceFile) -> bytes:
     """The first megabyte, up to its last whole record, if it has one."""
-    with closing(chunks(file)) as pieces:
-        head = next(pieces, b"")
+    head = sample(file)
     return head[: delimited.boundary(head)] or head
 
 

@@ -244,7 +244,7 @@ class SqliteLedger(Ledger):
                 "DELETE FROM seedlab_stages WHERE project = ? AND stage = ?", (memo.project, unfinished)
             )
         self._put_tables(memo.marks, states)
-        known = self.recall_marks([each.state.table for each in memo.shifts])
+        known = self.recall_marks([each.state.table for each in memo.shifts]) if memo.shifts else {}
         for each in memo.shifts:
             self._put_table(each.state, folded(known[each.state.table] or b"", each.marks))
 

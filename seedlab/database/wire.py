@@ -169,18 +169,24 @@ class Wire:
         """
         opening, self.opening = self.opening, ()
         texts = [question.as_bytes(self.connection) for question in (*opening, *(q for q, _ in questions))]
-        parameters: list[Sequence[str | bytes | None]] = [*(() for _ in opening), *(p for _, p in questions)]
+        given: list[Sequence[str | bytes | None]] = [*(() for _ in opening), *(p for _, p in questions)]
+        formats = [[int(isinstance(value, bytes)) for value in each] for each in given]
+        parameters = [[v.encode() if isinstance(v, str) else v for v in each] for each in given]
         sent = sum(map(len, texts)) + sum(len(value or b"") for each in parameters for value in each)
         self.recorder.count(statements=len(texts), round_trips=1, bytes_sent=sent, pid=self._pid)
         results: Results = []
         try:
-            self._pipeline(texts, parameters, results)
+            self._pipeline(texts, parameters, formats, results)
         except psycopg.Error as error:
             raise StatementError(len(results) - len(opening), error) from error
         return self._rows(results[len(opening) :])
 
     def _pipeline(
-        self, texts: Sequence[bytes], parameters: Sequence[Sequence[str | bytes | None]], results: Results
+        self,
+        texts: Sequence[bytes],
+        parameters: Sequence[Sequence[bytes | None]],
+        formats: Sequence[Sequence[int]],
+        results: Results,
     ) -> None:
         """Send all at once, then take every answer; `results` grows until one is a failure.
 
@@ -188,10 +194,8 @@ class Wire:
         """
         pgconn, failure = self.connection.pgconn, None
         pgconn.enter_pipeline_mode()
-        for text, values in zip(texts, parameters, strict=True):
-            given = [value.encode() if isinstance(value, str) else value for value in values]
-            binary = [int(isinstance(value, bytes)) for value in values]
-            pgconn.send_query_params(text, given or None, param_formats=binary or None)
+        for text, values, kinds in zip(texts, parameters, formats, strict=True):
+            pgconn.send_query_params(text, values or None, param_formats=kinds or None)
         pgconn.pipeline_sync()
         self._flush()
         while (result := self._next_result()) is None or result.status != pq.ExecStatus.PIPELINE_SYNC:

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 import xxhash
 import yaml
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal

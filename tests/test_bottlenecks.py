@@ -297,7 +297,7 @@ def test_an_ordinary_run_gets_no_advice(tmp_path: Path, clean_postgres_url: str)
 @pytest.mark.slow
 def test_a_long_run_of_many_rows_gets_no_advice_either(tmp_path: Path, clean_postgres_url: str) -> None:
     execute(clean_postgres_url, ITEMS)
-    run = told(seed(write(tmp_path, {"items.csv": items(400_000)}), clean_postgres_url))
+    run = told(seed(write(tmp_path, {"items.csv": items(1_000_000)}), clean_postgres_url))
 
     assert run.seconds > 1.0
     assert run.recommendations == ()

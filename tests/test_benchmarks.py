@@ -293,7 +293,7 @@ def test_the_program_knows_no_other_benchmark(
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "sqlite,all"])
     with pytest.raises(SystemExit):
         program.main()
-    assert "--only all: choose of academy, delayed, beside, reseed, sqlite" in capsys.readouterr().err
+    assert "--only all: choose of academy, delayed, beside, changed, sqlite" in capsys.readouterr().err
 
 
 def test_executemany_with_other_rows_is_found_out(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 
@@ -131,3 +132,19 @@ def test_a_run_has_no_part_in_what_was_held_before_it() -> None:
     monitor = Monitor()
 
     assert before.peak - monitor.peak > 90 * MB
+
+
+@linux
+def test_a_program_is_not_told_the_peak_of_the_one_that_started_it() -> None:
+    ballast = bytearray(400 * MB)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    code = (
+        "import resource; from seedlab.insight.measuring.memory import peak_rss_bytes;"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, peak_rss_bytes())"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    inherited, own = map(int, done.stdout.split())
+    assert inherited > 400 * MB  # as Linux has it
+    assert 5 * MB < own < 200 * MB

@@ -16,7 +16,20 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import again, beside, cold, growth, levels, overhead, reseed, sqlite, verdicts
+from tests.benchmarks import (
+    again,
+    beside,
+    changed,
+    clones,
+    cold,
+    growth,
+    levels,
+    overhead,
+    spread,
+    sqlite,
+    streaming,
+    verdicts,
+)
 from tests.benchmarks.duels import tell
 from tests.benchmarks.figures import Result, page, write_record
 
@@ -26,11 +39,14 @@ BENCHMARKS: dict[str, Measure] = {
     "academy": lambda args: beside.on_the_academy(args.pairs, args.rivals),
     "delayed": lambda args: beside.on_the_academy(args.pairs, args.rivals, round_trip_ms=1),
     "beside": lambda args: beside.on_many_rows(args.rows, args.pairs, args.rivals),
-    "reseed": lambda args: reseed.measure(args.rows),
+    "changed": lambda args: changed.result(args.rows, 7),
     "sqlite": lambda args: sqlite.measure(args.rows, args.pairs),
     "growth": lambda args: growth.measure(args.growth),
+    "streaming": lambda args: streaming.result(args.streamed_rows, list(streaming.MOST_MEGABYTES), 1),
+    "spread": lambda args: spread.result(300_000, args.pairs, 40_000, (1, 2, 4)),
+    "clones": lambda args: clones.result(args.rows, 15),
     "cold": cold.result,
-    "again": lambda args: again.result(args.again_runs, with_million=True),
+    "again": lambda args: again.result(args.again_runs),
     "levels": lambda args: levels.result(args.level_runs),
     "overhead": lambda args: overhead.result(args.overhead_pairs, args.overhead_rows),
     "verdicts": lambda args: verdicts.result(args.repetitions),
@@ -47,7 +63,9 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--only", metavar="NAMES", help=f"of {', '.join(BENCHMARKS)}; separated by commas")
     parser.add_argument("--rivals", metavar="WORDS", help="only tools whose name holds one of the words")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of `beside`, `reseed` and `sqlite`")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="of `beside`, `sqlite`, `changed` and `clones`"
+    )
     parser.add_argument(
         "--pairs",
         type=int,
@@ -55,6 +73,7 @@ def arguments() -> argparse.ArgumentParser:
         help="of runs; with many rows for quick tools of which something is asked, the others run once",
     )
     parser.add_argument("--growth", type=numbers, default=[100_000, 1_000_000, 10_000_000], metavar="ROWS")
+    parser.add_argument("--streamed-rows", type=int, default=10_000_000)
     cold.arguments(parser)
     parser.add_argument("--again-runs", type=int, default=21)
     parser.add_argument("--level-runs", type=int, default=3)

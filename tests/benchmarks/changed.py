@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -24,10 +22,10 @@ import polars as pl
 from seedlab import generation, orchestrator
 from seedlab.database import connect
 from seedlab.flow import Options, Project, Run, Settings
-from seedlab.insight.measuring import machine
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, bench
+from tests.benchmarks.figures import Figure, Result, alone, in_figures
 
 # Files of three stages, on the first of which all others depend, and a column of each that nothing refers to.
 CHANGED = {
@@ -36,17 +34,6 @@ CHANGED = {
     "06-questions/mathematics-questions.question_parts.parquet": "prompt",
     "06-questions/mathematics-questions.answers.parquet": "text",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """Medians of some runs, and their samples of seconds."""
-
-    what: str
-    seconds: float
-    statements: int
-    wal_bytes: int
-    samples: list[float]
 
 
 def seed(project: Project, url: str) -> tuple[float, Run]:
@@ -78,65 +65,70 @@ class Edits:
             frame.with_columns(pl.when(mine).then(text).otherwise(column).alias(column)).write_parquet(path)
 
 
-def figure(what: str, runs: int, project: Project, url: str, before: Callable[[], None], rows: int) -> Figure:
-    """Seed so often after one that does not count; every run is checked to have written just these rows."""
+def figures_of(
+    what: str,
+    runs: int,
+    project: Project,
+    url: str,
+    before: Callable[[], None],
+    rows: int,
+    asked: tuple[float | None, float | None],
+) -> list[Figure]:
+    """Seed so often after one that does not count; every run is checked to have written just these rows.
+
+    `asked` are seconds and megabytes of WAL.
+    """
     told = []
     for _ in range(runs + 1):
         before()
         seconds, run = seed(project, url)
         assert (run.outcomes.created, run.outcomes.updated) == (0, rows), run.outcomes
         told.append((seconds, run))
-    told = told[1:]
-    return Figure(
-        what=what,
-        seconds=median(seconds for seconds, _ in told),
-        statements=told[0][1].counters.statements,
-        wal_bytes=int(median(run.wal_bytes or 0 for _, run in told)),
-        samples=[seconds for seconds, _ in told],
-    )
+    seconds = [each for each, _ in told[1:]]
+    written = [(run.wal_bytes or 0) / 1e6 for _, run in told[1:]]
+    statements = float(told[1][1].counters.statements)
+    return [
+        Figure(
+            what=f"{what}: seconds", reached=median(seconds), asked=asked[0], samples={"seconds": seconds}
+        ),
+        Figure(what=f"{what}: statements", reached=statements, samples={}),
+        Figure(what=f"{what}: WAL, MB", reached=median(written), asked=asked[1], samples={"MB": written}),
+    ]
+
+
+def result(rows: int, runs: int) -> Result:
+    with bench() as place, tempfile.TemporaryDirectory() as name:
+        place.empty()
+        folder = Path(name, "grown")
+        generation.generate(load_project(DATA), rows=rows, out=folder)
+        project, edits, few = load_project(folder), Edits(folder), rows // 1000
+        seconds, cold = seed(project, place.url)
+        ledger = sum(span.seconds for span in cold.spans if span.phase == "commit")
+        figures = [
+            Figure(what="cold: seconds", reached=seconds, samples={}),
+            Figure(what="cold: seconds for the ledger and the commit", reached=ledger, samples={}),
+            *figures_of("nothing changed", runs, project, place.url, lambda: None, 0, (0.2, None)),
+            *figures_of(
+                "one row changed", runs, project, place.url, lambda: edits.edit(1, 1), 1, (None, None)
+            ),
+            *figures_of(
+                f"{few:,} rows of four files changed",
+                runs,
+                project,
+                place.url,
+                lambda: edits.edit(few, 4),
+                few,
+                (0.4, 2),
+            ),
+        ]
+    return in_figures(f"{rows:,} rows again", figures)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="write the figures with their raw samples")
-    args = parser.parse_args()
-    with bench() as place, tempfile.TemporaryDirectory() as name:
-        place.empty()
-        folder = Path(name, "grown")
-        generation.generate(load_project(DATA), rows=args.rows, out=folder)
-        project, edits, few = load_project(folder), Edits(folder), args.rows // 1000
-        seconds, cold = seed(project, place.url)
-        ledger = sum(span.seconds for span in cold.spans if span.phase == "commit")
-        print(f"cold: {seconds:.2f} s, of which the ledger {ledger:.2f} s; {cold.outcomes.created:,} rows")
-        figures = [
-            figure("nothing changed", args.runs, project, place.url, lambda: None, 0),
-            figure("one row changed", args.runs, project, place.url, lambda: edits.edit(1, 1), 1),
-            figure(
-                f"{few:,} rows of four files changed",
-                args.runs,
-                project,
-                place.url,
-                lambda: edits.edit(few, 4),
-                few,
-            ),
-        ]
-    for each in figures:
-        print(
-            f"{each.what:<34} {each.seconds:>7.3f} s {each.statements:>4} statements {each.wal_bytes:>11,} B WAL"
-        )
-    if args.json:
-        record = {
-            "machine": machine.machine(),
-            "versions": machine.versions(),
-            "cold": seconds,
-            "ledger": ledger,
-        }
-        args.json.write_text(
-            json.dumps({**record, "figures": [asdict(each) for each in figures]}, indent=2) + "\n"
-        )
-    return 0
+    return alone(parser, lambda args: result(args.rows, args.runs))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ meanwhile; with the defaults it takes two minutes, most of them for seeding and 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -17,7 +16,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import wait
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -28,10 +26,10 @@ from seedlab.database.snapshots import Snapshot, Snapshots
 from seedlab.experiment.clones import Asked, open_stock
 from seedlab.experiment.pool import Pool
 from seedlab.generation import generate
-from seedlab.insight.measuring import machine
 from seedlab.plan.project import load_project
-from tests.benchmarks.again import Figure, figure
+from tests.benchmarks.again import figure
 from tests.benchmarks.bench import DATA, bench
+from tests.benchmarks.figures import Figure, Result, alone, in_figures
 
 
 def milliseconds(action: Callable[[], object]) -> float:
@@ -99,29 +97,24 @@ def measure(folder: Path, url: str, what: str, asked: tuple[float, float] | None
     return figures
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--json", type=Path, help="write the figures with their raw samples")
-    args = parser.parse_args()
+def result(rows: int, runs: int) -> Result:
     figures: list[Figure] = []
     with bench() as place, tempfile.TemporaryDirectory() as name:
         os.environ["XDG_CACHE_HOME"] = name
         large = Path(name, "large")
-        generate(load_project(DATA), rows=args.rows, out=large, format="parquet")
+        generate(load_project(DATA), rows=rows, out=large, format="parquet")
         file = f"sqlite:///{Path(name, 'x.db')}"
         for folder, what, asked in ((DATA, "academy", (40.0, 5.0)), (large, "large", (200.0, 5.0))):
-            figures += measure(folder, place.url, f"PostgreSQL, {what}", asked, args.runs)
-            figures += measure(folder, file, f"SQLite, {what}", None, args.runs)
-    for each in figures:
-        print(f"{each.what:<66} {each.reached:>8.1f}  {each.verdict}", flush=True)
-    if args.json:
-        record = {"machine": machine.machine(), "versions": machine.versions()}
-        args.json.write_text(
-            json.dumps({**record, "figures": [asdict(each) for each in figures]}, indent=2) + "\n"
-        )
-    return 0 if all("MISSED" not in each.verdict for each in figures) else 1
+            figures += measure(folder, place.url, f"PostgreSQL, {what}", asked, runs)
+            figures += measure(folder, file, f"SQLite, {what}", None, runs)
+    return in_figures("Clones for tests", figures)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    return alone(parser, lambda args: result(args.rows, args.runs))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
+import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -28,6 +29,7 @@ from seedlab.insight.measuring.monitor import Monitor, phase_totals
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATABASE
+from tests.benchmarks.figures import Figure, Result, alone, in_figures
 
 STATIONS = 1000
 TABLES = """
@@ -94,36 +96,44 @@ class Place:
             connection.execute("DROP TABLE IF EXISTS readings, stations, kept CASCADE")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=300_000)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--batch-rows", type=int, default=50_000)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+def result(rows: int, runs: int, batch_rows: int, connections: Sequence[int]) -> Result:
     seconds: dict[int, list[float]] = defaultdict(list)
     phases: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory() as name:
-        folder = project(Path(name, "readings"), asked.rows)
+        folder = project(Path(name, "readings"), rows)
         url = database()
-        place = Place(url, folder, asked.rows)
-        for _ in range(asked.runs):
-            for workers in asked.workers:
+        place = Place(url, folder, rows)
+        for _ in range(runs):
+            for workers in connections:
                 place.restore()
-                took, done = run(folder, url, workers, asked.batch_rows)
+                took, done = run(folder, url, workers, batch_rows)
                 outcomes = (done.outcomes.created, done.outcomes.updated)
-                assert outcomes == (asked.rows - asked.rows // 2, asked.rows // 4), outcomes
+                assert outcomes == (rows - rows // 2, rows // 4), outcomes
                 seconds[workers].append(took)
                 for phase in phase_totals(done.spans):
                     phases[workers][phase.name].append(phase.seconds)
         place.close()
-    for workers, took in seconds.items():
-        parts = ", ".join(f"{name} {median(each):.2f}" for name, each in phases[workers].items())
-        ratio = median(seconds[asked.workers[0]]) / median(took)
-        print(f"{workers} connections: {median(took):.2f} s ({ratio:.2f} of the first; {parts})")
-    if asked.json:
-        asked.json.write_text(json.dumps({"seconds": seconds, "phases": phases}))
+    first = median(seconds[connections[0]])
+    figures = [
+        Figure(
+            what=f"merge of {rows:,} rows, staged by {workers} connections: seconds",
+            reached=median(took),
+            samples={"seconds": took},
+            remark=f"{first / median(took):.2f} of the first; "
+            + ", ".join(f"{name} {median(each):.2f}" for name, each in phases[workers].items()),
+        )
+        for workers, took in seconds.items()
+    ]
+    return in_figures("Several staging connections", figures)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=300_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--batch-rows", type=int, default=40_000)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    return alone(parser, lambda args: result(args.rows, args.runs, args.batch_rows, args.workers))
 
 
 def database() -> str:
@@ -135,4 +145,4 @@ def database() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,9 +15,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,32 +27,12 @@ from psycopg import sql
 
 from seedlab.database import server
 from seedlab.database.cluster import SUPERUSER
-from seedlab.insight.measuring import machine
+from tests.benchmarks.figures import Figure, Result, alone, in_figures
 
 DATABASE = "seedlab_streaming"
 TABLE = "CREATE TABLE narrow (id int8 PRIMARY KEY, n int4 NOT NULL, x float8 NOT NULL, label text NOT NULL)"
 MOST_MEGABYTES = {"parquet": 400, "csv": 550}
 SMALLER = (100, 10)  # of the rows, for the growth; the second is compared with by rows a second
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One line of the table."""
-
-    what: str
-    reached: float
-    asked: float
-    at_least: bool = False
-
-    @property
-    def met(self) -> bool:
-        return self.reached >= self.asked if self.at_least else self.reached <= self.asked
-
-    def __str__(self) -> str:
-        sign = "≥" if self.at_least else "≤"
-        return (
-            f"{self.what:<58} {self.reached:>9.2f}  {sign} {self.asked:g} {'met' if self.met else 'MISSED'}"
-        )
 
 
 def write_rows(folder: Path, rows: int, form: str) -> Path:
@@ -97,51 +76,54 @@ def seed(folder: Path) -> dict[str, Any]:
     return record
 
 
-def measure(root: Path, rows: int, form: str, runs: int) -> tuple[list[Figure], dict[str, Any]]:
+def measure(root: Path, rows: int, form: str, runs: int) -> list[Figure]:
     """Seed the file, and smaller ones."""
     sizes = [*(rows // part for part in SMALLER), rows]
     records = {}
     for size in sizes:
         folder = write_rows(root / f"{form}-{size}", size, form)
         records[size] = [seed(folder) for _ in range(runs)]
-    seconds = {size: median(each["seconds"] for each in mine) for size, mine in records.items()}
-    peak = max(each["peak_rss_bytes"] for each in records[rows]) / 1e6
-    speed = (rows / seconds[rows]) / (sizes[1] / seconds[sizes[1]])
-    growth = math.log(seconds[rows] / seconds[sizes[0]]) / math.log(rows / sizes[0])
-    told = f"{form}, {rows:,} rows"
-    figures = [
-        Figure(what=f"{told}: peak RSS, MB", reached=peak, asked=MOST_MEGABYTES[form]),
-        Figure(what=f"{told}: rows/s against {sizes[1]:,} rows", reached=speed, asked=0.8, at_least=True),
-        Figure(what=f"{told}: growth of the time, exponent", reached=growth, asked=1.05),
+    samples = {f"{size:,} rows": [float(each["seconds"]) for each in mine] for size, mine in records.items()}
+    small, middle, large = (median(each) for each in samples.values())
+    peaks = [each["peak_rss_bytes"] / 1e6 for each in records[rows]]
+    speed = (rows / large) / (sizes[1] / middle)
+    growth = math.log(large / small) / math.log(rows / sizes[0])
+    took = f"{large:.1f} s; {sizes[1]:,} rows {middle:.2f} s, {sizes[0]:,} rows {small:.2f} s"
+    what = f"{form}, {rows:,} rows"
+    return [
+        Figure(
+            what=f"{what}: peak RSS, MB",
+            reached=max(peaks),
+            asked=MOST_MEGABYTES[form],
+            samples={"MB": peaks},
+        ),
+        Figure(
+            what=f"{what}: rows/s against {sizes[1]:,} rows",
+            reached=speed,
+            asked=0.8,
+            at_least=True,
+            samples=samples,
+            remark=took,
+        ),
+        Figure(what=f"{what}: growth of the time, exponent", reached=growth, asked=1.05, samples=samples),
     ]
-    phases = {p["name"]: p["seconds"] for p in records[rows][-1]["phases"]}
-    return figures, {"seconds": seconds, "phases": phases}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def result(rows: int, formats: Sequence[str], runs: int) -> Result:
+    figures: list[Figure] = []
+    for form in formats:
+        with tempfile.TemporaryDirectory(prefix="seedlab-streaming-") as root:
+            figures += measure(Path(root), rows, form, runs)
+    return in_figures("Many narrow rows from one file", figures)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--formats", nargs="+", choices=list(MOST_MEGABYTES), default=list(MOST_MEGABYTES))
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    told: dict[str, Any] = {
-        "machine": machine.machine(),
-        "versions": machine.versions(),
-        "rows": given.rows,
-        "figures": [],
-    }
-    for form in given.formats:
-        with tempfile.TemporaryDirectory(prefix="seedlab-streaming-") as root:
-            figures, details = measure(Path(root), given.rows, form, given.runs)
-        for figure in figures:
-            print(figure, flush=True)
-        print("  ", {size: round(taken, 2) for size, taken in details["seconds"].items()}, flush=True)
-        told["figures"] += [asdict(figure) | {"met": figure.met} for figure in figures]
-        told[form] = details
-    if given.json:
-        given.json.write_text(json.dumps(told, indent=2))
+    return alone(parser, lambda args: result(args.rows, args.formats, args.runs))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import tempfile
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -98,6 +99,20 @@ def test_what_a_driver_sends_is_counted_but_not_its_transactions(clean_postgres_
                 assert connection.execute("SELECT count(*) FROM t").fetchone() == (50_003,)
             with pytest.raises(psycopg.OperationalError, match="does not exist"):
                 psycopg.connect(url.replace("?", "_not_there?") if "?" in url else f"{url}_not_there")
+
+
+def test_a_door_opens_where_the_temporary_folder_lies_too_deep_for_a_socket(
+    clean_postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    statements = Statements()
+    with open_snapshots(parse_target(clean_postgres_url, "")) as snapshots:
+        with closing(CountingDoor(statements, snapshots.door().address)) as door:
+            with psycopg.connect(door.url_for(clean_postgres_url)) as connection:
+                connection.execute("SELECT 1")
+    assert statements.counts["SELECT ?"] + statements.counts["SELECT 1"] == 1
 
 
 def test_every_way_to_open_a_file_is_counted_until_it_is_forgotten(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ lets us in without. SQLite has no wire: the library tells each connection's stat
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import struct
@@ -57,6 +58,16 @@ def shape(text: str) -> str:
     return _LIST.sub("?, …", plain)
 
 
+_SOCKET = ".s.PGSQL.5432"
+_SOCKET_LENGTH = 100  # bytes of its path; the systems' limits are 104 and 108
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder of mode 0700, in the temporary one unless that lies too deep for a socket."""
+    deep = len(os.fsencode(tempfile.gettempdir())) + len("/seedlab_door_12345678/" + _SOCKET) > _SOCKET_LENGTH
+    return tempfile.TemporaryDirectory(prefix="seedlab_door_", dir="/tmp" if deep else None)  # noqa: S108
+
+
 class CountingDoor:
     """A door to a server, for as long as it is open; `url_for` leads a database URL through it.
 
@@ -69,8 +80,8 @@ class CountingDoor:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._sockets: set[socket.socket] = set()
         if "unix_socket" in door:
-            self._folder = tempfile.TemporaryDirectory(prefix="seedlab_door_")  # of mode 0700
-            path = Path(self._folder.name, ".s.PGSQL.5432")
+            self._folder = _folder()
+            path = Path(self._folder.name, _SOCKET)
             self.host, self.port = self._folder.name, 5432
             self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._listener.bind(str(path))

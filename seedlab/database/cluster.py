@@ -28,6 +28,7 @@ __all__ = [
     "PATIENCE",
     "ROLE",
     "SOCKET",
+    "SOCKET_LENGTH",
     "Server",
     "Site",
     "create",
@@ -43,6 +44,7 @@ ROLE = "seedlab"  # owns the project databases; may create databases, is no supe
 SUPERUSER = "postgres"
 PORT = 5432  # only a part of the socket's name
 SOCKET = f".s.PGSQL.{PORT}"
+SOCKET_LENGTH = 100  # bytes of its path; the systems' limits are 104 and 108
 PATIENCE = 60.0  # seconds for a start (crash recovery included), a stop, another client's lock
 
 

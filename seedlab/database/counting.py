@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seedlab.database.cluster import PORT, SOCKET, SOCKET_LENGTH
 from seedlab.database.connect import redirected
+from seedlab.database.proxy import connect_to
 
 _PIECE = 1 << 16  # bytes read at once
 _KEPT = 1 << 13  # bytes of a message that are looked at: a name, and enough of a statement to know it again
@@ -58,13 +60,9 @@ def shape(text: str) -> str:
     return _LIST.sub("?, …", plain)
 
 
-_SOCKET = ".s.PGSQL.5432"
-_SOCKET_LENGTH = 100  # bytes of its path; the systems' limits are 104 and 108
-
-
 def _folder() -> tempfile.TemporaryDirectory[str]:
     """Make a folder of mode 0700, in the temporary one unless that lies too deep for a socket."""
-    deep = len(os.fsencode(tempfile.gettempdir())) + len("/seedlab_door_12345678/" + _SOCKET) > _SOCKET_LENGTH
+    deep = len(os.fsencode(Path(tempfile.gettempdir(), "seedlab_door_12345678", SOCKET))) > SOCKET_LENGTH
     return tempfile.TemporaryDirectory(prefix="seedlab_door_", dir="/tmp" if deep else None)  # noqa: S108
 
 
@@ -76,17 +74,19 @@ class CountingDoor:
 
     def __init__(self, statements: Statements, door: dict[str, Any]) -> None:
         self._statements = statements
-        self._upstream = door
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._sockets: set[socket.socket] = set()
+        self._upstream: str | tuple[str, int]
         if "unix_socket" in door:
+            self._upstream = str(door["unix_socket"])
             self._folder = _folder()
-            path = Path(self._folder.name, _SOCKET)
-            self.host, self.port = self._folder.name, 5432
+            path = Path(self._folder.name, SOCKET)
+            self.host, self.port = self._folder.name, PORT
             self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._listener.bind(str(path))
             self._listener.listen()
         else:
+            self._upstream = (door["host"], door["port"])
             self._listener = socket.create_server(("127.0.0.1", 0))
             self.host, self.port = self._listener.getsockname()[:2]
         threading.Thread(target=self._serve, daemon=True, name="seedlab-door").start()
@@ -118,22 +118,13 @@ class CountingDoor:
 
     def _carry(self, client: socket.socket) -> None:
         """Serve a client until one of the two ends hangs up."""
-        with client, suppress(OSError), self._connect() as server:
+        with client, suppress(OSError), connect_to(self._upstream) as server:
             self._sockets |= {client, server}
             back = threading.Thread(target=_pass_on, args=(server, client), daemon=True, name="seedlab-door")
             back.start()
             _pass_on(client, server, Reader(self._statements))
             back.join()
             self._sockets -= {client, server}
-
-    def _connect(self) -> socket.socket:
-        if path := self._upstream.get("unix_socket"):
-            server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            server.connect(str(path))
-            return server
-        server = socket.create_connection((self._upstream["host"], self._upstream["port"]))
-        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return server
 
 
 def _pass_on(source: socket.socket, sink: socket.socket, reader: Reader | None = None) -> None:

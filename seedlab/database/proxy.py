@@ -202,7 +202,7 @@ class _Proxy:
         """Take a client and connect it to the server; one who cannot be connected is hung up on."""
         client, _ = self.listener.accept()
         try:
-            server = _connect(self.upstream)
+            server = connect_to(self.upstream)
         except OSError as error:
             sys.stderr.write(f"the proxy cannot reach {self.upstream}: {error}\n")
             client.close()
@@ -260,7 +260,7 @@ class _Proxy:
                 self.lanes = [each for each in self.lanes if each not in (lane, lane.back)]
 
 
-def _connect(upstream: str | tuple[str, int]) -> socket.socket:
+def connect_to(upstream: str | tuple[str, int]) -> socket.socket:
     """Connect to the server: a path is a unix socket."""
     if isinstance(upstream, str):
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -30,6 +30,7 @@ from seedlab.database.binaries import find_binaries, major_version
 from seedlab.database.cluster import (
     PATIENCE,
     SOCKET,
+    SOCKET_LENGTH,
     Server,
     Site,
     create,
@@ -61,7 +62,6 @@ __all__ = [
 
 UNPRIVILEGED = ("pgserver", "nobody")
 _NAME_LENGTH = 63  # bytes of a PostgreSQL identifier
-_SOCKET_LENGTH = 100  # bytes; the systems' limits are 104 and 108
 _KEPT = frozenset({"binaries", "lock"})
 
 
@@ -220,7 +220,7 @@ def _binaries_line(binaries: Path) -> str:
 def _socket_folder(home: Path) -> Path:
     """The socket's folder; below the temporary directory where the home's path is too long for a socket."""
     folder = home / "socket"
-    if len(os.fsencode(folder / SOCKET)) < _SOCKET_LENGTH:
+    if len(os.fsencode(folder / SOCKET)) < SOCKET_LENGTH:
         return folder
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:8]
     return Path(tempfile.gettempdir(), f"seedlab-{os.geteuid()}", digest)

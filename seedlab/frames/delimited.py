@@ -22,7 +22,6 @@ __all__ = [
     "Record",
     "boundary",
     "check",
-    "has_quotes_or_blanks",
     "header",
     "is_plain",
     "records",
@@ -121,15 +120,10 @@ def is_plain(data: bytes, delimiter: bytes, fields: int) -> bool:
 
     Then a record with too few means one with too many, which polars refuses: what it takes needs no `check`.
     """
-    if has_quotes_or_blanks(data) or data.count(b"\r") != data.count(b"\r\n"):
+    if b'"' in data or _has_blanks(data) or data.count(b"\r") != data.count(b"\r\n"):
         return False
     lines = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
     return data.count(delimiter) == lines * (fields - 1)
-
-
-def has_quotes_or_blanks(data: bytes) -> bool:
-    """Tell whether a line may not be a record."""
-    return b'"' in data or _has_blanks(data)
 
 
 def _has_blanks(data: bytes) -> bool:

@@ -253,7 +253,7 @@ def pieces(file: SourceFile, rows: int) -> list[Piece]:
     if file.format == "parquet":
         height = _parquet_rows(file)
         return [Piece(start=start, stop=min(start + rows, height)) for start in range(0, height, rows)]
-    sample = next(chunks(file), b"")
+    sample = sources.sample(file)
     ends = list(_ends(file, max(1, len(sample) * rows // max(1, sample.count(b"\n")))))
     return [Piece(start=start, stop=stop) for start, stop in zip((0, *ends), ends, strict=False)]
 

@@ -40,13 +40,19 @@ class Known:
     grown: frozenset[Name] = frozenset()
 
     def unknown(self, rows: Sequence[Rows]) -> list[Rows]:
-        """Leave of the reduced stages the rows that are not remembered just so."""
+        """Leave of the reduced stages the rows that are not remembered just so, each of its own file."""
         return [
-            each.with_frame(contents.unknown(each.handled.frame, self.before[name_of(each.load)]))
+            each.with_frame(contents.unknown(each.handled.frame, self._in_files_of(each.load)))
             if each.load.stage in self.reduced
             else each
             for each in rows
         ]
+
+    def _in_files_of(self, load: Load) -> pl.DataFrame:
+        """What is remembered of the files that were read, which are counted as the load does."""
+        name = name_of(load)
+        files = [file.name for file in load.files]
+        return contents.renumber(self.before[name], self.loads[name].files, files)
 
     def covers(self, rows: Sequence[Rows], unknown: Sequence[Rows], memory: Memory, catalog: Catalog) -> bool:
         """Tell whether what is remembered and these rows of changed files say all there is to say; `unknown`

@@ -123,8 +123,8 @@ def test_rows_are_known_by_handle_and_digest_together() -> None:
     assert found.equals(rows((0, 3, 10), (0, 2, 21), (0, 9, 9)))
 
 
-def test_a_row_that_moved_to_another_file_is_known() -> None:
-    assert contents.unknown(rows((1, 1, 10)), content((0, 1, 10, True))).is_empty()
+def test_a_row_that_moved_to_another_file_is_not_known() -> None:
+    assert contents.unknown(rows((1, 1, 10)), content((0, 1, 10, True))).height == 1
 
 
 def test_a_row_that_no_file_had_is_not_known() -> None:

@@ -143,14 +143,17 @@ def renumber(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -
 
 
 def unknown(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Rows that are not remembered just as they are; those that are where they were need no look-up."""
+    """Rows that are not remembered just as they are, and of the same file.
+
+    Those that are where they were need no look-up.
+    """
     known = known.filter(pl.col(FILE) != LEFT) if known[FILE].max() == LEFT else known
     height = min(frame.height, known.height)
     head, then = frame.head(height), known.head(height)
-    moved = (head[HANDLE] != then[HANDLE]) | (head[DIGEST] != then[DIGEST])
+    moved = (head[HANDLE] != then[HANDLE]) | (head[DIGEST] != then[DIGEST]) | (head[FILE] != then[FILE])
     here = pl.concat([head.filter(moved), frame.slice(height)])
     there = pl.concat([then.filter(moved), known.slice(height)])
-    return here.join(there, on=[HANDLE, DIGEST], how="anti", maintain_order="left")
+    return here.join(there, on=[HANDLE, DIGEST, FILE], how="anti", maintain_order="left")
 
 
 def made_elsewhere(rows: pl.Series, others: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -449,6 +449,18 @@ def test_of_files_that_changed_only_changed_rows_are_sent(many: Path, url: str) 
     assert (staged(first), staged(changed)) == (8, 1)
 
 
+def test_a_row_that_moved_to_another_file_is_of_that_file(many: Path, url: str) -> None:
+    seed(many, url)
+    moved = {"pupils/a.csv": MANY["pupils/a.csv"].replace("Bob,tlv,\n", "")}
+    write(many, moved | {"pupils/b.csv": MANY["pupils/b.csv"].replace("11", "10") + "Bob,tlv,\n"})
+    there = seed(many, url)
+    write(many, {"pupils/a.csv": moved["pupils/a.csv"].replace("9", "8")})
+    beside = seed(many, url)
+
+    assert by_table(there) == ALL | {"pupils/pupils": (0, 1, 3)}
+    assert by_table(beside) == ALL | {"pupils/pupils": (0, 1, 3)}
+
+
 def test_python_of_a_transform_makes_its_stage_run_again(folder: Path, url: str) -> None:
     script = "import polars as pl\n\ndef better(rows):\n    return {{'cities': rows.with_columns(name=pl.lit('{}'))}}\n"
     config = '[project]\ntransforms = "transforms.py"\n' + STAGE.format("cities")

@@ -189,7 +189,7 @@ def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: 
         for write in wrote.writes
         if write.table.name == known.table
         for batch in write.batches()
-        if {*columns} <= {*batch.load.columns}
+        if batch.frame.height and {*columns} <= {*batch.load.columns}
     ]
     table = wrote.catalog.tables[known.table]
     return contents.renamed(before, pl.concat(frames), known.made, table) if frames else before

@@ -674,6 +674,26 @@ def test_rows_stay_ours_under_another_name(many: Path, url: str, what: str) -> N
     assert "Dan" not in {row[0] for row in dump(url)["pupils"]}
 
 
+@pytest.mark.parametrize("disabled", [set(), {"incremental"}])
+def test_files_emptied_of_rows_named_by_their_parent_leave_the_rows(
+    folder: Path, url: str, disabled: set[str]
+) -> None:
+    execute(
+        url,
+        "CREATE TABLE streets (id SERIAL KEY, name text NOT NULL, city_id int NOT NULL REFERENCES cities, "
+        "UNIQUE (name, city_id))",
+    )
+    write(folder, {"cities.csv": "code\nhfa\n", "streets.csv": "name,city.code\nHerzl,hfa\n"})
+    seed(folder, url)
+    held = dump(url)
+    write(folder, {"cities.csv": "code\n", "streets.csv": "name,city.code\n"})
+
+    emptied = seed(folder, url, disabled=frozenset(disabled))
+
+    assert counted(emptied) == (0, 0, 0)
+    assert dump(url) == held
+
+
 # ---- rights -----------------------------------------------------------------------------------------------
 
 

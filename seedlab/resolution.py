@@ -163,8 +163,9 @@ def register(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list[Bro
         if mine[0].briefs is not None:  # the only load of its table
             broken += _repeated_briefs(mine[0], naming)
             continue
-        handles = pl.concat([each.handled.frame.get_column(HANDLE) for each in mine]).drop_nulls()
-        if handles.n_unique() < len(handles):
+        handles = pl.concat([each.handled.frame.get_column(HANDLE) for each in mine])
+        nulls = handles.null_count()
+        if handles.n_unique() - (nulls > 0) < len(handles) - nulls:
             broken += _repeated(mine)
     for each in rows:
         cache.add_rows(each.load.table, each.handled.frame.get_column(HANDLE))

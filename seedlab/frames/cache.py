@@ -79,7 +79,7 @@ class SeedCache:
     def knows(self, label: str, handles: pl.Series) -> bool:
         """Tell whether all handles are known from the files or the target; NULL is."""
         known = _concat([*self._rows.get(label, ()), *self._found.get(label, ())])
-        return bool(handles.drop_nulls().is_in(known.implode()).all())
+        return bool(handles.is_in(known.implode()).all(ignore_nulls=True))
 
     def all_values(self, label: str, column: str) -> pl.DataFrame | None:
         """HANDLE and `column` of all rows whose value is known; None when there are none."""

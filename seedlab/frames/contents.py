@@ -47,12 +47,14 @@ def pack(content: pl.DataFrame) -> bytes:
     alike = {name: content.item(0, name) for name in (FILE, RUN) if _is_alike(content.get_column(name))}
     line = json.dumps({"columns": content.columns, "rows": content.height, "alike": alike}).encode()
     stream = io.BytesIO()
-    content.drop(alike).write_ipc_stream(stream, compression="uncompressed")
+    rest = pl.DataFrame([each for each in content.get_columns() if each.name not in alike])
+    rest.write_ipc_stream(stream, compression="uncompressed")
     return b"".join([_HEAD.pack(len(line), stream.tell()), line, stream.getbuffer()])
 
 
 def _is_alike(values: pl.Series) -> bool:
-    return len(values) > 0 and bool(values.eq_missing(values.first()).all())
+    nulls = values.null_count()
+    return 0 < len(values) == nulls or (not nulls and len(values) > 0 and values.min() == values.max())
 
 
 def unpack(packed: bytes) -> pl.DataFrame:

@@ -357,9 +357,8 @@ def inherit(child: pl.DataFrame, parent: pl.DataFrame, relation: str, sources: S
     grandparent's columns are in it already.
     """
     place = child.get_column(PARENT)
-    return child.hstack(
-        [parent.get_column(name).gather(place).alias(f"{relation}.{name}") for name in sources]
-    )
+    # By the index, for `gather` makes a query of it: ten times the time for a small frame.
+    return child.hstack([parent.get_column(name)[place].alias(f"{relation}.{name}") for name in sources])
 
 
 def fill(frame: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:
@@ -375,5 +374,6 @@ def fill(frame: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:
         if (INDEX if path == POSITION else path) in frame.columns
     }
     moved = set(found.values()) - found.keys() - {INDEX}
-    named = [pl.col(path).cast(pl.String).alias(column) for column, path in found.items()]
-    return frame.with_columns(named).drop(moved)
+    filled = {each.name: each for each in frame.get_columns()}
+    filled |= {column: frame.get_column(path).cast(pl.String).alias(column) for column, path in found.items()}
+    return pl.DataFrame([each for name, each in filled.items() if name not in moved])

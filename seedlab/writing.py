@@ -129,6 +129,8 @@ def write_once(
             session.create(ddl.constraints_and_indexes)
     with monitor.span("commit"):
         made = _as_made(session, prepared) if ddl.tables else prepared
+        if remembers and not task.part:
+            session.ledger.begin_to_remember()
         wrote = wrote_of(task, session, made, resolved, sent)
         tallies = _remember(task, look, wrote, resolved) if remembers else _tallies(wrote, resolved)
         done = Done(tallies=tallies, rejected=_write_rejects(task, prepared, resolved))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
@@ -165,3 +165,72 @@ def test_a_connection_that_is_cut_is_a_failed_statement(wire: Wire, clean_postgr
         wire.script([SQL("SELECT 1")])
     with pytest.raises(StatementError):
         wire.ask([(SQL("SELECT 1"), ())])
+
+
+# ---- what is told ----
+
+
+def test_what_is_told_is_done_before_what_is_asked_and_no_round_trip(wire: Wire, monitor: Monitor) -> None:
+    wire.opening = [SQL("BEGIN")]
+    wire.tell([SQL("CREATE TEMPORARY TABLE t AS SELECT 7 AS n"), SQL("SELECT 'not asked for'")])
+
+    assert counts(monitor) == (3, 0)
+    assert one(wire, "SELECT n FROM t") == 7
+    assert counts(monitor) == (4, 1)
+
+
+def test_the_server_works_at_what_is_told_before_anything_is_asked(
+    wire: Wire, clean_postgres_url: str
+) -> None:
+    """Another session waits until it sees that it was done."""
+    wire.tell([SQL("SELECT pg_catalog.pg_advisory_lock(6)")])
+
+    with psycopg.connect(clean_postgres_url, autocommit=True) as other:
+        other.execute("SET statement_timeout = '30s'")
+        found = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = 6"
+        while other.execute(found).fetchone() == (0,):
+            pass
+    assert one(wire, "SELECT pg_catalog.pg_advisory_unlock(6)") is True
+
+
+NEXT = {
+    "a script": lambda wire: wire.script([SQL("SELECT 2")]),
+    "a question": lambda wire: one(wire, "SELECT 2"),
+    "a copy": lambda wire: list(wire.copy_out(SQL("COPY (SELECT 2) TO STDOUT"), 100)),
+    "something told": lambda wire: (wire.tell([SQL("SELECT 2")]), one(wire, "SELECT 3")),
+}
+
+
+@pytest.mark.parametrize("send", NEXT.values(), ids=NEXT)
+def test_what_fails_that_was_told_comes_out_of_what_is_sent_next(
+    wire: Wire, send: Callable[[Wire], object]
+) -> None:
+    wire.tell([SQL("SELECT 1"), SQL("SELECT 1/0")])
+
+    with pytest.raises(StatementError) as caught:
+        send(wire)
+
+    assert caught.value.index < 0
+    assert caught.value.error.sqlstate == "22012"
+    assert one(wire, "SELECT 4") == 4
+
+
+def test_a_script_or_a_copy_may_follow_what_is_told(wire: Wire) -> None:
+    wire.tell([SQL("CREATE TEMPORARY TABLE t AS SELECT 7 AS n")])
+    (found,) = wire.script([SQL("SELECT n FROM t")])
+    wire.tell([SQL("UPDATE t SET n = 8")])
+
+    assert found.get_value(0, 0) == b"7"
+    assert b"".join(wire.copy_out(SQL("COPY t TO STDOUT"), 100)) == b"8\n"
+
+
+@pytest.mark.parametrize("told", ["SELECT 1", "SELECT 1/0"])
+def test_what_was_told_is_rolled_back_with_all_else(wire: Wire, told: str) -> None:
+    wire.opening = [SQL("BEGIN")]
+    wire.tell([SQL(told)])
+
+    wire.abandon()
+
+    assert wire.connection.info.transaction_status == pq.TransactionStatus.IDLE
+    assert wire.connection.pgconn.pipeline_status == pq.PipelineStatus.OFF
+    assert one(wire, "SELECT 4") == 4

@@ -97,6 +97,13 @@ class Ledger(Protocol):
     def size(self) -> int:
         """Tell how many bytes the ledger takes, of all projects."""
 
+    def begin_to_remember(self) -> None:
+        """Begin to write what a run leaves, in the open transaction: all that its rows do not change.
+
+        The server does it while the rest is put together. Not for stages that are committed at the same time:
+        they would wait for each other. Where it was not called, `remember` does it.
+        """
+
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write what a run leaves, and the content of the tables as it is now, in the open transaction.
 

@@ -130,8 +130,17 @@ class PostgresLedger(Ledger):
         """Ask for what the tables take on disk, with indexes and what is stored apart."""
         return int(self._ask([(sql.SIZE, ())])[0][0][0])
 
+    def begin_to_remember(self) -> None:
+        """Let the server read the catalog and keep it, if the one that is kept is not as it is now."""
+        if not self.keeps_catalog:
+            ours = put_search_path(self._search_path())
+            self._wire.tell([SYSTEM_NAMES, sql.KEEP_CATALOG, ours])
+            self.keeps_catalog = True
+
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything in one pipeline."""
+        if not memo.part:
+            self.begin_to_remember()
         questions: list[Question] = [
             *([] if memo.part else [(sql.RAISE_GENERATION, ())]),
             (sql.ADD_RUN, (json.dumps(run_document(memo)),)),
@@ -149,9 +158,6 @@ class PostgresLedger(Ledger):
             questions.append((sql.FORGET_STAGES, (json.dumps(stages),)))
         if states:
             questions.append(self._put_tables(memo.marks, states))
-        if not (self.keeps_catalog or memo.part):  # stages at the same time would wait for each other
-            ours = put_search_path(self._search_path())
-            questions += [(each, ()) for each in (SYSTEM_NAMES, sql.KEEP_CATALOG, ours)]
         self._ask(questions)
         if memo.shifts:
             self._shift(memo.shifts)

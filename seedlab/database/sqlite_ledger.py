@@ -215,6 +215,9 @@ class SqliteLedger(Ledger):
         """Add up what is kept."""
         return int(self._run(_SIZE)[0][0] or 0)
 
+    def begin_to_remember(self) -> None:
+        """Do nothing: no other process would do it meanwhile."""
+
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything, making the tables where they are missing."""
         self._make()

@@ -2,7 +2,7 @@
 
 A *script* is many statements in one simple query, COPY included; a *pipeline* is many statements with
 parameters. Either is one round trip (and one more per COPY). Whatever opens the transaction is sent in
-front of the first message of it.
+front of the first message of it. What is *told* is not waited for: it begins the pipeline that comes next.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Wire:
         self.recorder = recorder
         self._pid = connection.pgconn.backend_pid
         self.opening: Sequence[Composable] = ()  # sent in front of whatever comes next
+        self._told = 0  # statements that were sent, and of which no answer was taken yet
 
     def script(
         self,
@@ -61,6 +62,7 @@ class Wire:
         `feed` gives the bytes of each COPY; what it raises ends the COPY, fails the transaction and comes
         out here. `ahead` is called when a COPY is sent and the server is at work on it.
         """
+        self._hear()
         opening, self.opening = self.opening, ()
         text = b"; ".join(each.as_bytes(self.connection) for each in (*opening, *statements))
         self.recorder.count(
@@ -131,6 +133,7 @@ class Wire:
 
     def copy_out(self, statement: Composable, size: int) -> Iterator[bytes]:
         """Send `COPY … TO STDOUT`; whole rows, about `size` bytes at a time. Raises StatementError."""
+        self._hear()
         opening, self.opening = self.opening, ()
         text = b"; ".join(each.as_bytes(self.connection) for each in (*opening, statement))
         self.recorder.count(statements=len(opening) + 1, round_trips=1, bytes_sent=len(text), pid=self._pid)
@@ -167,35 +170,53 @@ class Wire:
 
         Raises StatementError.
         """
-        opening, self.opening = self.opening, ()
-        texts = [question.as_bytes(self.connection) for question in (*opening, *(q for q, _ in questions))]
-        given: list[Sequence[str | bytes | None]] = [*(() for _ in opening), *(p for _, p in questions)]
-        formats = [[int(isinstance(value, bytes)) for value in each] for each in given]
-        parameters = [[v.encode() if isinstance(v, str) else v for v in each] for each in given]
-        sent = sum(map(len, texts)) + sum(len(value or b"") for each in parameters for value in each)
-        self.recorder.count(statements=len(texts), round_trips=1, bytes_sent=sent, pid=self._pid)
+        before, self._told = self._told + len(self.opening), 0
         results: Results = []
         try:
-            self._pipeline(texts, parameters, formats, results)
+            self._put(questions, round_trips=1)
+            self._take(results)
         except psycopg.Error as error:
-            raise StatementError(len(results) - len(opening), error) from error
-        return self._rows(results[len(opening) :])
+            raise StatementError(len(results) - before, error) from error
+        return self._rows(results[before:])
 
-    def _pipeline(
-        self,
-        texts: Sequence[bytes],
-        parameters: Sequence[Sequence[bytes | None]],
-        formats: Sequence[Sequence[int]],
-        results: Results,
-    ) -> None:
-        """Send all at once, then take every answer; `results` grows until one is a failure.
+    def tell(self, statements: Sequence[Composable]) -> None:
+        """Send statements and go on while the server is at work on them.
+
+        What they fail with comes out of whatever is sent next, as before its first statement.
+        """
+        told = self._told + len(self.opening) + len(statements)
+        try:
+            self._put([(each, ()) for each in statements], round_trips=0)
+            self._flush()
+        except psycopg.Error as lost:
+            raise StatementError(-1, lost) from lost
+        self._told = told
+
+    def _hear(self) -> None:
+        """Take the answers to what was told, in front of what is no pipeline."""
+        if self._told:
+            self.ask([])
+
+    def _put(self, questions: Sequence[Question], *, round_trips: int) -> None:
+        """Put statements, and what opens the transaction, into the pipeline.
 
         psycopg's own pipelines cost a cursor and a generator for each statement, a fifth of a millisecond.
         """
-        pgconn, failure = self.connection.pgconn, None
+        opening, self.opening = self.opening, ()
+        pgconn, sent = self.connection.pgconn, 0
+        texts = [question.as_bytes(self.connection) for question in (*opening, *(q for q, _ in questions))]
+        given: list[Sequence[str | bytes | None]] = [*(() for _ in opening), *(p for _, p in questions)]
         pgconn.enter_pipeline_mode()
-        for text, values, kinds in zip(texts, parameters, formats, strict=True):
-            pgconn.send_query_params(text, values or None, param_formats=kinds or None)
+        for text, each in zip(texts, given, strict=True):
+            values = [value.encode() if isinstance(value, str) else value for value in each]
+            formats = [int(isinstance(value, bytes)) for value in each]
+            pgconn.send_query_params(text, values or None, param_formats=formats or None)
+            sent += len(text) + sum(len(value or b"") for value in values)
+        self.recorder.count(statements=len(texts), round_trips=round_trips, bytes_sent=sent, pid=self._pid)
+
+    def _take(self, results: Results) -> None:
+        """Take every answer of the pipeline; `results` grows until one is a failure, which is raised."""
+        pgconn, failure = self.connection.pgconn, None
         pgconn.pipeline_sync()
         self._flush()
         while (result := self._next_result()) is None or result.status != pq.ExecStatus.PIPELINE_SYNC:
@@ -233,6 +254,8 @@ class Wire:
     def abandon(self) -> None:
         """Roll back; a connection that is lost has done so."""
         if not self.connection.closed:
+            with suppress(StatementError):
+                self._hear()
             with suppress(StatementError):
                 self.end([SQL("ROLLBACK")])
 

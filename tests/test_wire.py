@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import pq
 from psycopg.sql import SQL
 
+from seedlab.database.cluster import SOCKET
+from seedlab.database.proxy import DelayProxy
 from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.insight.measuring.monitor import Monitor
 
@@ -30,6 +34,51 @@ def one(wire: Wire, question: str) -> object:
 
 def counts(monitor: Monitor) -> tuple[int, int]:
     return monitor.counters.statements, monitor.counters.round_trips
+
+
+# ---- the socket ----
+
+
+def room(connection: psycopg.Connection) -> int:
+    mine = socket.socket(fileno=connection.fileno())
+    try:
+        return mine.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    finally:
+        mine.detach()
+
+
+@pytest.fixture
+def folder(clean_postgres_url: str) -> Path:
+    """Where the socket of the test's server lies."""
+    with psycopg.connect(clean_postgres_url) as connection:
+        host = connection.info.host
+    if not host.startswith("/"):
+        pytest.skip("the server of these tests is reached over TCP")
+    return Path(host)
+
+
+def test_more_can_wait_in_a_local_socket_than_the_system_gives_it(
+    clean_postgres_url: str, folder: Path
+) -> None:
+    with psycopg.connect(clean_postgres_url) as connection:
+        before = room(connection)
+
+        Wire(connection, Monitor())
+
+        assert room(connection) > before
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_tcp_is_left_to_find_its_size_by_itself(clean_postgres_url: str, folder: Path) -> None:
+    with (
+        DelayProxy(unix_socket=folder / SOCKET, round_trip_ms=0) as proxy,
+        psycopg.connect(proxy.url_for(clean_postgres_url)) as connection,
+    ):
+        before = room(connection)
+
+        Wire(connection, Monitor())
+
+        assert room(connection) == before
 
 
 # ---- scripts ----

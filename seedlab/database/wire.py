@@ -8,6 +8,7 @@ front of the first message of it. What is *told* is not waited for: it begins th
 from __future__ import annotations
 
 import select
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ Feed = Callable[[int, Results], Iterator[bytes]]  # number of the COPY, results 
 Ahead = Callable[[int], None]  # number of the COPY that comes next, to be prepared while the server works
 _EMPTY_QUERIES = 5
 _SLICE = 1 << 18  # libpq buffers what it is given; quarter-megabyte slices keep the client's memory flat
+_WAITING = 1 << 20  # bytes that may wait in a local socket, where the system allows it
 
 
 class StatementError(Exception):
@@ -41,6 +43,23 @@ class StatementError(Exception):
         self.results = results or []
 
 
+def _widen(connection: psycopg.Connection[Any]) -> None:
+    """Let more wait in a local socket than the system gives it, so that the server never waits for us.
+
+    Of the usual 200 kB three quarters must be gone before the sender is woken: a COPY then takes a quarter
+    longer (docs/performance.md). TCP finds its size by itself.
+    """
+    local = getattr(socket, "AF_UNIX", None)
+    mine = socket.socket(fileno=connection.fileno())
+    try:
+        if mine.family == local:
+            mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WAITING)
+    except OSError:  # more than the system allows; then as it was
+        pass
+    finally:
+        mine.detach()  # it is libpq's
+
+
 class Wire:
     """One psycopg connection in autocommit mode; transactions are statements of our own."""
 
@@ -48,6 +67,7 @@ class Wire:
         self.connection = connection
         self.recorder = recorder
         self._pid = connection.pgconn.backend_pid
+        _widen(connection)
         self.opening: Sequence[Composable] = ()  # sent in front of whatever comes next
         self._told = 0  # statements that were sent, and of which no answer was taken yet
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
+from itertools import accumulate
 from operator import xor
 from struct import Struct
 from typing import Any, Protocol
@@ -150,11 +151,9 @@ def moved(remembered: bytes, then: bytes, now: bytes) -> bytes:
 
 def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
     """Put byte strings behind each other; each one's start (from 1, as SQL counts) and length."""
-    places, whole = [], bytearray()
-    for piece in pieces:
-        places.append((len(whole) + 1, len(piece)))
-        whole += piece
-    return bytes(whole), places
+    held = list(pieces)
+    starts = accumulate(map(len, held), initial=1)
+    return b"".join(held), [(start, len(piece)) for start, piece in zip(starts, held, strict=False)]
 
 
 def run_document(memo: Memo) -> Mapping[str, object]:

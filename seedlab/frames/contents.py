@@ -46,10 +46,14 @@ def pack(content: pl.DataFrame) -> bytes:
     """
     alike = {name: content.item(0, name) for name in (FILE, RUN) if _is_alike(content.get_column(name))}
     line = json.dumps({"columns": content.columns, "rows": content.height, "alike": alike}).encode()
-    stream = io.BytesIO()
+    stream = io.BytesIO(bytes(_HEAD.size) + line)
+    stream.seek(0, io.SEEK_END)
     rest = pl.DataFrame([each for each in content.get_columns() if each.name not in alike])
     rest.write_ipc_stream(stream, compression="uncompressed")
-    return b"".join([_HEAD.pack(len(line), stream.tell()), line, stream.getbuffer()])
+    body = stream.tell() - _HEAD.size - len(line)
+    stream.seek(0)
+    stream.write(_HEAD.pack(len(line), body))
+    return stream.getvalue()
 
 
 def _is_alike(values: pl.Series) -> bool:

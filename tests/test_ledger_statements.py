@@ -20,9 +20,11 @@ ODD = table(
 )
 STATE = TableState(table=ODD.name, columns=('na"me', "price"), key=('na"me',), server="postgresql 18")
 OTHER = replace(STATE, columns=("price",))
-HASH = "pg_catalog.hash_record_extended(ROW({}), 0)"
-CONTENT = HASH.format('"t"."na""me", pg_catalog.numeric_send("t"."price")')
-KEY = HASH.format('"t"."na""me"')
+NAME = 'COALESCE(pg_catalog.hashtextextended("t"."na""me", 1), 1)'
+PRICE = 'COALESCE(pg_catalog.hashtextextended(CAST("t"."price" AS pg_catalog.text), {0}), {0})'
+HASH = "pg_catalog.hashtextextended('', {})"
+CONTENT = HASH.format(f"{NAME} # {PRICE.format(2)}")
+KEY = HASH.format(NAME)
 
 
 def text(statement: Composable) -> str:
@@ -107,8 +109,17 @@ def test_contents_are_one_statement_of_one_pass_over_each_table() -> None:
     assert 'AS "k"' not in asked
 
 
-def test_a_column_whose_equality_is_blind_is_hashed_as_it_is_sent() -> None:
-    assert HASH.format('pg_catalog.numeric_send("t"."price")') in text(sql.contents([(OTHER, ODD)]))
+def test_a_column_whose_equality_is_blind_is_hashed_as_it_is_shown_or_sent() -> None:
+    spans = table(
+        "spans",
+        {"day": "date not null", "span": column("span", "interval", send="pg_catalog.interval_send")},
+        primary=["day"],
+    )
+    state = replace(STATE, table="spans", columns=("day", "span"))
+
+    assert HASH.format(PRICE.format(1)) in text(sql.contents([(OTHER, ODD)]))
+    record = 'pg_catalog.hash_record_extended(ROW("t"."day", pg_catalog.interval_send("t"."span")), 0)'
+    assert HASH.format(record) in text(sql.contents([(state, spans)]))
 
 
 def test_marks_hash_key_and_content_of_every_row() -> None:

@@ -5,9 +5,11 @@ Light: a run with nothing to do never gets further, and imports no polars.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
@@ -28,6 +30,9 @@ from seedlab.looking import Look
 from seedlab.plan import folder, freshness, graph
 from seedlab.plan.freshness import Situation, Verdict
 from seedlab.plan.selection import select
+
+if TYPE_CHECKING:
+    from seedlab.running import Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +81,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a run has to do, and what was known when that was decided."""
+    """What a run has to do, and what was known when that was decided.
+
+    `ahead` is what was prepared while that was being decided: just the files that changed.
+    """
 
     project: Project
     options: Options
@@ -86,6 +94,7 @@ class Task:
     run_id: str
     started: str
     part: str = ""  # the one stage, where each is committed by itself
+    ahead: Prepared | None = field(default=None, repr=False, compare=False)
 
     @property
     def stale(self) -> tuple[Stage, ...]:
@@ -107,7 +116,7 @@ class Task:
         verdicts = freshness.judge(
             self.agenda.stages, standing.situation, self.memory, standing.drifted, intact
         )
-        return replace(self, standing=replace(standing, verdicts=verdicts, intact=intact))
+        return replace(self, standing=replace(standing, verdicts=verdicts, intact=intact), ahead=None)
 
     def only(self, stage: str, memory: Memory) -> Task:
         """What there is to do for one of the stages, as the others have left the ledger."""
@@ -118,7 +127,7 @@ class Task:
             if memory.tables.get(name) == self.memory.tables.get(name)
         }
         standing = replace(self.standing, verdicts=verdicts, intact=frozenset(), seen=seen)
-        return replace(self, standing=standing, memory=memory, part=stage)
+        return replace(self, standing=standing, memory=memory, part=stage, ahead=None)
 
 
 # ---- which stages ---------------------------------------------------------------------------------------
@@ -193,9 +202,18 @@ def data_fingerprint(seeds: Iterable[Seed], hashes: Mapping[str, str]) -> str:
 
 
 def standing_of(
-    project: Project, agenda: Agenda, hashes: Mapping[str, str], look: Look, options: Options
+    project: Project,
+    agenda: Agenda,
+    hashes: Mapping[str, str],
+    look: Look,
+    options: Options,
+    meanwhile: Callable[[Standing], None] | None = None,
 ) -> Standing:
-    """Compare with the ledger; two statements at most, three where somebody changed a table."""
+    """Compare with the ledger; two statements at most, three where somebody changed a table.
+
+    `meanwhile` is called where files changed, with how things stand if nobody changed a table, while a
+    database that is a process of its own is being asked.
+    """
     situation = Situation(
         files=hashes,
         python=python_hash(project.root) if any(seed.transform for seed in agenda.seeds) else "",
@@ -215,7 +233,13 @@ def standing_of(
     }
     # A load without files is one that the project gave up: nobody brings its rows again.
     filled = {load.table for load in memory.loads if load.stage in doubtful and load.files}
-    seen, drifted, foreign = _drift(look, filled)
+    if changed and meanwhile is not None and look.session.concurrent:
+        with ThreadPoolExecutor(1, thread_name_prefix="seedlab-drift") as beside:
+            asked = beside.submit(_drift, look, filled)
+            meanwhile(Standing(verdicts=verdicts, situation=situation))
+            seen, drifted, foreign = asked.result()
+    else:
+        seen, drifted, foreign = _drift(look, filled)
     if drifted:
         verdicts = freshness.judge(agenda.stages, situation, memory, drifted)
     return Standing(verdicts=verdicts, situation=situation, foreign=foreign, drifted=drifted, seen=seen)

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from seedlab import reporting
-from seedlab.agenda import Task, agenda_of, as_it_was, data_fingerprint, file_hashes, standing_of
+from seedlab.agenda import Standing, Task, agenda_of, as_it_was, data_fingerprint, file_hashes, standing_of
 from seedlab.database import connect
 from seedlab.errors import DataFaults, TargetChanged
 from seedlab.flow import Options, Plan, Project, Recorder, Run, Target
@@ -31,6 +31,7 @@ from seedlab.plan.revision import commit_of
 from seedlab.trying import TRIES, refuse_to_try_again, told
 
 if TYPE_CHECKING:
+    from seedlab.running import Prepared
     from seedlab.writing import Done
 
 EMBEDDED = "embedded"
@@ -142,19 +143,29 @@ def _task(
     project: Project, options: Options, look: Look, monitor: Monitor, hashes: Mapping[str, str]
 ) -> Task:
     """Decide what has to run, and why."""
-    agenda = agenda_of(project, options, look)
-    standing = standing_of(project, agenda, hashes, look, options)
+    agenda, made = agenda_of(project, options, look), new_run_id()
+    ahead: list[Prepared | None] = [None]
+
+    def task_of(standing: Standing) -> Task:
+        return Task(
+            project=project,
+            options=options,
+            agenda=agenda,
+            standing=standing,
+            memory=look.memory(),
+            run_id=made,
+            started=monitor.started.isoformat(),
+        )
+
+    def meanwhile(standing: Standing) -> None:
+        from seedlab.running import prepared_ahead  # polars, and all that works on rows
+
+        ahead[:] = [prepared_ahead(task_of(standing), look, monitor)]
+
+    standing = standing_of(project, agenda, hashes, look, options, meanwhile)
     stale = standing.stale
     monitor.plan({each.id: "waiting" if each.id in stale else "skipped" for each in agenda.stages})
-    return Task(
-        project=project,
-        options=options,
-        agenda=agenda,
-        standing=standing,
-        memory=look.memory(),
-        run_id=new_run_id(),
-        started=monitor.started.isoformat(),
-    )
+    return replace(task_of(standing), ahead=None if standing.drifted else ahead[0])
 
 
 def undo(

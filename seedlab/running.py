@@ -83,19 +83,34 @@ class _NotReducibleError(SeedError):
 
 def prepared_of(task: Task, look: Look, monitor: Monitor, apart: Apart | None = None) -> Prepared:
     """Prepare what changed; where that does not do all of the stale stages, `apart` as in `prepare`."""
-    stages = task.stale
-    smaller = _smaller(task)
-    if task.options.environment.subset or task.options.rejects or not smaller:
-        return prepare(task, look, monitor, stages, apart)
-    chosen = tuple(smaller.get(stage.id, stage) for stage in stages)
+    if not (smaller := _smaller(task)):
+        return prepare(task, look, monitor, task.stale, apart)
     try:
-        return _reduce(task, look, prepare(task, look, monitor, chosen), frozenset(smaller))
+        prepared = task.ahead or prepare(task, look, monitor, _chosen(task, smaller))
+        return _reduce(task, look, prepared, frozenset(smaller))
     except (DataFaults, ConfigurationError, _NotReducibleError):
-        return prepare(task, look, monitor, stages, apart)
+        return prepare(task, look, monitor, task.stale, apart)
+
+
+def prepared_ahead(task: Task, look: Look, monitor: Monitor) -> Prepared | None:
+    """Prepare what changed, if nothing else did; None where that will not do, or is wrong."""
+    smaller = _smaller(task)
+    if task.options.commit != "run" or not smaller:
+        return None
+    try:
+        return prepare(task, look, monitor, _chosen(task, smaller))
+    except (DataFaults, ConfigurationError):
+        return None
+
+
+def _chosen(task: Task, smaller: Mapping[str, Stage]) -> tuple[Stage, ...]:
+    return tuple(smaller.get(stage.id, stage) for stage in task.stale)
 
 
 def _smaller(task: Task) -> dict[str, Stage]:
     """The stages of which just the changed files are read: not those behind one that is read whole."""
+    if task.options.environment.subset or task.options.rejects:
+        return {}
     stale = {stage.id: stage for stage in task.stale}
     smaller: dict[str, Stage] = {}
     for name in graph.topological_order({stage.id: stage.dependencies for stage in task.agenda.stages}):

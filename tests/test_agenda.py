@@ -312,6 +312,26 @@ def test_a_changed_file_alone_is_read_unless_its_table_was_changed_too(school: P
     assert (both.reason, both.files) == ("table pupils was changed by others", None)
 
 
+@pytest.mark.parametrize("changed", [True, False])
+def test_what_changed_is_known_while_a_server_is_still_being_asked(
+    school: Path, url: str, *, changed: bool
+) -> None:
+    write(school, {"seedlab.toml": TWO_STAGES})
+    seed(school, url)
+    if changed:
+        write(school, {"pupils.csv": FILES["pupils.csv"].replace("9", "8")})
+        execute(url, "DELETE FROM pupils WHERE name = 'Bob'")
+    told: list[Standing] = []
+    with looking(school, url) as (project, look, _):
+        chosen, hashes = agenda.agenda_of(project, DEVELOPMENT, look), agenda.file_hashes(project)
+        found = agenda.standing_of(project, chosen, hashes, look, DEVELOPMENT, told.append)
+
+    assert found.drifted == ({"pupils"} if changed else frozenset())
+    assert [each.verdicts["pupils"].files for each in told] == (
+        [{"pupils.csv"}] if changed and not url.startswith("sqlite") else []
+    )
+
+
 def test_content_hashed_by_another_server_is_no_proof(school: Path, url: str) -> None:
     write(school, {"seedlab.toml": TWO_STAGES})
     seed(school, url)

@@ -89,7 +89,8 @@ class PostgresLedger(Ledger):
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
         """Fetch them in one pipeline."""
-        answers = self._ask([(sql.recall(project, *name), ()) for name in names]) if names else []
+        questions: list[Question] = [(sql.recall(project, *name), ()) for name in names]
+        answers = self._ask(questions, binary=True) if names else []
         return [rows[0][0] if rows else b"" for rows in answers]
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
@@ -97,17 +98,17 @@ class PostgresLedger(Ledger):
         if not sets:
             return []
         names = [each.state.table for each in sets]
-        remembered, *now = self._ask([_recall_marks(names), *self._mark_questions(sets)])
+        remembered, *now = self._ask([_recall_marks(names), *self._mark_questions(sets)], binary=True)
         known = _marks_of(remembered)
         return [(rows[0][0] or b"", known.get(name)) for name, rows in zip(names, now, strict=True)]
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch them in one statement."""
-        return _marks_of(self._ask([_recall_marks(tables)])[0]) if tables else {}
+        return _marks_of(self._ask([_recall_marks(tables)], binary=True)[0]) if tables else {}
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark all sets in one pipeline."""
-        answers = self._ask(self._mark_questions(sets)) if sets else []
+        answers = self._ask(self._mark_questions(sets), binary=True) if sets else []
         return [rows[0][0] or b"" for rows in answers]
 
     def _mark_questions(self, sets: Sequence[RowSet]) -> list[Question]:
@@ -194,9 +195,9 @@ class PostgresLedger(Ledger):
         )
         return statement, ((content,) if any(marks[name] is not None for name in given) else ())
 
-    def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
+    def _ask(self, questions: Sequence[Question], *, binary: bool = False) -> list[list[tuple[Any, ...]]]:
         try:
-            return self._wire.ask(questions)
+            return self._wire.ask(questions, binary=binary)
         except StatementError as failed:
             raise write_failed(failed.error, "the ledger") from failed.error
 

@@ -461,6 +461,30 @@ def test_a_row_that_moved_to_another_file_is_of_that_file(many: Path, url: str) 
     assert by_table(beside) == ALL | {"pupils/pupils": (0, 1, 3)}
 
 
+@pytest.mark.parametrize("drift", [False, True])
+def test_what_was_read_while_tables_were_asked_is_read_again_only_if_one_was_changed(
+    many: Path, url: str, *, drift: bool
+) -> None:
+    first = seed(many, url)
+    held = dump(url)
+    write(many, {"pupils/a.csv": MANY["pupils/a.csv"].replace("9", "8")})
+    if drift:
+        execute(url, "UPDATE pupils SET age = 70 WHERE age <> 9")
+
+    run = seed(many, url)
+
+    one = MANY["pupils/a.csv"].count("\n") - 1
+    ahead = 0 if in_sqlite(url) else one
+    assert read(run) == (read(first) - len(held["cities"]) + ahead if drift else one)
+    changed = [[8 if value == 9 else value for value in row] for row in held["pupils"]]
+    assert dump(url) == held | {"pupils": changed}
+
+
+def read(run: Run) -> int:
+    """How many rows of files were parsed."""
+    return sum(span.rows for span in run.spans if span.phase == "read")
+
+
 def test_python_of_a_transform_makes_its_stage_run_again(folder: Path, url: str) -> None:
     script = "import polars as pl\n\ndef better(rows):\n    return {{'cities': rows.with_columns(name=pl.lit('{}'))}}\n"
     config = '[project]\ntransforms = "transforms.py"\n' + STAGE.format("cities")

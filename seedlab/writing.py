@@ -15,6 +15,7 @@ from seedlab.flow import (
     Memo,
     Outcomes,
     Recorder,
+    Table,
     TableState,
     Tally,
     WritePlan,
@@ -233,7 +234,19 @@ def _planned(task: Task, look: Look, naming: Naming, resolved: Resolved) -> Writ
 
 def _ordered(task: Task, naming: Naming, resolved: Resolved) -> WritePlan:
     settings = task.options.settings
-    return settling.plan_writes(resolved.rows, naming, resolved.cache, settings, resolved.empty)
+    plan = settling.plan_writes(resolved.rows, naming, resolved.cache, settings, resolved.empty)
+    return replace(plan, ours=_ours(task, naming.catalog, plan))
+
+
+def _ours(task: Task, catalog: Catalog, plan: WritePlan) -> Mapping[str, Table]:
+    """The tables that the project fills, in this run or before; others are read by whom we do not know.
+
+    In a protected environment nobody who reads shall wait.
+    """
+    if task.options.environment.protected:
+        return {}
+    filled = {write.table.name for group in plan.groups for write in group} | task.memory.tables.keys()
+    return {name: catalog.tables[name] for name in sorted(filled & catalog.tables.keys())}
 
 
 def _write_rejects(task: Task, prepared: Prepared, resolved: Resolved) -> tuple[Fault, ...]:

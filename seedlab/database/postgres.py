@@ -281,9 +281,11 @@ class PostgresSession:
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write by COPY into empty tables, by merge into others; multi-row VALUES without `copy`."""
+        from seedlab.database.postgres_grow import may_grow
         from seedlab.database.postgres_write import write_plan
 
-        self.ledger.keeps_catalog &= not plan.empty  # keys of empty tables are made anew
+        grows = any(may_grow(write, plan, switches) for group in plan.groups for write in group)
+        self.ledger.keeps_catalog &= not (plan.empty or grows)  # keys and indexes may be made anew
         return write_plan(self.wire, plan, switches)
 
     def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:

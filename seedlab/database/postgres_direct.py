@@ -29,13 +29,13 @@ REBUILD_TABLE_ROWS = 2_000
 BINARY_ROWS = 6_000
 # Errors before the first row that only mean "not in this way": lock held, not owner, feature; what hangs on
 # a constraint, what is gone since we looked.
-_NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
+NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
 # Deferred triggers wait for the end, and a table cannot be altered meanwhile. No DDL before the rows tells.
-_PENDING = "55006"
+PENDING = "55006"
 # Class of errors that code of the user's raises: an event trigger that forbids to alter tables.
-_RAISED = "P0"
+RAISED = "P0"
 # Classes of errors that no other way would be spared: connection, conflict, resources, cancelled, broken.
-_FINAL = frozenset({"08", "25", "40", "53", "57", "58", "XX"})
+FINAL = frozenset({"08", "25", "40", "53", "57", "58", "XX"})
 
 
 class Stumbled(Exception):
@@ -59,8 +59,8 @@ class Stumbled(Exception):
     @property
     def avoidable(self) -> bool:
         """Tell whether the same rows may go in when more is left on."""
-        refused = self.state in _NOT_THIS_WAY or self.state[:2] == _RAISED
-        return (self.early and refused) or self.state == _PENDING
+        refused = self.state in NOT_THIS_WAY or self.state[:2] == RAISED
+        return (self.early and refused) or self.state == PENDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ def _less(wire: Wire, found: Stumbled, keys: Keys) -> Keys:
 
     A row that breaks a unique index was found when that was made: COPY with the index on tells which it is.
     """
-    if found.write is not None or found.state[:2] in _FINAL or not found.state:
+    if found.write is not None or found.state[:2] in FINAL or not found.state:
         raise found.explained from found.failed.error
     data = found.state[:2] in ("22", "23")
     locked = found.early and found.state in ("55P03", "42501")
@@ -165,11 +165,12 @@ def _rebuildable(key: ForeignKey, loaded: dict[str, Table], plan: WritePlan) -> 
     return parent is not None and parent.rebuildable and parent.name in plan.empty
 
 
-def _drop(keys: Keys) -> list[Composable]:
+def drop_keys(keys: Keys) -> list[Composable]:
+    """Drop foreign keys, those of a table in one statement."""
     return [sql.drop_foreign_keys(table, mine) for table, mine in keys.values()]
 
 
-def _add(keys: Keys) -> list[Composable]:
+def add_keys(keys: Keys) -> list[Composable]:
     """Make foreign keys again, with their comments."""
     adds: list[Composable] = [sql.add_foreign_keys(table, mine) for table, mine in keys.values()]
     return adds + [
@@ -206,14 +207,11 @@ def _rebuild(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manne
     )
     rows = {table.name: sum(w.rows for w in writes if w.table.name == table.name) for table in tables}
     large = [table for table in tables if table.rebuildable and rows[table.name] >= REBUILD_TABLE_ROWS]
-    if why := _forbidden(facts):
+    if why := forbidden(facts):
         large = []
         wire.recorder.note(f"indexes stay on during the load ({why}): slower, same result")
-    chosen, staying = rebuilding.rebuilt(facts, large, keys)
-    if staying:
-        told = ", ".join(f"{name}: {why}" for name, why in staying.items())
-        wire.recorder.note(f"indexes that stay on during the load: {told}; slower, same result")
-    before = [*_drop(keys), *(each for mine in chosen.values() for each in rebuilding.take_off(mine))]
+    chosen = choose(wire, facts, large, keys)
+    before = [*drop_keys(keys), *(each for mine in chosen.values() for each in rebuilding.take_off(mine))]
     behind = {
         table.name: [each for index in mine for each in rebuilding.put_on(index)]
         for table in large
@@ -222,7 +220,7 @@ def _rebuild(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manne
     frame = _Frame(
         before=[*before, *rebuilding.settings()],
         behind=behind,
-        end=[*_add(keys), rebuilding.RESET, rebuilding.ask_facts(tables)],
+        end=[*add_keys(keys), rebuilding.RESET, rebuilding.ask_facts(tables)],
     )
     written, results = _load(wire, writes, frame, manner)
     place = -1 - sum(1 for _ in sequences((load, write.table) for write in writes for load in write.loads))
@@ -230,7 +228,18 @@ def _rebuild(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manne
     return written
 
 
-def _forbidden(facts: Facts) -> str | None:
+def choose(
+    wire: Wire, facts: Facts, tables: Sequence[Table], keys: Keys
+) -> dict[tuple[str, str], list[rebuilding.Index]]:
+    """Choose the indexes that come off, by table; a note says which stay on, and why."""
+    chosen, staying = rebuilding.rebuilt(facts, tables, keys)
+    if staying:
+        told = ", ".join(f"{name}: {why}" for name, why in staying.items())
+        wire.recorder.note(f"indexes that stay on during the load: {told}; slower, same result")
+    return chosen
+
+
+def forbidden(facts: Facts) -> str | None:
     """Say why nothing but foreign keys may come off: code that runs beside the load might need the rest."""
     if facts.event_trigger:
         return f"event trigger {facts.event_trigger} watches what is altered"
@@ -249,7 +258,7 @@ def copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manne
     tables = _tables(writes)
     lock = sql.lock_exclusively(tables) if keys else sql.lock_for_writing(tables)
     start: list[Composable] = [SQL("SAVEPOINT direct"), lock, sql.count_filled(tables)]
-    frame = _Frame(before=[*start, *_drop(keys)], end=_add(keys))
+    frame = _Frame(before=[*start, *drop_keys(keys)], end=add_keys(keys))
     return _load(wire, writes, frame, manner, looks=True)[0]
 
 

@@ -2,7 +2,7 @@
 
 *Direct*: every table of the plan is empty (`postgres_direct`). *Staged*: anything else, each table (or
 cycle) by a merge from arrays, from a temporary table when there is much, or from multi-row VALUES at the
-bulk level.
+bulk level. Where many rows are new, a large merge takes off what it can (`postgres_grow`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from seedlab.database.encode import array_literals, value_rows
 from seedlab.database.failures import write_failed
 from seedlab.database.postgres_copy import encoded, explain, sequences
 from seedlab.database.postgres_direct import Manner, Stumbled, copy_all, write_direct
+from seedlab.database.postgres_grow import around, may_grow
 from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.flow import Batch, Load, Outcomes, Table, TableWrite, WritePlan, Written
 
@@ -112,7 +113,7 @@ def _write_large(
             return copy_all(wire, [write], {}, Manner())
         except Stumbled as found:
             raise found.explained from found.failed.error
-    return _merge_staging(wire, write, number)
+    return _merge_staging(wire, plan, write, switches, number)
 
 
 def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
@@ -151,14 +152,18 @@ def _merge_values(wire: Wire, write: TableWrite) -> list[Written]:
     return written
 
 
-def _merge_staging(wire: Wire, write: TableWrite, number: int) -> list[Written]:
+def _merge_staging(
+    wire: Wire, plan: WritePlan, write: TableWrite, switches: frozenset[str], number: int
+) -> list[Written]:
     """Temporary tables by COPY, analyzed (without that a join of 300k rows ran for minutes), then merged in
     one statement, for rows of one load may refer to rows of another. Without the right to them: arrays.
     """
     steps: list[tuple[Load, Table, Composable, bool]] = []
+    relations: dict[Load, Identifier] = {}
     for place, load in enumerate(write.loads):
         if load in write.staged:
             steps.append(staging.step(wire, write, load))
+            relations[load] = staging.named(write.staged[load].relation)
             continue
         name = f"_seedlab_{number}_{place}"
         temporary = Identifier("pg_temp", name)
@@ -183,7 +188,9 @@ def _merge_staging(wire: Wire, write: TableWrite, number: int) -> list[Written]:
                 wire.script([SQL("ROLLBACK TO SAVEPOINT staging")])
                 return _send(wire, [_array_merge(wire, [write])])
         steps.append((load, write.table, sql.staging_source(name, load.columns, place=sql.PLACE), False))
-    return _send(wire, [_Merge(steps=steps, parameters=[])])
+        relations[load] = temporary
+    merge = partial(_send, wire, [_Merge(steps=steps, parameters=[])])
+    return around(wire, plan, write, relations, merge) if may_grow(write, plan, switches) else merge()
 
 
 def _feed(wire: Wire, write: TableWrite, _number: int, _results: Results) -> Iterator[bytes]:

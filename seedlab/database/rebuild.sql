@@ -29,6 +29,8 @@ SELECT pg_catalog.json_build_object(
     WHERE evtenabled IN ('O', 'A') AND evtevent <> 'login'),
   'trigger', (SELECT pg_catalog.min(t.tgname) FROM pg_catalog.pg_trigger t JOIN mine ON mine.oid = t.tgrelid
     WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 4 <> 0),
+  'update_trigger', (SELECT pg_catalog.min(t.tgname) FROM pg_catalog.pg_trigger t JOIN mine ON mine.oid = t.tgrelid
+    WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 16 <> 0),
   'tables', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(nspname, relname, why)) FROM mine WHERE why IS NOT NULL),
   'indexes', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
       'schema', x.nspname, 'relation', x.tablename, 'name', x.relname, 'definition', x.definition, 'comment', x.comment,

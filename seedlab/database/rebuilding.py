@@ -58,6 +58,7 @@ class Facts:
 
     event_trigger: str | None
     trigger: str | None
+    update_trigger: str | None
     tables: Mapping[tuple[str, str], str]
     indexes: Sequence[Index]
     made: frozenset[str]
@@ -78,6 +79,7 @@ def read_facts(answer: bytes | None) -> Facts:
     return Facts(
         event_trigger=document["event_trigger"],
         trigger=document["trigger"],
+        update_trigger=document["update_trigger"],
         tables={(schema, relation): why for schema, relation, why in document["tables"] or ()},
         indexes=tuple(Index(**each) for each in document["indexes"] or ()),
         made=frozenset(document["made"] or ()),

@@ -72,12 +72,12 @@ def make(staging: Staging, table: Table, columns: Sequence[str]) -> Composed:
     if staging.as_text:
         texts = [SQL("{} text").format(Identifier(name)) for name in columns]
         return SQL("CREATE UNLOGGED TABLE {} ({}) {}").format(
-            _named(staging.relation), SQL(", ").join([*texts, *own]), _ALONE
+            named(staging.relation), SQL(", ").join([*texts, *own]), _ALONE
         )
     return SQL(
         "CREATE UNLOGGED TABLE {} {} AS SELECT {}, 0::int4 AS {}, 0::int8 AS {} FROM {} WITH NO DATA"
     ).format(
-        _named(staging.relation),
+        named(staging.relation),
         _ALONE,
         sql.names(columns),
         Identifier(_PART),
@@ -102,7 +102,7 @@ def source(staging: Staging, columns: Sequence[str]) -> Composed:
         Identifier(_PART),
         Identifier(_IN_PART),
         Identifier(sql.PLACE),
-        _named(staging.relation),
+        named(staging.relation),
     )
 
 
@@ -114,20 +114,21 @@ def insert(staging: Staging, load: Load, table: Table) -> Composed:
         sql.names(load.columns),
         SQL("OVERRIDING SYSTEM VALUE " if always else ""),
         sql.casts(table, load.columns) if staging.as_text else sql.names(load.columns, "r"),
-        _named(staging.relation),
+        named(staging.relation),
     )
 
 
 def analyze(staging: Staging, key: Sequence[str]) -> Composed:
     """Let the server know of the columns of the join: without that one of 300k rows ran for minutes."""
-    return SQL("ANALYZE {} ({})").format(_named(staging.relation), sql.names(key))
+    return SQL("ANALYZE {} ({})").format(named(staging.relation), sql.names(key))
 
 
 def _marks(run: str) -> Identifier:
-    return _named(f"{_PREFIX}{run}")
+    return named(f"{_PREFIX}{run}")
 
 
-def _named(relation: str) -> Identifier:
+def named(relation: str) -> Identifier:
+    """Name a staging table with its schema."""
     return Identifier(_SCHEMA, relation)
 
 
@@ -166,7 +167,7 @@ def sweep(session: Session, run: str | None = None) -> None:
                 session.wire.script(
                     [
                         SQL("SET LOCAL lock_timeout = '2s'"),
-                        SQL("DROP TABLE IF EXISTS {}").format(_named(name)),
+                        SQL("DROP TABLE IF EXISTS {}").format(named(name)),
                     ]
                 )
                 session.commit()
@@ -206,7 +207,7 @@ def copy(
     )
     names = [*columns, _PART, _IN_PART]
     data = None if staging.as_text else _binary(numbered, names, table)
-    copying = sql.copy_in(_named(staging.relation), names, binary=data is not None)
+    copying = sql.copy_in(named(staging.relation), names, binary=data is not None)
     pieces = [copy_text(numbered, names)] if data is None else [HEADER, data, TRAILER]
     try:
         session.wire.script([copying], lambda *_: iter(pieces))

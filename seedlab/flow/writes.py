@@ -88,11 +88,13 @@ class Removal:
 class WritePlan:
     """What a writer is given: table writes grouped so that parents come first; the tables of a
     foreign-key cycle share a group. `create` lists tables to be made first, `empty` those without rows.
+    `ours` are the tables with rows whose readers may have to wait for a large load, by name.
     """
 
     groups: tuple[tuple[TableWrite, ...], ...]
     empty: frozenset[str]
     create: tuple[str, ...] = ()
+    ours: Mapping[str, Table] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,14 @@
 reads them and sends the new ones. Both take turns from the same table, restored outside the clock. The threshold is off,
 so that the crossover shows. Nothing else should run meanwhile; it takes some minutes.
 
-    python -m tests.benchmarks.grow [--rows 500000] [--runs 3] [--shares 5,10,20,50,100] [--json FILE]
+    python -m tests.benchmarks.grow [--rows 500000] [--runs 3] [--shares 5 10 20 50 100] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 import tempfile
 import time
@@ -23,14 +24,16 @@ import polars as pl
 import psycopg
 
 from seedlab import orchestrator
-from seedlab.database import connect, postgres_grow
+from seedlab.database import connect, postgres_grow, server
+from seedlab.database.cluster import SUPERUSER
 from seedlab.flow import Options, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor, phase_totals
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from tests.benchmarks.bench import bench
+from tests.benchmarks.bench import DATABASE
 from tests.benchmarks.figures import Figure, Result, alone, in_figures
 
+SEEDED, COPY = f"{DATABASE}_grow", f"{DATABASE}_grown"
 PARENTS, TOPICS = 100_000, 5_000
 TABLES = """
 CREATE TABLE parents (id uuid PRIMARY KEY, code text NOT NULL UNIQUE);
@@ -41,3 +44,104 @@ CREATE TABLE parts (
 );
 CREATE INDEX ON parts (topic_id)
 """
+
+
+def project(folder: Path, rows: int) -> Path:
+    """Write the files of a project whose large table has so many rows."""
+    folder.mkdir(exist_ok=True)
+    for name, count in (("parents", PARENTS), ("topics", TOPICS)):
+        codes = pl.select(code=pl.format("{}{}", pl.lit(name[0]), pl.int_range(count)))
+        codes.write_parquet(folder / f"{name}.parquet")
+    number = pl.int_range(rows, dtype=pl.Int64)
+    parts = pl.select(
+        **{
+            "parent.code": pl.format("p{}", number % PARENTS),
+            "topic.code": pl.format("t{}", number * 7919 % TOPICS),
+        },
+        position=number // PARENTS,
+        text=pl.format("text of part number {}", number),
+    )
+    parts.write_parquet(folder / "parts.parquet")
+    return folder
+
+
+def run(folder: Path, url: str, *disabled: str) -> tuple[float, Run]:
+    """Seconds of one seed, and its record."""
+    settings = Settings(disabled=frozenset(disabled))
+    options = Options(environment=ENVIRONMENTS["development"], settings=settings)
+    target = connect.parse_target(url, "--database-url")
+    gc.collect()
+    began = time.perf_counter()
+    done = orchestrator.seed(load_project(folder), target, options, Monitor())
+    return time.perf_counter() - began, done
+
+
+class Place:
+    """A database as it is before each run: a copy of one that was seeded once."""
+
+    def __init__(self, folder: Path) -> None:
+        found = server.start(os.environ)
+        self._admin = psycopg.connect(found.url("postgres", role=SUPERUSER), autocommit=True)
+        self.close()
+        self._seeded = server.ensure_database(found, SEEDED)
+        self.url = self._seeded.replace(SEEDED, COPY)
+        with psycopg.connect(self._seeded, autocommit=True) as connection:
+            connection.execute(TABLES)
+            run(folder, self._seeded)
+            connection.execute("VACUUM ANALYZE")
+
+    def restore(self) -> None:
+        self._admin.execute(f"DROP DATABASE IF EXISTS {COPY} WITH (FORCE)")
+        with psycopg.connect(self._seeded) as connection:
+            owner = connection.info.user
+        self._admin.execute(f'CREATE DATABASE {COPY} TEMPLATE {SEEDED} OWNER "{owner}" STRATEGY FILE_COPY')
+        self._admin.execute("CHECKPOINT")
+
+    def close(self) -> None:
+        for name in (COPY, SEEDED):
+            self._admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def result(rows: int, runs: int, percents: Sequence[int]) -> Result:
+    figures = []
+    with tempfile.TemporaryDirectory() as name, mock.patch.multiple(postgres_grow, NEW_ROWS=1, SHARE=0.001):
+        folder = Path(name, "parts")
+        place = Place(project(folder, rows))
+        for percent in percents:
+            new = rows * percent // 100
+            project(folder, rows + new)
+            seconds: dict[str, list[float]] = {"off": [], "on": []}
+            merges: dict[str, list[float]] = {"off": [], "on": []}
+            for _ in range(runs):
+                for which, disabled in (("off", ()), ("on", ("rebuild",))):
+                    place.restore()
+                    took, done = run(folder, place.url, *disabled)
+                    assert (done.outcomes.created, done.outcomes.updated) == (new, 0), done.outcomes
+                    seconds[which].append(took)
+                    phases = {phase.name: phase.seconds for phase in phase_totals(done.spans)}
+                    merges[which].append(phases["merge"] + phases.get("index", 0))
+            ratio, merge = (median(each["on"]) / median(each["off"]) for each in (seconds, merges))
+            figures.append(
+                Figure(
+                    what=f"{percent} % new: times faster, the whole seed",
+                    reached=ratio,
+                    samples=seconds,
+                    remark=f"{median(seconds['off']):.2f} beside {median(seconds['on']):.2f} s; the merge "
+                    f"{merge:.2f} times, {median(merges['off']):.2f} beside {median(merges['on']):.2f} s",
+                )
+            )
+            print(figures[-1], file=sys.stderr, flush=True)
+        place.close()
+    return in_figures(f"Many new rows for a table of {rows:,}", figures)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--shares", type=int, nargs="+", default=[5, 10, 20, 50, 100], metavar="PERCENT")
+    return alone(parser, lambda args: result(args.rows, args.runs, args.shares))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,7 +12,7 @@ from seedlab.errors import DataFaults
 from seedlab.flow import Catalog, Load
 from seedlab.plan import schema
 from seedlab.plan.schema import Given
-from seedlab.preparation import Shaped
+from seedlab.shaping import Shaped
 
 NO_DEFAULTS: Mapping[str, str] = MappingProxyType({})
 

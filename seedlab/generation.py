@@ -47,7 +47,7 @@ from seedlab.looking import look_offline
 from seedlab.plan import graph, scripts, spelling
 from seedlab.plan.project import FILE as CONFIGURATION
 from seedlab.plan.selection import select
-from seedlab.preparation import Shaped
+from seedlab.shaping import Shaped
 
 OutFormat = Literal["parquet", "csv", "jsonl", "json", "yaml"]
 BLOCK_ROWS = 50_000  # made and written at a time

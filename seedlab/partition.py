@@ -7,7 +7,7 @@ needs to be agreed on: those of new rows are their handles, others are looked up
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,14 +18,13 @@ from seedlab.database import connect, staging
 from seedlab.database.holder import label_of
 from seedlab.errors import DataFaults, SeedError
 from seedlab.flow import FILE, HANDLE, ROW, Load, Seed, Settings, Staging, TableSpec, Target
-from seedlab.frames import checks, ids, large
+from seedlab.frames import checks, ids
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.large import Piece
-from seedlab.frames.literals import whole_columns
 from seedlab.frames.resolve import Handled, Naming, add_handles
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.preparation import STREAM_ROWS, Shaped, shape_batch
 from seedlab.resolution import Answered, Rows
+from seedlab.shaping import Shaped, Stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +40,9 @@ class Partition:
 class Assignment:
     """What every part of one load has in common. Holds the target's URL: it goes to workers one trusts.
 
-    `settled` is the load as it is written, without the column that a sequence fills by itself. `columns` are
-    those of all parts. `filled` are the tables with rows, of which alone anything is asked; `referred`: rows
-    of this run refer to rows of the load.
+    `settled` is the load as it is written, without the column that a sequence fills by itself. `defaults` are
+    what the project gives every row. `filled` are the tables with rows, of which alone anything is asked;
+    `referred`: rows of this run refer to rows of the load.
     """
 
     target: Target
@@ -52,10 +51,11 @@ class Assignment:
     run: str
     seed: Seed
     spec: TableSpec
+    batches: Stream
     load: Load
     settled: Load
+    defaults: Mapping[str, str]
     naming: Naming
-    columns: tuple[str, ...]
     trusted: frozenset[str]
     staging: Staging
     filled: frozenset[str]
@@ -153,13 +153,9 @@ class _Part:
     def _batches(self) -> Iterator[pl.DataFrame]:
         """The part's rows as the load has them: one text column for each source, ROW and FILE."""
         assigned, part = self._assigned, self._partition
-        seed, spec = assigned.seed, assigned.spec
-        documents = whole_columns(seed, assigned.naming.catalog)
-        for batch in large.batches(seed.files[part.file], STREAM_ROWS, part.piece):
-            whole = shape_batch(batch, documents, spec, part.file)
-            missing = [name for name in assigned.columns if name not in whole.columns]
-            whole = whole.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
-            yield from whole.iter_slices(STREAM_ROWS)
+        defaults = [pl.lit(each, dtype=pl.String).alias(name) for name, each in assigned.defaults.items()]
+        for batch in assigned.batches.batches(assigned.naming.catalog, part.file, part.piece):
+            yield batch.with_columns(defaults)
 
     def _settled(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Name the rows, judge them, ask for what they refer to, and give every column its value."""
@@ -169,7 +165,7 @@ class _Part:
         if running.convict(self._session, broken):
             raise _FaultyError
         self._ask(frame, handled)
-        self._thin.append(handled.frame.drop(self._assigned.columns))
+        self._thin.append(handled.frame.drop(set(frame.columns) - {FILE, ROW}))
         return ids.settle(Handled(load=self._assigned.settled, frame=handled.frame), naming, self._cache)
 
     def _ask(self, frame: pl.DataFrame, handled: Handled) -> None:

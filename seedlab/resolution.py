@@ -36,8 +36,8 @@ from seedlab.frames.resolve import (
     numbered,
     reference_column,
 )
-from seedlab.preparation import Shaped
 from seedlab.scanning import near, scan
+from seedlab.shaping import Shaped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -15,7 +15,7 @@ from seedlab.flow import Catalog, Column, Load, Part
 from seedlab.frames.kinds import has_many_spellings
 from seedlab.frames.resolve import leaves
 from seedlab.looking import Look
-from seedlab.preparation import Shaped
+from seedlab.shaping import Shaped
 
 Pairs = Sequence[tuple[Load, Shaped]]
 Spellings = Mapping[str, pl.DataFrame]  # by source column, `value` and how the target spells it

@@ -28,10 +28,10 @@ from seedlab.looking import Look
 from seedlab.plan import graph
 from seedlab.plan.graph import Need
 from seedlab.plan.schema import Bound
-from seedlab.preparation import Shaped
 from seedlab.recalling import Known, name_of
 from seedlab.resolution import Question, Rows
 from seedlab.respelling import respell
+from seedlab.shaping import Shaped
 
 Apart = Callable[[Sequence[tuple[Load, Shaped]], Naming], frozenset[int]]
 

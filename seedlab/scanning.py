@@ -12,7 +12,8 @@ from seedlab.frames.batcher import stream
 from seedlab.frames.brief import Briefs
 from seedlab.frames.checks import Broken
 from seedlab.frames.resolve import Handled, Naming, add_handles, numbered
-from seedlab.preparation import Shaped, concurrency
+from seedlab.preparation import concurrency
+from seedlab.shaping import Shaped
 
 NAMED_ROWS = 1_000_000  # of a load whose names nobody needs: so many are kept all the same
 

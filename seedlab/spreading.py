@@ -30,9 +30,9 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.looking import Look
 from seedlab.partition import Answer, Assignment, Partition, stage
 from seedlab.plan.graph import components
-from seedlab.preparation import Shaped
 from seedlab.resolution import Rows, Staged
 from seedlab.running import Prepared, prepare
+from seedlab.shaping import Shaped
 from seedlab.writing import Done, Gate
 
 NOT_RIGHT = "the schema seedlab lets us make no staging table: nothing was spread; same result"
@@ -212,6 +212,7 @@ class _Spread:
         for number, place in enumerate(sorted(prepared.apart)):
             rows = prepared.rows[place]
             load, shaped = rows.load, rows.shaped
+            assert shaped.batches is not None
             assigned = Assignment(
                 target=self.target,
                 settings=task.options.settings,
@@ -219,10 +220,11 @@ class _Spread:
                 run=task.run_id,
                 seed=shaped.seed,
                 spec=shaped.spec,
+                batches=shaped.batches,
                 load=load,
                 settled=replace(load, made=None) if load.table in by_default else load,
+                defaults={name: task.project.defaults[name] for name in load.defaults},
                 naming=prepared.naming,
-                columns=shaped.columns,
                 trusted=shaped.trusted,
                 staging=Staging(
                     relation=staging.relation_of(task.run_id, number),

@@ -11,7 +11,7 @@ import polars as pl
 from seedlab.errors import ConfigurationError
 from seedlab.flow import FILE, ROW, TableSpec
 from seedlab.plan import scripts
-from seedlab.preparation import Shaped
+from seedlab.shaping import Shaped
 
 # What a transform is told of where a row came from, by which names.
 TOLD = {ROW: "_row", FILE: "_file"}

@@ -15,6 +15,7 @@ from seedlab.errors import DataFaults
 from seedlab.flow import ROW, SourceFile
 from seedlab.frames import flatten, sources
 from seedlab.frames.flatten import INDEX, PARENT, VALUE
+from seedlab.frames.splitting import split
 from tests.fix_sources import source
 
 
@@ -105,16 +106,6 @@ def test_a_list_in_an_object_knows_what_encloses_it(tmp_path):
     assert found["faculty.degrees"].rows() == [(0, 0, 1, "D")]
     assert flatten.enclosing("faculty.degrees", found) == "$"
     assert flatten.enclosing("faculty.degrees.years", found) == "faculty.degrees"
-
-
-def test_fields_are_the_columns_that_flatten_makes(tmp_path):
-    read = records(tmp_path, MODULES)
-
-    own = {ROW, PARENT, INDEX}
-    made = {
-        path: tuple(c for c in f.columns if c not in own) for path, f in flatten.flatten(read, {}).items()
-    }
-    assert flatten.fields(read) == made
 
 
 def test_records_are_not_changed(tmp_path):
@@ -241,7 +232,7 @@ def parquet(folder, frame):
 def test_lists_and_structs_of_parquet_split_as_json_does(tmp_path):
     frame = pl.DataFrame(MODULES, schema_overrides={"code": pl.String})
 
-    found = flatten.split(*parquet(tmp_path, frame), {})
+    found = split(*parquet(tmp_path, frame), {})
 
     assert found.keys() == frames(tmp_path, MODULES).keys()
     for path, wanted in frames(tmp_path, MODULES).items():
@@ -258,7 +249,7 @@ def test_structs_of_parquet_spread_and_documents_stay_whole(tmp_path):
         }
     )
 
-    found = flatten.split(*parquet(tmp_path, frame), {"$": dict.fromkeys(("meta", "tags"), flatten.dumps)})
+    found = split(*parquet(tmp_path, frame), {"$": dict.fromkeys(("meta", "tags"), flatten.dumps)})
 
     assert found["$"].rows() == [(0, "1", "1.50", '{"k":[1,2]}', '["x",null]'), (1, None, None, None, None)]
     assert found["$"].columns == [ROW, "s.a", "s.t.b", "meta", "tags"]
@@ -273,7 +264,7 @@ def test_items_of_parquet_that_cannot_be_rows_are_faults(tmp_path, items, what):
     file, frame = parquet(tmp_path, pl.DataFrame({"l": items}))
 
     with pytest.raises(DataFaults) as caught:
-        flatten.split(file, frame, {})
+        split(file, frame, {})
 
     assert what in caught.value.faults[0].message
 
@@ -282,7 +273,7 @@ def test_a_csv_frame_is_left_as_it_is(tmp_path):
     file = source(tmp_path, "t.csv", "a,b\n1,\n")
     frame = sources.collect({0: sources.read(file)})[0]
 
-    assert_frame_equal(flatten.split(file, frame, {"$": {"a": flatten.dumps}})["$"], frame)
+    assert_frame_equal(split(file, frame, {"$": {"a": flatten.dumps}})["$"], frame)
 
 
 # ---- between frames

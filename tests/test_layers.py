@@ -20,6 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "looking",
             "agenda",
+            "shaping",
             "preparation",
             "binding",
             "transforming",

@@ -25,6 +25,7 @@ from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import ROW, SourceFile
 from seedlab.frames import flatten, large, sources
 from seedlab.frames.sources import Flat, LazyDataLoader, Records
+from seedlab.frames.splitting import split
 from tests.fix_sources import faults_of, source, told
 
 # ---- every format says the same
@@ -67,7 +68,7 @@ def frame_of(file: SourceFile) -> pl.DataFrame:
     read = sources.read(file)
     if isinstance(read, Records):
         return flatten.flatten(read, {})["$"]
-    return flatten.split(file, sources.collect({0: read})[0], {})["$"]
+    return split(file, sources.collect({0: read})[0], {})["$"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

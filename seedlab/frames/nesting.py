@@ -8,6 +8,7 @@ from seedlab.flow import PARENT, ROW, SourceFile
 from seedlab.frames import flatten, sources
 from seedlab.frames.flatten import ROOT, Documents
 from seedlab.frames.sources import Flat
+from seedlab.frames.splitting import split
 
 __all__ = ["NESTED", "RECORD", "nesting"]
 
@@ -38,5 +39,5 @@ def nesting(file: SourceFile, documents: Documents) -> dict[str, pl.DataFrame]:
 def _frames(file: SourceFile, documents: Documents) -> dict[str, pl.DataFrame]:
     source = sources.read(file)
     if isinstance(source, Flat):
-        return flatten.split(file, sources.collect({file.name: source})[file.name], documents)
+        return split(file, sources.collect({file.name: source})[file.name], documents)
     return flatten.flatten(source, documents)

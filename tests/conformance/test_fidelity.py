@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab import preparation
+from seedlab import shaping
 from seedlab.database import postgres_write
 from tests.naughty import NAUGHTY
 from tests.school import SEED, STAGE
@@ -295,7 +295,7 @@ def test_files_larger_than_a_batch_give_the_same_database(
     seed(folder, url)
     expected = dump(url)
     execute(url, "DELETE FROM people; DELETE FROM towns WHERE code <> 't3'")
-    monkeypatch.setattr(preparation, "STREAM_ROWS", 16)
+    monkeypatch.setattr(shaping, "STREAM_ROWS", 16)
 
     runs = [seed_in(way, folder, url, batch_rows=7) for _ in range(2)]
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import zstandard
 
-from seedlab import preparation, scanning
+from seedlab import scanning, shaping
 from seedlab.errors import DataFaults
 from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
 
@@ -28,7 +28,7 @@ FORMS = ("csv", "tsv", "jsonl", "parquet", "csv.gz", "csv.zst", "jsonl.zst")
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of few rows, of which few are remembered by name."""
-    monkeypatch.setattr(preparation, "STREAM_ROWS", 7)
+    monkeypatch.setattr(shaping, "STREAM_ROWS", 7)
     monkeypatch.setattr(scanning, "NAMED_ROWS", 20)
 
 

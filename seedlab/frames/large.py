@@ -26,6 +26,7 @@ _PACKED_ROWS = 16  # a byte of Parquet: of a file with fewer the rows fit in mem
 _SAMPLE_ROWS = 1000
 _SLICE_ROWS = 100_000  # of Parquet decoded at a time: of a large row group, smaller slices cost more
 _BATCH_BYTES = 32 << 20  # of a batch: of wide rows it has fewer
+_LINES_BYTES = 8 << 20  # of JSONL: as objects in memory it takes twenty times as much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +231,7 @@ def _line_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterator[R
             waiting, first, held = waiting[batch_rows:], first + batch_rows, 0
         if faults.found:
             waiting = []  # what comes is only checked
-        elif held >= _BATCH_BYTES:
+        elif held >= _LINES_BYTES:
             yield Records(file=file, records=waiting, first=first)
             waiting, first, held = [], first + len(waiting), 0
     faults.check()

@@ -480,3 +480,51 @@ def test_what_dead_runs_left_is_swept(url: str, tmp_path: Path) -> None:
     with spreading() as pool:
         seed(folder, url, executor=pool, batch_rows=PART, force=True)
     assert left(url) == []
+
+
+NESTED = """
+[[stages]]
+id = "all"
+[[stages.seeds]]
+name = "cities"
+source = "cities.csv"
+[[stages.seeds]]
+name = "pupils"
+source = "pupils.jsonl"
+[stages.seeds.tables]
+pupils = { path = "$" }
+visits = { path = "visits" }
+
+[defaults]
+note = "by default"
+"""
+
+
+def test_nested_records_are_staged_in_parts_with_what_the_project_gives_them(
+    folder: Path, url: str, other: str
+) -> None:
+    school(folder, visits=[{"pupil.email": "p1@x", "day": "2026-01-01"}])
+    (folder / "visits.csv").unlink()
+    (folder / "pupils.csv").unlink()
+    days = [{"day": f"2026-02-{1 + n:02}"} for n in range(3)]
+    records = [
+        {
+            "email": f"p{n}@x",
+            "city": {"code": f"c{n % CITIES}"},
+            **({"visits": days[: n % 4]} if n > PART else {}),
+        }
+        for n in range(PUPILS)
+    ]
+    write(folder, {"seedlab.toml": NESTED, "pupils.jsonl": as_jsonl(records)})
+    execute(url, "INSERT INTO cities VALUES (gen_random_uuid(), 'own', 'Own')")
+    execute(url, "INSERT INTO pupils SELECT gen_random_uuid(), 'own@x', id FROM cities")
+    execute(other, "INSERT INTO cities VALUES (gen_random_uuid(), 'own', 'Own')")
+    execute(other, "INSERT INTO pupils SELECT gen_random_uuid(), 'own@x', id FROM cities")
+
+    alone = seed(folder, other, batch_rows=PART)
+    run = seed(folder, url, workers=2, batch_rows=PART)
+
+    assert not any("wrong" in note for note in run.notes)
+    assert counted(run) == counted(alone)
+    assert dump(url) == dump(other)
+    assert not left(url)

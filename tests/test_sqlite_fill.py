@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from seedlab.database import sqlite_fill
+from seedlab.database import sqlite_statements as sql
 from seedlab.database.connect import open_session, parse_target
+from seedlab.database.sqlite_connection import CountedConnection
 from seedlab.database.sqlite_marks import sums_of_marks
+from seedlab.database.sqlite_references import References
 from seedlab.errors import DataFaults
 from seedlab.flow import RowSet, Settings
 from seedlab.insight.measuring.monitor import Monitor
@@ -166,6 +170,61 @@ def test_a_reference_that_leads_nowhere_is_found(
     assert rows_of(url, "SELECT count(*) FROM makers") == [(0,)]
 
 
+KEYS = """
+CREATE TABLE owners (id CHAR(32) PRIMARY KEY, code TEXT UNIQUE);
+CREATE TABLE things (id CHAR(32) PRIMARY KEY, code TEXT UNIQUE, owner_id {column} {references});
+"""
+KNOWN = {
+    "uuid": ("CHAR(32)", "REFERENCES owners (id)", "m", False),
+    "implied": ("CHAR(32)", "REFERENCES owners", "m", False),
+    "itself": ("CHAR(32)", "REFERENCES things (id)", "t", False),
+    "orphan": ("CHAR(32)", "REFERENCES owners (id)", "x", True),
+    "text": ("TEXT", "REFERENCES owners (code)", "m", True),
+    "bent": ("UUID", "REFERENCES owners (id)", "m", True),  # a number where it looks like one
+}
+
+
+@pytest.mark.parametrize(("column", "references", "leads", "doubtful"), KNOWN.values(), ids=KNOWN)
+def test_sqlite_is_asked_only_for_references_that_are_not_known(
+    tmp_path: Path, url: str, column: str, references: str, leads: str, doubtful: bool
+) -> None:
+    execute(url, KEYS.format(column=column, references=references))
+    with closing(open_session(parse_target(url, "test"), Settings(), Monitor(), "test")) as session:
+        tables = session.catalog().tables
+    ids = {"m": 1, "t": 2, "x": 3}
+    known = References.of([tables["owners"], tables["things"]])
+
+    for owner in (ids[leads], None):
+        frame = {"id": [2 if owner else 4], "owner_id": [owner]}
+        known.add(tables["things"], pl.DataFrame(frame, schema=dict.fromkeys(frame, pl.UInt128)))
+    known.add(tables["owners"], pl.DataFrame({"id": [1]}, schema={"id": pl.UInt128}))
+
+    assert list(known.doubtful()) == (["things"] if doubtful else [])
+    assert list(References.of([tables["things"]]).doubtful()) == ([] if leads == "t" else ["things"])
+
+
+def test_a_reference_is_looked_up_in_sqlite_only_where_it_may(
+    tmp_path: Path, url: str, filling: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second parent is text; what is asked is counted."""
+    execute(url, SHOP + "CREATE TABLE notes (number INTEGER, label TEXT UNIQUE REFERENCES makers (code));")
+    folder = write(shop(tmp_path / "shop"), {"notes.csv": "number,label\n1,m1\n"})
+    asked, run = [], CountedConnection.run
+
+    def told(
+        connection: CountedConnection, statement: str, parameters: tuple[object, ...] = ()
+    ) -> list[object]:
+        if statement == sql.ANY_ORPHAN:
+            asked.append(parameters)
+        return run(connection, statement, parameters)
+
+    monkeypatch.setattr(CountedConnection, "run", told)
+
+    seed(folder, url)
+
+    assert asked == [("notes",)]
+
+
 MINDFUL = {
     "trigger": "CREATE TABLE log (n); CREATE TRIGGER t AFTER INSERT ON parts BEGIN INSERT INTO log VALUES (new.number); END",
     "conflict": "CREATE TABLE other (a UNIQUE ON CONFLICT REPLACE)",
@@ -291,6 +350,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from seedlab.database import sqlite_fill
+from seedlab.database import sqlite_statements as sql
 from tests.seeding import seed
 sqlite_fill.LARGE = 1
 sqlite_fill.CACHE = "PRAGMA cache_size = 20"  # pages: so rows come to the file long before the commit

@@ -516,14 +516,18 @@ def test_nested_records_are_staged_in_parts_with_what_the_project_gives_them(
         for n in range(PUPILS)
     ]
     write(folder, {"seedlab.toml": NESTED, "pupils.jsonl": as_jsonl(records)})
-    execute(url, "INSERT INTO cities VALUES (gen_random_uuid(), 'own', 'Own')")
-    execute(url, "INSERT INTO pupils SELECT gen_random_uuid(), 'own@x', id FROM cities")
-    execute(other, "INSERT INTO cities VALUES (gen_random_uuid(), 'own', 'Own')")
-    execute(other, "INSERT INTO pupils SELECT gen_random_uuid(), 'own@x', id FROM cities")
+    filled = (
+        "INSERT INTO cities VALUES ('00000000-0000-4000-8000-000000000001', 'own', 'Own'); INSERT INTO pupils SELECT id, 'own@x', id FROM cities;"
+        "INSERT INTO visits (pupil_id, day) SELECT id, '2026-01-01' FROM pupils"
+    )
+    execute(url, filled)
+    execute(other, filled)
+    would = plan(load_project(folder), url, workers=2, batch_rows=PART).notes
 
     alone = seed(folder, other, batch_rows=PART)
     run = seed(folder, url, workers=2, batch_rows=PART)
 
+    assert "would be staged on 2 connections: pupils, visits" in would
     assert not any("wrong" in note for note in run.notes)
     assert counted(run) == counted(alone)
     assert dump(url) == dump(other)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,10 @@ CONTRACT_BY_CALL = "plan: imports contract"
 LINES_OF_A_MODULE = 400
 LINES_OF_A_FUNCTION = 60
 SPEAKERS = {"cli", "__main__", "progress"}
+PRINTING = {"print", "sys.exit", "exit", "quit", "os._exit"}
+ENDINGS = {
+    each.rpartition(".")[2] for each in PRINTING
+}  # looked at first: to spell every call takes a second
 # Row by row by its nature (`legacy`), or over a handful of faults.
 ROW_BY_ROW = {"database.legacy", "frames.tracing"}
 
@@ -73,6 +79,12 @@ def modules() -> dict[str, str]:
     return found
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    """The tree of a module, which every rule looks at."""
+    return ast.parse(source)
+
+
 # ---- what a module imports ------------------------------------------------------------------------------
 
 
@@ -81,7 +93,7 @@ def imports(name: str, source: str, known: Iterable[str], *, run_time: bool = Fa
     known = set(known)
     is_package = any(each.startswith(f"{name}.") for each in known) or not name
     home = ["seedlab", *name.split(".")] if name else ["seedlab"]
-    for node in _nodes(ast.parse(source), run_time=run_time):
+    for node in _nodes(parsed(source), run_time=run_time):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -99,11 +111,13 @@ def _absolute(package: list[str], node: ast.ImportFrom) -> str:
 
 
 def _nodes(tree: ast.AST, *, run_time: bool) -> Iterator[ast.AST]:
-    for node in ast.iter_child_nodes(tree):
-        if run_time and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        yield node
-        yield from _nodes(node, run_time=run_time)
+    waiting = deque([tree])
+    while waiting:
+        for node in ast.iter_child_nodes(waiting.popleft()):
+            if run_time and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                continue
+            waiting.append(node)
+            yield node
 
 
 def _callee(node: ast.Call) -> str:
@@ -170,14 +184,8 @@ def printing(sources: Modules) -> list[str]:
     for name, source in sources.items():
         if name.partition(".")[0] in SPEAKERS:
             continue
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-                "print",
-                "sys.exit",
-                "exit",
-                "quit",
-                "os._exit",
-            ):
+        for node in ast.walk(parsed(source)):
+            if isinstance(node, ast.Call) and _callee(node) in ENDINGS and ast.unparse(node.func) in PRINTING:
                 found.append(f"{name}: calls {ast.unparse(node.func)}")
             if isinstance(node, ast.Raise) and node.exc is not None and "SystemExit" in ast.unparse(node.exc):
                 found.append(f"{name}: raises SystemExit")
@@ -192,7 +200,7 @@ def sizes(sources: Modules) -> list[str]:
             found.append(f"{name}: has {source.count(chr(10))} lines")
         if set(name.split(".")) & {"utils", "util", "helpers", "misc", "common"}:
             found.append(f"{name}: is named for nothing")
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parsed(source)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
                 lines = node.end_lineno - node.lineno + 1
                 if lines > LINES_OF_A_FUNCTION:
@@ -201,7 +209,7 @@ def sizes(sources: Modules) -> list[str]:
 
 
 def _uses(source: str, names: set[str]) -> list[str]:
-    tree = ast.parse(source)
+    tree = parsed(source)
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
     return sorted((attributes | imported) & names)

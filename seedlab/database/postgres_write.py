@@ -166,7 +166,7 @@ def _merge_staging(
             relations[load] = staging.named(write.staged[load].relation)
             continue
         name = f"_seedlab_{number}_{place}"
-        temporary = Identifier("pg_temp", name)
+        own = Identifier("pg_temp", name)
         mine = replace(write, loads=(load,), batches=partial(_batches_of, write, load))
         with wire.recorder.span("stage", load=load):
             try:
@@ -174,8 +174,8 @@ def _merge_staging(
                     [
                         SQL("SAVEPOINT staging"),
                         sql.staging_table(name, write.table, load.columns),
-                        sql.copy_in(temporary, load.columns),
-                        SQL("ANALYZE {}").format(temporary),
+                        sql.copy_in(own, load.columns),
+                        SQL("ANALYZE {}").format(own),
                     ],
                     partial(_feed, wire, mine),
                 )
@@ -188,9 +188,13 @@ def _merge_staging(
                 wire.script([SQL("ROLLBACK TO SAVEPOINT staging")])
                 return _send(wire, [_array_merge(wire, [write])])
         steps.append((load, write.table, sql.staging_source(name, load.columns, place=sql.PLACE), False))
-        relations[load] = temporary
+        relations[load] = own
     merge = partial(_send, wire, [_Merge(steps=steps, parameters=[])])
-    return around(wire, plan, write, relations, merge) if may_grow(write, plan, switches) else merge()
+    written = around(wire, plan, write, relations, merge) if may_grow(write, plan, switches) else merge()
+    if temporary := [relations[load] for load in relations.keys() - write.staged.keys()]:
+        # The ledger may keep the catalog as it will be after the commit, without them.
+        wire.script([SQL("DROP TABLE {}").format(SQL(", ").join(temporary))])
+    return written
 
 
 def _feed(wire: Wire, write: TableWrite, _number: int, _results: Results) -> Iterator[bytes]:

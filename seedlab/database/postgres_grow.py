@@ -116,7 +116,7 @@ def _plainly(wire: Wire, merge: Callable[[], list[Written]]) -> list[Written]:
 def _grows(wire: Wire, write: TableWrite, staged: Staged) -> bool:
     """Ask how many rows there are, as far as that matters, and for a sample of ours whether it is there."""
     part = min(1.0, SAMPLE_ROWS / write.rows)
-    most = math.ceil(write.rows / SHARE)
+    most = math.floor(write.rows / SHARE) + 1  # then there are too many, whatever is new
     answer = _run(wire, write.table, [_question(write, staged, part, most)])[0]
     there, new = (int(answer.get_value(0, n) or 0) for n in range(2))
     return max(NEW_ROWS, SHARE * there) <= new / part

@@ -33,6 +33,7 @@ _PLAIN = frozenset(
 )
 _MANY = 1000  # values from which on polars spells them faster than Python
 _WHOLE = 2**51  # beyond them SQLite's versions differ in what they keep as an integer
+_SAFE = 15  # digits that every double keeps
 _DOUBLE = 17  # digits that tell a double from its neighbours: programs write so many
 _BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 _MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
@@ -136,9 +137,12 @@ def _floats(_: Column, series: pl.Series) -> Encoded:
     infinite = numbers.is_infinite() & series.str.contains(r"\d")
     fits = ~(numbers.is_nan() | infinite)  # SQLite would store NaN as NULL
     unfit = _rest(series, fits, _NUMBER, "overflow")
-    digits = series.str.replace(r"[eE].*$", "").str.replace_all(r"\D", "").str.strip_chars_start("0")
-    long = ((digits.str.len_bytes() > 15) & fits).fill_null(value=False).arg_true().to_list()
-    unfit |= {n: "rounding" for n in long if len(digits[n]) != _DOUBLE and not _given_back(series[n])}
+    places = ((series.str.len_bytes() > _SAFE) & fits).fill_null(value=False).arg_true()
+    long = series.gather(places)  # few, as a rule
+    digits = long.str.replace(r"[eE].*$", "").str.replace_all(r"\D", "").str.strip_chars_start("0")
+    for place, text, size in zip(places, long, digits.str.len_bytes(), strict=True):
+        if size > _SAFE and size != _DOUBLE and not _given_back(text):
+            unfit[place] = "rounding"
     return Encoded(values=_without(numbers.to_list(), unfit), unfit=unfit)
 
 
@@ -149,7 +153,7 @@ def _given_back(text: str) -> bool:
 
 def _numerics(_: Column, series: pl.Series) -> Encoded:
     """Fifteen digits survive a float; longer numbers are looked at one by one."""
-    short = series.str.contains(r"^[+-]?\d{1,15}(\.\d{0,14})?$") & (series.str.count_matches(r"\d") <= 15)
+    short = series.str.contains(r"^[+-]?\d{1,15}(\.\d{0,14})?$") & (series.str.count_matches(r"\d") <= _SAFE)
     if short.all(ignore_nulls=True):
         return Encoded(values=series.cast(pl.Float64).to_list())
     return _each(series, _exact_number)

@@ -21,7 +21,9 @@ from seedlab.database.failures import write_failed
 from seedlab.database.postgres_copy import encoded, explain, sequences
 from seedlab.database.postgres_direct import Manner, Stumbled, copy_all, write_direct
 from seedlab.database.postgres_grow import around, may_grow
+from seedlab.database.postgres_orphans import located
 from seedlab.database.wire import Results, StatementError, Wire
+from seedlab.errors import DataFaults
 from seedlab.flow import Batch, Load, Outcomes, Table, TableWrite, WritePlan, Written
 
 PARAMETERS = 65_535  # of one statement: the protocol counts them in 16 bits
@@ -36,6 +38,15 @@ def write_plan(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Wr
     writes = [write for group in plan.groups for write in group]
     if not writes:
         return []
+    try:
+        return _write(wire, plan, writes, switches)
+    except DataFaults as found:
+        raise located(found, writes) from found.__cause__
+
+
+def _write(
+    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], switches: frozenset[str]
+) -> list[Written]:
     if "copy" in switches and all(_copyable(w.table, plan) and not w.mixed for w in writes):
         written = write_direct(wire, plan, writes, switches)
         if written is not None:

@@ -66,6 +66,14 @@ def complete(
 
     `files` maps a file's name to it, `paths` a table to the path of its records.
     """
+    wanted: dict[tuple[str, str], set[int]] = {}
+    for fault in faults:
+        name = fault.file or ""
+        if name in files and fault.line is None and fault.row is not None:
+            wanted.setdefault((name, paths.get(fault.table or "", "$")), set()).add(fault.row)
+    positions = {
+        (name, path): locate(files[name], path, sorted(rows)) for (name, path), rows in wanted.items()
+    }
     done = []
     for fault in faults:
         file = files.get(fault.file or "")
@@ -74,9 +82,8 @@ def complete(
         elif fault.row is None:
             done.append(_at_header(fault, file))
         else:
-            path = paths.get(fault.table or "", "$")
-            position = locate(file, path, [fault.row]).get(fault.row)
-            done.append(_placed(fault, position))
+            found = positions[file.name, paths.get(fault.table or "", "$")]
+            done.append(_placed(fault, found.get(fault.row)))
     return done
 
 

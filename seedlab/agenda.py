@@ -207,12 +207,12 @@ def standing_of(
     hashes: Mapping[str, str],
     look: Look,
     options: Options,
-    meanwhile: Callable[[Standing], None] | None = None,
+    meanwhile: Callable[[Standing], Callable[[], None]] | None = None,
 ) -> Standing:
     """Compare with the ledger; two statements at most, three where somebody changed a table.
 
-    `meanwhile` is called where files changed, with how things stand if nobody changed a table, while a
-    database that is a process of its own is being asked.
+    `meanwhile` is called where files changed, with how things stand if nobody changed a table; what it
+    answers is called while a database that is a process of its own is being asked.
     """
     situation = Situation(
         files=hashes,
@@ -235,8 +235,9 @@ def standing_of(
     filled = {load.table for load in memory.loads if load.stage in doubtful and load.files}
     if changed and meanwhile is not None and look.session.concurrent:
         with ThreadPoolExecutor(1, thread_name_prefix="seedlab-drift") as beside:
+            prepare = meanwhile(Standing(verdicts=verdicts, situation=situation))
             asked = beside.submit(_drift, look, filled)
-            meanwhile(Standing(verdicts=verdicts, situation=situation))
+            prepare()
             seen, drifted, foreign = asked.result()
     else:
         seen, drifted, foreign = _drift(look, filled)

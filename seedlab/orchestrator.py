@@ -11,7 +11,7 @@ Light: what a run with nothing to do needs. All that works on rows is imported w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -157,12 +157,20 @@ def _task(
             started=monitor.started.isoformat(),
         )
 
-    def meanwhile(standing: Standing) -> None:
-        from seedlab.running import prepared_ahead  # polars, and all that works on rows
+    def meanwhile(standing: Standing) -> Callable[[], None]:
+        from seedlab.recalling import of_changed  # polars, and all that works on rows
+        from seedlab.running import prepared_ahead
 
-        ahead[:] = [prepared_ahead(task_of(standing), look, monitor)]
+        task = task_of(standing)
+        fetched = of_changed(task, look.session)
 
-    standing = standing_of(project, agenda, hashes, look, options, meanwhile)
+        def prepare() -> None:
+            ahead[:] = [prepared_ahead(task, look, monitor, fetched)] if fetched else [None]
+
+        return prepare
+
+    once = options.commit == "run"  # else each stage is prepared when its turn has come
+    standing = standing_of(project, agenda, hashes, look, options, meanwhile if once else None)
     stale = standing.stale
     monitor.plan({each.id: "waiting" if each.id in stale else "skipped" for each in agenda.stages})
     return replace(task_of(standing), ahead=None if standing.drifted else ahead[0])

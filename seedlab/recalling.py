@@ -7,19 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import polars as pl
 from xxhash import xxh3_128_hexdigest
 
 from seedlab.agenda import Task
 from seedlab.database.writer import Session
-from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Stage
+from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, ROW, Catalog, Load, LoadMemory, Memory, Stage
 from seedlab.frames import contents
 from seedlab.frames.contents import Compared
+from seedlab.frames.resolve import digests
+from seedlab.plan import graph
 from seedlab.plan.freshness import Verdict
 from seedlab.resolution import Rows
 
 Name = tuple[str, str, str]  # stage, seed, table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Remembered:
+    """The rows of a load as they were packed last, and whether it is time to pack them anew."""
+
+    rows: pl.DataFrame
+    grown: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -161,15 +172,40 @@ def reduced(stage: Stage, verdict: Verdict, memory: Memory) -> Stage | None:
     return replace(stage, seeds=tuple(seeds))
 
 
+def smaller(task: Task) -> dict[str, Stage]:
+    """The stages of which just the changed files are read: not those behind one that is read whole."""
+    if task.options.environment.subset or task.options.rejects:
+        return {}
+    stale = {stage.id: stage for stage in task.stale}
+    found: dict[str, Stage] = {}
+    for name in graph.topological_order({stage.id: stage.dependencies for stage in task.agenda.stages}):
+        if (stage := stale.get(name)) is None:
+            continue
+        alone = all(each in found for each in stage.dependencies if each in stale)
+        small = reduced(stage, task.standing.verdicts[name], task.memory) if alone else None
+        if small is not None:
+            found[name] = small
+    return found
+
+
+def of_changed(task: Task, session: Session) -> dict[Name, Remembered]:
+    """Fetch what is remembered of the loads whose files changed, where only these are to be read."""
+    read = {(stage.id, seed.name) for stage in smaller(task).values() for seed in stage.seeds}
+    return recall_loads(session, task, [load.name for load in task.memory.loads if load.name[:2] in read])
+
+
 def recall(
     task: Task,
     session: Session,
     stages: Sequence[Stage],
     rows: Sequence[Rows],
     reduced: frozenset[str] = frozenset(),
+    fetched: Mapping[Name, Remembered] = MappingProxyType({}),
 ) -> Known:
     """Fetch what is remembered of these stages, of stages that are gone, and of all that fill a table of a
     sync; of reduced stages only the loads that were read, and where these bring new rows all of their tables.
+
+    What was `fetched` before is not fetched again.
     """
     memory = task.memory
     gone = frozenset({load.stage for load in memory.loads} - {stage.id for stage in task.agenda.declared})
@@ -182,16 +218,16 @@ def recall(
         for load in memory.loads
         if load.stage in names or load.table in tables or load.name in brought
     }
-    packed = _recall(session, task, list(loads))
-    before = {name: contents.unpack(each) for name, each in packed.items()}
-    grown = frozenset(name for name, each in packed.items() if contents.has_grown(each))
+    found = dict(fetched) | recall_loads(session, task, [name for name in loads if name not in fetched])
+    before = {name: found[name].rows for name in loads}
+    grown = frozenset(name for name in loads if found[name].grown)
     compared = {
         name: contents.compare(handles, before[name], files)
         for name, (handles, files) in _read(rows, loads, reduced).items()
     }
     tables = {name[2] for name, each in compared.items() if len(each.new)}
     others = {load.name: load for load in memory.loads if load.table in tables and load.name not in loads}
-    before |= {name: contents.unpack(each) for name, each in _recall(session, task, list(others)).items()}
+    before |= {name: each.rows for name, each in recall_loads(session, task, list(others)).items()}
     return Known(
         loads=loads | others,
         before=before,
@@ -203,8 +239,56 @@ def recall(
     )
 
 
-def _recall(session: Session, task: Task, names: Sequence[Name]) -> dict[Name, bytes]:
-    return dict(zip(names, session.ledger.recall(task.project.name, names), strict=True)) if names else {}
+def recall_loads(session: Session, task: Task, names: Sequence[Name]) -> dict[Name, Remembered]:
+    """Fetch what is remembered of some loads."""
+    packed = session.ledger.recall(task.project.name, names) if names else []
+    return {
+        name: Remembered(rows=contents.unpack(each), grown=contents.has_grown(each))
+        for name, each in zip(names, packed, strict=True)
+    }
+
+
+# ---- rows that are as they were -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spared:
+    """Rows of which most say what they said at the same place of the same file: these have their handles
+    from what is remembered, and only the `others` need be named and judged.
+    """
+
+    whole: pl.DataFrame
+    then: pl.Series
+    same: pl.Series
+    others: pl.DataFrame
+
+    def named(self, handles: pl.Series) -> pl.DataFrame:
+        """All rows by their handles, without what else the files say; these are those of the others."""
+        place = (~self.same).cum_sum().cast(pl.Int64) - 1
+        mine = handles.gather(place.clip(0)) if len(handles) else self.then
+        return self.whole.select(FILE, ROW).with_columns(self.then.zip_with(self.same, mine).alias(HANDLE))
+
+
+def spare(
+    task: Task,
+    loads: Sequence[Load],
+    frames: Sequence[pl.DataFrame | None],
+    fetched: Mapping[Name, Remembered],
+) -> dict[int, Spared]:
+    """Find, by their places, the loads whose rows may be spared; a frame that is not held is None."""
+    known = {load.name: load for load in task.memory.loads}
+    found: dict[int, Spared] = {}
+    for n, (load, frame) in enumerate(zip(loads, frames, strict=True)):
+        name = name_of(load)
+        if name not in fetched or frame is None or load.whole or known[name].meaning != meaning(load):
+            continue
+        files = [file.name for file in load.files]
+        then = contents.renumber(fetched[name].rows, known[name].files, files).filter(pl.col(FILE) != LEFT)
+        if then.height == frame.height:
+            same = (digests(frame) == then[DIGEST]) & (frame[FILE] == then[FILE])
+            same = same.fill_null(value=False)
+            found[n] = Spared(whole=frame, then=then[HANDLE], same=same, others=frame.filter(~same))
+    return found
 
 
 def _read(

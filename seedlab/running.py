@@ -10,7 +10,8 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import polars as pl
 
@@ -28,7 +29,7 @@ from seedlab.looking import Look
 from seedlab.plan import graph
 from seedlab.plan.graph import Need
 from seedlab.plan.schema import Bound
-from seedlab.recalling import Known, name_of
+from seedlab.recalling import Known, Name, Remembered, name_of
 from seedlab.resolution import Question, Rows
 from seedlab.respelling import respell
 from seedlab.shaping import Shaped
@@ -41,7 +42,8 @@ class Prepared:
     """Everything known before the target is asked or written.
 
     `read` are the rows of the files that were read, `rows` those of them that have to be written: fewer in
-    stages that are `reduced` to what changed. Those at the places `apart` were not gone through.
+    stages that are `reduced` to what changed. Those at the places `apart` were not gone through. `fetched` is
+    what was fetched of the ledger for it.
     """
 
     stages: tuple[Stage, ...]
@@ -55,6 +57,7 @@ class Prepared:
     known: Known | None = None
     changed: frozenset[str] = frozenset()
     apart: frozenset[int] = frozenset()
+    fetched: Mapping[Name, Remembered] = field(default_factory=dict)
 
     @property
     def intact(self) -> frozenset[str]:
@@ -83,44 +86,30 @@ class _NotReducibleError(SeedError):
 
 def prepared_of(task: Task, look: Look, monitor: Monitor, apart: Apart | None = None) -> Prepared:
     """Prepare what changed; where that does not do all of the stale stages, `apart` as in `prepare`."""
-    if not (smaller := _smaller(task)):
+    if not (smaller := recalling.smaller(task)):
         return prepare(task, look, monitor, task.stale, apart)
     try:
-        prepared = task.ahead or prepare(task, look, monitor, _chosen(task, smaller))
+        prepared = task.ahead or prepared_few(task, look, monitor, recalling.of_changed(task, look.session))
         return _reduce(task, look, prepared, frozenset(smaller))
     except (DataFaults, ConfigurationError, _NotReducibleError):
         return prepare(task, look, monitor, task.stale, apart)
 
 
-def prepared_ahead(task: Task, look: Look, monitor: Monitor) -> Prepared | None:
-    """Prepare what changed, if nothing else did; None where that will not do, or is wrong."""
-    smaller = _smaller(task)
-    if task.options.commit != "run" or not smaller:
-        return None
+def prepared_few(task: Task, look: Look, monitor: Monitor, fetched: Mapping[Name, Remembered]) -> Prepared:
+    """Prepare what changed: of stages of which only files did, just these files."""
+    smaller = recalling.smaller(task)
+    stages = tuple(smaller.get(stage.id, stage) for stage in task.stale)
+    return prepare(task, look, monitor, stages, fetched=fetched)
+
+
+def prepared_ahead(
+    task: Task, look: Look, monitor: Monitor, fetched: Mapping[Name, Remembered]
+) -> Prepared | None:
+    """Prepare what changed, if nobody changed a table; None where that will not do, or is wrong."""
     try:
-        return prepare(task, look, monitor, _chosen(task, smaller))
+        return prepared_few(task, look, monitor, fetched)
     except (DataFaults, ConfigurationError):
         return None
-
-
-def _chosen(task: Task, smaller: Mapping[str, Stage]) -> tuple[Stage, ...]:
-    return tuple(smaller.get(stage.id, stage) for stage in task.stale)
-
-
-def _smaller(task: Task) -> dict[str, Stage]:
-    """The stages of which just the changed files are read: not those behind one that is read whole."""
-    if task.options.environment.subset or task.options.rejects:
-        return {}
-    stale = {stage.id: stage for stage in task.stale}
-    smaller: dict[str, Stage] = {}
-    for name in graph.topological_order({stage.id: stage.dependencies for stage in task.agenda.stages}):
-        if (stage := stale.get(name)) is None:
-            continue
-        alone = all(each in smaller for each in stage.dependencies if each in stale)
-        small = recalling.reduced(stage, task.standing.verdicts[name], task.memory) if alone else None
-        if small is not None:
-            smaller[name] = small
-    return smaller
 
 
 def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str]) -> Prepared:
@@ -131,10 +120,10 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
     certain = any(not each.rule.suspect for each in prepared.broken)
     if certain or resolution.register(prepared.read, prepared.naming, SeedCache()):
         raise _NotReducibleError
-    known = recalling.recall(task, look.session, prepared.stages, prepared.read, reduced)
+    known = recalling.recall(task, look.session, prepared.stages, prepared.read, reduced, prepared.fetched)
     if any(name_of(rows.load) not in known.before for rows in mine):
         raise _NotReducibleError
-    unknown = known.unknown(prepared.read)
+    unknown = known.unknown(prepared.rows)
     if not known.covers(prepared.read, unknown, task.memory, prepared.catalog):
         raise _NotReducibleError
     rows = [
@@ -178,11 +167,17 @@ def _held(rows: Rows, naming: Naming, settings: Settings) -> Rows:
 
 
 def prepare(
-    task: Task, look: Look, monitor: Monitor, stages: Sequence[Stage], apart: Apart | None = None
+    task: Task,
+    look: Look,
+    monitor: Monitor,
+    stages: Sequence[Stage],
+    apart: Apart | None = None,
+    fetched: Mapping[Name, Remembered] = MappingProxyType({}),
 ) -> Prepared:
     """Read, shape, bind and name; files are read while the catalog is on its way, where that is known.
 
     `apart` says of which loads, by their places, the rows are not gone through here: they come without any.
+    Of loads that were `fetched` only rows that do not say what they said are judged.
     """
     settings, project = task.options.settings, task.project
     seeds = tuple(seed for stage in stages for seed in stage.seeds)
@@ -207,18 +202,29 @@ def prepare(
         pairs = respell(look, pairs, catalog)
         left = apart(pairs, naming) if apart is not None else frozenset()
         mine = [(load, replace(s, stream=None) if n in left else s) for n, (load, s) in enumerate(pairs)]
+        held = [None if s.stream else s.frame for _, s in mine]
+        spared = recalling.spare(task, [load for load, _ in mine], held, fetched)
+        mine = [
+            (load, replace(s, frame=spared[n].others) if n in spared else s)
+            for n, (load, s) in enumerate(mine)
+        ]
         rows, broken = resolution.handle_rows(mine, naming, settings, monitor, _nameless(task, bound.loads))
         rows = [replace(each, shaped=pairs[n][1]) if n in left else each for n, each in enumerate(rows)]
-        monitor.count(rows=sum(each.height for each in rows))
+        read = [
+            each.with_frame(spared[n].named(each.handled.frame[HANDLE])) if n in spared else each
+            for n, each in enumerate(rows)
+        ]
+        monitor.count(rows=sum(each.height for each in read))
     return Prepared(
         stages=tuple(stages),
         catalog=catalog,
         bound=bound,
         naming=naming,
-        read=rows,
+        read=read,
         rows=rows,
         broken=broken,
         apart=left,
+        fetched=fetched,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -324,7 +325,9 @@ def test_what_changed_is_known_while_a_server_is_still_being_asked(
     told: list[Standing] = []
     with looking(school, url) as (project, look, _):
         chosen, hashes = agenda.agenda_of(project, DEVELOPMENT, look), agenda.file_hashes(project)
-        found = agenda.standing_of(project, chosen, hashes, look, DEVELOPMENT, told.append)
+        found = agenda.standing_of(
+            project, chosen, hashes, look, DEVELOPMENT, lambda each: partial(told.append, each)
+        )
 
     assert found.drifted == ({"pupils"} if changed else frozenset())
     assert [each.verdicts["pupils"].files for each in told] == (

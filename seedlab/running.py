@@ -6,10 +6,8 @@ the ledger does not know just so. Whatever is not plain about that, the stage is
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -23,6 +21,7 @@ from seedlab.flow import FILE, HANDLE, ROW, Catalog, Load, LoadMemory, Memory, R
 from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, suspects
+from seedlab.frames.documents import collector_paused
 from seedlab.frames.resolve import Naming, add_handles, name_rows, numbered
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.looking import Look
@@ -182,7 +181,7 @@ def prepare(
     settings, project = task.options.settings, task.project
     seeds = tuple(seed for stage in stages for seed in stage.seeds)
     monitor.plan({stage.id: "waiting" for stage in stages})
-    with _collector_paused():
+    with collector_paused():
         opened = preparation.read(stages, settings, monitor)
         catalog = look.catalog()
         shaped = preparation.shape(seeds, opened, catalog, monitor)
@@ -249,21 +248,6 @@ def _settled(look: Look, catalog: Catalog, shaped: Sequence[Shaped]) -> Catalog:
     if found is not catalog and look.online:
         look.session.adopt(found)
     return found
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Pause the garbage collector while documents are parsed: it would look through every object again
-    and again (JSON took three times as long in the first run of a process), and finds nothing.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _bound(

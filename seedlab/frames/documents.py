@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +13,37 @@ from seedlab.flow import NOTES, SourceFile
 from seedlab.frames.faults import FaultList
 from seedlab.frames.trees import MAX_DEPTH, Mark, Plain, Tree, json_tree, yaml_tree
 
-__all__ = ["Number", "Plain", "Records", "decode", "parse_json", "parse_lines", "parse_yaml"]
+__all__ = [
+    "Number",
+    "Plain",
+    "Records",
+    "collector_paused",
+    "decode",
+    "parse_json",
+    "parse_lines",
+    "parse_yaml",
+]
 
 
 class Number(str):
     """A JSON number: its token, unchanged."""
 
     __slots__ = ()
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the garbage collector while documents are parsed: it would look through every object again
+    and again (JSON took three times as long in the first run of a process), and finds nothing.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +92,7 @@ def parse_json(text: str, faults: FaultList) -> Records:
     return _records(value, lambda: json_tree(text), text, faults)
 
 
+@collector_paused()
 def parse_lines(text: str, faults: FaultList, *, line: int = 1, first: int = 0) -> Records:
     """Read one object per line, blank lines left out; every bad line goes to `faults`."""
     records = []

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from seedlab.flow import INDEX, PARENT, RESERVED, ROW
-from seedlab.frames.documents import Number, Plain, Records
+from seedlab.frames.documents import Number, Plain, Records, collector_paused
 from seedlab.frames.faults import FaultList
 
 __all__ = [
@@ -161,6 +161,7 @@ class _Table:
         return f"{self.above.place(self.parents[row], records)}.{self.name}[{self.indexes[row] - 1}]"
 
 
+@collector_paused()
 def _walk(records: Records, documents: Documents, shapes: Shapes, faults: FaultList) -> dict[str, _Table]:
     walk = _Walk(records, documents, shapes, faults)
     try:

@@ -31,7 +31,6 @@ from seedlab.plan.revision import commit_of
 from seedlab.trying import TRIES, refuse_to_try_again, told
 
 if TYPE_CHECKING:
-    from seedlab.running import Prepared
     from seedlab.writing import Done
 
 EMBEDDED = "embedded"
@@ -144,9 +143,11 @@ def _task(
 ) -> Task:
     """Decide what has to run, and why."""
     agenda, made = agenda_of(project, options, look), new_run_id()
-    ahead: list[Prepared | None] = [None]
+    ahead: list[Task] = []
 
     def task_of(standing: Standing) -> Task:
+        stale = standing.stale
+        monitor.plan({each.id: "waiting" if each.id in stale else "skipped" for each in agenda.stages})
         return Task(
             project=project,
             options=options,
@@ -165,15 +166,14 @@ def _task(
         fetched = of_changed(task, look.session)
 
         def prepare() -> None:
-            ahead[:] = [prepared_ahead(task, look, monitor, fetched)] if fetched else [None]
+            if fetched and (prepared := prepared_ahead(task, look, monitor, fetched)) is not None:
+                ahead.append(replace(task, ahead=prepared))
 
         return prepare
 
     once = options.commit == "run"  # else each stage is prepared when its turn has come
     standing = standing_of(project, agenda, hashes, look, options, meanwhile if once else None)
-    stale = standing.stale
-    monitor.plan({each.id: "waiting" if each.id in stale else "skipped" for each in agenda.stages})
-    return replace(task_of(standing), ahead=None if standing.drifted else ahead[0])
+    return replace(ahead[0], standing=standing) if ahead and not standing.drifted else task_of(standing)
 
 
 def undo(

@@ -41,6 +41,8 @@ def clean_database_url(request: pytest.FixtureRequest) -> str:
 def clean(url: str) -> None:
     """Leave nothing but an empty schema `public`."""
     with asking(url) as connection:
+        for (name,) in connection.execute("SELECT pubname FROM pg_publication").fetchall():
+            connection.execute(sql.SQL("DROP PUBLICATION {}").format(sql.Identifier(name)))
         schemas = connection.execute(
             "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
         ).fetchall()

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +14,7 @@ from seedlab.flow import Run
 from tests.asking import asking
 from tests.fix_postgres import PostgresServer
 from tests.seeding import counted, execute, rows_of, seed, write
-from tests.test_rebuild import AWKWARD, CONTENT, DEFINITIONS, NODES, TABLES, UNIQUE, rebuilt
+from tests.test_rebuild import AWKWARD, CONTENT, DEFINITIONS, NODES, TABLES, UNIQUE, killed_asleep, rebuilt
 
 BEFORE, NEW = 60, 40
 MOVED = 7  # pupils whose friend is another one when there are more
@@ -398,22 +393,9 @@ def test_readers_wait_and_a_kill_leaves_all_as_it_was(tmp_path: Path, url: str) 
         "postgres_grow.NEW_ROWS = 1; postgres_write.ARRAY_ROWS = 0; from tests.seeding import seed; "
         "seed(Path(sys.argv[1]), sys.argv[2])"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(school), url], env=dict(os.environ))
-    waits = (
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    )
-    deadline = time.monotonic() + 60
-    while rows_of(url, waits) == [(0,)]:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.1)
-    for table in ("pupils", "cities"):
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            execute(url, f"SET lock_timeout = '50ms'; SELECT count(*) FROM {table}")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    while rows_of(url, waits) != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    with killed_asleep(url, code, school):
+        for table in ("pupils", "cities"):
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                execute(url, f"SET lock_timeout = '50ms'; SELECT count(*) FROM {table}")
 
     assert tables(url) == before

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -366,6 +367,26 @@ def test_what_is_not_as_it_was_is_an_error_and_nothing_is_written(
     assert rows_of(url, "SELECT count(*) FROM cities") == [(0,)]
 
 
+@contextmanager
+def killed_asleep(url: str, code: str, folder: Path) -> Iterator[None]:
+    """Run Python that seeds a folder until the server sleeps in it; it is killed, and its session ended, behind."""
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder), url], env=dict(os.environ))
+    asleep = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+    )
+    deadline = time.monotonic() + 60
+    while rows_of(url, asleep) == [(0,)]:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    yield
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while rows_of(url, asleep) != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 def test_killed_while_indexes_are_off_it_leaves_all_as_it_was(school: Path, url: str) -> None:
     """The server sleeps where the first index is made; the process is killed there."""
@@ -379,20 +400,8 @@ def test_killed_while_indexes_are_off_it_leaves_all_as_it_was(school: Path, url:
         "import sys; from pathlib import Path; from seedlab.database import postgres_direct as p; "
         "p.REBUILD_ROWS = p.REBUILD_TABLE_ROWS = 1; from tests.seeding import seed; seed(Path(sys.argv[1]), sys.argv[2])"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(school), url], env=dict(os.environ))
-    waits = (
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    )
-    deadline = time.monotonic() + 60
-    while rows_of(url, waits) == [(0,)]:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    while rows_of(url, waits) != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    with killed_asleep(url, code, school):
+        pass
 
     assert rows_of(url, DEFINITIONS) == before
     assert rows_of(url, "SELECT count(*) FROM cities") == [(0,)]

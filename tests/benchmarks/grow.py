@@ -10,11 +10,9 @@ so that the crossover shows. Nothing else should run meanwhile; it takes some mi
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -23,14 +21,11 @@ from unittest import mock
 import polars as pl
 import psycopg
 
-from seedlab import orchestrator
-from seedlab.database import connect, postgres_grow, server
+from seedlab.database import postgres_grow, server
 from seedlab.database.cluster import SUPERUSER
-from seedlab.flow import Options, Run, Settings
-from seedlab.insight.measuring.monitor import Monitor, phase_totals
-from seedlab.plan.choices import ENVIRONMENTS
-from seedlab.plan.project import load_project
-from tests.benchmarks.bench import DATABASE
+from seedlab.flow import Run, Settings
+from seedlab.insight.measuring.monitor import phase_totals
+from tests.benchmarks.bench import DATABASE, timed_seed
 from tests.benchmarks.figures import Figure, Result, alone, in_figures
 
 SEEDED, COPY = f"{DATABASE}_grow", f"{DATABASE}_grown"
@@ -67,13 +62,7 @@ def project(folder: Path, rows: int) -> Path:
 
 def run(folder: Path, url: str, *disabled: str) -> tuple[float, Run]:
     """Seconds of one seed, and its record."""
-    settings = Settings(disabled=frozenset(disabled))
-    options = Options(environment=ENVIRONMENTS["development"], settings=settings)
-    target = connect.parse_target(url, "--database-url")
-    gc.collect()
-    began = time.perf_counter()
-    done = orchestrator.seed(load_project(folder), target, options, Monitor())
-    return time.perf_counter() - began, done
+    return timed_seed(url, Settings(disabled=frozenset(disabled)), folder)
 
 
 class Place:

@@ -9,11 +9,9 @@ clock). Nothing else should run meanwhile. A round with the defaults takes about
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +20,10 @@ from statistics import median
 import polars as pl
 import psycopg
 
-from seedlab import orchestrator
-from seedlab.database import connect, server
-from seedlab.flow import Options, Run, Settings
-from seedlab.insight.measuring.monitor import Monitor, phase_totals
-from seedlab.plan.choices import ENVIRONMENTS
-from seedlab.plan.project import load_project
-from tests.benchmarks.bench import DATABASE
+from seedlab.database import server
+from seedlab.flow import Run, Settings
+from seedlab.insight.measuring.monitor import phase_totals
+from tests.benchmarks.bench import DATABASE, timed_seed
 from tests.benchmarks.figures import Figure, Result, alone, in_figures
 
 STATIONS = 1000
@@ -59,14 +54,7 @@ def project(folder: Path, rows: int) -> Path:
 
 def run(folder: Path, url: str, workers: int, batch_rows: int) -> tuple[float, Run]:
     """Seconds of one seed, and its record."""
-    options = Options(
-        environment=ENVIRONMENTS["development"], settings=Settings(workers=workers, batch_rows=batch_rows)
-    )
-    target = connect.parse_target(url, "--database-url")
-    gc.collect()
-    began = time.perf_counter()
-    done = orchestrator.seed(load_project(folder), target, options, Monitor())
-    return time.perf_counter() - began, done
+    return timed_seed(url, Settings(workers=workers, batch_rows=batch_rows), folder)
 
 
 class Place:

@@ -222,16 +222,17 @@ def interrupted(statement: int) -> Iterator[None]:
     """Press Ctrl-C just before a run sends its n-th message."""
     begun = count(1 - statement)
     with pytest.MonkeyPatch.context() as patched:
-        for owner, name in ((CountedConnection, "run"), (Wire, "ask"), (Wire, "script"), (Wire, "end")):
-            patched.setattr(owner, name, _counting(getattr(owner, name), begun))
+        patched.setattr(CountedConnection, "run", _counting(CountedConnection.run, begun))
+        for name in ("ask", "tell", "script", "end"):
+            patched.setattr(Wire, name, _counting(getattr(Wire, name), begun))
         yield
 
 
 def _counting(send: Callable[..., Any], begun: Iterator[int]) -> Callable[..., Any]:
-    def counted(*args: Any) -> Any:
+    def counted(*args: Any, **named: Any) -> Any:
         if next(begun) == 0:
             raise KeyboardInterrupt
-        return send(*args)
+        return send(*args, **named)
 
     return counted
 

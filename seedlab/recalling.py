@@ -60,10 +60,8 @@ class Known:
         ]
 
     def _in_files_of(self, load: Load) -> pl.DataFrame:
-        """What is remembered of the files that were read, which are counted as the load does."""
         name = name_of(load)
-        files = [file.name for file in load.files]
-        return contents.renumber(self.before[name], self.loads[name].files, files)
+        return _counted_as(load, self.loads[name], self.before[name])
 
     def covers(self, rows: Sequence[Rows], unknown: Sequence[Rows], memory: Memory, catalog: Catalog) -> bool:
         """Tell whether what is remembered and these rows of changed files say all there is to say; `unknown`
@@ -108,6 +106,11 @@ class Known:
     def has_left(self, load: Load) -> bool:
         """Tell of a load of a reduced stage whether remembered rows are no more in its files."""
         return bool(self.compared[name_of(load)].left.height)
+
+
+def _counted_as(load: Load, known: LoadMemory, rows: pl.DataFrame) -> pl.DataFrame:
+    """Count the files of remembered rows as a load does; those of files that it does not read have LEFT."""
+    return contents.renumber(rows, known.files, [file.name for file in load.files])
 
 
 def _places(known: LoadMemory, load: Load) -> list[int]:
@@ -282,8 +285,7 @@ def spare(
         name = name_of(load)
         if name not in fetched or frame is None or load.whole or known[name].meaning != meaning(load):
             continue
-        files = [file.name for file in load.files]
-        then = contents.renumber(fetched[name].rows, known[name].files, files).filter(pl.col(FILE) != LEFT)
+        then = _counted_as(load, known[name], fetched[name].rows).filter(pl.col(FILE) != LEFT)
         if then.height == frame.height:
             same = (digests(frame) == then[DIGEST]) & (frame[FILE] == then[FILE])
             same = same.fill_null(value=False)

@@ -36,12 +36,12 @@ def may_grow(write: TableWrite, plan: WritePlan, switches: frozenset[str]) -> bo
     Until the commit the server may not use an index that was made behind updated rows. So the plan must not
     come back to the table, nor delete rows that are looked for in it.
     """
+    if "rebuild" not in switches or write.rows < NEW_ROWS:
+        return False
     table = write.table
     others = [other for group in plan.groups for other in group if other is not write]
     return (
-        "rebuild" in switches
-        and write.rows >= NEW_ROWS
-        and table.name in plan.ours
+        table.name in plan.ours
         and table.name not in plan.empty
         and table.rebuildable
         and not any(load.whole for load in write.loads)

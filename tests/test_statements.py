@@ -235,13 +235,13 @@ def test_a_look_up_walks_the_key_chain_by_joins() -> None:
     load = load_of("courses", "code", "faculty.code", "faculty.university.slug")
     reference = load.references[0]
 
-    made = text(sql.lookup(SCHOOL, "faculties", reference.parts, ["id"]))
+    made = text(sql.lookup(SCHOOL, "faculties", reference.parts, ["id"], 150_000))
 
     assert made == (
         'SELECT k.n, "t"."id"::text FROM "public"."faculties" t '
         'JOIN "public"."universities" "t_0" ON "t"."university_id" = "t_0"."id" '
         'JOIN unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY k("c1", "c2", n) '
-        'ON "t"."code" = CAST(k."c1" AS text) AND "t_0"."slug" = CAST(k."c2" AS text)'
+        'ON "t"."code" = CAST("k"."c1" AS text) AND "t_0"."slug" = CAST("k"."c2" AS text)'
     )
 
 

@@ -52,8 +52,9 @@ def write_failed(
     """
     diag, state = error.diag, error.sqlstate or ""
     name = diag.table_name or table
+    where = f"table {name}: " if name else ""
     about = f" ({diag.constraint_name})" if diag.constraint_name else ""
-    column = f" column {diag.column_name}:" if diag.column_name else ""
+    column = f"column {diag.column_name}: " if diag.column_name else ""
     quoted = "; ".join(part for part in (diag.message_primary, diag.message_detail) if part)
     if state[:2] in ("22", "23"):
         rule, meaning = _RULES.get(state, ("constraint", "the database refused a value"))
@@ -62,7 +63,7 @@ def write_failed(
             [
                 Fault(
                     rule=rule,
-                    message=f"table {name}:{column} {meaning}{about}",
+                    message=f"{where}{column}{meaning}{about}",
                     table=name,
                     column=diag.column_name or (row.column if row else None),
                     file=row.file if row else None,

@@ -192,7 +192,8 @@ class PostgresSession:
         from seedlab.database.postgres_answers import answer, lookup_questions
 
         catalog = self._catalog()
-        rows = self._ask(lookup_questions(asks, catalog)) if asks else []
+        version = self.wire.connection.info.server_version
+        rows = self._ask(lookup_questions(asks, catalog, version)) if asks else []
         return [answer(ask, found, catalog) for ask, found in zip(asks, rows, strict=True)]
 
     def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:

@@ -21,11 +21,11 @@ Rows = Sequence[tuple[Any, ...]]
 Asking = Callable[[Sequence[Question]], list[list[tuple[Any, ...]]]]
 
 
-def lookup_questions(asks: Sequence[Ask], catalog: Catalog) -> list[Question]:
+def lookup_questions(asks: Sequence[Ask], catalog: Catalog, version: int) -> list[Question]:
     """Ask which rows exist: one statement each."""
     return [
         (
-            sql.lookup(catalog, ask.table, ask.key, ask.wanted),
+            sql.lookup(catalog, ask.table, ask.key, ask.wanted, version),
             [array(ask.frame[source]) for part in ask.key for source in part_sources(part)],
         )
         for ask in asks
@@ -111,7 +111,7 @@ def judge(
 
 def spell(asks: Asking, asked: Sequence[tuple[Column, pl.Series]], version: int) -> list[pl.DataFrame]:
     """Ask how the server spells values, in one round trip; an older one is first asked what it takes."""
-    if version < values.TAKES_ERRORS:
+    if version < sql.TAKES_ERRORS:
         several = [values.questions(column, array(given), version) for column, given in asked]
         answers = iter(asks([(values.SETTLED, ()), *chain.from_iterable(several)])[1:])
         wrong = [{place - 1 for place, _ in list(islice(answers, len(each)))[-1]} for each in several]

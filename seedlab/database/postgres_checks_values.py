@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 from psycopg.sql import SQL, Composable, Composed, Literal
 
 from seedlab.database.kinds import TypeFacts, bare_name, element_type, read_postgres_type
-from seedlab.database.statements import trusted
+from seedlab.database.statements import TAKES_ERRORS, trusted
 from seedlab.database.wire import Question
 from seedlab.flow import Column
 
-TAKES_ERRORS = 160_000  # the server version from which pg_input_is_valid is there
 ZONE = "zone"  # the code of a value that lacks a UTC offset, or has one that would be dropped
 _FLOATS = {"float4": 9, "float8": 17}  # decimal digits that tell every value from its neighbours
 _MOMENTS = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})

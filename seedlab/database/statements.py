@@ -16,6 +16,10 @@ from seedlab.flow import Catalog, Column, ForeignKey, Table
 if TYPE_CHECKING:
     from seedlab.flow import Load, Part
 
+TAKES_ERRORS = 160_000  # the server version from which pg_input_is_valid is there
+# Kinds of which a text reaches a question unproven, so that the server may find that it is none.
+_MAY_NOT_READ = frozenset({"enum", "interval", "timetz", "jsonb", "hstore", "array", "composite", "other"})
+
 
 def qualified(table: Table) -> Identifier:
     """Name a table with its schema."""
@@ -307,10 +311,12 @@ def equal_keys(table: Table, left: str, right: str, columns: Sequence[str]) -> C
 # ---- questions ------------------------------------------------------------------------------------------
 
 
-def lookup(catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[str]) -> Composed:
+def lookup(
+    catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[str], version: int
+) -> Composed:
     """Find rows by their key chain: text-array parameters in chain order; answers number and values.
 
-    Keys compare in the database's own equality. Numbers start at 1.
+    Keys compare in the database's own equality. Numbers start at 1. `version` is the server's.
     """
     joins: list[Composable] = []
     conditions: list[Composable] = []
@@ -320,9 +326,8 @@ def lookup(catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[s
         for part in parts:
             if part.reference is None:
                 column = catalog.tables[name].columns[part.columns[0]]
-                value = SQL("CAST(k.{} AS {})").format(Identifier(f"c{next(counter)}"), trusted(column.type))
                 own = as_base(column, Identifier(alias, column.name))
-                conditions.append(SQL("{} = {}").format(own, as_base(column, value)))
+                conditions.append(_named_by(column, own, Identifier("k", f"c{next(counter)}"), version))
             else:
                 foreign_key = part.reference.foreign_key
                 parent, below = catalog.tables[foreign_key.parent], f"{alias}_{len(joins)}"
@@ -344,6 +349,22 @@ def lookup(catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[s
         names(columns),
         SQL(" AND ").join(conditions),
     )
+
+
+def _named_by(column: Column, own: Composable, text: Composable, version: int) -> Composed:
+    """Compare a column of a key with a text. One that is no value of its type names no row: it is a fault of
+    its own, told with its line, and must not make the question fail.
+    """
+    kind = trusted(column.base or column.type)  # the checks of a domain are none of a question's
+    if column.kind not in _MAY_NOT_READ:
+        return SQL("{} = CAST({} AS {})").format(own, text, kind)
+    if version >= TAKES_ERRORS:
+        return SQL("{} = CASE WHEN pg_catalog.pg_input_is_valid({}, {}) THEN CAST({} AS {}) END").format(
+            own, text, Literal(column.base or column.type), text, kind
+        )
+    if column.kind == "enum":
+        return SQL("CAST({} AS pg_catalog.text) = {}").format(own, text)
+    return SQL("{} = CAST({} AS {})").format(own, text, kind)
 
 
 def reserve(column: Column, count: int) -> Composed:

@@ -93,6 +93,44 @@ def test_a_foreign_table_is_refused(
     refused(tmp_path, foreign_url, "a foreign table", capsys)
 
 
+# ---- parents named by what is no value of their key ----------------------------------------------------
+
+UNREADABLE = {  # type, what is one of its values, what is none, the server's version from which it is told
+    "enum": ("mood", "sad", "bad", 150_000),
+    "domain": ("email", "a@b", "ab", 150_000),
+    "inet": ("inet", "10.0.0.1", "10.0.0", 160_000),
+    "range": ("int4range", "[1,3)", "[z,3)", 160_000),
+    "array": ("int[]", "{1,2}", "1,2", 160_000),
+}
+TYPES = """
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE DOMAIN email AS text CHECK (VALUE ~ '@');
+"""
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_parent_named_by_no_value_of_its_key_is_told_with_its_line(
+    kind: str, tmp_path: Path, clean_postgres_url: str
+) -> None:
+    url = clean_postgres_url
+    spelling, good, bad, since = UNREADABLE[kind]
+    if rows_of(url, f"SELECT current_setting('server_version_num')::int < {since}") == [(True,)]:
+        pytest.skip("the server cannot be asked whether a text is a value")
+    execute(
+        url,
+        f"{TYPES} CREATE TABLE parents (k {spelling} PRIMARY KEY); INSERT INTO parents VALUES ('{good}');"
+        f"CREATE TABLE things (id int PRIMARY KEY, k {spelling} REFERENCES parents, n int)",
+    )
+    write(tmp_path, {"things.csv": f'id,k,n\n1,"{good}",1\n2,"{bad}",1\n3,"{good}",x\n'})
+
+    with pytest.raises(DataFaults) as caught:
+        seed(tmp_path, url)
+
+    told = [(each.file, each.line, each.column, each.rule) for each in caught.value.faults]
+    assert ("things.csv", 3, "k", "type") in told
+    assert {where[:3] for where in told} == {("things.csv", 3, "k"), ("things.csv", 4, "n")}
+
+
 # ---- row-level security ---------------------------------------------------------------------------------
 
 FORCED = """

@@ -177,7 +177,10 @@ def _send(
 ) -> tuple[Resolved, Sent]:
     """Write all rows, or with rejects all that can be written."""
     if task.options.rejects is None:
-        return resolved, _send_all(task, look, prepared, resolved, recorder)
+        try:
+            return resolved, _send_all(task, look, prepared, resolved, recorder)
+        except DataFaults as found:
+            raise _placed(found, task, look, prepared, resolved) from None
     plan = _planned(task, look, prepared.naming, resolved)
     if refused := rejecting.broken_by_checks(look.session.broken_checks(plan), resolved.rows):
         resolved = set_apart(look, resolved, refused, prepared.naming)
@@ -194,6 +197,19 @@ def _send(
     raise WriteError(
         f"the target refused rows {_PASSES} times over; mend those of the last run's record first"
     )
+
+
+def _placed(found: DataFaults, task: Task, look: Look, prepared: Prepared, resolved: Resolved) -> DataFaults:
+    """Find the rows that a CHECK refuses, where the database did not say which row it was."""
+    told = any(fault.rule != "constraint" or fault.file for fault in found.faults)
+    if told or prepared.reduced or look.ddl().tables or any(each.staged for each in resolved.rows):
+        return found
+    session = look.session
+    session.rollback()
+    session.begin()
+    plan = _planned(task, look, prepared.naming, resolved)
+    refused = rejecting.broken_by_checks(session.broken_checks(plan), resolved.rows)
+    return DataFaults(rejecting.faults(resolved.rows, refused)) if refused else found
 
 
 def _send_all(task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder) -> Sent:

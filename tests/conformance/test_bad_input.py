@@ -12,7 +12,7 @@ from seedlab.cli import main
 from seedlab.errors import DataFaults, Fault, WriteError
 from seedlab.flow import Level
 from tests.fix_sources import pointed
-from tests.seeding import Way, dump, execute, rows_of, seed, seed_in, write
+from tests.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
 
 TABLES = """
 CREATE TABLE cities (
@@ -388,6 +388,28 @@ def test_a_row_that_a_check_refuses_is_found_in_its_file(
 
     assert (fault.rule, fault.table, fault.file, fault.line) == ("constraint", "cities", "cities.csv", 3)
     assert "size_is_sane" in fault.message
+
+
+@pytest.mark.parametrize("level", ["legacy", "bulk", "incremental"])
+def test_rows_that_a_check_refuses_among_others_are_found_in_their_files(
+    folder: Path, clean_database_url: str, level: Level
+) -> None:
+    url = clean_database_url
+    execute(url, CHECKED)
+    write(folder, {"cities.csv": "code,name,size\na,a,1\nb,b,2\n"})
+    seed(folder, url, level)
+    before = dump(url)
+    write(folder, {"cities.csv": f"code,name,size\na,a,1\nb,{CANARY},-1\nc,c,3\n"})
+
+    with pytest.raises(DataFaults) as failed:
+        seed(folder, url, level)
+
+    (fault,) = failed.value.faults
+    assert (fault.rule, fault.table, fault.file, fault.line) == ("constraint", "cities", "cities.csv", 3)
+    assert "size_is_sane" in fault.message
+    assert dump(url) == before
+    write(folder, {"cities.csv": "code,name,size\na,a,1\nb,b,2\nc,c,3\n"})
+    assert counted(seed(folder, url, level)) == (1, 0, 2)
 
 
 def test_a_unique_value_that_an_application_has_undoes_all(

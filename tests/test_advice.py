@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +160,28 @@ def test_yaml_that_took_the_time_to_read_is_told_to_be_json() -> None:
     assert found.saves == pytest.approx(7.2)
     assert found.command.endswith("< 'big items.yml' > 'big items.json'")
     assert recommendations(yaml_run("items.csv")) == ()
+
+
+def test_the_json_made_of_yaml_says_what_the_yaml_said(tmp_path: Path) -> None:
+    (tmp_path / "items.yaml").write_text(
+        "- {code: 007, flag: NO, price: 1.10, on: 2024-05-01, hex: 0x1F, none: ~, empty: , text: ''}\n"
+    )
+
+    command = only(yaml_run("items.yaml")).command
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+
+    assert json.loads((tmp_path / "items.json").read_text()) == [
+        {
+            "code": "007",
+            "flag": "NO",
+            "price": "1.10",
+            "on": "2024-05-01",
+            "hex": "0x1F",
+            "none": None,
+            "empty": None,
+            "text": "",
+        }
+    ]
 
 
 # ---- silence --------------------------------------------------------------------------------------------

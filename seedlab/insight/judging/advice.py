@@ -317,8 +317,11 @@ def again(run: Run, flags: Mapping[str, str | None]) -> str:
 
 
 def _to_json(file: str) -> str:
+    """Spell a command that keeps every scalar as it is spelled: `007`, `NO` and `1.10` are to YAML others."""
     program = (
-        "import json, sys, yaml; json.dump(yaml.load(sys.stdin, yaml.CSafeLoader), sys.stdout, default=str)"
+        "import json, sys, yaml; L = yaml.CSafeLoader; "
+        "L.yaml_implicit_resolvers = {first: [each for each in all if each[0][-5:] in (':null', 'merge')] "
+        "for first, all in L.yaml_implicit_resolvers.items()}; json.dump(yaml.load(sys.stdin, L), sys.stdout)"
     )
     made = str(PurePosixPath(file).with_suffix(".json"))
     return f"python -c {shlex.quote(program)} < {shlex.quote(file)} > {shlex.quote(made)}"

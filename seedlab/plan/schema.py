@@ -95,8 +95,9 @@ def no_table(catalog: Catalog, name: str) -> str:
     if name in catalog.partitions:
         root = catalog.partitions[name]
         return f"{name} is a partition of {root}: its rows go into the file of {root}, and find their way"
+    meant = nearest(name, catalog.tables)
     return (
-        f"no table '{name}' in database {catalog.database}{nearest(name, catalog.tables)}; "
+        f"no table '{name}' in database {catalog.database}{meant}{' Or ' if meant else '; '}"
         'run your migrations first, or name your SQLAlchemy tables in [project] schema = "models.py:metadata"'
     )
 

@@ -125,6 +125,7 @@ def test_a_plan_shows_waves_keys_reasons_and_ways() -> None:
         priority="high",
     )
     stages = (
+        PlannedStage(id="blocks", name="B", status="skipped", reason="nothing changed", waits_for=()),
         PlannedStage(id="courses", name="C", status="skipped", reason="nothing changed", waits_for=()),
         PlannedStage(
             id="questions",
@@ -145,12 +146,13 @@ def test_a_plan_shows_waves_keys_reasons_and_ways() -> None:
         f"academy → {TARGET}\n"
         "test, copy\n"
         "\n"
+        "- blocks skipped: nothing changed\n"
         "- courses skipped: nothing changed\n"
         "\n"
         "+ questions: q.csv changed (wave 2, after courses)\n"
         "     questions  12,350 rows  by locale, code  2 created, 5 updated  staged merge  key: declared\n"
         "\n"
-        "12,350 rows in 1 stage, 1 skipped: 2 created, 5 updated, 12,343 unchanged\n"
+        "12,350 rows in 1 stage, 2 skipped: 2 created, 5 updated, 12,343 unchanged\n"
         "\n"
         "! 1 seed is not selected\n"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, groupby
 
 from seedlab.errors import Fault
 from seedlab.flow import (
@@ -128,9 +129,9 @@ def plan_text(plan: Plan, width: int = 120) -> str:
     """Show what a seed would do, stage by stage, each table with its key, its reason and its way in."""
     wave_of = {stage: number for number, wave in enumerate(plan.waves, start=1) for stage in wave}
     blocks = [[destination(plan.project, plan.target), f"{plan.environment}, {plan.level}"]]
-    blocks += [
-        [_planned_stage_line(each, wave_of), *_planned_table_lines(each, width)] for each in plan.stages
-    ]
+    for skipped, stages in groupby(plan.stages, key=lambda stage: stage.status == "skipped"):
+        told = [[_planned_stage_line(each, wave_of), *_planned_table_lines(each, width)] for each in stages]
+        blocks += [list(chain(*told))] if skipped else told
     blocks.append([_plan_total(plan)])
     blocks.append([f"! {printable(note)}" for note in plan.notes])
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seedlab.errors import Fault
+from seedlab.flow import Outcomes
 from seedlab.insight.faces.history_text import history_record, history_text, sparkline
 from seedlab.insight.faces.run_text import run_text
 from seedlab.insight.faces.text import width
@@ -132,3 +133,13 @@ def test_a_failed_run_shows_its_error_and_its_faults() -> None:
 
     assert ": failed in 1.00 s\n" in text
     assert "\n✗ 1 fault in a.json\n\na.json:14: missing-parent: no such module\n" in text
+
+
+def test_a_run_that_could_not_begin_tells_why_once_and_does_not_claim_that_nothing_was_to_do() -> None:
+    fault = Fault(rule="connection", message="cannot connect")
+    run = run_of(kind=None, error="cannot connect", faults=(fault,), outcomes=Outcomes())
+
+    text = run_text(run)
+
+    assert text.count("cannot connect") == 1
+    assert "nothing to do" not in text

@@ -15,15 +15,17 @@ PHASE_HEAD = ("phase", "time", "CPU", "rows", "statements", "round trips", "sent
 
 def run_text(run: Run, width: int = 120) -> str:
     """Show what a run was and did: stages, phases, counts, where the time went, notes, faults."""
+    done = run.status == "succeeded" or run.outcomes.total
+    faults = [fault for fault in run.faults if fault.message != run.error]
     blocks = [
         _heading_lines(run),
         stage_lines(run, width),
         phase_lines(run, width),
-        [total_line(run), cost_lines(run)[0]],
+        [*([total_line(run)] if done else []), cost_lines(run)[0]],
         findings_text(run, width).splitlines(),
         [f"! {printable(note)}" for note in run.notes],
         [f"✗ {printable(run.error)}"] if run.error else [],
-        faults_text(run.faults, width=width).splitlines(),
+        faults_text(faults, width=width).splitlines(),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 

@@ -48,11 +48,10 @@ def examine(patient: Patient) -> tuple[Finding, ...]:
     return tuple(_findings(patient))
 
 
-def findings_text(findings: tuple[Finding, ...], width: int = 120) -> str:
-    """Show a line for each finding, with its remedy below; what is not well is shown whole."""
-    needed = max((len(each.found) + 40 for each in findings if each.status != "ok"), default=0)
+def findings_text(findings: tuple[Finding, ...]) -> str:
+    """Show a line for each finding, whole, with its remedy below: it is made to be sent to others."""
     rows = [[_MARKS[each.status], each.name, printable(each.found)] for each in findings]
-    lines = table(rows, "<<<", cells=max(width, needed), flexible=2)
+    lines = table(rows, "<<<", cells=max((len(each.found) + 40 for each in findings), default=0), flexible=2)
     remedies = [f"\n     → {printable(each.remedy)}" if each.remedy else "" for each in findings]
     return "".join(f"{line}{remedy}\n" for line, remedy in zip(lines, remedies, strict=True))
 

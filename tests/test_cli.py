@@ -324,6 +324,18 @@ def test_the_doctor_finds_a_good_installation_well(school: Path, capsys) -> None
     assert "school: 2 seeds, 2 stages" in checks["project"]["found"]
 
 
+def test_the_doctor_shows_what_it_found_whole(school: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    target = ["--database-url", f"sqlite:///{school}/school.db"]
+    assert main(["doctor", str(school), *target, "--json"]) == 0
+    found = {each["name"]: each["found"] for each in json.loads(capsys.readouterr().out)["checks"]}
+    assert len(found["packages"]) > 60
+
+    assert main(["doctor", str(school), *target]) == 0
+
+    assert found["packages"] in capsys.readouterr().out
+
+
 def test_the_doctor_gives_a_remedy_for_what_fails(school: Path, capsys) -> None:
     url = "postgresql://me:hunter2@127.0.0.1:1/school"
 

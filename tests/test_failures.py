@@ -135,7 +135,7 @@ def test_a_role_that_may_not_come_in_is_refused() -> None:
 def test_a_target_that_cannot_be_reached_is_named_with_its_origin_and_without_a_password() -> None:
     target = parse_target(f"postgresql://me:{SECRET}@127.0.0.1:1/school", "--target staging")
 
-    error = connection_failed(psycopg.OperationalError("connection refused\nis it running?"), target)
+    error = connection_failed(psycopg.OperationalError("connection refused\n\tis it running?"), target)
 
     assert str(error) == (
         "cannot connect to postgresql://me@127.0.0.1:1/school (from --target staging): "

@@ -85,5 +85,5 @@ def doctor(args: Namespace) -> int:
             environ=os.environ,
         )
     )
-    show(args, findings_text(findings, width()), lambda: {"checks": [asdict(each) for each in findings]})
+    show(args, findings_text(findings), lambda: {"checks": [asdict(each) for each in findings]})
     return 1 if any(each.status == "fail" for each in findings) else 0

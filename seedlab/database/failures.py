@@ -39,7 +39,7 @@ _HINTS = {
 
 def connection_failed(error: psycopg.Error, target: Target) -> ConnectionFailed:
     """Say that the target does not let us in; libpq's message never holds the password."""
-    reason = str(error).strip().replace("\n", "; ")
+    reason = "; ".join(line.strip() for line in str(error).strip().splitlines())
     return ConnectionFailed(f"cannot connect to {target.shown} (from {target.origin}): {reason}")
 
 

@@ -289,11 +289,21 @@ def test_the_listing_names_stages_seeds_tables_and_files() -> None:
     text = project_text(project(Stage(id="core", name="Core", seeds=(seed("core"),))))
 
     assert text == (
-        "stage  seed  tables  tags       environments  files\n"
-        "core   a     a       essential  all           a.csv\n"
-        "\n"
-        "1 seed in 1 stage\n"
+        "stage  seed  tables  tags       files\ncore   a     a       essential  a.csv\n\n1 seed in 1 stage\n"
     )
+
+
+def test_the_listing_has_environments_and_tags_where_a_seed_says_some() -> None:
+    plain = replace(seed("core"), tags=())
+    limited = replace(plain, name="b", environments=("test",))
+
+    text = project_text(project(Stage(id="core", name="Core", seeds=(plain, limited))))
+
+    assert text.splitlines()[:3] == [
+        "stage  seed  tables  environments  files",
+        "core   a     a       all           a.csv",
+        "core   b     a       test          a.csv",
+    ]
 
 
 def test_the_listing_of_a_bare_folder_says_where_stages_come_from() -> None:

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from seedlab.cli import main
 from seedlab.database.connect import parse_target
-from seedlab.database.snapshots import open_snapshots
+from seedlab.database.snapshots import snapshots_at
 from seedlab.errors import ConfigurationError, DataFaults, Refused
 from seedlab.experiment.clones import prune, url_of
 from seedlab.experiment.pool import Pool
@@ -194,7 +194,7 @@ def test_a_target_is_known_by_all_that_a_copy_would_have_and_nothing_else(
 ) -> None:
     execute(lonely_url, f"{TABLES}{MORE}; CREATE SCHEMA seedlab; UPDATE pupils SET age = 1")
     empties = (("public", "cities"), ("public", "marks"), ("public", "pupils"))
-    with open_snapshots(parse_target(lonely_url, "")) as snapshots:
+    with closing(snapshots_at(parse_target(lonely_url, ""))) as snapshots:
         seen = [snapshots.base(empties)]
         for statement in (*ANYTHING, *NOTHING):
             execute(lonely_url, statement)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from seedlab.database import sqlite_counting
 from seedlab.database.connect import parse_target, redirected
 from seedlab.database.counting import CountingDoor, Reader, Statements, shape
-from seedlab.database.snapshots import open_snapshots
+from seedlab.database.snapshots import snapshots_at
 
 
 def message(kind: bytes, body: bytes) -> bytes:
@@ -77,7 +77,7 @@ def test_a_statement_is_known_again_without_its_values(text: str, expected: str)
 
 def test_what_a_driver_sends_is_counted_but_not_its_transactions(clean_postgres_url: str) -> None:
     statements = Statements()
-    with open_snapshots(parse_target(clean_postgres_url, "")) as snapshots:
+    with closing(snapshots_at(parse_target(clean_postgres_url, ""))) as snapshots:
         with closing(CountingDoor(statements, snapshots.door().address)) as door:
             url = door.url_for(clean_postgres_url)
             with psycopg.connect(url) as connection:
@@ -108,7 +108,7 @@ def test_a_door_opens_where_the_temporary_folder_lies_too_deep_for_a_socket(
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
     statements = Statements()
-    with open_snapshots(parse_target(clean_postgres_url, "")) as snapshots:
+    with closing(snapshots_at(parse_target(clean_postgres_url, ""))) as snapshots:
         with closing(CountingDoor(statements, snapshots.door().address)) as door:
             with psycopg.connect(door.url_for(clean_postgres_url)) as connection:
                 connection.execute("SELECT 1")

@@ -11,7 +11,7 @@ import pytest
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Counters, Phase, Span
 from seedlab.flow.evidence import Attempt, Profile
-from seedlab.insight.faces.profile_text import profile_markdown, profile_text
+from seedlab.insight.faces.profile_text import profile_text
 from seedlab.insight.records import profiles
 from tests.comparing import runs
 
@@ -175,14 +175,3 @@ def test_the_record_has_every_sample_and_no_interval_where_there_is_none() -> No
     assert bulk["interval"] is None
     assert profiles.effects_record(made())["variants"][1]["interval"] is not None
     json.dumps(record, allow_nan=False)
-
-
-def test_the_markdown_has_the_same_tables() -> None:
-    markdown = profile_markdown(made())
-
-    assert markdown.startswith("**academy: 7 runs of each in fresh databases, taking turns")
-    assert "| bulk | 400 ms | 20 (20 to 20) | 7.60 s | 78 | 20 | 1.1 MB | 1.0 MB |" in markdown
-    assert "- the server may write during a run" in markdown
-    tables = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
-    assert [len(lines) for lines in tables] == [6, 7, 3]  # head, rule, rows
-    assert [{line.count("|") for line in lines} for lines in tables] == [{9}, {4}, {6}]

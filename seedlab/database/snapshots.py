@@ -8,8 +8,8 @@ asked for a snapshot holds it until the end, so that nobody prunes it meanwhile.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -132,18 +132,8 @@ class Snapshots(Protocol):
         """Drop the clones that were not handed over or kept."""
 
 
-@contextmanager
-def open_snapshots(target: Target, *, embedded: bool = False) -> Iterator[Snapshots]:
-    """Open the snapshots where the target is. Raises ConnectionFailed."""
-    snapshots = snapshots_at(target, embedded=embedded)
-    try:
-        yield snapshots
-    finally:
-        snapshots.close()
-
-
 def snapshots_at(target: Target, *, embedded: bool = False) -> Snapshots:
-    """The same, for a caller who closes them."""
+    """Find the snapshots where the target is, for a caller who closes them. Raises ConnectionFailed."""
     # Imported here: a target of one dialect has no use for the other's driver.
     if target.dialect == "sqlite":
         from seedlab.database.sqlite_snapshots import SqliteSnapshots

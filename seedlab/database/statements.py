@@ -125,12 +125,12 @@ def arrays_source(columns: Sequence[str], first: int = 1, *, place: str | None =
     return SQL("unnest({}){} AS r({})").format(_arrays(len(columns), first), numbered, named)
 
 
-def values_source(columns: Sequence[str], rows: int, first: int = 1) -> Composed:
-    """Rows from `rows * len(columns)` text parameters, numbered from `first`; PLACE counts them from 1."""
+def values_source(columns: Sequence[str], rows: int) -> Composed:
+    """Rows from `rows * len(columns)` text parameters; PLACE counts them from 1."""
     width = len(columns)
     lines = (
         "(" + ", ".join(f"${n}::text" for n in range(start, start + width)) + ")"
-        for start in range(first, first + rows * width, width)
+        for start in range(1, 1 + rows * width, width)
     )
     return SQL("(SELECT v.*, row_number() OVER () AS {} FROM (VALUES {}) AS v({})) AS r").format(
         Identifier(PLACE), trusted(", ".join(lines)), names(columns)

@@ -93,7 +93,7 @@ def parse_json(text: str, faults: FaultList) -> Records:
 
 
 @collector_paused()
-def parse_lines(text: str, faults: FaultList, *, line: int = 1, first: int = 0) -> Records:
+def parse_lines(text: str, faults: FaultList, *, line: int = 1) -> Records:
     """Read one object per line, blank lines left out; every bad line goes to `faults`."""
     records = []
     for number, each in enumerate(text.split("\n"), line):
@@ -105,7 +105,7 @@ def parse_lines(text: str, faults: FaultList, *, line: int = 1, first: int = 0) 
             records.append(value)
         elif faults.count == before:
             faults.add("syntax", f"expected an object, found {_kind(value)}", line=number, text=each)
-    return Records(file=faults.file, records=_without_notes(records, text), first=first)
+    return Records(file=faults.file, records=_without_notes(records, text))
 
 
 def parse_yaml(text: str, faults: FaultList) -> Records:

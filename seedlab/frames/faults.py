@@ -34,7 +34,6 @@ class FaultList:
         text: str | None = None,
         caret: tuple[int, int] | None = None,
         path: str | None = None,
-        value: str | None = None,
     ) -> None:
         """Add one fault; `text` is the whole source line, `caret` the start and length of what is wrong."""
         if len(self.found) >= MAX_FAULTS:
@@ -50,7 +49,6 @@ class FaultList:
                 excerpt=shown,
                 caret=caret,
                 path=path,
-                value=value,
             )
         )
 

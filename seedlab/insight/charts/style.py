@@ -207,12 +207,11 @@ def seconds_axis(axes: Axes, whole: float, label: str = "") -> None:
     axes.set_xlabel(label)
 
 
-def in_one_unit(largest: float, unit: str = "s") -> FuncFormatter:
-    """Spell numbers in the unit that fits the largest of them: 0.8 s beside 1.2 s, not 800 ms."""
+def in_one_unit(largest: float) -> FuncFormatter:
+    """Spell seconds in the unit that fits the largest of them: 0.8 s beside 1.2 s, not 800 ms."""
     digits = 3 * math.floor(math.log10(largest) / 3) if largest > 0 else 0
-    digits = min(digits, 0) if unit == "s" else digits
-    scaled = EngFormatter(unit=unit)
-    word = scaled(10.0**digits).removeprefix("1")
+    digits = min(digits, 0)
+    word = EngFormatter(unit="s")(10.0**digits).removeprefix("1")
     return FuncFormatter(lambda value, _: f"{value / 10.0**digits:g}{word}" if value else "0")
 
 

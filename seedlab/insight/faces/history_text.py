@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MARKS = {"not finished": "✗", "slower than usual": "!"}
 _BARS = "▁▂▃▄▅▆▇█"
+_DRAWN = 30  # runs in a sparkline
 _HEAD = ("", "run", "started (UTC)", "what", "time", "rows", "statements", "round trips", "")
 
 
@@ -82,12 +83,12 @@ def moment(started: str) -> str:
     return started[:19].replace("T", " ")
 
 
-def sparkline(trend: Trend, runs: int = 30) -> str:
+def sparkline(trend: Trend) -> str:
     """Draw the seconds of the last runs, as parts of the most; ✗ is a run that did not finish.
 
     What took over twice the median is drawn as the most.
     """
-    points = trend.points[-runs:]
+    points = trend.points[-_DRAWN:]
     most = ceiling([each.run.seconds for each in points if each.run.kind is not None], 2.0)
     return "".join("✗" if each.run.kind is None else _bar(each.run.seconds / most) for each in points)
 

@@ -48,5 +48,3 @@ CONTEXT = "#8C8C8C"  # what is there to compare with: before, usual, outside
 PALE = "#E3E3E3"
 ACCENT = "#0072B2"
 WARNING = "#D55E00"
-SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
-MARKERS = ("o", "s", "^", "D")

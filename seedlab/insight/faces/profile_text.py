@@ -25,17 +25,6 @@ def profile_text(profile: Profile, width: int = 120) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
-def profile_markdown(profile: Profile) -> str:
-    """Give the same as Markdown."""
-    blocks = [f"**{_headline(profile)}**"]
-    for title, rows in _tables(profile):
-        rule = f"|---|{'--:|' * (len(rows[0]) - 1)}"
-        head, *lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        blocks.append("\n".join([f"{title}\n", head, rule, *lines]))
-    blocks += [f"- {printable(note)}" for note in profile.notes]
-    return "\n\n".join(blocks) + "\n"
-
-
 def _headline(profile: Profile) -> str:
     run = profile.attempts[0].run
     servers = [name for name in ("postgresql", "sqlite") if name in run.versions]

@@ -90,10 +90,10 @@ def measured(
     )
 
 
-def failed(monitor: Monitor, heading: Heading, error: BaseException, *, server: str | None = None) -> Run:
+def failed(monitor: Monitor, heading: Heading, error: BaseException) -> Run:
     """Make the run of a seed that ended in `error`: nothing of it is in the target but what was half done."""
     status, exit_code = verdict(error)
-    run = measured(monitor, heading, _broken_stages(monitor), server=server)
+    run = measured(monitor, heading, _broken_stages(monitor))
     if monitor.half_done is not None:
         run = replace(monitor.half_done, args=run.args, notes=run.notes)
     return replace(run, status=status, exit_code=exit_code, faults=faults_of(error), error=message_of(error))

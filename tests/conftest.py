@@ -1,10 +1,19 @@
 """What every test may use; fixtures live in the modules named here."""
 
+import os
+import shutil
 import sys
+from pathlib import Path
 
 # With this package jsonschema builds 38 grammars as it is imported, to check the format of IRIs, which none of our
 # schemas has: 1.2 seconds of every worker.
 sys.modules["rfc3987_syntax"] = None
+
+# SQLite waits for the disk at each commit, and there are tens of thousands: what tests write is kept in memory
+# where there is room for it (a container may have 64 MB). For all else it is a file system like any other.
+MEMORY, ROOM = Path("/dev/shm"), 2 << 30
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 pytest_plugins = [
     "tests.fix_postgres",

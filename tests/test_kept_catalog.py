@@ -14,6 +14,7 @@ from seedlab.database.connect import open_session, parse_target
 from seedlab.database.postgres import PostgresSession
 from seedlab.flow import Catalog, Settings
 from seedlab.insight.measuring.monitor import Monitor
+from tests.cases import some
 from tests.fix_postgres import PostgresServer
 from tests.ledgers import MEMO, TABLES, Target
 from tests.seeding import execute
@@ -116,7 +117,19 @@ def test_it_does_not_say_which_tables_are_empty(url: str) -> None:
     assert catalog.empty == frozenset()
 
 
-@pytest.mark.parametrize("statement", ALTERATIONS)
+@pytest.mark.parametrize(
+    "statement",
+    some(
+        ALTERATIONS,
+        "ALTER TABLE houses RENAME TO homes",
+        "ALTER TABLE houses ADD COLUMN color text",
+        "ALTER TABLE houses ALTER COLUMN number SET DEFAULT 1",
+        "ALTER DOMAIN grade SET NOT NULL",
+        "CREATE UNIQUE INDEX houses_number ON houses (number)",
+        "ALTER TABLE houses DROP CONSTRAINT houses_city",
+        "ALTER TABLE parts ATTACH PARTITION parts_1 FOR VALUES FROM (1) TO (9)",
+    ),
+)
 def test_whatever_is_altered_makes_the_server_be_asked_until_a_run_has_written(
     url: str, statement: str
 ) -> None:

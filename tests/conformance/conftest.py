@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.cases import some
 from tests.school import FILES, TABLES
 from tests.seeding import WAYS, Way, execute, write
 
@@ -16,21 +16,13 @@ DISTINCT = ("legacy", "bulk", "incremental", "incremental-no-rebuild")
 QUICK = ("legacy", "incremental")
 
 
-def _params(names: Sequence[str]) -> list[object]:
-    return [
-        pytest.param(way, marks=() if str(way) in QUICK else pytest.mark.slow)
-        for way in WAYS
-        if str(way) in names
-    ]
-
-
-@pytest.fixture(params=_params([str(way) for way in WAYS]), ids=str)
+@pytest.fixture(params=some(WAYS, *QUICK))
 def every_way(request: pytest.FixtureRequest) -> Way:
     """Every level, and the fastest without each of its optimisations."""
     return request.param
 
 
-@pytest.fixture(params=_params(DISTINCT), ids=str)
+@pytest.fixture(params=some([way for way in WAYS if str(way) in DISTINCT], *QUICK))
 def way(request: pytest.FixtureRequest) -> Way:
     """The levels that write differently: enough for claims about what is written."""
     return request.param

@@ -17,6 +17,7 @@ from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import Run
 from seedlab.writing import NO_LEDGER
 from tests.again import INTACT, SAVED, UNCHANGED, by_table, generation, in_sqlite, told
+from tests.cases import some
 from tests.fix_postgres import PostgresServer
 from tests.school import CITIES, PUPILS, SEED, STAGE, TABLES
 from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
@@ -200,7 +201,19 @@ def edit(folder: Path, files: dict[str, str | None]) -> None:
         (folder / name).unlink()
 
 
-@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize(
+    "name",
+    some(
+        EDITS,
+        "a value",
+        "values in two files",
+        "a file renamed",
+        "a row moved and changed",
+        "a row moved to another seed",
+        "a parent's key renamed",
+        "a child of a new parent",
+    ),
+)
 def test_what_changed_in_files_is_written_and_nothing_else(many: Path, url: str, name: str) -> None:
     case = EDITS[name]
     seed(many, url)
@@ -231,7 +244,7 @@ SAME: dict[str, Callable[[str], str | bytes]] = {
 }
 
 
-@pytest.mark.parametrize("how", SAME)
+@pytest.mark.parametrize("how", some(SAME, "quotes", "rows in another order"))
 def test_files_that_say_the_same_otherwise_change_nothing(many: Path, url: str, how: str) -> None:
     seed(many, url)
     runs, held = generation(url), dump(url)
@@ -401,7 +414,7 @@ SETTINGS: dict[str, tuple[str, list[tuple[str, str]]]] = {
 }
 
 
-@pytest.mark.parametrize("what", SETTINGS)
+@pytest.mark.parametrize("what", some(SETTINGS, "a stage's name", "the mode", "a stage renamed"))
 def test_configuration_that_rows_depend_on_makes_a_stage_run_once(many: Path, url: str, what: str) -> None:
     config, expected = SETTINGS[what]
     assert config != GLOB
@@ -538,7 +551,7 @@ def test_other_ids_are_another_configuration(folder: Path, clean_postgres_url: s
     assert dump(url) == held
 
 
-@pytest.mark.parametrize("way", ["legacy", "bulk", "parallel", "copy", "forced"])
+@pytest.mark.parametrize("way", some(["legacy", "bulk", "parallel", "copy", "forced"], "legacy", "forced"))
 def test_a_run_that_compares_everything_leaves_what_the_next_needs(many: Path, url: str, way: str) -> None:
     def whole() -> Run:
         return seed(many, url, force=True) if way == "forced" else seed(many, url, way)  # type: ignore[arg-type]

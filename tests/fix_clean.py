@@ -17,11 +17,21 @@ from tests.fix_postgres import PostgresServer, drop_database
 @pytest.fixture(scope="session")
 def used_postgres_url(postgres_server: PostgresServer, postgres_admin: psycopg.Connection) -> Iterator[str]:
     """One database for the whole session; take `clean_postgres_url`."""
+    yield from _made(postgres_server, postgres_admin)
+
+
+@pytest.fixture(scope="session")
+def another_used_url(postgres_server: PostgresServer, postgres_admin: psycopg.Connection) -> Iterator[str]:
+    """Another one; take `another_clean_url`."""
+    yield from _made(postgres_server, postgres_admin)
+
+
+def _made(made_in: PostgresServer, admin: psycopg.Connection) -> Iterator[str]:
     name = f"clean_{uuid.uuid4().hex}"
-    postgres_admin.execute(server.create_database(name))
-    postgres_admin.execute(server.without_user_schema(name))
-    yield postgres_server.database(name)
-    drop_database(postgres_admin, name)
+    admin.execute(server.create_database(name))
+    admin.execute(server.without_user_schema(name))
+    yield made_in.database(name)
+    drop_database(admin, name)
 
 
 @pytest.fixture
@@ -29,6 +39,13 @@ def clean_postgres_url(used_postgres_url: str) -> str:
     """A PostgreSQL database with nothing in it, until the next test asks."""
     clean(used_postgres_url)
     return used_postgres_url
+
+
+@pytest.fixture
+def another_clean_url(another_used_url: str) -> str:
+    """The same beside it, to compare with."""
+    clean(another_used_url)
+    return another_used_url
 
 
 @pytest.fixture(params=["postgresql", "sqlite"])

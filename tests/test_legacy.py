@@ -54,11 +54,11 @@ Open = Callable[[], Session]
 
 
 @pytest.fixture
-def opened(database_url: str) -> Iterator[Open]:
+def opened(clean_database_url: str) -> Iterator[Open]:
     sessions: list[Session] = []
 
     def open_it() -> Session:
-        session = open_session(parse_target(database_url, "test"), Settings(), Monitor(), "test")
+        session = open_session(parse_target(clean_database_url, "test"), Settings(), Monitor(), "test")
         sessions.append(session)
         session.catalog()
         return session

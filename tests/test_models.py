@@ -67,8 +67,8 @@ def metadata(tmp_path: Path) -> MetaData:
 
 
 @pytest.fixture
-def session(database_url: str) -> Iterator[Session]:
-    session = open_session(parse_target(database_url, "test"), Settings(), Monitor(), "test")
+def session(clean_database_url: str) -> Iterator[Session]:
+    session = open_session(parse_target(clean_database_url, "test"), Settings(), Monitor(), "test")
     session.catalog()
     yield session
     session.close()
@@ -225,13 +225,13 @@ def test_a_percent_sign_stays_one(metadata: MetaData) -> None:
         assert "LIKE '50%')" in "".join(ddl.tables)
 
 
-def test_a_schema_is_made_for_its_tables(tmp_path: Path, postgres_url: str) -> None:
+def test_a_schema_is_made_for_its_tables(tmp_path: Path, clean_postgres_url: str) -> None:
     (tmp_path / "models.py").write_text(
         "from sqlalchemy import *\nmetadata = MetaData(schema='odd Name')\n"
         "Table('t', metadata, Column('id', Integer, primary_key=True))\n"
     )
     metadata = load_metadata(tmp_path, "models.py:metadata")
-    session = open_session(parse_target(postgres_url, "test"), Settings(), Monitor(), "test")
+    session = open_session(parse_target(clean_postgres_url, "test"), Settings(), Monitor(), "test")
     session.catalog()
 
     create(session, statements(metadata, ["odd Name.t"], "postgresql").in_order)

@@ -15,6 +15,7 @@ from seedlab.database import postgres_write
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Outcomes, WritePlan
+from tests.cases import some
 from tests.fix_postgres import PostgresServer
 from tests.previewing import Counts, by_seed, is_locked, preview, preview_in, state
 from tests.school import CITIES, FILES, PUPILS, SEED, STAGE, TABLES
@@ -76,6 +77,9 @@ class Situation:
     sql: str = ""
     files: Files = field(default_factory=lambda: FILES)
     expected: Counts | Mapping[str, Counts]
+
+    def __str__(self) -> str:
+        return self.name
 
     def prepare(self, folder: Path, url: str) -> Counts:
         """Make it so; answers what is expected."""
@@ -238,14 +242,24 @@ SITUATIONS = (
 )
 
 
-@pytest.fixture(params=SITUATIONS, ids=lambda each: each.name.replace(" ", "-"))
-def situation(request: pytest.FixtureRequest) -> Situation:
-    return request.param
+# Of every situation it is tried at once that a preview says what a seed does; of these, all else, too.
+QUICK = (
+    "one table of two is empty",
+    "new rows, and one that moves, below a new parent",
+    "keys that go through new parents",
+    "tables that need each other",
+    "insert mode",
+    "two seeds of one table, with other columns and modes",
+    "new parents named by another key",
+    "numbers and documents spelled otherwise",
+)
+EACH_SITUATION = pytest.mark.parametrize("situation", some(SITUATIONS, *QUICK))
 
 
 # ---- what is said ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("situation", SITUATIONS, ids=str)
 def test_a_preview_says_what_a_seed_does_and_touches_nothing(
     folder: Path, clean_database_url: str, situation: Situation
 ) -> None:
@@ -262,15 +276,16 @@ def test_a_preview_says_what_a_seed_does_and_touches_nothing(
     assert all(each.differences is None for each in plain.classified)
 
 
+@EACH_SITUATION
 @pytest.mark.parametrize("rows", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_rows_beyond_one_statement_are_added_up(
     folder: Path,
-    clean_database_url: str,
+    clean_postgres_url: str,
     situation: Situation,
     rows: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    url = clean_database_url
+    url = clean_postgres_url
     expected = situation.prepare(folder, url)
     whole = preview(folder, url, differences=True)
     monkeypatch.setattr(postgres_write, "ARRAY_ROWS", rows)
@@ -284,6 +299,7 @@ def test_rows_beyond_one_statement_are_added_up(
     assert [lined.lines(name) for name in tables] == [whole.lines(name) for name in tables]
 
 
+@EACH_SITUATION
 @pytest.mark.parametrize("level", ["legacy", pytest.param("bulk", marks=pytest.mark.slow)])
 def test_a_preview_is_the_same_at_every_level(
     folder: Path, clean_database_url: str, situation: Situation, level: str
@@ -538,6 +554,7 @@ def reader(clean_postgres_url: str, postgres_server: PostgresServer) -> Iterator
         admin.execute(f"DROP ROLE {role}")
 
 
+@EACH_SITUATION
 def test_who_may_only_read_is_told_too(
     folder: Path, clean_postgres_url: str, reader: str, situation: Situation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -283,8 +283,14 @@ source = "pupils.csv"
 """
 
 
-@pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
-@pytest.mark.parametrize("runs", [3, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("dialect", "runs"),
+    [
+        ("postgresql", 3),
+        pytest.param("postgresql", 8, marks=pytest.mark.slow),
+        pytest.param("sqlite", 8, marks=pytest.mark.slow),
+    ],
+)
 def test_of_first_runs_at_the_same_moment_each_seeds_or_says_who_does(
     school: Path, dialect: str, runs: int, request: pytest.FixtureRequest
 ) -> None:

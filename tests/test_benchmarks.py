@@ -66,7 +66,11 @@ def load(kind: type[Rival], material: Material, url: str, folder: Path) -> Rival
 
 @pytest.mark.filterwarnings("ignore")  # theirs
 @pytest.mark.parametrize(
-    "kind", [*DEVELOPERS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS)]
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in (PsqlCopy, SqlAlchemyCore) else pytest.mark.slow)
+        for kind in (*DEVELOPERS, *OTHERS)
+    ],
 )
 def test_a_rival_leaves_the_rows_that_seedlab_wrote(
     kind: type[Rival], material: Material, url: str, tmp_path: Path
@@ -242,6 +246,7 @@ def test_a_missed_figure_is_bold() -> None:
 # ---- the program ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_program_writes_tables_and_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

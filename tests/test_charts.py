@@ -144,7 +144,7 @@ def test_a_chart_carries_its_words() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(run=runs)
 def test_no_run_record_breaks_a_chart(run: Run) -> None:
     for make in OF_A_RUN.values():
@@ -312,13 +312,13 @@ def test_a_long_run_with_thousands_of_looks_is_drawn_as_small_as_a_short_one() -
 
 
 def test_operations_of_two_runs_stand_beside_each_other(academies: Academies) -> None:
-    legacy, copied = (academies.seeded("postgresql", level).run for level in ("legacy", "incremental"))
-    chart = charts.operations(legacy, copied)
+    bulk, copied = (academies.seeded("postgresql", level).run for level in ("bulk", "incremental"))
+    chart = charts.operations(bulk, copied)
 
     assert [axes.get_title(loc="left") for axes in chart.axes] == ["statements", "round trips", "sent", "WAL"]
-    assert f"{legacy.counters.statements:,} statements" in chart.title
+    assert f"{bulk.counters.statements:,} statements" in chart.title
     assert f" → {copied.counters.statements:,} statements" in chart.title
-    assert f"{sum(s.statements for s in legacy.spans if s.phase == 'merge'):,}" in said(chart)
+    assert f"{sum(s.statements for s in bulk.spans if s.phase == 'merge'):,}" in said(chart)
 
 
 def test_a_comparison_shows_every_sample_and_every_interval() -> None:

@@ -146,6 +146,7 @@ def test_a_migrated_target_lends_its_tables_and_the_rows_that_nobody_seeds(
     assert rows_of(migrated, "SELECT count(*) FROM cities") == before == [(3,)]
 
 
+@pytest.mark.slow
 def test_a_target_that_changed_is_copied_anew(migrated: str, tmp_path: Path) -> None:
     execute(migrated, "CREATE TABLE later (x int)")
     forget()
@@ -189,6 +190,7 @@ NOTHING = (
 )
 
 
+@pytest.mark.slow
 def test_a_target_is_known_by_all_that_a_copy_would_have_and_nothing_else(
     lonely_url: str, apart: Path, tmp_path: Path
 ) -> None:
@@ -267,6 +269,7 @@ def test_of_two_at_once_one_seeds_and_the_other_waits(noted: Path, clone_url: st
     assert sum("seeded" in err for _, err in told) == 1
 
 
+@pytest.mark.slow
 def test_an_attempt_that_was_killed_is_made_again(
     noted: Path, clone_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,6 +400,7 @@ def test_clone_leaves_what_is_not_its_own(noted: Path, clone_url: str, tmp_path:
     forget()
 
 
+@pytest.mark.slow
 def test_snapshots_are_listed_and_pruned_but_not_those_in_use(
     noted: Path, clone_url: str, tmp_path: Path, capsys
 ) -> None:

@@ -80,8 +80,15 @@ def test_counts_of_sqlite_are_the_same_each_time(tmp_path: Path, level) -> None:
     assert wal_of(one) == {}
 
 
-@pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
-@pytest.mark.parametrize("level", ["incremental", "legacy"])
+@pytest.mark.parametrize(
+    ("dialect", "level"),
+    [
+        ("postgresql", "incremental"),
+        ("sqlite", "incremental"),
+        ("sqlite", "legacy"),
+        pytest.param("postgresql", "legacy", marks=pytest.mark.slow),
+    ],
+)
 def test_every_phase_says_what_it_did(academies, dialect, level) -> None:
     counts = counts_of(academies.seeded(dialect, level).run)
     phases = [name for name in PHASES if name != "stage" or level != "legacy"]

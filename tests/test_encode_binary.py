@@ -14,6 +14,7 @@ from seedlab.database import postgres_direct
 from seedlab.database.encode_binary import Unspeakable, copy_binary, speaks
 from seedlab.errors import DataFaults
 from seedlab.flow import Column, Table
+from tests.cases import some
 from tests.seeding import counted, execute, rows_of, seed
 
 # Types with a binary form, and values of them as files may give them.
@@ -102,11 +103,11 @@ def test_every_value_of_every_type_is_kept_as_text_would_have_it(
     assert rows_of(url, asked(len(VALUES))) == expected
 
 
-@pytest.mark.parametrize(("spelling", "value"), OTHERS.items(), ids=OTHERS)
+@pytest.mark.parametrize("spelling", some(OTHERS, "uuid", "timestamptz", "numeric(9,4)"))
 def test_a_spelling_of_another_kind_sends_the_rows_as_text(
-    clean_postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str, value: str
+    clean_postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str
 ) -> None:
-    url = clean_postgres_url
+    url, value = clean_postgres_url, OTHERS[spelling]
     execute(url, table([spelling]))
     folder = project(tmp_path / "p", {"key": ["a", "b"], "c0": [VALUES[spelling][0], value]})
     expected = text_of(folder, url, monkeypatch, asked(1))

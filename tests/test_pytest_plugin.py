@@ -194,6 +194,7 @@ def test_it(seedlab_database):
 """
 
 
+@pytest.mark.slow
 def test_what_failed_is_kept_where_that_is_asked_for(session, clone_url: str, tmp_path: Path) -> None:
     session(FAILS).assert_outcomes(failed=1)
     assert len(ours_at(clone_url, tmp_path)) == 1
@@ -279,6 +280,7 @@ def test_it(seedlab_database, again):
     assert len(ours_at(clone_url, tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_on_a_server_of_the_users_own_with_what_only_that_has(
     able_postgres_url: str,
     pytester: pytest.Pytester,

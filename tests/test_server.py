@@ -204,6 +204,7 @@ def test_clients_that_start_at_once_get_one_server(running: server.Server, envir
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_an_initdb_that_was_interrupted_is_made_anew_even_by_many(own_environ: Environ) -> None:
     folder = Path(own_environ["SEEDLAB_SERVER_DIR"])
     process = client(own_environ)

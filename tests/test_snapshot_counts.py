@@ -10,6 +10,7 @@ from seedlab.flow import LEVELS, Run
 from tests.fix_academy import expected
 
 BASELINE = Path(__file__).parent / "baselines" / "counts.json"
+WAITING = ("postgresql", "legacy")  # for each row by itself, some seconds
 ACCEPT = f"SEEDLAB_ACCEPT=1 pytest tests/{Path(__file__).name}"
 
 
@@ -35,8 +36,14 @@ def differences(found: dict[str, int], baseline: dict[str, int]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("dialect", "level"),
+    [
+        pytest.param(dialect, level, marks=pytest.mark.slow if (dialect, level) == WAITING else ())
+        for level in LEVELS
+        for dialect in ("postgresql", "sqlite")
+    ],
+)
 def test_a_cold_seed_costs_what_the_baseline_says(academies, dialect, level):
     found = counts_of(academies.seeded(dialect, level).run)
 

@@ -360,6 +360,7 @@ seed(Path(sys.argv[1]), sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_fills_leaves_the_file_as_it_was(tmp_path: Path, url: str) -> None:
     execute(url, SHOP)
     file = tmp_path / "test.db"

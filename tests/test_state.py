@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.measuring.state import RECENT, Course, RunState, StageState
+from tests.cases import some
 from tests.school import FILES, SEED, STAGE, TABLES
 from tests.seeding import WAYS, Way, execute, seed, seed_in, write
 
@@ -140,7 +141,7 @@ def school(tmp_path: Path, clean_database_url: str) -> Path:
     return write(tmp_path / "school", TWO_STAGES)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", some(WAYS, "legacy", "incremental", "incremental-no-copy"))
 def test_every_way_of_writing_tells_of_all_rows(way: Way, school: Path, clean_database_url: str) -> None:
     monitor, again = Monitor(), Monitor()
 

@@ -9,6 +9,7 @@ import pytest
 
 from seedlab import shaping
 from seedlab.database import postgres_write
+from tests.cases import some
 from tests.naughty import NAUGHTY
 from tests.school import SEED, STAGE
 from tests.seeding import WAYS, Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, write
@@ -57,9 +58,18 @@ NOTES = "CREATE TABLE notes (n int PRIMARY KEY, body text);"
 
 
 # How a file is read and how rows are written do not know of each other: no need to cross them all.
+QUICK = ("csv", "json", "parquet", "legacy")
 OTHER_WAYS = [way for way in WAYS if str(way) in ("legacy", "bulk", "incremental-no-rebuild")]
 EACH_WAY_AND_FORMAT = pytest.mark.parametrize(
-    ("way", "form"), [*((Way(), form) for form in FORMATS), *((way, "json") for way in OTHER_WAYS)], ids=str
+    ("way", "form"),
+    [
+        *(pytest.param(Way(), form, marks=() if form in QUICK else pytest.mark.slow) for form in FORMATS),
+        *(
+            pytest.param(way, "json", marks=() if way.level in QUICK else pytest.mark.slow)
+            for way in OTHER_WAYS
+        ),
+    ],
+    ids=str,
 )
 
 
@@ -320,7 +330,7 @@ def test_of_rows_with_one_key_that_lie_batches_apart_the_same_is_kept(
     assert "".join(name for _, name in dump(url)["towns"]) == names
 
 
-@pytest.mark.parametrize("workers", range(1, 9))
+@pytest.mark.parametrize("workers", some(range(1, 9), "1", "5"))
 def test_the_number_of_workers_changes_nothing(folder: Path, clean_database_url: str, workers: int) -> None:
     url = clean_database_url
     write_towns(folder, "csv")

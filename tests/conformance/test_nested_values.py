@@ -145,6 +145,7 @@ def test_lists_and_structs_of_parquet_are_what_the_database_would_spell(
     assert [counted(run) for run in runs] == [(2, 0, 0), (0, 0, 2)]
 
 
+@pytest.mark.slow
 def test_an_object_is_an_hstore(folder: Path, able_postgres_url: str) -> None:
     execute(able_postgres_url, "CREATE EXTENSION hstore; CREATE TABLE things (n int PRIMARY KEY, h hstore)")
     said: list[dict[str, str | None]] = [{}, {'a "b"': "1,=>\\", "c": None, "": "שלום"}]

@@ -16,6 +16,7 @@ import pytest
 from seedlab import scanning, shaping
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import Run
+from tests.cases import some
 from tests.seeding import counted, dump, execute, rows_of, seed, stored, undo, write
 
 TABLES = (
@@ -115,7 +116,7 @@ def faults(run: Callable[..., Run], folder: Path, url: str) -> list[Any]:
     return list(found.value.faults)
 
 
-@pytest.mark.parametrize("form", ["jsonl", pytest.param("jsonl.gz", marks=pytest.mark.slow), "parquet"])
+@pytest.mark.parametrize("form", some(["jsonl", "jsonl.gz", "parquet"], "jsonl"))
 def test_nested_rows_give_the_same_database(folder: Path, clean_database_url: str, form: str) -> None:
     url = clean_database_url
     prepare(folder, url, sales(), form)
@@ -134,7 +135,7 @@ def test_nested_rows_give_the_same_database(folder: Path, clean_database_url: st
     assert all(not rows for rows in dump(url).values())
 
 
-@pytest.mark.parametrize("mode", ["", 'mode = "sync"'])
+@pytest.mark.parametrize("mode", ['mode = "sync"', pytest.param("", marks=pytest.mark.slow)])
 def test_rows_that_changed_came_and_left(folder: Path, clean_database_url: str, mode: str) -> None:
     url = clean_database_url
     prepare(folder, url, sales(), more=mode)

@@ -12,6 +12,7 @@ import pytest
 
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Run
+from tests.cases import some
 from tests.school import CITIES, PUPILS, SEED, STAGE
 from tests.seeding import Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, write
 
@@ -225,7 +226,17 @@ SHAPES = (
 )
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    some(
+        SHAPES,
+        "generated-uuids",
+        "serial-ids",
+        "links",
+        "rows-that-refer-to-their-own-table",
+        "lists-that-no-record-has-any-more",
+    ),
+)
 def test_the_target_is_then_as_the_files_alone_make_it(
     folder: Path, tmp_path: Path, clean_database_url: str, shape: Shape
 ) -> None:

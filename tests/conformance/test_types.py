@@ -13,6 +13,7 @@ import pytest
 from seedlab.database import postgres_write
 from seedlab.errors import DataFaults
 from tests.asking import asking
+from tests.cases import some
 from tests.seeding import WAYS, Way, counted, execute, rows_of, seed_in, write
 from tests.type_values import EVERY, EXTENDED, EXTENSIONS, TYPES, Values
 from tests.writing import FORMATS, write_rows
@@ -27,7 +28,9 @@ EACH_WAY_AND_FORMAT = pytest.mark.parametrize(
     [*((Way(), form) for form in FORMATS), *((way, "csv") for way in WAYS if str(way) != "incremental")],
     ids=str,
 )
-EACH_SERVER = pytest.mark.parametrize("server", ["clean_postgres_url", "able_postgres_url"])
+EACH_SERVER = pytest.mark.parametrize(
+    "server", some(["clean_postgres_url", "able_postgres_url"], "clean_postgres_url")
+)
 
 
 def named(n: int) -> str:
@@ -190,6 +193,7 @@ def test_what_a_column_would_bend_is_a_fault_of_its_line(
     assert_refused(folder, request.getfixturevalue(server), EVERY)
 
 
+@pytest.mark.slow
 def test_what_types_of_extensions_do_not_take_is_a_fault_of_its_line(
     folder: Path, able_postgres_url: str
 ) -> None:

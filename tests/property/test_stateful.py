@@ -245,26 +245,16 @@ def clean_up(url: str) -> None:
         clean(url)
 
 
-def play(url: str, examples: int, steps: int) -> None:
+@pytest.mark.slow
+def test_any_order_of_edits_runs_and_writes_ends_well(clean_database_url: str) -> None:
     run_state_machine_as_test(
-        lambda: School(url),
+        lambda: School(clean_database_url),
         settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
+            max_examples=66,
+            stateful_step_count=50,
+            derandomize=False,
             database=None,
-            derandomize=examples < 20,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
-
-
-@pytest.mark.slow
-def test_any_order_of_edits_runs_and_writes_ends_well(clean_database_url: str) -> None:
-    play(clean_database_url, examples=6, steps=25)
-
-
-@pytest.mark.slow
-def test_any_long_order_of_edits_runs_and_writes_ends_well(clean_database_url: str) -> None:
-    play(clean_database_url, examples=66, steps=50)

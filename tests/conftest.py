@@ -5,6 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 # With this package jsonschema builds 38 grammars as it is imported, to check the format of IRIs, which none of our
 # schemas has: 1.2 seconds of every worker.
 sys.modules["rfc3987_syntax"] = None
@@ -14,6 +16,10 @@ sys.modules["rfc3987_syntax"] = None
 MEMORY, ROOM = Path("/dev/shm"), 2 << 30
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+# How long an example takes is no promise: a machine that is busy breaks nothing. In CI hypothesis says so itself.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 pytest_plugins = [
     "tests.fix_postgres",

@@ -27,7 +27,7 @@ def numbers(frame: pl.DataFrame) -> list[int]:
 @given(
     heights=st.lists(st.integers(0, 30), max_size=5), size=st.integers(1, 12), concurrency=st.integers(1, 4)
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_row_comes_once_and_in_order_however_it_is_cut(
     heights: list[int], size: int, concurrency: int
 ) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 from hypothesis import given as examples
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from seedlab.flow import FILE, HANDLE, PARENT, ROW
@@ -82,7 +81,6 @@ def test_the_reason_names_every_rejected_row_pointed_to_but_the_row_itself() -> 
     bad=st.sets(st.integers(0, 11)),
     there=st.sets(st.integers(0, 11)),
 )
-@settings(deadline=None)
 def test_all_that_hang_on_a_rejected_row_go_and_nobody_else(
     parents: list[int | None], bad: set[int], there: set[int]
 ) -> None:

@@ -18,7 +18,7 @@ AWKWARD = st.sampled_from(
 )
 VALUES = st.one_of(st.none(), TEXT, AWKWARD)
 ROWS = st.lists(st.tuples(VALUES, VALUES), max_size=12)
-many = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 def batch(*rows: tuple[str | None, ...]) -> Batch:

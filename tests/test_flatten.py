@@ -154,7 +154,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(JSON)
 def test_the_dumper_writes_json(value):
     assert json.loads(flatten.dumps(tokens(value))) == value

@@ -107,7 +107,7 @@ class Structure:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), times=st.integers(1, 12))
 def test_grown_rows_are_unique_and_whole_and_begin_with_the_source(data: st.DataObject, times: int) -> None:
     structure = Structure()

@@ -320,7 +320,7 @@ slugs = st.sampled_from("abcde")
     limits=st.dictionaries(st.sampled_from(["universities", "faculties", "courses"]), st.integers(0, 4)),
     random=st.randoms(use_true_random=False),
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_subset_does_not_depend_on_the_order_of_rows_and_is_referentially_whole(
     universities: list[str],
     faculties: list[tuple[str, str]],

@@ -61,7 +61,7 @@ WIDE = {
 QUICK = ("int4", "numeric", "double precision", "uuid", "date", "timestamptz", "char(3)", "bytea")
 COMPARED = sorted(NEAR.keys() - {"json", "jsonb"})
 
-quick = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=12, suppress_health_check=list(HealthCheck))
 
 
 def near(kind: str, size: int) -> st.SearchStrategy[list[str]]:

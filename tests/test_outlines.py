@@ -70,7 +70,7 @@ def faults(read: Any, *given: Any) -> set[Any]:
     return set()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records=st.lists(FITTING, min_size=1, max_size=12), size=st.integers(1, 5))
 def test_batches_are_the_whole(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]], size: int
@@ -82,7 +82,7 @@ def test_batches_are_the_whole(
         assert_frame_equal(found[path], frame, check_column_order=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     records=st.lists(st.dictionaries(NAMES, VALUES, max_size=3), min_size=1, max_size=8),
     size=st.integers(1, 4),

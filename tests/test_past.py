@@ -177,7 +177,7 @@ NAMES = st.sampled_from(sorted(history.to_record(run_of())))
 
 @pytest.mark.slow
 @given(name=NAMES, value=JSON)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_stands_in_a_record_it_is_a_run_or_a_note(tmp_path: Path, name: str, value: Any) -> None:
     folder = tmp_path / "runs" / "x"
     folder.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ def test_rows_that_are_not_there_are_left_out(tmp_path):
 CELLS = st.sampled_from(["", '""', "x", '"a\nb"', '"\n\n"', '"a,""b"""', "ש"])
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(CELLS, st.integers(0, 2)), max_size=8), chunk=st.sampled_from([5, 1000]))
 def test_every_row_is_found_in_the_line_in_which_it_was_written(tmp_path, rows, chunk):
     content, wanted = "key,cell\n", {}
@@ -190,7 +190,7 @@ NESTED = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=NESTED)
 def test_positions_count_rows_as_flatten_does(tmp_path, value):
     import json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seedlab.errors import GraphError
@@ -35,7 +35,6 @@ def task_graphs(draw: st.DrawFn) -> list[Task]:
     return draw(st.permutations(tasks))
 
 
-@settings(deadline=None)
 @given(task_graphs(), st.integers(1, 5))
 def test_every_task_runs_once_and_after_its_dependencies(tasks: list[Task], workers: int) -> None:
     began: list[str] = []

@@ -92,7 +92,7 @@ def same(one: list[dict[str, object]] | pl.DataFrame, other: list[dict[str, obje
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.tuples(TEXTS, TEXTS), min_size=4, max_size=6))
 def test_the_records_of_a_reject_file_are_read_as_those_of_the_source(
     tmp_path: Path, suffix: str, texts: list[tuple[str | None, str | None]]

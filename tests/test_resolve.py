@@ -53,7 +53,7 @@ def uuid8(label: str, *values: str) -> int:
 
 
 @examples(slug=TEXT, code=TEXT)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_handle_is_the_hash_of_table_and_key_chain_however_it_is_computed(slug: str, code: str) -> None:
     loads = loads_of(
         SCHOOL,
@@ -73,7 +73,7 @@ def test_a_handle_is_the_hash_of_table_and_key_chain_however_it_is_computed(slug
 
 
 @examples(slug=TEXT)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_handle_is_a_uuid8(slug: str) -> None:
     (load,) = loads_of(SCHOOL, universities=["slug"])
 
@@ -83,7 +83,7 @@ def test_a_handle_is_a_uuid8(slug: str) -> None:
 
 
 @examples(slug=TEXT, code=TEXT)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_uuid5_handle_is_the_standard_librarys(slug: str, code: str) -> None:
     (load,) = loads_of(SCHOOL, faculties=["university.slug", "code"])
     naming = name_rows(SCHOOL, [load], "uuid5")

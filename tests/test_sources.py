@@ -71,7 +71,7 @@ def frame_of(file: SourceFile) -> pl.DataFrame:
     return split(file, sources.collect({0: read})[0], {})["$"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_format_reads_back_the_same_text(tmp_path, data):
     columns = data.draw(st.lists(NAMES, min_size=2, max_size=4, unique=True))
@@ -83,7 +83,7 @@ def test_every_format_reads_back_the_same_text(tmp_path, data):
         assert_frame_equal(frame_of(file), wanted, check_column_order=False)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.text(st.sampled_from('ab,"\n\r'), max_size=20))
 def test_a_csv_file_is_read_as_the_standard_library_reads_it_or_refused(tmp_path, content):
     file = source(tmp_path, "t.csv", "x,y\n" + content)

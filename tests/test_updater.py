@@ -363,7 +363,7 @@ def frames(draw: st.DrawFn, columns: list[str]) -> pl.DataFrame:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(existing=frames(COLUMNS), data=st.data())
 def test_done_to_the_existing_rows_an_update_gives_the_new_ones_and_those_left(
     existing: pl.DataFrame, data: st.DataObject
@@ -384,7 +384,7 @@ def test_done_to_the_existing_rows_an_update_gives_the_new_ones_and_those_left(
     assert updater.compare(whole, new).outcomes == Outcomes(unchanged=new.height)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(existing=frames(COLUMNS))
 def test_a_frame_compared_with_itself_is_unchanged(existing: pl.DataFrame) -> None:
     update = IncrementalUpdater(key=("k", "l")).compare(existing, existing.reverse())

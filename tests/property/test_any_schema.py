@@ -46,8 +46,8 @@ KEY_VALUES: dict[str, Callable[[int], str]] = {
 MOST = {"boolean": 2, "mood": 6}
 ON_SQLITE = ("text", "varchar(12)", "int", "bigint", "date", "uuid", "boolean")
 DOCUMENTS = ("json", "jsonb")
-FAST, SLOW = 12, 150
-GIVEN = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+FAST, SLOW = 6, 150
+GIVEN = {"derandomize": True, "suppress_health_check": list(HealthCheck)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

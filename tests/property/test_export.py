@@ -38,7 +38,7 @@ def filled(url: str, world: World, folder: Path) -> str:
 
 
 @pytest.mark.slow
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=worlds(), with_ids=st.booleans())
 def test_a_round_trip_makes_the_same_database(url: str, world: World, *, with_ids: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +48,7 @@ def test_a_round_trip_makes_the_same_database(url: str, world: World, *, with_id
 
 
 @pytest.mark.slow
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=worlds(), data=st.data())
 def test_a_subset_is_whole(url: str, world: World, data: st.DataObject) -> None:
     tables = [shape.name for shape in world.shapes if world.rows[shape.name]]

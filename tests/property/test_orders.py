@@ -38,7 +38,7 @@ def shuffled(text: str, chance: random.Random) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("schema", SCHEMAS, ids=str)
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chance=st.randoms(use_true_random=False))
 def test_no_order_matters(schema: Schema, used_postgres_url: str, chance: random.Random) -> None:
     url, names = used_postgres_url, list(schema.files)

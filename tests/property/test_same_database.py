@@ -174,7 +174,6 @@ def check_stages(world: World, after: World, manner: Manner, emptied: Emptied) -
 def examples(count: int) -> settings:
     return settings(
         max_examples=count,
-        deadline=None,
         database=None,
         derandomize=count == FAST,
         suppress_health_check=[
@@ -193,33 +192,6 @@ CHANGES = worlds().flatmap(lambda world: st.tuples(st.just(world), changed(world
 @given(world=worlds(), manner=MANNERS)
 def test_no_manner_of_seeding_changes_the_database(world: World, manner: Manner, emptied: Emptied) -> None:
     check_manner(world, manner, emptied)
-
-
-@pytest.mark.slow
-@examples(FAST)
-@given(change=CHANGES, manner=MANNERS)
-def test_no_manner_of_seeding_changes_what_a_change_does(
-    change: tuple[World, World], manner: Manner, emptied: Emptied
-) -> None:
-    check_change(*change, manner, emptied)
-
-
-@pytest.mark.slow
-@examples(FAST)
-@given(change=BEGUN, manner=MANNERS)
-def test_a_preview_tells_before_what_seeding_does(
-    change: tuple[World, World], manner: Manner, emptied: Emptied
-) -> None:
-    check_preview(*change, manner, emptied)
-
-
-@pytest.mark.slow
-@examples(FAST)
-@given(change=CHANGES, manner=MANNERS)
-def test_stages_committed_one_by_one_make_the_same_database(
-    change: tuple[World, World], manner: Manner, emptied: Emptied
-) -> None:
-    check_stages(*change, manner, emptied)
 
 
 @pytest.mark.slow

@@ -52,6 +52,7 @@ def test_every_copy_is_fresh_and_none_is_left(arena_url: str) -> None:
     assert not (arena_url.startswith("sqlite") and folder.exists())
 
 
+@pytest.mark.slow
 def test_two_copies_at_once_share_nothing(arena_url: str) -> None:
     with open_arena(target_of(arena_url)) as arena:
         ground = arena.made(CITIES)
@@ -78,6 +79,7 @@ def test_tables_are_taken_from_a_database_that_is_there(arena_url: str) -> None:
     assert rows_of(arena_url, NAMED) == []
 
 
+@pytest.mark.slow
 def test_the_ledger_is_not_taken_along(arena_url: str) -> None:
     ledger = "seedlab_runs" if arena_url.startswith("sqlite") else "seedlab.runs"
     schema = "" if arena_url.startswith("sqlite") else "CREATE SCHEMA seedlab;"

@@ -333,6 +333,7 @@ def test_a_comparison_shows_every_sample_and_every_interval() -> None:
     assert [label.get_text() for label in chart.axes[0].get_yticklabels()] == ["total", "merge", "read"]
 
 
+@pytest.mark.slow
 def test_steps_say_what_each_variant_bought_against_which() -> None:
     text = said(charts.steps(profile(delays=(0.0,))))
 

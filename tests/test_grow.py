@@ -204,10 +204,8 @@ STAYING = {
     "case",
     some(
         STAYING,
-        "an insert trigger",
         "a view",
         "a key from outside",
-        "a key to its own table whose rows change",
     ),
 )
 def test_what_must_stay_on_stays(tmp_path: Path, url: str, case: str) -> None:

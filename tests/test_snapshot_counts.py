@@ -10,7 +10,6 @@ from seedlab.flow import LEVELS, Run
 from tests.fix_academy import expected
 
 BASELINE = Path(__file__).parent / "baselines" / "counts.json"
-WAITING = ("postgresql", "legacy")  # for each row by itself, some seconds
 ACCEPT = f"SEEDLAB_ACCEPT=1 pytest tests/{Path(__file__).name}"
 
 
@@ -39,7 +38,7 @@ def differences(found: dict[str, int], baseline: dict[str, int]) -> list[str]:
 @pytest.mark.parametrize(
     ("dialect", "level"),
     [
-        pytest.param(dialect, level, marks=pytest.mark.slow if (dialect, level) == WAITING else ())
+        pytest.param(dialect, level, marks=() if level == "incremental" else pytest.mark.slow)
         for level in LEVELS
         for dialect in ("postgresql", "sqlite")
     ],

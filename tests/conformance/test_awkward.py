@@ -44,21 +44,16 @@ WAYS: dict[str, dict[str, Any]] = {"usual": {}, "rows": {"level": "legacy"}, "se
 QUICK = (
     "composite-and-overlapping",
     "circle-of-3-serial",
-    "self-reference-within-a-tenant",
     "identity-always-ids-made",
     "sequence-of-two-tables",
-    "uuid-defaults",
     "generated-columns-in-the-file",
-    "columns-of-odd-names",
     "several-schemas",
     "no-key-and-equal-rows",
     "unique-indexes-of-every-kind",
-    "deferrable-keys",
     "constraints-that-are-not-valid",
     "triggers",
     "partitions-of-every-kind",
     "tables-that-inherit",
-    "foreign-keys-to-other-unique-keys",
     "one-column-and-none",
 )
 

@@ -242,8 +242,9 @@ SITUATIONS = (
 )
 
 
-# Of every situation it is tried at once that a preview says what a seed does; of these, all else, too.
 QUICK = (
+    "empty tables",
+    "nothing changed",
     "one table of two is empty",
     "new rows, and one that moves, below a new parent",
     "keys that go through new parents",
@@ -259,7 +260,7 @@ EACH_SITUATION = pytest.mark.parametrize("situation", some(SITUATIONS, *QUICK))
 # ---- what is said ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("situation", SITUATIONS, ids=str)
+@EACH_SITUATION
 def test_a_preview_says_what_a_seed_does_and_touches_nothing(
     folder: Path, clean_database_url: str, situation: Situation
 ) -> None:

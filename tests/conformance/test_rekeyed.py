@@ -14,7 +14,7 @@ from tests.seeding import counted, execute, rows_of, seed, undo, write
 
 # How the rows get their ids: each is remembered in a way of its own.
 IDS = {"a sequence": "id SERIAL KEY", "a uuid": "id uuid PRIMARY KEY", "none": "spare int"}
-EACH_ID = some(IDS, "a sequence", "a uuid")
+EACH_ID = some(IDS, "a uuid")
 ITEMS = """
 CREATE TABLE items ({0}, sku text NOT NULL UNIQUE, code text NOT NULL UNIQUE, name text);
 """

@@ -72,7 +72,7 @@ def streamed(folder: Path, url: str, **options: object):
     return seed(folder, url, batch_rows=9, **options)
 
 
-@pytest.mark.parametrize("form", some(FORMS, "csv", "jsonl", "parquet"))
+@pytest.mark.parametrize("form", some(FORMS, "csv", "parquet"))
 def test_rows_of_which_only_keys_are_kept_give_the_same_database(
     folder: Path, clean_database_url: str, form: str
 ) -> None:

@@ -225,6 +225,7 @@ def test_files_that_lack_what_another_has(folder: Path, clean_database_url: str)
     assert stored(url) == expected
 
 
+@pytest.mark.slow
 def test_records_are_rejected_alike(folder: Path, clean_database_url: str, tmp_path: Path) -> None:
     """With all that hangs on them, whole records in the reject file."""
     url, records = clean_database_url, sales()

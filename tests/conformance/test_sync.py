@@ -230,10 +230,8 @@ SHAPES = (
     "shape",
     some(
         SHAPES,
-        "generated-uuids",
         "serial-ids",
         "links",
-        "rows-that-refer-to-their-own-table",
         "lists-that-no-record-has-any-more",
     ),
 )

@@ -22,7 +22,7 @@ from tests.seeding import WAYS, Way, counted, execute, portable_dump, rows_of, s
 from tests.worlds import World, changed, repointed, tables_of, worlds, write_world
 from tests.writing import FORMATS
 
-FAST, SLOW = 3, 64  # examples of every claim on every dialect
+FAST, SLOW = 2, 64  # examples of every claim on every dialect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,15 @@
 """How rows get into empty tables of PostgreSQL: COPY, with as little as possible to be kept meanwhile.
 
 Foreign keys among the tables are dropped, all tables copied and the keys made again and validated, in one
-message. A large load takes indexes, primary keys and unique constraints off as well. Where that cannot be,
-the load is done with more left on, down to everything: slower, the same rows.
+message. A large load takes indexes, primary keys and unique constraints off as well, and off its large
+tables the foreign keys to tables with rows whose readers may wait. Where that cannot be, the load is done
+with more left on, down to everything: slower, the same rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from psycopg.sql import SQL, Composable
@@ -21,7 +23,8 @@ from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.errors import SeedError, WriteError
 from seedlab.flow import ForeignKey, Load, Outcomes, Table, TableWrite, WritePlan, Written
 
-# From here on sorting all keys at once pays for asking what they are (docs/performance.md).
+# From here on sorting all keys at once pays for asking what they are, and a table's foreign keys are worth a
+# lock on the tables with rows that they lead to (docs/performance.md).
 REBUILD_ROWS = 50_000
 # Tables of fewer rows keep their indexes even then.
 REBUILD_TABLE_ROWS = 2_000
@@ -85,38 +88,42 @@ class Manner:
 
 
 def write_direct(
-    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], switches: frozenset[str]
+    wire: Wire, plan: WritePlan, groups: Sequence[Sequence[TableWrite]], switches: frozenset[str]
 ) -> list[Written] | None:
-    """Copy everything into empty tables; None where keys of a cycle have to stay on. Raises DataFaults."""
+    """Copy these groups of a plan into empty tables; None where keys of a cycle have to stay on.
+
+    Raises DataFaults.
+    """
     rebuild, manner = "rebuild" in switches, Manner(binary=True, parallel="parallel" in switches)
     try:
-        return _direct(wire, plan, writes, manner, rebuild=rebuild)
+        return _direct(wire, plan, groups, manner, rebuild=rebuild)
     except Unspeakable:
         _go_back(wire, None)
-        return _direct(wire, plan, writes, replace(manner, binary=False), rebuild=rebuild)
+        return _direct(wire, plan, groups, replace(manner, binary=False), rebuild=rebuild)
 
 
 def _direct(
-    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], manner: Manner, *, rebuild: bool
+    wire: Wire, plan: WritePlan, groups: Sequence[Sequence[TableWrite]], manner: Manner, *, rebuild: bool
 ) -> list[Written] | None:
-    keys: Keys = _droppable(writes, plan) if rebuild else {}
+    writes = [write for group in groups for write in group]
+    keys: Keys = _among(writes) if rebuild else {}
     if rebuild and sum(write.rows for write in writes) >= REBUILD_ROWS:
         try:
-            return _rebuild(wire, writes, keys, manner)
+            return _rebuild(wire, writes, keys, plan, manner)
         except Stumbled as found:
             keys = _less(wire, found, keys)
     if keys:
         try:
-            return copy_all(wire, writes, keys, manner)
+            return _copy_all(wire, writes, keys, manner)
         except Stumbled as found:
             if not found.avoidable:
                 raise found.explained from found.failed.error
             _go_back(wire, f"foreign keys stay on during the load ({found.message}): slower, same result")
             keys = {}
-    if not keys and any(len(group) > 1 for group in plan.groups):
+    if not keys and any(len(group) > 1 for group in groups):
         return None
     try:
-        return copy_all(wire, writes, {}, manner)
+        return _copy_all(wire, writes, {}, manner)
     except Stumbled as found:
         raise found.explained from found.failed.error
 
@@ -145,24 +152,39 @@ def _less(wire: Wire, found: Stumbled, keys: Keys) -> Keys:
 # ---- foreign keys ---------------------------------------------------------------------------------------
 
 
-def _droppable(writes: Sequence[TableWrite], plan: WritePlan) -> dict[str, tuple[Table, list[ForeignKey]]]:
-    """Foreign keys among the loaded empty tables; those to other tables would lock a table in use."""
+def _among(writes: Sequence[TableWrite]) -> Keys:
+    """Foreign keys among the loaded empty tables."""
     loaded = {write.table.name: write.table for write in writes}
-    keys: dict[str, tuple[Table, list[ForeignKey]]] = {}
-    for table in loaded.values():
-        mine = [
-            key
-            for key in table.foreign_keys
-            if table.exists and table.rebuildable and key.validated and _rebuildable(key, loaded, plan)
-        ]
-        if mine:
-            keys[table.name] = (table, mine)
-    return keys
+    return _droppable(
+        loaded.values(), lambda key: (parent := loaded.get(key.parent)) is not None and parent.rebuildable
+    )
 
 
-def _rebuildable(key: ForeignKey, loaded: dict[str, Table], plan: WritePlan) -> bool:
-    parent = loaded.get(key.parent)
-    return parent is not None and parent.rebuildable and parent.name in plan.empty
+def _outward(writes: Sequence[TableWrite], plan: WritePlan) -> Keys:
+    """Foreign keys of large empty tables to tables that are not loaded with them, and may be locked."""
+    loaded, rows = {table.name for table in _tables(writes)}, _rows(writes)
+    return _droppable(
+        (table for table in _tables(writes) if rows[table.name] >= REBUILD_ROWS),
+        lambda key: key.enforced and key.parent not in loaded and locked_with(key, plan) is not None,
+    )
+
+
+def _droppable(tables: Iterable[Table], may: Callable[[ForeignKey], bool]) -> Keys:
+    return {
+        table.name: (table, mine)
+        for table in tables
+        if table.exists and table.rebuildable
+        if (mine := [key for key in table.foreign_keys if key.validated and may(key)])
+    }
+
+
+def locked_with(key: ForeignKey, plan: WritePlan) -> Table | None:
+    """The table with rows that a foreign key leads to, which dropping the key locks, too.
+
+    None where the key must stay on: it could not be made again, or we do not know who reads the table.
+    """
+    parent = plan.ours.get(key.parent)
+    return parent if parent is not None and parent.rebuildable and key.validated else None
 
 
 def drop_keys(keys: Keys) -> list[Composable]:
@@ -195,22 +217,28 @@ def _see_empty(results: Results) -> None:
         raise WriteError("a table was filled while we looked; run again", sqlstate="40001")
 
 
-def _rebuild(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manner) -> list[Written]:
+def _rebuild(
+    wire: Wire, writes: Sequence[TableWrite], keys: Keys, plan: WritePlan, manner: Manner
+) -> list[Written]:
     """Lock, look again and ask what there is; then take it off, copy, and put it on again, table by table.
 
     The server builds a table's indexes while the next one is encoded. Raises Stumbled.
     """
-    tables = _tables(writes)
+    tables, rows = _tables(writes), _rows(writes)
     start = [SQL("SAVEPOINT direct"), sql.lock_exclusively(tables), sql.count_filled(tables)]
     facts = rebuilding.read_facts(
         _look(wire, [*start, rebuilding.ask_facts(tables)])[3].get_value(0, 0),
     )
-    rows = {table.name: sum(w.rows for w in writes if w.table.name == table.name) for table in tables}
     large = [table for table in tables if table.rebuildable and rows[table.name] >= REBUILD_TABLE_ROWS]
+    off = dict(keys)
     if why := forbidden(facts):
         large = []
         wire.recorder.note(f"indexes stay on during the load ({why}): slower, same result")
-    chosen = choose(wire, facts, large, keys)
+    elif (outward := _outward(writes, plan)) and _dropped(wire, outward, plan):
+        off |= {
+            name: (table, [*off.get(name, (table, ()))[1], *more]) for name, (table, more) in outward.items()
+        }
+    chosen = choose(wire, facts, large, off)
     before = [*drop_keys(keys), *(each for mine in chosen.values() for each in rebuilding.take_off(mine))]
     behind = {
         table.name: [each for index in mine for each in rebuilding.put_on(index)]
@@ -220,12 +248,29 @@ def _rebuild(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manne
     frame = _Frame(
         before=[*before, *rebuilding.settings()],
         behind=behind,
-        end=[*add_keys(keys), rebuilding.RESET, rebuilding.ask_facts(tables)],
+        end=[*add_keys(off), rebuilding.RESET, rebuilding.ask_facts(tables)],
     )
     written, results = _load(wire, writes, frame, manner)
     place = -1 - sum(1 for _ in sequences((load, write.table) for write in writes for load in write.loads))
     rebuilding.compare(facts, rebuilding.read_facts(results[place].get_value(0, 0)))
     return written
+
+
+def _dropped(wire: Wire, keys: Keys, plan: WritePlan) -> bool:
+    """Drop foreign keys to tables with rows, which locks these; tell whether that could be at once."""
+    parents = {key.parent: plan.ours[key.parent] for _, mine in keys.values() for key in mine}
+    lock = sql.lock_exclusively(list(parents.values()))
+    try:
+        wire.script([SQL("SAVEPOINT outward"), lock, *drop_keys(keys)])
+    except StatementError as failed:
+        found = Stumbled(failed, None, early=True)
+        if not found.avoidable:
+            raise found from failed
+        what = f"foreign keys to {', '.join(sorted(parents))}"
+        wire.recorder.note(f"{what} stay on during the load ({found.message}): slower, same result")
+        wire.script([SQL("ROLLBACK TO SAVEPOINT outward")])
+        return False
+    return True
 
 
 def choose(
@@ -250,7 +295,14 @@ def _tables(writes: Sequence[TableWrite]) -> list[Table]:
     return list({write.table.name: write.table for write in writes}.values())
 
 
-def copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manner) -> list[Written]:
+def _rows(writes: Sequence[TableWrite]) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for write in writes:
+        rows[write.table.name] += write.rows
+    return rows
+
+
+def _copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manner) -> list[Written]:
     """Lock, look again, drop keys, copy everything, make the keys again: one message, one answer.
 
     Raises Stumbled.

@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from seedlab.database import rebuilding
 from seedlab.database import statements as sql
 from seedlab.database.failures import write_failed
-from seedlab.database.postgres_direct import FINAL, add_keys, choose, drop_keys, forbidden
+from seedlab.database.postgres_direct import FINAL, add_keys, choose, drop_keys, forbidden, locked_with
 from seedlab.database.rebuilding import Facts, Keys
 from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.errors import DataFaults, WriteError
@@ -54,15 +54,14 @@ def may_grow(write: TableWrite, plan: WritePlan, switches: frozenset[str]) -> bo
 def _parents(write: TableWrite, plan: WritePlan) -> list[Table] | None:
     """The tables that it refers to; None where a foreign key must stay on, whose checks are most of the work.
 
-    Dropping a key locks the parent, too. One that is not valid could not be made again. And one to its own
-    table may act on rows when others change.
+    One to its own table may act on rows when others change.
     """
     table = write.table
     changed = {name for load in write.loads for name in sql.compared(load, table)}
     parents: dict[str, Table] = {}
     for key in _checked(table):
-        parent = plan.ours.get(key.parent)
-        if parent is None or not parent.rebuildable or not key.validated:
+        parent = locked_with(key, plan)
+        if parent is None:
             return None
         if parent.name == table.name and changed.intersection(key.parent_columns):
             return None

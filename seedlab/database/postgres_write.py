@@ -1,8 +1,9 @@
 """How rows get into PostgreSQL: COPY into empty tables, merge into others.
 
-*Direct*: every table of the plan is empty (`postgres_direct`). *Staged*: anything else, each table (or
-cycle) by a merge from arrays, from a temporary table when there is much, or from multi-row VALUES at the
-bulk level. Where many rows are new, a large merge takes off what it can (`postgres_grow`).
+*Direct*: every table of the plan is empty, or large ones are that come one after the other
+(`postgres_direct`). *Staged*: anything else, each table (or cycle) by a merge from arrays, from a temporary
+table when there is much, or from multi-row VALUES at the bulk level. Where many rows are new, a large merge
+takes off what it can (`postgres_grow`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 
 import polars as pl
 from psycopg.sql import SQL, Composable, Identifier
@@ -19,7 +21,7 @@ from seedlab.database import statements as sql
 from seedlab.database.encode import array_literals, value_rows
 from seedlab.database.failures import write_failed
 from seedlab.database.postgres_copy import encoded, explain, sequences
-from seedlab.database.postgres_direct import Manner, Stumbled, copy_all, write_direct
+from seedlab.database.postgres_direct import write_direct
 from seedlab.database.postgres_grow import around, may_grow
 from seedlab.database.postgres_orphans import located
 from seedlab.database.wire import Results, StatementError, Wire
@@ -48,7 +50,7 @@ def _write(
     wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], switches: frozenset[str]
 ) -> list[Written]:
     if "copy" in switches and all(_copyable(w.table, plan) and not w.mixed for w in writes):
-        written = write_direct(wire, plan, writes, switches)
+        written = write_direct(wire, plan, plan.groups, switches)
         if written is not None:
             return written
         switches = frozenset({"arrays"})
@@ -76,11 +78,38 @@ class _Merge:
 
 
 def _write_staged(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
+    """Merge group by group, but copy into large empty tables, those that follow each other together.
+
+    In a protected environment nobody who reads shall wait, so that nothing comes off of these.
+    """
+    written: list[Written] = []
+    for direct, groups in groupby(plan.groups, partial(_fills, plan, switches)):
+        if direct:
+            kept = switches if plan.ours else switches - {"rebuild"}
+            written += write_direct(wire, plan, list(groups), kept) or ()
+        else:
+            written += _merge_groups(wire, plan, list(groups), switches)
+    return written
+
+
+def _fills(plan: WritePlan, switches: frozenset[str], group: Sequence[TableWrite]) -> bool:
+    """Tell whether a group is a large empty table; one that is written again is not empty for long."""
+    write = group[0]
+    if "copy" not in switches or not _copyable(write.table, plan) or write.mixed:
+        return False
+    if _by_arrays(group, write.rows, switches):
+        return False
+    return sum(other.table.name == write.table.name for each in plan.groups for other in each) == 1
+
+
+def _merge_groups(
+    wire: Wire, plan: WritePlan, groups: Sequence[Sequence[TableWrite]], switches: frozenset[str]
+) -> list[Written]:
     """Send small merges together in one pipeline; what does not fit it flushes those before."""
     written: list[Written] = []
     waiting: list[_Merge] = []
     rows = 0
-    for number, group in enumerate(plan.groups):
+    for number, group in enumerate(groups):
         height = sum(write.rows for write in group)
         if _by_arrays(group, height, switches):
             waiting.append(_array_merge(wire, group))
@@ -91,8 +120,9 @@ def _write_staged(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list
         if not _by_arrays(group, height, switches):
             written += _write_large(wire, plan, group[0], switches, number)
     written += _send(wire, waiting)
-    loads = ((load, write.table) for group in plan.groups for write in group for load in write.loads)
-    if raises := sequences(loads):
+    if raises := sequences(
+        (load, write.table) for group in groups for write in group for load in write.loads
+    ):
         try:
             wire.script(raises)
         except StatementError as failed:
@@ -119,11 +149,6 @@ def _write_large(
 ) -> list[Written]:
     if "copy" not in switches:
         return _merge_values(wire, write)
-    if _copyable(write.table, plan) and not write.mixed:
-        try:
-            return copy_all(wire, [write], {}, Manner())
-        except Stumbled as found:
-            raise found.explained from found.failed.error
     return _merge_staging(wire, plan, write, switches, number)
 
 

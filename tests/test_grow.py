@@ -112,6 +112,17 @@ def test_the_database_is_the_same_as_without(tmp_path: Path, url: str) -> None:
     assert (counted(again)[:2], again.counters.statements, again.counters.round_trips) == ((0, 0), 7, 2)
 
 
+def test_what_the_planner_knew_of_an_expression_it_knows_again(tmp_path: Path, url: str) -> None:
+    """Dropping an index takes it away, and nothing else brings it back but an ANALYZE of the table."""
+    school = school_in(tmp_path, url, "CREATE INDEX low ON pupils (lower(email))")
+    execute(url, "ANALYZE pupils")
+    _, new = grow(school, url)
+    assert "low" in new
+    assert rows_of(url, "SELECT attname, n_distinct FROM pg_stats WHERE tablename = 'low'") == [
+        ("lower", -1.0)
+    ]
+
+
 def test_a_table_of_links_without_ids(tmp_path: Path, url: str) -> None:
     execute(
         url,

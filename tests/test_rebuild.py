@@ -260,6 +260,18 @@ def test_no_index_is_touched_where_an_event_trigger_watches(
     assert any("event trigger seedlab_watch" in note for note in run.notes)
 
 
+def test_what_the_planner_knew_of_an_expression_it_knows_again(school: Path, url: str) -> None:
+    """The table had rows, and was emptied; what is known of its columns outlives that, and so does this."""
+    execute(url, "CREATE INDEX low ON cities (lower(name))")
+    seeded(school, url)
+    execute(url, "ANALYZE cities; TRUNCATE cities, pupils")
+    _, new = seeded(school, url)
+    assert "low" in new
+    assert rows_of(url, "SELECT attname, n_distinct FROM pg_stats WHERE tablename = 'low'") == [
+        ("lower", -1.0)
+    ]
+
+
 @situations()
 def test_partitions_and_tables_that_inherit_keep_theirs(school: Path, url: str) -> None:
     execute(url, "CREATE TABLE more () INHERITS (cities)")

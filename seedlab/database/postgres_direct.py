@@ -241,7 +241,7 @@ def _rebuild(
     chosen = choose(wire, facts, large, off)
     before = [*drop_keys(keys), *(each for mine in chosen.values() for each in rebuilding.take_off(mine))]
     behind = {
-        table.name: [each for index in mine for each in rebuilding.put_on(index)]
+        table.name: list(rebuilding.put_all_on(mine))
         for table in large
         if (mine := chosen.get((table.schema, table.relation)))
     }

@@ -152,7 +152,7 @@ def _take_off(wire: Wire, table: Table, parents: Sequence[Table]) -> tuple[Facts
     if not (keys or indexes):
         return None
     _run(wire, table, [*drop_keys(keys), *rebuilding.take_off(indexes), *rebuilding.settings()])
-    return facts, [*(each for index in indexes for each in rebuilding.put_on(index)), *add_keys(keys)]
+    return facts, [*rebuilding.put_all_on(indexes), *add_keys(keys)]
 
 
 def _put_on(wire: Wire, table: Table, facts: Facts, on: Sequence[Composable]) -> None:

@@ -36,6 +36,8 @@ SELECT pg_catalog.json_build_object(
       'schema', x.nspname, 'relation', x.tablename, 'name', x.relname, 'definition', x.definition, 'comment', x.comment,
       'constraint', x.conname, 'kind', x.contype, 'deferrable', x.condeferrable, 'deferred', x.condeferred,
       'constraint_comment', x.constraint_comment, 'clustered', x.indisclustered,
+      'analyzed', x.indexprs IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_stats s
+         WHERE s.schemaname = x.nspname AND s.tablename = x.relname),
       'referrers', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname, f.conname))
          FROM pg_catalog.pg_constraint f JOIN pg_catalog.pg_class c ON c.oid = f.conrelid
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -30,6 +30,7 @@ class Index:
     """An index, and the constraint that it serves, if it serves one.
 
     `why` says why it has to stay on; `referrers` are the foreign keys that need it: schema, table, name.
+    `analyzed`: the planner knows how the values of its expressions are spread.
     """
 
     schema: str
@@ -43,6 +44,7 @@ class Index:
     deferred: bool | None
     constraint_comment: str | None
     clustered: bool
+    analyzed: bool
     referrers: Sequence[Sequence[str]]
     why: str | None
 
@@ -149,6 +151,14 @@ def take_off(indexes: Sequence[Index]) -> Iterator[Composed]:
     plain = [Identifier(each.schema, each.name) for each in indexes if not each.constraint]
     if plain:
         yield SQL("DROP INDEX {}").format(SQL(", ").join(plain))
+
+
+def put_all_on(indexes: Sequence[Index]) -> Iterator[Composable]:
+    """Make the indexes of one table again; statistics of expressions go with an index, and are taken anew."""
+    for index in indexes:
+        yield from put_on(index)
+    if any(index.analyzed for index in indexes):
+        yield SQL("ANALYZE {}").format(Identifier(*indexes[0].place))
 
 
 def put_on(index: Index) -> Iterator[Composable]:

@@ -45,6 +45,7 @@ BENCHMARKS: dict[str, Measure] = {
     "growth": lambda args: growth.measure(args.growth),
     "streaming": lambda args: streaming.result(args.streamed_rows, list(streaming.MOST_MEGABYTES), 1),
     "grow": lambda args: grow.result(500_000, args.pairs, (5, 10, 20, 50, 100)),
+    "empty": lambda args: grow.filled((25_000, 50_000, 200_000, 500_000), args.pairs),
     "spread": lambda args: spread.result(300_000, args.pairs, 40_000, (1, 2, 4)),
     "clones": lambda args: clones.result(args.rows, 15),
     "cold": cold.result,

@@ -47,6 +47,22 @@ MEMO = Memo(
 # ---- marks ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("recent", "expected"),
+    [
+        ([], [(A, OLD), (B, OLD)]),
+        ([(B, NEW)], [(A, OLD), (B, NEW)]),
+        ([(B, NEW), (C, NEW)], [(A, OLD), (B, NEW), (C, NEW)]),
+        ([(C, OLD), (A, OLD), (C, NEW)], [(A, OLD), (B, OLD), (C, NEW)]),
+    ],
+)
+def test_recent_marks_take_the_place_of_those_before(
+    recent: list[tuple[bytes, bytes]], expected: list[tuple[bytes, bytes]]
+) -> None:
+    before = b"".join((A, OLD, B, OLD))
+    assert [*ledger.split(ledger.folded(before, b"".join(k + v for k, v in recent)))] == expected
+
+
 def test_marks_are_cut_apart() -> None:
     assert list(ledger.split(A + OLD + B + NEW)) == [(A, OLD), (B, NEW)]
     assert list(ledger.split(b"")) == []

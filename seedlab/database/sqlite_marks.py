@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from marshal import dumps
 from operator import itemgetter, xor
 from sys import byteorder
@@ -24,6 +24,7 @@ Row = tuple[Any, ...]
 Sums = tuple[int, int, int]  # rows, xor of their hashes, sum
 
 _FORMAT = 2
+_TURN = 500  # rows that are hashed before another thread, which waits for a statement to end, has its turn
 _NONE: Sums = (0, 0, 0)
 
 
@@ -114,10 +115,10 @@ class Marker:
             self.certain = False
             return
         keys, contents = (
-            hashes(zip(*(columns[name] or () for name in names), strict=True))
-            for names in (self.key, self.columns)
+            zip(*(columns[name] or () for name in names), strict=True) for names in (self.key, self.columns)
         )
-        self._marks.append(marks(keys, contents))
+        while some := hashes(islice(keys, _TURN)):
+            self._marks.append(marks(some, hashes(islice(contents, _TURN))))
 
     def marked(self) -> Marked:
         """Give the marks of all rows."""

@@ -349,13 +349,11 @@ def test_a_program_that_writes_while_foreign_keys_are_switched_is_seen(
 KILLED = """
 import sys
 from pathlib import Path
-from seedlab.database import sqlite_fill
+from seedlab.database import sqlite, sqlite_fill
 from seedlab.database import sqlite_statements as sql
 from tests.seeding import seed
 sqlite_fill.LARGE = 1
-sqlite_fill.CACHE = "PRAGMA cache_size = 20"  # pages: so rows come to the file long before the commit
-import seedlab.database.sqlite as session
-session.CACHE = sqlite_fill.CACHE
+sqlite.CACHE = "PRAGMA cache_size = 20"  # pages: so rows come to the file long before the commit
 seed(Path(sys.argv[1]), sys.argv[2])
 """
 

@@ -196,13 +196,12 @@ def _hexadecimal(series: pl.Series) -> pl.Series:
     if len(series) < _MANY:
         spelled = [None if each is None else f"{each:032x}" for each in series.to_list()]
         return pl.Series(series.name, spelled, dtype=pl.String)
-    halves = series.to_frame("n").select(
-        (pl.col("n") // _HALF).cast(pl.UInt64).alias("high"),
-        (pl.col("n") % _HALF).cast(pl.UInt64).alias("low"),
-    )
+    number = pl.col("n")
+    parts = {"high": number // _HALF, "low": number % _HALF}
+    halves = series.to_frame("n").select(half.cast(pl.UInt64).alias(name) for name, half in parts.items())
     fours = halves.select(
         (pl.col(half) // (1 << shift) % (1 << 16)).cast(pl.UInt32).alias(f"{half}{shift}")
-        for half in ("high", "low")
+        for half in parts
         for shift in (48, 32, 16, 0)
     )
     digits = [_four_digits().gather(each).alias(each.name) for each in fours.get_columns()]
@@ -248,13 +247,9 @@ def _each(series: pl.Series, convert: Callable[..., object]) -> Encoded:
     for value in dict.fromkeys(given):
         try:
             converted[value] = None if value is None else convert(value)
-        except _UnfitError as error:
-            refused[value] = str(error)
-        except (ValueError, OverflowError):
-            refused[value] = "type"
-    unfit = (
-        {place: refused[value] for place, value in enumerate(given) if value in refused} if refused else {}
-    )
+        except (ValueError, OverflowError) as error:
+            refused[value] = str(error) if isinstance(error, _UnfitError) else "type"
+    unfit = {n: refused[value] for n, value in enumerate(given) if value in refused} if refused else {}
     return Encoded(values=[*map(converted.get, given)], unfit=unfit)
 
 

@@ -20,7 +20,7 @@ from seedlab.database.sqlite_catalog import find_empty, read_catalog
 from seedlab.database.sqlite_classify import classify_plan
 from seedlab.database.sqlite_connection import CountedConnection
 from seedlab.database.sqlite_delete import delete_rows
-from seedlab.database.sqlite_fill import CACHE, NotFilledError, fill_plan, fillable
+from seedlab.database.sqlite_fill import NotFilledError, fill_plan, fillable
 from seedlab.database.sqlite_ledger import SqliteLedger
 from seedlab.database.sqlite_lock import SideLock
 from seedlab.database.sqlite_write import write_plan
@@ -48,6 +48,7 @@ from seedlab.flow import (
 )
 
 OLDEST = (3, 35)  # the oldest that is tested; UPDATE … FROM and sqlite_schema need 3.33
+CACHE = "PRAGMA cache_size = -131072"  # KiB at most: what random places of an index need to stay in memory
 _OPENING = ("BEGIN IMMEDIATE", "PRAGMA defer_foreign_keys = ON")
 INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String, "hint": pl.String})
 
@@ -63,6 +64,7 @@ def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> Sqlit
     try:
         raw = sqlite3.connect(target.url, timeout=wait / 1000, isolation_level=None, check_same_thread=False)
         raw.execute("PRAGMA foreign_keys = ON")
+        raw.execute(CACHE)
         raw.execute("PRAGMA schema_version")  # reads the file: the first moment a wrong one shows
     except sqlite3.Error as error:
         raise ConnectionFailed(f"cannot open {target.shown} (from {target.origin}): {error}") from error
@@ -223,7 +225,6 @@ class SqliteSession:
         self.connection.run(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         self._foreign_keys, self._touched = foreign_keys, foreign_keys
         self.ledger.marked = {}
-        self.connection.run(CACHE)
         self.connection.opening = _OPENING
         if self.connection.run(version) != before:
             raise TargetChanged("another program has written since we looked")

@@ -28,7 +28,6 @@ from seedlab.errors import SeedError
 from seedlab.flow import Batch, Load, Outcomes, Recorder, Table, WritePlan, Written
 
 LARGE = 20_000  # rows from which on it pays (docs/performance.md)
-CACHE = "PRAGMA cache_size = -131072"  # KiB: what random places of an index need to stay in memory
 _STATEMENT_ROWS = 2000  # more are not faster
 _ENCODED_ROWS = 16_000  # at a time: enough to forget the fixed cost, little enough to overlap
 _AHEAD = 4

@@ -196,13 +196,11 @@ def _hexadecimal(series: pl.Series) -> pl.Series:
     if len(series) < _MANY:
         spelled = [None if each is None else f"{each:032x}" for each in series.to_list()]
         return pl.Series(series.name, spelled, dtype=pl.String)
-    number = pl.col("n")
-    parts = {"high": number // _HALF, "low": number % _HALF}
+    parts = {"high": pl.col("n") // _HALF, "low": pl.col("n") % _HALF}
     halves = series.to_frame("n").select(half.cast(pl.UInt64).alias(name) for name, half in parts.items())
+    places = [(half, shift) for half in parts for shift in (48, 32, 16, 0)]
     fours = halves.select(
-        (pl.col(half) // (1 << shift) % (1 << 16)).cast(pl.UInt32).alias(f"{half}{shift}")
-        for half in parts
-        for shift in (48, 32, 16, 0)
+        (pl.col(h) // (1 << n) % (1 << 16)).cast(pl.UInt32).alias(f"{h}{n}") for h, n in places
     )
     digits = [_four_digits().gather(each).alias(each.name) for each in fours.get_columns()]
     return pl.DataFrame(digits).select(pl.concat_str(pl.all())).to_series()

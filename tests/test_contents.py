@@ -81,6 +81,18 @@ def test_nothing_is_unpacked_as_no_row() -> None:
     assert contents.unpack(contents.pack(NOTHING)).schema == CONTENT
 
 
+def test_later_packs_replace_rows_where_they_stand_and_add_others_behind() -> None:
+    whole = content((0, 1, 10, True), (0, 2, 20, False), (1, 3, 30, True), (1, 4, 40, False))
+    first = content((1, 4, 41, False), (0, 5, 50, True), code=["d", "e"])
+    gone = contents.forgotten(content((0, 2, 20, False), (0, 6, 60, True)))
+    last = content((1, 3, 33, True), (0, 5, 55, True), code=["c", "ee"])
+    packed = b"".join(map(contents.pack, (whole, first, gone, last)))
+    expected = content(
+        (0, 1, 10, True), (1, 3, 33, True), (1, 4, 41, False), (0, 5, 55, True), code=[None, "c", "d", "ee"]
+    )
+    assert contents.unpack(packed).equals(expected)
+
+
 def test_packed_rows_are_small() -> None:
     many = content(*((0, n, n, True) for n in range(1000)))
 

@@ -97,13 +97,18 @@ def _unpacked(line: bytes, body: memoryview) -> pl.DataFrame:
 
 
 def _patched(whole: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:
-    """Put what is more recent in the place of the same rows before, new rows behind all."""
-    place = whole.select(HANDLE).with_row_index("_place")
+    """Put what is more recent in the place of the same rows before, new rows behind all.
+
+    Few of very many: they are found by a set of the few, and nothing is sorted.
+    """
     newest = recent.unique(HANDLE, keep="last", maintain_order=True)
-    newest = newest.join(place, on=HANDLE, how="left", maintain_order="left")
-    old = whole.with_row_index("_place").filter(~pl.col(HANDLE).is_in(newest[HANDLE].implode()))
-    both = pl.concat([old, newest], how="diagonal").sort("_place", nulls_last=True, maintain_order=True)
-    return both.filter(pl.col(FILE) != FORGOTTEN).drop("_place")
+    here = whole[HANDLE].is_in(newest[HANDLE].implode())
+    places = newest.select(HANDLE).with_row_index("_place", whole.height)
+    again = whole.filter(here).select(HANDLE).join(places, on=HANDLE, how="left", maintain_order="left")
+    order = pl.int_range(whole.height, dtype=pl.UInt32, eager=True).scatter(here.arg_true(), again["_place"])
+    new = places["_place"].filter(~places["_place"].is_in(again["_place"].implode()))
+    both = pl.concat([whole, newest], how="diagonal")[pl.concat([order, new])]
+    return both.filter(pl.col(FILE) != FORGOTTEN) if (newest[FILE] == FORGOTTEN).any() else both
 
 
 def forgotten(rows: pl.DataFrame) -> pl.DataFrame:

@@ -214,14 +214,14 @@ def standing_of(
     `meanwhile` is called where files changed, with how things stand if nobody changed a table; what it
     answers is called while a database that is a process of its own is being asked.
     """
+    memory = look.memory()
     situation = Situation(
         files=hashes,
         python=python_hash(project.root) if any(seed.transform for seed in agenda.seeds) else "",
-        catalog=look.catalog(),
+        catalog=look.catalog() if memory.stages else None,
         environment=options.environment,
         settings=options.settings,
     )
-    memory = look.memory()
     if options.force or "incremental" not in options.settings.switches or not memory.stages:
         return Standing(verdicts=freshness.all_stale(agenda.stages), situation=situation)
     verdicts = freshness.judge(agenda.stages, situation, memory)

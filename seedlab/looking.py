@@ -7,8 +7,9 @@ made in the transaction that fills them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from seedlab.database import connect
 from seedlab.database.holder import label_of
@@ -22,24 +23,41 @@ _NOTHING = Ddl(tables=[], constraints_and_indexes=[])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What the look found: the session, the whole catalog, the DDL of tables to be made, the ledger."""
+    """What the look found: the session, the whole catalog, the DDL of tables to be made, the ledger, and
+    where the WAL ended.
+    """
 
     session: Session | None
     catalog: Catalog
     ddl: Ddl
     memory: Memory = field(default_factory=Memory)
+    wal: int | None = None
 
 
 class Look:
-    """A view that may still be on its way; whoever asks first waits for it."""
+    """A view that may still be on its way; whoever asks first waits for it.
 
-    def __init__(self, view: Future[View], project: Project) -> None:
-        self._view = view
+    `bare` is done before it where the target has no ledger, else never. `pool` is the one thread that looks.
+    """
+
+    def __init__(
+        self,
+        view: Future[View],
+        project: Project,
+        bare: Future[Memory] | None = None,
+        pool: Executor | None = None,
+    ) -> None:
+        self._view = self._first = view
         self._project = project
+        self._bare: Future[Memory] = bare or Future()
+        self._pool = pool
+        self._busy: Future[None] | None = None
 
     @property
     def session(self) -> Session:
-        """The open session."""
+        """The open session; of whoever asks first, until the ledger is made that was asked for."""
+        if self._busy is not None:
+            self._busy.result()
         session = self._view.result().session
         assert session is not None, "nothing is asked of a database that is not there"
         return session
@@ -48,6 +66,11 @@ class Look:
     def online(self) -> bool:
         """Tell whether there is a database to ask."""
         return self._view.result().session is not None
+
+    @property
+    def seen(self) -> bool:
+        """Tell whether the catalog has come."""
+        return self._view.done()
 
     def catalog(self) -> Catalog:
         """The catalog, with the tables that will be made."""
@@ -58,8 +81,19 @@ class Look:
         return self._view.result().ddl
 
     def memory(self) -> Memory:
-        """What the ledger remembers of the project."""
-        return self._view.result().memory
+        """What the ledger remembers of the project; that there is none is known before the catalog."""
+        on_the_way: tuple[Future[Any], ...] = (self._bare, self._view)
+        wait(on_the_way, return_when=FIRST_COMPLETED)
+        return self._bare.result() if self._bare.done() else self._view.result().memory
+
+    def wal_before(self) -> int | None:
+        """Where the server's WAL ended when it was first looked at."""
+        return self._first.result().wal
+
+    def make_ledger(self) -> None:
+        """Begin to make a ledger where there is none, while the files are read."""
+        if self._pool is not None:
+            self._busy = self._pool.submit(_make_ledger, self._view)
 
     def empty(self, tables: Iterable[str]) -> frozenset[str]:
         """Of these tables, those without rows, spelled as asked; a statement only where we are in doubt."""
@@ -74,11 +108,13 @@ class Look:
     def again(self) -> None:
         """Look again: others have written since."""
         session = self.session
-        self._view = Future()
+        self._view, self._bare = Future(), Future()
         self._view.set_result(_view(session, self._project))
 
     def close(self) -> None:
         """Close the session, if it was opened."""
+        if self._busy is not None:
+            self._busy.exception()
         if self._view.exception() is None and (session := self._view.result().session) is not None:
             session.close()
 
@@ -92,6 +128,7 @@ def open_look(
     create_database: Callable[[], None] | None,
 ) -> Look:
     """Begin to connect. `create_database` is called, once, when a first connection fails."""
+    bare: Future[Memory] = Future()
 
     def connected() -> Session:
         label = label_of(project.name)
@@ -103,22 +140,33 @@ def open_look(
             create_database()
             return connect.open_session(target, settings, recorder, label)
 
-    return Look(pool.submit(lambda: _first_view(connected(), project)), project)
+    view = pool.submit(lambda: _first_view(connected(), project, bare.set_result))
+    return Look(view, project, bare, pool)
 
 
-def _first_view(session: Session, project: Project) -> View:
+def _make_ledger(view: Future[View]) -> None:
+    session, memory = view.result().session, view.result().memory
+    if session is not None and session.concurrent and memory.possible and not memory.exists:
+        session.ledger.ensure()
+
+
+def _no_matter(_memory: Memory) -> None: ...
+
+
+def _first_view(session: Session, project: Project, bare: Callable[[Memory], None] = _no_matter) -> View:
     """View with a session that was opened for it: where that fails nobody else closes it."""
     try:
-        return _view(session, project)
+        return _view(session, project, bare)
     except BaseException:
         session.close()
         raise
 
 
-def _view(session: Session, project: Project) -> View:
-    catalog, ddl = _completed(session.catalog(project.name), project)
+def _view(session: Session, project: Project, bare: Callable[[Memory], None] = _no_matter) -> View:
+    catalog, ddl = _completed(session.catalog(project.name, bare), project)
     session.adopt(catalog)
-    return View(session=session, catalog=catalog, ddl=ddl, memory=session.ledger.read(project.name))
+    memory = session.ledger.read(project.name)
+    return View(session=session, catalog=catalog, ddl=ddl, memory=memory, wal=session.wal_position())
 
 
 def look_beside(project: Project, target: Target, settings: Settings, recorder: Recorder) -> Look:

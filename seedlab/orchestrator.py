@@ -68,7 +68,6 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
         guards.allowed_deletes(options.max_delete, 0)  # a misspelled limit is told before any work
     with looking_at(project, target, options, monitor) as look:
         hashes = file_hashes(project)
-        before = look.session.wal_position()
         for attempt in range(TRIES):
             try:
                 task = _task(project, options, look, monitor, hashes)
@@ -81,7 +80,7 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
                 monitor.note(f"{told(error)}; trying again")
             look.session.rollback()
             look.again()
-        after = look.session.wal_position()
+        before, after = look.wal_before(), look.session.wal_position()
         looked = monitor.closely or run.seconds >= WORTH_A_LOOK
         trip = look.session.round_trip_seconds() if looked else None
     wal_bytes = after - before if before is not None and after is not None else None
@@ -118,13 +117,15 @@ def _watched(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
     """Write, and look at what that does meanwhile."""
     from seedlab.sampling import sampled  # a thread, which a run with nothing to do does not need
 
-    with sampled(task.project.name, target, monitor, look.session.wal_position()):
+    with sampled(task.project.name, target, monitor, look.wal_before):
         return _write(task, target, look, monitor)
 
 
 def _write(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
     """Write what has to be written: all at once, or stage by stage."""
     settings = task.options.settings
+    if not task.options.dry_run:
+        look.make_ledger()
 
     def beside() -> Look:
         return look_beside(task.project, target, settings, monitor)

@@ -7,7 +7,7 @@ first second on, since shorter runs would mostly measure the looking; closely, a
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,10 @@ PATIENCE = 1.0  # seconds that a run waits, at its end, for a look that has not 
 
 
 @contextmanager
-def sampled(project: str, target: Target, monitor: Monitor, wal_before: int | None) -> Iterator[None]:
-    """Give the monitor samples while the block runs; `wal_before` is where the WAL ended before the run."""
+def sampled(
+    project: str, target: Target, monitor: Monitor, wal_before: Callable[[], int | None]
+) -> Iterator[None]:
+    """Give the monitor samples while the block runs; `wal_before` tells where the WAL ended before it."""
     sampler = _Sampler(project, monitor.beside or target, monitor, wal_before)
     if monitor.closely:
         with monitor.aside():
@@ -47,7 +49,9 @@ def sampled(project: str, target: Target, monitor: Monitor, wal_before: int | No
 class _Sampler:
     """One run's looks. `open` is called at most once; the thread closes what was opened."""
 
-    def __init__(self, project: str, target: Target, monitor: Monitor, wal_before: int | None) -> None:
+    def __init__(
+        self, project: str, target: Target, monitor: Monitor, wal_before: Callable[[], int | None]
+    ) -> None:
         self._label = label_of(project)
         self._target = target
         self._monitor = monitor
@@ -96,7 +100,7 @@ class _Sampler:
             except ConnectionFailed as error:
                 self._give_up(error)
             else:
-                before = self._wal_before
+                before = self._wal_before()
                 wal_bytes = position - before if before is not None else None
                 self._monitor.sample(rss_bytes(), wal_bytes, waits)
                 return

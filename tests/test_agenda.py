@@ -10,11 +10,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from seedlab import agenda
 from seedlab.agenda import Agenda, Standing
 from seedlab.database import connect
+from seedlab.database.ledger_statements import CREATE
+from seedlab.errors import DataFaults
 from seedlab.flow import (
     Catalog,
     Ddl,
@@ -31,7 +34,7 @@ from seedlab.looking import Look, View, open_look
 from seedlab.plan.freshness import Verdict
 from seedlab.plan.project import load_project
 from tests.school import CITIES, FILES, SEED, STAGE, TABLES
-from tests.seeding import counted, execute, seed, write
+from tests.seeding import counted, execute, rows_of, seed, write
 from tests.tables import catalog, table
 
 DEVELOPMENT = Options(environment=Environment(name="development"))
@@ -203,6 +206,56 @@ def test_python_that_moved_is_another(tmp_path: Path) -> None:
     other = write(tmp_path / "other", {"a.py": "y = 1\n", "b.py": "x = 1\n"})
 
     assert agenda.python_hash(one) != agenda.python_hash(other)
+
+
+# ---- before the catalog -----------------------------------------------------------------------------------
+
+
+def test_that_nothing_is_remembered_is_known_while_the_catalog_is_on_its_way(
+    school: Path, clean_postgres_url: str
+) -> None:
+    execute(clean_postgres_url, TABLES)
+    project = load_project(school)
+    with psycopg.connect(clean_postgres_url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("LOCK TABLE cities")  # the catalog waits for whoever may be altering a table
+        target = connect.parse_target(clean_postgres_url, "test")
+        look = open_look(pool, project, target, Settings(), Monitor(), None)
+
+        chosen = agenda.agenda_of(load_project(write(school, {"seedlab.toml": ONE_STAGE})), DEVELOPMENT, look)
+        found = agenda.standing_of(project, chosen, agenda.file_hashes(project), look, DEVELOPMENT)
+        waited = not look.seen
+        other.rollback()
+        tables = look.catalog().tables
+        look.close()
+
+    assert waited
+    assert found.stale == {"all"}
+    assert {"cities", "pupils"} <= tables.keys()
+
+
+def test_a_ledger_is_made_while_files_are_read_and_only_where_there_is_none(
+    school: Path, clean_postgres_url: str
+) -> None:
+    execute(clean_postgres_url, TABLES)
+    sent = []
+    for _ in range(2):
+        with looking(school, clean_postgres_url) as (_, look, monitor):
+            before = monitor.counters.statements
+            look.make_ledger()
+            assert look.session.concurrent
+            sent.append(monitor.counters.statements - before)
+
+    assert sent == [len(CREATE), 0]
+
+
+def test_wrong_files_are_told_though_a_ledger_is_being_made(school: Path, clean_postgres_url: str) -> None:
+    execute(clean_postgres_url, TABLES)
+    write(school, {"pupils.csv": '"'})
+
+    with pytest.raises(DataFaults):
+        seed(school, clean_postgres_url)
+
+    assert rows_of(clean_postgres_url, "SELECT count(*) FROM seedlab.runs") == [(0,)]
 
 
 # ---- values ---------------------------------------------------------------------------------------------

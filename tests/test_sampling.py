@@ -56,7 +56,7 @@ def test_memory_is_looked_at_from_the_beginning_and_a_short_run_leaves_the_serve
 ) -> None:
     monkeypatch.setattr(sampling, "SHORT", 60)  # on a busy machine this one may last a second
     monitor = Monitor()
-    with working(target) as connection, sampled("school", target, monitor, 0):
+    with working(target) as connection, sampled("school", target, monitor, lambda: 0):
         until(lambda: len(monitor.samples) >= 3)
         assert samplers(connection) == 0
 
@@ -68,7 +68,7 @@ def test_memory_is_looked_at_from_the_beginning_and_a_short_run_leaves_the_serve
 def test_of_a_longer_run_the_server_is_looked_at_too(target, monkeypatch) -> None:
     monkeypatch.setattr(sampling, "SHORT", 0.2)
     monitor = Monitor()
-    with working(target) as connection, sampled("school", target, monitor, 0):
+    with working(target) as connection, sampled("school", target, monitor, lambda: 0):
         connection.execute("SELECT pg_sleep(2)")
 
     first, *others = monitor.samples
@@ -79,7 +79,7 @@ def test_of_a_longer_run_the_server_is_looked_at_too(target, monkeypatch) -> Non
 
 def test_closely_it_is_looked_at_at_once_and_asked_for_the_wal_of_spans(target) -> None:
     monitor = Monitor(closely=True)
-    with working(target) as connection, sampled("school", target, monitor, 0):
+    with working(target) as connection, sampled("school", target, monitor, lambda: 0):
         with monitor.span("merge"):
             monitor.count(statements=1, round_trips=1)
             connection.execute("CREATE TABLE numbers AS SELECT generate_series(1, 1000) AS n")
@@ -92,7 +92,7 @@ def test_closely_it_is_looked_at_at_once_and_asked_for_the_wal_of_spans(target) 
 
 def test_nothing_is_left_behind(target) -> None:
     with working(target) as connection:
-        with sampled("school", target, Monitor(closely=True), 0):
+        with sampled("school", target, Monitor(closely=True), lambda: 0):
             pass
         until(lambda: samplers(connection) == 0)  # the server takes a moment to notice
     assert not [thread for thread in threading.enumerate() if thread.name == "seedlab-sampler"]
@@ -100,7 +100,7 @@ def test_nothing_is_left_behind(target) -> None:
 
 def test_the_server_is_looked_at_by_the_way_beside(target) -> None:
     monitor = Monitor(closely=True, beside=target)
-    with working(target), sampled("school", parse_target(NOWHERE, "test"), monitor, 0):
+    with working(target), sampled("school", parse_target(NOWHERE, "test"), monitor, lambda: 0):
         pass
 
     assert monitor.notes == ()
@@ -109,7 +109,7 @@ def test_the_server_is_looked_at_by_the_way_beside(target) -> None:
 
 def test_a_server_that_lets_nobody_look_is_a_note() -> None:
     monitor = Monitor(closely=True)
-    with sampled("school", parse_target(NOWHERE, "test"), monitor, 0):
+    with sampled("school", parse_target(NOWHERE, "test"), monitor, lambda: 0):
         with monitor.span("merge"):
             monitor.count(round_trips=1)
 
@@ -121,7 +121,7 @@ def test_a_server_that_lets_nobody_look_is_a_note() -> None:
 
 def test_a_sampler_that_loses_its_connection_is_a_note(target) -> None:
     monitor = Monitor(closely=True)
-    with working(target) as connection, sampled("school", target, monitor, 0):
+    with working(target) as connection, sampled("school", target, monitor, lambda: 0):
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE application_name LIKE 'seedlab-sampler %' AND datname = current_database()"
@@ -139,7 +139,7 @@ def test_a_sampler_that_loses_its_connection_is_a_note(target) -> None:
 
 def test_sqlite_has_memory_only(sqlite_url: str) -> None:
     monitor = Monitor(closely=True)
-    with sampled("school", parse_target(sqlite_url, "test"), monitor, None):
+    with sampled("school", parse_target(sqlite_url, "test"), monitor, lambda: None):
         with monitor.span("merge"):
             monitor.count(round_trips=1)
 
@@ -158,7 +158,7 @@ def test_what_looks_is_not_counted_and_takes_no_time_of_the_run(target, monkeypa
         return quick(*given)
 
     monkeypatch.setattr(sampling.connect, "open_activity", slowly)
-    with sampled("school", target, monitor, 0):
+    with sampled("school", target, monitor, lambda: 0):
         pass
 
     assert monitor.counters.statements == monitor.counters.round_trips == 0

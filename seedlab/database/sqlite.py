@@ -7,7 +7,7 @@ and nothing here uses `executescript`, which would commit.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import polars as pl
@@ -34,6 +34,7 @@ from seedlab.flow import (
     Classified,
     Column,
     Dialect,
+    Memory,
     Recorder,
     Refusal,
     Removal,
@@ -91,7 +92,11 @@ class SqliteSession:
 
     # ---- looking ----
 
-    def catalog(self, project: str | None = None) -> Catalog:
+    def catalog(
+        self,
+        project: str | None = None,
+        bare: Callable[[Memory], None] = lambda _: None,  # noqa: ARG002 (nobody waits here)
+    ) -> Catalog:
         """Read every table and which are empty; before them the ledger, or a seed in between went unseen."""
         if project is not None:
             self.ledger.look(project)

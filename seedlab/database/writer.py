@@ -5,11 +5,11 @@ One implementation per dialect (`postgres.py`, `sqlite.py`); a third one needs t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from seedlab.database.ledger import Ledger
-from seedlab.flow import Catalog, Column, Dialect
+from seedlab.flow import Catalog, Column, Dialect, Memory
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,10 +32,11 @@ class Session(Protocol):
     def ledger(self) -> Ledger:
         """What seedlab remembers in this target."""
 
-    def catalog(self, project: str | None = None) -> Catalog:
+    def catalog(self, project: str | None = None, bare: Callable[[Memory], None] = lambda _: None) -> Catalog:
         """Read every table a seed could fill, and which are empty, in as few statements as possible.
 
-        Of a project the ledger may come along, ready for `ledger.read`.
+        Of a project the ledger may come along, ready for `ledger.read`. `bare` may be told that there is
+        none, should that be known before the catalog.
         `Catalog.empty` holds tables known to have no row; a table missing there may be empty all the same.
         """
 

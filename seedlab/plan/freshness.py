@@ -24,11 +24,14 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What a run finds: file hashes by name, the hash of the project's Python, the catalog, the settings."""
+    """What a run finds: file hashes by name, the hash of the project's Python, the catalog, the settings.
+
+    Where nothing is remembered, there is nothing to compare with, and the catalog is not waited for.
+    """
 
     files: Mapping[str, str]
     python: str
-    catalog: Catalog
+    catalog: Catalog | None
     environment: Environment
     settings: Settings
 
@@ -126,6 +129,7 @@ def parts(
     known = memory.stages.get(stage.id)
     declared = {spec.table for seed in seeds for spec in seed.tables}
     named = declared.union(tables if tables is not None else known.tables if known else ())
+    assert situation.catalog is not None
     found = {table.name: table for name in named if (table := situation.catalog.find(name)) is not None}
     result = {
         CONFIGURATION: _hash([_configured(seed) for seed in seeds], situation.settings.ids),

@@ -37,9 +37,9 @@ def prepared(
     seeds = [given(name, columns, key=(keys or {}).get(name)) for name, columns in tables.items()]
     loads = bind(catalog, seeds).loads
     naming = name_rows(catalog, loads, "uuid8")
-    frames = [source_frame(columns).lazy() for columns in tables.values()]
+    frames = [source_frame(columns) for columns in tables.values()]
     return {
-        load.table: Handled(load=load, frame=add_handles(frame, load, naming).collect())
+        load.table: Handled(load=load, frame=add_handles(frame, load, naming))
         for load, frame in zip(loads, frames, strict=True)
     }, naming
 

@@ -10,6 +10,17 @@ from typing import TypeVar
 import polars as pl
 
 Result = TypeVar("Result")
+SMALL = 5_000  # rows below which it costs more to share expressions among threads than it spares
+
+
+def extended(frame: pl.DataFrame, columns: Iterable[pl.Expr]) -> pl.DataFrame:
+    """Add columns."""
+    return frame.with_columns_seq(columns) if frame.height < SMALL else frame.with_columns(columns)
+
+
+def selected(frame: pl.DataFrame, columns: Iterable[pl.Expr | str]) -> pl.DataFrame:
+    """Evaluate columns."""
+    return frame.select_seq(columns) if frame.height < SMALL else frame.select(columns)
 
 
 def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

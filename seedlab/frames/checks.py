@@ -14,6 +14,7 @@ from types import MappingProxyType
 import polars as pl
 
 from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column, Load, Suspect
+from seedlab.frames.batcher import selected
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, plain, proven, refused
 from seedlab.frames.resolve import Handled, Naming, leaves, reference_column
@@ -58,7 +59,7 @@ def is_sound(frame: pl.DataFrame, rules: Sequence[Rule]) -> bool:
     """Tell whether no row breaks any rule; one eager pass."""
     if not rules:
         return True
-    verdict = frame.select(rule.bad.any().alias(str(n)) for n, rule in enumerate(rules))
+    verdict = selected(frame, (rule.bad.any().alias(str(n)) for n, rule in enumerate(rules)))
     return not any(verdict.row(0))
 
 

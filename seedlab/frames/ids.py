@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import polars as pl
 
 from seedlab.flow import FILE, HANDLE, ROW, Load, Part
+from seedlab.frames.batcher import selected
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, sortable
 from seedlab.frames.resolve import (
@@ -42,7 +43,7 @@ def settle(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
             else:
                 frame, columns[own] = _value(frame, reference_column(index), label, parent, cache)
     columns |= {name: pl.col(name) for name in load.values}
-    return frame.select(*(columns[name].alias(name) for name in load.columns), FILE, ROW, HANDLE)
+    return selected(frame, [*(columns[name].alias(name) for name in load.columns), FILE, ROW, HANDLE])
 
 
 def _value(

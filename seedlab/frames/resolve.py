@@ -19,6 +19,7 @@ import polars_hash as plh
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, Table
+from seedlab.frames.batcher import extended
 from seedlab.frames.kinds import canonical
 
 # Version and variant bits of a uuid, as expressions: a 128-bit literal takes 50 µs to make.
@@ -151,7 +152,7 @@ def add_handles(frame: pl.DataFrame, load: Load, naming: Naming) -> pl.DataFrame
         mine = restate(load, parts)
         if mine is not None:
             columns.append(naming.handle(load.table, mine).alias(alternative_column(label)))
-    return frame.with_columns(columns)
+    return extended(frame, columns)
 
 
 def digests(frame: pl.DataFrame) -> pl.Series:

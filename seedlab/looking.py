@@ -82,8 +82,9 @@ class Look:
 
     def memory(self) -> Memory:
         """What the ledger remembers of the project; that there is none is known before the catalog."""
-        on_the_way: tuple[Future[Any], ...] = (self._bare, self._view)
-        wait(on_the_way, return_when=FIRST_COMPLETED)
+        if not self._view.done():
+            on_the_way: tuple[Future[Any], ...] = (self._bare, self._view)
+            wait(on_the_way, return_when=FIRST_COMPLETED)
         return self._bare.result() if self._bare.done() else self._view.result().memory
 
     def wal_before(self) -> int | None:

@@ -37,7 +37,7 @@ class View:
 class Look:
     """A view that may still be on its way; whoever asks first waits for it.
 
-    `bare` is done before it where the target has no ledger, else never. `pool` is the one thread that looks.
+    `bare` is done before it where the target has no ledger, else never.
     """
 
     def __init__(
@@ -45,19 +45,14 @@ class Look:
         view: Future[View],
         project: Project,
         bare: Future[Memory] | None = None,
-        pool: Executor | None = None,
     ) -> None:
         self._view = self._first = view
         self._project = project
         self._bare: Future[Memory] = bare or Future()
-        self._pool = pool
-        self._busy: Future[None] | None = None
 
     @property
     def session(self) -> Session:
-        """The open session; of whoever asks first, until the ledger is made that was asked for."""
-        if self._busy is not None:
-            self._busy.result()
+        """The open session."""
         session = self._view.result().session
         assert session is not None, "nothing is asked of a database that is not there"
         return session
@@ -91,11 +86,6 @@ class Look:
         """Where the server's WAL ended when it was first looked at."""
         return self._first.result().wal
 
-    def make_ledger(self) -> None:
-        """Begin to make a ledger where there is none, while the files are read."""
-        if self._pool is not None:
-            self._busy = self._pool.submit(_make_ledger, self._view)
-
     def empty(self, tables: Iterable[str]) -> frozenset[str]:
         """Of these tables, those without rows, spelled as asked; a statement only where we are in doubt."""
         view = self._view.result()
@@ -114,8 +104,6 @@ class Look:
 
     def close(self) -> None:
         """Close the session, if it was opened."""
-        if self._busy is not None:
-            self._busy.exception()
         if self._view.exception() is None and (session := self._view.result().session) is not None:
             session.close()
 
@@ -142,13 +130,7 @@ def open_look(
             return connect.open_session(target, settings, recorder, label)
 
     view = pool.submit(lambda: _first_view(connected(), project, bare.set_result))
-    return Look(view, project, bare, pool)
-
-
-def _make_ledger(view: Future[View]) -> None:
-    session, memory = view.result().session, view.result().memory
-    if session is not None and session.concurrent and memory.possible and not memory.exists:
-        session.ledger.ensure()
+    return Look(view, project, bare)
 
 
 def _no_matter(_memory: Memory) -> None: ...

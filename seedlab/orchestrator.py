@@ -124,8 +124,6 @@ def _watched(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
 def _write(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
     """Write what has to be written: all at once, or stage by stage."""
     settings = task.options.settings
-    if not task.options.dry_run:
-        look.make_ledger()
 
     def beside() -> Look:
         return look_beside(task.project, target, settings, monitor)

@@ -16,8 +16,6 @@ import pytest
 from seedlab import agenda
 from seedlab.agenda import Agenda, Standing
 from seedlab.database import connect
-from seedlab.database.ledger_statements import CREATE
-from seedlab.errors import DataFaults
 from seedlab.flow import (
     Catalog,
     Ddl,
@@ -34,7 +32,7 @@ from seedlab.looking import Look, View, open_look
 from seedlab.plan.freshness import Verdict
 from seedlab.plan.project import load_project
 from tests.school import CITIES, FILES, SEED, STAGE, TABLES
-from tests.seeding import counted, execute, rows_of, seed, write
+from tests.seeding import counted, execute, seed, write
 from tests.tables import catalog, table
 
 DEVELOPMENT = Options(environment=Environment(name="development"))
@@ -231,31 +229,6 @@ def test_that_nothing_is_remembered_is_known_while_the_catalog_is_on_its_way(
     assert waited
     assert found.stale == {"all"}
     assert {"cities", "pupils"} <= tables.keys()
-
-
-def test_a_ledger_is_made_while_files_are_read_and_only_where_there_is_none(
-    school: Path, clean_postgres_url: str
-) -> None:
-    execute(clean_postgres_url, TABLES)
-    sent = []
-    for _ in range(2):
-        with looking(school, clean_postgres_url) as (_, look, monitor):
-            before = monitor.counters.statements
-            look.make_ledger()
-            assert look.session.concurrent
-            sent.append(monitor.counters.statements - before)
-
-    assert sent == [len(CREATE), 0]
-
-
-def test_wrong_files_are_told_though_a_ledger_is_being_made(school: Path, clean_postgres_url: str) -> None:
-    execute(clean_postgres_url, TABLES)
-    write(school, {"pupils.csv": '"'})
-
-    with pytest.raises(DataFaults):
-        seed(school, clean_postgres_url)
-
-    assert rows_of(clean_postgres_url, "SELECT count(*) FROM seedlab.runs") == [(0,)]
 
 
 # ---- values ---------------------------------------------------------------------------------------------

@@ -48,19 +48,13 @@ class PostgresLedger(Ledger):
         self._search_path = search_path
         self.memory = Memory()
         self.keeps_catalog = False  # as it is
-        self._ensured: bool | None = None
 
     def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
         """Give what came with the catalog."""
         return self.memory
 
     def ensure(self) -> bool:
-        """Make the ledger; one message, once."""
-        if self._ensured is None:
-            self._ensured = self._made()
-        return self._ensured
-
-    def _made(self) -> bool:
+        """Make the ledger; one message."""
         try:
             self._wire.script(sql.CREATE)
         except StatementError as failed:

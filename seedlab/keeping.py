@@ -6,7 +6,7 @@ seed's now, rows that are named otherwise now are found again, rejected rows hav
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -26,6 +26,7 @@ from seedlab.flow import (
     TableWrite,
     WritePlan,
     Written,
+    memory,
 )
 from seedlab.frames import brief, contents
 from seedlab.recalling import Known, Name, meaning, name_of
@@ -76,7 +77,7 @@ class Kept:
     before: LoadMemory
     replaced: pl.DataFrame = field(default_factory=contents.NOTHING.clone)
     rest: pl.DataFrame | None = None
-    packed: bytes = b""  # of very many rows, instead of the content
+    packed: Iterable[bytes] | None = None  # of very many rows, instead of the content
 
     @property
     def existing(self) -> int:
@@ -99,7 +100,14 @@ class Kept:
             self.rest is not None
             and self.before.files == self.load.files
             and self.load.name not in known.grown
+            and self.content.estimated_size() + self.replaced.estimated_size() < memory.PACK_BYTES
         )
+
+    def packs(self, known: Known) -> Iterable[bytes]:
+        """What the ledger is given: what is recent, or all."""
+        if self.packed is not None:
+            return self.packed
+        return [contents.pack(self.recent())] if self.continues(known) else contents.packs(self.whole())
 
 
 def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:

@@ -120,7 +120,7 @@ def _memo(
         outcomes=Outcomes(deleted=sum(counts)),
         stages=(),
         loads=tuple(replace(load, rows=content.height) for load, content in left.items()),
-        contents=tuple(contents.pack(content) for content in left.values()),
+        contents=tuple(contents.packs(content) for content in left.values()),
         forgotten=tuple(load.name for load in kept if load not in left),
         unfinished=tuple(sorted({load.stage for load in kept})),
         marks=marks,

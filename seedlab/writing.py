@@ -21,7 +21,6 @@ from seedlab.flow import (
     WritePlan,
     Written,
 )
-from seedlab.frames import contents
 from seedlab.frames.resolve import Naming
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import history
@@ -339,10 +338,7 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
         outcomes=sum((tally.outcomes for tally in tallies), Outcomes()),
         stages=tuple(stage for stage in stages if stage.stage not in unfinished),
         loads=tuple(each.load for each in kept),
-        contents=tuple(
-            each.packed or contents.pack(each.recent() if each.continues(wrote.known) else each.whole())
-            for each in kept
-        ),
+        contents=tuple(each.packs(wrote.known) for each in kept),
         continued=frozenset(each.load.name for each in kept if each.continues(wrote.known)),
         forgotten=tuple(each.load.name for each in kept if not each.load.files and not each.content.height),
         marks=marks,

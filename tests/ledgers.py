@@ -30,7 +30,7 @@ MEMO = Memo(
     outcomes=Outcomes(created=2),
     stages=(STAGE,),
     loads=(LOAD,),
-    contents=(b"\x00packed\xff",),
+    contents=([b"\x00packed\xff"],),
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 import pytest
 
-from seedlab.flow import DIGEST, FILE, HANDLE, LEFT
+from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, memory
 from seedlab.frames import contents
 from seedlab.frames.contents import CONTENT, NOTHING, RUN
 
@@ -72,13 +72,33 @@ def renewed(
 def test_what_is_packed_is_unpacked_as_it_was() -> None:
     whole = content((0, 1, 10, True), (LEFT, 2, (1 << 64) - 1, False), code=["a", None])
 
-    assert contents.unpack(contents.pack(whole)).equals(whole, null_equal=True)
-    assert contents.unpack(contents.pack(whole)).schema == whole.schema
+    assert contents.unpack([contents.pack(whole)]).equals(whole, null_equal=True)
+    assert contents.unpack([contents.pack(whole)]).schema == whole.schema
 
 
 def test_nothing_is_unpacked_as_no_row() -> None:
-    assert contents.unpack(b"").equals(NOTHING)
-    assert contents.unpack(contents.pack(NOTHING)).schema == CONTENT
+    assert contents.unpack([]).equals(NOTHING)
+    assert contents.unpack([contents.pack(NOTHING)]).schema == CONTENT
+
+
+def test_many_rows_are_packed_in_several_packs_and_recent_ones_lie_over_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "PACK_BYTES", 500)
+    whole = content(*((0, n, n, True) for n in range(100)), code=[str(n) for n in range(100)])
+    several = list(contents.packs(whole))
+    recent = [
+        content((0, 70, 7, True), code=["70"]),
+        contents.forgotten(content((0, 3, 3, True), code=["3"])),
+    ]
+    with_recent = [*several, *map(contents.pack, recent)]
+
+    assert len(several) > 5
+    assert max(map(len, several)) < 500 + 1500  # a line and what Arrow needs beside the rows
+    assert contents.unpack(several).equals(whole, null_equal=True)
+    patched = contents.unpack(with_recent)
+    assert patched[HANDLE].to_list() == [BIG + n for n in range(100) if n != 3]
+    assert patched[DIGEST].to_list() == [7 if n == 70 else n for n in range(100) if n != 3]
 
 
 def test_later_packs_replace_rows_where_they_stand_and_add_others_behind() -> None:
@@ -175,7 +195,7 @@ def test_a_first_run_without_rows_remembers_none(named: pl.DataFrame | None) -> 
     made = renewed(NOTHING, rows(), handles(), named, [0])
 
     assert made.height == 0
-    assert contents.unpack(contents.pack(made)).select(CONTENT.names()).schema == CONTENT
+    assert contents.unpack([contents.pack(made)]).select(CONTENT.names()).schema == CONTENT
 
 
 def test_rows_of_files_that_were_not_read_stay_as_they_were() -> None:

@@ -40,7 +40,7 @@ MEMO = Memo(
     outcomes=Outcomes(created=1, updated=2, unchanged=3, deleted=4, rejected=5),
     stages=(STAGE,),
     loads=(LOAD,),
-    contents=(b"",),
+    contents=([],),
 )
 
 

@@ -7,13 +7,13 @@ a row's key and the hash of its seeded columns, as the database itself has them.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import accumulate, chain, compress
 from operator import xor
 from struct import Struct
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from seedlab.errors import WriteError
 from seedlab.flow import (
@@ -26,7 +26,10 @@ from seedlab.flow import (
     RunMemory,
     StageMemory,
     TableState,
+    memory,
 )
+
+Piece = TypeVar("Piece")
 
 MARK = 16
 _KEY = 8
@@ -81,8 +84,8 @@ class Ledger(Protocol):
             if have_drifted(remembered, now)
         )
 
-    def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
-        """Fetch the packed rows that seeds (stage, seed, table) brought."""
+    def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
+        """Fetch the packs of the rows that seeds (stage, seed, table) brought, what is recent last."""
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark the rows of each set as they are now."""
@@ -167,6 +170,19 @@ def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
     return b"".join(held), [(start, len(piece)) for start, piece in zip(starts, held, strict=False)]
 
 
+def batched(pieces: Iterable[Piece], size: Callable[[Piece], int]) -> Iterator[list[Piece]]:
+    """Put pieces together until they have PACK_BYTES; only the last batch has fewer, and may have none."""
+    waiting: list[Piece] = []
+    held = 0
+    for piece in pieces:
+        waiting.append(piece)
+        held += size(piece)
+        if held >= memory.PACK_BYTES:
+            yield waiting
+            waiting, held = [], 0
+    yield waiting
+
+
 def run_document(memo: Memo) -> Mapping[str, object]:
     """The run as `runs` keeps it: one that commits each stage by itself has a row for each, RUN/STAGE.
 
@@ -229,6 +245,7 @@ def memory_of(document: Mapping[str, Any]) -> Memory:
         loads=tuple(_load(row) for row in document["loads"] or ()),
         tables={row[0]: _state(row) for row in document["tables"] or ()},
         shared=frozenset(document["shared"] or ()),
+        several=bool(document.get("several")),
     )
 
 

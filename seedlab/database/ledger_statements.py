@@ -89,9 +89,14 @@ def read(project: str) -> Composed:
 def recall(project: str, stage: str, seed: str, table: str) -> Composed:
     """Fetch the packed rows that a seed brought to a table."""
     return SQL(
-        "SELECT content || recent FROM seedlab.rows "
-        "WHERE project = {} AND stage = {} AND seed = {} AND {} = {}"
+        "SELECT content, recent FROM seedlab.rows WHERE project = {} AND stage = {} AND seed = {} AND {} = {}"
     ).format(Literal(project), Literal(stage), Literal(seed), Identifier("table"), Literal(table))
+
+
+RECALL_PACK = SQL(
+    'SELECT content FROM seedlab.packs WHERE project = $1 AND stage = $2 AND seed = $3 AND "table" = $4 '
+    "AND number = $5::int4"
+)
 
 
 def runs(project: str, run: str | None, limit: int | None) -> Composed:
@@ -107,7 +112,7 @@ def runs(project: str, run: str | None, limit: int | None) -> Composed:
 SIZE = SQL(
     "SELECT COALESCE(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::int8 FROM pg_catalog.pg_class c "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'seedlab' "
-    "AND c.relname IN ('ledger', 'lock', 'runs', 'stages', 'rows', 'tables', 'catalogs')"
+    "AND c.relname IN ('ledger', 'lock', 'runs', 'stages', 'rows', 'packs', 'tables', 'catalogs')"
 )
 
 
@@ -242,6 +247,25 @@ ADD_ROWS = SQL(
     "pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4) "
     "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) WHERE r.project = s->>'project' "
     "AND r.stage = s->>'stage' AND r.seed = s->>'seed' AND r.\"table\" = s->>'table'"
+)
+# Further packs of the rows of a load, which one value could not hold. Made by the first run that has so many
+# rows, in its transaction: a small ledger is made sooner without. Stages that are committed at the same time
+# wait here for each other, as those who make the ledger do.
+CREATE_PACKS: Sequence[SQL] = (
+    SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({CREATION})"),
+    SQL(
+        'CREATE TABLE IF NOT EXISTS seedlab.packs (project text, stage text, seed text, "table" text, '
+        'number int4, content bytea NOT NULL, PRIMARY KEY (project, stage, seed, "table", number))'
+    ),
+    SQL("ALTER TABLE seedlab.packs ALTER COLUMN content SET STORAGE EXTERNAL"),
+)
+PUT_PACK = SQL(
+    'INSERT INTO seedlab.packs (project, stage, seed, "table", number, content) '
+    "VALUES ($1, $2, $3, $4, $5::int4, $6)"
+)
+FORGET_PACKS = SQL(
+    "DELETE FROM seedlab.packs r USING pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
+    'WHERE r.project = s->>0 AND r.stage = s->>1 AND r.seed = s->>2 AND r."table" = s->>3'
 )
 # Answers the tables of which so many marks have come behind the others that it is time to write them anew.
 SHIFT_TABLES = SQL(

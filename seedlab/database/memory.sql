@@ -7,6 +7,7 @@ SELECT json_build_object(
     FROM seedlab.stages WHERE project = {project}),
   'loads', (SELECT json_agg(json_build_array(stage, seed, "table", meaning, files, rows, key, made) ORDER BY stage, seed, "table")
     FROM seedlab.rows WHERE project = {project}),
+  'several', to_regclass('seedlab.packs') IS NOT NULL,
   'shared', (SELECT json_agg(DISTINCT "table") FROM seedlab.rows WHERE project <> {project} AND rows > 0),
   'tables', (SELECT json_agg(json_build_array("table", columns, key, server, rows, xor::text, sum::text)) FROM seedlab.tables))
 FROM seedlab.ledger l WHERE NOT EXISTS (SELECT FROM seedlab.lock, seedlab.runs)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from seedlab.database import ledger_statements as sql
 from seedlab.database.failures import write_failed
 from seedlab.database.ledger import (
     Ledger,
+    batched,
     folded,
     load_document,
     packed,
@@ -87,11 +89,23 @@ class PostgresLedger(Ledger):
             for n, state in enumerate(states)
         ]
 
-    def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
-        """Fetch them in one pipeline."""
+    def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
+        """Fetch them in one pipeline; further packs one by one."""
         questions: list[Question] = [(sql.recall(project, *name), ()) for name in names]
         answers = self._ask(questions, binary=True) if names else []
-        return [rows[0][0] if rows else b"" for rows in answers]
+        found = [rows[0] if rows else () for rows in answers]
+        more = [self._more(project, name) if self.memory.several else () for name in names]
+        return [
+            [pack for pack in (*each[:1], *others, *each[1:]) if pack]
+            for each, others in zip(found, more, strict=True)
+        ]
+
+    def _more(self, project: str, name: tuple[str, str, str]) -> Iterator[bytes]:
+        for number in count(1):
+            question = (sql.RECALL_PACK, (project, *name, str(number)))
+            if not (rows := self._ask([question], binary=True)[0]):
+                return
+            yield rows[0][0]
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
         """Do both in one pipeline."""
@@ -139,10 +153,16 @@ class PostgresLedger(Ledger):
             self.keeps_catalog = True
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
-        """Write everything in one pipeline."""
+        """Write everything in one pipeline, or in several of about PACK_BYTES."""
         if not memo.part:
             self.begin_to_remember()
-        questions: list[Question] = [
+        for questions in batched(self._questions(memo, states), _bytes_of):
+            self._ask(questions)
+        if memo.shifts:
+            self._shift(memo.shifts)
+
+    def _questions(self, memo: Memo, states: Sequence[TableState]) -> Iterator[Question]:
+        yield from [
             *([] if memo.part else [(sql.RAISE_GENERATION, ())]),
             (sql.ADD_RUN, (json.dumps(run_document(memo)),)),
             (
@@ -150,18 +170,32 @@ class PostgresLedger(Ledger):
                 (json.dumps([stage_document(stage) | {"project": memo.project} for stage in memo.stages]),),
             ),
         ]
-        questions += _put_rows(memo)
+        if self.memory.several:
+            anew = (load.name for load in memo.loads if load.name not in memo.continued)
+            yield sql.FORGET_PACKS, (json.dumps([[memo.project, *n] for n in (*anew, *memo.forgotten)]),)
+        yield from self._put_rows(memo)
         if memo.forgotten:
-            names = [[memo.project, *name] for name in memo.forgotten]
-            questions.append((sql.FORGET_ROWS, (json.dumps(names),)))
+            yield sql.FORGET_ROWS, (json.dumps([[memo.project, *name] for name in memo.forgotten]),)
         if memo.unfinished:
-            stages = [[memo.project, stage] for stage in memo.unfinished]
-            questions.append((sql.FORGET_STAGES, (json.dumps(stages),)))
+            yield sql.FORGET_STAGES, (json.dumps([[memo.project, stage] for stage in memo.unfinished]),)
         if states:
-            questions.append(self._put_tables(memo.marks, states))
-        self._ask(questions)
-        if memo.shifts:
-            self._shift(memo.shifts)
+            yield self._put_tables(memo.marks, states)
+
+    def _put_rows(self, memo: Memo) -> Iterator[Question]:
+        """Keep the packs of each load, or put them behind those that are there."""
+        packs = [iter(each) for each in memo.contents]
+        for continued, statement in ((False, sql.PUT_ROWS), (True, sql.ADD_ROWS)):
+            mine = [n for n, load in enumerate(memo.loads) if (load.name in memo.continued) == continued]
+            firsts = ((n, next(packs[n], b"")) for n in mine)
+            for some in batched(firsts, lambda each: len(each[1])):
+                if some:
+                    yield _put_first(statement, memo, dict(some))
+        for load, others in zip(memo.loads, packs, strict=True):
+            for number, pack in enumerate(others, 1):
+                if not self.memory.several:
+                    self.memory = replace(self.memory, several=True)
+                    yield from ((each, ()) for each in sql.CREATE_PACKS)
+                yield sql.PUT_PACK, (memo.project, *load.name, str(number), pack)
 
     def _shift(self, shifts: Sequence[Shift]) -> None:
         """Change what is known of few rows; now and then all marks of a table are written anew."""
@@ -210,15 +244,15 @@ def _marks_of(rows: Sequence[tuple[Any, ...]]) -> dict[str, bytes | None]:
     return {name: None if marks is None else folded(marks, recent) for name, marks, recent in rows}
 
 
-def _put_rows(memo: Memo) -> Iterator[Question]:
-    """Keep the packed rows of each load, or put them behind those that are there."""
-    for continued, statement in ((False, sql.PUT_ROWS), (True, sql.ADD_ROWS)):
-        mine = [n for n, load in enumerate(memo.loads) if (load.name in memo.continued) == continued]
-        if not mine:
-            continue
-        content, places = packed(memo.contents[n] for n in mine)
-        documents = [
-            load_document(memo.loads[n]) | {"project": memo.project, "start": start, "length": length}
-            for n, (start, length) in zip(mine, places, strict=True)
-        ]
-        yield statement, (json.dumps(documents), content)
+def _put_first(statement: Composable, memo: Memo, packs: Mapping[int, bytes]) -> Question:
+    """Write what is known of loads, by their places, with the first pack of each."""
+    content, places = packed(packs.values())
+    documents = [
+        load_document(memo.loads[n]) | {"project": memo.project, "start": start, "length": length}
+        for n, (start, length) in zip(packs, places, strict=True)
+    ]
+    return statement, (json.dumps(documents), content)
+
+
+def _bytes_of(question: Question) -> int:
+    return sum(len(each or b"") for each in question[1])

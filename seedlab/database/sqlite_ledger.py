@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,14 +30,32 @@ from seedlab.database.sqlite_connection import (
 )
 from seedlab.database.sqlite_marks import Marked, Row, added_up, hashes, marks_of, sums, sums_of_marks
 from seedlab.database.sqlite_statements import main
-from seedlab.flow import IN_DOUBT, LEDGER_VERSION, Memo, Memory, RowSet, RunMemory, Table, TableState
+from seedlab.flow import (
+    IN_DOUBT,
+    LEDGER_VERSION,
+    LoadMemory,
+    Memo,
+    Memory,
+    RowSet,
+    RunMemory,
+    Table,
+    TableState,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
 CREATE = tuple((Path(__file__).parent / "sqlite_ledger.sql").read_text().split(";\n"))
+_PACKS = "seedlab_packs"  # made by the first run with so many rows
+_CREATE_PACKS = (
+    f'CREATE TABLE IF NOT EXISTS {_PACKS} (project TEXT, stage TEXT, seed TEXT, "table" TEXT, '
+    'number INTEGER, content BLOB NOT NULL, PRIMARY KEY (project, stage, seed, "table", number))'
+)
 _TABLES = ("seedlab_ledger", "seedlab_runs", "seedlab_stages", "seedlab_rows", "seedlab_tables")
-_MADE = f"SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name IN {_TABLES}"
+_MADE = (
+    "SELECT COALESCE(sum(name <> 'seedlab_packs'), 0), COALESCE(sum(name = 'seedlab_packs'), 0) "
+    f"FROM main.sqlite_schema WHERE type = 'table' AND name IN {(*_TABLES, _PACKS)}"
+)
 _HEAD = "SELECT version, generation + (SELECT count(*) FROM seedlab_runs) FROM seedlab_ledger"
 _RAISE = "UPDATE seedlab_ledger SET generation = generation + 1"
 # What is kept, not what it takes on disk: not every SQLite has `dbstat`. Documents are ASCII.
@@ -66,6 +85,7 @@ class SqliteLedger(Ledger):
         self._table = table
         self._encode = encode
         self.memory = Memory()
+        self._several = False  # packs of one load
         self.marked: Mapping[str, Marked] = {}  # of tables that this transaction has filled
 
     def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
@@ -107,9 +127,8 @@ class SqliteLedger(Ledger):
 
     def _heads(self) -> list[Any]:
         """Version and generation; nothing where somebody dropped or emptied a table of the ledger."""
-        if self._run(_MADE)[0][0] < len(_TABLES):
-            return []
-        return self._run(_HEAD)
+        made, self._several = self._run(_MADE)[0]
+        return self._run(_HEAD) if made == len(_TABLES) else []
 
     def begin_run(self) -> int:
         """Raise it, making the tables where they are missing."""
@@ -149,10 +168,17 @@ class SqliteLedger(Ledger):
             with self._any_text():
                 return [judge(rows) for rows in self._stream(statement, _ROWS, parameters)]
 
-    def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[bytes]:
+    def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
         """Fetch them one by one."""
-        answers = [self._run(f"SELECT content FROM seedlab_rows {_ROWS_OF}", (project, *n)) for n in names]
-        return [rows[0][0] if rows else b"" for rows in answers]
+        return [[pack for pack in self._packs(project, name) if pack] for name in names]
+
+    def _packs(self, project: str, name: tuple[str, str, str]) -> Iterator[bytes]:
+        yield from (c for (c,) in self._run(f"SELECT content FROM seedlab_rows {_ROWS_OF}", (project, *name)))
+        for number in count(1) if self._several else ():
+            one = f"SELECT content FROM {_PACKS} {_ROWS_OF} AND number = ?"
+            if not (rows := self._run(one, (project, *name, number))):
+                return
+            yield rows[0][0]
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
         """Do one after the other."""
@@ -213,7 +239,8 @@ class SqliteLedger(Ledger):
 
     def size(self) -> int:
         """Add up what is kept."""
-        return int(self._run(_SIZE)[0][0] or 0)
+        more = self._run(f"SELECT sum(length(content)) FROM {_PACKS}")[0][0] if self._several else 0
+        return int(self._run(_SIZE)[0][0] or 0) + int(more or 0)
 
     def begin_to_remember(self) -> None:
         """Do nothing: no other process would do it meanwhile."""
@@ -233,15 +260,11 @@ class SqliteLedger(Ledger):
                 "INSERT OR REPLACE INTO seedlab_stages (project, stage, document) VALUES (?, ?, ?)",
                 (memo.project, stage.stage, json.dumps(stage_document(stage))),
             )
-        for load, recent in zip(memo.loads, memo.contents, strict=True):
-            before = self.recall(memo.project, [load.name])[0] if load.name in memo.continued else b""
-            content = before + recent
-            self._run(
-                "INSERT OR REPLACE INTO seedlab_rows VALUES (?, ?, ?, ?, ?, ?)",
-                (memo.project, *load.name, json.dumps(load_document(load)), content),
-            )
+        for load, packs in zip(memo.loads, memo.contents, strict=True):
+            self._put_rows(memo, load, iter(packs))
         for name in memo.forgotten:
             self._run(f"DELETE FROM seedlab_rows {_ROWS_OF}", (memo.project, *name))
+            self._forget_packs(memo.project, name)
         for unfinished in memo.unfinished:
             self._run(
                 "DELETE FROM seedlab_stages WHERE project = ? AND stage = ?", (memo.project, unfinished)
@@ -250,6 +273,29 @@ class SqliteLedger(Ledger):
         known = self.recall_marks([each.state.table for each in memo.shifts]) if memo.shifts else {}
         for each in memo.shifts:
             self._put_table(each.state, folded(known[each.state.table] or b"", each.marks))
+
+    def _put_rows(self, memo: Memo, load: LoadMemory, packs: Iterator[bytes]) -> None:
+        """Keep the packs of a load, or put the one behind those that are there."""
+        content = next(packs, b"")
+        if load.name in memo.continued:
+            content = next(self._packs(memo.project, load.name), b"") + content
+        else:
+            self._forget_packs(memo.project, load.name)
+        self._run(
+            "INSERT OR REPLACE INTO seedlab_rows VALUES (?, ?, ?, ?, ?, ?)",
+            (memo.project, *load.name, json.dumps(load_document(load)), content),
+        )
+        for number, pack in enumerate(packs, 1):
+            if not self._several:
+                self._run(_CREATE_PACKS)
+                self._several = True
+            self._run(
+                f"INSERT INTO {_PACKS} VALUES (?, ?, ?, ?, ?, ?)", (memo.project, *load.name, number, pack)
+            )
+
+    def _forget_packs(self, project: str, name: tuple[str, str, str]) -> None:
+        if self._several:
+            self._run(f"DELETE FROM {_PACKS} {_ROWS_OF}", (project, *name))
 
     def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> None:
         for state in states:

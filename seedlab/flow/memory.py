@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ LEDGER_VERSION = 1
 LEFT = 0xFFFF
 # In the place of a table's count of rows: equal to none, so that the next run looks at the rows themselves.
 IN_DOUBT = -1
+# Of a pack of remembered rows, and of what one statement carries of them: about so many, however many rows.
+PACK_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,8 @@ class Memory:
     """The ledger's view of one project; empty where nothing is remembered yet.
 
     `generation` changes with whatever a run of any project writes. `shared` are tables into which other
-    projects seed rows, too. `possible` is False where we may not keep a ledger.
+    projects seed rows, too. `possible` is False where we may not keep a ledger. `several`: some loads have
+    more than one pack.
     """
 
     generation: int = 0
@@ -90,6 +93,7 @@ class Memory:
     shared: frozenset[str] = frozenset()
     exists: bool = False
     possible: bool = True
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +136,8 @@ class Shift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memo:
-    """What a run leaves in the ledger; `contents` are the remembered rows of each load, packed.
+    """What a run leaves in the ledger; `contents` are the remembered rows of each load, in packs, which are
+    gone through once.
 
     Those of `continued` loads come behind what is there. `part` is the stage, where each is committed by
     itself.
@@ -146,7 +151,7 @@ class Memo:
     outcomes: Outcomes
     stages: tuple[StageMemory, ...]
     loads: tuple[LoadMemory, ...]
-    contents: tuple[bytes, ...]
+    contents: tuple[Iterable[bytes], ...]
     continued: frozenset[tuple[str, str, str]] = frozenset()
     forgotten: tuple[tuple[str, str, str], ...] = ()
     unfinished: tuple[str, ...] = ()  # stages whose next run must not take them for done

@@ -15,7 +15,7 @@ from struct import Struct
 
 import polars as pl
 
-from seedlab.flow import DIGEST, FILE, HANDLE, Catalog, Load
+from seedlab.flow import DIGEST, FILE, HANDLE, Catalog, Load, memory
 from seedlab.frames.kinds import canonical
 from seedlab.frames.resolve import handle_of, reference_column
 
@@ -94,13 +94,26 @@ def pack(frame: pl.DataFrame, load: Load, catalog: Catalog) -> bytes:
     return stream.getvalue()
 
 
-def pack_all(packs: Sequence[bytes], load: Load, ids: str, run: str, created: Sequence[int] | None) -> bytes:
-    """Put packs together; `created` are the ordinals of the rows that `run` made, None: all of them."""
+def pack_all(
+    packs: Sequence[bytes], load: Load, ids: str, run: str, created: Sequence[int] | None
+) -> Iterator[bytes]:
+    """Put packs together, to about PACK_BYTES; `created` are the ordinals of the rows that `run` made, None:
+    all of them.
+    """
     head = {"table": load.table, "key": list(load.key_columns), "ids": ids, "run": run}
-    if created is not None:
-        packs = list(_marked(packs, created))
     line = json.dumps(head | {"all": created is None}).encode()
-    return _MAGIC + b"".join(_LENGTH.pack(len(each)) + each for each in (line, *packs))
+    waiting, held = [line], 0
+    for each in packs if created is None else _marked(packs, created):
+        if held and held + len(each) > memory.PACK_BYTES:
+            yield _joined(waiting)
+            waiting, held = [line], 0
+        waiting.append(each)
+        held += len(each)
+    yield _joined(waiting)
+
+
+def _joined(parts: Sequence[bytes]) -> bytes:
+    return _MAGIC + b"".join(_LENGTH.pack(len(each)) + each for each in parts)
 
 
 def is_packed(content: bytes) -> bool:
@@ -109,7 +122,7 @@ def is_packed(content: bytes) -> bool:
 
 
 def unpack(content: bytes) -> pl.DataFrame:
-    """Give the content of a load: FILE, HANDLE, DIGEST (not known), RUN, and keys."""
+    """Give what such a pack remembers: FILE, HANDLE, DIGEST (not known), RUN, and keys."""
     line, *packs = _parts(content)
     head = json.loads(line)
     frame = pl.concat([pl.read_ipc_stream(io.BytesIO(each)) for each in packs])

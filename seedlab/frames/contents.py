@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from struct import Struct
+from typing import Any
 
 import polars as pl
 
-from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Column, Table
+from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Column, Table, memory
 from seedlab.frames import brief
 from seedlab.frames.kinds import canonical
 
@@ -38,14 +39,23 @@ NOTHING = pl.DataFrame(schema=CONTENT)
 # ---- packed ---------------------------------------------------------------------------------------------
 
 
-def pack(content: pl.DataFrame) -> bytes:
+def packs(content: pl.DataFrame) -> Iterator[bytes]:
+    """Pack rows, very many in several packs of about PACK_BYTES each."""
+    rows = max(1, content.height * memory.PACK_BYTES // max(1, int(content.estimated_size())))
+    for start in range(0, max(1, content.height), rows):
+        yield pack(content.slice(start, rows), more=start > 0)
+
+
+def pack(content: pl.DataFrame, *, more: bool = False) -> bytes:
     """Write the columns whose values differ as an Arrow stream, those with one value in a line before it.
 
-    Packs may be put behind each other: rows of a later one replace those of an earlier one. Not compressed:
-    hashes do not get smaller, and the line is all that would. Cost: a copy of the bytes.
+    Packs may be put behind each other: rows of a later one replace those of an earlier one, or are just
+    `more` of them. Not compressed: hashes do not get smaller, and the line is all that would. Cost: a copy
+    of the bytes.
     """
     alike = {name: content.item(0, name) for name in (FILE, RUN) if _is_alike(content.get_column(name))}
-    line = json.dumps({"columns": content.columns, "rows": content.height, "alike": alike}).encode()
+    head = {"columns": content.columns, "rows": content.height, "alike": alike}
+    line = json.dumps(head | {"more": True} if more else head).encode()
     stream = io.BytesIO(bytes(_HEAD.size) + line)
     stream.seek(0, io.SEEK_END)
     rest = pl.DataFrame([each for each in content.get_columns() if each.name not in alike])
@@ -61,33 +71,43 @@ def _is_alike(values: pl.Series) -> bool:
     return 0 < len(values) == nulls or (not nulls and len(values) > 0 and values.min() == values.max())
 
 
-def unpack(packed: bytes) -> pl.DataFrame:
-    """Read what `pack` wrote, the later packs over the earlier ones; nothing remembered is no row."""
-    if brief.is_packed(packed):
-        return brief.unpack(packed)
-    whole, *recent = [_unpacked(*piece) for piece in _pieces(packed)] or [NOTHING]
-    return _patched(whole, pl.concat(recent, how="diagonal")) if recent else whole
+def unpack(packed: Iterable[bytes]) -> pl.DataFrame:
+    """Read what was packed, the later packs over the earlier ones; nothing remembered is no row."""
+    whole: list[pl.DataFrame] = []
+    recent: list[pl.DataFrame] = []
+    for each in packed:
+        if brief.is_packed(each):
+            whole.append(brief.unpack(each))
+            continue
+        for head, body in _pieces(each):
+            (whole if not whole or "more" in head else recent).append(_unpacked(head, body))
+    first = pl.concat(whole, how="diagonal") if len(whole) > 1 else whole[0] if whole else NOTHING
+    return _patched(first, pl.concat(recent, how="diagonal")) if recent else first
 
 
-def has_grown(packed: bytes) -> bool:
-    """Tell whether so much came behind the first pack that it is time to write one of all."""
-    if brief.is_packed(packed):
+def has_grown(packed: Sequence[bytes]) -> bool:
+    """Tell whether so much came behind what was packed at once that it is time to pack all anew."""
+    if any(map(brief.is_packed, packed)):
         return True  # nothing can come behind it
-    first, *recent = [len(body) for _, body in _pieces(packed)] or [0]
-    return sum(recent) > max(_LITTLE, first // _PART)
+    whole = recent = 0
+    for head, body in (piece for each in packed for piece in _pieces(each)):
+        if not whole or "more" in head:
+            whole += len(body)
+        else:
+            recent += len(body)
+    return recent > min(max(_LITTLE, whole // _PART), memory.PACK_BYTES)
 
 
-def _pieces(packed: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def _pieces(packed: bytes) -> Iterator[tuple[dict[str, Any], memoryview]]:
     view, start = memoryview(packed), 0
     while start < len(packed):
         line, body = _HEAD.unpack_from(packed, start)
         start += _HEAD.size
-        yield packed[start : start + line], view[start + line : start + line + body]
+        yield json.loads(packed[start : start + line]), view[start + line : start + line + body]
         start += line + body
 
 
-def _unpacked(line: bytes, body: memoryview) -> pl.DataFrame:
-    head = json.loads(line)
+def _unpacked(head: Mapping[str, Any], body: memoryview) -> pl.DataFrame:
     found = pl.read_ipc_stream(io.BytesIO(body))
     same = {
         name: pl.Series(name, [value], dtype=CONTENT[name]).new_from_index(0, head["rows"])

@@ -12,7 +12,7 @@ import pytest
 
 from seedlab.database.ledger import split
 from seedlab.errors import LockHeld, WriteError
-from seedlab.flow import Memory, RowSet
+from seedlab.flow import Memo, Memory, RowSet, memory
 from tests.ledgers import LOAD, MEMO, STAGE, TABLES, Open, Target, opener
 from tests.seeding import rows_of
 
@@ -71,28 +71,28 @@ def test_what_is_remembered_is_read_again(target: Target) -> None:
 
 def test_another_run_replaces_what_it_fills_and_leaves_the_rest(target: Target) -> None:
     other = replace(LOAD, seed="towns")
-    target.remember(replace(MEMO, loads=(LOAD, other), contents=(b"1", b"2")))
+    target.remember(replace(MEMO, loads=(LOAD, other), contents=([b"1"], [b"2"])))
     again = replace(
         MEMO, run_id="r2", stages=(replace(STAGE, run="r2", parts={"file:b.csv": "3"}, tables=()),)
     )
 
-    target.remember(replace(again, loads=(replace(LOAD, rows=9),), contents=(b"3",)))
+    target.remember(replace(again, loads=(replace(LOAD, rows=9),), contents=([b"3"],)))
 
     memory = target.read()
     assert memory.generation == 4
     assert memory.stages["core"].parts == {"file:b.csv": "3"}
     assert memory.stages["core"].run == "r2"
     assert memory.loads == (replace(LOAD, rows=9), other)
-    assert target.ledger.recall("school", [LOAD.name, other.name]) == [b"3", b"2"]
+    assert target.ledger.recall("school", [LOAD.name, other.name]) == [[b"3"], [b"2"]]
 
 
 def test_projects_do_not_see_each_other_but_count_one_generation(target: Target) -> None:
     target.remember()
-    target.remember(replace(MEMO, project="other", run_id="r2", contents=(b"theirs",)))
+    target.remember(replace(MEMO, project="other", run_id="r2", contents=([b"theirs"],)))
 
     assert target.read("other").generation == target.read().generation == 4
     assert target.ledger.recall("school", [LOAD.name]) == [MEMO.contents[0]]
-    assert target.ledger.recall("other", [LOAD.name]) == [b"theirs"]
+    assert target.ledger.recall("other", [LOAD.name]) == [[b"theirs"]]
     assert target.read("a third").loads == ()
     assert target.read("a third").exists
 
@@ -105,18 +105,62 @@ def test_a_load_is_forgotten_with_its_rows(target: Target) -> None:
     )
 
     assert target.read().loads == ()
-    assert target.ledger.recall("school", [LOAD.name]) == [b""]
+    assert target.ledger.recall("school", [LOAD.name]) == [[]]
 
 
 def test_rows_are_recalled_in_the_order_asked_and_as_nothing_where_there_are_none(target: Target) -> None:
     other = replace(LOAD, table="pupils")
     empty = replace(LOAD, table="none")
-    target.remember(replace(MEMO, loads=(LOAD, empty, other), contents=(b"1", b"", b"\x00\x01" * 5000)))
+    target.remember(replace(MEMO, loads=(LOAD, empty, other), contents=([b"1"], [], [b"\x00\x01" * 5000])))
 
     found = target.ledger.recall("school", [other.name, ("core", "cities", "unknown"), empty.name, LOAD.name])
 
-    assert found == [b"\x00\x01" * 5000, b"", b"", b"1"]
+    assert found == [[b"\x00\x01" * 5000], [], [], [b"1"]]
     assert target.ledger.recall("school", []) == []
+
+
+def test_very_many_rows_are_kept_in_several_packs_and_forgotten_with_them(target: Target) -> None:
+    packs = [bytes([n]) * 9 for n in range(5)]
+    other = replace(LOAD, table="pupils")
+    both = replace(MEMO, loads=(LOAD, other))
+    told = []
+
+    def remember(memo: Memo) -> None:
+        target.remember(memo)
+        target.read()
+        told.append(target.ledger.recall("school", [LOAD.name, other.name]))
+
+    remember(replace(both, contents=(iter(packs), [b"1"])))
+    remember(replace(both, run_id="r2", contents=([b"2"], iter(packs[1:])), continued=frozenset({LOAD.name})))
+    size = target.ledger.size()
+    remember(replace(both, run_id="r3", contents=(packs[:2], [b"3"])))
+    remember(replace(MEMO, run_id="r4", loads=(), contents=(), forgotten=(LOAD.name,)))
+
+    first, second, *others = told
+    assert first == [packs, [b"1"]]
+    assert b"".join(second[0]) in (b"".join([*packs, b"2"]), b"".join([packs[0], b"2", *packs[1:]]))
+    assert second[1] == packs[1:]
+    assert others == [[packs[:2], [b"3"]], [[], [b"3"]]]
+    assert size > sum(map(len, packs)) * 2
+    assert rows_of(target.url, f"SELECT count(*) FROM {spelled(target, 'packs')}") == [(0,)]
+
+
+def test_packs_travel_in_statements_of_bounded_size(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "PACK_BYTES", 1000)
+    loads = [replace(LOAD, seed=f"seed {n}") for n in range(40)]
+    target.remember(MEMO)
+    target.read()
+    before = target.monitor.counters
+
+    target.remember(
+        replace(MEMO, run_id="r2", loads=tuple(loads), contents=tuple([b"%3d" % n * 100] for n in range(40)))
+    )
+
+    after = target.monitor.counters
+    held = target.ledger.recall("school", [load.name for load in loads])
+    assert held == [[b"%3d" % n * 100] for n in range(40)]
+    if not is_sqlite(target):  # there each load is a statement
+        assert after.round_trips - before.round_trips >= 40 * 300 // 1000
 
 
 def test_names_may_hold_anything(target: Target) -> None:
@@ -186,7 +230,7 @@ def test_the_size_grows_with_what_is_remembered(target: Target) -> None:
     target.remember()
     before = target.ledger.size()
 
-    target.remember(replace(MEMO, run_id="r2", contents=(os.urandom(100_000),)))
+    target.remember(replace(MEMO, run_id="r2", contents=([os.urandom(100_000)],)))
 
     assert 0 < before < 300_000
     assert 90_000 < target.ledger.size() - before < 300_000

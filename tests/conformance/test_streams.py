@@ -15,6 +15,7 @@ import zstandard
 
 from seedlab import scanning, shaping
 from seedlab.errors import DataFaults
+from seedlab.flow import memory
 from tests.cases import some
 from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
 
@@ -28,7 +29,8 @@ FORMS = ("csv", "tsv", "jsonl", "parquet", "csv.gz", "csv.zst", "jsonl.zst")
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of few rows, of which few are remembered by name."""
+    """Batches of few rows, of which few are remembered by name, in several packs."""
+    monkeypatch.setattr(memory, "PACK_BYTES", 600)
     monkeypatch.setattr(shaping, "STREAM_ROWS", 7)
     monkeypatch.setattr(scanning, "NAMED_ROWS", 20)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedlab.flow import memory
 from tests.property.test_again import (
     DRIFTS,
     FAST,
@@ -28,6 +29,7 @@ from tests.writing import FORMATS
 
 EVERY_ROW = Way(disabled=frozenset({"incremental"}))
 MORE = 32
+PACKS = st.sampled_from([60, memory.PACK_BYTES])  # of some rows each, or one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +64,13 @@ def turns(draw: st.DrawFn) -> list[Turn]:
     return [*found, last]
 
 
-def lived(turns: list[Turn], way: Way, url: str) -> list[dict[str, object]]:
+def lived(
+    turns: list[Turn], way: Way, url: str, pack_bytes: int = memory.PACK_BYTES
+) -> list[dict[str, object]]:
     """All rows, and what became of them, after each turn."""
     told: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(memory, "PACK_BYTES", pack_bytes)
         folder = Path(name, "world")
         for turn in turns:
             for each in turn.drifts:
@@ -77,25 +82,30 @@ def lived(turns: list[Turn], way: Way, url: str) -> list[dict[str, object]]:
     return told
 
 
-def check(turns: list[Turn], emptied: Emptied) -> None:  # noqa: F811
+def check(turns: list[Turn], pack_bytes: int, emptied: Emptied) -> None:  # noqa: F811
     first = turns[0].step.world
-    few = lived(turns, Way(), emptied(first))
+    few = lived(turns, Way(), emptied(first), pack_bytes)
     every = lived(turns, EVERY_ROW, emptied(first))
     for mine, theirs in zip(few, every, strict=True):
         assert mine == theirs
 
 
 @examples(FAST)
-@given(turns=turns())
-def test_few_rows_are_written_as_all_would_be(turns: list[Turn], emptied: Emptied) -> None:  # noqa: F811
-    check(turns, emptied)
+@given(turns=turns(), pack_bytes=PACKS)
+def test_few_rows_are_written_as_all_would_be(
+    turns: list[Turn],
+    pack_bytes: int,
+    emptied: Emptied,  # noqa: F811
+) -> None:
+    check(turns, pack_bytes, emptied)
 
 
 @pytest.mark.slow
 @examples(MORE)
-@given(turns=turns())
+@given(turns=turns(), pack_bytes=PACKS)
 def test_few_rows_are_written_as_all_would_be_in_many_worlds(
     turns: list[Turn],
+    pack_bytes: int,
     emptied: Emptied,  # noqa: F811
 ) -> None:
-    check(turns, emptied)
+    check(turns, pack_bytes, emptied)

@@ -6,7 +6,7 @@ of their key and of what the table holds (to find rows that were changed behind 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -15,6 +15,7 @@ import polars as pl
 from seedlab.agenda import Agenda, Standing, state_of
 from seedlab.database.writer import Session
 from seedlab.flow import (
+    IN_DOUBT,
     Catalog,
     Memory,
     Outcomes,
@@ -27,7 +28,7 @@ from seedlab.keeping import Kept, Wrote, no_more
 from seedlab.plan import freshness
 from seedlab.plan.graph import topological_order
 from seedlab.recalling import Name, name_of
-from seedlab.vouching import Touched, settle
+from seedlab.vouching import MARKED_ROWS, Touched, settle
 
 # ---- outcomes -------------------------------------------------------------------------------------------
 
@@ -81,6 +82,13 @@ def content_of(
     keyless: dict[str, bytes | None] = {e.load.table: None for e in wrote.written if e.load.whole}
     # Marks of very many rows would take longer to fetch than the rows take to be compared.
     keyless |= {each.load.table: None for each in wrote.rows if each.briefs is not None}
+    keyless |= dict.fromkeys(many := _of_very_many_rows(wrote, memory))
+    states = [
+        replace(each, rows=IN_DOUBT)
+        if each.table in many and not _is_whole(each.table, over, memory)
+        else each
+        for each in states
+    ]
     touched = [
         Touched(
             state=state,
@@ -96,6 +104,14 @@ def content_of(
     settled, marks = settle(session.ledger, touched)
     left = (state for state in states if state.table not in marks.keys() | wrote.slight.keys())
     return [*left, *settled], {**marks, **keyless}
+
+
+def _of_very_many_rows(wrote: Wrote, memory: Memory) -> set[str]:
+    """Tables that have more rows than marks are kept of, by what they had and what was written."""
+    rows = Counter({name: state.rows for name, state in memory.tables.items() if state.rows != IN_DOUBT})
+    for each in wrote.written:
+        rows[each.load.table] += each.outcomes.created
+    return {each.load.table for each in wrote.written if rows[each.load.table] > MARKED_ROWS}
 
 
 def _is_comparable(state: TableState, memory: Memory, catalog: Catalog) -> bool:

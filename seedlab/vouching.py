@@ -15,6 +15,10 @@ import polars as pl
 from seedlab.database.ledger import Ledger, dropped, have_drifted, moved
 from seedlab.flow import IN_DOUBT, Load, Removal, RowSet, Shift, TableState, TableWrite, WritePlan
 
+# 64 MB, and twenty times as much where they are compared. Of a table with more rows no marks are kept: once
+# it is another than we left it, all is compared.
+MARKED_ROWS = 4_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Slight:
@@ -44,7 +48,9 @@ def slight(
     found = {
         name: RowSet(state=seen[name], frame=_keys(mine, known[name].key))
         for name, mine in writes.items()
-        if name in seen and all(_is_slight(load, reduced, known[name]) for w in mine for load in w.loads)
+        if name in seen
+        and sum(write.rows for write in mine) <= MARKED_ROWS
+        and all(_is_slight(load, reduced, known[name]) for w in mine for load in w.loads)
     }
     marks = ledger.marks(list(found.values()))
     return {

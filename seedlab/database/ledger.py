@@ -91,7 +91,10 @@ class Ledger(Protocol):
         """Mark the rows of each set as they are now."""
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
-        """Mark the rows of each set as they are now, and fetch what is remembered of their tables."""
+        """Mark the rows of each set as they are now, and fetch what is remembered of their tables.
+
+        Where nothing is, all rows of a table need not be marked.
+        """
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch the marks of tables' seeded rows; None where they are not known."""

@@ -141,6 +141,13 @@ def marks(state: TableState, table: Table) -> Composed:
     return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh"))
 
 
+def marks_to_compare(state: TableState, table: Table) -> Composed:
+    """Do the same where marks are remembered to compare them with; the table is not gone through else."""
+    return SQL("{} WHERE EXISTS (SELECT FROM seedlab.tables WHERE {} = {} AND marks IS NOT NULL)").format(
+        marks(state, table), Identifier("table"), Literal(state.table)
+    )
+
+
 def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
     """Do the same for the rows that have given values in `columns`: one text array each."""
     source = SQL("(SELECT {} FROM {})").format(casts(table, columns), arrays_source(columns))

@@ -112,7 +112,8 @@ class PostgresLedger(Ledger):
         if not sets:
             return []
         names = [each.state.table for each in sets]
-        remembered, *now = self._ask([_recall_marks(names), *self._mark_questions(sets)], binary=True)
+        questions = self._mark_questions(sets, sql.marks_to_compare)
+        remembered, *now = self._ask([_recall_marks(names), *questions], binary=True)
         known = _marks_of(remembered)
         return [(rows[0][0] or b"", known.get(name)) for name, rows in zip(names, now, strict=True)]
 
@@ -125,12 +126,14 @@ class PostgresLedger(Ledger):
         answers = self._ask(self._mark_questions(sets), binary=True) if sets else []
         return [rows[0][0] or b"" for rows in answers]
 
-    def _mark_questions(self, sets: Sequence[RowSet]) -> list[Question]:
+    def _mark_questions(
+        self, sets: Sequence[RowSet], whole: Callable[[TableState, Table], Composable] = sql.marks
+    ) -> list[Question]:
         questions: list[Question] = []
         for each in sets:
             table = self._table(each.state.table)
             if each.frame is None:
-                questions.append((sql.marks(each.state, table), ()))
+                questions.append((whole(each.state, table), ()))
             else:
                 questions.append(
                     (sql.marks_of(each.state, table, each.frame.columns), self._arrays(each.frame))
@@ -178,8 +181,9 @@ class PostgresLedger(Ledger):
             yield sql.FORGET_ROWS, (json.dumps([[memo.project, *name] for name in memo.forgotten]),)
         if memo.unfinished:
             yield sql.FORGET_STAGES, (json.dumps([[memo.project, stage] for stage in memo.unfinished]),)
-        if states:
-            yield self._put_tables(memo.marks, states)
+        for some in batched(states, lambda state: len(memo.marks.get(state.table) or b"")):
+            if some:
+                yield self._put_tables(memo.marks, some)
 
     def _put_rows(self, memo: Memo) -> Iterator[Question]:
         """Keep the packs of each load, or put them behind those that are there."""

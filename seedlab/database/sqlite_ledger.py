@@ -183,7 +183,11 @@ class SqliteLedger(Ledger):
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
         """Do one after the other."""
         remembered = self.recall_marks([each.state.table for each in sets])
-        return [(self._mark(each), remembered.get(each.state.table)) for each in sets]
+        known = [remembered.get(each.state.table) for each in sets]
+        return [
+            (self._mark(each) if each.frame is not None or mine is not None else b"", mine)
+            for each, mine in zip(sets, known, strict=True)
+        ]
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
         """Fetch those of all tables."""

@@ -163,6 +163,17 @@ def test_packs_travel_in_statements_of_bounded_size(target: Target, monkeypatch:
         assert after.round_trips - before.round_trips >= 40 * 300 // 1000
 
 
+def test_rows_of_a_table_of_which_no_marks_are_kept_are_not_gone_through(target: Target) -> None:
+    state = target.state()
+    sets = [RowSet(state=state, frame=None), RowSet(state=state, frame=pl.DataFrame({"code": ["hfa"]}))]
+    target.remember(replace(MEMO, marks={"cities": None}), state)
+
+    (every, unknown), (some, _) = target.ledger.touched(sets)
+
+    assert (every, unknown, len(some)) == (b"", None, 16)
+    assert target.ledger.drifted([state]) == {"cities"}
+
+
 def test_names_may_hold_anything(target: Target) -> None:
     odd = 'o\'dd "name" {0} $1 %s \\ שם'
     load = replace(LOAD, stage=odd, seed=odd, table=odd, files=(odd,), key=(odd,))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedlab import remembering, vouching
 from seedlab.flow import memory
 from tests.property.test_again import (
     DRIFTS,
@@ -29,7 +30,17 @@ from tests.writing import FORMATS
 
 EVERY_ROW = Way(disabled=frozenset({"incremental"}))
 MORE = 32
-PACKS = st.sampled_from([60, memory.PACK_BYTES])  # of some rows each, or one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many bytes a pack has, and from how many rows on no marks are kept."""
+
+    pack_bytes: int = memory.PACK_BYTES
+    marked_rows: int = vouching.MARKED_ROWS
+
+
+LIMITS = st.sampled_from([Limits(), Limits(pack_bytes=60, marked_rows=3), Limits(pack_bytes=200)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +75,13 @@ def turns(draw: st.DrawFn) -> list[Turn]:
     return [*found, last]
 
 
-def lived(
-    turns: list[Turn], way: Way, url: str, pack_bytes: int = memory.PACK_BYTES
-) -> list[dict[str, object]]:
+def lived(turns: list[Turn], way: Way, url: str, limits: Limits = Limits()) -> list[dict[str, object]]:
     """All rows, and what became of them, after each turn."""
     told: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(memory, "PACK_BYTES", pack_bytes)
+        patched.setattr(memory, "PACK_BYTES", limits.pack_bytes)
+        patched.setattr(vouching, "MARKED_ROWS", limits.marked_rows)
+        patched.setattr(remembering, "MARKED_ROWS", limits.marked_rows)
         folder = Path(name, "world")
         for turn in turns:
             for each in turn.drifts:
@@ -82,30 +93,30 @@ def lived(
     return told
 
 
-def check(turns: list[Turn], pack_bytes: int, emptied: Emptied) -> None:  # noqa: F811
+def check(turns: list[Turn], limits: Limits, emptied: Emptied) -> None:  # noqa: F811
     first = turns[0].step.world
-    few = lived(turns, Way(), emptied(first), pack_bytes)
+    few = lived(turns, Way(), emptied(first), limits)
     every = lived(turns, EVERY_ROW, emptied(first))
     for mine, theirs in zip(few, every, strict=True):
         assert mine == theirs
 
 
 @examples(FAST)
-@given(turns=turns(), pack_bytes=PACKS)
+@given(turns=turns(), limits=LIMITS)
 def test_few_rows_are_written_as_all_would_be(
     turns: list[Turn],
-    pack_bytes: int,
+    limits: Limits,
     emptied: Emptied,  # noqa: F811
 ) -> None:
-    check(turns, pack_bytes, emptied)
+    check(turns, limits, emptied)
 
 
 @pytest.mark.slow
 @examples(MORE)
-@given(turns=turns(), pack_bytes=PACKS)
+@given(turns=turns(), limits=LIMITS)
 def test_few_rows_are_written_as_all_would_be_in_many_worlds(
     turns: list[Turn],
-    pack_bytes: int,
+    limits: Limits,
     emptied: Emptied,  # noqa: F811
 ) -> None:
-    check(turns, pack_bytes, emptied)
+    check(turns, limits, emptied)

@@ -96,6 +96,8 @@ class Kept:
 
     def continues(self, known: Known) -> bool:
         """Tell whether to add what is recent will do: files are counted as before, and not too much came."""
+        if self.load.name in known.differing:
+            return True  # all others are not at hand
         return (
             self.rest is not None
             and self.before.files == self.load.files
@@ -147,14 +149,15 @@ def _kept(
     name: Name, brought: _Brought, seed: Seed, remembered: Mapping[Name, pl.DataFrame], wrote: Wrote
 ) -> Kept:
     files = tuple(file.name for file in seed.files)
-    if brought.read[0].briefs is not None:
+    if brought.read[0].briefs is not None and name[0] not in wrote.known.reduced:
         return _packed(brought, files, wrote)
     before, known = remembered.get(name, contents.NOTHING), wrote.known.loads.get(name)
     others = [frame for other, frame in remembered.items() if other[2] == name[2] and other != name]
     rest, rows = None, 0
     if name[0] in wrote.known.reduced:
         before, rest = _parted(brought, before, wrote.known)
-        rows = contents.present(rest)
+        apart = wrote.known.differing.get(name)
+        rows = contents.present(rest) + (apart.beside if apart else 0)
     after = _after(brought, before, files, others, wrote)
     left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
     load = _load_memory(brought.read[0].load, files, rows + after.height - left.height, wrote.catalog)

@@ -14,6 +14,7 @@ from xxhash import xxh3_128_hexdigest
 
 from seedlab.agenda import Task
 from seedlab.database.writer import Session
+from seedlab.differing import Differing, vast
 from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, ROW, Catalog, Load, LoadMemory, Memory, Stage
 from seedlab.frames import contents
 from seedlab.frames.contents import Compared
@@ -33,13 +34,16 @@ class Remembered:
     grown: bool
 
 
+Fetched = Mapping[Name, Remembered | None]  # None: rows are so many that they are compared where they are
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Known:
     """What was remembered of the loads of this run, and of others that may fill their tables.
 
     `gone` are stages that the project has no more. Of `reduced` stages just the seeds of `read` were read,
     and of each of their loads `compared` has what is new in its files and what has left them; `grown` are to
-    be packed anew.
+    be packed anew. Of `differing` loads `before` has just the rows that differ.
     """
 
     loads: Mapping[Name, LoadMemory]
@@ -49,15 +53,16 @@ class Known:
     read: frozenset[tuple[str, str]] = frozenset()
     compared: Mapping[Name, Compared] = field(default_factory=dict)
     grown: frozenset[Name] = frozenset()
+    differing: Mapping[Name, Differing] = field(default_factory=dict)
 
     def unknown(self, rows: Sequence[Rows]) -> list[Rows]:
         """Leave of the reduced stages the rows that are not remembered just so, each of its own file."""
-        return [
-            each.with_frame(contents.unknown(each.handled.frame, self._in_files_of(each.load)))
-            if each.load.stage in self.reduced
-            else each
-            for each in rows
-        ]
+        return [self._unknown(each) if each.load.stage in self.reduced else each for each in rows]
+
+    def _unknown(self, rows: Rows) -> Rows:
+        if (found := self.differing.get(name_of(rows.load))) is not None:
+            return replace(rows.with_frame(found.frame), briefs=None)
+        return rows.with_frame(contents.unknown(rows.handled.frame, self._in_files_of(rows.load)))
 
     def _in_files_of(self, load: Load) -> pl.DataFrame:
         name = name_of(load)
@@ -191,10 +196,14 @@ def smaller(task: Task) -> dict[str, Stage]:
     return found
 
 
-def of_changed(task: Task, session: Session) -> dict[Name, Remembered]:
-    """Fetch what is remembered of the loads whose files changed, where only these are to be read."""
+def of_changed(task: Task, session: Session) -> Fetched:
+    """Fetch what is remembered of the loads whose files changed, where only these are to be read; of those
+    with very many rows it is left where it is.
+    """
     read = {(stage.id, seed.name) for stage in smaller(task).values() for seed in stage.seeds}
-    return recall_loads(session, task, [load.name for load in task.memory.loads if load.name[:2] in read])
+    mine = [load.name for load in task.memory.loads if load.name[:2] in read]
+    apart = vast(task.memory).intersection(mine)
+    return {**dict.fromkeys(apart), **recall_loads(session, task, [n for n in mine if n not in apart])}
 
 
 def recall(
@@ -203,12 +212,13 @@ def recall(
     stages: Sequence[Stage],
     rows: Sequence[Rows],
     reduced: frozenset[str] = frozenset(),
-    fetched: Mapping[Name, Remembered] = MappingProxyType({}),
+    fetched: Fetched = MappingProxyType({}),
+    differing: Mapping[Name, Differing] = MappingProxyType({}),
 ) -> Known:
     """Fetch what is remembered of these stages, of stages that are gone, and of all that fill a table of a
     sync; of reduced stages only the loads that were read, and where these bring new rows all of their tables.
 
-    What was `fetched` before is not fetched again.
+    What was `fetched` before is not fetched again, nor what is known of `differing` loads.
     """
     memory = task.memory
     gone = frozenset({load.stage for load in memory.loads} - {stage.id for stage in task.agenda.declared})
@@ -221,12 +231,14 @@ def recall(
         for load in memory.loads
         if load.stage in names or load.table in tables or load.name in brought
     }
-    found = dict(fetched) | recall_loads(session, task, [name for name in loads if name not in fetched])
+    found = {name: each for name, each in fetched.items() if each is not None}
+    found |= {name: Remembered(rows=each.before, grown=False) for name, each in differing.items()}
+    found |= recall_loads(session, task, [name for name in loads if name not in found])
     before = {name: found[name].rows for name in loads}
     grown = frozenset(name for name in loads if found[name].grown)
     compared = {
         name: contents.compare(handles, before[name], files)
-        for name, (handles, files) in _read(rows, loads, reduced).items()
+        for name, (handles, files) in _read(rows, loads, reduced, differing).items()
     }
     tables = {name[2] for name, each in compared.items() if len(each.new)}
     others = {load.name: load for load in memory.loads if load.table in tables and load.name not in loads}
@@ -239,6 +251,7 @@ def recall(
         read=frozenset((s.id, seed.name) for s in stages if s.id in reduced for seed in s.seeds),
         compared=compared,
         grown=grown,
+        differing=differing,
     )
 
 
@@ -276,16 +289,18 @@ def spare(
     task: Task,
     loads: Sequence[Load],
     frames: Sequence[pl.DataFrame | None],
-    fetched: Mapping[Name, Remembered],
+    fetched: Fetched,
 ) -> dict[int, Spared]:
     """Find, by their places, the loads whose rows may be spared; a frame that is not held is None."""
     known = {load.name: load for load in task.memory.loads}
     found: dict[int, Spared] = {}
     for n, (load, frame) in enumerate(zip(loads, frames, strict=True)):
         name = name_of(load)
-        if name not in fetched or frame is None or load.whole or known[name].meaning != meaning(load):
+        if (mine := fetched.get(name)) is None or frame is None or load.whole:
             continue
-        then = _counted_as(load, known[name], fetched[name].rows).filter(pl.col(FILE) != LEFT)
+        if known[name].meaning != meaning(load):
+            continue
+        then = _counted_as(load, known[name], mine.rows).filter(pl.col(FILE) != LEFT)
         if then.height == frame.height:
             same = (digests(frame) == then[DIGEST]) & (frame[FILE] == then[FILE])
             same = same.fill_null(value=False)
@@ -294,7 +309,10 @@ def spare(
 
 
 def _read(
-    rows: Sequence[Rows], loads: Mapping[Name, LoadMemory], reduced: frozenset[str]
+    rows: Sequence[Rows],
+    loads: Mapping[Name, LoadMemory],
+    reduced: frozenset[str],
+    differing: Mapping[Name, Differing],
 ) -> dict[Name, tuple[pl.Series, list[int]]]:
     """The handles that each remembered load of a reduced stage has in the files that were read, and which."""
     found: dict[Name, list[Rows]] = {}
@@ -303,7 +321,9 @@ def _read(
             found.setdefault(name_of(each.load), []).append(each)
     return {
         name: (
-            pl.concat([each.handled.frame[HANDLE] for each in mine]),
+            pl.concat([each.handled.frame[HANDLE] for each in mine])
+            if name not in differing
+            else differing[name].frame[HANDLE],
             _places(loads[name], mine[0].load),
         )
         for name, mine in found.items()

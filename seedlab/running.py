@@ -16,6 +16,7 @@ import polars as pl
 from seedlab import binding, preparation, recalling, rejecting, resolution, transforming
 from seedlab.agenda import Agenda, Task
 from seedlab.database.writer import Session
+from seedlab.differing import Differing, differing
 from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
 from seedlab.flow import FILE, HANDLE, ROW, Catalog, Load, LoadMemory, Memory, Recorder, Settings, Stage
 from seedlab.frames import guesses, tracing
@@ -28,7 +29,7 @@ from seedlab.looking import Look
 from seedlab.plan import graph
 from seedlab.plan.graph import Need
 from seedlab.plan.schema import Bound
-from seedlab.recalling import Known, Name, Remembered, name_of
+from seedlab.recalling import Fetched, Known, Name, name_of
 from seedlab.resolution import Question, Rows
 from seedlab.respelling import respell
 from seedlab.shaping import Shaped
@@ -56,7 +57,7 @@ class Prepared:
     known: Known | None = None
     changed: frozenset[str] = frozenset()
     apart: frozenset[int] = frozenset()
-    fetched: Mapping[Name, Remembered] = field(default_factory=dict)
+    fetched: Fetched = field(default_factory=dict)
 
     @property
     def intact(self) -> frozenset[str]:
@@ -94,16 +95,14 @@ def prepared_of(task: Task, look: Look, monitor: Monitor, apart: Apart | None = 
         return prepare(task, look, monitor, task.stale, apart)
 
 
-def prepared_few(task: Task, look: Look, monitor: Monitor, fetched: Mapping[Name, Remembered]) -> Prepared:
+def prepared_few(task: Task, look: Look, monitor: Monitor, fetched: Fetched) -> Prepared:
     """Prepare what changed: of stages of which only files did, just these files."""
     smaller = recalling.smaller(task)
     stages = tuple(smaller.get(stage.id, stage) for stage in task.stale)
     return prepare(task, look, monitor, stages, fetched=fetched)
 
 
-def prepared_ahead(
-    task: Task, look: Look, monitor: Monitor, fetched: Mapping[Name, Remembered]
-) -> Prepared | None:
+def prepared_ahead(task: Task, look: Look, monitor: Monitor, fetched: Fetched) -> Prepared | None:
     """Prepare what changed, if nobody changed a table; None where that will not do, or is wrong."""
     try:
         return prepared_few(task, look, monitor, fetched)
@@ -119,7 +118,10 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
     certain = any(not each.rule.suspect for each in prepared.broken)
     if certain or resolution.register(prepared.read, prepared.naming, SeedCache()):
         raise _NotReducibleError
-    known = recalling.recall(task, look.session, prepared.stages, prepared.read, reduced, prepared.fetched)
+    differing = _differing(task, look, prepared, reduced)
+    known = recalling.recall(
+        task, look.session, prepared.stages, prepared.read, reduced, prepared.fetched, differing
+    )
     if any(name_of(rows.load) not in known.before for rows in mine):
         raise _NotReducibleError
     unknown = known.unknown(prepared.rows)
@@ -134,6 +136,20 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
     changed = frozenset(each.load.stage for each in (*rows, *left))
     broken = list(_suspected(prepared.broken, rows, reduced))
     return replace(prepared, rows=rows, broken=broken, reduced=reduced, known=known, changed=changed)
+
+
+def _differing(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str]) -> dict[Name, Differing]:
+    """Compare the loads of which there are only briefs with what is remembered of them."""
+    loads = {load.name: load for load in task.memory.loads}
+    found: dict[Name, Differing] = {}
+    for rows in prepared.read:
+        name = name_of(rows.load)
+        if rows.briefs is not None and rows.load.stage in reduced and name in loads:
+            mine = differing(look.session, task, rows, loads[name], prepared.naming)
+            if mine is None:
+                raise _NotReducibleError
+            found[name] = mine
+    return found
 
 
 def _suspected(broken: Sequence[Broken], rows: Sequence[Rows], reduced: frozenset[str]) -> Iterator[Broken]:
@@ -171,7 +187,7 @@ def prepare(
     monitor: Monitor,
     stages: Sequence[Stage],
     apart: Apart | None = None,
-    fetched: Mapping[Name, Remembered] = MappingProxyType({}),
+    fetched: Fetched = MappingProxyType({}),
 ) -> Prepared:
     """Read, shape, bind and name; files are read while the catalog is on its way, where that is known.
 
@@ -207,7 +223,7 @@ def prepare(
             (load, replace(s, frame=spared[n].others) if n in spared else s)
             for n, (load, s) in enumerate(mine)
         ]
-        rows, broken = resolution.handle_rows(mine, naming, settings, monitor, _nameless(task, bound.loads))
+        rows, broken = resolution.handle_rows(mine, naming, settings, monitor, _unnamed(task, bound, fetched))
         rows = [replace(each, shaped=pairs[n][1]) if n in left else each for n, each in enumerate(rows)]
         read = [
             each.with_frame(spared[n].named(each.handled.frame[HANDLE])) if n in spared else each
@@ -227,16 +243,17 @@ def prepare(
     )
 
 
-def _nameless(task: Task, loads: Sequence[Load]) -> frozenset[str]:
-    """Tables of which nobody needs the names of all rows: nothing refers to them, and they are remembered by
-    no run; one seed fills them, with all of its rows.
+def _unnamed(task: Task, bound: Bound, fetched: Fetched) -> frozenset[str]:
+    """Tables of which nobody needs the names of all rows: nothing refers to them, what is remembered of them
+    is nothing, or left where it is; one seed fills them, with all of its rows.
     """
-    options = task.options
+    options, loads = task.options, bound.loads
     if options.environment.subset or options.rejects is not None or options.settings.level == "legacy":
         return frozenset()
     filled = Counter(load.table for load in loads)
     named = {reference.parent for load in loads for reference in load.references}
-    named |= {load.table for load in task.memory.loads}
+    apart = {name for name, each in fetched.items() if each is None}
+    named |= {load.table for load in task.memory.loads if load.name not in apart}
     named |= {load.table for load in loads if load.whole or load.duplicates != "error"}
     return frozenset(table for table, seeds in filled.items() if seeds == 1) - named
 

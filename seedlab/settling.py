@@ -10,6 +10,7 @@ import polars as pl
 
 from seedlab.errors import WriteError
 from seedlab.flow import (
+    DIGEST,
     HANDLE,
     PRIORITIES,
     Batch,
@@ -140,8 +141,11 @@ def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Sett
         briefs.packs = []
 
     def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, bytes]:
-        settled = ids.settle(Handled(load=load, frame=kept_of(rows, frame, naming)), naming, cache)
-        return settled, pack(settled, load, naming.catalog) if briefs is not None else b""
+        kept = kept_of(rows, frame, naming)
+        settled = ids.settle(Handled(load=load, frame=kept), naming, cache)
+        if briefs is None:
+            return settled, b""
+        return settled, pack(settled, kept.get_column(DIGEST), load, naming.catalog)
 
     for frame, packed in stream(rows.shaped.stream(), process, settings.batch_rows, concurrency(settings)):
         if briefs is not None:

@@ -39,6 +39,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "partition",
             "spreading",
             "trying",
+            "differing",
             "recalling",
             "undoing",
             "vouching",

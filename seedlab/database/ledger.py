@@ -87,6 +87,9 @@ class Ledger(Protocol):
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
         """Fetch the packs of the rows that seeds (stage, seed, table) brought, what is recent last."""
 
+    def recall_apart(self, project: str, name: tuple[str, str, str]) -> Iterator[list[bytes]]:
+        """Fetch the packs of one load one after another; what is recent comes with the first."""
+
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark the rows of each set as they are now."""
 

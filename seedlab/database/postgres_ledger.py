@@ -91,17 +91,27 @@ class PostgresLedger(Ledger):
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
         """Fetch them in one pipeline; further packs one by one."""
-        questions: list[Question] = [(sql.recall(project, *name), ()) for name in names]
-        answers = self._ask(questions, binary=True) if names else []
-        found = [rows[0] if rows else () for rows in answers]
-        more = [self._more(project, name) if self.memory.several else () for name in names]
+        found = self._first(project, names)
+        more = [self._more(project, name) for name in names]
         return [
             [pack for pack in (*each[:1], *others, *each[1:]) if pack]
             for each, others in zip(found, more, strict=True)
         ]
 
+    def recall_apart(self, project: str, name: tuple[str, str, str]) -> Iterator[list[bytes]]:
+        """Ask for each in a round trip of its own."""
+        (first,) = self._first(project, [name])
+        yield [pack for pack in first if pack]
+        yield from ([pack] for pack in self._more(project, name))
+
+    def _first(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[tuple[bytes, ...]]:
+        """The first pack of each load, and the recent ones."""
+        questions: list[Question] = [(sql.recall(project, *name), ()) for name in names]
+        answers = self._ask(questions, binary=True) if names else []
+        return [rows[0] if rows else () for rows in answers]
+
     def _more(self, project: str, name: tuple[str, str, str]) -> Iterator[bytes]:
-        for number in count(1):
+        for number in count(1) if self.memory.several else ():
             question = (sql.RECALL_PACK, (project, *name, str(number)))
             if not (rows := self._ask([question], binary=True)[0]):
                 return

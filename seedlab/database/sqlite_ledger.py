@@ -172,6 +172,10 @@ class SqliteLedger(Ledger):
         """Fetch them one by one."""
         return [[pack for pack in self._packs(project, name) if pack] for name in names]
 
+    def recall_apart(self, project: str, name: tuple[str, str, str]) -> Iterator[list[bytes]]:
+        """Ask for each in a statement of its own; what is recent lies behind the first."""
+        yield from ([pack] for pack in self._packs(project, name))
+
     def _packs(self, project: str, name: tuple[str, str, str]) -> Iterator[bytes]:
         yield from (c for (c,) in self._run(f"SELECT content FROM seedlab_rows {_ROWS_OF}", (project, *name)))
         for number in count(1) if self._several else ():
@@ -276,7 +280,8 @@ class SqliteLedger(Ledger):
         self._put_tables(memo.marks, states)
         known = self.recall_marks([each.state.table for each in memo.shifts]) if memo.shifts else {}
         for each in memo.shifts:
-            self._put_table(each.state, folded(known[each.state.table] or b"", each.marks))
+            before = known[each.state.table]
+            self._put_table(each.state, None if before is None else folded(before, each.marks))
 
     def _put_rows(self, memo: Memo, load: LoadMemory, packs: Iterator[bytes]) -> None:
         """Keep the packs of a load, or put the one behind those that are there."""

@@ -2,16 +2,18 @@
 
 Of a table whose rows nobody refers to, the names of all rows are needed for two things alone: to see that no
 key comes twice, and to remember which rows are ours. The first is told from 64 bits of each handle, piece by
-piece (a clash is looked at more closely); the second needs the keys, from which handles are made again.
+piece (a clash is looked at more closely); the second needs the keys, from which handles are made again, and
+the digests, by which rows that change are found.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
+from typing import Any
 
 import polars as pl
 
@@ -76,9 +78,11 @@ class Briefs:
 # ---- for the ledger -------------------------------------------------------------------------------------
 
 
-def pack(frame: pl.DataFrame, load: Load, catalog: Catalog) -> bytes:
-    """Pack what names some rows as they are written: an id that is the handle, or the key (`pack_all`)."""
-    columns = [pl.col(FILE)]
+def pack(frame: pl.DataFrame, digests: pl.Series, load: Load, catalog: Catalog) -> bytes:
+    """Pack what names some rows as they are written, an id that is the handle or the key, and what their
+    files say of them (`pack_all`).
+    """
+    columns = [pl.col(FILE), digests.alias(DIGEST)]
     keys = () if _by_id(load, catalog) else tuple(dict.fromkeys(load.key_columns))
     if not is_plain(load) or not keys:
         columns.append(pl.col(HANDLE))
@@ -100,20 +104,22 @@ def pack_all(
     """Put packs together, to about PACK_BYTES; `created` are the ordinals of the rows that `run` made, None:
     all of them.
     """
-    head = {"table": load.table, "key": list(load.key_columns), "ids": ids, "run": run}
-    line = json.dumps(head | {"all": created is None}).encode()
-    waiting, held = [line], 0
+    head: dict[str, Any] = {"table": load.table, "key": list(load.key_columns), "ids": ids, "run": run}
+    head["all"] = created is None
+    waiting: list[bytes] = []
+    held = 0
     for each in packs if created is None else _marked(packs, created):
         if held and held + len(each) > memory.PACK_BYTES:
-            yield _joined(waiting)
-            waiting, held = [line], 0
+            yield _joined(head, waiting)
+            waiting, held = [], 0
         waiting.append(each)
         held += len(each)
-    yield _joined(waiting)
+    yield _joined(head, waiting)
 
 
-def _joined(parts: Sequence[bytes]) -> bytes:
-    return _MAGIC + b"".join(_LENGTH.pack(len(each)) + each for each in parts)
+def _joined(head: Mapping[str, Any], packs: Sequence[bytes]) -> bytes:
+    line = json.dumps({**head, "packs": len(packs)}).encode()
+    return _MAGIC + b"".join(_LENGTH.pack(len(each)) + each for each in (line, *packs))
 
 
 def is_packed(content: bytes) -> bool:
@@ -122,8 +128,8 @@ def is_packed(content: bytes) -> bool:
 
 
 def unpack(content: bytes) -> pl.DataFrame:
-    """Give what such a pack remembers: FILE, HANDLE, DIGEST (not known), RUN, and keys."""
-    line, *packs = _parts(content)
+    """Give what such a pack remembers: FILE, HANDLE, DIGEST, RUN, and keys."""
+    (line, *packs), _ = _parted(content)
     head = json.loads(line)
     frame = pl.concat([pl.read_ipc_stream(io.BytesIO(each)) for each in packs])
     if HANDLE not in frame.columns:
@@ -134,8 +140,14 @@ def unpack(content: bytes) -> pl.DataFrame:
     else:
         made = pl.when(RUN).then(pl.lit(head["run"]))
         frame = frame.with_columns(made.alias(RUN))
-    frame = frame.with_columns(pl.lit(None, dtype=pl.UInt64).alias(DIGEST))
+    if DIGEST not in frame.columns:  # of an older ledger
+        frame = frame.with_columns(pl.lit(None, dtype=pl.UInt64).alias(DIGEST))
     return frame.select(FILE, HANDLE, DIGEST, RUN, pl.col(f"^{KEY}.*$"))
+
+
+def length(content: bytes) -> int:
+    """Tell how many bytes of a content such a pack takes; others may lie behind it."""
+    return _parted(content)[1] if is_packed(content) else 0
 
 
 def is_plain(load: Load) -> bool:
@@ -162,10 +174,15 @@ def _marked(packs: Sequence[bytes], created: Sequence[int]) -> Iterator[bytes]:
         yield stream.getvalue()
 
 
-def _parts(content: bytes) -> Iterator[bytes]:
-    place = len(_MAGIC)
-    while place < len(content):
-        (length,) = _LENGTH.unpack_from(content, place)
+def _parted(content: bytes) -> tuple[list[bytes], int]:
+    """The line and the packs of rows, and where they end."""
+    parts: list[bytes] = []
+    place, number = len(_MAGIC), 1
+    while place < len(content) and len(parts) < number:
+        (size,) = _LENGTH.unpack_from(content, place)
         place += _LENGTH.size
-        yield content[place : place + length]
-        place += length
+        parts.append(content[place : place + size])
+        place += size
+        if len(parts) == 1:
+            number += json.loads(parts[0]).get("packs", len(content))
+    return parts, place

@@ -73,33 +73,58 @@ def _is_alike(values: pl.Series) -> bool:
 
 def unpack(packed: Iterable[bytes]) -> pl.DataFrame:
     """Read what was packed, the later packs over the earlier ones; nothing remembered is no row."""
+    whole, recent = _frames(packed)
+    first = pl.concat(whole, how="diagonal") if len(whole) > 1 else whole[0] if whole else NOTHING
+    return _patched(first, pl.concat(recent, how="diagonal")) if recent else first
+
+
+def unpack_apart(packed: Iterable[Sequence[bytes]]) -> Iterator[pl.DataFrame]:
+    """Give the same rows pack by pack, in about the same order; the recent ones are among the first packs."""
+    newest = NOTHING
+    for number, packs in enumerate(packed):
+        whole, recent = _frames(packs)
+        if number == 0 and recent:
+            newest = pl.concat(recent, how="diagonal").unique(HANDLE, keep="last", maintain_order=True)
+        yield from (without(each, newest) if newest.height else each for each in whole)
+    yield newest.filter(pl.col(FILE) != FORGOTTEN)
+
+
+def _frames(packed: Iterable[bytes]) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+    """What was packed at once, and what came since."""
     whole: list[pl.DataFrame] = []
     recent: list[pl.DataFrame] = []
     for each in packed:
         if brief.is_packed(each):
             whole.append(brief.unpack(each))
-            continue
-        for head, body in _pieces(each):
+        for head, body in _pieces(each, brief.length(each)):
             (whole if not whole or "more" in head else recent).append(_unpacked(head, body))
-    first = pl.concat(whole, how="diagonal") if len(whole) > 1 else whole[0] if whole else NOTHING
-    return _patched(first, pl.concat(recent, how="diagonal")) if recent else first
+    return whole, recent
 
 
 def has_grown(packed: Sequence[bytes]) -> bool:
     """Tell whether so much came behind what was packed at once that it is time to pack all anew."""
     if any(map(brief.is_packed, packed)):
-        return True  # nothing can come behind it
-    whole = recent = 0
-    for head, body in (piece for each in packed for piece in _pieces(each)):
-        if not whole or "more" in head:
-            whole += len(body)
-        else:
-            recent += len(body)
+        return True  # all rows were held, so they can be packed like any others
+    whole, recent = sizes(packed)
     return recent > min(max(_LITTLE, whole // _PART), memory.PACK_BYTES)
 
 
-def _pieces(packed: bytes) -> Iterator[tuple[dict[str, Any], memoryview]]:
-    view, start = memoryview(packed), 0
+def sizes(packed: Iterable[bytes]) -> tuple[int, int]:
+    """Tell how many bytes were packed at once, and how many came since."""
+    whole = recent = 0
+    for each in packed:
+        start = brief.length(each)
+        whole += start
+        for head, body in _pieces(each, start):
+            if not whole or "more" in head:
+                whole += len(body)
+            else:
+                recent += len(body)
+    return whole, recent
+
+
+def _pieces(packed: bytes, start: int = 0) -> Iterator[tuple[dict[str, Any], memoryview]]:
+    view = memoryview(packed)
     while start < len(packed):
         line, body = _HEAD.unpack_from(packed, start)
         start += _HEAD.size

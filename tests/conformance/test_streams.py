@@ -109,6 +109,85 @@ def test_rows_that_changed_and_left_are_told_from_the_others(
     assert dump(url) == {"shops": [], "sales": []}
 
 
+def noted(first: int, last: int, *others: int) -> pl.DataFrame:
+    """Sales from the first to before the last, of which some have another note."""
+    other = pl.when(pl.col("id").cast(int).is_in(others)).then(pl.lit("another")).otherwise("note")
+    return sales(last, note=other).slice(first)
+
+
+def as_packed(url: str) -> set[tuple[object, ...]]:
+    """The packs as they were written at once; xmin is the transaction that did."""
+    return set(rows_of(url, "SELECT number, xmin::text FROM seedlab.packs"))
+
+
+def test_of_very_many_rows_that_changed_a_few_times_only_those_that_differ_are_sent_and_remembered(
+    folder: Path, clean_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = clean_database_url
+    prepare(folder, url, sales())
+    execute(url, "INSERT INTO shops VALUES ('s0', 'shop 0'), ('s1', 'shop 1'), ('s2', 'shop 2')")
+    execute(url, "INSERT INTO sales VALUES (50, 's1', 3, 'theirs'), (900, 's1', 3, 'theirs')")
+    assert counted(streamed(folder, url)) == (ROWS - 1, 1, 3)
+    packs = as_packed(url) if url.startswith("postgresql") else set()
+    monkeypatch.setattr(memory, "PACK_BYTES", 1 << 20)  # so much may differ
+    told = []
+    for frame in (
+        noted(0, ROWS, 11, 50),  # two others
+        noted(0, ROWS, 50),  # one again as it was, all as they were of which the packs know
+        noted(5, ROWS + 20, 50, 70),  # some left, some came
+        noted(3, ROWS + 20, 50),  # two that left are there again
+        noted(3, ROWS + 20, 50).reverse(),  # in another order
+        noted(3, 55, 12),
+    ):
+        write(folder, {"sales.csv": packed(frame, "csv")})
+        told.append(counted(streamed(folder, url)))
+
+    assert told == [
+        (0, 2, ROWS - 2 + 3),
+        (0, 1, ROWS - 1 + 3),
+        (20, 0, ROWS - 5 + 3),
+        (0, 1, ROWS + 20 - 3 - 1 + 3),
+        (0, 0, ROWS + 20 - 3 + 3),
+        (0, 2, 52 - 2 + 3),
+    ]
+    assert len(packs) > 3 or url.startswith("sqlite")
+    assert not packs or as_packed(url) == packs
+    assert ids(url) == [*range(ROWS + 20), 900]
+    undo(folder, url)
+    assert ids(url) == [50, 900]
+
+
+def test_a_changed_file_of_very_many_rows_is_told_from_the_other_files(
+    folder: Path, clean_database_url: str
+) -> None:
+    url = clean_database_url
+    prepare(folder, url, sales().head(1))
+    (folder / "sales.csv").unlink()
+    seeds = '[[stages]]\nid = "all"\n[[stages.seeds]]\nname = "shops"\nsource = "shops.csv"\n'
+    write(
+        folder,
+        {
+            "seedlab.toml": seeds + '[[stages.seeds]]\nname = "sales"\nsource = "sales/*.csv"\n'
+            "[stages.seeds.tables]\nsales = {}\n"
+        },
+    )
+
+    def both(first: pl.DataFrame, second: pl.DataFrame) -> tuple[int, int, int]:
+        write(folder, {"sales/1.csv": packed(first, "csv"), "sales/2.csv": packed(second, "csv")})
+        return counted(streamed(folder, url))
+
+    assert both(noted(0, 30), noted(30, 60)) == (63, 0, 0)
+    assert both(noted(0, 30, 7), noted(30, 60)) == (0, 1, 62)
+    assert both(noted(0, 30, 7), noted(29, 60).slice(1)) == (0, 0, 63)
+    assert both(noted(0, 31, 7), noted(31, 60)) == (0, 0, 63)  # one moved to the other file
+    with pytest.raises(DataFaults) as found:
+        both(noted(0, 32, 7), noted(31, 60))
+    assert {each.rule for each in found.value.faults} == {"duplicate-key"}
+    assert both(noted(2, 31, 7), noted(31, 60, 33)) == (0, 1, 60)
+    undo(folder, url)
+    assert dump(url) == {"shops": [], "sales": []}
+
+
 def test_only_rows_that_we_made_are_deleted_again(folder: Path, clean_database_url: str) -> None:
     url = clean_database_url
     prepare(folder, url, sales())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab import remembering, vouching
+from seedlab import remembering, scanning, vouching
 from seedlab.flow import memory
 from tests.property.test_again import (
     DRIFTS,
@@ -34,13 +34,21 @@ MORE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many bytes a pack has, and from how many rows on no marks are kept."""
+    """How many bytes a pack has, and from how many rows on no marks are kept, and no names of rows held."""
 
     pack_bytes: int = memory.PACK_BYTES
     marked_rows: int = vouching.MARKED_ROWS
+    named_rows: int = scanning.NAMED_ROWS
 
 
-LIMITS = st.sampled_from([Limits(), Limits(pack_bytes=60, marked_rows=3), Limits(pack_bytes=200)])
+LIMITS = st.sampled_from(
+    [
+        Limits(),
+        Limits(pack_bytes=60, marked_rows=3),
+        Limits(named_rows=1),
+        Limits(pack_bytes=2000, named_rows=2),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +90,7 @@ def lived(turns: list[Turn], way: Way, url: str, limits: Limits = Limits()) -> l
         patched.setattr(memory, "PACK_BYTES", limits.pack_bytes)
         patched.setattr(vouching, "MARKED_ROWS", limits.marked_rows)
         patched.setattr(remembering, "MARKED_ROWS", limits.marked_rows)
+        patched.setattr(scanning, "NAMED_ROWS", limits.named_rows)
         folder = Path(name, "world")
         for turn in turns:
             for each in turn.drifts:

@@ -252,6 +252,7 @@ def memory_of(document: Mapping[str, Any]) -> Memory:
         tables={row[0]: _state(row) for row in document["tables"] or ()},
         shared=frozenset(document["shared"] or ()),
         several=bool(document.get("several")),
+        undivided=bool(document.get("undivided")),
     )
 
 

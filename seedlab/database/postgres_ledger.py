@@ -197,7 +197,7 @@ class PostgresLedger(Ledger):
 
     def _put_rows(self, memo: Memo) -> Iterator[Question]:
         """Keep the packs of each load, or put them behind those that are there."""
-        packs = [iter(each) for each in memo.contents]
+        packs = [iter([b"".join(p)] if self.memory.undivided else p) for p in memo.contents]
         for continued, statement in ((False, sql.PUT_ROWS), (True, sql.ADD_ROWS)):
             mine = [n for n, load in enumerate(memo.loads) if (load.name in memo.continued) == continued]
             firsts = ((n, next(packs[n], b"")) for n in mine)

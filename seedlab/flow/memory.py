@@ -83,7 +83,7 @@ class Memory:
 
     `generation` changes with whatever a run of any project writes. `shared` are tables into which other
     projects seed rows, too. `possible` is False where we may not keep a ledger. `several`: some loads have
-    more than one pack.
+    more than one pack; `undivided`: none may have, since we may not make the table for them.
     """
 
     generation: int = 0
@@ -94,6 +94,7 @@ class Memory:
     exists: bool = False
     possible: bool = True
     several: bool = False
+    undivided: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,27 +127,28 @@ def is_packed(content: bytes) -> bool:
     return content.startswith(_MAGIC)
 
 
-def unpack(content: bytes) -> pl.DataFrame:
-    """Give what such a pack remembers: FILE, HANDLE, DIGEST, RUN, and keys."""
+def unpack(content: bytes) -> Iterator[pl.DataFrame]:
+    """Give what such a pack remembers, FILE, HANDLE, DIGEST, RUN, and keys, in batches as it was written."""
     (line, *packs), _ = _parted(content)
     head = json.loads(line)
-    frame = pl.concat([pl.read_ipc_stream(io.BytesIO(each)) for each in packs])
-    if HANDLE not in frame.columns:
-        sources = [f"{KEY}{name}" for name in head["key"]]
-        frame = frame.with_columns(handle_of(head["table"], sources, head["ids"]).alias(HANDLE))
-    if head["all"]:
-        frame = frame.with_columns(pl.lit(head["run"]).alias(RUN))
-    else:
-        made = pl.when(RUN).then(pl.lit(head["run"]))
-        frame = frame.with_columns(made.alias(RUN))
-    if DIGEST not in frame.columns:  # of an older ledger
-        frame = frame.with_columns(pl.lit(None, dtype=pl.UInt64).alias(DIGEST))
-    return frame.select(FILE, HANDLE, DIGEST, RUN, pl.col(f"^{KEY}.*$"))
+    for each in packs:
+        frame = pl.read_ipc_stream(io.BytesIO(each))
+        if HANDLE not in frame.columns:
+            sources = [f"{KEY}{name}" for name in head["key"]]
+            frame = frame.with_columns(handle_of(head["table"], sources, head["ids"]).alias(HANDLE))
+        made = pl.lit(head["run"])
+        frame = frame.with_columns((made if head["all"] else pl.when(RUN).then(made)).alias(RUN))
+        if DIGEST not in frame.columns:  # of an older ledger
+            frame = frame.with_columns(pl.lit(None, dtype=pl.UInt64).alias(DIGEST))
+        yield frame.select(FILE, HANDLE, DIGEST, RUN, pl.col(f"^{KEY}.*$"))
 
 
-def length(content: bytes) -> int:
-    """Tell how many bytes of a content such a pack takes; others may lie behind it."""
-    return _parted(content)[1] if is_packed(content) else 0
+def parted(content: bytes) -> Iterator[bytes]:
+    """Give the packs of this kind with which a content begins; others may lie behind them."""
+    while is_packed(content):
+        end = _parted(content)[1]
+        yield content[:end]
+        content = content[end:]
 
 
 def is_plain(load: Load) -> bool:

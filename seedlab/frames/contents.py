@@ -73,32 +73,36 @@ def _is_alike(values: pl.Series) -> bool:
 
 def unpack(packed: Iterable[bytes]) -> pl.DataFrame:
     """Read what was packed, the later packs over the earlier ones; nothing remembered is no row."""
-    whole, recent = _frames(packed)
+    whole: list[pl.DataFrame] = []
+    recent: list[pl.DataFrame] = []
+    for frame, later in _frames(packed):
+        (recent if later else whole).append(frame)
     first = pl.concat(whole, how="diagonal") if len(whole) > 1 else whole[0] if whole else NOTHING
     return _patched(first, pl.concat(recent, how="diagonal")) if recent else first
 
 
 def unpack_apart(packed: Iterable[Sequence[bytes]]) -> Iterator[pl.DataFrame]:
-    """Give the same rows pack by pack, in about the same order; the recent ones are among the first packs."""
+    """Give the same rows a few at a time, in about the same order; what is recent is in the first packs."""
     newest = NOTHING
     for number, packs in enumerate(packed):
-        whole, recent = _frames(packs)
-        if number == 0 and recent:
+        if number == 0 and (recent := [frame for frame, later in _frames(packs) if later]):
             newest = pl.concat(recent, how="diagonal").unique(HANDLE, keep="last", maintain_order=True)
-        yield from (without(each, newest) if newest.height else each for each in whole)
+        for frame in (frame for frame, later in _frames(packs) if not later):
+            yield without(frame, newest) if newest.height else frame
     yield newest.filter(pl.col(FILE) != FORGOTTEN)
 
 
-def _frames(packed: Iterable[bytes]) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
-    """What was packed at once, and what came since."""
-    whole: list[pl.DataFrame] = []
-    recent: list[pl.DataFrame] = []
+def _frames(packed: Iterable[bytes]) -> Iterator[tuple[pl.DataFrame, bool]]:
+    """The rows of each pack, and whether they came since all was packed at once."""
+    first = True
     for each in packed:
-        if brief.is_packed(each):
-            whole.append(brief.unpack(each))
-        for head, body in _pieces(each, brief.length(each)):
-            (whole if not whole or "more" in head else recent).append(_unpacked(head, body))
-    return whole, recent
+        start = 0
+        for pack in brief.parted(each):
+            yield from ((frame, False) for frame in brief.unpack(pack))
+            start, first = start + len(pack), False
+        for head, body in _pieces(each, start):
+            yield _unpacked(head, body), not first and "more" not in head
+            first = False
 
 
 def has_grown(packed: Sequence[bytes]) -> bool:
@@ -113,7 +117,7 @@ def sizes(packed: Iterable[bytes]) -> tuple[int, int]:
     """Tell how many bytes were packed at once, and how many came since."""
     whole = recent = 0
     for each in packed:
-        start = brief.length(each)
+        start = sum(map(len, brief.parted(each)))
         whole += start
         for head, body in _pieces(each, start):
             if not whole or "more" in head:

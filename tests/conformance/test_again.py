@@ -14,7 +14,7 @@ import pytest
 
 from seedlab.database.postgres import PostgresSession
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
-from seedlab.flow import Run
+from seedlab.flow import Run, memory
 from seedlab.writing import NO_LEDGER
 from tests.again import INTACT, SAVED, UNCHANGED, by_table, generation, in_sqlite, told
 from tests.cases import some
@@ -763,6 +763,29 @@ def test_who_may_make_no_ledger_seeds_without(
     assert [counted(run) for run in runs] == [(5, 0, 0), (0, 0, 5)]
     assert all(NO_LEDGER in run.notes for run in runs)
     assert rows_of(clean_postgres_url, "SELECT to_regnamespace('seedlab')::text") == [(None,)]
+
+
+def test_who_may_use_the_ledger_but_make_no_table_in_it_keeps_rows_undivided(
+    school: Path, clean_postgres_url: str, guest: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, (guests, role) = clean_postgres_url, guest
+    seed(school, url)
+    undo(school, url)
+    execute(
+        url,
+        f"GRANT USAGE ON SCHEMA seedlab TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA seedlab TO {role};"
+        f"GRANT DELETE ON cities, pupils TO {role}",
+    )
+    monkeypatch.setattr(memory, "PACK_BYTES", 30)  # of a row
+
+    counts = [counted(seed(school, guests))]
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+    counts += [counted(seed(school, guests)) for _ in range(2)]
+
+    assert counts == [(5, 0, 0), (0, 1, 4), (0, 0, 5)]
+    assert rows_of(url, "SELECT to_regclass('seedlab.packs')::text") == [(None,)]
+    undo(school, guests)
+    assert rows_of(url, "SELECT count(*) FROM pupils") == [(0,)]
 
 
 def test_who_may_not_read_the_ledger_seeds_without_and_the_owner_sees_it(

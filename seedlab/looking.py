@@ -40,12 +40,7 @@ class Look:
     `bare` is done before it where the target has no ledger, else never.
     """
 
-    def __init__(
-        self,
-        view: Future[View],
-        project: Project,
-        bare: Future[Memory] | None = None,
-    ) -> None:
+    def __init__(self, view: Future[View], project: Project, bare: Future[Memory] | None = None) -> None:
         self._view = self._first = view
         self._project = project
         self._bare: Future[Memory] = bare or Future()
@@ -61,11 +56,6 @@ class Look:
     def online(self) -> bool:
         """Tell whether there is a database to ask."""
         return self._view.result().session is not None
-
-    @property
-    def seen(self) -> bool:
-        """Tell whether the catalog has come."""
-        return self._view.done()
 
     def catalog(self) -> Catalog:
         """The catalog, with the tables that will be made."""

@@ -281,7 +281,7 @@ def _by_load(wrote: Wrote) -> dict[Name, _Brought]:
 
 def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalog) -> None:
     """Keep key columns of the rows that were written, where their ids do not name them."""
-    if all(load.whole or _named_by_id(load, catalog) for load in write.loads):
+    if all(load.whole or brief.named_by_id(load, catalog) for load in write.loads):
         return
     streamed = {rows.load: rows for load in write.loads for rows in found[name_of(load)].rows}
     if any(rows.briefs is not None for rows in streamed.values()):
@@ -299,11 +299,6 @@ def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalo
 def _are_known(rows: Rows) -> bool:
     """Tell whether the keys of all rows were kept when they were written."""
     return sum(frame.height for frame in rows.written) == rows.height > 0
-
-
-def _named_by_id(load: Load, catalog: Catalog) -> bool:
-    """Tell whether the rows that we create have their handles as ids."""
-    return load.made is not None and catalog.tables[load.table].columns[load.made].kind == "uuid"
 
 
 def _after(
@@ -337,7 +332,7 @@ def _load_memory(load: Load, files: tuple[str, ...], rows: int, catalog: Catalog
         files=files,
         rows=rows,
         key=load.spelled_key,
-        made=load.made if _named_by_id(load, catalog) else None,
+        made=load.made if brief.named_by_id(load, catalog) else None,
     )
 
 

@@ -10,11 +10,14 @@ import psycopg
 from seedlab.errors import ConnectionFailed, DataFaults, Fault, Refused, SeedError, WriteError
 from seedlab.flow import Target
 
+# A row without a partition has the SQLSTATE of a CHECK.
+_PARTITIONS = "ExecFindPartition"
 _RULES = {
     "23502": ("not-null", "a NOT NULL column would be NULL"),
     "23503": ("missing-parent", "a foreign key refers to a row that does not exist"),
     "23505": ("unique", "a unique constraint would be broken by another row"),
     "23514": ("constraint", "a CHECK constraint refused the row"),
+    _PARTITIONS: ("constraint", "no partition of the table takes the row; make one, or mend the row"),
     "23P01": ("exclusion", "an exclusion constraint refused the row"),
     "22P02": ("type", "a value is not of the column's type"),
     "22003": ("overflow", "a number is out of the column's range"),
@@ -57,7 +60,8 @@ def write_failed(
     column = f"column {diag.column_name}: " if diag.column_name else ""
     quoted = "; ".join(part for part in (diag.message_primary, diag.message_detail) if part)
     if state[:2] in ("22", "23"):
-        rule, meaning = _RULES.get(state, ("constraint", "the database refused a value"))
+        known = _PARTITIONS if diag.source_function == _PARTITIONS else state
+        rule, meaning = _RULES.get(known, ("constraint", "the database refused a value"))
         about += ", perhaps by one that row-level security hides" if secured and rule == "unique" else ""
         return DataFaults(
             [

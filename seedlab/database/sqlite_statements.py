@@ -107,13 +107,13 @@ def _classify_by_number(name: str, table: Table, load: Load) -> str:
     )
 
 
-def as_one_text(columns: Sequence[str], prefix: str = "") -> str:
+def as_one_text(columns: Sequence[str]) -> str:
     """The columns of a row as one text that tells every value from every other.
 
     Text goes by its bytes: quote() ends at a NUL, and Python would refuse what is not UTF-8. Older
     SQLite (3.35 does) quotes an integer as an integer; the empty text behind it makes it a text.
     """
-    names = [f"{prefix}{quote(name)}" for name in columns]
+    names = [quote(name) for name in columns]
     return " || ',' || ".join(
         f"CASE typeof({n}) WHEN 'text' THEN 't' || hex({n}) ELSE quote({n}) || '' END" for n in names
     )

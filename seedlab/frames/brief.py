@@ -83,7 +83,7 @@ def pack(frame: pl.DataFrame, digests: pl.Series, load: Load, catalog: Catalog) 
     files say of them (`pack_all`).
     """
     columns = [pl.col(FILE), digests.alias(DIGEST)]
-    keys = () if _by_id(load, catalog) else tuple(dict.fromkeys(load.key_columns))
+    keys = () if named_by_id(load, catalog) else tuple(dict.fromkeys(load.key_columns))
     if not is_plain(load) or not keys:
         columns.append(pl.col(HANDLE))
     kinds = catalog.tables[load.table].columns
@@ -156,7 +156,8 @@ def is_plain(load: Load) -> bool:
     return all(part.reference is None for part in load.key)
 
 
-def _by_id(load: Load, catalog: Catalog) -> bool:
+def named_by_id(load: Load, catalog: Catalog) -> bool:
+    """Tell whether the rows that we create have their handles as ids."""
     return load.made is not None and catalog.tables[load.table].columns[load.made].kind == "uuid"
 
 

@@ -170,3 +170,24 @@ def test_a_row_that_a_policy_hides_is_not_taken_for_missing_without_a_word(
     assert "row-level security hides" in fault.message
     execute(clean_postgres_url, "ALTER TABLE things NO FORCE ROW LEVEL SECURITY")
     assert rows_of(clean_postgres_url, "SELECT * FROM things ORDER BY 1") == [(1, "hidden"), (2, "seen")]
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["empty", "rows"])
+def test_a_row_without_a_partition_is_told_as_one(
+    tmp_path: Path, clean_postgres_url: str, there: bool
+) -> None:
+    execute(
+        clean_postgres_url,
+        "CREATE TABLE visits (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE early PARTITION OF visits FOR VALUES FROM (1) TO (10)",
+    )
+    if there:
+        execute(clean_postgres_url, "INSERT INTO visits VALUES (2)")
+    write(tmp_path, {"visits.csv": "id\n1\n99\n"})
+
+    with pytest.raises(DataFaults) as caught:
+        seed(tmp_path, clean_postgres_url)
+
+    assert {fault.message for fault in caught.value.faults} == {
+        "table visits: no partition of the table takes the row; make one, or mend the row"
+    }

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from seedlab.database import connect
 from seedlab.database.arena import open_arena
+from seedlab.database.postgres_databases import PostgresDatabases
 from seedlab.errors import ConfigurationError, Refused, WriteError
 from seedlab.flow import Target
 from tests.asking import forget
@@ -50,6 +51,27 @@ def test_every_copy_is_fresh_and_none_is_left(arena_url: str) -> None:
 
     assert left_behind(arena_url) == []
     assert not (arena_url.startswith("sqlite") and folder.exists())
+
+
+@pytest.mark.slow  # the server waits five seconds for who is connected
+def test_who_connects_at_the_last_moment_leaves_nothing(
+    lonely_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[psycopg.Connection] = []
+    vacate = PostgresDatabases.vacate
+
+    def slowly(databases: PostgresDatabases, name: str) -> None:
+        vacate(databases, name)
+        if not late:
+            late.append(psycopg.connect(connect.beside(databases.target, name).url))
+
+    with open_arena(target_of(lonely_url)) as arena:
+        arena.made(CITIES)
+        monkeypatch.setattr(PostgresDatabases, "vacate", slowly)
+
+    assert len(late) == 1
+    assert left_behind(lonely_url) == []
+    late[0].close()
 
 
 @pytest.mark.slow

@@ -135,9 +135,12 @@ class PostgresDatabases:
         if self.made and (self.admin.closed or self.admin.broken):
             with suppress(ConnectionFailed):
                 self.admin = _connect(self.target)
-        for name in reversed(self.made.copy()):
-            with suppress(psycopg.Error):
-                self.drop(name)
+        for _ in range(
+            2
+        ):  # the cancel of what was cut off, or a connection of ours, may come late and hit a drop
+            for name in reversed(self.made.copy()):
+                with suppress(psycopg.Error):
+                    self.drop(name)
         self.admin.close()
 
     def _sweep(self) -> None:

@@ -110,7 +110,7 @@ def test_later_packs_replace_rows_where_they_stand_and_add_others_behind() -> No
     expected = content(
         (0, 1, 10, True), (1, 3, 33, True), (1, 4, 41, False), (0, 5, 55, True), code=[None, "c", "d", "ee"]
     )
-    assert contents.unpack(packed).equals(expected)
+    assert contents.unpack([packed]).equals(expected)
 
 
 def test_packed_rows_are_small() -> None:

@@ -123,10 +123,7 @@ def open_look(
     return Look(view, project, bare)
 
 
-def _no_matter(_memory: Memory) -> None: ...
-
-
-def _first_view(session: Session, project: Project, bare: Callable[[Memory], None] = _no_matter) -> View:
+def _first_view(session: Session, project: Project, bare: Callable[[Memory], None] | None = None) -> View:
     """View with a session that was opened for it: where that fails nobody else closes it."""
     try:
         return _view(session, project, bare)
@@ -135,7 +132,7 @@ def _first_view(session: Session, project: Project, bare: Callable[[Memory], Non
         raise
 
 
-def _view(session: Session, project: Project, bare: Callable[[Memory], None] = _no_matter) -> View:
+def _view(session: Session, project: Project, bare: Callable[[Memory], None] | None = None) -> View:
     catalog, ddl = _completed(session.catalog(project.name, bare), project)
     session.adopt(catalog)
     memory = session.ledger.read(project.name)

@@ -117,7 +117,7 @@ class PostgresSession:
 
     # ---- looking ----
 
-    def catalog(self, project: str | None = None, bare: Callable[[Memory], None] = lambda _: None) -> Catalog:
+    def catalog(self, project: str | None = None, bare: Callable[[Memory], None] | None = None) -> Catalog:
         """Read the whole catalog, and with a project the ledger of the same moment.
 
         The ledger keeps the catalog, too: while nothing was altered, that takes less than half of the time.
@@ -130,7 +130,8 @@ class PostgresSession:
                 kept, *told = self._look([ledger.KEPT_CATALOG, *questions])
             except StatementError as failed:
                 self._without_ledger(failed)
-                bare(self.ledger.memory)
+                if bare is not None:
+                    bare(self.ledger.memory)
                 questions = []
         self.ledger.keeps_catalog = bool(kept)
         if kept:

@@ -95,7 +95,7 @@ class SqliteSession:
     def catalog(
         self,
         project: str | None = None,
-        bare: Callable[[Memory], None] = lambda _: None,  # noqa: ARG002 (nobody waits here)
+        bare: Callable[[Memory], None] | None = None,  # noqa: ARG002 (nobody waits here)
     ) -> Catalog:
         """Read every table and which are empty; before them the ledger, or a seed in between went unseen."""
         if project is not None:

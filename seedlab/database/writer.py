@@ -32,7 +32,7 @@ class Session(Protocol):
     def ledger(self) -> Ledger:
         """What seedlab remembers in this target."""
 
-    def catalog(self, project: str | None = None, bare: Callable[[Memory], None] = lambda _: None) -> Catalog:
+    def catalog(self, project: str | None = None, bare: Callable[[Memory], None] | None = None) -> Catalog:
         """Read every table a seed could fill, and which are empty, in as few statements as possible.
 
         Of a project the ledger may come along, ready for `ledger.read`. `bare` may be told that there is

@@ -82,11 +82,12 @@ def content_of(
     keyless: dict[str, bytes | None] = {e.load.table: None for e in wrote.written if e.load.whole}
     # Marks of very many rows would take longer to fetch than the rows take to be compared.
     keyless |= {each.load.table: None for each in wrote.rows if each.briefs is not None}
-    keyless |= dict.fromkeys(many := _of_very_many_rows(wrote, memory))
+    rows = _rows_of(wrote, memory)
+    keyless |= dict.fromkeys(many := {name for name, count in rows.items() if count > MARKED_ROWS})
     states = [
         replace(each, rows=IN_DOUBT)
         if each.table in many and not _is_whole(each.table, over, memory)
-        else each
+        else replace(each, rows=rows[each.table])
         for each in states
     ]
     touched = [
@@ -106,12 +107,12 @@ def content_of(
     return [*left, *settled], {**marks, **keyless}
 
 
-def _of_very_many_rows(wrote: Wrote, memory: Memory) -> set[str]:
-    """Tables that have more rows than marks are kept of, by what they had and what was written."""
+def _rows_of(wrote: Wrote, memory: Memory) -> Counter[str]:
+    """About how many rows the tables have, by what they had and what was written."""
     rows = Counter({name: state.rows for name, state in memory.tables.items() if state.rows != IN_DOUBT})
     for each in wrote.written:
         rows[each.load.table] += each.outcomes.created
-    return {each.load.table for each in wrote.written if rows[each.load.table] > MARKED_ROWS}
+    return rows
 
 
 def _is_comparable(state: TableState, memory: Memory, catalog: Catalog) -> bool:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from seedlab.database.ledger import Ledger, dropped, have_drifted, moved
-from seedlab.flow import IN_DOUBT, Load, Removal, RowSet, Shift, TableState, TableWrite, WritePlan
+from seedlab.database.ledger import MARK, TRANSACTIONS, Ledger, dropped, have_drifted, moved
+from seedlab.flow import IN_DOUBT, Load, Removal, RowSet, Shift, Stamp, TableState, TableWrite, WritePlan
 
 # 64 MB, and twenty times as much where they are compared. Of a table with more rows no marks are kept: once
 # it is another than we left it, all is compared.
@@ -23,12 +23,13 @@ MARKED_ROWS = 4_000_000
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Slight:
     """A table of which a run writes only rows that changed: its content as the run found it, the keys of
-    these rows, and their marks before they are written.
+    these rows, their marks before they are written, and of how many the stamp tells.
     """
 
     seen: TableState
     keys: pl.DataFrame
     marks: bytes
+    stamped: int
 
 
 def slight(
@@ -52,10 +53,10 @@ def slight(
         and sum(write.rows for write in mine) <= MARKED_ROWS
         and all(_is_slight(load, reduced, known[name]) for w in mine for load in w.loads)
     }
-    marks = ledger.marks(list(found.values()))
+    answers = ledger.attested(list(found.values()))
     return {
-        name: Slight(seen=each.state, keys=each.frame, marks=before)
-        for (name, each), before in zip(found.items(), marks, strict=True)
+        name: Slight(seen=each.state, keys=each.frame, marks=marks, stamped=stamped)
+        for (name, each), (marks, stamped) in zip(found.items(), answers, strict=True)
         if each.frame is not None
     }
 
@@ -75,11 +76,24 @@ def _keys(writes: Sequence[TableWrite], key: Sequence[str]) -> pl.DataFrame:
 
 def shifts_of(ledger: Ledger, tables: Mapping[str, Slight]) -> tuple[Shift, ...]:
     """What is remembered of such tables after they were written; one round trip."""
-    now = ledger.marks([RowSet(state=each.seen, frame=each.keys) for each in tables.values()])
+    now = ledger.attested([RowSet(state=each.seen, frame=each.keys) for each in tables.values()])
     return tuple(
-        Shift(state=ledger.shifted(each.seen, each.marks, marks), marks=marks)
-        for each, marks in zip(tables.values(), now, strict=True)
+        Shift(
+            state=replace(
+                ledger.shifted(each.seen, each.marks, marks), stamp=_shifted_stamp(each, marks, stamped)
+            ),
+            marks=marks,
+        )
+        for each, (marks, stamped) in zip(tables.values(), now, strict=True)
     )
+
+
+def _shifted_stamp(each: Slight, marks: bytes, stamped: int) -> Stamp | None:
+    """The stamp of a table after these of its rows were written, if it tells of all of them."""
+    stamp = each.seen.stamp
+    if stamp is None or len(stamp.transactions) == TRANSACTIONS or stamped * MARK != len(marks):
+        return None
+    return replace(stamp, rows=stamp.rows + stamped - each.stamped)
 
 
 # ---- any other ------------------------------------------------------------------------------------------

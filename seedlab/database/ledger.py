@@ -25,6 +25,7 @@ from seedlab.flow import (
     RowSet,
     RunMemory,
     StageMemory,
+    Stamp,
     TableState,
     memory,
 )
@@ -32,6 +33,7 @@ from seedlab.flow import (
 Piece = TypeVar("Piece")
 
 MARK = 16
+TRANSACTIONS = 100  # that a stamp may name
 _KEY = 8
 
 
@@ -92,6 +94,12 @@ class Ledger(Protocol):
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark the rows of each set as they are now."""
+
+    def attested(self, sets: Sequence[RowSet]) -> list[tuple[bytes, int]]:
+        """Mark the rows of each set, which are named, as they are now, and count those that this transaction
+        wrote, or one of its state's stamp.
+        """
+        return [(marks, 0) for marks in self.marks(sets)]
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
         """Mark the rows of each set as they are now, and fetch what is remembered of their tables.
@@ -253,6 +261,7 @@ def memory_of(document: Mapping[str, Any]) -> Memory:
         shared=frozenset(document["shared"] or ()),
         several=bool(document.get("several")),
         undivided=bool(document.get("undivided")),
+        stamped=bool(document.get("stamped")),
     )
 
 
@@ -271,7 +280,8 @@ def _load(row: Sequence[Any]) -> LoadMemory:
 
 
 def _state(row: Sequence[Any]) -> TableState:
-    table, columns, key, server, rows, exclusive, total = row
+    table, columns, key, server, rows, exclusive, total, *more = row
+    stamp = more[0] if more else None
     return TableState(
         table=table,
         columns=tuple(columns),
@@ -280,6 +290,7 @@ def _state(row: Sequence[Any]) -> TableState:
         rows=rows,
         xor=int(exclusive),
         sum=int(total),
+        stamp=stamp and Stamp(transactions=tuple(stamp["transactions"]), rows=stamp["rows"]),
     )
 
 

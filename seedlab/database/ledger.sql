@@ -19,14 +19,15 @@ CREATE TABLE IF NOT EXISTS seedlab.rows (
   key jsonb NOT NULL, made text, rows int8 NOT NULL, content bytea NOT NULL, recent bytea NOT NULL DEFAULT '',
   PRIMARY KEY (project, stage, seed, "table"));
 -- What the seeded columns of each table held when a run last wrote; marks are key and row hashes of our rows,
--- recent ones those of rows that were written since.
+-- recent ones those of rows that were written since. A stamp names the transactions that wrote the table's rows.
 CREATE TABLE IF NOT EXISTS seedlab.tables (
   "table" text PRIMARY KEY, columns jsonb NOT NULL, key jsonb NOT NULL, server text NOT NULL,
-  rows int8 NOT NULL, xor int8 NOT NULL, sum numeric NOT NULL, marks bytea, recent bytea NOT NULL DEFAULT '');
+  rows int8 NOT NULL, xor int8 NOT NULL, sum numeric NOT NULL, marks bytea, recent bytea NOT NULL DEFAULT '', stamp jsonb);
 -- The catalog as a role last read it, while the digest of all that it depends on is the same (catalog_digest.sql).
 CREATE TABLE IF NOT EXISTS seedlab.catalogs (role text PRIMARY KEY, digest int8 NOT NULL, document json NOT NULL);
 -- What is packed does not get smaller. Not in CREATE TABLE, where PostgreSQL before 16 cannot say it, and only
 -- once: another who comes to make the ledger must not wait for the one who has made it and fills it.
 DO $$BEGIN
   IF (SELECT attstorage FROM pg_catalog.pg_attribute WHERE attrelid = 'seedlab.rows'::pg_catalog.regclass AND attname = 'content') <> 'e' THEN
-    ALTER TABLE seedlab.rows ALTER COLUMN content SET STORAGE EXTERNAL, ALTER COLUMN recent SET STORAGE EXTERNAL; ALTER TABLE seedlab.tables ALTER COLUMN marks SET STORAGE EXTERNAL, ALTER COLUMN recent SET STORAGE EXTERNAL; END IF; END$$
+    ALTER TABLE seedlab.rows ALTER COLUMN content SET STORAGE EXTERNAL, ALTER COLUMN recent SET STORAGE EXTERNAL; ALTER TABLE seedlab.tables ALTER COLUMN marks SET STORAGE EXTERNAL, ALTER COLUMN recent SET STORAGE EXTERNAL; END IF; IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'seedlab.tables'::pg_catalog.regclass AND attname = 'stamp') THEN
+    ALTER TABLE seedlab.tables ADD COLUMN stamp jsonb; END IF; END$$

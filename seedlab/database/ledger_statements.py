@@ -13,6 +13,7 @@ from pathlib import Path
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
+from seedlab.database import stamp_statements as stamps
 from seedlab.database.catalog import DIGEST, QUERY
 from seedlab.database.statements import arrays_source, casts, equal_keys, seen, stored, trusted
 from seedlab.flow import IN_DOUBT, Column, Settings, Table, TableState
@@ -83,7 +84,8 @@ KEEP_CATALOG = SQL(
 
 def read(project: str) -> Composed:
     """Read all that the ledger knows of a project, but for the packed rows, as one JSON document."""
-    return SQL(_READ).format(project=Literal(project))
+    place = stamps.place("(t.stamp->>'relation')::pg_catalog.oid")
+    return SQL(_READ).format(project=Literal(project), place=place)
 
 
 def recall(project: str, stage: str, seed: str, table: str) -> Composed:
@@ -150,9 +152,21 @@ def marks_to_compare(state: TableState, table: Table) -> Composed:
 
 def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
     """Do the same for the rows that have given values in `columns`: one text array each."""
+    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _named(state, table, columns))
+
+
+def attested(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
+    """Do the same, and count of these rows those that a transaction of the stamp wrote, or this one."""
+    own = SQL("x = (pg_catalog.txid_current_if_assigned()::text)::pg_catalog.xid")
+    return SQL("SELECT {}, pg_catalog.count(*) FILTER (WHERE {} OR {}) FROM ({}) q").format(
+        _PAIRS, stamps.by(state, "x"), own, _named(state, table, columns, ", t.xmin AS x")
+    )
+
+
+def _named(state: TableState, table: Table, columns: Sequence[str], more: str = "") -> Composed:
     source = SQL("(SELECT {} FROM {})").format(casts(table, columns), arrays_source(columns))
     join = SQL(" JOIN {} s ON {}").format(source, equal_keys(table, "t", "s", columns))
-    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh", join))
+    return _hashed(state, table, "kh", join, more)
 
 
 _NOTHING = SQL("")
@@ -163,14 +177,16 @@ _PAIRS = SQL(
 )
 
 
-def _hashed(state: TableState, table: Table, what: str, joined: Composable = _NOTHING) -> Composed:
+def _hashed(
+    state: TableState, table: Table, what: str, joined: Composable = _NOTHING, more: str = ""
+) -> Composed:
     """Rows as hashes of key (k) and content (h); OFFSET keeps them from being computed twice.
 
     Quoted, for of a bare 0 the planner does not see yet that it is none, and hashes with one process only.
     """
     columns = {"k": state.key, "h": state.columns}
     hashes = SQL(", ").join(_hash_of(table, columns[letter], letter) for letter in what)
-    return SQL("SELECT {} FROM {} t{} OFFSET '0'").format(hashes, stored(table), joined)
+    return SQL("SELECT {}{} FROM {} t{} OFFSET '0'").format(hashes, trusted(more), stored(table), joined)
 
 
 def _hash_of(table: Table, columns: Sequence[str], alias: str) -> SQL:
@@ -274,15 +290,6 @@ FORGET_PACKS = SQL(
     "DELETE FROM seedlab.packs r USING pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
     'WHERE r.project = s->>0 AND r.stage = s->>1 AND r.seed = s->>2 AND r."table" = s->>3'
 )
-# Answers the tables of which so many marks have come behind the others that it is time to write them anew.
-SHIFT_TABLES = SQL(
-    "WITH shifted AS (UPDATE seedlab.tables r SET rows = (s->>'rows')::int8, xor = (s->>'xor')::int8, "
-    "sum = (s->>'sum')::numeric, recent = recent || "
-    "pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4) "
-    "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) WHERE r.\"table\" = s->>'table' "
-    'RETURNING r."table", r.marks, r.recent) SELECT "table" FROM shifted '
-    "WHERE pg_catalog.octet_length(recent) > GREATEST({}, pg_catalog.octet_length(marks) / 8)"
-).format(Literal(RECENT))
 FOLD_MARKS = SQL("UPDATE seedlab.tables SET marks = $2::pg_catalog.bytea, recent = '' WHERE \"table\" = $1")
 FORGET_ROWS = SQL(
     "DELETE FROM seedlab.rows r USING pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
@@ -294,11 +301,32 @@ FORGET_STAGES = SQL(
 )
 
 
-def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]]) -> Composed:
-    """Keep the content of tables, hashed here and now.
+def shift_tables(*, stamped: bool) -> Composed:
+    """Change what is known of tables; answers those of which so many marks have come behind the others that
+    it is time to write them anew.
+    """
+    stamp = SQL(
+        ", stamp = CASE WHEN {} THEN r.stamp || (s->'stamp') || pg_catalog.jsonb_build_object("
+        "'run', pg_catalog.txid_current(), 'transactions', "
+        "(s->'stamp'->'transactions') || pg_catalog.to_jsonb(pg_catalog.txid_current())) END"
+    ).format(stamps.NOBODY_CHANGES_LATER)
+    return SQL(
+        "WITH shifted AS (UPDATE seedlab.tables r SET rows = (s->>'rows')::int8, xor = (s->>'xor')::int8, "
+        "sum = (s->>'sum')::numeric, recent = recent || "
+        "pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4){} "
+        "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) WHERE r.\"table\" = s->>'table' "
+        'RETURNING r."table", r.marks, r.recent) SELECT "table" FROM shifted '
+        "WHERE pg_catalog.octet_length(recent) > GREATEST({}, pg_catalog.octet_length(marks) / 8)"
+    ).format(stamp if stamped else _NOTHING, Literal(RECENT))
+
+
+def put_tables(
+    states: Sequence[tuple[TableState, Table, tuple[int, int] | None]], *, stamped: bool
+) -> Composed:
+    """Keep the content of tables, hashed here and now, and what proves it where the ledger is `stamped`.
 
     With a start and a length the marks are those bytes of the parameter (length -1: unknown, NULL), without
-    they are those of all rows.
+    they are those of all rows, which this run has written.
     """
     parts = []
     for state, table, cut in states:
@@ -310,10 +338,12 @@ def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]
                 if length >= 0
                 else SQL("NULL::pg_catalog.bytea")
             )
+        worth = state.rows >= stamps.STAMPED_ROWS and table.kind == "table" and not table.inherits
+        stamp = stamps.stamp(table, filled=cut is None) if worth else SQL("NULL::pg_catalog.jsonb")
         parts.append(
             SQL(
                 "SELECT {}, {}::jsonb, {}::jsonb, {}, {}, "
-                "COALESCE(pg_catalog.bit_xor(h), 0), COALESCE(pg_catalog.sum(h), 0), {} FROM ({}) q"
+                "COALESCE(pg_catalog.bit_xor(h), 0), COALESCE(pg_catalog.sum(h), 0), {}{} FROM ({}) q"
             ).format(
                 Literal(state.table),
                 Literal(json.dumps(state.columns)),
@@ -321,12 +351,17 @@ def put_tables(states: Sequence[tuple[TableState, Table, tuple[int, int] | None]
                 Literal(state.server),
                 Literal(IN_DOUBT) if state.rows == IN_DOUBT else SQL("pg_catalog.count(*)"),
                 marks,
+                SQL(", {}").format(stamp) if stamped else _NOTHING,
                 _hashed(state, table, "h" if cut is not None else "kh"),
             )
         )
     return SQL(
-        'INSERT INTO seedlab.tables ("table", columns, key, server, rows, xor, sum, marks) {} '
+        'INSERT INTO seedlab.tables ("table", columns, key, server, rows, xor, sum, marks{}) {} '
         'ON CONFLICT ("table") DO UPDATE SET columns = excluded.columns, key = excluded.key, '
         "server = excluded.server, rows = excluded.rows, xor = excluded.xor, sum = excluded.sum, "
-        "marks = excluded.marks, recent = ''"
-    ).format(SQL(" UNION ALL ").join(parts))
+        "marks = excluded.marks, recent = ''{}"
+    ).format(
+        SQL(", stamp" if stamped else ""),
+        SQL(" UNION ALL ").join(parts),
+        SQL(", stamp = excluded.stamp" if stamped else ""),
+    )

@@ -10,5 +10,11 @@ SELECT json_build_object(
   'several', to_regclass('seedlab.packs') IS NOT NULL,
   'undivided', to_regclass('seedlab.packs') IS NULL AND NOT has_schema_privilege('seedlab', 'CREATE'),
   'shared', (SELECT json_agg(DISTINCT "table") FROM seedlab.rows WHERE project <> {project} AND rows > 0),
-  'tables', (SELECT json_agg(json_build_array("table", columns, key, server, rows, xor::text, sum::text)) FROM seedlab.tables))
+  'stamped', EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'seedlab.tables'::regclass AND attname = 'stamp'),
+  -- A stamp holds while the row is still the one that its run wrote, in one of its transactions (so not in a dump that
+  -- was restored), and the table is the one that it was. Without such a column the name means the NULL beside it.
+  'tables', (SELECT json_agg(json_build_array(t."table", t.columns, t.key, t.server, t.rows, t.xor::text, t.sum::text,
+      CASE WHEN (t.stamp->'run' = t.writer OR t.stamp->'transactions' @> t.writer) AND t.stamp->>'place' = {place} THEN t.stamp END))
+    FROM (SELECT NULL::jsonb AS stamp) none, LATERAL (
+      SELECT "table", columns, key, server, rows, xor, sum, stamp, to_jsonb(xmin::text::int8) AS writer FROM seedlab.tables) t))
 FROM seedlab.ledger l WHERE NOT EXISTS (SELECT FROM seedlab.lock, seedlab.runs)

@@ -9,6 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from seedlab.database import ledger_statements as sql
+from seedlab.database import stamp_statements as stamps
 from seedlab.database.failures import write_failed
 from seedlab.database.ledger import (
     Ledger,
@@ -64,6 +65,7 @@ class PostgresLedger(Ledger):
             if failed.error.sqlstate in (NO_RIGHT, "25006"):
                 return False
             raise write_failed(failed.error, "the ledger") from failed.error
+        self.memory = replace(self.memory, stamped=True)
         return True
 
     def generation(self) -> int:
@@ -79,15 +81,30 @@ class PostgresLedger(Ledger):
         return int(self._ask([(sql.SHARE_GENERATION, ())])[0][0][0])
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
-        """Hash all tables in one statement."""
-        if not states:
-            return []
-        rows = self._ask([(sql.contents([(state, self._table(state.table)) for state in states]), ())])[0]
-        found = {row[0]: row[1:] for row in rows}
-        return [
-            replace(state, rows=found[n][0], xor=int(found[n][1]), sum=int(found[n][2]))
-            for n, state in enumerate(states)
+        """Hash tables in one statement; those of which a stamp proves that they are the same are not."""
+        stamped = [state for state in states if state.stamp]
+        found = self._contents(stamped, [state for state in states if not state.stamp])
+        if doubtful := [replace(each, stamp=None) for each in stamped if each.table not in found]:
+            found |= self._contents([], doubtful)
+        return [found[state.table] for state in states]
+
+    def _contents(self, stamped: Sequence[TableState], others: Sequence[TableState]) -> dict[str, TableState]:
+        """Hash the others, and find those of the stamped that are as they were; one round trip."""
+        statements = [
+            statement([(state, self._table(state.table)) for state in states])
+            for statement, states in ((stamps.stamped, stamped), (sql.contents, others))
+            if states
         ]
+        answers = iter(self._ask([(each, ()) for each in statements]) if statements else [])
+        same = {n: (rows, theirs) for n, rows, theirs in (next(answers) if stamped else ())}
+        found = {
+            state.table: state
+            for n, state in enumerate(stamped)
+            if state.stamp and same[n] == (state.stamp.rows, state.stamp.rows)
+        }
+        for n, rows, crossed, total in next(answers) if others else ():
+            found[others[n].table] = replace(others[n], rows=rows, xor=int(crossed), sum=int(total))
+        return found
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
         """Fetch them in one pipeline; further packs one by one."""
@@ -136,19 +153,28 @@ class PostgresLedger(Ledger):
         answers = self._ask(self._mark_questions(sets), binary=True) if sets else []
         return [rows[0][0] or b"" for rows in answers]
 
+    def attested(self, sets: Sequence[RowSet]) -> list[tuple[bytes, int]]:
+        """Do both in one pipeline."""
+        questions = [self._named(each, sql.attested if each.state.stamp else sql.marks_of) for each in sets]
+        answers = self._ask(questions, binary=True) if sets else []
+        return [(marks or b"", sum(more)) for ((marks, *more),) in answers]
+
     def _mark_questions(
         self, sets: Sequence[RowSet], whole: Callable[[TableState, Table], Composable] = sql.marks
     ) -> list[Question]:
-        questions: list[Question] = []
-        for each in sets:
-            table = self._table(each.state.table)
-            if each.frame is None:
-                questions.append((whole(each.state, table), ()))
-            else:
-                questions.append(
-                    (sql.marks_of(each.state, table, each.frame.columns), self._arrays(each.frame))
-                )
-        return questions
+        return [
+            (whole(each.state, self._table(each.state.table)), ())
+            if each.frame is None
+            else self._named(each, sql.marks_of)
+            for each in sets
+        ]
+
+    def _named(
+        self, rows: RowSet, marks: Callable[[TableState, Table, Sequence[str]], Composable]
+    ) -> Question:
+        assert rows.frame is not None
+        statement = marks(rows.state, self._table(rows.state.table), rows.frame.columns)
+        return statement, self._arrays(rows.frame)
 
     def runs(self, project: str, run: str | None = None, *, limit: int | None = None) -> list[RunMemory]:
         """Fetch them in one statement."""
@@ -222,10 +248,13 @@ class PostgresLedger(Ledger):
                 "sum": str(each.state.sum),
                 "start": start,
                 "length": length,
+                "stamp": (stamp := each.state.stamp)
+                and {"transactions": stamp.transactions, "rows": stamp.rows},
             }
             for each, (start, length) in zip(shifts, places, strict=True)
         ]
-        grown = [name for (name,) in self._ask([(sql.SHIFT_TABLES, (json.dumps(documents), written))])[0]]
+        statement = sql.shift_tables(stamped=self.memory.stamped)
+        grown = [name for (name,) in self._ask([(statement, (json.dumps(documents), written))])[0]]
         known = self.recall_marks(grown)
         if grown:
             self._ask([(sql.FOLD_MARKS, (name, known[name])) for name in grown])
@@ -239,7 +268,8 @@ class PostgresLedger(Ledger):
             for name, (start, length) in zip(given, places, strict=True)
         }
         statement = sql.put_tables(
-            [(state, self._table(state.table), cuts.get(state.table)) for state in states]
+            [(state, self._table(state.table), cuts.get(state.table)) for state in states],
+            stamped=self.memory.stamped,
         )
         return statement, ((content,) if any(marks[name] is not None for name in given) else ())
 

@@ -21,6 +21,7 @@ from seedlab.flow.memory import (
     RunMemory,
     Shift,
     StageMemory,
+    Stamp,
     TableState,
 )
 from seedlab.flow.outcomes import Outcomes
@@ -161,6 +162,7 @@ __all__ = [
     "StageMemory",
     "StageReport",
     "Staging",
+    "Stamp",
     "Suspect",
     "Table",
     "TableReport",

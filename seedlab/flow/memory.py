@@ -21,10 +21,23 @@ PACK_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """The transactions that wrote the rows of a table, and how many rows those were.
+
+    What a transaction wrote can only become less once it has ended: every change of a row is a row of
+    another one. So while there are as many, none was changed.
+    """
+
+    transactions: tuple[int, ...]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableState:
     """The content of a table's seeded columns: count, xor and sum of the row hashes.
 
-    Equal states of one `server` (what computes the hashes) mean equal rows, whatever their order.
+    Equal states of one `server` (what computes the hashes) mean equal rows, whatever their order. Where there
+    is a `stamp`, and it is of all rows, they need not be hashed to know that they are the same.
     """
 
     table: str
@@ -34,6 +47,7 @@ class TableState:
     rows: int = 0
     xor: int = 0
     sum: int = 0
+    stamp: Stamp | None = None
 
     @property
     def content(self) -> tuple[int, int, int]:
@@ -83,7 +97,8 @@ class Memory:
 
     `generation` changes with whatever a run of any project writes. `shared` are tables into which other
     projects seed rows, too. `possible` is False where we may not keep a ledger. `several`: some loads have
-    more than one pack; `undivided`: none may have, since we may not make the table for them.
+    more than one pack; `undivided`: none may have, since we may not make the table for them. `stamped`: the
+    ledger has a place for stamps.
     """
 
     generation: int = 0
@@ -95,6 +110,7 @@ class Memory:
     possible: bool = True
     several: bool = False
     undivided: bool = False
+    stamped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,76 @@
+"""SQL that proves a table unchanged on PostgreSQL, by the transactions that wrote its rows (xmin).
+
+Every change of a row is a row that another transaction wrote, so while there are as many rows of those that
+a stamp names, none of them was changed or deleted; and while there are no others, none came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg.sql import SQL, Composed, Literal
+
+from seedlab.database.ledger import TRANSACTIONS
+from seedlab.database.statements import qualified, stored, trusted
+from seedlab.flow import Table, TableState
+
+STAMPED_ROWS = 10_000  # fewer are hashed in no time
+# What ends a stamp: numbers of transactions that may come again, another database, other columns, and another
+# name for a label of an enum, for which no row is written.
+_PLACE = (
+    "(SELECT pg_catalog.concat_ws(' ', d.oid, d.xmin, "
+    "(SELECT sum(pg_catalog.hash_record_extended(ROW(attnum, attname, atttypid, atttypmod), 0)) "
+    "FROM pg_catalog.pg_attribute WHERE attrelid = {relation} AND attnum > 0 AND NOT attisdropped), "
+    "(SELECT sum(pg_catalog.hash_record_extended(ROW(e.oid, e.xmin), 0)) FROM pg_catalog.pg_enum e)) "
+    "FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database() "
+    "AND pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) < 4294967296)"
+)
+# A deferred trigger could still change rows, and nobody would see it, for the transaction is the same.
+NOBODY_CHANGES_LATER = SQL(
+    "NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND NOT tgisinternal)"
+)
+
+
+def place(relation: str) -> SQL:
+    """Tell all that a stamp of a relation, of which this is the oid, depends on; NULL where none can hold."""
+    return trusted(_PLACE.format(relation=relation))
+
+
+def by(state: TableState, transaction: str) -> SQL:
+    """Tell whether a transaction is one of a state's stamp."""
+    numbers = ",".join(map(str, state.stamp.transactions)) if state.stamp else ""
+    return trusted(f"{transaction} = ANY ('{{{numbers}}}'::pg_catalog.xid[])")
+
+
+def stamped(states: Sequence[tuple[TableState, Table]]) -> Composed:
+    """Count rows, and those that the transactions of a stamp wrote: number of the table, all, theirs."""
+    return SQL(" UNION ALL ").join(
+        SQL("SELECT {}, pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {}) FROM {} t").format(
+            Literal(n), by(state, "t.xmin"), stored(table)
+        )
+        for n, (state, table) in enumerate(states)
+    )
+
+
+def stamp(table: Table, *, filled: bool) -> Composed:
+    """Name the transactions that wrote the rows of a table, one where this run has `filled` it."""
+    return SQL(
+        "CASE WHEN {nobody} THEN (SELECT pg_catalog.jsonb_build_object("
+        "'run', pg_catalog.txid_current(), 'relation', {relation}, 'place', {place}, "
+        "'transactions', pg_catalog.jsonb_agg(x)) "
+        "FROM (SELECT {each} (xmin::text)::int8 AS x FROM {table} LIMIT {most}) w "
+        "HAVING pg_catalog.count(*) BETWEEN 1 AND {enough}) "
+        "|| pg_catalog.jsonb_build_object('rows', pg_catalog.count(*)) END"
+    ).format(
+        nobody=NOBODY_CHANGES_LATER,
+        relation=_oid(table),
+        place=place(_oid(table).as_string()),
+        each=SQL("" if filled else "DISTINCT"),
+        table=stored(table),
+        most=Literal(1 if filled else TRANSACTIONS + 1),
+        enough=Literal(TRANSACTIONS),
+    )
+
+
+def _oid(table: Table) -> Composed:
+    return SQL("{}::pg_catalog.regclass::pg_catalog.oid").format(Literal(qualified(table).as_string()))

@@ -256,9 +256,10 @@ def _drift(
     states = {name: memory.tables[name] for name in sorted(tables) if comparable(name, look)}
     unknown = frozenset(tables) - states.keys()
     now = ledger.contents(list(states.values()))
-    changed = [states[each.table] for each in now if each.content != states[each.table].content]
-    drifted = ledger.drifted(changed) if changed else frozenset()
-    foreign = frozenset(state.table for state in changed) - drifted
+    changed = {each.table: each for each in now if each.content != states[each.table].content}
+    doubtful = [states[name] for name, each in changed.items() if not each.stamp]
+    drifted = ledger.drifted(doubtful) if doubtful else frozenset()
+    foreign = frozenset(changed) - drifted
     return {each.table: each for each in now}, drifted | unknown, foreign
 
 

@@ -7,12 +7,12 @@ of their key and of what the table holds (to find rows that were changed behind 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
 
-from seedlab.agenda import Agenda, Standing, state_of
+from seedlab.agenda import Agenda, Standing, Task, comparable, state_of
 from seedlab.database.writer import Session
 from seedlab.flow import (
     IN_DOUBT,
@@ -25,9 +25,11 @@ from seedlab.flow import (
     Tally,
 )
 from seedlab.keeping import Kept, Wrote, no_more
+from seedlab.looking import Look
 from seedlab.plan import freshness
 from seedlab.plan.graph import topological_order
 from seedlab.recalling import Name, name_of
+from seedlab.running import Prepared
 from seedlab.vouching import MARKED_ROWS, Touched, settle
 
 # ---- outcomes -------------------------------------------------------------------------------------------
@@ -68,6 +70,22 @@ def states_of(wrote: Wrote, memory: Memory, kept: Sequence[Kept]) -> tuple[Table
         columns = {*seeded, *(known.columns if known else ())} & there.keys()
         states[name] = state_of(name, columns, tuple(dict.fromkeys(each.load.key_columns)), wrote.catalog)
     return tuple(states.values())
+
+
+def partly_written(
+    task: Task, look: Look, prepared: Prepared, slightly: Collection[str] = ()
+) -> list[TableState]:
+    """The tables of whose seeded rows a run may write or delete some, but not all, as they are remembered."""
+    memory, declared = task.memory, {stage.id for stage in task.agenda.declared}
+    running = {stage.id for stage in prepared.stages} | {load.stage for load in memory.loads} - declared
+    ran = {name_of(each.load) for each in prepared.read if each.load.stage not in prepared.reduced}
+    tables = {each.load.table for each in prepared.read}
+    tables |= {load.table for load in memory.loads if load.stage in running}
+    return [
+        memory.tables[name]
+        for name in sorted(tables.difference(slightly))
+        if comparable(name, look) and not _is_whole(name, ran, memory)
+    ]
 
 
 def content_of(

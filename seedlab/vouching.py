@@ -116,6 +116,12 @@ class Touched:
     whole: bool = False
 
 
+def spell_out(ledger: Ledger, states: Iterable[TableState]) -> None:
+    """Keep the marks of tables of which a stamp alone tells, before some of their rows are written."""
+    if bare := [state for state in states if state.unmarked and state.stamp]:
+        ledger.spell_out(bare)
+
+
 def marks_of(
     ledger: Ledger, removals: Iterable[Removal], states: Mapping[str, TableState]
 ) -> dict[str, bytes]:

@@ -30,7 +30,7 @@ from seedlab.plan import guards
 from seedlab.recalling import Name
 from seedlab.resolution import Rows
 from seedlab.running import Apart, Prepared, Resolved, completed, prepare, prepared_of, resolve, set_apart
-from seedlab.vouching import Slight, marks_of, shifts_of, slight
+from seedlab.vouching import Slight, marks_of, shifts_of, slight, spell_out
 
 LEGACY: Level = "legacy"
 SAVED_AGAIN = "saved again, but no row changed"
@@ -216,6 +216,7 @@ def _send_all(task: Task, look: Look, prepared: Prepared, resolved: Resolved, re
     expect(resolved.rows, recorder)
     session, naming, settings = look.session, prepared.naming, task.options.settings
     if settings.level == LEGACY:
+        spell_out(session.ledger, remembering.partly_written(task, look, prepared))
         try:
             plan = _ordered(task, naming, resolved)
             written = session.write_rows(settling.sourced(resolved.rows, naming, plan))
@@ -233,6 +234,7 @@ def _send_all(task: Task, look: Look, prepared: Prepared, resolved: Resolved, re
         with recorder.span("commit"):
             tables, seen = task.memory.tables, task.standing.seen
             before = slight(session.ledger, plan, prepared.reduced, tables, seen)
+    spell_out(session.ledger, remembering.partly_written(task, look, prepared, before))
     return Sent(plan=plan, written=session.write(plan, settings.switches), slight=before)
 
 

@@ -101,6 +101,12 @@ class Ledger(Protocol):
         """
         return [(marks, 0) for marks in self.marks(sets)]
 
+    def spell_out(self, states: Sequence[TableState]) -> None:
+        """Keep the marks of tables whose seeded rows are known by stamps alone, before they are written.
+
+        Nothing becomes of those that somebody else has changed. Cost: one pass over each table.
+        """
+
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
         """Mark the rows of each set as they are now, and fetch what is remembered of their tables.
 
@@ -281,7 +287,7 @@ def _load(row: Sequence[Any]) -> LoadMemory:
 
 def _state(row: Sequence[Any]) -> TableState:
     table, columns, key, server, rows, exclusive, total, *more = row
-    stamp = more[0] if more else None
+    stamp, unmarked = more or (None, False)
     return TableState(
         table=table,
         columns=tuple(columns),
@@ -291,6 +297,7 @@ def _state(row: Sequence[Any]) -> TableState:
         xor=int(exclusive),
         sum=int(total),
         stamp=stamp and Stamp(transactions=tuple(stamp["transactions"]), rows=stamp["rows"]),
+        unmarked=unmarked,
     )
 
 

@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database import stamp_statements as stamps
 from seedlab.database.catalog import DIGEST, QUERY
+from seedlab.database.ledger import MARK
 from seedlab.database.statements import arrays_source, casts, equal_keys, seen, stored, trusted
 from seedlab.flow import IN_DOUBT, Column, Settings, Table, TableState
 
@@ -140,7 +141,13 @@ def contents(states: Sequence[tuple[TableState, Table]]) -> Composed:
 
 def marks(state: TableState, table: Table) -> Composed:
     """Hash every row of a table: key hash and row hash of each, 16 bytes, one behind the other."""
-    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh"))
+    return _marks_where(state, table)
+
+
+def _marks_where(state: TableState, table: Table, *, by_stamp: bool = False) -> Composed:
+    """The marks of all rows, or of those that the state's stamp tells of."""
+    those = SQL(" WHERE {}").format(stamps.by(state, "t.xmin")) if by_stamp else _NOTHING
+    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh", those))
 
 
 def marks_to_compare(state: TableState, table: Table) -> Composed:
@@ -301,6 +308,22 @@ FORGET_STAGES = SQL(
 )
 
 
+def spell_out(states: Sequence[tuple[TableState, Table]]) -> Composed:
+    """Keep the marks of all rows that stamps tell of, if these are as many as they were."""
+    found = SQL(" UNION ALL ").join(
+        SQL("SELECT {}, {}, ({})").format(
+            Literal(state.table), Literal(state.stamp.rows), _marks_where(state, table, by_stamp=True)
+        )
+        for state, table in states
+        if state.stamp
+    )
+    return SQL(
+        "UPDATE seedlab.tables r SET marks = m.marks, recent = '', stamp = NULL "
+        'FROM ({}) m(name, rows, marks) WHERE r."table" = m.name '
+        "AND pg_catalog.octet_length(m.marks) = m.rows * {}"
+    ).format(found, Literal(MARK))
+
+
 def shift_tables(*, stamped: bool) -> Composed:
     """Change what is known of tables; answers those of which so many marks have come behind the others that
     it is time to write them anew.
@@ -326,7 +349,7 @@ def put_tables(
     """Keep the content of tables, hashed here and now, and what proves it where the ledger is `stamped`.
 
     With a start and a length the marks are those bytes of the parameter (length -1: unknown, NULL), without
-    they are those of all rows, which this run has written.
+    they are those of all rows, which this run has written; where a stamp is made, they are left out.
     """
     parts = []
     for state, table, cut in states:
@@ -338,8 +361,13 @@ def put_tables(
                 if length >= 0
                 else SQL("NULL::pg_catalog.bytea")
             )
-        worth = state.rows >= stamps.STAMPED_ROWS and table.kind == "table" and not table.inherits
+        worth = stamped and state.rows >= stamps.STAMPED_ROWS
+        worth = worth and table.kind == "table" and not table.inherits
         stamp = stamps.stamp(table, filled=cut is None) if worth else SQL("NULL::pg_catalog.jsonb")
+        if worth and cut is None:  # the stamp says which rows these are, so marks can be made of them later
+            marks = SQL("CASE WHEN NOT {} THEN ({}) END").format(
+                stamps.NOBODY_CHANGES_LATER, _marks_where(state, table)
+            )
         parts.append(
             SQL(
                 "SELECT {}, {}::jsonb, {}::jsonb, {}, {}, "
@@ -352,7 +380,7 @@ def put_tables(
                 Literal(IN_DOUBT) if state.rows == IN_DOUBT else SQL("pg_catalog.count(*)"),
                 marks,
                 SQL(", {}").format(stamp) if stamped else _NOTHING,
-                _hashed(state, table, "h" if cut is not None else "kh"),
+                _hashed(state, table, "h" if worth or cut is not None else "kh"),
             )
         )
     return SQL(

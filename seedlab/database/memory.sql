@@ -14,7 +14,7 @@ SELECT json_build_object(
   -- A stamp holds while the row is still the one that its run wrote, in one of its transactions (so not in a dump that
   -- was restored), and the table is the one that it was. Without such a column the name means the NULL beside it.
   'tables', (SELECT json_agg(json_build_array(t."table", t.columns, t.key, t.server, t.rows, t.xor::text, t.sum::text,
-      CASE WHEN (t.stamp->'run' = t.writer OR t.stamp->'transactions' @> t.writer) AND t.stamp->>'place' = {place} THEN t.stamp END))
+      CASE WHEN (t.stamp->'run' = t.writer OR t.stamp->'transactions' @> t.writer) AND t.stamp->>'place' = {place} THEN t.stamp END, t.unmarked))
     FROM (SELECT NULL::jsonb AS stamp) none, LATERAL (
-      SELECT "table", columns, key, server, rows, xor, sum, stamp, to_jsonb(xmin::text::int8) AS writer FROM seedlab.tables) t))
+      SELECT "table", columns, key, server, rows, xor, sum, stamp, to_jsonb(xmin::text::int8) AS writer, marks IS NULL AS unmarked FROM seedlab.tables) t))
 FROM seedlab.ledger l WHERE NOT EXISTS (SELECT FROM seedlab.lock, seedlab.runs)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from psycopg.sql import Composable
 
 NO_TABLE, NO_RIGHT = "42P01", "42501"
+OfTables = Callable[[Sequence[tuple[TableState, Table]]], "Composable"]
 Arrays = Callable[["pl.DataFrame"], Sequence[str]]
 
 
@@ -83,28 +84,25 @@ class PostgresLedger(Ledger):
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
         """Hash tables in one statement; those of which a stamp proves that they are the same are not."""
         stamped = [state for state in states if state.stamp]
-        found = self._contents(stamped, [state for state in states if not state.stamp])
-        if doubtful := [replace(each, stamp=None) for each in stamped if each.table not in found]:
-            found |= self._contents([], doubtful)
-        return [found[state.table] for state in states]
+        others = [state for state in states if not state.stamp]
+        counts, hashes = self._of_tables((stamps.stamped, stamped), (sql.contents, others))
+        found, doubtful = _judged(stamped, counts)
+        found += _hashed(others, hashes)
+        if doubtful:
+            (hashes,) = self._of_tables((sql.contents, doubtful))
+            found += _hashed(doubtful, hashes)
+        by_name = {state.table: state for state in found}
+        return [by_name[state.table] for state in states]
 
-    def _contents(self, stamped: Sequence[TableState], others: Sequence[TableState]) -> dict[str, TableState]:
-        """Hash the others, and find those of the stamped that are as they were; one round trip."""
-        statements = [
-            statement([(state, self._table(state.table)) for state in states])
-            for statement, states in ((stamps.stamped, stamped), (sql.contents, others))
+    def _of_tables(self, *asked: tuple[OfTables, Sequence[TableState]]) -> list[list[tuple[Any, ...]]]:
+        """Ask each question of its tables, in one pipeline; of none nothing is asked."""
+        questions = [
+            (statement([(state, self._table(state.table)) for state in states]), ())
+            for statement, states in asked
             if states
         ]
-        answers = iter(self._ask([(each, ()) for each in statements]) if statements else [])
-        same = {n: (rows, theirs) for n, rows, theirs in (next(answers) if stamped else ())}
-        found = {
-            state.table: state
-            for n, state in enumerate(stamped)
-            if state.stamp and same[n] == (state.stamp.rows, state.stamp.rows)
-        }
-        for n, rows, crossed, total in next(answers) if others else ():
-            found[others[n].table] = replace(others[n], rows=rows, xor=int(crossed), sum=int(total))
-        return found
+        answers = iter(self._ask(questions) if questions else ())
+        return [next(answers) if states else [] for _, states in asked]
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
         """Fetch them in one pipeline; further packs one by one."""
@@ -158,6 +156,11 @@ class PostgresLedger(Ledger):
         questions = [self._named(each, sql.attested if each.state.stamp else sql.marks_of) for each in sets]
         answers = self._ask(questions, binary=True) if sets else []
         return [(marks or b"", sum(more)) for ((marks, *more),) in answers]
+
+    def spell_out(self, states: Sequence[TableState]) -> None:
+        """Do it in one statement; no mark is sent."""
+        if states:
+            self._ask([(sql.spell_out([(state, self._table(state.table)) for state in states]), ())])
 
     def _mark_questions(
         self, sets: Sequence[RowSet], whole: Callable[[TableState, Table], Composable] = sql.marks
@@ -278,6 +281,27 @@ class PostgresLedger(Ledger):
             return self._wire.ask(questions, binary=binary)
         except StatementError as failed:
             raise write_failed(failed.error, "the ledger") from failed.error
+
+
+def _judged(
+    states: Sequence[TableState], counts: Sequence[tuple[Any, ...]]
+) -> tuple[list[TableState], list[TableState]]:
+    """Tell tables that are as they were from others; these lose a stamp whose rows are not all there."""
+    same: list[TableState] = []
+    doubtful: list[TableState] = []
+    for n, total, theirs in counts:
+        state, stamp = states[n], states[n].stamp
+        if stamp is None or theirs != stamp.rows:
+            doubtful.append(replace(state, stamp=None))
+        else:
+            (same if total == theirs == state.rows else doubtful).append(state)
+    return same, doubtful
+
+
+def _hashed(states: Sequence[TableState], hashes: Sequence[tuple[Any, ...]]) -> list[TableState]:
+    return [
+        replace(states[n], rows=rows, xor=int(crossed), sum=int(total)) for n, rows, crossed, total in hashes
+    ]
 
 
 def _recall_marks(tables: Sequence[str]) -> Question:

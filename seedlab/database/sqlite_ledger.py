@@ -184,6 +184,9 @@ class SqliteLedger(Ledger):
                 return
             yield rows[0][0]
 
+    def spell_out(self, states: Sequence[TableState]) -> None:
+        """Do nothing: there are no stamps, so marks are always kept."""
+
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
         """Do one after the other."""
         remembered = self.recall_marks([each.state.table for each in sets])

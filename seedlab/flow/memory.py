@@ -37,7 +37,8 @@ class TableState:
     """The content of a table's seeded columns: count, xor and sum of the row hashes.
 
     Equal states of one `server` (what computes the hashes) mean equal rows, whatever their order. Where there
-    is a `stamp`, and it is of all rows, they need not be hashed to know that they are the same.
+    is a `stamp`, and it is of all rows, they need not be hashed to know that they are the same. Every seeded
+    row is one of the stamp's; `unmarked`: their marks are not kept.
     """
 
     table: str
@@ -48,6 +49,7 @@ class TableState:
     xor: int = 0
     sum: int = 0
     stamp: Stamp | None = None
+    unmarked: bool = False
 
     @property
     def content(self) -> tuple[int, int, int]:

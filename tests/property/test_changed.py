@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedlab import remembering, scanning, vouching
+from seedlab.database import stamp_statements
 from seedlab.flow import memory
 from tests.property.test_again import (
     DRIFTS,
@@ -34,16 +35,20 @@ MORE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many bytes a pack has, and from how many rows on no marks are kept, and no names of rows held."""
+    """How many bytes a pack has, and from how many rows on no marks are kept, no names of rows held, and
+    tables stamped.
+    """
 
     pack_bytes: int = memory.PACK_BYTES
     marked_rows: int = vouching.MARKED_ROWS
     named_rows: int = scanning.NAMED_ROWS
+    stamped_rows: int = 1
 
 
 LIMITS = st.sampled_from(
     [
         Limits(),
+        Limits(stamped_rows=stamp_statements.STAMPED_ROWS),
         Limits(pack_bytes=60, marked_rows=3),
         Limits(named_rows=1),
         Limits(pack_bytes=2000, named_rows=2),
@@ -91,6 +96,7 @@ def lived(turns: list[Turn], way: Way, url: str, limits: Limits = Limits()) -> l
         patched.setattr(vouching, "MARKED_ROWS", limits.marked_rows)
         patched.setattr(remembering, "MARKED_ROWS", limits.marked_rows)
         patched.setattr(scanning, "NAMED_ROWS", limits.named_rows)
+        patched.setattr(stamp_statements, "STAMPED_ROWS", limits.stamped_rows)
         folder = Path(name, "world")
         for turn in turns:
             for each in turn.drifts:

@@ -1,0 +1,311 @@
+"""Tables that are known to be unchanged by the transactions that wrote their rows, on PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg
+import pytest
+
+from seedlab.database import ledger_statements, stamp_statements
+from seedlab.database.ledger import TRANSACTIONS
+from tests.again import INTACT, UNCHANGED, by_table, told
+from tests.cases import some
+from tests.conformance.test_drift import DRIFTS
+from tests.school import FILES, PUPILS, TABLES
+from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
+
+
+@pytest.fixture(autouse=True)
+def stamped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every table is large enough."""
+    monkeypatch.setattr(stamp_statements, "STAMPED_ROWS", 1)
+
+
+@pytest.fixture
+def url(clean_postgres_url: str) -> str:
+    execute(clean_postgres_url, TABLES)
+    return clean_postgres_url
+
+
+@pytest.fixture
+def school(tmp_path: Path) -> Path:
+    return write(tmp_path / "school", FILES)
+
+
+@pytest.fixture
+def unhashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No content is hashed in a look."""
+
+    def refused(*_: object) -> NoReturn:
+        raise AssertionError("a content is hashed")
+
+    monkeypatch.setattr(ledger_statements, "contents", refused)
+
+
+def stamps_of(url: str) -> dict[str, bool]:
+    return dict(rows_of(url, 'SELECT "table", stamp IS NOT NULL FROM seedlab.tables ORDER BY 1'))
+
+
+def marked(url: str) -> dict[str, bool]:
+    return dict(rows_of(url, 'SELECT "table", marks IS NOT NULL FROM seedlab.tables ORDER BY 1'))
+
+
+# ---- nothing changed ------------------------------------------------------------------------------------
+
+
+def after_a_first_seed(school: Path, url: str) -> None:
+    seed(school, url)
+
+
+def after_rows_that_differ(school: Path, url: str) -> None:
+    """A few rows of a file, twice; then the seed compares all of them with the target."""
+    seed(school, url)
+    for age in ("12", "13"):
+        write(school, {"pupils.csv": PUPILS.replace("11", age)})
+        seed(school, url)
+
+
+def after_new_rows(school: Path, url: str) -> None:
+    seed(school, url)
+    write(school, {"pupils.csv": f"{PUPILS}Dan,tlv,8\n"})
+    seed(school, url)
+
+
+def after_a_merge(school: Path, url: str) -> None:
+    """All rows are compared, and some differ."""
+    seed(school, url)
+    execute(url, "UPDATE pupils SET age = 1 WHERE name = 'Bob'")
+    seed(school, url, force=True)
+
+
+def after_a_rewrite(school: Path, url: str) -> None:
+    seed(school, url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM FULL FREEZE pupils")
+
+
+WAYS = {
+    each.__name__.removeprefix("after_"): each
+    for each in (
+        after_a_first_seed,
+        after_rows_that_differ,
+        after_new_rows,
+        after_a_merge,
+        after_a_rewrite,
+    )
+}
+
+
+@pytest.mark.parametrize("way", some(WAYS, "a_first_seed", "rows_that_differ"))
+def test_what_nobody_changed_is_not_hashed(
+    school: Path, url: str, way: str, request: pytest.FixtureRequest
+) -> None:
+    WAYS[way](school, url)
+    assert stamps_of(url) == {"cities": True, "pupils": True}
+    request.getfixturevalue("unhashed")
+
+    again = seed(school, url)
+
+    assert told(again) == UNCHANGED
+
+
+# ---- what others did ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "drift", some(DRIFTS, "a swap", "a delete with children", "another row for one deleted")
+)
+def test_what_others_did_to_our_rows_is_seen(school: Path, url: str, drift: str) -> None:
+    script, counts = DRIFTS[drift]
+    seed(school, url)
+    held = dump(url)
+    execute(url, script)
+
+    mended = seed(school, url)
+
+    assert counted(mended) == counts
+    assert dump(url)["cities"] == held["cities"]
+    assert told(seed(school, url)) == UNCHANGED
+
+
+SCRIPTS = {
+    "values as they were": "UPDATE pupils SET age = age",
+    "a subtransaction": "BEGIN; SAVEPOINT s; UPDATE pupils SET age = 1; RELEASE s; COMMIT",
+    "other rows": "CREATE TABLE kept AS TABLE pupils; TRUNCATE pupils; UPDATE kept SET age = 1; "
+    "INSERT INTO pupils SELECT * FROM kept; DROP TABLE kept",
+    # No row of these is written.
+    "another column": "ALTER TABLE pupils DROP size; ALTER TABLE pupils ADD size size DEFAULT 'small'; "
+    "ALTER TABLE pupils ALTER size DROP DEFAULT",
+    "columns that change their names": "ALTER TABLE pupils RENAME age TO a; "
+    "ALTER TABLE pupils RENAME shoe TO age; ALTER TABLE pupils RENAME a TO shoe",
+    "labels that change their names": "ALTER TYPE size RENAME VALUE 'small' TO 'tiny'; "
+    "ALTER TYPE size RENAME VALUE 'large' TO 'small'; ALTER TYPE size RENAME VALUE 'tiny' TO 'large'",
+}
+
+
+@pytest.mark.parametrize("what", some(SCRIPTS, "another column", "labels that change their names"))
+def test_whatever_is_done_to_a_table_the_next_run_leaves_what_the_files_say(
+    school: Path, url: str, what: str
+) -> None:
+    execute(
+        url,
+        "CREATE TYPE size AS ENUM ('small', 'large'); "
+        "ALTER TABLE pupils ADD shoe int, ADD size size, ALTER age DROP DEFAULT",
+    )
+    lines = ["Ada,hfa,9,33,small", "Bob,tlv,6,34,large", "Cid,hfa,11,35,small"]
+    write(school, {"pupils.csv": "\n".join(["name,city.code,age,shoe,size", *lines, ""])})
+    seed(school, url)
+    query = "SELECT name, age, shoe, size::text FROM pupils ORDER BY 1"
+    held = rows_of(url, query)
+    execute(url, SCRIPTS[what])
+
+    seed(school, url)
+
+    assert rows_of(url, query) == held
+    assert told(seed(school, url)) == UNCHANGED
+
+
+def test_rows_of_others_are_told_from_ours_without_a_mark(school: Path, url: str) -> None:
+    seed(school, url)
+    execute(url, "INSERT INTO cities (code) VALUES ('own')")
+
+    first = seed(school, url)
+    execute(url, "UPDATE cities SET name = 'other' WHERE code = 'own'")
+    second = seed(school, url)
+    execute(url, "DELETE FROM cities WHERE code = 'own'")
+    third = seed(school, url)
+
+    assert marked(url) == {"cities": False, "pupils": False}
+    assert [[reason for _, reason in told(run)] for run in (first, second, third)] == [
+        [INTACT, "unchanged"],
+        [INTACT, "unchanged"],
+        ["unchanged", "unchanged"],
+    ]
+
+
+def test_a_change_of_a_row_beside_those_of_others_is_seen(school: Path, url: str) -> None:
+    seed(school, url)
+    execute(url, "INSERT INTO cities (code) VALUES ('own'); UPDATE cities SET name = 'x' WHERE code = 'hfa'")
+
+    mended = seed(school, url)
+
+    assert by_table(mended)["cities/cities"] == (0, 1, 1)
+    assert told(seed(school, url)) == UNCHANGED
+
+
+def test_a_row_that_somebody_changed_while_few_were_written_is_seen(school: Path, url: str) -> None:
+    """It is changed when the run has looked, but has not begun to write."""
+    seed(school, url)
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+    original = ledger_statements.attested
+
+    def meddling(*arguments: object) -> object:
+        execute(url, "UPDATE pupils SET age = 99 WHERE name = 'Ada'")
+        return original(*arguments)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ledger_statements, "attested", meddling)
+        assert by_table(seed(school, url))["pupils/pupils"] == (0, 1, 2)
+
+    mended = seed(school, url)
+
+    assert by_table(mended)["pupils/pupils"] == (0, 1, 2)
+    assert rows_of(url, "SELECT age FROM pupils ORDER BY name") == [(9,), (None,), (12,)]
+
+
+# ---- no stamp -------------------------------------------------------------------------------------------
+
+
+def test_where_a_deferred_trigger_may_still_change_rows_there_is_no_stamp(school: Path, url: str) -> None:
+    execute(
+        url,
+        "CREATE FUNCTION older() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+        "UPDATE pupils SET age = age + 1 WHERE id = NEW.id AND age < 12; RETURN NULL; END$$; "
+        "CREATE CONSTRAINT TRIGGER later AFTER INSERT ON pupils DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION older()",
+    )
+
+    seed(school, url)
+
+    assert stamps_of(url) == {"cities": False, "pupils": False}
+    assert marked(url) == {"cities": True, "pupils": True}
+    assert by_table(seed(school, url))["pupils/pupils"] == (0, 2, 1)
+
+
+def test_a_table_that_too_many_wrote_has_none(school: Path, url: str) -> None:
+    seed(school, url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        for n in range(TRANSACTIONS):
+            connection.execute("INSERT INTO cities (code) VALUES (%s)", (f"own {n}",))
+
+    seed(school, url, force=True)
+
+    assert stamps_of(url) == {"cities": False, "pupils": True}
+
+
+def test_in_a_dump_that_was_restored_no_stamp_holds(school: Path, url: str) -> None:
+    seed(school, url)
+    tables = ("cities", "pupils", "seedlab.tables")
+    kept = "; ".join(f"CREATE TABLE kept_{n} AS TABLE {name}" for n, name in enumerate(tables))
+    emptied = f"TRUNCATE {', '.join(tables)}"
+    filled = "; ".join(f"INSERT INTO {name} TABLE kept_{n}" for n, name in enumerate(tables))
+    dropped = ", ".join(f"kept_{n}" for n, _ in enumerate(tables))
+    execute(url, f"{kept}; UPDATE kept_1 SET age = 1; {emptied}; {filled}; DROP TABLE {dropped}")
+
+    restored = seed(school, url)
+
+    assert by_table(restored)["pupils/pupils"] == (0, 3, 0)
+    assert told(seed(school, url)) == UNCHANGED
+
+
+def test_a_ledger_that_has_no_place_for_stamps_is_kept_as_it_is(school: Path, url: str) -> None:
+    seed(school, url)
+    execute(url, "ALTER TABLE seedlab.tables DROP stamp")
+
+    assert told(seed(school, url)) == UNCHANGED
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+    assert by_table(seed(school, url))["pupils/pupils"] == (0, 1, 2)
+    assert told(seed(school, url)) == UNCHANGED
+
+
+# ---- marks that are made when they are needed -----------------------------------------------------------
+
+
+def test_a_table_into_which_another_project_seeds_is_vouched_for(
+    school: Path, url: str, tmp_path: Path
+) -> None:
+    seed(school, url)
+    assert marked(url) == {"cities": False, "pupils": False}
+    other = write(tmp_path / "other", {"cities.csv": "code,name\nown,Other\n"})
+
+    seed(other, url)
+
+    assert marked(url) == {"cities": True, "pupils": False}
+    assert told(seed(school, url)) == UNCHANGED
+    assert told(seed(other, url)) == UNCHANGED[:1]
+    execute(url, "UPDATE cities SET name = 'x' WHERE code = 'hfa'")
+    assert by_table(seed(school, url))["cities/cities"] == (0, 1, 1)
+
+
+def test_nothing_is_vouched_for_that_somebody_had_changed(school: Path, url: str, tmp_path: Path) -> None:
+    seed(school, url)
+    execute(url, "UPDATE cities SET name = 'x' WHERE code = 'hfa'")
+    seed(write(tmp_path / "other", {"cities.csv": "code,name\nown,Other\n"}), url)
+
+    assert by_table(seed(school, url))["cities/cities"] == (0, 1, 1)
+    assert rows_of(url, "SELECT name FROM cities ORDER BY code") == [("Haifa",), ("Other",), ("Tel Aviv",)]
+    assert not marked(url)["cities"]  # so it is compared each time
+
+
+def test_a_rollback_of_one_run_leaves_the_other_rows_vouched_for(school: Path, url: str) -> None:
+    seed(school, url)
+    write(school, {"pupils.csv": f"{PUPILS}Dan,tlv,8\n"})
+    second = seed(school, url)
+
+    undo(school, url, run=second.run_id)
+    write(school, {"pupils.csv": PUPILS})
+
+    assert by_table(seed(school, url))["pupils/pupils"] == (0, 0, 3)
+    assert told(seed(school, url)) == UNCHANGED

@@ -198,7 +198,11 @@ class PostgresLedger(Ledger):
         """Write everything in one pipeline, or in several of about PACK_BYTES."""
         if not memo.part:
             self.begin_to_remember()
-        for questions in batched(self._questions(memo, states), _bytes_of):
+        # These need nothing but what the tables hold, so the server hashes them while rows are packed.
+        if whole := [state for state in states if state.table not in memo.marks]:
+            self._wire.tell([self._put_tables({}, whole)[0]])
+        partly = [state for state in states if state.table in memo.marks]
+        for questions in batched(self._questions(memo, partly), _bytes_of):
             self._ask(questions)
         if memo.shifts:
             self._shift(memo.shifts)

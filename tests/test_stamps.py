@@ -19,8 +19,8 @@ from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
 
 @pytest.fixture(autouse=True)
 def stamped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every table is large enough."""
-    monkeypatch.setattr(stamp_statements, "STAMPED_ROWS", 1)
+    """No table is so small that its marks are kept."""
+    monkeypatch.setattr(stamp_statements, "UNMARKED_ROWS", 1)
 
 
 @pytest.fixture

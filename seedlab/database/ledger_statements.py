@@ -361,10 +361,10 @@ def put_tables(
                 if length >= 0
                 else SQL("NULL::pg_catalog.bytea")
             )
-        worth = stamped and state.rows >= stamps.STAMPED_ROWS
-        worth = worth and table.kind == "table" and not table.inherits
+        worth = stamped and state.rows != IN_DOUBT and table.kind == "table" and not table.inherits
         stamp = stamps.stamp(table, filled=cut is None) if worth else SQL("NULL::pg_catalog.jsonb")
-        if worth and cut is None:  # the stamp says which rows these are, so marks can be made of them later
+        bare = worth and cut is None and state.rows >= stamps.UNMARKED_ROWS
+        if bare:  # the stamp says which rows these are, so marks can be made of them later
             marks = SQL("CASE WHEN NOT {} THEN ({}) END").format(
                 stamps.NOBODY_CHANGES_LATER, _marks_where(state, table)
             )
@@ -380,7 +380,7 @@ def put_tables(
                 Literal(IN_DOUBT) if state.rows == IN_DOUBT else SQL("pg_catalog.count(*)"),
                 marks,
                 SQL(", {}").format(stamp) if stamped else _NOTHING,
-                _hashed(state, table, "h" if worth or cut is not None else "kh"),
+                _hashed(state, table, "h" if bare or cut is not None else "kh"),
             )
         )
     return SQL(

@@ -14,7 +14,7 @@ from seedlab.database.ledger import TRANSACTIONS
 from seedlab.database.statements import qualified, stored, trusted
 from seedlab.flow import Table, TableState
 
-STAMPED_ROWS = 10_000  # fewer are hashed in no time
+UNMARKED_ROWS = 10_000  # of fewer marks cost nothing
 # What ends a stamp: numbers of transactions that may come again, another database, other columns, and another
 # name for a label of an enum, for which no row is written.
 _PLACE = (

@@ -35,20 +35,20 @@ MORE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many bytes a pack has, and from how many rows on no marks are kept, no names of rows held, and
-    tables stamped.
+    """How many bytes a pack has, and from how many rows on no marks are kept, where a stamp tells of them and
+    where none does, and no names of rows held.
     """
 
     pack_bytes: int = memory.PACK_BYTES
     marked_rows: int = vouching.MARKED_ROWS
     named_rows: int = scanning.NAMED_ROWS
-    stamped_rows: int = 1
+    unmarked_rows: int = 1
 
 
 LIMITS = st.sampled_from(
     [
         Limits(),
-        Limits(stamped_rows=stamp_statements.STAMPED_ROWS),
+        Limits(unmarked_rows=stamp_statements.UNMARKED_ROWS),
         Limits(pack_bytes=60, marked_rows=3),
         Limits(named_rows=1),
         Limits(pack_bytes=2000, named_rows=2),
@@ -96,7 +96,7 @@ def lived(turns: list[Turn], way: Way, url: str, limits: Limits = Limits()) -> l
         patched.setattr(vouching, "MARKED_ROWS", limits.marked_rows)
         patched.setattr(remembering, "MARKED_ROWS", limits.marked_rows)
         patched.setattr(scanning, "NAMED_ROWS", limits.named_rows)
-        patched.setattr(stamp_statements, "STAMPED_ROWS", limits.stamped_rows)
+        patched.setattr(stamp_statements, "UNMARKED_ROWS", limits.unmarked_rows)
         folder = Path(name, "world")
         for turn in turns:
             for each in turn.drifts:

@@ -89,11 +89,13 @@ def read(project: str) -> Composed:
     return SQL(_READ).format(project=Literal(project), place=place)
 
 
-def recall(project: str, stage: str, seed: str, table: str) -> Composed:
-    """Fetch the packed rows that a seed brought to a table."""
-    return SQL(
-        "SELECT content, recent FROM seedlab.rows WHERE project = {} AND stage = {} AND seed = {} AND {} = {}"
-    ).format(Literal(project), Literal(stage), Literal(seed), Identifier("table"), Literal(table))
+def recall(project: str, stage: str, seed: str, table: str, *, several: bool = False) -> Composed:
+    """Fetch the packed rows that a seed brought to a table, the first pack, and how many more there are."""
+    mine = SQL("project = {} AND stage = {} AND seed = {} AND {} = {}").format(
+        Literal(project), Literal(stage), Literal(seed), Identifier("table"), Literal(table)
+    )
+    more = SQL("(SELECT count(*) FROM seedlab.packs WHERE {})").format(mine) if several else SQL("0")
+    return SQL("SELECT content, recent, {}::int4 FROM seedlab.rows WHERE {}").format(more, mine)
 
 
 RECALL_PACK = SQL(

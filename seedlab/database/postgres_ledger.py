@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from seedlab.database import ledger_statements as sql
@@ -106,31 +105,27 @@ class PostgresLedger(Ledger):
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
         """Fetch them in one pipeline; further packs one by one."""
-        found = self._first(project, names)
-        more = [self._more(project, name) for name in names]
         return [
-            [pack for pack in (*each[:1], *others, *each[1:]) if pack]
-            for each, others in zip(found, more, strict=True)
+            [pack for pack in (first, *self._more(project, name, more), recent) if pack]
+            for name, (first, recent, more) in zip(names, self._first(project, names), strict=True)
         ]
 
     def recall_apart(self, project: str, name: tuple[str, str, str]) -> Iterator[list[bytes]]:
         """Ask for each in a round trip of its own."""
-        (first,) = self._first(project, [name])
-        yield [pack for pack in first if pack]
-        yield from ([pack] for pack in self._more(project, name))
+        ((first, recent, more),) = self._first(project, [name])
+        yield [pack for pack in (first, recent) if pack]
+        yield from ([pack] for pack in self._more(project, name, more))
 
-    def _first(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[tuple[bytes, ...]]:
-        """The first pack of each load, and the recent ones."""
-        questions: list[Question] = [(sql.recall(project, *name), ()) for name in names]
+    def _first(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[tuple[bytes, bytes, int]]:
+        """The first pack of each load, the recent ones, and how many more there are."""
+        several = self.memory.several
+        questions: list[Question] = [(sql.recall(project, *name, several=several), ()) for name in names]
         answers = self._ask(questions, binary=True) if names else []
-        return [rows[0] if rows else () for rows in answers]
+        return [(rows[0][0], rows[0][1], rows[0][2]) if rows else (b"", b"", 0) for rows in answers]
 
-    def _more(self, project: str, name: tuple[str, str, str]) -> Iterator[bytes]:
-        for number in count(1) if self.memory.several else ():
-            question = (sql.RECALL_PACK, (project, *name, str(number)))
-            if not (rows := self._ask([question], binary=True)[0]):
-                return
-            yield rows[0][0]
+    def _more(self, project: str, name: tuple[str, str, str], count: int) -> Iterator[bytes]:
+        for number in range(1, count + 1):
+            yield self._ask([(sql.RECALL_PACK, (project, *name, str(number)))], binary=True)[0][0][0]
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
         """Do both in one pipeline."""

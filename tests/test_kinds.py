@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seedlab.flow import Column
-from seedlab.frames.kinds import canonical, plain, proven, refused, sortable
+from seedlab.frames.kinds import canonical, has_spelling, plain, proven, refused, sortable
 from tests.cases import some
 from tests.tables import column
 
@@ -107,6 +107,8 @@ def test_canonical_spellings_are_equal_iff_the_server_says_the_values_are(
 ) -> None:
     made = column("v", kind)
     drawn = data.draw(near(kind, 20))
+    has = evaluate(has_spelling(made, pl.col("v")), drawn)
+    assert has == [each is not None for each in evaluate(canonical(made, pl.col("v")), drawn)]
 
     values = [v for v, proof in zip(drawn, proofs(made, drawn), strict=True) if proof]
     spelled = evaluate(canonical(made, pl.col("v")), values)
@@ -146,6 +148,34 @@ def test_canonical_spellings_are_equal_iff_the_server_says_the_values_are(
 )
 def test_a_value_is_spelled(kind: str, value: str, spelled: str | None) -> None:
     assert evaluate(canonical(column("v", kind), pl.col("v")), [value]) == [spelled]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "sure"),
+    [
+        ("double precision", "123456789012345", True),
+        ("double precision", "1234567890123456", False),
+        ("double precision", "12345678.9012345", True),
+        ("double precision", "12345678.90123456", True),  # as the float is spelled
+        ("double precision", "12345678.901234560", False),
+        ("double precision", "0.000000000000015", True),
+        ("double precision", "007.50e-9", True),
+        ("double precision", "-0.1234567890123456", True),
+        ("double precision", "1e400", False),
+        ("double precision", "NaN", False),
+        ("double precision", "-inf", False),
+        ("real", "1234.56", True),
+        ("real", "1234.567", True),
+        ("real", "12345.6789", False),
+        ("real", "0.000000000123456", True),
+        ("real", "1e5", False),
+        ("boolean", "YeS", True),
+        ("boolean", "ye\u017f", False),
+        ("boolean", "true\n", False),
+    ],
+)
+def test_a_value_is_proven(kind: str, value: str, sure: bool) -> None:
+    assert proofs(column("v", kind), [value]) == [sure]
 
 
 @pytest.mark.parametrize("kind", ["text", "varchar", "bpchar", "citext"])

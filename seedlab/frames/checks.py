@@ -16,7 +16,7 @@ import polars as pl
 from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column, Load, Suspect
 from seedlab.frames.batcher import selected
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.kinds import canonical, plain, proven, refused
+from seedlab.frames.kinds import canonical, has_spelling, plain, proven, refused
 from seedlab.frames.resolve import Handled, Naming, leaves, reference_column
 
 REJECTED_PARENT = "rejected-parent"  # the rule of rows that depend on rejected ones
@@ -212,7 +212,7 @@ def _naming_rule(column: Column, source: str, *, own: bool) -> Rule | None:
     if fits is None:
         return None
     if own:  # the server judges whether the column takes it; it must only be comparable
-        fits, bent = canonical(column, value).is_not_null(), refused(column, value)
+        fits, bent = has_spelling(column, value), refused(column, value)
     odd = value.is_not_null() & ~fits
     message = f"{source} names a row by a column of type {column.type}; spell it plainly, as it is stored"
     return Rule(name="type", column=source, message=message, bad=odd if bent is None else odd & ~bent)
@@ -235,7 +235,7 @@ def _make_type_rules(table: str, column: Column, source: str, *, named: bool) ->
     if fits is not None:
         doubtful = value.is_not_null() & ~fits
         if named and plain(column, value) is not None:  # what cannot be compared has its own rule
-            doubtful &= canonical(column, value).is_not_null()
+            doubtful &= has_spelling(column, value)
         yield Rule(
             name="type",
             column=source,

@@ -16,6 +16,8 @@ TRUE = ("true", "t", "yes", "y", "on", "1")
 FALSE = ("false", "f", "no", "n", "off", "0")
 
 _BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
+# Of any case in ASCII: not the long s, which some take for an s.
+_BOOL = rf"^(?i-u:{'|'.join((*TRUE, *FALSE))})$"
 # [0-9] and not \d, which to polars is every digit of Unicode.
 _DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
@@ -30,8 +32,19 @@ _LIST = rf"\[({_SCALAR}(, ?{_SCALAR})*)?\]"
 _JSON = rf"^({_SCALAR}|{_LIST}|\{{({_MEMBER}(, ?{_MEMBER})*)?\}})$"
 # Of an object with more than one member we do not know that no name comes twice, which jsonb would lose.
 _JSONB = rf"^({_SCALAR}|{_LIST}|\{{({_MEMBER})?\}})$"
+
+
+def _few_digits(most: int) -> str:
+    """At most so many digits from the first that is not zero, and few zeros before it."""
+    below = ""
+    for left in range(1, most):  # how many may follow a digit before the point
+        below = rf"(\.[0-9]{{1,{left}}}|[0-9]{below})?"
+    small = rf"0{{1,15}}(\.0{{0,{15 - most}}}[0-9]{{1,{most}}})?"
+    return rf"[+-]?({small}|0{{0,14}}[1-9]{below})"
+
+
 # Numbers with so few digits that the float gives them back; longer ones are tried.
-_FEW_DIGITS = {"float4": 6, "float8": 15}
+_FEW_DIGITS = {"float4": rf"^{_few_digits(6)}$", "float8": rf"^{_few_digits(15)}([eE][+-]?[0-9]{{1,2}})?$"}
 _PATTERNS = {
     "uuid": r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$",
     "json": _JSON,
@@ -57,7 +70,7 @@ def proven(column: Column, value: pl.Expr) -> pl.Expr | None:
         number = value.cast(pl.Int64, strict=False)
         return number.is_between(-_BOUNDS[kind], _BOUNDS[kind] - 1).fill_null(value=False)
     if kind == "bool":
-        return value.str.to_lowercase().is_in((*TRUE, *FALSE))
+        return value.str.contains(_BOOL)
     if kind == "numeric":
         return value.str.contains(_numeric_pattern(column))
     if kind == "time":
@@ -129,6 +142,13 @@ def canonical(column: Column, value: pl.Expr) -> pl.Expr:
     return value
 
 
+def has_spelling(column: Column, value: pl.Expr) -> pl.Expr:
+    """True where `value` has a canonical spelling, without making it; NULL has none."""
+    if column.kind in _BOUNDS:
+        return value.cast(pl.Int64, strict=False).is_not_null()
+    return value.is_not_null() if column.kind == "uuid" else canonical(column, value).is_not_null()
+
+
 def sortable(column: Column, value: pl.Expr) -> pl.Expr:
     """Order values as people do: numbers by size, all else by code point."""
     if column.kind in _BOUNDS:
@@ -163,13 +183,9 @@ def _moment(column: Column, value: pl.Expr) -> pl.Expr:
 
 def _is_float(kind: str, value: pl.Expr) -> pl.Expr:
     """A number of few digits, or just as the shortest spelling of the float that it becomes."""
-    digits = _FEW_DIGITS[kind]
-    exponent = "([eE][+-]?[0-9]{1,2})?" if kind == "float8" else ""
-    plain = value.str.contains(rf"^[+-]?[0-9]{{1,15}}(\.[0-9]{{1,15}})?{exponent}$")
-    mantissa = value.str.replace(r"[eE].*$", "").str.replace_all(r"[^0-9]", "").str.strip_chars_start("0")
-    shortest = value.cast(pl.Float64 if kind == "float8" else pl.Float32, strict=False).cast(pl.String)
-    number = value.str.contains(r"^-?[0-9]")  # and not NaN, of which there are many spellings
-    return plain & (mantissa.str.len_bytes() <= digits) | number & (shortest == value).fill_null(value=False)
+    number = value.cast(pl.Float64 if kind == "float8" else pl.Float32, strict=False)
+    shortest = number.is_finite() & (number.cast(pl.String) == value)  # of NaN there are many spellings
+    return value.str.contains(_FEW_DIGITS[kind]) | shortest.fill_null(value=False)
 
 
 def _numeric_pattern(column: Column) -> str:

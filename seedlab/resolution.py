@@ -31,6 +31,7 @@ from seedlab.frames.kinds import canonical
 from seedlab.frames.resolve import (
     Handled,
     Naming,
+    add_all_handles,
     add_handles,
     alternative_column,
     numbered,
@@ -114,27 +115,32 @@ def handle_rows(
     Loads that are given alike are named and judged as one frame: what a frame costs beside its rows is
     most of what a small one costs. Of the tables that are `nameless` nobody needs the names of all rows.
     """
+    groups = {alike[0]: alike for alike in _alike(pairs)}
+    held = [first for first in groups if pairs[first][1].stream is None]
+    stacks = [stacked([pairs[n][1].frame for n in groups[first]]) for first in held]
+    loads = [pairs[first][0] for first in held]
+    named = list(map(numbered, add_all_handles(stacks, loads, naming), loads))
+    rules = [
+        checks.rules_of(load, frame, naming, pairs[first][1].trusted)
+        for first, load, frame in zip(held, loads, named, strict=True)
+    ]
+    judged = dict(zip(held, zip(named, rules, checks.are_sound(named, rules), strict=True), strict=True))
     handled: dict[int, Handled] = {}
     briefs: dict[int, Briefs | None] = {}
     broken: list[Broken] = []
-    for alike in _alike(pairs):
-        loads = [pairs[n][0] for n in alike]
-        shaped = pairs[alike[0]][1]
+    for first, alike in groups.items():
+        load, shaped = pairs[first]
         if shaped.stream is not None:
-            scanned = scan(loads[0], shaped, naming, settings, recorder, named=loads[0].table not in nameless)
-            handled[alike[0]], briefs[alike[0]] = scanned.handled, scanned.briefs
+            scanned = scan(load, shaped, naming, settings, recorder, named=load.table not in nameless)
+            handled[first], briefs[first] = scanned.handled, scanned.briefs
             broken += scanned.broken
             continue
-        frame = stacked([pairs[n][1].frame for n in alike])
-        whole = numbered(add_handles(frame, loads[0], naming), loads[0])
-        heights = [pairs[n][1].frame.height for n in alike]
-        named = [
-            Handled(load=load, frame=part) for load, part in zip(loads, cut(whole, heights), strict=True)
-        ]
-        rules = checks.rules_of(loads[0], whole, naming, shaped.trusted)
-        if not checks.is_sound(whole, rules):
-            broken += checks.judge(named, [rules] * len(named))
-        handled |= dict(zip(alike, named, strict=True))
+        whole, mine, sound = judged[first]
+        parts = cut(whole, [pairs[n][1].frame.height for n in alike])
+        own = [Handled(load=pairs[n][0], frame=part) for n, part in zip(alike, parts, strict=True)]
+        if not sound:
+            broken += checks.judge(own, [mine] * len(own))
+        handled |= dict(zip(alike, own, strict=True))
     return [
         Rows(shaped=pairs[n][1], handled=handled[n], briefs=briefs.get(n)) for n in range(len(pairs))
     ], broken

@@ -10,17 +10,51 @@ from typing import TypeVar
 import polars as pl
 
 Result = TypeVar("Result")
+_Column = TypeVar("_Column", bound=pl.Expr | str)
+AT_ONCE = 128  # frames collected together
 SMALL = 5_000  # rows below which it costs more to share expressions among threads than it spares
 
 
 def extended(frame: pl.DataFrame, columns: Iterable[pl.Expr]) -> pl.DataFrame:
     """Add columns."""
-    return frame.with_columns_seq(columns) if frame.height < SMALL else frame.with_columns(columns)
+    return all_extended([frame], [columns])[0]
+
+
+def all_extended(frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr]]) -> list[pl.DataFrame]:
+    """Add columns to many frames."""
+    return _all(frames, columns, pl.DataFrame.with_columns_seq, pl.LazyFrame.with_columns)
 
 
 def selected(frame: pl.DataFrame, columns: Iterable[pl.Expr | str]) -> pl.DataFrame:
     """Evaluate columns."""
-    return frame.select_seq(columns) if frame.height < SMALL else frame.select(columns)
+    return all_selected([frame], [columns])[0]
+
+
+def all_selected(
+    frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr | str]]
+) -> list[pl.DataFrame]:
+    """Evaluate columns of many frames."""
+    return _all(frames, columns, pl.DataFrame.select_seq, pl.LazyFrame.select)
+
+
+def _all(
+    frames: Sequence[pl.DataFrame],
+    columns: Iterable[Iterable[_Column]],
+    small: Callable[[pl.DataFrame, Iterable[_Column]], pl.DataFrame],
+    large: Callable[[pl.LazyFrame, Iterable[_Column]], pl.LazyFrame],
+) -> list[pl.DataFrame]:
+    """Evaluate large frames together, so that no core waits for the longest column of each, and what several
+    columns have in common once; small ones one by one.
+    """
+    given = list(zip(frames, columns, strict=True))
+    done = iter(collected([large(f.lazy(), mine) for f, mine in given if f.height >= SMALL]))
+    return [small(f, mine) if f.height < SMALL else next(done) for f, mine in given]
+
+
+def collected(lazies: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
+    """Collect many frames, as many at once as polars takes: it has a thread wait for each, 512 at most."""
+    portions = (lazies[start : start + AT_ONCE] for start in range(0, len(lazies), AT_ONCE))
+    return [frame for some in portions for frame in pl.collect_all(some)]
 
 
 def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

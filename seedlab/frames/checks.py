@@ -14,7 +14,7 @@ from types import MappingProxyType
 import polars as pl
 
 from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column, Load, Suspect
-from seedlab.frames.batcher import selected
+from seedlab.frames.batcher import all_selected
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, has_spelling, plain, proven, refused
 from seedlab.frames.resolve import Handled, Naming, leaves, reference_column
@@ -55,12 +55,12 @@ class Broken:
     before: tuple[Broken, ...] = ()
 
 
-def is_sound(frame: pl.DataFrame, rules: Sequence[Rule]) -> bool:
-    """Tell whether no row breaks any rule; one eager pass."""
-    if not rules:
-        return True
-    verdict = selected(frame, (rule.bad.any().alias(str(n)) for n, rule in enumerate(rules)))
-    return not any(verdict.row(0))
+def are_sound(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]) -> list[bool]:
+    """Tell of each frame whether no row breaks any of its rules; one pass over all."""
+    verdicts = all_selected(
+        frames, ([r.bad.any().alias(str(n)) for n, r in enumerate(mine)] for mine in rules)
+    )
+    return [not (mine and any(verdict.row(0))) for mine, verdict in zip(rules, verdicts, strict=True)]
 
 
 def judge(handled: Sequence[Handled], rules: Sequence[Sequence[Rule]]) -> list[Broken]:
@@ -69,8 +69,8 @@ def judge(handled: Sequence[Handled], rules: Sequence[Sequence[Rule]]) -> list[B
     Cost: one pass over each load, plus one per broken rule.
     """
     broken = []
-    for each, mine in zip(handled, rules, strict=True):
-        if is_sound(each.frame, mine):
+    for each, mine, sound in zip(handled, rules, are_sound([e.frame for e in handled], rules), strict=True):
+        if sound:
             continue
         for rule in mine:
             frame = _rows(each.frame, rule)

@@ -19,7 +19,7 @@ import polars_hash as plh
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, Table
-from seedlab.frames.batcher import extended
+from seedlab.frames.batcher import all_extended
 from seedlab.frames.kinds import canonical
 
 # Version and variant bits of a uuid, as expressions: a 128-bit literal takes 50 µs to make.
@@ -143,7 +143,19 @@ def alternative_column(label: str) -> str:
 
 def add_handles(frame: pl.DataFrame, load: Load, naming: Naming) -> pl.DataFrame:
     """Add HANDLE, DIGEST, the handle of every reference, and those of the table's alternative keys in use."""
-    sources = tuple(sorted(name for name in frame.collect_schema().names() if name not in RESERVED))
+    return add_all_handles([frame], [load], naming)[0]
+
+
+def add_all_handles(
+    frames: Sequence[pl.DataFrame], loads: Sequence[Load], naming: Naming
+) -> list[pl.DataFrame]:
+    """Add the handles of each load to its frame."""
+    columns = [_handles(frame, load, naming) for frame, load in zip(frames, loads, strict=True)]
+    return all_extended(frames, columns)
+
+
+def _handles(frame: pl.DataFrame, load: Load, naming: Naming) -> list[pl.Expr]:
+    sources = tuple(sorted(name for name in frame.columns if name not in RESERVED))
     own = _whole(load.table, sources) if load.whole else naming.handle(load.table, load.key)
     columns = [own.alias(HANDLE), _digest(sources)]
     for index, reference in enumerate(load.references):
@@ -152,7 +164,7 @@ def add_handles(frame: pl.DataFrame, load: Load, naming: Naming) -> pl.DataFrame
         mine = restate(load, parts)
         if mine is not None:
             columns.append(naming.handle(load.table, mine).alias(alternative_column(label)))
-    return extended(frame, columns)
+    return columns
 
 
 def digests(frame: pl.DataFrame) -> pl.Series:

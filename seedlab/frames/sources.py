@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from seedlab.errors import DataFaults, Fault
 from seedlab.flow import NOTES, ROW, SourceFile
 from seedlab.frames import delimited, documents
 from seedlab.frames.archives import unpack
+from seedlab.frames.batcher import collected
 from seedlab.frames.documents import Number, Plain, Records
 from seedlab.frames.faults import FaultList, clean
 from seedlab.frames.opening import content_hash, opened
@@ -46,7 +47,6 @@ __all__ = [
 
 CHUNK = 1 << 20  # bytes read at a time
 WHOLE_BYTES = 64 << 20  # larger flat files are not held in memory until somebody collects them
-AT_ONCE = 128  # files collected together
 MAX_DOCUMENT_BYTES = 256 << 20  # JSON and YAML are parsed whole
 
 TYPICAL_RATIO = 5  # of compressed text, to estimate rows by
@@ -139,18 +139,13 @@ def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
     """Read the rows of all these files in one go; raises DataFaults for those that polars cannot parse."""
     lazies = [flat.lazy for flat in flats.values()]
     try:
-        frames = [frame for some in _portions(lazies) for frame in pl.collect_all(some)]
+        frames = collected(lazies)
     except POLARS_ERRORS:
         frames = list(_collect_one_by_one(flats.values(), lazies))
     for flat, frame in zip(flats.values(), frames, strict=True):
         if flat.file.format == "parquet":
             refuse_nul(flat.file, frame, flat.texts)
     return dict(zip(flats, frames, strict=True))
-
-
-def _portions(lazies: Sequence[pl.LazyFrame]) -> Iterator[Sequence[pl.LazyFrame]]:
-    """Cut off as many as polars takes at once: it has a thread wait for each, and 512 of these at most."""
-    return (lazies[start : start + AT_ONCE] for start in range(0, len(lazies), AT_ONCE))
 
 
 def _collect_one_by_one(flats: Iterable[Flat], lazies: Iterable[pl.LazyFrame]) -> Iterator[pl.DataFrame]:

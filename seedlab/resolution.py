@@ -124,7 +124,7 @@ def handle_rows(
         checks.rules_of(load, frame, naming, pairs[first][1].trusted)
         for first, load, frame in zip(held, loads, named, strict=True)
     ]
-    judged = dict(zip(held, zip(named, rules, checks.are_sound(named, rules), strict=True), strict=True))
+    judged = dict(zip(held, zip(named, checks.broken_rules(named, rules), strict=True), strict=True))
     handled: dict[int, Handled] = {}
     briefs: dict[int, Briefs | None] = {}
     broken: list[Broken] = []
@@ -135,11 +135,10 @@ def handle_rows(
             handled[first], briefs[first] = scanned.handled, scanned.briefs
             broken += scanned.broken
             continue
-        whole, mine, sound = judged[first]
+        whole, rules_broken = judged[first]
         parts = cut(whole, [pairs[n][1].frame.height for n in alike])
         own = [Handled(load=pairs[n][0], frame=part) for n, part in zip(alike, parts, strict=True)]
-        if not sound:
-            broken += checks.judge(own, [mine] * len(own))
+        broken += checks.broken_by(own, [rules_broken] * len(own))
         handled |= dict(zip(alike, own, strict=True))
     return [
         Rows(shaped=pairs[n][1], handled=handled[n], briefs=briefs.get(n)) for n in range(len(pairs))

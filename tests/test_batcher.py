@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedlab.frames.batcher import stream
+from seedlab.frames.batcher import AT_ONCE, SMALL, all_extended, all_selected, stream
 
 
 def frames(*heights: int) -> Iterator[pl.DataFrame]:
@@ -103,3 +103,19 @@ def test_a_taker_that_goes_away_leaves_no_thread_behind() -> None:
     results.close()  # type: ignore[attr-defined]
 
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    "heights", [[], [0, 3], [SMALL, 2, SMALL + 1, SMALL - 1], [SMALL] * (AT_ONCE + 2)], ids=len
+)
+def test_many_frames_are_evaluated_in_their_order(heights: list[int]) -> None:
+    frames = [pl.DataFrame({"n": range(n, n + height)}) for n, height in enumerate(heights)]
+    more = [[(pl.col("n") + n).alias("more")] for n in range(len(heights))]
+
+    extended = all_extended(frames, more)
+    sums = all_selected(extended, [[pl.col("more").sum(), pl.len()]] * len(heights))
+
+    assert [each.columns for each in extended] == [["n", "more"]] * len(heights)
+    assert [each.row(0) for each in sums] == [
+        (sum(range(2 * n, 2 * n + height)), height) for n, height in enumerate(heights)
+    ]

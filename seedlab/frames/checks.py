@@ -55,28 +55,33 @@ class Broken:
     before: tuple[Broken, ...] = ()
 
 
-def are_sound(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]) -> list[bool]:
-    """Tell of each frame whether no row breaks any of its rules; one pass over all."""
+def broken_rules(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]) -> list[list[Rule]]:
+    """Leave of the rules of each frame those that some row breaks; one pass over all."""
     verdicts = all_selected(
         frames, ([r.bad.any().alias(str(n)) for n, r in enumerate(mine)] for mine in rules)
     )
-    return [not (mine and any(verdict.row(0))) for mine, verdict in zip(rules, verdicts, strict=True)]
+    return [
+        [rule for rule, bad in zip(mine, verdict.row(0), strict=True) if bad] if mine else []
+        for mine, verdict in zip(rules, verdicts, strict=True)
+    ]
 
 
 def judge(handled: Sequence[Handled], rules: Sequence[Sequence[Rule]]) -> list[Broken]:
     """Evaluate every load's rules; only rules that some row breaks come back, with those rows.
 
-    Cost: one pass over each load, plus one per broken rule.
+    Cost: one pass over all loads, plus one per broken rule.
     """
-    broken = []
-    for each, mine, sound in zip(handled, rules, are_sound([e.frame for e in handled], rules), strict=True):
-        if sound:
-            continue
-        for rule in mine:
-            frame = _rows(each.frame, rule)
-            if frame.height:
-                broken.append(Broken(load=each.load, rule=rule, frame=frame))
-    return broken
+    return broken_by(handled, broken_rules([each.frame for each in handled], rules))
+
+
+def broken_by(handled: Sequence[Handled], rules: Sequence[Sequence[Rule]]) -> list[Broken]:
+    """Find the rows of each load that break one of these rules; one pass per rule."""
+    return [
+        Broken(load=each.load, rule=rule, frame=frame)
+        for each, mine in zip(handled, rules, strict=True)
+        for rule in mine
+        if (frame := _rows(each.frame, rule)).height
+    ]
 
 
 def suspects(broken: Sequence[Broken]) -> list[Suspect]:
@@ -149,9 +154,13 @@ def _rows(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     value = pl.concat_str(known, separator=", ", ignore_nulls=True) if known else pl.lit(None)
     value = value.cast(pl.String)
     same = pl.col(HANDLE).cast(pl.String) if rule.name == "duplicate-key" else value
-    return frame.filter(rule.bad).select(
-        pl.col(FILE).cast(pl.UInt16), pl.col(ROW).cast(pl.UInt32), same.alias("same"), value.alias("value")
-    )
+    told = [
+        pl.col(FILE).cast(pl.UInt16),
+        pl.col(ROW).cast(pl.UInt32),
+        same.alias("same"),
+        value.alias("value"),
+    ]
+    return frame.lazy().filter(rule.bad).select(told).collect()  # so that no other column is filtered
 
 
 def _naming_sources(load: Load) -> tuple[str, ...]:

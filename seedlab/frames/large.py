@@ -212,7 +212,7 @@ def _parquet_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterato
     try:
         for start in range(piece.start, stop, size):
             frame = flat.part(start, min(size, stop - start)).collect()
-            refuse_nul(file, frame, flat.texts)
+            refuse_nul([(file, frame, flat.texts)])
             frame = frame.with_columns(pl.col(ROW) - piece.start) if piece.start else frame
             yield from frame.iter_slices(batch_rows)
     except POLARS_ERRORS as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import polars as pl
 from polars.datatypes import DataTypeClass
 
 from seedlab.flow import RESERVED, ROW, SourceFile
+from seedlab.frames.batcher import all_selected
 from seedlab.frames.faults import FaultList
 
 __all__ = ["as_text", "check_schema", "is_list", "is_nested", "json_text", "refuse_nul", "texts_within"]
@@ -37,18 +38,24 @@ def check_schema(file: SourceFile, schema: pl.Schema) -> None:
     faults.check()
 
 
-def refuse_nul(file: SourceFile, frame: pl.DataFrame, texts: Collection[str]) -> None:
-    """Raise DataFaults for NUL in these columns: Parquet can hold it, and no other format lets it through.
+def refuse_nul(read: Iterable[tuple[SourceFile, pl.DataFrame, Collection[str]]]) -> None:
+    """Raise DataFaults for NUL in these columns of what was read: Parquet can hold it, and no other format
+    lets it through.
 
     They are looked through as bytes, which takes half of the time of texts.
     """
-    if not texts:
-        return
-    found = frame.filter(pl.any_horizontal(pl.col(list(texts)).cast(pl.Binary).bin.contains(b"\0")))
-    faults = FaultList(file)
-    for row in found.get_column(ROW).to_list():
-        faults.add("nul", "found a NUL character", line=row + 1)
-    faults.check()
+    looked = [
+        (file, frame, pl.col(list(texts)).cast(pl.Binary).bin.contains(b"\0"))
+        for file, frame, texts in read
+        if texts
+    ]
+    verdicts = all_selected([frame for _, frame, _ in looked], [[holds.any()] for _, _, holds in looked])
+    for (file, frame, holds), verdict in zip(looked, verdicts, strict=True):
+        if any(verdict.row(0)):
+            faults = FaultList(file)
+            for row in frame.filter(pl.any_horizontal(holds)).get_column(ROW).to_list():
+                faults.add("nul", "found a NUL character", line=row + 1)
+            faults.check()
 
 
 def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -142,9 +142,7 @@ def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
         frames = collected(lazies)
     except POLARS_ERRORS:
         frames = list(_collect_one_by_one(flats.values(), lazies))
-    for flat, frame in zip(flats.values(), frames, strict=True):
-        if flat.file.format == "parquet":
-            refuse_nul(flat.file, frame, flat.texts)
+    refuse_nul((flat.file, frame, flat.texts) for flat, frame in zip(flats.values(), frames, strict=True))
     return dict(zip(flats, frames, strict=True))
 
 

@@ -8,6 +8,7 @@ into bytes, and one of another kind ends in Unspeakable: then the table goes as 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -74,24 +75,31 @@ def _rows(frame: pl.DataFrame, columns: Sequence[str], table: Table) -> bytes:
     values = values.with_columns(
         part for name in values.columns if values.schema[name] == pl.UInt128 for part in _halves(name)
     )
+    nulls = tuple(each.null_count() > 0 for each in values.get_columns()[: len(columns)])
+    row = _row(tuple(table.columns[name] for name in columns), nulls)
+    return b"".join(values.select(row.alias("row")).to_series().to_list())
+
+
+@lru_cache(maxsize=256)
+def _row(columns: tuple[Column, ...], nulls: tuple[bool, ...]) -> pl.Expr:
+    """Put a row together. Kept: a hundred small expressions take a quarter of the time of 20,000 rows."""
     row: pl.Expr | None = None
     run = _constant(len(columns), 2)
-    for n, name in enumerate(columns):
-        nulls = bool(values.get_column(str(n)).null_count())
-        length, data, text = _field(table.columns[name], str(n), nulls=nulls)
+    for n, (column, missing) in enumerate(zip(columns, nulls, strict=True)):
+        length, data, text = _field(column, str(n), nulls=missing)
         run += length
-        if text is None and not nulls:
+        if text is None and not missing:
             run += data
             continue
         flushed = _joined(run)
         piece = text if text is not None else _joined(data)
-        present = pl.when(pl.col(str(n)).is_null()).then(pl.lit(b"")).otherwise(piece) if nulls else piece
+        present = pl.when(pl.col(str(n)).is_null()).then(pl.lit(b"")).otherwise(piece) if missing else piece
         row = flushed + present if row is None else row + flushed + present
         run = []
     if run:
         row = _joined(run) if row is None else row + _joined(run)
     assert row is not None
-    return b"".join(values.select(row.alias("row")).to_series().to_list())
+    return row
 
 
 def _joined(run: Bytes) -> pl.Expr:
@@ -222,11 +230,7 @@ def _numeric_form(column: Column) -> tuple[str, Callable[[pl.Expr], pl.Expr]]:
     pattern = rf"^[+-]?[0-9]{{1,{precision - scale or 1}}}{fraction}$"
 
     def make(value: pl.Expr) -> pl.Expr:
-        digits = value.str.replace_all(r"[+-]", "")
-        whole = digits.str.extract(r"^([0-9]+)").cast(pl.Int64)
-        rest = digits.str.extract(r"\.([0-9]+)$").str.pad_end(scale, "0").cast(pl.Int64).fill_null(0)
-        number = whole * 10**scale + rest
-        return pl.when(value.str.starts_with("-")).then(-number).otherwise(number)
+        return value.cast(pl.Decimal(38, scale)).reinterpret(dtype=pl.Int128).cast(pl.Int64)
 
     return pattern, make
 

@@ -21,7 +21,7 @@ from seedlab import reporting
 from seedlab.agenda import Standing, Task, agenda_of, as_it_was, data_fingerprint, file_hashes, standing_of
 from seedlab.database import connect
 from seedlab.errors import DataFaults, TargetChanged
-from seedlab.flow import Options, Plan, Project, Recorder, Run, Target
+from seedlab.flow import Options, Project, Recorder, Run, Target
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records.runs import Heading, new_run_id
 from seedlab.looking import Look, edges_in, look_beside, look_offline, open_look
@@ -31,6 +31,7 @@ from seedlab.plan.revision import commit_of
 from seedlab.trying import TRIES, refuse_to_try_again, told
 
 if TYPE_CHECKING:
+    from seedlab.flow import Plan
     from seedlab.writing import Done
 
 EMBEDDED = "embedded"
@@ -211,13 +212,13 @@ def plan(project: Project, target: Target, options: Options, monitor: Monitor, *
 
     With `rows` every row that would change is told, with its columns.
     """
-    from seedlab.previewing import preview
+    from seedlab.previewing import plan_of, preview
 
     with looking_at(project, target, options, monitor) as look:
         task = _task(project, options, look, monitor, file_hashes(project))
         previewed = preview(task, look, monitor, differences=rows)
         needless = graph.needless(edges_in(look.catalog(), task.agenda.declared))
-    made = reporting.plan_of(task, target, previewed)
+    made = plan_of(task, target, previewed)
     return replace(made, notes=monitor.notes, needless=needless)
 
 

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from seedlab import keeping, settling, spreading
 from seedlab.agenda import Task, state_of, tally_of
 from seedlab.database.ledger import MARK
-from seedlab.flow import FILE, ROW, Classified, Outcomes, RowChange, RowSet, Tally, WritePlan
+from seedlab.flow import (
+    FILE,
+    ROW,
+    Classified,
+    Load,
+    Options,
+    Outcomes,
+    Plan,
+    PlannedSeed,
+    PlannedStage,
+    PlannedTable,
+    RowChange,
+    RowSet,
+    Stage,
+    Tally,
+    Target,
+    WritePlan,
+)
 from seedlab.frames import positions
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.keeping import Kept
 from seedlab.looking import Look
+from seedlab.plan.graph import ancestors, waves
 from seedlab.recalling import Name, name_of
+from seedlab.reporting import is_left_out, without
 from seedlab.running import Prepared, Resolved, prepare, resolve
 from seedlab.writing import Sent, expect, wrote_of
 
@@ -115,3 +135,93 @@ def _deleted(look: Look, doomed: Sequence[Kept]) -> dict[Name, int]:
 def _with_deletes(classified: Classified, deleted: Mapping[Name, int]) -> Classified:
     outcomes = replace(classified.outcomes, deleted=deleted.get(name_of(classified.load), 0))
     return replace(classified, outcomes=outcomes)
+
+
+def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
+    """Make the plan: stages in writing order, keys and why, what runs side by side, what is skipped."""
+    options, stages = task.options, task.agenda.declared
+    left_out = {**task.agenda.left_out, **task.standing.skipped(task.memory)}
+    running = [stage for stage in stages if stage.id not in left_out]
+    all_empty = previewed.empty.issuperset(each.load.table for each in previewed.classified)
+    tables: list[tuple[Load | Tally, PlannedTable]] = [
+        (
+            each.load,
+            PlannedTable(
+                table=each.load.table,
+                rows=each.outcomes.total - each.outcomes.deleted,
+                key=each.load.spelled_key,
+                origin=previewed.key_origins.get(each.load.table, ""),
+                strategy=_strategy(all_empty, options),
+                outcomes=each.outcomes,
+            ),
+        )
+        for each in previewed.classified
+    ]
+    tables += [
+        (
+            each,
+            PlannedTable(
+                table=each.table, rows=0, key=each.key, origin="", strategy="", outcomes=each.outcomes
+            ),
+        )
+        for each in previewed.left
+    ]
+    before = ancestors(stages)
+    verdicts = task.standing.verdicts
+    reasons = {name: each.reason for name, each in verdicts.items() if each.reason}
+    by_seed: defaultdict[tuple[str, str], list[PlannedTable]] = defaultdict(list)
+    for load, table in tables:
+        by_seed[load.stage, load.seed].append(table)
+    planned = tuple(_planned_stage(stage, left_out, reasons, by_seed, before) for stage in stages)
+    return Plan(
+        project=task.project.name,
+        target=target.shown,
+        environment=options.environment.name,
+        level=options.settings.level,
+        stages=planned,
+        outcomes=sum((table.outcomes for _, table in tables), Outcomes()),
+        changes=previewed.changes,
+        waves=waves([replace(s, dependencies=_among(s.dependencies, running)) for s in running]),
+    )
+
+
+def _among(names: Sequence[str], stages: Sequence[Stage]) -> tuple[str, ...]:
+    known = {stage.id for stage in stages}
+    return tuple(name for name in names if name in known)
+
+
+def _planned_stage(
+    stage: Stage,
+    left_out: Mapping[str, str],
+    reasons: Mapping[str, str],
+    tables: Mapping[tuple[str, str], Sequence[PlannedTable]],
+    before: Mapping[str, frozenset[str]],
+) -> PlannedStage:
+    seeds = tuple(
+        PlannedSeed(
+            name=seed.name,
+            files=tuple(file.name for file in seed.files),
+            tables=tuple(tables[stage.id, seed.name]),
+            priority=seed.priority,
+        )
+        for seed in stage.seeds
+        if stage.id not in left_out and not is_left_out(seed, left_out)
+    )
+    return PlannedStage(
+        id=stage.id,
+        name=stage.name,
+        status="skipped" if stage.id in left_out else "run",
+        reason=left_out.get(stage.id)
+        or "; ".join(filter(None, (reasons.get(stage.id), without(stage, left_out)))),
+        waits_for=tuple(each for each in stage.dependencies if each in before),
+        seeds=seeds,
+        parallel=stage.parallel,
+    )
+
+
+def _strategy(all_empty: bool, options: Options) -> str:
+    if options.settings.level == "legacy":
+        return "row by row: find, then insert or update"
+    if "copy" not in options.settings.switches:
+        return "multi-row statements"
+    return "copy into the empty table" if all_empty else "merge: insert new, update different"

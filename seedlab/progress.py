@@ -1,6 +1,7 @@
 """Show a run while it lasts: a dashboard in a terminal, one output in a notebook, lines in a log.
 
-A run shorter than half a second shows nothing: it pays for a thread that never wakes.
+A run shorter than half a second shows nothing: it pays for a thread that never wakes. So what is shown is
+imported by those threads.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TextIO, get_args
 
 from seedlab.errors import ConfigurationError
-from seedlab.insight.faces.live import dashboard, log_line
 from seedlab.insight.faces.text import duration
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.insight.measuring.state import RunState
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+    from seedlab.insight.measuring.state import RunState
 
 Mode = Literal["auto", "live", "plain", "off"]
 
@@ -155,6 +156,8 @@ def _is_for_a_person(stream: TextIO) -> bool:
 
 def _lines(watch: _Watch) -> None:
     while not watch.done.wait(LOG_EVERY):
+        from seedlab.insight.faces.live import log_line
+
         print(log_line(watch.state()), file=watch.stream, flush=True)
 
 
@@ -176,6 +179,8 @@ def _terminal(watch: _Watch) -> None:
 def _drawn(state: RunState, cells: int, height: int) -> Text:
     from rich.text import Text
 
+    from seedlab.insight.faces.live import dashboard
+
     lines = dashboard(state, cells - _ASIDE, height - 1)
     return Text("\n", no_wrap=True, overflow="crop", end="").join(Text.assemble(*line) for line in lines)
 
@@ -192,6 +197,7 @@ def _notebook(watch: _Watch) -> None:
 
 
 def _saved(watch: _Watch) -> dict[str, str]:
+    from seedlab.insight.faces.live import dashboard
     from seedlab.insight.pages.notebook_view import html
 
     state = watch.state()

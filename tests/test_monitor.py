@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 import timeit
 from datetime import UTC, datetime
@@ -388,6 +389,7 @@ def test_machine_facts_say_what_times_depend_on() -> None:
 
     assert set(facts) == {"cpu", "cores", "memory_bytes", "os", "python"}
     assert facts["cores"] >= 1
+    assert facts["python"] == f"{platform.python_implementation()} {platform.python_version()}"
     assert facts["memory_bytes"] > peak_rss_bytes() > 1_000_000
     assert load_average() >= 0
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedlab.insight.measuring.course import RECENT, Course
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.insight.measuring.state import RECENT, Course, RunState, StageState
+from seedlab.insight.measuring.state import RunState, StageState
 from tests.cases import some
 from tests.school import FILES, SEED, STAGE, TABLES
 from tests.seeding import WAYS, Way, execute, seed, seed_in, write

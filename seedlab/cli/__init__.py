@@ -15,6 +15,9 @@ from importlib import import_module
 from seedlab.arguments import build_parser, parse
 from seedlab.cli.printing import explain, tolerate_narrow_encodings
 
+# As many objects as Python makes before it looks for garbage: modules make 50,000 that stay, 12 ms to look
+# through. It makes no difference to the memory that a million rows take.
+_MADE = 100_000
 # Where each command is carried out: module and function of this package.
 _COMMANDS = {
     "seed": ("seeding", "seed"),
@@ -44,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code; without arguments, those of a process of its own."""
     if arguments is not None:
         return _run(arguments)
+    gc.set_threshold(_MADE)
     try:
         return _run(sys.argv[1:])
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -56,6 +55,8 @@ def copy_binaries(binaries: Path, into: Path) -> Path:
 
     A changed original gets a copy of its own, so that a server running from the old one is not disturbed.
     """
+    import hashlib  # 4 ms for OpenSSL, which only a copy needs
+
     installation = binaries.parent
     package = installation.parent
     stamp = f"{binaries} {(binaries / 'postgres').stat().st_mtime_ns}"

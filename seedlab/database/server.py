@@ -15,7 +15,6 @@ temporary directory, which that user can enter; the mode of a folder we did not 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import pwd
 import re
@@ -125,8 +124,7 @@ def database_name(project: str) -> str:
     name = re.sub(r"[^a-z0-9_]", "", plain)
     if name == plain and 0 < len(name) <= _NAME_LENGTH and name not in {"postgres", "template0", "template1"}:
         return name
-    digest = hashlib.sha256(project.encode()).hexdigest()[:8]
-    return f"{name[: _NAME_LENGTH - 9] or 'project'}_{digest}"
+    return f"{name[: _NAME_LENGTH - 9] or 'project'}_{_digest(project.encode())}"
 
 
 def ensure_database(server: Server, database: str) -> str:
@@ -222,8 +220,14 @@ def _socket_folder(home: Path) -> Path:
     folder = home / "socket"
     if len(os.fsencode(folder / SOCKET)) < SOCKET_LENGTH:
         return folder
-    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:8]
-    return Path(tempfile.gettempdir(), f"seedlab-{os.geteuid()}", digest)
+    return Path(tempfile.gettempdir(), f"seedlab-{os.geteuid()}", _digest(os.fsencode(home)))
+
+
+def _digest(name: bytes) -> str:
+    """Stand for a name that cannot be had: 8 hex digits."""
+    import hashlib  # 4 ms for OpenSSL, which usual names and homes do not pay
+
+    return hashlib.sha256(name).hexdigest()[:8]
 
 
 def _refuse_foreign(path: Path) -> None:

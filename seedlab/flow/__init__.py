@@ -2,8 +2,8 @@
 
 Every value is frozen. Many of the same thing is a polars frame, whose schema is a constant beside its
 producer; nothing here imports polars, so that a run with nothing to do stays light: to make a value's class
-takes half a millisecond, so those of loads and writes are made when they are asked for. What only the command
-`status` needs is taken from `flow.status`, what runs prove from `flow.evidence`.
+takes half a millisecond, so those of loads, writes, plans and spans are made when they are asked for. What
+only the command `status` needs is taken from `flow.status`, what runs prove from `flow.evidence`.
 """
 
 from importlib import import_module
@@ -49,21 +49,16 @@ from seedlab.flow.project import (
 from seedlab.flow.runs import (
     Counters,
     Phase,
-    Plan,
-    PlannedSeed,
-    PlannedStage,
-    PlannedTable,
     Recorder,
-    RowChange,
     Run,
     SeedReport,
-    Span,
     StageReport,
     TableReport,
     Tally,
 )
 
 if TYPE_CHECKING:
+    from seedlab.flow.evidence import Span
     from seedlab.flow.loads import (
         DIGEST,
         FILE,
@@ -83,6 +78,7 @@ if TYPE_CHECKING:
         Suspect,
         part_sources,
     )
+    from seedlab.flow.plans import Plan, PlannedSeed, PlannedStage, PlannedTable, RowChange
     from seedlab.flow.writes import (
         Batch,
         Classified,
@@ -179,9 +175,14 @@ __all__ = [
 ]
 
 
+# Where what is made late is, but for that of loads and writes.
+_PLANS = frozenset({"Plan", "PlannedSeed", "PlannedStage", "PlannedTable", "RowChange"})
+_HOMES = {"Span": ("evidence",), **dict.fromkeys(_PLANS, ("plans",))}
+
+
 def __getattr__(name: str) -> Any:
-    """Find what only a run with something to do needs."""
-    for module in ("loads", "writes") if name in __all__ else ():
+    """Find what a run with nothing to do has no use for."""
+    for module in _HOMES.get(name, ("loads", "writes")) if name in __all__ else ():
         if (found := getattr(import_module(f"seedlab.flow.{module}"), name, None)) is not None:
             return found
     raise AttributeError(f"module 'seedlab.flow' has no attribute '{name}'")

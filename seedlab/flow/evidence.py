@@ -1,4 +1,4 @@
-"""What runs prove: samples of a run and what they show, profiles, comparisons, forecasts.
+"""What runs prove: spans and samples of a run, what they show, profiles, comparisons, forecasts.
 
 Apart from the other values, since a run with nothing to do needs none of it.
 """
@@ -9,10 +9,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from seedlab.flow.runs import Run
+from seedlab.flow.runs import Phase, Run
 
 Resource = Literal["client CPU", "round trips", "server CPU", "locks", "disk", "client waiting"]
 Verdict = Literal["slower", "faster", "same", "unclear"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One measured piece of work, less what was measured inside it.
+
+    `start` is in seconds since the run began, `lane` numbers the threads in order of appearance,
+    `peak_rss_bytes` is the most the process held meanwhile. `wal_bytes` is what the server wrote meanwhile;
+    None where it was not asked, which only a profile does.
+    """
+
+    phase: Phase
+    seconds: float
+    cpu_seconds: float
+    start: float = 0.0
+    lane: int = 0
+    peak_rss_bytes: int = 0
+    stage: str | None = None
+    seed: str | None = None
+    table: str | None = None
+    rows: int = 0
+    statements: int = 0
+    round_trips: int = 0
+    bytes_sent: int = 0
+    wal_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

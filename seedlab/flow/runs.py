@@ -1,4 +1,4 @@
-"""What happened, and what would: spans, reports, plans, runs, and how the rooms report."""
+"""What happened: reports, runs, and how the rooms report."""
 
 from __future__ import annotations
 
@@ -7,40 +7,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from seedlab.errors import Fault
 from seedlab.flow.outcomes import Outcomes
-from seedlab.flow.project import Level, Priority, Seed
+from seedlab.flow.project import Level, Seed
 
 if TYPE_CHECKING:
-    from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, UnindexedReference
+    from seedlab.errors import Fault
+    from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, Span, UnindexedReference
     from seedlab.flow.loads import Load
 
 Phase = Literal["read", "flatten", "resolve", "stage", "merge", "index", "commit"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """One measured piece of work, less what was measured inside it.
-
-    `start` is in seconds since the run began, `lane` numbers the threads in order of appearance,
-    `peak_rss_bytes` is the most the process held meanwhile. `wal_bytes` is what the server wrote meanwhile;
-    None where it was not asked, which only a profile does.
-    """
-
-    phase: Phase
-    seconds: float
-    cpu_seconds: float
-    start: float = 0.0
-    lane: int = 0
-    peak_rss_bytes: int = 0
-    stage: str | None = None
-    seed: str | None = None
-    table: str | None = None
-    rows: int = 0
-    statements: int = 0
-    round_trips: int = 0
-    bytes_sent: int = 0
-    wal_bytes: int | None = None
 
 
 class Recorder(Protocol):
@@ -112,70 +87,6 @@ class StageReport:
     seconds: float = 0.0
     outcomes: Outcomes = field(default_factory=Outcomes)
     seeds: tuple[SeedReport, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedSeed:
-    """One seed of a plan: where its rows come from, go to, and how they are known."""
-
-    name: str
-    files: tuple[str, ...]
-    tables: tuple[PlannedTable, ...]
-    priority: Priority
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedTable:
-    """One table of a planned seed; `key` as spelled in files, `origin` says why that key."""
-
-    table: str
-    rows: int
-    key: tuple[str, ...]
-    origin: str
-    strategy: str  # "copy into the empty table", "staged merge", …
-    outcomes: Outcomes = field(default_factory=Outcomes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedStage:
-    """One stage of a plan. `waits_for` names the stages that must be written before."""
-
-    id: str
-    name: str
-    status: Literal["run", "skipped"]
-    reason: str
-    waits_for: tuple[str, ...]
-    seeds: tuple[PlannedSeed, ...] = ()
-    parallel: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowChange:
-    """What would become of one row: created, or updated in `columns`, each with its old and new text."""
-
-    file: str
-    line: int | None
-    table: str
-    outcome: Literal["created", "updated"]
-    columns: tuple[tuple[str, str | None, str | None], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a seed would do: stages in writing order, and in waves of what could run at the same time."""
-
-    project: str
-    target: str
-    environment: str
-    level: Level
-    stages: tuple[PlannedStage, ...]
-    waves: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-    outcomes: Outcomes = field(default_factory=Outcomes)
-    changes: tuple[RowChange, ...] = ()
-    needless: tuple[
-        tuple[str, str], ...
-    ] = ()  # stages and what they wait for, though no foreign key needs it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,22 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
+from typing import TYPE_CHECKING
 
 from seedlab.errors import Fault
-from seedlab.flow import (
-    Outcomes,
-    Plan,
-    PlannedStage,
-    PlannedTable,
-    Project,
-    RowChange,
-    Run,
-    Seed,
-    StageReport,
-)
-from seedlab.insight.faces.excerpts import excerpt_lines
+from seedlab.flow import Outcomes, Project, Run, Seed, StageReport
 from seedlab.insight.faces.text import duration, isolate, printable, several, size, table
 from seedlab.insight.measuring.monitor import phase_totals
+
+if TYPE_CHECKING:
+    from seedlab.flow import Plan, PlannedStage, PlannedTable, RowChange
 
 MARKS = {"run": "✓", "planned": "+", "skipped": "-", "failed": "✗"}
 _NAMES = ("created", "updated", "unchanged", "deleted", "rejected")
@@ -239,6 +232,8 @@ def faults_text(
 
 
 def _fault_text(fault: Fault, *, show_values: bool, cells: int) -> str:
+    from seedlab.insight.faces.excerpts import excerpt_lines  # a run without faults is spared it
+
     place = ":".join(str(part) for part in (fault.file, fault.line) if part is not None)
     head = ": ".join(filter(None, (place, fault.rule, fault.message)))
     named = (("table", fault.table), ("column", fault.column), ("at", fault.path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -21,7 +20,8 @@ def machine() -> Mapping[str, object]:
         "cores": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "os": f"{system.sysname} {system.release} {system.machine}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        # As `platform` spells it, whose import takes 2 ms.
+        "python": f"{'PyPy' if 'PyPy' in sys.version else 'CPython'} {sys.version.split()[0]}",
     }
 
 

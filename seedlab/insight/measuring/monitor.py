@@ -15,15 +15,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from seedlab.flow import Counters, Phase, Run, Seed, Span, Target
+from seedlab.flow import Counters, Phase, Run, Seed, Target
+from seedlab.insight.measuring.course import Course
 from seedlab.insight.measuring.machine import load_average
 from seedlab.insight.measuring.memory import PEAKS, Work, rss_bytes
 from seedlab.insight.measuring.spans import FIELDS, Broken, Lane, OpenSpan
-from seedlab.insight.measuring.state import Course, LaneState, RunState
 
 if TYPE_CHECKING:
-    from seedlab.flow import Load
+    from seedlab.flow import Load, Span
     from seedlab.flow.evidence import Sample, Wait
+    from seedlab.insight.measuring.state import LaneState, RunState
 
 SAMPLES_KEPT = 1200  # a minute of 20 a second; of a longer run every second one is dropped, again and again
 SAMPLE_SECONDS = 0.05
@@ -224,6 +225,10 @@ class Monitor(Work):
     @property
     def spans(self) -> tuple[Span, ...]:
         """Spans that have ended, in order of their ends."""
+        if not self._closed:
+            return ()
+        from seedlab.flow import Span  # a run with nothing to do has none
+
         return tuple(Span(**dict(zip(FIELDS, values, strict=True))) for values in tuple(self._closed))  # type: ignore[arg-type]
 
     @property
@@ -240,6 +245,8 @@ class Monitor(Work):
 
     def state(self) -> RunState:
         """Say what the run is doing now; may be called from any one thread."""
+        from seedlab.insight.measuring.state import RunState  # of a short run nobody asks for its state
+
         at = self.clock.wall()
         opened = {lane: spans[-1] for lane in tuple(self._lanes) if (spans := tuple(lane.open))}
         course = self._course
@@ -271,6 +278,8 @@ class Monitor(Work):
 
     def _lane_states(self, opened: Mapping[Lane, OpenSpan], at: float) -> tuple[LaneState, ...]:
         """Say what each thread at work does, by which server process; then what other processes do."""
+        from seedlab.insight.measuring.state import LaneState
+
         waits = self._waits(at)
         pids = {lane: pid for pid, lane in tuple(self._speakers.items()) if lane in opened}
         lanes = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,20 +18,17 @@ from seedlab.errors import ConfigurationError, Fault, Place
 from seedlab.flow import (
     Counters,
     Outcomes,
-    Plan,
-    PlannedSeed,
-    PlannedStage,
-    RowChange,
     Run,
     SeedReport,
-    Span,
     StageReport,
     TableReport,
 )
 from seedlab.insight.measuring.monitor import phase_totals
+from seedlab.insight.measuring.spans import FIELDS
 from seedlab.insight.records.runs import SpansBySeed, spans_by_seed
 
 if TYPE_CHECKING:
+    from seedlab.flow import Plan, PlannedSeed, PlannedStage, RowChange, Span
     from seedlab.flow.evidence import Sample, UnindexedReference
 
 SCHEMA_VERSION = 2
@@ -42,8 +39,6 @@ _AS_THEY_ARE = (
     "run_id", "project", "started", "status", "exit_code", "level", "environment", "target", "settings",
     "machine", "versions", "data_fingerprint", "commit", "seconds", "peak_rss_bytes", "error",
 )  # fmt: skip
-# asdict copies deeply: three times the cost, and spans are many.
-_SPAN_FIELDS = tuple(each.name for each in fields(Span))
 _compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 # Nearly all of a record, and nothing that a list of runs shows.
 _LONG = frozenset({"spans", "samples", "stages", "errors"})
@@ -66,7 +61,8 @@ def to_record(run: Run) -> dict[str, Any]:
         "stages": [_stage_record(stage) for stage in run.stages],
         "errors": [fault_record(fault) for fault in run.faults],
         "notes": list(run.notes),
-        "spans": [{name: getattr(span, name) for name in _SPAN_FIELDS} for span in run.spans],
+        # asdict copies deeply: three times the cost, and spans are many.
+        "spans": [{name: getattr(span, name) for name in FIELDS} for span in run.spans],
         "samples": [_sample_record(sample) for sample in run.samples],
         "bottlenecks": [asdict(each) for each in run.bottlenecks],
         "recommendations": [asdict(each) for each in run.recommendations],
@@ -190,7 +186,7 @@ def _planned_seed_record(seed: PlannedSeed) -> dict[str, Any]:
 
 def from_record(record: Mapping[str, Any]) -> Run:
     """Make the run of a record again, all but the row values that were left out."""
-    from seedlab.flow.evidence import Bottleneck, Recommendation
+    from seedlab.flow.evidence import Bottleneck, Recommendation, Span
 
     spans = tuple(Span(**span) for span in record["spans"])
     by_seed = spans_by_seed(spans)

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from seedlab.errors import (
     ConfigurationError,
@@ -20,11 +20,14 @@ from seedlab.errors import (
     WriteError,
     masked,
 )
-from seedlab.flow import Outcomes, Run, SeedReport, Settings, Span, StageReport
+from seedlab.flow import Outcomes, Run, SeedReport, Settings, StageReport
 from seedlab.insight.measuring.machine import machine, versions
 from seedlab.insight.measuring.monitor import Monitor
 
-SpansBySeed = defaultdict[tuple[str | None, str | None], tuple[Span, ...]]
+if TYPE_CHECKING:
+    from seedlab.flow import Span
+
+SpansBySeed = defaultdict[tuple[str | None, str | None], "tuple[Span, ...]"]
 
 INTERRUPTED = 130
 _RULES: tuple[tuple[type[BaseException], str], ...] = (

@@ -108,16 +108,19 @@ def open_look(
 ) -> Look:
     """Begin to connect. `create_database` is called, once, when a first connection fails."""
     bare: Future[Memory] = Future()
+    # Imported before the thread begins: two of them would take turns at Python's lock, and what the caller
+    # has to do would be done when the server is asked, instead of while it answers.
+    open_session = connect.opener(target)
 
     def connected() -> Session:
         label = label_of(project.name)
         try:
-            return connect.open_session(target, settings, recorder, label)
+            return open_session(target, settings, recorder, label)
         except ConnectionFailed:
             if create_database is None:
                 raise
             create_database()
-            return connect.open_session(target, settings, recorder, label)
+            return open_session(target, settings, recorder, label)
 
     view = pool.submit(lambda: _first_view(connected(), project, bare.set_result))
     return Look(view, project, bare)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -77,17 +77,24 @@ def parse_target(
 
 def open_session(target: Target, settings: Settings, recorder: Recorder, label: str) -> Session:
     """Connect. `label` becomes the connection's application_name; raises ConnectionFailed."""
-    # Imported here: psycopg costs 90 ms that a SQLite target need not pay, and the other way round.
+    return opener(target)(target, settings, recorder, label)
+
+
+def opener(target: Target) -> Callable[[Target, Settings, Recorder, str], Session]:
+    """Give what opens sessions of the target's dialect; only that is imported.
+
+    psycopg costs 90 ms, which a SQLite target need not pay, and the other way round.
+    """
     if target.dialect == "sqlite":
         from seedlab.database.sqlite import open_sqlite
 
-        return open_sqlite(target, settings, recorder)
+        return lambda target, settings, recorder, _: open_sqlite(target, settings, recorder)
     from seedlab.database.driver import know_version
 
     know_version()
     from seedlab.database.postgres import open_postgres
 
-    return open_postgres(target, settings, recorder, label)
+    return open_postgres
 
 
 def open_activity(target: Target, label: str) -> Activity | None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedlab.database import sqlite_counting
-from seedlab.database.connect import parse_target, redirected
+from seedlab.database.connect import parse_target, redirected, unencrypted
 from seedlab.database.counting import CountingDoor, Reader, Statements, shape
 from seedlab.database.snapshots import snapshots_at
 
@@ -151,4 +151,4 @@ def test_every_way_to_open_a_file_is_counted_until_it_is_forgotten(tmp_path: Pat
     ],
 )  # fmt: skip
 def test_a_url_leads_elsewhere(url: str, expected: str) -> None:
-    assert redirected(url, "127.0.0.1", 5000, "new") == expected
+    assert redirected(unencrypted(url, "new"), "127.0.0.1", 5000) == expected

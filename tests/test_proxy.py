@@ -152,6 +152,7 @@ def test_a_proxy_that_was_killed_is_named(echo: int) -> None:
     ("url", "want"),
     [
         ("postgresql://me@/db?host=/run/pg&port=5432", "postgresql://me@127.0.0.1:7/db"),
+        ("postgresql://me:a#b@far/db?sslmode=require", "postgresql://me:a#b@127.0.0.1:7/db?sslmode=require"),
         ("postgresql://me:p%40ss@far:99/a%2Fb", "postgresql://me:p%40ss@127.0.0.1:7/a%2Fb"),
         (
             "postgresql+psycopg:///db?host=/r&application_name=a%20b",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -26,6 +26,8 @@ _LIBPQ = re.compile(
 )
 # What Prisma puts into its URLs for its own pool; libpq refuses to connect with them.
 _PRISMAS = ("connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size")
+_PLACE = ("host", "hostaddr", "port")
+_ENCRYPTION = ("sslmode", "sslnegotiation", "gssencmode", "channel_binding")
 _PORT = re.compile(r":[0-9]*$")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})|%00")
 
@@ -119,28 +121,41 @@ def beside(target: Target, database: str) -> Target:
     )
 
 
-def redirected(url: str, host: str, port: int, password: str | None) -> str:
-    """Lead a PostgreSQL URL to another host, or a socket's folder, with this password and without TLS."""
-    parts = _LIBPQ.fullmatch(url)
-    assert parts is not None, "a target's URL was understood before"
-    gone = {"host", "hostaddr", "port", "sslmode", "sslnegotiation", "gssencmode", "channel_binding"}
-    given = [each for each in (parts["query"] or "").split("&") if each]
-    options = [each for each in given if each.partition("=")[0] not in gone]
+def redirected(url: str, host: str, port: int) -> str:
+    """Lead a PostgreSQL URL to another host, or a socket's folder; all else stays as it is."""
+    parts = _parts(url)
+    here = host.startswith("/")
+    place = [f"host={quote(host)}", f"port={port}"] if here else []
+    path = url[parts.end("hosts") :].partition("?")[0]
+    options = _options(parts, _PLACE, *place)
+    return f"{url[: parts.start('hosts')]}{'' if here else f'{host}:{port}'}{path}{options}"
+
+
+def unencrypted(url: str, password: str | None) -> str:
+    """Let a PostgreSQL URL connect without TLS, and with this password."""
+    parts = _parts(url)
     secret = f":{quote(password, safe='')}" if password else ""
     login = f"{parts['user']}{secret}@" if parts["user"] else ""
-    place = "" if host.startswith("/") else f"{host}:{port}"
-    options += [] if place else [f"host={quote(host)}", f"port={port}"]
-    path = f"postgresql://{login}{place}/{parts['database'] or ''}"
-    return f"{path}?{'&'.join(options)}" if options else path
+    return f"postgresql://{login}{parts['hosts']}/{parts['database'] or ''}{_options(parts, _ENCRYPTION)}"
 
 
 def _renamed(url: str, database: str) -> str:
     """Put another database into a URL, also where it was an option (`?dbname=`)."""
+    parts = _parts(url)
+    return f"{url[: parts.end('hosts')]}/{quote(database, safe='')}{_options(parts, ('dbname',))}"
+
+
+def _parts(url: str) -> re.Match[str]:
     parts = _LIBPQ.fullmatch(url)
     assert parts is not None, "a target's URL was understood before"
-    options = [each for each in (parts["query"] or "").split("&") if each and not each.startswith("dbname=")]
-    path = f"{url[: parts.end('hosts')]}/{quote(database, safe='')}"
-    return f"{path}?{'&'.join(options)}" if options else path
+    return parts
+
+
+def _options(parts: re.Match[str], without: Collection[str], *more: str) -> str:
+    """The options of a URL but for some, spelled as they were."""
+    given = [each for each in (parts["query"] or "").split("&") if each]
+    kept = [*(each for each in given if each.partition("=")[0] not in without), *more]
+    return f"?{'&'.join(kept)}" if kept else ""
 
 
 def _postgres(url: str, origin: str, name: str | None, environment: str | None) -> Target:
@@ -154,10 +169,8 @@ def _postgres(url: str, origin: str, name: str | None, environment: str | None) 
     given = dict(options)
     if given.keys() & {"schema", *_PRISMAS}:
         _refuse_schema(given.get("schema", "public"), origin)
-        query = parts["query"] or ""
-        left = [each for each in query.split("&") if each.partition("=")[0] not in ("schema", *_PRISMAS)]
-        rest = url.removesuffix(f"?{query}")
-        return _postgres(f"{rest}?{'&'.join(left)}" if left else rest, origin, name, environment)
+        rest = url.removesuffix(f"?{parts['query']}") + _options(parts, ("schema", *_PRISMAS))
+        return _postgres(rest, origin, name, environment)
     # Where the connection really goes: libpq takes an address before any name, also from its variables.
     address = given.get("hostaddr") or os.environ.get("PGHOSTADDR")
     hosts = address or given.get("host") or _names(parts["hosts"])

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from seedlab.database.cluster import PORT, SOCKET, SOCKET_LENGTH
-from seedlab.database.connect import redirected
+from seedlab.database.connect import redirected, unencrypted
 from seedlab.database.proxy import connect_to
 
 _PIECE = 1 << 16  # bytes read at once
@@ -93,7 +93,7 @@ class CountingDoor:
 
     def url_for(self, url: str, password: str | None = None) -> str:
         """Lead a URL through the door; a password that libpq found by the server's address goes along."""
-        return redirected(url, self.host, self.port, password)
+        return redirected(unencrypted(url, password), self.host, self.port)
 
     def close(self) -> None:
         """End every connection through the door, and the door."""

@@ -19,7 +19,6 @@ from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from seedlab.errors import ServerError
 
@@ -110,13 +109,10 @@ class DelayProxy:
 
     def url_for(self, url: str) -> str:
         """Lead a database URL through the proxy: other host and port, all else as it is."""
-        parts = urlsplit(url)
-        user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-        there = {"host", "hostaddr", "port"}
-        query = [(name, value) for name, value in parse_qsl(parts.query) if name not in there]
-        return parts._replace(
-            netloc=f"{user}{self.host}:{self.port}", query=urlencode(query, quote_via=quote)
-        ).geturl()
+        # Imported here: the process of the proxy has no use for it.
+        from seedlab.database.connect import redirected
+
+        return redirected(url, self.host, self.port)
 
 
 # ---- in the proxy's process -----------------------------------------------------------------------------

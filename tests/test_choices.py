@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.errors import ConfigurationError
+from seedlab.errors import ConfigurationError, Place
 from seedlab.flow import Project, TargetConfig
 from seedlab.plan.choices import (
     ENVIRONMENTS,
@@ -25,7 +25,10 @@ PROJECT = Project(
     config=Path("p/seedlab.toml"),
     targets={
         "staging": TargetConfig(
-            name="staging", url="postgresql://u:${PASSWORD}@s/db", environment="test", line=7
+            name="staging",
+            url="postgresql://u:${PASSWORD}@s/db",
+            environment="test",
+            place=Place(file="seedlab.toml", line=7),
         ),
         "live": TargetConfig(name="live", url="postgresql://live/db", environment="production"),
     },

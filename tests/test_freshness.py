@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from seedlab.errors import Place
 from seedlab.flow import (
     Catalog,
     Column,
@@ -251,10 +252,20 @@ def test_the_configuration_of_a_seed_is_a_reason(seed: Seed) -> None:
 
 def test_what_only_orders_the_work_is_no_reason() -> None:
     seed = replace(
-        PLACES, priority="critical", estimated_ms=7, tags=("x",), environments=("development",), line=9
+        PLACES,
+        priority="critical",
+        estimated_ms=7,
+        tags=("x",),
+        environments=("development",),
+        tables=tuple(replace(spec, place=Place(file="x", line=9)) for spec in PLACES.tables),
     )
     stages = with_seed(seed)
-    stages = (replace(stages[0], parallel=False, conditions=("environment:development",), line=3), stages[1])
+    stages = (
+        replace(
+            stages[0], parallel=False, conditions=("environment:development",), place=Place(file="x", line=3)
+        ),
+        stages[1],
+    )
 
     assert reasons(stages) == {"places": None, "lessons": None}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.errors import ConfigurationError, GraphError
+from seedlab.errors import ConfigurationError, GraphError, Place
 from seedlab.flow import Seed, Stage, TableSpec
 from seedlab.plan.graph import (
     Edge,
@@ -28,8 +28,9 @@ from seedlab.plan.graph import (
 
 
 def stage(name: str, *dependencies: str, parallel: bool = True, line: int | None = None) -> Stage:
+    place = Place(file="seedlab.toml", line=line)
     return Stage(
-        id=name, name=name.title(), seeds=(), dependencies=dependencies, parallel=parallel, line=line
+        id=name, name=name.title(), seeds=(), dependencies=dependencies, parallel=parallel, place=place
     )
 
 
@@ -60,12 +61,10 @@ def test_a_missing_dependency_names_the_foreign_key_the_tables_and_what_to_add()
     stages = [stage("courses"), stage("modules", line=12)]
 
     with pytest.raises(ConfigurationError) as raised:
-        check_dependencies(
-            stages, [need("modules", "modules", "courses")], {"courses": ["courses"]}, "p/seedlab.toml"
-        )
+        check_dependencies(stages, [need("modules", "modules", "courses")], {"courses": ["courses"]})
 
     assert str(raised.value) == (
-        "p/seedlab.toml:12:stages.modules.dependencies: foreign key modules_courses_fk of table modules refers to "
+        "seedlab.toml:12:stages.modules.dependencies: foreign key modules_courses_fk of table modules refers to "
         "courses, which is filled by stage 'courses'; add 'courses' to the dependencies of stage 'modules'"
     )
 

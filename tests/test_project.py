@@ -12,6 +12,7 @@ import seedlab.plan
 from seedlab.errors import ConfigurationError, GraphError
 from seedlab.plan import choices
 from seedlab.plan.project import DUPLICATES, KEYS, MODES, NAME, find_project, load_project
+from tests.seeding import execute, seed
 
 SCHEMA = json.loads(Path(seedlab.plan.__file__).with_name("seedlab.schema.json").read_text("utf-8"))
 STAGE = '[[stages]]\nid = "a"\n[[stages.seeds]]\nname = "s"\nsource = "a.csv"\n'
@@ -141,7 +142,9 @@ def test_pyproject_may_hold_the_whole_configuration(tmp_path: Path) -> None:
 
     project = load_project(find_project(None, tmp_path))
 
-    assert (project.name, project.stages[0].id, project.stages[0].line) == ("p", "a", 5)
+    assert (project.name, project.stages[0].id) == ("p", "a")
+    assert project.stages[0].place is not None
+    assert project.stages[0].place.line == 5
     assert project.config == tmp_path / "pyproject.toml"
 
 
@@ -173,6 +176,38 @@ def test_a_configuration_without_stages_leaves_them_to_the_files(tmp_path: Path,
     assert project.defaults == {"created_at": "2024-01-01", "note": ""}
     if file == "seedlab.toml":
         jsonschema.validate({"defaults": project.defaults}, SCHEMA)
+
+
+@pytest.mark.parametrize("file", ["seedlab.toml", "pyproject.toml"])
+@pytest.mark.parametrize(
+    ("dependencies", "key", "told"),
+    [
+        ("[]", '["name"]', ":6:stages.b.dependencies: foreign key fk_b_a_id of table b refers to a,"),
+        ('["a"]', '["nme"]', "key of table b: no column or relation 'nme'; did you mean 'name'?"),
+    ],
+    ids=["dependency", "key"],
+)
+def test_what_the_tables_show_to_be_wrong_is_told_with_its_place(
+    tmp_path: Path, file: str, dependencies: str, key: str, told: str
+) -> None:
+    head = "" if file == "seedlab.toml" else "tool.seedlab."
+    stage = f'id = "b"\ndependencies = {dependencies}\n[[stages.seeds]]\nname = "t"\nsource = "b.csv"\n'
+    text = f"{STAGE}[[stages]]\n{stage}[stages.seeds.tables.b]\nkey = {key}\n"
+    text = text.replace("[stages", f"[{head}stages")
+    make(tmp_path, {file: text, "a.csv": "name\nx\n", "b.csv": "name,a.name\ny,x\n"})
+    url = f"sqlite:///{tmp_path}/t.db"
+    execute(
+        url,
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, name text NOT NULL UNIQUE);"
+        "CREATE TABLE b (id INTEGER PRIMARY KEY, name text NOT NULL UNIQUE, a_id int REFERENCES a);",
+    )
+
+    with pytest.raises(ConfigurationError) as raised:
+        seed(tmp_path, url)
+
+    assert raised.value.place is not None
+    assert Path(raised.value.place.file) == tmp_path / file
+    assert told in str(raised.value)
 
 
 @pytest.mark.parametrize(("name", "found"), [("nowhere", "nothing"), ("a.csv", "a file")])
@@ -219,10 +254,9 @@ def test_nested_tables_keep_path_key_parent_and_columns(academy: Path) -> None:
     assert (questions.path, questions.key, questions.parent) == ("questions", ("code",), "module")
     assert (parts.path, parts.key) == ("questions.parts", None)
     assert parts.columns == {"position": "$index", "text": "body.en"}
-    assert (
-        parts.line
-        == ACADEMY.split("\n").index(next(x for x in ACADEMY.split("\n") if "question_parts" in x)) + 1
-    )
+    line = next(n for n, text in enumerate(ACADEMY.split("\n"), start=1) if "question_parts" in text)
+    assert parts.place is not None
+    assert parts.place.line == line
 
 
 def test_files_are_ordered_by_their_numbers(academy: Path) -> None:

@@ -67,15 +67,15 @@ def without_lines(project: Project) -> Project:
     stages = tuple(
         replace(
             stage,
-            line=None,
+            place=None,
             seeds=tuple(
-                replace(seed, line=None, tables=tuple(replace(spec, line=None) for spec in seed.tables))
+                replace(seed, tables=tuple(replace(spec, place=None) for spec in seed.tables))
                 for seed in stage.seeds
             ),
         )
         for stage in project.stages
     )
-    targets = {name: replace(target, line=None) for name, target in project.targets.items()}
+    targets = {name: replace(target, place=None) for name, target in project.targets.items()}
     return replace(project, stages=stages, targets=targets)
 
 

@@ -191,11 +191,11 @@ def _stages(project: Project) -> tuple[Stage, ...]:
 
 
 def _configured(stage: Stage) -> tuple[object, ...]:
-    """What of the configuration the rows may depend on; lines and times are no part of it."""
+    """What of the configuration the rows may depend on; places and times are no part of it."""
     seeds = [
         (
-            replace(seed, files=(), tables=(), line=None, estimated_ms=None),
-            [replace(spec, line=None) for spec in seed.tables],
+            replace(seed, files=(), tables=(), estimated_ms=None),
+            [replace(spec, place=None) for spec in seed.tables],
             [file.name for file in seed.files],
         )
         for seed in stage.seeds

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from seedlab.errors import Place
 from seedlab.flow.catalog import Dialect
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class TableSpec:
     key: tuple[str, ...] | None = None
     parent: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    line: int | None = None
+    place: Place | None = None  # where the configuration says it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,6 @@ class Seed:
     mode: Mode = "upsert"
     duplicates: Duplicates = "error"
     transform: str | None = None
-    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Stage:
     dependencies: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     parallel: bool = True
-    line: int | None = None
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class TargetConfig:
     name: str
     url: str
     environment: str | None = None
-    line: int | None = None
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from seedlab.errors import ConfigurationError, Place, nearest
+from seedlab.errors import ConfigurationError, nearest
 from seedlab.flow import LEVELS, SWITCHES, Commit, Environment, Project, Settings, TargetConfig
 from seedlab.plan.configuration import nearest_or_all
 
@@ -135,12 +135,12 @@ def choose_target(
     if database_url:
         return TargetChoice(url=database_url, origin="--database-url")
     if target:
-        return _configured(project, _target(project, target), f"--target {target}", environ)
+        return _configured(_target(project, target), f"--target {target}", environ)
     for variable in ("SEEDLAB_DATABASE_URL", "DATABASE_URL"):
         if environ.get(variable):
             return TargetChoice(url=environ[variable], origin=variable)
     if "default" in project.targets:
-        return _configured(project, project.targets["default"], "[targets.default]", environ)
+        return _configured(project.targets["default"], "[targets.default]", environ)
     return TargetChoice(url=None, origin="embedded")
 
 
@@ -225,16 +225,13 @@ def _target(project: Project, name: str) -> TargetConfig:
     return project.targets[name]
 
 
-def _configured(
-    project: Project, target: TargetConfig, origin: str, environ: Mapping[str, str]
-) -> TargetChoice:
-    url = re.sub(r"\$\{([^}]*)\}", lambda match: _variable(project, target, match[1], environ), target.url)
+def _configured(target: TargetConfig, origin: str, environ: Mapping[str, str]) -> TargetChoice:
+    url = re.sub(r"\$\{([^}]*)\}", lambda match: _variable(target, match[1], environ), target.url)
     return TargetChoice(url=url, origin=origin, name=target.name, environment=target.environment)
 
 
-def _variable(project: Project, target: TargetConfig, name: str, environ: Mapping[str, str]) -> str:
+def _variable(target: TargetConfig, name: str, environ: Mapping[str, str]) -> str:
     if not environ.get(name):
-        file = project.config.name if project.config else "seedlab.toml"
-        place = Place(file=file, line=target.line, key=f"targets.{target.name}.url")
+        place = target.place and replace(target.place, key=f"targets.{target.name}.url")
         raise ConfigurationError(f"the variable {name} is not set; set it, or choose another target", place)
     return environ[name]

@@ -74,9 +74,9 @@ class Section:
     values: Mapping[str, object]
 
     @property
-    def line(self) -> int | None:
-        """The line where the table begins."""
-        return self.document.line(self.keys)
+    def place(self) -> Place:
+        """Where the table begins."""
+        return self.document.place(self.keys)
 
     def wrong(self, key: str | None, message: str) -> None:
         """Note a problem with a key of this table, or (None) with the table."""

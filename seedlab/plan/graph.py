@@ -39,13 +39,13 @@ def topological_order(waits_for: Mapping[str, Iterable[str]]) -> tuple[str, ...]
         raise GraphError(f"stages wait for each other in a circle: {path}") from None
 
 
-def check_cycles(stages: Sequence[Stage], file: str) -> None:
+def check_cycles(stages: Sequence[Stage]) -> None:
     """Raise a GraphError, at the line of the first stage of the circle, when stages wait for themselves."""
     try:
         topological_order({stage.id: stage.dependencies for stage in stages})
     except GraphError as error:
         first = next(stage for stage in stages if f" {stage.id} →" in error.message)
-        raise GraphError(error.message, Place(file=file, line=first.line, key="dependencies")) from None
+        raise GraphError(error.message, _place(first, "dependencies")) from None
 
 
 def ancestors(stages: Sequence[Stage]) -> dict[str, frozenset[str]]:
@@ -88,21 +88,20 @@ def check_dependencies(
     stages: Sequence[Stage],
     needs: Iterable[Need],
     providers: Mapping[str, Sequence[str]],
-    file: str = "seedlab.toml",
 ) -> None:
     """Check the declared dependencies against the foreign keys.
 
     `providers` maps a table to the stages that fill it; a table that nobody fills is taken as given.
     Raises GraphError for a circle, else one ConfigurationError with every dependency that is missing.
     """
-    check_cycles(stages, file)
+    check_cycles(stages)
     before = ancestors(stages)
     by_id = {stage.id: stage for stage in stages}
     errors = []
     for need in needs:
         filled_by = providers.get(need.parent_table, ())
         if filled_by and not (before[need.stage] | {need.stage}) & set(filled_by):
-            place = Place(file=file, line=by_id[need.stage].line, key=f"stages.{need.stage}.dependencies")
+            place = _place(by_id[need.stage], f"stages.{need.stage}.dependencies")
             errors.append(ConfigurationError(_missing(need, filled_by, before), place))
     if errors:
         raise together(errors)
@@ -236,6 +235,10 @@ def to_mermaid(stages: Sequence[Stage], shown: Iterable[Edge]) -> str:
         arrow = "-->" if "declared" in why.split(", ") else "-.->"
         lines.append(f"  {nodes[before]} {arrow}|{_label(why)}| {nodes[after]}")
     return "\n".join(lines)
+
+
+def _place(stage: Stage, key: str) -> Place | None:
+    return stage.place and replace(stage.place, key=key)
 
 
 def _missing(need: Need, filled_by: Sequence[str], before: Mapping[str, frozenset[str]]) -> str:

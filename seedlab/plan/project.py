@@ -164,7 +164,7 @@ def _project(root: Path, document: Document) -> Project:
     )
     _check_repeated(project.stages, document)
     document.check()
-    check_cycles(project.stages, document.file)
+    check_cycles(project.stages)
     return project if project.stages else replace(project, seeds=folder_seeds(root))
 
 
@@ -199,7 +199,9 @@ def _target(name: str, section: Section, names: _Names) -> TargetConfig:
     section.only(KEYS["target"])
     environment = section.text("environment")
     _check_known(section, "environment", "environment", (environment,), names.environments)
-    return TargetConfig(name=name, url=section.needed_text("url"), environment=environment, line=section.line)
+    return TargetConfig(
+        name=name, url=section.needed_text("url"), environment=environment, place=section.place
+    )
 
 
 def _settings(section: Section) -> dict[str, object]:
@@ -245,7 +247,7 @@ def _stage(section: Section, names: _Names) -> Stage:
         dependencies=dependencies,
         conditions=_conditions(section, names),
         parallel=section.flag("parallel") is not False,
-        line=section.line,
+        place=section.place,
     )
 
 
@@ -290,7 +292,6 @@ def _seed(section: Section, stage: str, names: _Names) -> Seed:
         mode=section.choice("mode", MODES, "upsert"),
         duplicates=section.choice("duplicates", DUPLICATES, "error"),
         transform=transform,
-        line=section.line,
     )
 
 
@@ -319,7 +320,7 @@ def _seed_tables(section: Section, files: tuple[SourceFile, ...]) -> tuple[Table
         section.wrong(
             "source", f'files of several names ({_few(files)}); say which they fill: table = "NAME"'
         )
-    return (TableSpec(table=table, line=section.line),) if table else ()
+    return (TableSpec(table=table, place=section.place),) if table else ()
 
 
 def _table(name: str, section: Section) -> TableSpec:
@@ -338,7 +339,7 @@ def _table(name: str, section: Section) -> TableSpec:
         key=section.texts("key"),
         parent=section.text("parent"),
         columns=columns,
-        line=section.line,
+        place=section.place,
     )
 
 
@@ -370,21 +371,21 @@ def _check_known(
 def _check_repeated(stages: Iterable[Stage], document: Document) -> None:
     """Note stages of one id, and seeds of one name: `-s NAME` and the history go by them."""
     first: dict[tuple[str, str], int | None] = {}
-    for keys, name, line in _named(stages):
+    for keys, name in _named(stages):
         what = str(keys[-3]).removesuffix("s")
         if (what, name) in first:
             document.problems.append(
                 (keys, f"{what} '{name}' is there twice, first at line {first[what, name]}")
             )
         elif name:
-            first[what, name] = line
+            first[what, name] = document.line(keys[:-1])
 
 
-def _named(stages: Iterable[Stage]) -> Iterator[tuple[Keys, str, int | None]]:
+def _named(stages: Iterable[Stage]) -> Iterator[tuple[Keys, str]]:
     for number, stage in enumerate(stages):
-        yield ("stages", number, "id"), stage.id, stage.line
+        yield ("stages", number, "id"), stage.id
         for position, seed in enumerate(stage.seeds):
-            yield ("stages", number, "seeds", position, "name"), seed.name, seed.line
+            yield ("stages", number, "seeds", position, "name"), seed.name
 
 
 def _few(files: Collection[SourceFile]) -> str:

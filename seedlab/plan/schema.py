@@ -191,7 +191,7 @@ def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
             ]
             raise ConfigurationError(
                 f"key of table {table.name}: no column or relation '{name}'{nearest(name, known)}",
-                Place(file="seedlab.toml", line=given.spec.line),
+                given.spec.place,
             )
         columns += [name] if relation is None else relation.columns
     return tuple(sorted(set(columns)))

@@ -91,7 +91,7 @@ def run_of(number: int = 0, seconds: float = 1.0, kind: str | None = "cold", **c
         args=("seedlab", "seed", "data"),
     )
     run = replace(
-        measured(Monitor(), heading, stages, server="18.4"),
+        measured(Monitor(), heading, stages),
         run_id=f"{number:08x}",
         started=started(number),
         seconds=seconds,

@@ -350,7 +350,7 @@ def test_a_new_column_key_or_foreign_key_alters_a_table() -> None:
 
 
 def test_rights_and_what_a_table_holds_do_not_alter_it() -> None:
-    same = replace(COURSES, owned=False, rebuildable=False, row_security=True)
+    same = replace(COURSES, rebuildable=False, row_security=True)
 
     assert freshness.definition(same) == freshness.definition(COURSES)
 

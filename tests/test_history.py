@@ -148,7 +148,8 @@ def finished() -> Run:
         args=("seed", "data"),
     )
     return replace(
-        measured(monitor, heading, stages, server="18.4"),
+        measured(monitor, heading, stages),
+        versions={"polars": "1.42.1", "postgresql": "18.4"},
         data_fingerprint="ab12",
         commit="0badcafe",
         wal_bytes=4096,

@@ -113,7 +113,7 @@ def test_a_run_is_shown_with_all_that_a_person_may_ask() -> None:
         "development, incremental, without cache, without rebuild",  # how
         "seed data",
         "commit 0badcafe",
-        "server 18.4",  # with what
+        "postgresql 18.4",  # with what
         "✓  modules  ran",  # stages
         "phase ",
         "merge",  # phases

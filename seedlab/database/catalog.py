@@ -101,7 +101,6 @@ def _table(
                 if each[1] in names
             ],
         ),
-        owned=owned,
         row_security=row_security,
         inherits=inherits and kind == "table",
         rebuildable=owned and kind == "table" and not inherits and not row_security,

@@ -137,20 +137,21 @@ def _read_drafts(run: Run) -> dict[str, _Draft]:
     for row in run(COLUMNS):
         if row[0] in drafts:
             drafts[row[0]].rows.append(row)
-    for name, keys in _grouped(run(INDEXES), 3).items():
+    for name, keys in _grouped(run(INDEXES)).items():
         if name[0] in drafts and None not in (columns := tuple(row[3] for row in keys)):
             drafts[name[0]].keys.append(UniqueKey(name=name[1], columns=columns, primary=name[2] == "pk"))
     for name, draft in drafts.items():
         _add_primary_key(name, draft)
         draft.columns = {row[1]: _column(row, draft) for row in draft.rows}
-    for (name, _, parent), rows in _grouped(run(FOREIGN_KEYS), 3).items():
+    for (name, _, parent), rows in _grouped(run(FOREIGN_KEYS)).items():
         if name in drafts:
             _add_foreign_key(drafts, name, parent, rows)
     return drafts
 
 
-def _grouped(rows: Sequence[Any], size: int) -> dict[tuple[Any, ...], list[Any]]:
-    return {key: list(group) for key, group in groupby(rows, key=lambda row: tuple(row[:size]))}
+def _grouped(rows: Sequence[Any]) -> dict[tuple[Any, ...], list[Any]]:
+    """Rows by their first three columns, which name a key."""
+    return {key: list(group) for key, group in groupby(rows, key=lambda row: tuple(row[:3]))}
 
 
 def _add_primary_key(name: str, draft: _Draft) -> None:

@@ -89,7 +89,6 @@ class Table:
     foreign_keys: tuple[ForeignKey, ...] = ()
     kind: Kind = "table"
     exists: bool = True  # False: known from the project's MetaData only
-    owned: bool = True  # we may alter it
     row_security: bool = False
     inherits: bool = False  # one table is made of another: of it only its own rows are meant
     rebuildable: bool = True  # its foreign keys may be dropped and made again

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MARKS = {"run": "✓", "planned": "+", "skipped": "-", "failed": "✗"}
 _NAMES = ("created", "updated", "unchanged", "deleted", "rejected")
+_CHANGES_SHOWN, _FAULTS_SHOWN = 200, 50
 
 
 # ---- a run ----------------------------------------------------------------------------------------------
@@ -191,11 +192,11 @@ def _plan_total(plan: Plan) -> str:
     return f"{several(rows, 'row')} in {several(len(run), 'stage')}{rest}: {outcomes_text(plan.outcomes)}"
 
 
-def changes_text(changes: Sequence[RowChange], *, show_values: bool = False, limit: int = 200) -> str:
+def changes_text(changes: Sequence[RowChange], *, show_values: bool) -> str:
     """Show rows that would change, each with its line; values only where they are asked for."""
-    lines = [_change_line(each, show_values=show_values) for each in changes[:limit]]
-    if len(changes) > limit:
-        lines.append(f"… and {len(changes) - limit:,} more; --json lists all")
+    lines = [_change_line(each, show_values=show_values) for each in changes[:_CHANGES_SHOWN]]
+    if len(changes) > _CHANGES_SHOWN:
+        lines.append(f"… and {len(changes) - _CHANGES_SHOWN:,} more; --json lists all")
     return "\n" + "\n".join(lines) + "\n" if lines else ""
 
 
@@ -216,15 +217,13 @@ def _value(text: str | None) -> str:
 # ---- faults ---------------------------------------------------------------------------------------------
 
 
-def faults_text(
-    faults: Sequence[Fault], *, show_values: bool = False, width: int = 120, limit: int = 50
-) -> str:
+def faults_text(faults: Sequence[Fault], *, show_values: bool = False, width: int = 120) -> str:
     """Show faults with their source lines; row values only where `show_values` asks for them.
 
-    Beyond `limit` they are counted by rule.
+    Beyond fifty they are counted by rule.
     """
-    shown = [_fault_text(fault, show_values=show_values, cells=width) for fault in faults[:limit]]
-    rest = Counter(fault.rule for fault in faults[limit:])
+    shown = [_fault_text(fault, show_values=show_values, cells=width) for fault in faults[:_FAULTS_SHOWN]]
+    rest = Counter(fault.rule for fault in faults[_FAULTS_SHOWN:])
     if rest:
         rules = ", ".join(f"{count:,} {rule}" for rule, count in rest.most_common())
         shown.append(f"… and {rest.total():,} more: {rules}; --json lists all")

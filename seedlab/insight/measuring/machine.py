@@ -25,10 +25,10 @@ def machine() -> Mapping[str, object]:
     }
 
 
-def versions(server: str | None = None) -> dict[str, str]:
-    """Versions of the packages that are loaded, and of the server; importlib.metadata would take 10 ms."""
+def versions() -> dict[str, str]:
+    """Versions of the packages that are loaded; importlib.metadata would take 10 ms."""
     found = {name: getattr(sys.modules.get(name), "__version__", None) for name in PACKAGES}
-    return {name: str(version) for name, version in {**found, "server": server}.items() if version}
+    return {name: str(version) for name, version in found.items() if version}
 
 
 def _cpu_model() -> str:

@@ -74,16 +74,15 @@ class PhaseTotal:
 class Monitor(Work):
     """Keep what a run reports: the `Recorder` of the house. Make it in the thread that runs.
 
-    `expected` is how many seconds the run will take, where that can be told beforehand. `closely` is for a
-    profile or a trace; `beside` is the way to the server for those looks, where the target's own is a detour
-    (a delaying proxy). `Span` values and states are made only when they are asked for.
+    `expected` is set to the seconds that the run will take, where they can be told beforehand. `closely` is
+    for a profile or a trace; `beside` is the way to the server for those looks, where the target's own is a
+    detour (a delaying proxy). `Span` values and states are made only when they are asked for.
     """
 
     def __init__(
         self,
         *,
         clock: Clock | None = None,
-        expected: float | None = None,
         closely: bool = False,
         beside: Target | None = None,
     ) -> None:
@@ -94,7 +93,7 @@ class Monitor(Work):
         self.load_average = load_average()
         self.started = self.clock.now()
         self._began = self.clock.wall()
-        self.expected = expected
+        self.expected: float | None = None
         self._local = threading.local()
         self._lanes: list[Lane] = []
         self._enrol = threading.Lock()

@@ -59,12 +59,11 @@ def new_run_id() -> str:
     return os.urandom(4).hex()
 
 
-def measured(
-    monitor: Monitor, heading: Heading, stages: tuple[StageReport, ...] = (), *, server: str | None = None
-) -> Run:
-    """Make the run of a seed that succeeded; `server` is the database's version.
+def measured(monitor: Monitor, heading: Heading, stages: tuple[StageReport, ...] = ()) -> Run:
+    """Make the run of a seed that succeeded.
 
-    What the monitor cannot know (`data_fingerprint`, `wal_bytes`) is left for `dataclasses.replace`.
+    What the monitor cannot know (`data_fingerprint`, `wal_bytes`, the server's version) is left for
+    `dataclasses.replace`.
     """
     return Run(
         run_id=new_run_id(),
@@ -78,7 +77,7 @@ def measured(
         target=masked(heading.target),
         settings=settings_record(heading.settings),
         machine={**machine(), "load_average": monitor.load_average},
-        versions=versions(server),
+        versions=versions(),
         data_fingerprint="",
         seconds=monitor.seconds,
         outcomes=sum((stage.outcomes for stage in stages), Outcomes()),

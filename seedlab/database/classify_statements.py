@@ -42,7 +42,7 @@ def differences(load: Load, table: Table) -> Composed:
         ),
         place=Identifier(ROW),
         target=sql.stored(table),
-        key=SQL("false") if load.whole else sql.equal_keys(table, "t", "s", load.key_columns),
+        key=SQL("false") if load.whole else sql.equal_keys(table, load.key_columns),
         lines=SQL(", ").join(lines),
     )
 

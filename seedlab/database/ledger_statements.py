@@ -174,7 +174,7 @@ def attested(state: TableState, table: Table, columns: Sequence[str]) -> Compose
 
 def _named(state: TableState, table: Table, columns: Sequence[str], more: str = "") -> Composed:
     source = SQL("(SELECT {} FROM {})").format(casts(table, columns), arrays_source(columns))
-    join = SQL(" JOIN {} s ON {}").format(source, equal_keys(table, "t", "s", columns))
+    join = SQL(" JOIN {} s ON {}").format(source, equal_keys(table, columns))
     return _hashed(state, table, "kh", join, more)
 
 

@@ -188,7 +188,7 @@ def _merge_parts(
                 SQL("{} = {}").format(Identifier(c), Identifier("s", c)) for c in compared(load, table)
             ),
             j=joined,
-            key=equal_keys(table, "t", "s", load.key_columns),
+            key=equal_keys(table, load.key_columns),
         )
     yield SQL(
         "i{n} AS (INSERT INTO {target} ({columns}) {overriding}SELECT {values} FROM {j} "
@@ -223,7 +223,7 @@ def judged(
         values=values,
         source=source,
         target=stored(table),
-        key=equal_keys(table, "t", "s", load.key_columns),
+        key=equal_keys(table, load.key_columns),
     )
 
 
@@ -298,12 +298,10 @@ def casts(table: Table, columns: Sequence[str]) -> Composed:
     )
 
 
-def equal_keys(table: Table, left: str, right: str, columns: Sequence[str]) -> Composed:
-    """Say that two rows have one key."""
+def equal_keys(table: Table, columns: Sequence[str]) -> Composed:
+    """Say that the row `t` of a table and the row `s` of what is written have one key."""
     return SQL(" AND ").join(
-        SQL("{} = {}").format(
-            *(as_base(table.columns[name], Identifier(side, name)) for side in (left, right))
-        )
+        SQL("{} = {}").format(*(as_base(table.columns[name], Identifier(side, name)) for side in "ts"))
         for name in columns
     )
 

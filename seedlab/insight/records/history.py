@@ -188,6 +188,7 @@ def from_record(record: Mapping[str, Any]) -> Run:
     """Make the run of a record again, all but the row values that were left out."""
     from seedlab.flow.evidence import Bottleneck, Recommendation, Span
 
+    record = _upgraded(record)
     spans = tuple(Span(**span) for span in record["spans"])
     by_seed = spans_by_seed(spans)
     return Run(
@@ -223,7 +224,7 @@ def _sample(record: Mapping[str, Any]) -> Sample:
     return Sample(at=record["at"], rss_bytes=record["rss_bytes"], wal_bytes=record["wal_bytes"], waits=waits)
 
 
-def upgraded(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _upgraded(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """Give a record of an older version in the shape of this one; what it did not say is empty."""
     if record["schema_version"] < 2:
         empty: dict[str, list[object]] = {"samples": [], "bottlenecks": [], "recommendations": []}
@@ -294,7 +295,7 @@ def put(record: Mapping[str, Any], path: Path, what: str) -> Path:
 
 def read(path: Path) -> Run:
     """Read a run record; a record of a newer schema, or a file that is none, is a `ConfigurationError`."""
-    return _read(path, json.loads, from_record)
+    return load(path, from_record, what="run record", version=SCHEMA_VERSION)
 
 
 def read_head(path: Path, make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
@@ -302,28 +303,42 @@ def read_head(path: Path, make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
 
     About 0.1 ms a record, a tenth of the whole one: damage to what is left out is not seen.
     """
-    return _read(path, _parse_head, make)
+    return load(
+        path, lambda head: make(_upgraded(head)), what="run record", version=SCHEMA_VERSION, parse=_parse_head
+    )
 
 
-def _read(path: Path, parse: Callable[[bytes], Any], make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
+def load(
+    path: Path,
+    make: Callable[[Mapping[str, Any]], _Made],
+    *,
+    what: str,
+    version: int,
+    mark: str = "schema_version",
+    parse: Callable[[bytes], Any] = json.loads,
+) -> _Made:
+    """Read a record, called `what` in errors, and make something of it.
+
+    A file without the name `mark` is none; that, and one beyond `version`, is a `ConfigurationError`.
+    """
     place = Place(file=str(path))
     try:
         record = parse(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"cannot read the run record: {error}", place) from error
-    version = record.get("schema_version") if isinstance(record, dict) else None
-    if not isinstance(version, int):
-        raise ConfigurationError("not a run record: it has no schema_version", place)
-    if version > SCHEMA_VERSION:
+        raise ConfigurationError(f"cannot read the {what}: {error}", place) from error
+    found = record.get("schema_version") if isinstance(record, dict) else None
+    if not isinstance(found, int) or mark not in record:
+        raise ConfigurationError(f"not a {what}: it has no {mark}", place)
+    if found > version:
         raise ConfigurationError(
-            f"the run record has schema version {version}, this seedlab reads up to {SCHEMA_VERSION};"
+            f"the {what} has schema version {found}, this seedlab reads up to {version};"
             " upgrade seedlab to read it",
             place,
         )
     try:
-        return make(upgraded(record))
+        return make(record)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"not a whole run record: {error}", place) from error
+        raise ConfigurationError(f"not a whole {what}: {error}", place) from error
 
 
 def _parse_head(data: bytes) -> Any:

@@ -5,7 +5,6 @@ The file holds the record of every run, raw; what is told of a profile is worked
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,6 @@ from pathlib import Path
 from statistics import median, median_low
 from typing import Any
 
-from seedlab.errors import ConfigurationError, Place
 from seedlab.flow import Run
 from seedlab.flow.evidence import Attempt, Change, Profile
 from seedlab.insight.judging.compare import bounded, compare
@@ -189,7 +187,7 @@ def from_record(record: Mapping[str, Any]) -> Profile:
                 variant=each["variant"],
                 round_trip_ms=each["round_trip_ms"],
                 pair=each["pair"],
-                run=history.from_record(history.upgraded(each["run"])),
+                run=history.from_record(each["run"]),
             )
             for each in record["attempts"]
         ),
@@ -211,20 +209,4 @@ def newest(reports: Path, limit: int) -> list[Profile]:
 
 def read(path: Path) -> Profile:
     """Read a profile; a newer one, or a file that is none, is a `ConfigurationError`."""
-    place = Place(file=str(path))
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"cannot read the profile: {error}", place) from error
-    if not isinstance(record, dict) or "attempts" not in record:
-        raise ConfigurationError("not a profile: it has no attempts", place)
-    if record.get("schema_version", 0) > SCHEMA_VERSION:
-        raise ConfigurationError(
-            f"the profile has schema version {record['schema_version']}, this seedlab reads up to "
-            f"{SCHEMA_VERSION}; upgrade seedlab to read it",
-            place,
-        )
-    try:
-        return from_record(record)
-    except (KeyError, TypeError) as error:
-        raise ConfigurationError(f"not a whole profile: {error}", place) from error
+    return history.load(path, from_record, what="profile", version=SCHEMA_VERSION, mark="attempts")

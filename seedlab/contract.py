@@ -168,12 +168,10 @@ def compare(
         return Comparison.of(made)
     if isinstance(a, flow.Run) or isinstance(b, flow.Run):
         raise ConfigurationError("expected two runs or two names, found one of each")
-    url = target if target is not None and "://" in target else None
     asked = asking.Asked(
         names=(str(a), str(b)),
         reports=Path(reports),
-        database_url=url,
-        target=target if url is None else None,
+        **_url_or_name(target),
         environment=environment,
         yes_seed=yes_seed,
         rules=Rules(**rules),
@@ -189,11 +187,15 @@ def _asked(
     if isinstance(target, Target):
         named = environment or target.environment or "development"
         return target, Options(environment=choices.environment(project, named), settings=settings)
-    url = target if target is not None and "://" in target else None
-    name = target if url is None else None
-    choice = choices.choose_target(project, database_url=url, target=name, environ=os.environ)
+    choice = choices.choose_target(project, **_url_or_name(target), environ=os.environ)
     chosen = choices.choose_environment(project, environment, os.environ, choice)
     return orchestrator.open_target(choice, project), Options(environment=chosen, settings=settings)
+
+
+def _url_or_name(target: str | None) -> dict[str, Any]:
+    """Tell what a word for a target is, as the flags of the command line do."""
+    is_url = target is not None and "://" in target
+    return {"database_url": target if is_url else None, "target": None if is_url else target}
 
 
 __all__ = ["compare", "connected", "history", "load_project", "plan", "profile", "seed"]

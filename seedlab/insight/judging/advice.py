@@ -77,15 +77,21 @@ class _Case:
         return seconds >= LEAST_SHARE * self.run.seconds
 
     @property
+    def writing(self) -> float:
+        """Seconds of writing, but for what other sessions and the disk cost."""
+        return self.seconds(
+            where=lambda each: each.phase in _WRITING and each.resource not in ("locks", "disk")
+        )
+
+    @property
     def trip(self) -> float:
         return self.run.round_trip_seconds or 0.0
 
     @property
     def disabled(self) -> tuple[str, ...]:
         switches: Iterable[str] = self.run.settings.get("disabled", ())  # type: ignore[assignment]
-        return tuple(
-            each for each in switches if each != "incremental"
-        )  # that one saves nothing the first time
+        # That one saves nothing the first time.
+        return tuple(each for each in switches if each != "incremental")
 
 
 # ---- the rules ------------------------------------------------------------------------------------------
@@ -94,8 +100,7 @@ class _Case:
 def _level(case: _Case) -> Iterable[Recommendation]:
     """A level that sends rows one by one, or not by COPY."""
     run = case.run
-    own = case.seconds(where=lambda each: each.phase in _WRITING and each.resource not in ("locks", "disk"))
-    if run.level in FULL or not case.matters(own):
+    if run.level in FULL or not case.matters(case.writing):
         return
     rows = run.outcomes.total
     full = FULL_SECONDS + rows * FULL_ROW_SECONDS + FULL_TRIPS * case.trip
@@ -104,7 +109,7 @@ def _level(case: _Case) -> Iterable[Recommendation]:
         case,
         what="write whole tables by COPY, as the level incremental does",
         why=f"level {run.level} sent {sent} in {several(run.counters.round_trips, 'round trip')}",
-        model=own - full,
+        model=case.writing - full,
         measured=_at_full_level(case),
         command=again(run, {"--level": "incremental", "--disable": None}),
     )
@@ -113,14 +118,13 @@ def _level(case: _Case) -> Iterable[Recommendation]:
 def _switch(case: _Case) -> Iterable[Recommendation]:
     """An optimisation that was switched off."""
     run = case.run
-    own = case.seconds(where=lambda each: each.phase in _WRITING and each.resource not in ("locks", "disk"))
-    if run.level not in FULL or not case.disabled or not case.matters(own):
+    if run.level not in FULL or not case.disabled or not case.matters(case.writing):
         return
     names = ", ".join(case.disabled)
     yield from _worth(
         case,
         what=f"do not switch {names} off",
-        why=f"{duration(own)} went into writing without {names}",
+        why=f"{duration(case.writing)} went into writing without {names}",
         model=None,
         measured=_at_full_level(case),
         command=again(run, {"--disable": None}),

@@ -23,6 +23,11 @@ class Given:
     spec: TableSpec
     columns: tuple[str, ...]
 
+    @property
+    def file(self) -> str | None:
+        """The first of the files, as faults name it."""
+        return self.seed.files[0].name if self.seed.files else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
@@ -107,7 +112,7 @@ def no_table(catalog: Catalog, name: str) -> str:
 
 def _table(catalog: Catalog, given: Given) -> Table:
     table = catalog.find(given.spec.table)
-    where = Place(file=given.seed.files[0].name) if given.seed.files else None
+    where = Place(file=given.file) if given.file else None
     if table is None:
         raise ConfigurationError(no_table(catalog, given.spec.table), where)
     if not table.holds_rows:
@@ -120,13 +125,13 @@ def _table(catalog: Catalog, given: Given) -> Table:
 
 
 def _unknown(given: Given, name: str, table: Table) -> Fault:
-    relations = [each for key in table.foreign_keys for each in relation_names(table, key)[:1]]
+    relations = [relation_names(table, key)[0] for key in table.foreign_keys]
     head, dot, _ = name.partition(".")
     known = relations if dot and head not in relations else [*table.columns, *relations]
     return Fault(
         rule="unknown-column",
         table=table.name,
-        file=given.seed.files[0].name if given.seed.files else None,
+        file=given.file,
         column=name,
         path=None if given.spec.path == "$" else given.spec.path,
         message=f"table {table.name} has no column or relation '{name}'"
@@ -140,7 +145,7 @@ def _unfilled(given: Given, columns: Columns, table: Table, defaults: Collection
         Fault(
             rule="not-null",
             table=table.name,
-            file=given.seed.files[0].name if given.seed.files else None,
+            file=given.file,
             column=name,
             message=f"column {name} of table {table.name} is NOT NULL without a default, "
             f"and the file does not have it: {how_to_fill(table, name)}",
@@ -185,10 +190,7 @@ def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
         relation = None if name in table.columns else find_relation(table, head)
         known_relation = relation is not None and reachable(catalog, relation, rest)
         if name not in table.columns and not known_relation:
-            known = [
-                *table.columns,
-                *(r for key in table.foreign_keys for r in relation_names(table, key)[:1]),
-            ]
+            known = [*table.columns, *(relation_names(table, key)[0] for key in table.foreign_keys)]
             raise ConfigurationError(
                 f"key of table {table.name}: no column or relation '{name}'{nearest(name, known)}",
                 given.spec.place,

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from seedlab.database import connect
 from seedlab.database.arena import open_arena
+from seedlab.database.connect import url_of
 from seedlab.database.postgres_databases import PostgresDatabases
 from seedlab.errors import ConfigurationError, Refused, WriteError
 from seedlab.flow import Target
@@ -34,10 +35,6 @@ def prepare(url: str, script: str) -> None:
     """Run statements, and stay connected no longer."""
     execute(url, script)
     forget()
-
-
-def url_of(target: Target) -> str:
-    return target.url if target.dialect == "postgresql" else f"sqlite:///{target.url}"
 
 
 def test_every_copy_is_fresh_and_none_is_left(arena_url: str) -> None:

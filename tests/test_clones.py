@@ -15,10 +15,10 @@ import pytest
 from psycopg import sql
 
 from seedlab.cli import main
-from seedlab.database.connect import parse_target
+from seedlab.database.connect import parse_target, url_of
 from seedlab.database.snapshots import snapshots_at
 from seedlab.errors import ConfigurationError, DataFaults, Refused
-from seedlab.experiment.clones import prune, url_of
+from seedlab.experiment.clones import prune
 from seedlab.experiment.pool import Pool
 from tests.asking import forget
 from tests.fix_clones import ours_at, read, stocked, times_seeded

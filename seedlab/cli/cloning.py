@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def clone(args: Namespace) -> int:
     """Copy the project's snapshot to a database of its own, and print how to connect to it."""
-    from seedlab.experiment.clones import open_stock, url_of
+    from seedlab.database.connect import url_of
+    from seedlab.experiment.clones import open_stock
 
     with open_stock(_asked(args)) as stock:
         stock.snapshots.claim(args.name, replace=bool(args.replace))  # before a seed that takes its time

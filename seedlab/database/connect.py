@@ -1,4 +1,4 @@
-"""URLs in, targets and open sessions out. The only place where a URL is taken apart."""
+"""URLs in, targets and open sessions out. The only place where a URL is taken apart, or made."""
 
 from __future__ import annotations
 
@@ -109,6 +109,11 @@ def open_activity(target: Target, label: str) -> Activity | None:
     from seedlab.database.activity import Activity
 
     return Activity(target, label)
+
+
+def url_of(target: Target) -> str:
+    """Spell how to connect, as every tool understands it; with the password, if there is one."""
+    return target.url if target.dialect == "postgresql" else f"sqlite:///{target.url}"
 
 
 def beside(target: Target, database: str) -> Target:

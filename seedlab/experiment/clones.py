@@ -123,11 +123,6 @@ def stock_of(asked: Asked) -> Stock:
     return Stock(project, target, Options(environment=environment, settings=settings))
 
 
-def url_of(target: Target) -> str:
-    """Spell how to connect, as every tool understands it; with the password, if there is one."""
-    return target.url if target.dialect == "postgresql" else f"sqlite:///{target.url}"
-
-
 def prune(snapshots: Snapshots, older_than: float | None = None) -> tuple[list[str], list[str]]:
     """Drop leftovers, and snapshots older than so many seconds, or else all but the newest of each project
     and environment. Answers what is gone, and what somebody uses and so is not.

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from seedlab.database.connect import url_of
 from seedlab.errors import ConfigurationError, SeedError, masked
 from seedlab.flow import Run, Target
 from seedlab.insight.records import history
@@ -78,10 +79,9 @@ def run_apart(tree: Tree, target: Target, environment: str) -> Run:
             sys.executable, "-m", "seedlab", "seed", str(tree.project), "--json", "--env", environment,
             "--reports", reports, "--yes-seed", target.database,
         ]  # fmt: skip
-        url = target.url if target.dialect == "postgresql" else f"sqlite:///{target.url}"
         home = tree.seedlab or _OURS
         # The URL may hold a password, which a command line would show to everybody.
-        environ = {**os.environ, "PYTHONPATH": str(home), "SEEDLAB_DATABASE_URL": url}
+        environ = {**os.environ, "PYTHONPATH": str(home), "SEEDLAB_DATABASE_URL": url_of(target)}
         done = subprocess.run(  # noqa: S603
             command, cwd=home, env=environ, capture_output=True, text=True, check=False
         )

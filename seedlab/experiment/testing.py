@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seedlab.database.connect import url_of
 from seedlab.database.counting import Statements
 from seedlab.database.snapshots import Snapshot
 from seedlab.errors import DataFaults, SeedError
-from seedlab.experiment.clones import Asked, Stock, stock_of, url_of
+from seedlab.experiment.clones import Asked, Stock, stock_of
 from seedlab.experiment.pool import Pool
 from seedlab.flow import Target
 

@@ -67,20 +67,6 @@ def uuid_numbers(text: pl.Series) -> pl.Series:
     return text.str.replace_all("-", "").str.to_integer(base=16, dtype=pl.UInt128)
 
 
-def _column(suspect: Suspect, catalog: Catalog) -> Column:
-    return catalog.tables[suspect.load.table].columns[_target_column(suspect)]
-
-
-def _target_column(suspect: Suspect) -> str:
-    """The table's column that a suspect source column fills."""
-    for reference in suspect.load.references:
-        pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
-        for own, parent in pairs:
-            if any(p.source == suspect.column and p.columns == (parent,) for p in reference.parts):
-                return own
-    return suspect.column
-
-
 def judge(
     ask: Asking,
     suspects: Sequence[Suspect],
@@ -91,7 +77,7 @@ def judge(
 
     Many rows have few values: each is asked about once.
     """
-    columns = [_column(each, catalog) for each in suspects]
+    columns = [each.filled(catalog) for each in suspects]
     different = [each.frame["value"].unique(maintain_order=True) for each in suspects]
     asked = [
         values.questions(column, array(each), version)

@@ -141,7 +141,7 @@ class SqliteSession:
         return [self._judge(each) for each in suspects]
 
     def _judge(self, suspect: Suspect) -> pl.DataFrame:
-        column = self._known().tables[suspect.load.table].columns[_own_column(suspect)]
+        column = suspect.filled(self._known())
         unfit = judge(column, suspect.frame["value"])
         places = suspect.frame[sorted(unfit)].select(FILE, ROW)
         rules = pl.Series("rule", [unfit[n] for n in sorted(unfit)], dtype=pl.String)
@@ -310,16 +310,6 @@ class SqliteSession:
         """Close; what was not committed is gone."""
         self.connection.raw.close()
         self._lock.release()
-
-
-def _own_column(suspect: Suspect) -> str:
-    """The table's column that a suspect source column fills."""
-    for reference in suspect.load.references:
-        foreign_key = reference.foreign_key
-        for own, parent in zip(foreign_key.columns, foreign_key.parent_columns, strict=True):
-            if any(part.source == suspect.column and part.columns == (parent,) for part in reference.parts):
-                return own
-    return suspect.column
 
 
 def _keys(frame: pl.DataFrame, table: Table) -> list[Sequence[object]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from seedlab.flow.catalog import ForeignKey
+from seedlab.flow.catalog import Catalog, Column, ForeignKey
 from seedlab.flow.project import Duplicates, Mode, Priority, SourceFile
 
 if TYPE_CHECKING:
@@ -164,11 +164,21 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Suspect:
-    """Values that only the server can judge: one frame of `value` (text), FILE and ROW for a column."""
+    """Values of a source column that only the server can judge: one frame of `value` (text), FILE and ROW."""
 
     load: Load
     column: str
     frame: pl.DataFrame
+
+    def filled(self, catalog: Catalog) -> Column:
+        """Find the column of the table that the source column fills."""
+        columns = catalog.tables[self.load.table].columns
+        for reference in self.load.references:
+            key = reference.foreign_key
+            for own, parent in zip(key.columns, key.parent_columns, strict=True):
+                if reference.source_of(parent) == self.column:
+                    return columns[own]
+        return columns[self.column]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -260,6 +260,13 @@ def _foreign_key(constraint: ForeignKeyConstraint) -> ForeignKey:
 # ---- as statements ----------------------------------------------------------------------------------------
 
 
+def declared(root: Path, name: str, dialect: Dialect) -> list[str]:
+    """Give the statements that make everything that a project's MetaData declares; see `load_metadata`."""
+    metadata = load_metadata(root, name)
+    made = statements(metadata, catalog_of(metadata, dialect).tables, dialect)
+    return [*made.tables, *made.constraints_and_indexes]
+
+
 def statements(metadata: MetaData, tables: Collection[str], dialect: Dialect) -> Ddl:
     """Compile what makes the named tables (as the catalog names them), with everything that belongs to them.
 

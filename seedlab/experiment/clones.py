@@ -158,10 +158,8 @@ def _declared(project: Project, target: Target) -> str:
     from seedlab.database import models  # SQLAlchemy costs 200 ms: imported where tables are declared
 
     assert project.schema is not None
-    metadata = models.load_metadata(project.root, project.schema)
-    tables = models.catalog_of(metadata, target.dialect).tables
-    made = models.statements(metadata, tables.keys(), target.dialect)
-    return repr(sorted([*made.tables, *made.constraints_and_indexes]))  # its own order varies
+    made = models.declared(project.root, project.schema, target.dialect)
+    return repr(sorted(made))  # its own order varies
 
 
 def _emptied(catalog: Catalog, project: Project) -> Relations:

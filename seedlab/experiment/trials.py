@@ -43,10 +43,7 @@ def ground_of(arena: Arena, project: Project, target: Target) -> str:
         return arena.taken(target, {spec.table for seed in project.every_seed for spec in seed.tables})
     from seedlab.database import models
 
-    metadata = models.load_metadata(project.root, project.schema)
-    tables = models.catalog_of(metadata, target.dialect).tables
-    made = models.statements(metadata, tables.keys(), target.dialect)
-    return arena.made([*made.tables, *made.constraints_and_indexes])
+    return arena.made(models.declared(project.root, project.schema, target.dialect))
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def _open(task: Task, desks: _Desks, prepared: Prepared, monitor: Monitor, lock:
         session.begin()
     if ddl.tables:
         with monitor.span("index"):
-            session.create([*ddl.tables, *ddl.constraints_and_indexes])
+            session.create(ddl.in_order)
     lock.name_run(session)
     rows = resolve(desk, prepared, task, monitor).rows
     session.commit()

@@ -263,8 +263,7 @@ def _foreign_key(constraint: ForeignKeyConstraint) -> ForeignKey:
 def declared(root: Path, name: str, dialect: Dialect) -> list[str]:
     """Give the statements that make everything that a project's MetaData declares; see `load_metadata`."""
     metadata = load_metadata(root, name)
-    made = statements(metadata, catalog_of(metadata, dialect).tables, dialect)
-    return [*made.tables, *made.constraints_and_indexes]
+    return statements(metadata, catalog_of(metadata, dialect).tables, dialect).in_order
 
 
 def statements(metadata: MetaData, tables: Collection[str], dialect: Dialect) -> Ddl:

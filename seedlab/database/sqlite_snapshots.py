@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace as changed
+from hashlib import file_digest
 from itertools import count
 from pathlib import Path
 from typing import IO
@@ -304,11 +305,8 @@ def _files(path: Path) -> list[Path]:
 
 
 def _hash(path: Path) -> str:
-    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
+        return file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def _copy(source: Path, to: Path) -> None:

@@ -7,7 +7,6 @@ conditions left out.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import shutil
@@ -168,8 +167,8 @@ def _outputs(
     outputs = []
     for (load, shaped), rows in zip(pairs, repeated, strict=True):
         seed_name, table = _plain(load.seed), _plain(load.table)
-        name = _free((seed_name, f"{seed_name}-{table}"), names)
-        stem = _free((table if seed_name == table else f"{seed_name}.{table}",), files)
+        name = spelling.free(names, seed_name, f"{seed_name}-{table}")
+        stem = spelling.free(files, table if seed_name == table else f"{seed_name}.{table}")
         file = f"{numbers[load.stage]:02d}-{load.stage}/{stem}.{format}"
         key = tuple(part.source or _relation(part) for part in rows.load.key)
         seed = replace(
@@ -184,14 +183,6 @@ def _outputs(
             _Output(seed=seed, rows=rows, documents=_documents(shaped, catalog.tables[load.table]))
         )
     return outputs
-
-
-def _free(choices: tuple[str, ...], taken: set[str]) -> str:
-    """The first of these names that is not taken, else the last with a number."""
-    numbered = (f"{choices[-1]}-{n}" for n in itertools.count(2))
-    name = next(each for each in itertools.chain(choices, numbered) if each not in taken)
-    taken.add(name)
-    return name
 
 
 def _plain(name: str) -> str:

@@ -26,6 +26,7 @@ from seedlab.flow import (
 from seedlab.flow.exports import Export, TableExport
 from seedlab.plan import graph, naming, schema
 from seedlab.plan.schema import Given
+from seedlab.plan.spelling import free
 
 # What migration tools remember; a copy of the schema has its own.
 MIGRATIONS = frozenset(
@@ -218,17 +219,10 @@ def project_of(
     for each in exports:
         file = SourceFile(path=root / files[each.table], name=files[each.table], format="csv")
         spec = TableSpec(table=each.table, key=each.spelled_key if each.declared else None)
-        seed = _free(_plain(each.table), taken)
+        seed = free(taken, _plain(each.table))
         seeds.append(Seed(name=seed, stage="", files=(file,), tables=(spec,)))
     parents = {name: {key.parent for key in catalog.tables[name].foreign_keys} for name in files}
     return Project(root=root, name=name, stages=graph.levels(seeds, parents))
-
-
-def _free(name: str, taken: set[str]) -> str:
-    numbered = (f"{name}-{n}" for n in itertools.count(2))
-    free = next(each for each in itertools.chain((name,), numbered) if each not in taken)
-    taken.add(free)
-    return free
 
 
 def _plain(name: str) -> str:

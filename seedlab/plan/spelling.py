@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,14 @@ def spell(project: Project) -> str:
     for stage in project.stages:
         lines += ["", *_stage(stage)]
     return "\n".join(lines) + "\n"
+
+
+def free(taken: set[str], *names: str) -> str:
+    """Take the first of these names that is not taken, else the last with a number."""
+    numbered = (f"{names[-1]}-{n}" for n in itertools.count(2))
+    name = next(each for each in itertools.chain(names, numbered) if each not in taken)
+    taken.add(name)
+    return name
 
 
 def _environment(environment: Environment) -> dict[str, object]:

@@ -10,6 +10,7 @@ import pytest
 
 from seedlab.errors import Place
 from seedlab.flow import (
+    IN_DOUBT,
     Catalog,
     Column,
     Environment,
@@ -22,6 +23,7 @@ from seedlab.flow import (
     StageMemory,
     Table,
     TableSpec,
+    TableState,
 )
 from seedlab.plan import freshness
 from seedlab.plan.freshness import Situation, Verdict
@@ -208,6 +210,20 @@ def test_a_table_that_others_changed_makes_the_stages_run_that_fill_it_and_those
         "lessons": "it depends on places",
     }
     assert reasons(drifted={"courses"}) == {"places": None, "lessons": "table courses was changed by others"}
+
+
+def test_a_table_that_a_run_left_in_doubt_is_not_told_as_changed_by_others() -> None:
+    states = {
+        name: TableState(table=name, columns=("slug",), key=("slug",), server="postgresql 18", rows=rows)
+        for name, rows in {"faculties": IN_DOUBT, "universities": 2}.items()
+    }
+    memory = replace(remembered(), tables=states)
+
+    alone = judged(memory=memory, drifted={"faculties"})["places"]
+    both = judged(memory=memory, drifted={"faculties", "universities"})["places"]
+
+    assert alone.reason == "table faculties was left in doubt"
+    assert both.reason == "table universities was changed by others"
 
 
 def test_a_drifted_table_is_not_mended_by_changed_files_alone() -> None:

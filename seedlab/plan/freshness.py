@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from xxhash import xxh3_128_hexdigest
 
-from seedlab.flow import Catalog, Environment, Memory, Seed, Settings, Stage, StageMemory, Table
+from seedlab.flow import IN_DOUBT, Catalog, Environment, Memory, Seed, Settings, Stage, StageMemory, Table
 from seedlab.plan.graph import topological_order
 
 FILE, TABLE, STAGE = "file:", "table:", "stage:"
@@ -61,7 +61,7 @@ def judge(
     drifted: Collection[str] = (),
     intact: Collection[str] = (),
 ) -> dict[str, Verdict]:
-    """Judge the stages of a run; `drifted` tables were changed by others.
+    """Judge the stages of a run; `drifted` tables were changed by others, or a run left them in doubt.
 
     A stage that depends on one that has to run has to run too. Of `intact` stages the files changed, but none
     of their rows.
@@ -97,7 +97,7 @@ def _judged(
         reason = f"it depends on {ran[0].stage}"
         return Verdict(stage=stage.id, reason=reason, files=files if alone else None)
     if foreign:
-        return Verdict(stage=stage.id, reason=f"table {foreign[0]} was changed by others")
+        return Verdict(stage=stage.id, reason=_drift_reason(foreign, memory))
     if not changed:
         return Verdict(stage=stage.id, reason=None)
     return Verdict(stage=stage.id, reason=_reason(changed, now, known.parts), files=files if alone else None)
@@ -106,6 +106,13 @@ def _judged(
 def _forgotten(known: StageMemory, memory: Memory) -> bool:
     """Tell whether what a stage brought is remembered no more: somebody emptied a table of the ledger."""
     return bool(known.tables) and not any(load.stage == known.stage for load in memory.loads)
+
+
+def _drift_reason(tables: Sequence[str], memory: Memory) -> str:
+    """Name the first table that others changed; of one in doubt nobody knows that."""
+    doubtful = {name for name, state in memory.tables.items() if state.rows == IN_DOUBT}
+    first = min(tables, key=lambda name: (name in doubtful, name))
+    return f"table {first} {'was left in doubt' if first in doubtful else 'was changed by others'}"
 
 
 def _reason(changed: Sequence[str], now: Mapping[str, str], before: Mapping[str, str]) -> str:

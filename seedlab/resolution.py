@@ -234,11 +234,15 @@ def _whole(rows: Sequence[Rows], table: str, naming: Naming) -> Iterator[Handled
 
 
 def orphans(
-    rows: Sequence[Rows], naming: Naming, cache: SeedCache, hints: Mapping[str, str] | None = None
+    rows: Sequence[Rows],
+    naming: Naming,
+    cache: SeedCache,
+    hints: Mapping[str, str] | None = None,
+    told: Sequence[Broken] = (),
 ) -> list[Broken]:
     """Find rows whose parents are neither in the files nor, as far as was asked, in the target.
 
-    `hints` says of a table why its rows are missing.
+    `hints` says of a table why its rows are missing. A value that is `told` to be wrong names nobody.
     """
     referring: dict[str, list[tuple[Rows, pl.Series]]] = {}
     for each in rows:
@@ -249,12 +253,14 @@ def orphans(
     for label, users in referring.items():
         if not cache.knows(label, pl.concat([handles for _, handles in users])):
             suspected |= {id(each): each for each, _ in users}
-    broken = []
+    told = [each for each in told if each.rule.name in _MESSAGES]
+    broken: list[Broken] = []
     for each in suspected.values():
         rules = checks.parent_rules(each.load, naming, cache, hints or {})
         frames = [each.handled.frame] if each.briefs is None else kept_frames(each, naming)
         for frame in frames:
-            broken += checks.judge([Handled(load=each.load, frame=frame)], [rules])
+            found = checks.judge([Handled(load=each.load, frame=frame)], [rules])
+            broken += checks.but(found, dict(zip(rules, each.load.references, strict=True)), told)
     return broken
 
 

@@ -328,10 +328,11 @@ def resolve(
             cache.remember(told.label, told.asked, told.answer)
         _ask(look, resolution.questions(rows, naming, cache, filled), cache)
         recorder.cache(hits=cache.hits, misses=cache.misses, queries=cache.queries)
-        broken += resolution.id_conflicts(rows, naming, cache)
-        broken += resolution.orphans(rows, naming, cache, _left_out_tables(task.agenda))
+        certain = convict(look.session if look.online else None, broken)
+        certain += resolution.id_conflicts(rows, naming, cache)
+        certain += resolution.orphans(rows, naming, cache, _left_out_tables(task.agenda), certain)
         resolved = Resolved(rows=rows, cache=cache, empty=empty, filled=filled)
-        if certain := convict(look.session if look.online else None, broken):
+        if certain:
             if task.options.rejects is None:
                 paths = {(r.load.seed, r.load.table): r.shaped.spec.path for r in prepared.read}
                 raise DataFaults(tracing.trace(certain, paths))

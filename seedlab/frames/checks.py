@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import polars as pl
 
-from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column, Load, Suspect
+from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column, Load, Reference, Suspect
 from seedlab.frames.batcher import all_selected
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, has_spelling, plain, proven, refused
@@ -122,6 +122,19 @@ def parent_rules(
             )
         )
     return rules
+
+
+def but(
+    broken: Sequence[Broken], references: Mapping[Rule, Reference], told: Sequence[Broken]
+) -> Iterator[Broken]:
+    """Leave out rows of which another fault is `told` of the very value by which a rule's reference names."""
+    for each in broken:
+        sources = references[each.rule].sources()
+        mine = [b for b in told if b.load == each.load and b.rule.column in sources]
+        places = pl.concat([each.frame.clear(), *(b.frame for b in mine)]).select(FILE, ROW)
+        frame = each.frame.join(places, on=[FILE, ROW], how="anti", maintain_order="left")
+        if frame.height:
+            yield replace(each, frame=frame)
 
 
 def duplicate_rules(load: Load) -> list[Rule]:

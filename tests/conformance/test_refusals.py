@@ -127,8 +127,29 @@ def test_a_parent_named_by_no_value_of_its_key_is_told_with_its_line(
         seed(tmp_path, url)
 
     told = [(each.file, each.line, each.column, each.rule) for each in caught.value.faults]
-    assert ("things.csv", 3, "k", "type") in told
-    assert {where[:3] for where in told} == {("things.csv", 3, "k"), ("things.csv", 4, "n")}
+    assert told == [("things.csv", 3, "k", "type"), ("things.csv", 4, "n", "type")]
+
+
+def test_a_parent_that_is_missing_and_another_fault_of_its_key_are_two_causes(
+    tmp_path: Path, clean_postgres_url: str
+) -> None:
+    """One row twice, of a parent that nobody has."""
+    execute(
+        clean_postgres_url,
+        f"{TYPES} CREATE TABLE parents (k mood PRIMARY KEY);"
+        "CREATE TABLE things (k mood PRIMARY KEY REFERENCES parents, n int)",
+    )
+    write(tmp_path, {"things.csv": "k,n\nsad,1\nsad,2\nbad,3\n"})
+
+    with pytest.raises(DataFaults) as caught:
+        seed(tmp_path, clean_postgres_url)
+
+    assert [(each.line, each.rule) for each in caught.value.faults] == [
+        (2, "missing-parent"),
+        (3, "duplicate-key"),
+        (3, "missing-parent"),
+        (4, "type"),
+    ]
 
 
 # ---- row-level security ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.benchmarks import __main__ as program
+from tests.benchmarks.cold import paired
 from tests.benchmarks.duels import Arena, Asked, Duel, duel, in_duels, often, pair
 from tests.benchmarks.figures import Figure, Result, in_figures
 from tests.benchmarks.material import Material, take
@@ -198,6 +199,13 @@ def test_of_many_rows_only_the_quick_and_judged_take_every_turn() -> None:
         ("slow", True, True),
         ("slow", True, False),
     ]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(4, 2), (1, 3), (2, 0)])
+def test_the_slow_one_takes_as_many_turns_as_it_is_given(ours: int, theirs: int) -> None:
+    samples = paired(lambda: 1.0, lambda: 2.0, ours, theirs)
+
+    assert samples == {"seedlab": [1.0] * ours, "other": [2.0] * theirs}
 
 
 def test_what_is_missing_is_told_and_what_fails_misses(arena: Arena) -> None:

@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from seedlab.errors import Fault
 from seedlab.flow import Outcomes
 from seedlab.insight.faces.history_text import history_record, history_text, sparkline
@@ -135,9 +137,12 @@ def test_a_failed_run_shows_its_error_and_its_faults() -> None:
     assert "\n✗ 1 fault in a.json\n\na.json:14: missing-parent: no such module\n" in text
 
 
-def test_a_run_that_could_not_begin_tells_why_once_and_does_not_claim_that_nothing_was_to_do() -> None:
-    fault = Fault(rule="connection", message="cannot connect")
-    run = run_of(kind=None, error="cannot connect", faults=(fault,), outcomes=Outcomes())
+@pytest.mark.parametrize("where", ["", "seedlab.toml:3: "])
+def test_a_run_that_could_not_begin_tells_why_once_and_does_not_claim_that_nothing_was_to_do(
+    where: str,
+) -> None:
+    fault = Fault(rule="connection", message="cannot connect", file=where.partition(":")[0] or None)
+    run = run_of(kind=None, error=f"{where}cannot connect", faults=(fault,), outcomes=Outcomes())
 
     text = run_text(run)
 

@@ -31,7 +31,7 @@ from seedlab.insight.faces.summary import (
     project_text,
     summary,
 )
-from seedlab.insight.faces.text import duration, printable, roughly, shorten, size, width
+from seedlab.insight.faces.text import duration, printable, roughly, shorten, size, table, width
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records.runs import Heading, measured
 
@@ -97,6 +97,27 @@ def test_a_long_reason_gives_way_to_the_width_and_the_numbers_stay() -> None:
     assert [width(line) for line in lines] == [70]
     assert "…" in lines[0]
     assert lines[0].endswith("100 ms      50")
+
+
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (120, "name   of-a-certain-length  what-may-go  reasons that take a lot of room     12"),
+        (60, "name   of-a-certain-length  what-may-go  reasons tha…     12"),
+        (50, "name   of-a-certain-length  reasons that t…     12"),
+        (40, "name   of-a-certai…  reasons tha…     12"),
+    ],
+)
+def test_a_narrow_terminal_gets_what_matters_most(cells: int, shown: str) -> None:
+    rows = [
+        ("name ", "of-a-certain-length", "what-may-go", "reasons that take a lot of room", "12"),
+        ("other", "", "", "", "1,000"),
+    ]
+
+    told = table(rows, "<<<<>", cells=cells, flexible=3, spare=(2,))
+
+    assert told[0] == shown
+    assert max(map(width, told)) <= cells
 
 
 def test_hebrew_names_keep_the_columns_aligned() -> None:

@@ -77,7 +77,7 @@ def _listed(found: Sequence[Snapshot]) -> str:
         age = roughly((now - datetime.fromisoformat(mark.created)).total_seconds())
         numbers = (f"{mark.rows:,}", size(mark.bytes), age, str(each.clones))
         rows.append((each.name, mark.project, mark.environment, *numbers))
-    lines = table(rows, "<<<>>>>", cells=max(width(), 110), flexible=1)
+    lines = table(rows, "<<<>>>>", cells=width(), flexible=1, spare=(2, 1))
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -16,7 +16,7 @@ PHASE_HEAD = ("phase", "time", "CPU", "rows", "statements", "round trips", "sent
 def run_text(run: Run, width: int = 120) -> str:
     """Show what a run was and did: stages, phases, counts, where the time went, notes, faults."""
     done = run.status == "succeeded" or run.outcomes.total
-    faults = [fault for fault in run.faults if fault.message != run.error]
+    faults = [fault for fault in run.faults if fault.message not in (run.error or "")]
     blocks = [
         _heading_lines(run),
         stage_lines(run, width),

@@ -167,7 +167,7 @@ def _planned_table_lines(stage: PlannedStage, cells: int) -> list[str]:
         ]
         for each in tables_of(stage)
     ]
-    return table(rows, "<<><<<<", cells=cells, flexible=6)
+    return table(rows, "<<><<<<", cells=cells, flexible=6, spare=(6, 5))
 
 
 def changes_of(outcomes: Outcomes) -> str:
@@ -250,14 +250,15 @@ def _fault_text(fault: Fault, *, show_values: bool, cells: int) -> str:
 def project_text(project: Project, width: int = 120) -> str:
     """List the seeds of a project, with their stages, tables, tags, environments and files.
 
-    Tags and environments are left out where no seed says any.
+    Tags and environments are left out where no seed says any, or there is no room for them.
     """
     head = ["stage", "seed", "tables", "tags", "environments", "files"]
     rows = [_seed_row(seed) for seed in project.every_seed]
     silent = {3: "·", 4: "all"}
     shown = [n for n in range(6) if any(row[n] != silent.get(n) for row in rows)] if rows else range(6)
     told = [[row[n] for n in shown] for row in (head, *rows)]
-    lines = table(told, "<" * len(shown), cells=width, flexible=-1)
+    spare = [place for place, n in enumerate(shown) if n in silent]
+    lines = table(told, "<" * len(shown), cells=width, flexible=-1, spare=spare)
     total = f"{several(len(rows), 'seed')} in {several(len(project.stages), 'stage')}"
     if not project.stages:
         total = f"{several(len(rows), 'seed')}; the stages follow from the foreign keys of the target"

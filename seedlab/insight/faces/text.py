@@ -11,6 +11,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069
 _LEFT_TO_RIGHT = "\u200e"
 TIMES = "\N{MULTIPLICATION SIGN}"
 _ZERO_WIDTH = frozenset({"Mn", "Me", "Cf"})
+_LEAST = 12  # cells that a column keeps which gives way
 
 
 def printable(text: str) -> str:
@@ -60,23 +61,44 @@ def isolate(text: str) -> str:
 
 
 def table(
-    rows: Sequence[Sequence[str]], align: str, *, cells: int, flexible: int, gap: str = "  "
+    rows: Sequence[Sequence[str]],
+    align: str,
+    *,
+    cells: int,
+    flexible: int,
+    gap: str = "  ",
+    spare: Sequence[int] = (),
 ) -> list[str]:
-    """Align rows in columns, `<` or `>` a column; the flexible one gives way to fit in `cells`.
+    """Align rows in columns, `<` or `>` a column, in lines of so many cells where that can be.
 
-    It keeps at least 12 cells.
+    The flexible column gives way first, `spare` ones are left out if that is not enough, in their order, then
+    the widest texts give way. Each keeps at least 12 cells.
     """
     if not rows:
         return []
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    shown = [*range(len(widths))]
     over = sum(widths) + len(gap) * (len(widths) - 1) - cells
-    widths[flexible] = max(min(widths[flexible], 12), widths[flexible] - max(over, 0))
-    return [_line(row, widths, align, gap) for row in rows]
+    flexible = shown[flexible]
+    for n in spare:
+        if over > max(widths[flexible] - _LEAST, 0):
+            shown.remove(n)
+            over -= widths[n] + len(gap)
+    over = _give_way(widths, [flexible], over)
+    _give_way(widths, [n for n in shown if align[n] == "<"], over)
+    return [_line([(row[n], widths[n], align[n]) for n in shown], gap) for row in rows]
 
 
-def _line(row: Sequence[str], widths: Sequence[int], align: str, gap: str) -> str:
-    columns = zip(row, widths, align, strict=True)
-    padded = [_pad(isolate(shorten(cell, cells)), cells, side) for cell, cells, side in columns]
+def _give_way(widths: list[int], texts: Sequence[int], cells: int) -> int:
+    """Take so many cells from the widest of these columns, one by one; answers how many are left to take."""
+    while cells > 0 and texts and widths[widest := max(texts, key=widths.__getitem__)] > _LEAST:
+        widths[widest] -= 1
+        cells -= 1
+    return cells
+
+
+def _line(cells: Sequence[tuple[str, int, str]], gap: str) -> str:
+    padded = [_pad(isolate(shorten(text, width)), width, side) for text, width, side in cells]
     return gap.join(padded).rstrip()
 
 

@@ -12,12 +12,13 @@ from seedlab.flow import Target
 
 # A row without a partition has the SQLSTATE of a CHECK.
 _PARTITIONS = "ExecFindPartition"
+NO_PARTITION = "no partition of the table takes the row; make one, or mend the row"
 _RULES = {
     "23502": ("not-null", "a NOT NULL column would be NULL"),
     "23503": ("missing-parent", "a foreign key refers to a row that does not exist"),
     "23505": ("unique", "a unique constraint would be broken by another row"),
     "23514": ("constraint", "a CHECK constraint refused the row"),
-    _PARTITIONS: ("constraint", "no partition of the table takes the row; make one, or mend the row"),
+    _PARTITIONS: ("constraint", NO_PARTITION),
     "23P01": ("exclusion", "an exclusion constraint refused the row"),
     "22P02": ("type", "a value is not of the column's type"),
     "22003": ("overflow", "a number is out of the column's range"),

@@ -1,4 +1,4 @@
-"""CHECK constraints asked before anything is written: which rows PostgreSQL would refuse.
+"""CHECK constraints and partitions asked before anything is written: which rows PostgreSQL would refuse.
 
 The expressions are the server's own text, evaluated by the server over the rows as arrays.
 """
@@ -12,7 +12,7 @@ import polars as pl
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from seedlab.database.encode import frame_literals
-from seedlab.database.failures import write_failed
+from seedlab.database.failures import NO_PARTITION, write_failed
 from seedlab.database.statements import names, trusted
 from seedlab.database.wire import Question, StatementError, Wire
 from seedlab.flow import FILE, ROW, Batch, Refusal, Table, WritePlan
@@ -25,9 +25,9 @@ _OF_VALUES = frozenset({"22", "23", "2F", "38", "39", "42", "54", "P0"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Check:
-    """A CHECK constraint as the server says it."""
+    """A CHECK constraint as the server says it; without a name, that some partition takes the row."""
 
-    name: str
+    name: str | None
     expression: str
     columns: tuple[str, ...]
 
@@ -47,8 +47,9 @@ class _Asked:
 
 
 def broken_checks(wire: Wire, plan: WritePlan) -> list[Refusal]:
-    """Find rows for which a CHECK is false. Checks of columns that are not all written, or that call
-    functions that may look elsewhere, are left to the server, and so are those that fail on a value.
+    """Find rows for which a CHECK is false, or that no partition takes. Checks of columns that are not all
+    written, or that call functions that may look elsewhere, are left to the server, and so are those that
+    fail on a value.
     """
     writes = [write for group in plan.groups for write in group]
     checks = _read_checks(wire, list({write.table.name: write.table for write in writes}.values()))
@@ -104,12 +105,13 @@ def _ask(wire: Wire, asked: Sequence[_Asked]) -> list[Refusal]:
 def _refusals(asked: _Asked, rows: Sequence[tuple[int, list[bool]]]) -> Iterator[Refusal]:
     for place, check in enumerate(asked.checks):
         numbers = [number - 1 for number, broken in rows if broken[place]]
+        why = f"a CHECK constraint refuses the row ({check.name})" if check.name else NO_PARTITION
         if numbers:
             yield Refusal(
                 load=asked.batch.load,
                 rule="constraint",
                 column=", ".join(check.columns),
-                message=f"table {asked.table.name}: a CHECK constraint refuses the row ({check.name})",
+                message=f"table {asked.table.name}: {why}",
                 frame=asked.batch.frame.select(FILE, ROW)[pl.Series(numbers, dtype=pl.UInt32)],
             )
 
@@ -117,21 +119,34 @@ def _refusals(asked: _Asked, rows: Sequence[tuple[int, list[bool]]]) -> Iterator
 # ---- statements -----------------------------------------------------------------------------------------
 
 # Of tables by schema and name (two text-array parameters): number, constraint, expression, columns. A row
-# as a whole has no column, so such a constraint answers NULL among its columns. Functions of users that are
-# not IMMUTABLE may look at rows that are not written yet.
+# as a whole has no column, nor has an expression by which a table is partitioned, so such a constraint
+# answers NULL among its columns. Functions of users that are not IMMUTABLE may look at rows that are not
+# written yet. A partition that takes any row has no constraint.
 CHECKS = SQL("""
+WITH t AS (
+  SELECT n, r.oid, r.relkind
+  FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY t(s, r, n)
+  JOIN pg_catalog.pg_namespace s ON s.nspname = t.s
+  JOIN pg_catalog.pg_class r ON r.relnamespace = s.oid AND r.relname = t.r)
 SELECT t.n, c.conname::text, pg_catalog.pg_get_expr(c.conbin, c.conrelid), ARRAY(
   SELECT a.attname::text FROM pg_catalog.unnest(c.conkey) k
   LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k)
-FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY t(s, r, n)
-JOIN pg_catalog.pg_namespace s ON s.nspname = t.s
-JOIN pg_catalog.pg_class r ON r.relnamespace = s.oid AND r.relname = t.r
-JOIN pg_catalog.pg_constraint c ON c.conrelid = r.oid AND c.contype = 'c'
+FROM t JOIN pg_catalog.pg_constraint c ON c.conrelid = t.oid AND c.contype = 'c'
 WHERE pg_catalog.pg_get_constraintdef(c.oid) !~ 'NOT ENFORCED$' AND NOT EXISTS (
   SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
   WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = c.oid
     AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.provolatile <> 'i')
-ORDER BY t.n, c.conname
+UNION ALL
+SELECT t.n, NULL, (
+  SELECT coalesce(
+    string_agg(coalesce(pg_catalog.pg_get_partition_constraintdef(l.relid), 'true'), ' OR '), 'false')
+  FROM pg_catalog.pg_partition_tree(t.oid) l WHERE l.isleaf), ARRAY(
+  SELECT DISTINCT a.attname::text FROM pg_catalog.pg_partition_tree(t.oid) b
+  JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = b.relid
+  CROSS JOIN pg_catalog.unnest(p.partattrs::pg_catalog.int2[]) k
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k)
+FROM t WHERE t.relkind = 'p'
+ORDER BY 1, 2
 """)
 
 

@@ -193,22 +193,54 @@ def test_a_row_that_a_policy_hides_is_not_taken_for_missing_without_a_word(
     assert rows_of(clean_postgres_url, "SELECT * FROM things ORDER BY 1") == [(1, "hidden"), (2, "seen")]
 
 
+# ---- rows without a partition ---------------------------------------------------------------------------
+
+PARTITIONED = {
+    "range": "RANGE (id); CREATE TABLE early PARTITION OF visits FOR VALUES FROM (1) TO (10)",
+    "none yet": "LIST (n)",
+    "nested": "LIST (n); CREATE TABLE p PARTITION OF visits FOR VALUES IN ('a') PARTITION BY RANGE (id);"
+    "CREATE TABLE early PARTITION OF p FOR VALUES FROM (1) TO (10)",
+    "hash": "HASH (n, id); CREATE TABLE p PARTITION OF visits FOR VALUES WITH (MODULUS 1000, REMAINDER 0)",
+}
+VISITS = 'CREATE TABLE visits (id int, n text COLLATE "C", PRIMARY KEY (id, n)) PARTITION BY '
+REFUSED = {"range": [4], "none yet": [2, 3, 4], "nested": [3, 4], "hash": [2, 3, 4]}
+
+
 @pytest.mark.parametrize("there", [False, True], ids=["empty", "rows"])
-def test_a_row_without_a_partition_is_told_as_one(
-    tmp_path: Path, clean_postgres_url: str, there: bool
+@pytest.mark.parametrize("kind", PARTITIONED)
+def test_a_row_without_a_partition_is_told_as_one_with_its_line(
+    tmp_path: Path, clean_postgres_url: str, kind: str, there: bool
 ) -> None:
-    execute(
-        clean_postgres_url,
-        "CREATE TABLE visits (id int PRIMARY KEY) PARTITION BY RANGE (id);"
-        "CREATE TABLE early PARTITION OF visits FOR VALUES FROM (1) TO (10)",
-    )
-    if there:
-        execute(clean_postgres_url, "INSERT INTO visits VALUES (2)")
-    write(tmp_path, {"visits.csv": "id\n1\n99\n"})
+    execute(clean_postgres_url, VISITS + PARTITIONED[kind])
+    if there and REFUSED[kind][0] > 2:
+        execute(clean_postgres_url, "INSERT INTO visits VALUES (1, 'a')")
+    write(tmp_path, {"visits.csv": "id,n\n1,a\n2,b\n99,c\n"})
 
     with pytest.raises(DataFaults) as caught:
         seed(tmp_path, clean_postgres_url)
 
+    assert [(fault.file, fault.line) for fault in caught.value.faults] == [
+        ("visits.csv", line) for line in REFUSED[kind]
+    ]
     assert {fault.message for fault in caught.value.faults} == {
         "table visits: no partition of the table takes the row; make one, or mend the row"
     }
+
+
+@pytest.mark.parametrize("by", ["LIST (n)", "RANGE ((id / 10))"], ids=["default", "expression"])
+def test_rows_of_a_default_partition_are_taken_and_expressions_are_left_to_the_server(
+    tmp_path: Path, clean_postgres_url: str, by: str
+) -> None:
+    execute(
+        clean_postgres_url,
+        f"CREATE TABLE visits (id int, n text, CHECK (id < 90)) PARTITION BY {by};"
+        "CREATE TABLE rest PARTITION OF visits DEFAULT",
+    )
+    write(tmp_path, {"visits.csv": "id,n\n1,a\n2,b\n99,c\n"})
+
+    with pytest.raises(DataFaults) as caught:
+        seed(tmp_path, clean_postgres_url)
+
+    assert [(fault.line, fault.message) for fault in caught.value.faults] == [
+        (4, "table visits: a CHECK constraint refuses the row (visits_id_check)")
+    ]

@@ -197,6 +197,21 @@ def test_a_check_is_asked_for_every_row(
     assert names(url, "cities") == ["a", "c", "of the application"]
 
 
+def test_rows_without_a_partition_are_rejected(folder: Path, clean_postgres_url: str, reports: Path) -> None:
+    execute(
+        clean_postgres_url,
+        "CREATE TABLE cities (code text PRIMARY KEY) PARTITION BY LIST (code);"
+        "CREATE TABLE few PARTITION OF cities FOR VALUES IN ('a', 'c')",
+    )
+    write(folder, {"cities.csv": "code\na\nb\nc\n"})
+
+    run = seed(folder, clean_postgres_url, rejects=reports)
+
+    assert told(run) == [("cities.csv", 3, "constraint")]
+    assert "no partition of the table takes the row" in run.faults[0].message
+    assert names(clean_postgres_url, "cities", "code") == ["a", "c"]
+
+
 def test_a_unique_value_of_the_application_is_rejected_where_the_database_names_the_row(
     folder: Path, clean_database_url: str, reports: Path
 ) -> None:

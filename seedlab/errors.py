@@ -180,12 +180,17 @@ def _write_error(message: str, table: str | None, sqlstate: str | None) -> Write
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Say which of `names` is nearest to `name`: `"; did you mean 'x'?"`, or an empty string."""
+    meant = closest(name, names)
+    return f"; did you mean '{meant}'?" if meant else ""
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Find which of `names` is so near to `name` that it may be meant."""
     import difflib  # only when there is something to complain about
 
-    known = sorted(names)
-    lowered = {each.lower(): each for each in known}
+    lowered = {each.lower(): each for each in sorted(names)}
     match = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    return f"; did you mean '{lowered[match[0]]}'?" if match else ""
+    return lowered[match[0]] if match else None
 
 
 def masked(text: str) -> str:

@@ -444,10 +444,42 @@ def test_an_unknown_column_is_a_fault_that_names_the_nearest() -> None:
     assert made.loads == ()
 
 
-def test_an_unknown_relation_is_a_fault_that_names_the_nearest_relation() -> None:
-    made = bind(SCHOOL, [given("faculties", ["univrsity.slug", "code"])])
+@pytest.mark.parametrize(
+    ("table", "name", "told"),
+    [
+        ("faculties", "univrsity.slug", "; did you mean 'university.slug'?"),
+        ("faculties", "id.slug", ""),
+        (
+            "faculties",
+            "university.slgu",
+            ": universities, where 'university' leads, has no 'slgu'; did you mean 'university.slug'?",
+        ),
+        (
+            "courses",
+            "faculty.univrsity.slug",
+            ": faculties, where 'faculty' leads, has no 'univrsity'; did you mean 'faculty.university.slug'?",
+        ),
+        (
+            "prerequisites",
+            "course.faculty.id.x",
+            ": faculties, where 'course.faculty' leads, has no 'id'",
+        ),
+        ("faculties", "university.id.x", ": universities, where 'university' leads, has no 'id'"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_told_as_far_as_it_leads(table: str, name: str, told: str) -> None:
+    made = bind(SCHOOL, [given(table, [name])])
 
-    assert "did you mean 'university'" in made.faults[0].message
+    assert made.faults[0].message == f"table {table} has no column or relation '{name}'{told}"
+
+
+def test_the_column_of_a_natural_key_is_no_relation_without_its_end_and_is_proposed() -> None:
+    towns = table("towns", {"id": "int not null", "country_code": "text"}, refers={"country_code": "c.code"})
+    countries = table("c", {"code": "text not null"}, primary=["code"])
+
+    made = bind(catalog(towns, countries), [given("towns", ["id", "country.code"])])
+
+    assert made.faults[0].message.endswith("'country.code'; did you mean 'country_code'?")
 
 
 def test_a_column_that_the_parent_does_not_have_is_unknown() -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from seedlab.errors import ConfigurationError
+from seedlab.errors import ConfigurationError, closest
 from seedlab.flow import Catalog, ForeignKey, Table
-from seedlab.plan.relations import find_relation
+from seedlab.plan.relations import find_relation, relation_names
 
 # A foreign key's name → how the file calls it, the key, and what follows the dot → source column.
 Relations = Mapping[str, tuple[str, ForeignKey, Mapping[str, str]]]
@@ -72,6 +72,25 @@ def reachable(catalog: Catalog, foreign_key: ForeignKey, rest: str) -> bool:
     head, _, tail = rest.partition(".")
     following = find_relation(parent, head)
     return following is not None and bool(tail) and reachable(catalog, following, tail)
+
+
+def no_column(catalog: Catalog, table: Table, name: str) -> str:
+    """Say that a name is none of a table's columns: how far it leads, and what may be meant, written out."""
+    said = f"table {table.name} has no column or relation '{name}'"
+    at, walked, rest = table, "", name
+    while "." in rest and (key := find_relation(at, rest.partition(".")[0])) is not None:
+        head, _, rest = rest.partition(".")
+        at, walked = catalog.tables[key.parent], f"{walked}{head}."
+    if walked:
+        said += f": {at.name}, where '{walked[:-1]}' leads, has no '{rest.partition('.')[0]}'"
+    relations = [relation_names(at, each)[0] for each in at.foreign_keys]
+    head, dot, tail = rest.partition(".")
+    if not dot:
+        meant = closest(rest, [*at.columns, *relations])
+    elif (meant := rest.replace(".", "_")) not in at.columns:
+        found = closest(head, relations)
+        meant = f"{found}.{tail}" if found else None
+    return f"{said}; did you mean '{walked}{meant}'?" if meant else said
 
 
 def covered_by(columns: Columns) -> set[str]:

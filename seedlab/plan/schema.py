@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from seedlab.errors import ConfigurationError, Fault, Place, nearest
 from seedlab.flow import Catalog, ForeignKey, Load, Part, Reference, Seed, Table, TableSpec
-from seedlab.plan.columns import Columns, covered_by, reachable, understand
+from seedlab.plan.columns import Columns, covered_by, no_column, reachable, understand
 from seedlab.plan.filling import by_default, how_to_fill, made_column, unfilled
-from seedlab.plan.relations import find_relation, relation_names
+from seedlab.plan.relations import find_relation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def bind(
     faults: list[Fault] = []
     for each, columns in zip(given, understood, strict=True):
         table = tables[each.spec.table]
-        unknown = [_unknown(each, name, table) for name in columns.unknown]
+        unknown = [_unknown(each, name, table, catalog) for name in columns.unknown]
         faults += unknown or _unfilled(each, columns, table, defaults)
     if any(columns.unknown for columns in understood):  # a misspelt column may be the missing part of a key
         return Bound(loads=(), key_origins={}, faults=tuple(faults))
@@ -124,18 +124,14 @@ def _table(catalog: Catalog, given: Given) -> Table:
     return table
 
 
-def _unknown(given: Given, name: str, table: Table) -> Fault:
-    relations = [relation_names(table, key)[0] for key in table.foreign_keys]
-    head, dot, _ = name.partition(".")
-    known = relations if dot and head not in relations else [*table.columns, *relations]
+def _unknown(given: Given, name: str, table: Table, catalog: Catalog) -> Fault:
     return Fault(
         rule="unknown-column",
         table=table.name,
         file=given.file,
         column=name,
         path=None if given.spec.path == "$" else given.spec.path,
-        message=f"table {table.name} has no column or relation '{name}'"
-        f"{nearest(head if dot else name, known)}",
+        message=no_column(catalog, table, name),
     )
 
 
@@ -190,11 +186,7 @@ def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
         relation = None if name in table.columns else find_relation(table, head)
         known_relation = relation is not None and reachable(catalog, relation, rest)
         if name not in table.columns and not known_relation:
-            known = [*table.columns, *(relation_names(table, key)[0] for key in table.foreign_keys)]
-            raise ConfigurationError(
-                f"key of table {table.name}: no column or relation '{name}'{nearest(name, known)}",
-                given.spec.place,
-            )
+            raise ConfigurationError(f"key: {no_column(catalog, table, name)}", given.spec.place)
         columns += [name] if relation is None else relation.columns
     return tuple(sorted(set(columns)))
 

@@ -253,6 +253,25 @@ def test_nulls_are_not_equal_in_a_unique_constraint() -> None:
     assert rooms(floor=["1", "1"], door=[None, None]) == []
 
 
+def test_a_unique_constraint_over_a_parent_is_checked_by_what_names_the_parent() -> None:
+    seats = table(
+        "seats",
+        {"code": "text not null", "room_code": "text", "row": "int4"},
+        primary=["code"],
+        unique={"one_seat": ["room_code", "row"]},
+        refers={"room_code": "rooms.code"},
+    )
+    columns = {
+        "code": ["x", "y", "z", "v"],
+        "row": ["1", "01", "1", "1"],
+        "rooms.code": ["a", "a", "b", None],
+    }
+
+    found = broken(catalog(ROOMS, seats), "seats", columns)
+
+    assert told(found) == [("unique", "rooms.code, row", [0, 1])]
+
+
 def test_rows_of_one_key_do_not_break_other_constraints_where_one_is_dropped() -> None:
     columns = {
         "code": ["a", "a", "b"],

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import polars as pl
 
-from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column, Load, Reference, Suspect
+from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column, Load, Reference, Suspect, Table
 from seedlab.frames.batcher import all_selected
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, has_spelling, plain, proven, refused
@@ -289,17 +289,29 @@ def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Itera
 
 
 def _unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
-    """Unique constraints other than the key, where the files hold all their columns."""
+    """Unique constraints other than the key, where the files give all their columns."""
     table = catalog.tables[load.table]
     for key in table.keys:
-        sources = [load.source_of(name) for name in key.columns]
-        if set(key.columns) == set(load.key_columns) or None in sources:
+        parts = [_part(load, name, table) for name in key.columns]
+        if set(key.columns) == set(load.key_columns) or None in parts:
             continue
-        names = [name for name in sources if name is not None]
-        values = [canonical(table.columns[c], pl.col(n)) for c, n in zip(key.columns, names, strict=True)]
-        whole = pl.all_horizontal(pl.col(name).is_not_null() for name in names)
+        given = dict(part for part in parts if part is not None)
+        names, values = [name for sources in given for name in sources], [*given.values()]
+        whole = pl.all_horizontal(value.is_not_null() for value in values)
         twice = pl.struct(values).is_duplicated() if len(values) > 1 else values[0].is_duplicated()
         if load.duplicates != "error":  # rows with one key will be one row
             twice = pl.col(HANDLE).n_unique().over(values) > 1
         message = f"({', '.join(names)}) of table {load.table} stands more than once ({key.name})"
         yield Rule(name="unique", column=", ".join(names), message=message, bad=whole & twice)
+
+
+def _part(load: Load, name: str, table: Table) -> tuple[tuple[str, ...], pl.Expr] | None:
+    """The source columns that give a column, and what is equal where it is: the parent's handle, if it is
+    named by its key.
+    """
+    if (source := load.source_of(name)) is not None:
+        return (source,), canonical(table.columns[name], pl.col(source))
+    for index, reference in enumerate(load.references):
+        if name in reference.foreign_key.columns:
+            return reference.sources(), pl.col(reference_column(index))
+    return None

@@ -11,6 +11,7 @@ import pytest
 
 from seedlab.cli import main
 from seedlab.errors import DataFaults, WriteError
+from seedlab.flow import Level
 from tests.asking import asking
 from tests.fix_postgres import PostgresServer
 from tests.seeding import counted, execute, rows_of, seed, write
@@ -150,6 +151,32 @@ def test_a_parent_that_is_missing_and_another_fault_of_its_key_are_two_causes(
         (3, "missing-parent"),
         (4, "type"),
     ]
+
+
+# ---- unique constraints over parents --------------------------------------------------------------------
+
+RANKED = """
+CREATE TABLE shops (id int PRIMARY KEY, country text NOT NULL, code text NOT NULL, UNIQUE (country, code));
+CREATE TABLE goods (sku text PRIMARY KEY, shop_id int REFERENCES shops, place int, UNIQUE (shop_id, place));
+"""
+SHOPS = "id,country,code\n1,no,a\n2,no,b\n"
+
+
+@pytest.mark.parametrize("level", ["legacy", "incremental"])
+def test_rows_that_are_alike_by_their_parents_are_told_with_their_lines(
+    tmp_path: Path, clean_database_url: str, level: Level
+) -> None:
+    execute(clean_database_url, RANKED)
+    goods = "sku,shop.country,shop.code,place\nx,no,a,1\ny,no,b,1\nz,no,a,1\nv,no,a,\nw,no,a,\nu,,,1\nt,,,1\n"
+    write(tmp_path, {"shops.csv": SHOPS, "goods.csv": goods})
+
+    with pytest.raises(DataFaults) as caught:
+        seed(tmp_path, clean_database_url, level)
+
+    assert [(each.file, each.line, each.rule) for each in caught.value.faults] == [("goods.csv", 4, "unique")]
+    assert "first at line 2" in caught.value.faults[0].message
+    write(tmp_path, {"goods.csv": goods.replace("z,no,a,1", "z,no,a,2")})
+    assert counted(seed(tmp_path, clean_database_url, level)) == (9, 0, 0)
 
 
 # ---- row-level security ---------------------------------------------------------------------------------

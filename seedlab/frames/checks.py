@@ -30,8 +30,8 @@ BROKEN = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "same": pl.String, "value":
 class Rule:
     """A named boolean expression over a load's handle frame, true for a bad row.
 
-    `column` is the source column to blame, `message` says what was expected. A `suspect` rule is not a
-    verdict: the target judges its rows.
+    `column` is the source column to blame, `message` says what was expected, `shown` are the columns whose
+    values are told, if not just that one's. A `suspect` rule is not a verdict: the target judges its rows.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Rule:
     message: str
     bad: pl.Expr
     suspect: bool = False
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,6 +120,7 @@ def parent_rules(
                 message=f"no row of {reference.parent} is known by {' and '.join(reference.sources())}"
                 f"{hints.get(reference.parent, '')}",
                 bad=handle.is_not_null() & ~cache.exists(label, handle),
+                shown=reference.sources(),
             )
         )
     return rules
@@ -163,7 +165,7 @@ def drop_duplicates(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
 
 
 def _rows(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:
-    known = [name for name in rule.column.split(", ") if name in frame.columns]
+    known = [name for name in rule.shown or rule.column.split(", ") if name in frame.columns]
     value = pl.concat_str(known, separator=", ", ignore_nulls=True) if known else pl.lit(None)
     value = value.cast(pl.String)
     same = pl.col(HANDLE).cast(pl.String) if rule.name == "duplicate-key" else value

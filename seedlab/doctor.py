@@ -52,7 +52,9 @@ def findings_text(findings: tuple[Finding, ...]) -> str:
     """Show a line for each finding, whole, with its remedy below: it is made to be sent to others."""
     rows = [[_MARKS[each.status], each.name, printable(each.found)] for each in findings]
     lines = table(rows, "<<<", cells=max((len(each.found) + 40 for each in findings), default=0), flexible=2)
-    remedies = [f"\n     → {printable(each.remedy)}" if each.remedy else "" for each in findings]
+    remedies = [
+        "".join(f"\n     → {printable(each)}" for each in finding.remedy.splitlines()) for finding in findings
+    ]
     return "".join(f"{line}{remedy}\n" for line, remedy in zip(lines, remedies, strict=True))
 
 
@@ -132,7 +134,8 @@ def _target(project: Project, patient: Patient) -> Finding:
         if choice.url is None:
             return Finding(name="target", status="ok", found="the embedded server")
         target = parse_target(choice.url, choice.origin, name=choice.name, environment=choice.environment)
-        return _reached(target, rights(target))
+        named = {spec.table for seed in project.every_seed for spec in seed.tables}
+        return _reached(target, rights(target, named))
     except SeedError as error:
         remedy = "check the URL and that the server runs, or leave it out to use the embedded server"
         return Finding(name="target", status="fail", found=str(error), remedy=remedy)
@@ -140,13 +143,14 @@ def _target(project: Project, patient: Patient) -> Finding:
 
 def _reached(target: Target, has: Rights) -> Finding:
     found = f"{target}, version {has.version}, from {target.origin}"
-    if has.schemas and has.temporary:
-        return Finding(name="target", status="ok", found=found)
     missing = [what for what, may in (("CREATE", has.schemas), ("TEMPORARY", has.temporary)) if not may]
-    lost = "without CREATE missing tables cannot be made"
+    remedies = list(has.grants)
+    if has.grants:
+        found += "; rights on tables are missing"
+    if missing:
+        found += f"; no right to {' and '.join(missing)}"
+        lost = "without CREATE missing tables cannot be made"
+        remedies.append(f"GRANT {', '.join(missing)} ON DATABASE {target.database} TO {has.user}; {lost}")
     return Finding(
-        name="target",
-        status="warn",
-        found=f"{found}; no right to {' and '.join(missing)}",
-        remedy=f"GRANT {', '.join(missing)} ON DATABASE {target.database} TO {has.user}; {lost}",
+        name="target", status="warn" if remedies else "ok", found=found, remedy="\n".join(remedies)
     )

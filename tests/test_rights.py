@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from seedlab.database.connect import parse_target
 from seedlab.database.rights import reading_grants, rights
 from seedlab.errors import ConnectionFailed
+from tests.fix_postgres import PostgresServer
+from tests.seeding import execute
 
 
 def test_the_owner_of_a_database_may_make_schemas_and_temporary_tables(postgres_url: str) -> None:
@@ -29,6 +33,46 @@ def test_a_revoked_right_is_seen(postgres_url: str) -> None:
     found = rights(parse_target(postgres_url, "test"))
 
     assert (found.user, found.schemas, found.temporary) == (user, False, False)
+
+
+def test_rights_that_are_missing_on_tables_are_spelled_as_grants(
+    clean_postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    if postgres_server.superuser_url is None:
+        pytest.skip("the server given lets us make no role")
+    role = f"Reader_{uuid.uuid4().hex}"
+    execute(
+        clean_postgres_url,
+        'CREATE TABLE one (id serial PRIMARY KEY, n int); CREATE TABLE "Two" (id int, n int);'
+        "CREATE TABLE three (id int); CREATE SCHEMA aside; CREATE TABLE aside.four (id int);"
+        "CREATE TABLE stranger (id int)",
+    )
+    with psycopg.connect(postgres_server.superuser_url, autocommit=True) as admin:
+        admin.execute(f'CREATE ROLE "{role}" LOGIN')
+        execute(
+            clean_postgres_url,
+            f'GRANT USAGE ON SCHEMA public TO "{role}"; GRANT SELECT, INSERT ON one TO "{role}"; GRANT SELECT, INSERT (n), UPDATE (n) ON "Two" TO "{role}"',
+        )
+        guest = urlsplit(clean_postgres_url)._replace(
+            netloc=f"{role}@{urlsplit(clean_postgres_url).hostname or ''}"
+        )
+        tables = ["one", "Two", "public.three", "aside.four", "nowhere"]
+
+        found = rights(parse_target(guest.geturl(), "test"), tables)
+        owners = rights(parse_target(clean_postgres_url, "test"), tables)
+        execute(
+            clean_postgres_url,
+            f'REVOKE ALL ON one, "Two" FROM "{role}"; REVOKE ALL ON SCHEMA public FROM "{role}"',
+        )
+        admin.execute(f'DROP ROLE "{role}"')
+
+    assert found.grants == (
+        f'GRANT SELECT, INSERT, UPDATE ON aside.four, three TO "{role}";',
+        f'GRANT UPDATE ON one TO "{role}";',
+        f'GRANT USAGE ON SCHEMA aside TO "{role}";',
+        f'GRANT USAGE ON SEQUENCE one_id_seq TO "{role}";',
+    )
+    assert owners.grants == ()
 
 
 def test_a_server_that_does_not_answer_is_named_without_the_password() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from seedlab.database.sqlite_connection import quote
@@ -17,29 +20,67 @@ PATIENCE = 5  # seconds for the server to answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:
-    """Who we are in a database, and what we may make there."""
+    """Who we are in a database, and what we may make there; `grants` are what we lack on its tables."""
 
     version: str
     user: str
     schemas: bool
     temporary: bool
+    grants: tuple[str, ...] = ()
 
 
-def rights(target: Target) -> Rights:
-    """Connect and ask for our rights; raises ConnectionFailed."""
-    return _sqlite_rights(Path(target.url)) if target.dialect == "sqlite" else _postgres_rights(target)
+def rights(target: Target, tables: Collection[str] = ()) -> Rights:
+    """Connect and ask for our rights, also those on tables as a project names them; raises
+    ConnectionFailed.
+    """
+    if target.dialect == "sqlite":
+        return _sqlite_rights(Path(target.url))
+    return _postgres_rights(target, sorted(tables))
 
 
 def reading_grants(user: str) -> tuple[str, ...]:
     """Spell what the owner of a ledger grants, so that this user may read it."""
-    name = user if re.fullmatch("[a-z_][a-z0-9_]*", user) else quote(user)
+    name = _spelled(user)
     return (
         f"GRANT USAGE ON SCHEMA seedlab TO {name};",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA seedlab TO {name};",
     )
 
 
-def _postgres_rights(target: Target) -> Rights:
+def _spelled(user: str) -> str:
+    return user if re.fullmatch("[a-z_][a-z0-9_]*", user) else quote(user)
+
+
+# Of tables (a text-array parameter): what is missing to write rows, on which tables or sequences, spelled.
+_LACKING = """
+WITH named AS (
+  SELECT c.oid, n.oid AS schema FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p') AND (n.nspname || '.' || c.relname = ANY (%(names)s)
+    OR c.relname = ANY (%(names)s) AND (pg_table_is_visible(c.oid) OR n.nspname = 'public')))
+SELECT concat_ws(', ', CASE WHEN NOT has_any_column_privilege(oid, 'SELECT') THEN 'SELECT' END,
+    CASE WHEN NOT has_any_column_privilege(oid, 'INSERT') THEN 'INSERT' END,
+    CASE WHEN NOT has_any_column_privilege(oid, 'UPDATE') THEN 'UPDATE' END) || ' ON ', oid::regclass::text
+FROM named
+UNION
+SELECT 'USAGE ON SCHEMA ', schema::regnamespace::text
+FROM named WHERE NOT has_schema_privilege(schema, 'USAGE')
+UNION
+SELECT 'USAGE ON SEQUENCE ', s.oid::regclass::text
+FROM named t JOIN pg_depend d ON d.refobjid = t.oid AND d.deptype = 'a'
+  AND d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_class'::regclass
+JOIN pg_class s ON s.oid = d.objid
+WHERE CASE s.relkind WHEN 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') END
+ORDER BY 1, 2
+"""
+
+
+def _grants(user: str, lacking: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for right, named in groupby(lacking, key=itemgetter(0)):
+        if right != " ON ":
+            yield f"GRANT {right}{', '.join(name for _, name in named)} TO {_spelled(user)};"
+
+
+def _postgres_rights(target: Target, tables: Sequence[str]) -> Rights:
     import psycopg
 
     query = (
@@ -50,10 +91,12 @@ def _postgres_rights(target: Target) -> Rights:
     try:
         with psycopg.connect(target.url, connect_timeout=PATIENCE, prepare_threshold=None) as connection:
             row = connection.execute(query).fetchone()
+            lacking = connection.execute(_LACKING, {"names": tables}).fetchall()
     except psycopg.Error as error:
         raise ConnectionFailed(f"connecting to {target} failed: {masked(str(error).strip())}") from None
     assert row is not None
-    return Rights(version=row[0], user=row[1], schemas=row[2], temporary=row[3])
+    grants = tuple(_grants(row[1], lacking))
+    return Rights(version=row[0], user=row[1], schemas=row[2], temporary=row[3], grants=grants)
 
 
 def _sqlite_rights(file: Path) -> Rights:

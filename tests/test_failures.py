@@ -106,6 +106,13 @@ def test_what_the_rows_are_not_to_blame_for_says_what_to_do(
     assert (error.sqlstate, error.exit_code) == (state, 1)
     assert f"[{state}]" in str(error)
     assert hint in str(error)
+    assert str(error).startswith("writing t: ")
+
+
+def test_what_is_only_read_is_not_said_to_be_written(clean_postgres_url: str) -> None:
+    error = failed(clean_postgres_url, "SELECT * FROM pg_authid", table="the catalog")
+
+    assert str(error).startswith("the catalog: permission denied")
 
 
 def test_a_lock_that_somebody_holds_is_told(clean_postgres_url: str) -> None:

@@ -81,7 +81,8 @@ def write_failed(
         return Refused(f"the database refused: {diag.message_primary}")
     if diag.source_function == _POLICIES:
         state = _POLICIES
-    where = f"writing {name}: " if name else ""
+    doing = "" if name and name.startswith("the ") else "writing "  # what is no table may be read only
+    where = f"{doing}{name}: " if name else ""
     hint = f"; {_HINTS[state]}" if state in _HINTS else ""
     reason = diag.message_primary or str(error).strip() or type(error).__name__
     return WriteError(

@@ -46,6 +46,17 @@ def test_it_fits_and_complains_of_nothing_and_asks_for_nothing(
     assert (max(page.evaluate(LUMINANCE)) < 60) == dark
 
 
+def test_why_a_run_failed_is_there_to_be_read(tmp_path: Path, open_page: OpenPage) -> None:
+    file = tmp_path / "history.html"
+    run = run_of(1, kind=None, error="cannot connect to postgresql://me@here/db: " + "and so on " * 30)
+    file.write_text(history_page(read_history(written(tmp_path, run))), "utf-8")
+
+    page = open_page(file.as_uri(), width=1200)
+
+    cut = "[...document.querySelectorAll('.wide')].filter(e => e.scrollWidth > e.clientWidth).length"
+    assert page.evaluate(cut) == 0
+
+
 def test_a_click_on_a_run_of_the_chart_opens_its_details(page_file: Path, open_page: OpenPage) -> None:
     page = open_page(page_file.as_uri())
     closed = page.evaluate(CLOSED)

@@ -149,7 +149,7 @@ def _section(number: int, trend: Trend, linked: Collection[str]) -> str:
     facts = f"{_text(series.circumstances)}; {_text(series.machine)}; {several(len(trend.points), 'run')}"
     return (
         f'<section><h2 id="s-{number}">{_title(series)}</h2><p class="soft">{facts}</p>'
-        f"{trend_svg(trend, linked)}{_phases(trend)}{_table(head, rows, '<<>>>><')}</section>"
+        f"{trend_svg(trend, linked)}{_phases(trend)}{_table(head, rows, '<<>>>>-')}</section>"
     )
 
 

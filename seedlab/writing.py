@@ -199,15 +199,16 @@ def _send(
 
 
 def _placed(found: DataFaults, task: Task, look: Look, prepared: Prepared, resolved: Resolved) -> DataFaults:
-    """Find the rows that a CHECK refuses, where the database did not say which row it was."""
-    told = any(fault.rule != "constraint" or fault.file for fault in found.faults)
+    """Find the rows that a constraint refuses, where the database did not say which row it was."""
+    session = look.session
+    askings = {"constraint": session.broken_checks, "unique": session.clashes}
+    told = any(fault.rule not in askings or fault.file for fault in found.faults)
     if told or prepared.reduced or look.ddl().tables or any(each.staged for each in resolved.rows):
         return found
-    session = look.session
     session.rollback()
     session.begin()
     plan = _planned(task, look, prepared.naming, resolved)
-    refused = rejecting.broken_by_checks(session.broken_checks(plan), resolved.rows)
+    refused = rejecting.broken_by_checks(askings[found.faults[0].rule](plan), resolved.rows)
     return DataFaults(rejecting.faults(resolved.rows, refused)) if refused else found
 
 

@@ -217,6 +217,12 @@ class PostgresSession:
 
         return broken_checks(self.wire, plan)
 
+    def clashes(self, plan: WritePlan) -> list[Refusal]:
+        """Let the server compare the rows with those that it has, by its unique constraints."""
+        from seedlab.database.postgres_checks import clashes
+
+        return clashes(self.wire, plan)
+
     def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
         """Take values from sequences, or of defaults, all in one pipeline."""
         columns = [self._table(each.table).columns[each.column] for each in asks]

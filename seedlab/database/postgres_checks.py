@@ -1,11 +1,12 @@
-"""CHECK constraints and partitions asked before anything is written: which rows PostgreSQL would refuse.
+"""What PostgreSQL refuses, asked of rows: CHECK constraints and partitions before anything is written, unique
+constraints that rows of the table break once one was refused.
 
 The expressions are the server's own text, evaluated by the server over the rows as arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,9 +14,9 @@ from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from seedlab.database.encode import frame_literals
 from seedlab.database.failures import NO_PARTITION, write_failed
-from seedlab.database.statements import names, trusted
+from seedlab.database.statements import names, qualified, trusted
 from seedlab.database.wire import Question, StatementError, Wire
-from seedlab.flow import FILE, ROW, Batch, Refusal, Table, WritePlan
+from seedlab.flow import FILE, ROW, Batch, Refusal, Table, TableWrite, WritePlan
 
 _ROWS = 20_000  # asked in one pipeline
 _NUMBER = "_seedlab_n"
@@ -25,11 +26,21 @@ _OF_VALUES = frozenset({"22", "23", "2F", "38", "39", "42", "54", "P0"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Check:
-    """A CHECK constraint as the server says it; without a name, that some partition takes the row."""
+    """What must not be false of a row, such as a CHECK constraint as the server says it.
 
-    name: str | None
+    `columns` are to blame, `beside` those that the expression has besides.
+    """
+
+    why: str
     expression: str
     columns: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    rule: str = "constraint"
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The columns that the expression has."""
+        return frozenset((*self.columns, *self.beside))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,7 +52,7 @@ class _Asked:
     checks: Sequence[_Check]
 
     def question(self) -> Question:
-        columns = sorted({name for check in self.checks for name in check.columns})
+        columns = sorted({name for check in self.checks for name in check.needed})
         refusals = refused(self.table, columns, [each.expression for each in self.checks])
         return refusals, frame_literals(self.batch.frame, columns)
 
@@ -53,10 +64,31 @@ def broken_checks(wire: Wire, plan: WritePlan) -> list[Refusal]:
     """
     writes = [write for group in plan.groups for write in group]
     checks = _read_checks(wire, list({write.table.name: write.table for write in writes}.values()))
+    return _broken(wire, [(write, checks.get(write.table.name, ())) for write in writes])
+
+
+def clashes(wire: Wire, plan: WritePlan) -> list[Refusal]:
+    """Find rows that have, in a unique constraint beside their key, the values of another row of the table as
+    it is now. Of rows that are written, too, nothing is known here.
+    """
+    writes = [write for group in plan.groups for write in group]
+    return _broken(wire, [(write, list(_uniques(write))) for write in writes if not write.mixed])
+
+
+def _uniques(write: TableWrite) -> Iterator[_Check]:
+    table, known = write.table, write.loads[0].key_columns
+    for key in table.keys:
+        if set(key.columns) != set(known):
+            why = f"another row has the same {', '.join(key.columns)} ({key.name})"
+            expression = differs(table, key.columns, known)
+            yield _Check(why=why, expression=expression, columns=key.columns, beside=known, rule="unique")
+
+
+def _broken(wire: Wire, asked: Iterable[tuple[TableWrite, Sequence[_Check]]]) -> list[Refusal]:
     refusals: list[Refusal] = []
     waiting: list[_Asked] = []
-    for write in writes:
-        mine = [each for each in checks.get(write.table.name, ()) if {*each.columns} <= {*write.columns}]
+    for write, checks in asked:
+        mine = [each for each in checks if each.needed <= {*write.columns}]
         for batch in write.batches() if mine else ():
             waiting.append(_Asked(table=write.table, batch=batch, checks=mine))
             if sum(each.batch.frame.height for each in waiting) >= _ROWS:
@@ -74,7 +106,8 @@ def _read_checks(wire: Wire, tables: Sequence[Table]) -> dict[str, list[_Check]]
     found: dict[str, list[_Check]] = {}
     for number, name, expression, columns in rows:
         if columns:
-            check = _Check(name=name, expression=expression, columns=tuple(columns))
+            why = f"a CHECK constraint refuses the row ({name})" if name else NO_PARTITION
+            check = _Check(why=why, expression=expression, columns=tuple(columns))
             found.setdefault(tables[number - 1].name, []).append(check)
     return found
 
@@ -105,13 +138,12 @@ def _ask(wire: Wire, asked: Sequence[_Asked]) -> list[Refusal]:
 def _refusals(asked: _Asked, rows: Sequence[tuple[int, list[bool]]]) -> Iterator[Refusal]:
     for place, check in enumerate(asked.checks):
         numbers = [number - 1 for number, broken in rows if broken[place]]
-        why = f"a CHECK constraint refuses the row ({check.name})" if check.name else NO_PARTITION
         if numbers:
             yield Refusal(
                 load=asked.batch.load,
-                rule="constraint",
+                rule=check.rule,
                 column=", ".join(check.columns),
-                message=f"table {asked.table.name}: {why}",
+                message=f"table {asked.table.name}: {check.why}",
                 frame=asked.batch.frame.select(FILE, ROW)[pl.Series(numbers, dtype=pl.UInt32)],
             )
 
@@ -148,6 +180,18 @@ SELECT t.n, NULL, (
 FROM t WHERE t.relkind = 'p'
 ORDER BY 1, 2
 """)
+
+
+def differs(table: Table, unique: Sequence[str], key: Sequence[str]) -> str:
+    """Say that no other row of a table than that of the key has the same values; NULLs differ."""
+    alike, same = (
+        [SQL("x.{0} = t.{0}").format(Identifier(name)) for name in columns] for columns in (unique, key)
+    )
+    return (
+        SQL("NOT EXISTS (SELECT FROM {} x WHERE {} AND ({}) IS NOT TRUE)")
+        .format(qualified(table), SQL(" AND ").join(alike), SQL(" AND ").join(same))
+        .as_string()
+    )
 
 
 def refused(table: Table, columns: Sequence[str], expressions: Sequence[str]) -> Composed:

@@ -155,6 +155,10 @@ class SqliteSession:
         """SQLite does not tell its CHECK constraints; `write` tells every row that one refuses."""
         return []
 
+    def clashes(self, plan: WritePlan) -> list[Refusal]:  # noqa: ARG002 (the contract's)
+        """Tell none: `write` tells the row."""
+        return []
+
     def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
         """Take ids above all that exist, existed (AUTOINCREMENT) or were reserved, or a default's values."""
         return [self._reserve(each.table, each.column, each.count) for each in asks]

@@ -84,6 +84,11 @@ class Session(Protocol):
         Asks about rows, not about what becomes of them: a row that is there already is judged too.
         """
 
+    def clashes(self, plan: WritePlan) -> list[Refusal]:
+        """Find rows that have what another row of the target has in a unique constraint, where `write` does
+        not tell which row was refused.
+        """
+
     def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
         """Take new values of sequences and defaults: for each ask as many as it wants."""
 

@@ -14,7 +14,7 @@ from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Level
 from tests.asking import asking
 from tests.fix_postgres import PostgresServer
-from tests.seeding import counted, execute, rows_of, seed, write
+from tests.seeding import counted, dump, execute, rows_of, seed, write
 
 RELATIONS = {
     "a view,": "CREATE VIEW things AS SELECT 1 AS id, 'a'::text AS v",
@@ -177,6 +177,24 @@ def test_rows_that_are_alike_by_their_parents_are_told_with_their_lines(
     assert "first at line 2" in caught.value.faults[0].message
     write(tmp_path, {"goods.csv": goods.replace("z,no,a,1", "z,no,a,2")})
     assert counted(seed(tmp_path, clean_database_url, level)) == (9, 0, 0)
+
+
+@pytest.mark.parametrize("level", ["legacy", "bulk", "incremental"])
+def test_a_value_that_a_row_of_the_application_has_is_told_with_its_line(
+    tmp_path: Path, clean_database_url: str, level: Level
+) -> None:
+    url = clean_database_url
+    execute(url, RANKED + "INSERT INTO shops VALUES (1, 'no', 'a'); INSERT INTO goods VALUES ('app', 1, 7)")
+    execute(url, "INSERT INTO goods VALUES ('x', 1, 3), ('free', 1, NULL)")
+    goods = "sku,shop.country,shop.code,place\nx,no,a,3\ny,no,b,7\nz,no,a,7\nv,no,a,\n"
+    write(tmp_path, {"shops.csv": SHOPS, "goods.csv": goods})
+    before = dump(url)
+
+    with pytest.raises(DataFaults) as caught:
+        seed(tmp_path, url, level)
+
+    assert [(each.file, each.line, each.rule) for each in caught.value.faults] == [("goods.csv", 4, "unique")]
+    assert dump(url) == before
 
 
 # ---- row-level security ---------------------------------------------------------------------------------

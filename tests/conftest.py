@@ -11,9 +11,11 @@ from hypothesis import settings
 # schemas has: 1.2 seconds of every worker.
 sys.modules["rfc3987_syntax"] = None
 
-# SQLite waits for the disk at each commit, and there are tens of thousands: what tests write is kept in memory
-# where there is room for it (a container may have 64 MB). For all else it is a file system like any other.
-MEMORY, ROOM = Path("/dev/shm"), 2 << 30
+# SQLite waits for the disk at each commit, and there are tens of thousands; PostgreSQL makes and removes files as
+# often, and on ext4 a new one is looked for among all that were removed in the last minute: a third of the server's
+# work. What tests write, and their server, is kept in memory where there is room for it (a container may have 64 MB).
+# For all else it is a file system like any other.
+MEMORY, ROOM = Path("/dev/shm"), 4 << 30
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 

@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["SEEDLAB_PG_BIN"] = str(binaries_of(int(wanted)))
     if RUN_FOLDER not in os.environ:
         remove_servers_of_dead_runs()
-        folder = Path(tempfile.gettempdir(), f"{PREFIX}{os.getpid()}")
+        folder = places()[0] / f"{PREFIX}{os.getpid()}"
         folder.mkdir(mode=0o700)
         folder.chmod(0o711)  # for root: the server's user has to pass
         os.environ[RUN_FOLDER] = str(folder)
@@ -128,9 +128,14 @@ def remove_server(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def places() -> list[Path]:
+    """Where a run's server may live, the best first: with what tests write, which tests/conftest.py decides."""
+    return [Path(each) for each in (os.environ.get("PYTEST_DEBUG_TEMPROOT"), tempfile.gettempdir()) if each]
+
+
 def remove_servers_of_dead_runs() -> None:
     """A run that was killed could not stop its server."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in (each for place in places() for each in place.glob(f"{PREFIX}*")):
         pid = int(folder.name.removeprefix(PREFIX))
         with suppress(FileNotFoundError):
             if folder.lstat().st_uid == os.geteuid() and (pid == os.getpid() or not lives(pid)):

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -223,9 +224,11 @@ def slow_disk_url() -> Iterator[str]:
     compiler = shutil.which("cc")
     if compiler is None:
         missing("needs a C compiler for a slow fdatasync: install gcc")
-    folder = Path(os.environ[RUN_FOLDER], "slow")
+    # Not in the run's own folder: it may be in memory, where some systems let nobody run programs.
+    folder = Path(tempfile.mkdtemp(prefix="seedlab-slow-"))
+    folder.chmod(0o755)
     programs = folder / "bin"
-    programs.mkdir(parents=True)
+    programs.mkdir()
     (folder / "slow.c").write_text(SLOW_SYNC)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "slow.so", folder / "slow.c"], check=True)
     real = find_binaries(os.environ)
@@ -233,13 +236,14 @@ def slow_disk_url() -> Iterator[str]:
         preload = f"LD_PRELOAD='{folder / 'slow.so'}' " if name == "postgres" else ""
         (programs / name).write_text(f"#!/bin/sh\n{preload}exec '{real / name}' \"$@\"\n")
         (programs / name).chmod(0o755)
-    environ = {**server_environ(folder / "server"), "SEEDLAB_PG_BIN": str(programs)}
+    environ = {**server_environ(Path(os.environ[RUN_FOLDER], "slow")), "SEEDLAB_PG_BIN": str(programs)}
     started = server.start(environ)
     try:
         server.ensure_database(started, "slow")
         yield started.url("slow")
     finally:
         server.clean(environ)
+        shutil.rmtree(folder)
 
 
 @pytest.mark.slow

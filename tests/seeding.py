@@ -179,7 +179,9 @@ def catalog_of(url: str) -> Catalog:
     by now where to look: a new one takes three times as long.
     """
     if url.startswith("sqlite"):
-        with closing(connect.open_session(connect.parse_target(url, ""), Settings(), Monitor(), "test")) as lite:
+        with closing(
+            connect.open_session(connect.parse_target(url, ""), Settings(), Monitor(), "test")
+        ) as lite:
             return lite.catalog()
     with asking(url) as connection:
         return PostgresSession(connection, Settings(), Monitor()).catalog()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -86,18 +86,23 @@ def parsed(source: str) -> ast.Module:
     return ast.parse(source)
 
 
+@cache
+def all_nodes(source: str) -> tuple[ast.AST, ...]:
+    """The same, gone through once for all rules."""
+    return tuple(ast.walk(parsed(source)))
+
+
 # ---- what a module imports ------------------------------------------------------------------------------
 
 
-def imports(name: str, source: str, known: Iterable[str], *, run_time: bool = False) -> Iterator[str]:
+def imports(name: str, source: str, known: Collection[str], *, run_time: bool = False) -> Iterator[str]:
     """Everything imported, wherever it stands: at the top, in a function, by a relative or a computed name."""
-    known = set(known)
-    is_package = any(each.startswith(f"{name}.") for each in known) or not name
     home = ["seedlab", *name.split(".")] if name else ["seedlab"]
-    for node in _nodes(parsed(source), run_time=run_time):
+    for node in _run_time_nodes(parsed(source)) if run_time else all_nodes(source):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
+            is_package = not name or any(each.startswith(f"{name}.") for each in known)
             base = _absolute(home if is_package else home[:-1], node)
             for alias in node.names:
                 below = f"{base}.{alias.name}"
@@ -111,11 +116,11 @@ def _absolute(package: list[str], node: ast.ImportFrom) -> str:
     return ".".join([*above, *(node.module.split(".") if node.module else ())])
 
 
-def _nodes(tree: ast.AST, *, run_time: bool) -> Iterator[ast.AST]:
+def _run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
     waiting = deque([tree])
     while waiting:
         for node in ast.iter_child_nodes(waiting.popleft()):
-            if run_time and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
                 continue
             waiting.append(node)
             yield node
@@ -153,8 +158,10 @@ def heavy_imports(sources: Modules) -> list[str]:
     """Frames know no connection, clock or environment; flow and errors no polars."""
     found = []
     for name, source in sources.items():
+        if (room := name.partition(".")[0]) not in ("frames", "flow", "errors"):
+            continue
         names = {each.partition(".")[0] for each in imports(name, source, sources, run_time=True)}
-        if name.partition(".")[0] == "frames":
+        if room == "frames":
             found += [
                 f"{name}: imports {each}"
                 for each in sorted(names & {"sqlalchemy", "psycopg", "sqlite3", "time"})
@@ -162,7 +169,7 @@ def heavy_imports(sources: Modules) -> list[str]:
             found += [
                 f"{name}: uses {each}" for each in _uses(source, {"environ", "getenv", "now", "utcnow"})
             ]
-        if name.partition(".")[0] in ("flow", "errors"):
+        else:
             heavy = {"polars", "sqlalchemy", "psycopg", "rich", "yaml", "zstandard", "xxhash"}
             found += [f"{name}: imports {each}" for each in sorted(names & heavy)]
     return found
@@ -185,7 +192,7 @@ def printing(sources: Modules) -> list[str]:
     for name, source in sources.items():
         if name.partition(".")[0] in SPEAKERS:
             continue
-        for node in ast.walk(parsed(source)):
+        for node in all_nodes(source):
             if isinstance(node, ast.Call) and _callee(node) in ENDINGS and ast.unparse(node.func) in PRINTING:
                 found.append(f"{name}: calls {ast.unparse(node.func)}")
             if isinstance(node, ast.Raise) and node.exc is not None and "SystemExit" in ast.unparse(node.exc):
@@ -201,7 +208,7 @@ def sizes(sources: Modules) -> list[str]:
             found.append(f"{name}: has {source.count(chr(10))} lines")
         if set(name.split(".")) & {"utils", "util", "helpers", "misc", "common"}:
             found.append(f"{name}: is named for nothing")
-        for node in ast.walk(parsed(source)):
+        for node in all_nodes(source):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
                 lines = node.end_lineno - node.lineno + 1
                 if lines > LINES_OF_A_FUNCTION:
@@ -210,9 +217,8 @@ def sizes(sources: Modules) -> list[str]:
 
 
 def _uses(source: str, names: set[str]) -> list[str]:
-    tree = parsed(source)
-    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
+    attributes = {node.attr for node in all_nodes(source) if isinstance(node, ast.Attribute)}
+    imported = {a.name for node in all_nodes(source) if isinstance(node, ast.ImportFrom) for a in node.names}
     return sorted((attributes | imported) & names)
 
 

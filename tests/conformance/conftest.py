@@ -14,6 +14,17 @@ from tests.seeding import WAYS, Way, execute, write
 DISTINCT = ("legacy", "bulk", "incremental", "incremental-no-rebuild")
 # Of these the two that share least, for who wants an answer at once; all others are for CI.
 QUICK = ("legacy", "incremental")
+# What becomes of rows, of their values and of what the database refuses is tried in both ways on both dialects. All
+# else is tried row by row on SQLite alone, as on PostgreSQL that takes longest.
+CROSSED = ("test_outcomes.py", "test_fidelity.py", "test_bad_input.py")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave one of the four corners of dialects and quick ways to CI."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    way = str(params.get("way", params.get("every_way")))
+    if (params.get("clean_database_url"), way) == ("postgresql", "legacy") and item.path.name not in CROSSED:
+        item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(params=some(WAYS, *QUICK))

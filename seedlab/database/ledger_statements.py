@@ -85,7 +85,7 @@ KEEP_CATALOG = SQL(
 
 def read(project: str) -> Composed:
     """Read all that the ledger knows of a project, but for the packed rows, as one JSON document."""
-    place = stamps.place("(t.stamp->>'relation')::pg_catalog.oid")
+    place = stamps.place(SQL("(t.stamp->>'relation')::pg_catalog.oid"))
     return SQL(_READ).format(project=Literal(project), place=place)
 
 
@@ -334,7 +334,7 @@ def shift_tables(*, stamped: bool) -> Composed:
         ", stamp = CASE WHEN {} THEN r.stamp || (s->'stamp') || pg_catalog.jsonb_build_object("
         "'run', pg_catalog.txid_current(), 'transactions', "
         "(s->'stamp'->'transactions') || pg_catalog.to_jsonb(pg_catalog.txid_current())) END"
-    ).format(stamps.NOBODY_CHANGES_LATER)
+    ).format(stamps.POSSIBLE)
     return SQL(
         "WITH shifted AS (UPDATE seedlab.tables r SET rows = (s->>'rows')::int8, xor = (s->>'xor')::int8, "
         "sum = (s->>'sum')::numeric, recent = recent || "
@@ -367,9 +367,7 @@ def put_tables(
         stamp = stamps.stamp(table, filled=cut is None) if worth else SQL("NULL::pg_catalog.jsonb")
         bare = worth and cut is None and state.rows >= stamps.UNMARKED_ROWS
         if bare:  # the stamp says which rows these are, so marks can be made of them later
-            marks = SQL("CASE WHEN NOT {} THEN ({}) END").format(
-                stamps.NOBODY_CHANGES_LATER, _marks_where(state, table)
-            )
+            marks = SQL("CASE WHEN NOT {} THEN ({}) END").format(stamps.POSSIBLE, _marks_where(state, table))
         parts.append(
             SQL(
                 "SELECT {}, {}::jsonb, {}::jsonb, {}, {}, "

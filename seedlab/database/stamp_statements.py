@@ -8,32 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg.sql import SQL, Composed, Literal
+from psycopg.sql import SQL, Composable, Composed, Literal
 
 from seedlab.database.ledger import TRANSACTIONS
 from seedlab.database.statements import qualified, stored, trusted
 from seedlab.flow import Table, TableState
 
 UNMARKED_ROWS = 10_000  # of fewer marks cost nothing
-# What ends a stamp: numbers of transactions that may come again, another database, other columns, and another
-# name for a label of an enum, for which no row is written.
-_PLACE = (
-    "(SELECT pg_catalog.concat_ws(' ', d.oid, d.xmin, "
-    "(SELECT sum(pg_catalog.hash_record_extended(ROW(attnum, attname, atttypid, atttypmod), 0)) "
-    "FROM pg_catalog.pg_attribute WHERE attrelid = {relation} AND attnum > 0 AND NOT attisdropped), "
-    "(SELECT sum(pg_catalog.hash_record_extended(ROW(e.oid, e.xmin), 0)) FROM pg_catalog.pg_enum e)) "
-    "FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database() "
-    "AND pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) < 4294967296)"
+_NUMBERS_ARE_UNIQUE = SQL(
+    "pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) < 4294967296"  # later they come again
 )
 # A deferred trigger could still change rows, and nobody would see it, for the transaction is the same.
-NOBODY_CHANGES_LATER = SQL(
-    "NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND NOT tgisinternal)"
-)
+POSSIBLE = SQL(
+    "({} AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND NOT tgisinternal))"
+).format(_NUMBERS_ARE_UNIQUE)
 
 
-def place(relation: str) -> SQL:
-    """Tell all that a stamp of a relation, of which this is the oid, depends on; NULL where none can hold."""
-    return trusted(_PLACE.format(relation=relation))
+def place(relation: Composable) -> Composed:
+    """Tell all that a stamp of a relation, of which this is the oid, depends on; NULL where none can hold.
+
+    That is the database; the columns; and, since no row is written for another name, the labels of enums.
+    """
+    return SQL(
+        "(SELECT pg_catalog.concat_ws(' ', d.oid, d.xmin, (SELECT pg_catalog.sum("
+        "pg_catalog.hash_record_extended(ROW(attnum, attname, atttypid, atttypmod), 0)) "
+        "FROM pg_catalog.pg_attribute WHERE attrelid = {} AND attnum > 0 AND NOT attisdropped), "
+        "(SELECT pg_catalog.sum(pg_catalog.hash_record_extended(ROW(e.oid, e.xmin), 0)) "
+        "FROM pg_catalog.pg_enum e)) "
+        "FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database() AND {})"
+    ).format(relation, _NUMBERS_ARE_UNIQUE)
 
 
 def by(state: TableState, transaction: str) -> SQL:
@@ -55,16 +58,16 @@ def stamped(states: Sequence[tuple[TableState, Table]]) -> Composed:
 def stamp(table: Table, *, filled: bool) -> Composed:
     """Name the transactions that wrote the rows of a table, one where this run has `filled` it."""
     return SQL(
-        "CASE WHEN {nobody} THEN (SELECT pg_catalog.jsonb_build_object("
+        "CASE WHEN {possible} THEN (SELECT pg_catalog.jsonb_build_object("
         "'run', pg_catalog.txid_current(), 'relation', {relation}, 'place', {place}, "
         "'transactions', pg_catalog.jsonb_agg(x)) "
         "FROM (SELECT {each} (xmin::text)::int8 AS x FROM {table} LIMIT {most}) w "
         "HAVING pg_catalog.count(*) BETWEEN 1 AND {enough}) "
         "|| pg_catalog.jsonb_build_object('rows', pg_catalog.count(*)) END"
     ).format(
-        nobody=NOBODY_CHANGES_LATER,
+        possible=POSSIBLE,
         relation=_oid(table),
-        place=place(_oid(table).as_string()),
+        place=place(_oid(table)),
         each=SQL("" if filled else "DISTINCT"),
         table=stored(table),
         most=Literal(1 if filled else TRANSACTIONS + 1),

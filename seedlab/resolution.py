@@ -253,7 +253,6 @@ def orphans(
     for label, users in referring.items():
         if not cache.knows(label, pl.concat([handles for _, handles in users])):
             suspected |= {id(each): each for each, _ in users}
-    told = [each for each in told if each.rule.name in _MESSAGES]
     broken: list[Broken] = []
     for each in suspected.values():
         rules = checks.parent_rules(each.load, naming, cache, hints or {})
@@ -381,23 +380,3 @@ def id_conflicts(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list
             joined = frame.join(existing.rename({name: "_seedlab_existing"}), on=HANDLE, how="inner")
             broken += checks.judge([Handled(load=each.load, frame=joined)], [[rule]])
     return broken
-
-
-def convicted(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> list[Broken]:
-    """Keep of values in doubt those that the target does not take, under the rule it names."""
-    found = []
-    for each, verdict in zip(doubtful, verdicts, strict=True):
-        for (name, hint), judged in verdict.group_by("rule", "hint", maintain_order=True):
-            frame = each.frame.join(judged, on=[FILE, ROW], how="semi", maintain_order="left")
-            message = _MESSAGES[str(name)].format(each.rule.message) + (f"; {hint}" if hint else "")
-            rule = replace(each.rule, name=str(name), message=message)
-            found.append(replace(each, rule=replace(rule, suspect=False), frame=frame))
-    return found
-
-
-_MESSAGES = {
-    "type": "{}, and the value is not",
-    "overflow": "{}, and the value is out of its range",
-    "rounding": "{}, and the value would be rounded or changed to fit",
-    "too-long": "{}, and the value is longer",
-}

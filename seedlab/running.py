@@ -21,7 +21,7 @@ from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
 from seedlab.flow import FILE, HANDLE, ROW, Catalog, Load, LoadMemory, Memory, Recorder, Settings, Stage
 from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.checks import Broken, suspects
+from seedlab.frames.checks import Broken, convicted, suspects
 from seedlab.frames.documents import collector_paused
 from seedlab.frames.resolve import Naming, add_handles, name_rows, numbered
 from seedlab.insight.measuring.monitor import Monitor
@@ -377,5 +377,5 @@ def convict(session: Session | None, broken: Sequence[Broken]) -> list[Broken]:
     verdicts = session.invalid(doubtful) if doubtful and session is not None else []
     certain = [each for each in broken if not each.rule.suspect]
     if verdicts:
-        certain += resolution.convicted([each for each in broken if each.rule.suspect], verdicts)
+        certain += convicted([each for each in broken if each.rule.suspect], verdicts)
     return certain

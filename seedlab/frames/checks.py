@@ -90,6 +90,26 @@ def suspects(broken: Sequence[Broken]) -> list[Suspect]:
     return [Suspect(load=b.load, column=b.rule.column, frame=b.frame) for b in broken if b.rule.suspect]
 
 
+def convicted(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> list[Broken]:
+    """Keep of values in doubt those that the target does not take, under the rule it names."""
+    found = []
+    for each, verdict in zip(doubtful, verdicts, strict=True):
+        for (name, hint), judged in verdict.group_by("rule", "hint", maintain_order=True):
+            frame = each.frame.join(judged, on=[FILE, ROW], how="semi", maintain_order="left")
+            message = _MESSAGES[str(name)].format(each.rule.message) + (f"; {hint}" if hint else "")
+            rule = replace(each.rule, name=str(name), message=message)
+            found.append(replace(each, rule=replace(rule, suspect=False), frame=frame))
+    return found
+
+
+_MESSAGES = {
+    "type": "{}, and the value is not",
+    "overflow": "{}, and the value is out of its range",
+    "rounding": "{}, and the value would be rounded or changed to fit",
+    "too-long": "{}, and the value is longer",
+}
+
+
 def rules_of(load: Load, frame: pl.DataFrame, naming: Naming, trusted: frozenset[str]) -> list[Rule]:
     """Rules of one load by itself: keys, NULLs, types, whole references.
 
@@ -130,6 +150,7 @@ def but(
     broken: Sequence[Broken], references: Mapping[Rule, Reference], told: Sequence[Broken]
 ) -> Iterator[Broken]:
     """Leave out rows of which another fault is `told` of the very value by which a rule's reference names."""
+    told = [each for each in told if each.rule.name in _MESSAGES]
     for each in broken:
         sources = references[each.rule].sources()
         mine = [b for b in told if b.load == each.load and b.rule.column in sources]

@@ -207,8 +207,9 @@ def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: 
 
 
 def no_more(wrote: Wrote) -> list[LoadMemory]:
-    """Loads that nothing brings any more: of a stage that is gone, or that ran whole without a seed, a table
-    or any record of it.
+    """Find the loads that nothing brings any more.
+
+    They are of a stage that is gone, or that ran whole without a seed, a table or any record of it.
     """
     over = wrote.stages - wrote.known.reduced | wrote.known.gone
     brought = {name_of(each.load) for each in wrote.read}

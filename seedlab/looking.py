@@ -23,8 +23,9 @@ _NOTHING = Ddl(tables=[], constraints_and_indexes=[])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What the look found: the session, the whole catalog, the DDL of tables to be made, the ledger, and
-    where the WAL ended.
+    """What the look found.
+
+    The session, the whole catalog, the DDL of tables to be made, the ledger, and where the WAL ended.
     """
 
     session: Session | None

@@ -40,8 +40,10 @@ from seedlab.writing import Sent, expect, wrote_of
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Previewed:
-    """What a plan knows: what would become of each load's rows, the tables without rows, why each table has
-    its key. `left` tells of rows that a sync deletes where the files bring none any more.
+    """What a plan knows.
+
+    What would become of each load's rows, the tables without rows, why each table has its key. `left` tells
+    of rows that a sync deletes where the files bring none any more.
     """
 
     classified: tuple[Classified, ...] = ()

@@ -92,8 +92,9 @@ def shape_path(
     inherited: Inherited | None,
     catalog: Catalog,
 ) -> pl.DataFrame:
-    """Make of one path's rows of a file, or of a batch of it, what the table is given; `done` are those of
-    the paths around it.
+    """Make what the table is given of one path's rows of a file, or of a batch of it.
+
+    `done` are those of the paths around it.
     """
     frame = by_path[spec.path]
     if inherited:
@@ -104,8 +105,9 @@ def shape_path(
 
 
 def placed(frame: pl.DataFrame, file: int) -> pl.DataFrame:
-    """Say which file the rows are of, and forget their place in their lists. Eager, column by column: a
-    lazy detour would cost a millisecond a table.
+    """Say which file the rows are of, and forget their place in their lists.
+
+    Eager, column by column: a lazy detour would cost a millisecond a table.
     """
     own = [each for each in frame.get_columns() if each.name not in (flatten.PARENT, flatten.INDEX)]
     return pl.DataFrame([*own, pl.Series(FILE, [file], dtype=pl.UInt16).new_from_index(0, frame.height)])

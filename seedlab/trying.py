@@ -8,8 +8,10 @@ TRIES = 3
 
 
 def refuse_to_try_again(error: TargetChanged | DataFaults, attempt: int) -> None:
-    """Raise the error unless looking again may help: three times for a target that changed, once for a row
-    that is refused as there already: it may be one that another session has added meanwhile.
+    """Raise the error unless looking again may help.
+
+    Three times for a target that changed, once for a row that is refused as there already: it may be one that
+    another session has added meanwhile.
     """
     if isinstance(error, TargetChanged):
         if attempt < TRIES - 1:

@@ -43,9 +43,7 @@ _WEEK = re.compile(r"[wW]")  # 2024-W01-1 is ISO 8601, but no database takes it
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoded:
-    """A column's values for sqlite3. `unfit` maps the position of a refused value, None in `values`, to
-    the rule that it breaks.
-    """
+    """A column's values for sqlite3; `unfit` maps a refused one's position, None there, to its rule."""
 
     values: Sequence[object]
     unfit: Mapping[int, str] = field(default_factory=dict)

@@ -43,8 +43,10 @@ def select_rows(catalog: Catalog, export: TableExport) -> Composed:
 
 
 def select_ties(catalog: Catalog, export: TableExport, ties: Sequence[tuple[Tie, Sequence[str]]]) -> Composed:
-    """Read what says which rows may stay, in the order of the key: the row's own key, then for each tie the
-    parent's (as named beside it), then for each doubtful tie 1 where there is no parent.
+    """Read what says which rows may stay, in the order of the key.
+
+    That is the row's own key, then for each tie the parent's (as named beside it), then for each doubtful tie
+    1 where there is no parent.
     """
     joins = _Joins(catalog, export)
     columns: list[Composable] = [Identifier("t", name) for name in export.key]

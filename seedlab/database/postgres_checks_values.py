@@ -189,8 +189,10 @@ def questions(column: Column, values: str, version: int) -> list[Question]:
 
 
 def invalid(column: Column) -> Composed:
-    """Number the values (a text-array parameter) that a column does not take as they are, each with its
-    code. Needs PostgreSQL 16. Domains and type modifiers are the server's own business here.
+    """Number the values that a column does not take as they are, each with its code.
+
+    They come as a text-array parameter. Needs PostgreSQL 16. Domains and type modifiers are the server's own
+    business here.
     """
     return SQL(
         "SELECT n, code FROM (SELECT n, CASE WHEN pg_catalog.pg_input_is_valid(v, {type}) THEN {bent} "
@@ -200,9 +202,9 @@ def invalid(column: Column) -> Composed:
 
 
 def judge(column: Column) -> Composed:
-    """The same for a server that cannot be asked whether a text is valid: it casts all of them, and where
-    that fails, each half of them, until it is known which value it was.
+    """Do the same on a server that cannot be asked whether a text is valid.
 
+    It casts all of them, and where that fails, each half of them, until it is known which value it was.
     A block without parameters or an answer, so these pass through settings. It makes nothing, so that it may
     run in a transaction that must not write. An error that is none of values stays one.
     """

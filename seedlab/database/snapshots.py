@@ -59,8 +59,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A snapshot that is asked for. `empties` are the tables that start empty in a copy of the target, or
-    None where nothing of the target is copied and the seed makes its tables itself.
+    """A snapshot that is asked for.
+
+    `empties` are the tables that start empty in a copy of the target, or None where nothing of the target is
+    copied and the seed makes its tables itself.
     """
 
     fingerprint: str

@@ -180,9 +180,7 @@ class SqliteSession:
     # ---- writing ----
 
     def begin(self, *, read_only: bool = False) -> None:
-        """Open the transaction with the first statement of it, locked against other writers unless it only
-        reads.
-        """
+        """Open the transaction with the first statement of it; one that writes keeps other writers out."""
         self.connection.opening = ("BEGIN", _OPENING[1]) if read_only else _OPENING
 
     def lock(self, wait: str | None = None) -> int:

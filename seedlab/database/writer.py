@@ -74,8 +74,9 @@ class Session(Protocol):
         """
 
     def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
-        """Say how the target spells values: per column those (`value`) that it would spell otherwise
-        (`spelled`). What the column does not take is left out.
+        """Say how the target spells values that it would spell otherwise.
+
+        For each column a frame of `value` and `spelled`. What the column does not take is left out.
         """
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:

@@ -124,8 +124,10 @@ def stock_of(asked: Asked) -> Stock:
 
 
 def prune(snapshots: Snapshots, older_than: float | None = None) -> tuple[list[str], list[str]]:
-    """Drop leftovers, and snapshots older than so many seconds, or else all but the newest of each project
-    and environment. Answers what is gone, and what somebody uses and so is not.
+    """Drop leftovers, and snapshots older than so many seconds.
+
+    Without `older_than` all but the newest of each project and environment go. Answers what is gone, and what
+    somebody uses and so is not.
     """
     now = datetime.now(UTC)
     newest: set[tuple[str, str]] = set()

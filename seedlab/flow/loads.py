@@ -27,8 +27,10 @@ NOTES = frozenset({REASON, LINE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a key: either a source column (`source`) that holds the value of the one column in
-    `columns`, or a `reference` that gives the values of the foreign-key columns in `columns`.
+    """One part of a key.
+
+    Either a source column (`source`) that holds the value of the one column in `columns`, or a `reference`
+    that gives the values of the foreign-key columns in `columns`.
     """
 
     columns: tuple[str, ...]
@@ -56,8 +58,9 @@ class Reference:
 
     @property
     def outright(self) -> bool:
-        """Tell whether the files give the foreign key's own columns: then NULL in one means no parent,
-        as it does to the database (MATCH SIMPLE), and the others stay as they are.
+        """Tell whether the files give the foreign key's own columns.
+
+        Then NULL in one means no parent, as to the database (MATCH SIMPLE); the others stay as they are.
         """
         return set(self.sources()) == set(self.foreign_key.columns)
 

@@ -129,8 +129,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """A folder with data files, understood. `stages` is empty where the configuration has none: they are
-    the levels of the foreign-key graph, known once the catalog is (`seeds` holds what they are made of).
+    """A folder with data files, understood.
+
+    `stages` is empty where the configuration has none: they are the levels of the foreign-key graph, known
+    once the catalog is (`seeds` holds what they are made of).
     """
 
     root: Path

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sourced:
-    """Rows as the files have them: the source columns of the load's parts and values as text, HANDLE,
-    FILE and ROW. This is what the row-by-row writer takes; it looks ids up by itself.
+    """Rows as the files have them, for the row-by-row writer, which looks ids up by itself.
+
+    The frame has the source columns of the load's parts and values as text, HANDLE, FILE and ROW.
     """
 
     load: Load
@@ -86,9 +87,10 @@ class Removal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritePlan:
-    """What a writer is given: table writes grouped so that parents come first; the tables of a
-    foreign-key cycle share a group. `create` lists tables to be made first, `empty` those without rows.
-    `ours` are the tables with rows whose readers may have to wait for a large load, by name.
+    """What a writer is given: table writes grouped so that parents come first.
+
+    The tables of a foreign-key cycle share a group. `create` lists tables to be made first, `empty` those
+    without rows. `ours` are the tables with rows whose readers may have to wait for a large load, by name.
     """
 
     groups: tuple[tuple[TableWrite, ...], ...]

@@ -79,8 +79,9 @@ class Briefs:
 
 
 def pack(frame: pl.DataFrame, digests: pl.Series, load: Load, catalog: Catalog) -> bytes:
-    """Pack what names some rows as they are written, an id that is the handle or the key, and what their
-    files say of them (`pack_all`).
+    """Pack some rows as they are written: an id that is the handle or the key, and what their files say.
+
+    `pack_all` puts such packs together.
     """
     columns = [pl.col(FILE), digests.alias(DIGEST)]
     keys = () if named_by_id(load, catalog) else tuple(dict.fromkeys(load.key_columns))
@@ -101,8 +102,9 @@ def pack(frame: pl.DataFrame, digests: pl.Series, load: Load, catalog: Catalog) 
 def pack_all(
     packs: Sequence[bytes], load: Load, ids: str, run: str, created: Sequence[int] | None
 ) -> Iterator[bytes]:
-    """Put packs together, to about PACK_BYTES; `created` are the ordinals of the rows that `run` made, None:
-    all of them.
+    """Put packs together, to about PACK_BYTES.
+
+    `created` are the ordinals of the rows that `run` made, None: all of them.
     """
     head: dict[str, Any] = {"table": load.table, "key": list(load.key_columns), "ids": ids, "run": run}
     head["all"] = created is None

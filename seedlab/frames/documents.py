@@ -33,8 +33,10 @@ class Number(str):
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pause the garbage collector while documents are parsed: it would look through every object again
-    and again (JSON took three times as long in the first run of a process), and finds nothing.
+    """Pause the garbage collector while documents are parsed.
+
+    It would look through every object again and again (JSON took three times as long in the first run of a
+    process), and finds nothing.
     """
     if not gc.isenabled():
         yield

@@ -55,8 +55,10 @@ _quoted = encode_basestring
 
 @dataclass(slots=True, eq=False)
 class Shape:
-    """What records say of one path: names of columns in the order in which they come first, those of them
-    that hold objects or lists, and the path around it. Grows as records are seen.
+    """What records say of one path. Grows as records are seen.
+
+    Names of columns in the order in which they come first, those of them that hold objects or lists, and the
+    path around it.
     """
 
     above: str | None = None

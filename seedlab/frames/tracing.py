@@ -19,10 +19,10 @@ Paths = Mapping[tuple[str, str], str]  # (seed, table) → path of its records i
 
 
 def trace(broken: Iterable[Broken], paths: Paths, *, every: bool = False) -> list[Fault]:
-    """Make one fault per broken row, in order of files and lines; of rows that come twice all but the first,
-    which is told too if `every` row is.
+    """Make one fault per broken row, in order of files and lines.
 
-    At most MAX_FAULTS of one rule and load are listed, then a fault says how many more there are.
+    Of rows that come twice all but the first are told, and it too if `every` row is. At most MAX_FAULTS of
+    one rule and load are listed, then a fault says how many more there are.
     """
     faults: list[Fault] = []
     for each in broken:

@@ -20,8 +20,9 @@ _PLACE = "_place"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Held:
-    """The references of one table's rows: for each tie that is followed the parent's place, and which rows
-    refer to nobody.
+    """The references of one table's rows.
+
+    For each tie that is followed the parent's place, and which rows refer to nobody.
     """
 
     height: int

@@ -68,10 +68,10 @@ def check_stages(stages: Iterable[Stage]) -> None:
 
 
 def check_deletes(doomed: Mapping[str, tuple[int, int]], limit: str | int | None) -> None:
-    """Raise Refused, with what to type, unless `--max-delete` allows rows to go: how many of how many, by
-    whose they are ("table pupils").
+    """Raise Refused, with what to type, unless `--max-delete` allows rows to go.
 
-    A number is one of all rows together, a share one of each table's. Without a limit no row may go.
+    `doomed` says how many of how many rows, by whose they are ("table pupils"). A limit that is a number is
+    one of all rows together, a share one of each table's. Without a limit no row may go.
     """
     total = sum(deleted for deleted, _ in doomed.values())
     text = "0" if limit is None else str(limit)

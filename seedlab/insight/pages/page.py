@@ -12,8 +12,9 @@ from seedlab.insight.faces.comparison_text import COUNT_HEAD, PHASE_HEAD, count_
 from seedlab.insight.faces.history_text import health, moment, title
 from seedlab.insight.faces.palette import PHASE_COLOURS
 from seedlab.insight.faces.profile_times import bought, delay_text, profile_finding
+from seedlab.insight.faces.run_text import phase_row
 from seedlab.insight.faces.summary import MARKS, changes_of, outcomes_text, tables_of
-from seedlab.insight.faces.text import duration, percent, printable, several, size
+from seedlab.insight.faces.text import duration, percent, printable, several
 from seedlab.insight.faces.timing import covered, time_went, totals
 from seedlab.insight.measuring.monitor import PhaseTotal
 from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
@@ -100,17 +101,8 @@ def _phases(run: Run) -> Grid:
 
 
 def _phase_row(each: PhaseTotal, whole: float) -> tuple[str, ...]:
-    return (
-        each.name,
-        duration(each.seconds),
-        percent(each.seconds / whole),
-        duration(each.cpu_seconds),
-        f"{each.rows:,}",
-        f"{each.statements:,}",
-        f"{each.round_trips:,}",
-        size(each.bytes_sent),
-        size(each.peak_rss_bytes),
-    )
+    phase, seconds, *others = phase_row(each)
+    return (phase, seconds, percent(each.seconds / whole), *others)
 
 
 def _phase_bar(run: Run) -> Bar | None:

@@ -88,8 +88,8 @@ def batches(file: SourceFile, batch_rows: int, piece: Piece = WHOLE) -> Iterator
 
     CSV, TSV and Parquet come as frames like those of `collect`, JSONL as Records; JSON and YAML are one
     batch. With a `piece` (of `pieces`) only its rows are read, and rows and lines are counted from its own
-    first one. Raises DataFaults at the end of the file,
-    with the faults of all batches; batches after the first fault are checked, but not given out.
+    first one. Raises DataFaults at the end of the file, with the faults of all batches; batches after the
+    first fault are checked, but not given out.
     """
     if file.format in delimited.DELIMITERS:
         yield from _rebatched(_delimited_frames(file, piece), batch_rows)

@@ -105,7 +105,7 @@ def test_a_long_reason_gives_way_to_the_width_and_the_numbers_stay() -> None:
         (120, "name   of-a-certain-length  what-may-go  reasons that take a lot of room     12"),
         (60, "name   of-a-certain-length  what-may-go  reasons tha…     12"),
         (50, "name   of-a-certain-length  reasons that t…     12"),
-        (40, "name   of-a-certai…  reasons tha…     12"),
+        (44, "name   of-a-certain-le…  reasons tha…     12"),
     ],
 )
 def test_a_narrow_terminal_gets_what_matters_most(cells: int, shown: str) -> None:

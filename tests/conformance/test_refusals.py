@@ -32,7 +32,10 @@ LITE = {
 def refused(folder: Path, url: str, relation: str, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder, {"things.csv": "id,v\n1,a\n"})
     for command in ("seed", "plan"):
-        assert main([command, str(folder), "--database-url", url]) == 2
+        assert (
+            main([command, str(folder), "--database-url", url, "--reports", str(folder.parent / "reports")])
+            == 2
+        )
         told = capsys.readouterr().err
         assert "things.csv" in told
         assert f"things is {relation}" in told

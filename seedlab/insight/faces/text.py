@@ -11,7 +11,8 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069
 _LEFT_TO_RIGHT = "\u200e"
 TIMES = "\N{MULTIPLICATION SIGN}"
 _ZERO_WIDTH = frozenset({"Mn", "Me", "Cf"})
-_LEAST = 12  # cells that a column keeps which gives way
+_LEAST = 12  # cells that the column keeps which gives way first
+_LEAST_OF_OTHERS = 16  # a moment has as many
 
 
 def printable(text: str) -> str:
@@ -72,7 +73,7 @@ def table(
     """Align rows in columns, `<` or `>` a column, in lines of so many cells where that can be.
 
     The flexible column gives way first, `spare` ones are left out if that is not enough, in their order, then
-    the widest texts give way. Each keeps at least 12 cells.
+    the widest texts give way. The flexible one keeps at least 12 cells, another 16.
     """
     if not rows:
         return []
@@ -84,14 +85,14 @@ def table(
         if over > max(widths[flexible] - _LEAST, 0):
             shown.remove(n)
             over -= widths[n] + len(gap)
-    over = _give_way(widths, [flexible], over)
-    _give_way(widths, [n for n in shown if align[n] == "<"], over)
+    over = _give_way(widths, [flexible], over, _LEAST)
+    _give_way(widths, [n for n in shown if align[n] == "<"], over, _LEAST_OF_OTHERS)
     return [_line([(row[n], widths[n], align[n]) for n in shown], gap) for row in rows]
 
 
-def _give_way(widths: list[int], texts: Sequence[int], cells: int) -> int:
+def _give_way(widths: list[int], texts: Sequence[int], cells: int, least: int) -> int:
     """Take so many cells from the widest of these columns, one by one; answers how many are left to take."""
-    while cells > 0 and texts and widths[widest := max(texts, key=widths.__getitem__)] > _LEAST:
+    while cells > 0 and texts and widths[widest := max(texts, key=widths.__getitem__)] > least:
         widths[widest] -= 1
         cells -= 1
     return cells

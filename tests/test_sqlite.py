@@ -571,6 +571,16 @@ def test_a_second_writer_is_told_who_to_wait_for(opened: Open) -> None:
         second.create(["CREATE TABLE t (id INTEGER)"])
 
 
+@pytest.mark.parametrize(
+    ("place", "why"), [("none/x.db", "there is no folder .*none; make it first"), (".", "it is a folder")]
+)
+def test_what_cannot_be_a_file_is_told(tmp_path: Path, place: str, why: str) -> None:
+    target = parse_target(f"sqlite:///{tmp_path / place}", "test")
+
+    with pytest.raises(ConnectionFailed, match=why):
+        open_session(target, Settings(), Monitor(), "test")
+
+
 def test_a_file_that_is_no_database_is_said_so(database: Path) -> None:
     database.write_text("this is a letter to my aunt, and no database at all" * 30)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -68,8 +69,16 @@ def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> Sqlit
         raw.execute(CACHE)
         raw.execute("PRAGMA schema_version")  # reads the file: the first moment a wrong one shows
     except sqlite3.Error as error:
-        raise ConnectionFailed(f"cannot open {target.shown} (from {target.origin}): {error}") from error
+        why = _why_not(Path(target.url)) or error
+        raise ConnectionFailed(f"cannot open {target.shown} (from {target.origin}): {why}") from error
     return SqliteSession(raw, target, recorder)
+
+
+def _why_not(file: Path) -> str | None:
+    """Say what SQLite does not: that the file cannot be one."""
+    if file.is_dir():
+        return "it is a folder; name a file in it"
+    return None if file.parent.exists() else f"there is no folder {file.parent}; make it first"
 
 
 class SqliteSession:

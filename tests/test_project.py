@@ -161,7 +161,9 @@ def test_a_pointer_beside_other_keys_or_to_nothing_is_an_error(tmp_path: Path) -
 def test_a_folder_without_configuration_must_be_named(tmp_path: Path) -> None:
     make(tmp_path, {"a.csv": "", "pyproject.toml": "[tool.other]\nseedlab = 1\n"})
 
-    with pytest.raises(ConfigurationError, match=r"name the folder: seedlab seed DIR"):
+    with pytest.raises(
+        ConfigurationError, match=r"name the folder, as in seedlab seed DIR, or give it a seedlab.toml"
+    ):
         find_project(None, tmp_path)
 
 

@@ -87,7 +87,7 @@ def find_home(cwd: Path) -> Path:
             return folder
     raise ConfigurationError(
         f"found no {FILE} in {shown(cwd)} or above it, and no [tool.seedlab] in a pyproject.toml; "
-        "name the folder: seedlab seed DIR"
+        "name the folder, as in seedlab seed DIR, or give it a seedlab.toml (only [project] is needed)"
     )
 
 

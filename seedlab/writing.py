@@ -189,9 +189,12 @@ def _send(
             return resolved, _send_all(task, look, prepared, resolved, recorder)
         except DataFaults as found:
             refused, others = rejecting.broken_by_database(found.faults, resolved.rows)
+            look.session.rollback_to_savepoint()
+            if {fault.rule for fault in others} == {"unique"}:  # of a set, but of which row
+                plan = _planned(task, look, prepared.naming, resolved)
+                refused, others = rejecting.broken_by_checks(look.session.clashes(plan), resolved.rows), []
             if others or not refused:
                 raise
-            look.session.rollback_to_savepoint()
             resolved = set_apart(look, resolved, refused, prepared.naming)
     raise WriteError(
         f"the target refused rows {_PASSES} times over; mend those of the last run's record first"

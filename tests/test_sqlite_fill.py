@@ -337,7 +337,7 @@ def test_a_program_that_writes_while_foreign_keys_are_switched_is_seen(
         connection.raw.set_trace_callback(trace)
         return begin_again(connection, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("seedlab.database.sqlite.fillable", in_between)
+    monkeypatch.setattr(sqlite_fill, "fillable", in_between)
 
     run = seed(shop(tmp_path / "shop"), url)
 

@@ -1,7 +1,8 @@
 """An open SQLite file: a `Session` on the standard library's sqlite3, transactions in our own hands.
 
 `PRAGMA foreign_keys` is set before the transaction (inside it does nothing), checks are deferred to its end,
-and nothing here uses `executescript`, which would commit.
+and nothing here uses `executescript`, which would commit. What works on frames is imported where it is used:
+a run with nothing to do is spared polars.
 """
 
 from __future__ import annotations
@@ -9,50 +10,26 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from seedlab.database import sqlite_statements as sql
 from seedlab.database.durations import milliseconds
-from seedlab.database.encode_sqlite import decode, encode, judge
 from seedlab.database.holder import held
 from seedlab.database.sqlite_catalog import find_empty, read_catalog
-from seedlab.database.sqlite_classify import classify_plan
 from seedlab.database.sqlite_connection import CountedConnection
-from seedlab.database.sqlite_delete import delete_rows
-from seedlab.database.sqlite_fill import NotFilledError, fill_plan, fillable
 from seedlab.database.sqlite_ledger import SqliteLedger
 from seedlab.database.sqlite_lock import SideLock
-from seedlab.database.sqlite_write import write_plan
 from seedlab.errors import ConnectionFailed, LockHeld, SeedError, TargetChanged, WriteError
-from seedlab.flow import (
-    FILE,
-    HANDLE,
-    ROW,
-    Ask,
-    Catalog,
-    Classified,
-    Column,
-    Dialect,
-    Memory,
-    Recorder,
-    Refusal,
-    Removal,
-    Reserve,
-    Settings,
-    Sourced,
-    Suspect,
-    Table,
-    Target,
-    WritePlan,
-    Written,
-)
+from seedlab.flow import Catalog, Column, Dialect, Memory, Recorder, Settings, Table, Target
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from seedlab.flow import Ask, Classified, Refusal, Removal, Reserve, Sourced, Suspect, WritePlan, Written
 
 OLDEST = (3, 35)  # the oldest that is tested; UPDATE … FROM and sqlite_schema need 3.33
 CACHE = "PRAGMA cache_size = -131072"  # KiB at most: what random places of an index need to stay in memory
 _OPENING = ("BEGIN IMMEDIATE", "PRAGMA defer_foreign_keys = ON")
-INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String, "hint": pl.String})
 
 
 def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> SqliteSession:
@@ -126,39 +103,21 @@ class SqliteSession:
 
     def lookup(self, asks: Sequence[Ask]) -> list[pl.DataFrame]:
         """Answer all asks: a statement for each, more where its keys pass the parameter limit."""
-        return [self._answer(ask) for ask in asks]
+        from seedlab.database.sqlite_answers import answer
 
-    def _answer(self, ask: Ask) -> pl.DataFrame:
-        catalog = self._known()
-        build, leaves = sql.lookup(catalog, ask.table, ask.key, ask.wanted)
-        values = [encode(column, ask.frame[source]).values for source, column in leaves]
-        keys = list(zip(range(len(ask.frame)), *values, strict=True))
-        found: list[Any] = []
-        size = sql.rows_per_statement(1 + len(leaves))
-        for start in range(0, len(keys), size):
-            chunk = keys[start : start + size]
-            found += self.connection.run(build(len(chunk)), [value for key in chunk for value in key])
-        columns = catalog.tables[ask.table].columns
-        numbers = pl.Series([row[0] for row in found], dtype=pl.UInt32)
-        answer = {HANDLE: ask.frame[HANDLE].gather(numbers)}
-        for place, name in enumerate(ask.wanted, start=1):
-            answer[name] = decode(columns[name], [row[place] for row in found])
-        return pl.DataFrame(answer)
+        return [answer(self.connection, self._known(), ask) for ask in asks]
 
     def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
         """Judge values ourselves: SQLite would take anything."""
-        return [self._judge(each) for each in suspects]
+        from seedlab.database.sqlite_answers import judge
 
-    def _judge(self, suspect: Suspect) -> pl.DataFrame:
-        column = suspect.filled(self._known())
-        unfit = judge(column, suspect.frame["value"])
-        places = suspect.frame[sorted(unfit)].select(FILE, ROW)
-        rules = pl.Series("rule", [unfit[n] for n in sorted(unfit)], dtype=pl.String)
-        return places.with_columns(rules, pl.lit(None, dtype=pl.String).alias("hint")).cast(INVALID)
+        return [judge(self._known(), each) for each in suspects]
 
     def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
         """SQLite keeps what it is given."""
-        return [pl.DataFrame(schema={"value": pl.String, "spelled": pl.String}) for _ in asked]
+        from seedlab.database.sqlite_answers import spell
+
+        return spell(asked)
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:  # noqa: ARG002 (the contract's)
         """SQLite does not tell its CHECK constraints; `write` tells every row that one refuses."""
@@ -215,6 +174,9 @@ class SqliteSession:
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write straight into empty tables, through temporary ones into others."""
+        from seedlab.database.sqlite_fill import NotFilledError, fill_plan, fillable
+        from seedlab.database.sqlite_write import write_plan
+
         if {"copy", "rebuild"} <= switches and self._is_untouched() and fillable(self.connection, plan):
             try:
                 self._begin_again(foreign_keys=False)
@@ -251,6 +213,8 @@ class SqliteSession:
 
     def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:
         """Judge rows in temporary tables, which are not in the file."""
+        from seedlab.database.sqlite_classify import classify_plan
+
         return classify_plan(self.connection, self.recorder, plan, differences=differences)
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
@@ -266,6 +230,8 @@ class SqliteSession:
 
     def delete(self, removals: Sequence[Removal]) -> list[int]:
         """Delete through temporary tables of keys; refuse first what other rows refer to."""
+        from seedlab.database.sqlite_delete import delete_rows
+
         self._touched, self.ledger.marked = True, {}
         return delete_rows(self.connection, self.recorder, self._known(), removals)
 
@@ -324,7 +290,6 @@ class SqliteSession:
 
 
 def _keys(frame: pl.DataFrame, table: Table) -> list[Sequence[object]]:
-    """Rows of keys as SQLite stores them."""
-    return list(
-        zip(*(encode(table.columns[name], frame[name]).values for name in frame.columns), strict=True)
-    )
+    from seedlab.database.sqlite_answers import rows_of_keys
+
+    return rows_of_keys(frame, table)

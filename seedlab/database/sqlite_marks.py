@@ -14,11 +14,14 @@ from itertools import chain, islice, repeat
 from marshal import dumps
 from operator import itemgetter, xor
 from sys import byteorder
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xxhash import xxh3_64_digest
 
-from seedlab.flow import TableState, TableWrite
+from seedlab.flow import TableState
+
+if TYPE_CHECKING:
+    from seedlab.flow import TableWrite
 
 Row = tuple[Any, ...]
 Sums = tuple[int, int, int]  # rows, xor of their hashes, sum

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from seedlab.database.kinds_sqlite import MOMENTS
 from seedlab.database.removals import Referral
 from seedlab.database.sqlite_connection import MAX_PARAMETERS, listed, quote
-from seedlab.flow import Catalog, Column, ForeignKey, Load, Part, Table
+from seedlab.flow import Catalog, Column, ForeignKey, Table
+
+if TYPE_CHECKING:
+    from seedlab.flow import Load, Part
 
 # What becomes of a staged row, and where it came from.
 NEW, SAME, DIFFERENT, CONFLICT = range(4)

@@ -185,7 +185,7 @@ def test_a_configuration_without_stages_leaves_them_to_the_files(tmp_path: Path,
     ("dependencies", "key", "told"),
     [
         ("[]", '["name"]', ":6:stages.b.dependencies: foreign key fk_b_a_id of table b refers to a,"),
-        ('["a"]', '["nme"]', "key of table b: no column or relation 'nme'; did you mean 'name'?"),
+        ('["a"]', '["nme"]', "key: table b has no column or relation 'nme'; did you mean 'name'?"),
     ],
     ids=["dependency", "key"],
 )

@@ -77,10 +77,11 @@ def partly_written(
 ) -> list[TableState]:
     """The tables of whose seeded rows a run may write or delete some, but not all, as they are remembered."""
     memory, declared = task.memory, {stage.id for stage in task.agenda.declared}
-    running = {stage.id for stage in prepared.stages} | {load.stage for load in memory.loads} - declared
-    ran = {name_of(each.load) for each in prepared.read if each.load.stage not in prepared.reduced}
-    tables = {each.load.table for each in prepared.read}
-    tables |= {load.table for load in memory.loads if load.stage in running}
+    whole = {stage.id for stage in prepared.stages} - prepared.reduced
+    gone = {load.stage for load in memory.loads} - declared
+    ran = {name_of(each.load) for each in prepared.read if each.load.stage in whole}
+    tables = {each.load.table for each in prepared.rows}
+    tables |= {load.table for load in memory.loads if load.stage in whole | gone}
     return [
         memory.tables[name]
         for name in sorted(tables.difference(slightly))

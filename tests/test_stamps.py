@@ -13,7 +13,7 @@ from seedlab.database.ledger import TRANSACTIONS
 from tests.again import INTACT, UNCHANGED, by_table, told
 from tests.cases import some
 from tests.conformance.test_drift import DRIFTS
-from tests.school import FILES, PUPILS, TABLES
+from tests.school import FILES, PUPILS, SEED, STAGE, TABLES
 from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
 
 
@@ -271,6 +271,19 @@ def test_a_ledger_that_has_no_place_for_stamps_is_kept_as_it_is(school: Path, ur
 
 
 # ---- marks that are made when they are needed -----------------------------------------------------------
+
+
+def test_a_few_rows_need_no_marks(school: Path, url: str) -> None:
+    """Neither of their own table, nor of others of the same stage."""
+    stage = STAGE.format("all") + SEED.format("cities", "cities.csv") + SEED.format("pupils", "pupils.csv")
+    write(school, {"seedlab.toml": stage})
+    seed(school, url)
+    for age in ("12", "13"):
+        write(school, {"pupils.csv": PUPILS.replace("11", age)})
+        assert by_table(seed(school, url))["pupils/pupils"] == (0, 1, 2)
+
+    assert marked(url) == {"cities": False, "pupils": False}
+    assert told(seed(school, url)) == UNCHANGED[:1]
 
 
 def test_a_table_into_which_another_project_seeds_is_vouched_for(

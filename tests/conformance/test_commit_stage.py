@@ -492,7 +492,9 @@ def test_a_stage_that_another_session_comes_between_is_tried_again(diamond: Path
     with psycopg.connect(postgres) as other:
         other.execute(f"UPDATE rights SET n = 50 WHERE code = 'r{ROWS - 1}'")
         seeding = Seeding(diamond, postgres)
-        queued = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        # Transactions are the whole server's, on which other tests wait, too: who waits for this one is asked.
+        mine = other.info.backend_pid
+        queued = f"SELECT count(*) FROM pg_stat_activity WHERE {mine} = ANY (pg_blocking_pids(pid))"
         wait_until(lambda: rows_of(postgres, queued) == [(1,)])
         other.commit()
     seeding.join(PATIENCE)

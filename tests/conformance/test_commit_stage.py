@@ -556,7 +556,11 @@ def test_a_stage_that_finds_another_runs_number_is_not_written(diamond: Path, po
             target=execute, args=(postgres, "UPDATE seedlab.ledger SET generation = generation + 1")
         )
         raising.start()
-        queued = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        # Of this database: what waits for transactions of other tests is in pg_locks, too.
+        queued = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event = 'transactionid'"
+        )
         wait_until(lambda: rows_of(postgres, queued) == [(1,)])
     seeding.join(PATIENCE)
     raising.join(PATIENCE)

@@ -77,7 +77,8 @@ def _listed(found: Sequence[Snapshot]) -> str:
         age = roughly((now - datetime.fromisoformat(mark.created)).total_seconds())
         numbers = (f"{mark.rows:,}", size(mark.bytes), age, str(each.clones))
         rows.append((each.name, mark.project, mark.environment, *numbers))
-    lines = table(rows, "<<<>>>>", cells=width(), flexible=1, spare=(2, 1))
+    # Names are copied, to clone or to prune; those of SQLite are paths.
+    lines = table(rows, "<<<>>>>", cells=width(), flexible=1, spare=(2, 1), whole=(0,))
     return "".join(f"{line}\n" for line in lines)
 
 

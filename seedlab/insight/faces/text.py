@@ -69,11 +69,12 @@ def table(
     flexible: int,
     gap: str = "  ",
     spare: Sequence[int] = (),
+    whole: Sequence[int] = (),
 ) -> list[str]:
     """Align rows in columns, `<` or `>` a column, in lines of so many cells where that can be.
 
     The flexible column gives way first, `spare` ones are left out if that is not enough, in their order, then
-    the widest texts give way. The flexible one keeps at least 12 cells, another 16.
+    the widest texts give way. The flexible one keeps at least 12 cells, another 16, and a `whole` one all.
     """
     if not rows:
         return []
@@ -86,7 +87,7 @@ def table(
             shown.remove(n)
             over -= widths[n] + len(gap)
     over = _give_way(widths, [flexible], over, _LEAST)
-    _give_way(widths, [n for n in shown if align[n] == "<"], over, _LEAST_OF_OTHERS)
+    _give_way(widths, [n for n in shown if align[n] == "<" and n not in whole], over, _LEAST_OF_OTHERS)
     return [_line([(row[n], widths[n], align[n]) for n in shown], gap) for row in rows]
 
 

@@ -76,12 +76,20 @@ def clashes(wire: Wire, plan: WritePlan) -> list[Refusal]:
 
 
 def _uniques(write: TableWrite) -> Iterator[_Check]:
-    table, known = write.table, write.loads[0].key_columns
+    table, (first, *_) = write.table, write.loads
     for key in table.keys:
-        if set(key.columns) != set(known):
-            why = f"another row has the same {', '.join(key.columns)} ({key.name})"
-            expression = differs(table, key.columns, known)
-            yield _Check(why=why, expression=expression, columns=key.columns, beside=known, rule="unique")
+        if set(key.columns) == set(first.key_columns):
+            continue
+        why = f"another row has the same {', '.join(key.columns)}"
+        if key.columns == (first.made,):  # which was made of the key that the files give
+            why = "the row that was made for this key has another key now; change it back, or delete that row"
+        yield _Check(
+            why=f"{why} ({key.name})",
+            expression=differs(table, key.columns, first.key_columns),
+            columns=key.columns,
+            beside=first.key_columns,
+            rule="unique",
+        )
 
 
 def _broken(wire: Wire, asked: Iterable[tuple[TableWrite, Sequence[_Check]]]) -> list[Refusal]:

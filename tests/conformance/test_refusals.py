@@ -200,6 +200,21 @@ def test_a_value_that_a_row_of_the_application_has_is_told_with_its_line(
     assert dump(url) == before
 
 
+def test_a_row_whose_key_somebody_changed_is_told_as_that(tmp_path: Path, clean_postgres_url: str) -> None:
+    execute(clean_postgres_url, "CREATE TABLE goods (id uuid PRIMARY KEY, code text NOT NULL UNIQUE, n int)")
+    write(tmp_path, {"goods.csv": "code,n\na,1\nb,2\n"})
+    seed(tmp_path, clean_postgres_url)
+    execute(clean_postgres_url, "UPDATE goods SET code = 'c' WHERE code = 'b'")
+
+    with pytest.raises(DataFaults) as caught:
+        seed(tmp_path, clean_postgres_url)
+
+    (fault,) = caught.value.faults
+    assert (fault.file, fault.line) == ("goods.csv", 3)
+    assert "the row that was made for this key has another key now" in fault.message
+    assert rows_of(clean_postgres_url, "SELECT code FROM goods ORDER BY 1") == [("a",), ("c",)]
+
+
 # ---- row-level security ---------------------------------------------------------------------------------
 
 FORCED = """

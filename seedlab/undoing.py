@@ -75,7 +75,7 @@ def undo(asked: Undo, look: Look, recorder: Recorder) -> list[Tally]:
     there = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
     removals = [keeping.removal_of(load, rows, catalog) for load, rows in there.items()]
     known = _comparable(removals, look)
-    spell_out(session.ledger, known.values())
+    spell_out(session.ledger, known.values(), recorder)
     gone = marks_of(session.ledger, removals, known)
     counts = session.delete(removals)
     touched = [Touched(state=state, known=state, gone=gone.get(name, b"")) for name, state in known.items()]

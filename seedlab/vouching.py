@@ -13,7 +13,18 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from seedlab.database.ledger import MARK, TRANSACTIONS, Ledger, dropped, have_drifted, moved
-from seedlab.flow import IN_DOUBT, Load, Removal, RowSet, Shift, Stamp, TableState, TableWrite, WritePlan
+from seedlab.flow import (
+    IN_DOUBT,
+    Load,
+    Recorder,
+    Removal,
+    RowSet,
+    Shift,
+    Stamp,
+    TableState,
+    TableWrite,
+    WritePlan,
+)
 
 # 64 MB, and twenty times as much where they are compared. Of a table with more rows no marks are kept: once
 # it is another than we left it, all is compared.
@@ -116,10 +127,11 @@ class Touched:
     whole: bool = False
 
 
-def spell_out(ledger: Ledger, states: Iterable[TableState]) -> None:
+def spell_out(ledger: Ledger, states: Iterable[TableState], recorder: Recorder) -> None:
     """Keep the marks of tables of which a stamp alone tells, before some of their rows are written."""
     if bare := [state for state in states if state.unmarked and state.stamp]:
-        ledger.spell_out(bare)
+        with recorder.span("commit"):
+            ledger.spell_out(bare)
 
 
 def marks_of(

@@ -219,8 +219,9 @@ def _send_all(task: Task, look: Look, prepared: Prepared, resolved: Resolved, re
     """Write row by row or set by set; only the latter takes values from sequences before."""
     expect(resolved.rows, recorder)
     session, naming, settings = look.session, prepared.naming, task.options.settings
+    if not prepared.reduced:
+        spell_out(session.ledger, remembering.partly_written(task, look, prepared), recorder)
     if settings.level == LEGACY:
-        spell_out(session.ledger, remembering.partly_written(task, look, prepared))
         try:
             plan = _ordered(task, naming, resolved)
             written = session.write_rows(settling.sourced(resolved.rows, naming, plan))
@@ -238,7 +239,7 @@ def _send_all(task: Task, look: Look, prepared: Prepared, resolved: Resolved, re
         with recorder.span("commit"):
             tables, seen = task.memory.tables, task.standing.seen
             before = slight(session.ledger, plan, prepared.reduced, tables, seen)
-    spell_out(session.ledger, remembering.partly_written(task, look, prepared, before))
+        spell_out(session.ledger, remembering.partly_written(task, look, prepared, before), recorder)
     return Sent(plan=plan, written=session.write(plan, settings.switches), slight=before)
 
 

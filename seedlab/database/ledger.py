@@ -75,7 +75,11 @@ class Ledger(Protocol):
         """
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
-        """Hash what the tables hold now; one statement. Cost: one pass over the tables' seeded columns."""
+        """Hash what the tables hold now; one statement. Cost: one pass over the tables' seeded columns.
+
+        What a stamp proves need not be hashed. A state keeps its stamp only while all of its rows are there
+        as they were, so that of a table which changed otherwise no row that is seeded did.
+        """
 
     def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
         """Of tables whose content differs from these states, those of which a seeded row does."""

@@ -141,13 +141,10 @@ def contents(states: Sequence[tuple[TableState, Table]]) -> Composed:
     )
 
 
-def marks(state: TableState, table: Table) -> Composed:
-    """Hash every row of a table: key hash and row hash of each, 16 bytes, one behind the other."""
-    return _marks_where(state, table)
-
-
-def _marks_where(state: TableState, table: Table, *, by_stamp: bool = False) -> Composed:
-    """The marks of all rows, or of those that the state's stamp tells of."""
+def marks(state: TableState, table: Table, *, by_stamp: bool = False) -> Composed:
+    """Hash every row of a table, or those that the state's stamp tells of: key hash and row hash of each, 16
+    bytes, one behind the other.
+    """
     those = SQL(" WHERE {}").format(stamps.by(state, "t.xmin")) if by_stamp else _NOTHING
     return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh", those))
 
@@ -314,7 +311,7 @@ def spell_out(states: Sequence[tuple[TableState, Table]]) -> Composed:
     """Keep the marks of all rows that stamps tell of, if these are as many as they were."""
     found = SQL(" UNION ALL ").join(
         SQL("SELECT {}, {}, ({})").format(
-            Literal(state.table), Literal(state.stamp.rows), _marks_where(state, table, by_stamp=True)
+            Literal(state.table), Literal(state.stamp.rows), marks(state, table, by_stamp=True)
         )
         for state, table in states
         if state.stamp
@@ -355,10 +352,10 @@ def put_tables(
     """
     parts = []
     for state, table, cut in states:
-        marks: Composable = _PAIRS
+        kept: Composable = _PAIRS
         if cut is not None:
             start, length = cut
-            marks = (
+            kept = (
                 SQL("pg_catalog.substr($1::pg_catalog.bytea, {}, {})").format(Literal(start), Literal(length))
                 if length >= 0
                 else SQL("NULL::pg_catalog.bytea")
@@ -367,7 +364,7 @@ def put_tables(
         stamp = stamps.stamp(table, filled=cut is None) if worth else SQL("NULL::pg_catalog.jsonb")
         bare = worth and cut is None and state.rows >= stamps.UNMARKED_ROWS
         if bare:  # the stamp says which rows these are, so marks can be made of them later
-            marks = SQL("CASE WHEN NOT {} THEN ({}) END").format(stamps.POSSIBLE, _marks_where(state, table))
+            kept = SQL("CASE WHEN NOT {} THEN ({}) END").format(stamps.POSSIBLE, marks(state, table))
         parts.append(
             SQL(
                 "SELECT {}, {}::jsonb, {}::jsonb, {}, {}, "
@@ -378,7 +375,7 @@ def put_tables(
                 Literal(json.dumps(state.key)),
                 Literal(state.server),
                 Literal(IN_DOUBT) if state.rows == IN_DOUBT else SQL("pg_catalog.count(*)"),
-                marks,
+                kept,
                 SQL(", {}").format(stamp) if stamped else _NOTHING,
                 _hashed(state, table, "h" if bare or cut is not None else "kh"),
             )

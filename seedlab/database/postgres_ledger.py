@@ -154,8 +154,7 @@ class PostgresLedger(Ledger):
 
     def spell_out(self, states: Sequence[TableState]) -> None:
         """Do it in one statement; no mark is sent."""
-        if states:
-            self._ask([(sql.spell_out([(state, self._table(state.table)) for state in states]), ())])
+        self._ask([(sql.spell_out([(state, self._table(state.table)) for state in states]), ())])
 
     def _mark_questions(
         self, sets: Sequence[RowSet], whole: Callable[[TableState, Table], Composable] = sql.marks

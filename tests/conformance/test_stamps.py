@@ -13,7 +13,7 @@ from seedlab.database.ledger import TRANSACTIONS
 from tests.again import INTACT, UNCHANGED, by_table, told
 from tests.cases import some
 from tests.conformance.test_drift import DRIFTS
-from tests.school import FILES, PUPILS, SEED, STAGE, TABLES
+from tests.school import PUPILS, SEED, STAGE
 from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
 
 
@@ -24,14 +24,9 @@ def stamped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def url(clean_postgres_url: str) -> str:
-    execute(clean_postgres_url, TABLES)
+def clean_database_url(clean_postgres_url: str) -> str:
+    """Only there are stamps."""
     return clean_postgres_url
-
-
-@pytest.fixture
-def school(tmp_path: Path) -> Path:
-    return write(tmp_path / "school", FILES)
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def _masks(
     by_name = {each.table: each for each in plan.tables}
     keys_of = {name: catalog.tables[name].foreign_keys for name in by_name}
     affected = {*limits, *(name for name, keys in keys_of.items() if doubtful.intersection(keys))}
-    while more := {n for n, keys in keys_of.items() if affected & {key.parent for key in keys}} - affected:
+    while more := {name for name in by_name if affected & catalog.tables[name].parents} - affected:
         affected |= more
     ties = {
         name: [

@@ -81,7 +81,8 @@ def generate(project: Project, *, rows: int, out: Path, format: OutFormat = "par
     """
     check_new(out)
     catalog = _catalog(project)
-    stages = project.stages or graph.levels(project.seeds, _parents(catalog))
+    parents = {name: table.parents for name, table in catalog.tables.items()}
+    stages = project.stages or graph.levels(project.seeds, parents)
     pairs = _read(project, stages, catalog)
     total = sum(shaped.frame.height for _, shaped in pairs)
     times = growing.repetitions(total, rows)
@@ -106,10 +107,6 @@ def _catalog(project: Project) -> Catalog:
             'schema = "models.py:metadata", the SQLAlchemy MetaData of the tables'
         )
     return look_offline(project).catalog()
-
-
-def _parents(catalog: Catalog) -> dict[str, set[str]]:
-    return {table.name: {key.parent for key in table.foreign_keys} for table in catalog.tables.values()}
 
 
 def _read(project: Project, stages: Sequence[Stage], catalog: Catalog) -> list[Pair]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -61,11 +61,8 @@ def plan_writes(
     by_load = {each.load: each for each in rows}
     frames = _settled([each.handled for each in rows if each.whole], naming, cache)
     tables = {load.table: naming.catalog.tables[load.table] for load in by_load}
-    parents = {
-        name: sorted({key.parent for key in table.foreign_keys} & tables.keys())
-        for name, table in tables.items()
-    }
-    needed = frozenset(parent for name, mine in parents.items() for parent in mine if parent != name)
+    parents = {name: table.parents & tables.keys() for name, table in tables.items()}
+    needed = frozenset(parent for child, found in parents.items() for parent in found if parent != child)
     groups = relationships.order(_queued(parents, rows), relationships.gather(list(by_load)), needed)
 
     def batches(loads: Sequence[Load]) -> Callable[[], Iterator[Batch]]:
@@ -92,7 +89,7 @@ def plan_writes(
     return WritePlan(groups=tuple(tuple(map(write, group)) for group in groups), empty=empty)
 
 
-def _queued(parents: Mapping[str, Sequence[str]], rows: Sequence[Rows]) -> list[tuple[str, ...]]:
+def _queued(parents: Mapping[str, Collection[str]], rows: Sequence[Rows]) -> list[tuple[str, ...]]:
     """Order tables as a ready queue hands them out: parents first, the urgent and the long before others."""
     groups = components(parents)
     by_table: defaultdict[str, list[Rows]] = defaultdict(list)
@@ -211,7 +208,7 @@ def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[in
     referring: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for other in catalog.tables.values():
         for key in other.foreign_keys:
-            for own, parent in zip(key.columns, key.parent_columns, strict=True):
+            for own, parent in key.column_pairs:
                 referring.setdefault((key.parent, parent), []).append((other.name, own))
 
     def reserve(wanted: Reserve) -> list[int]:

@@ -95,7 +95,7 @@ def spreadable(pairs: Pairs, naming: Naming) -> frozenset[int]:
     """
     loads = [load for load, _ in pairs]
     tables = {load.table for load in loads}
-    edges = {t: sorted({k.parent for k in naming.catalog.tables[t].foreign_keys} & tables) for t in tables}
+    edges = {name: naming.catalog.tables[name].parents & tables for name in tables}
     cyclic = {table for group in components(edges) if len(group) > 1 for table in group}
     return frozenset(
         n

@@ -174,7 +174,7 @@ def _emptied(catalog: Catalog, project: Project) -> Relations:
     while more := {
         table.name
         for table in catalog.tables.values()
-        if table.holds_rows and table.name not in found and found & {k.parent for k in table.foreign_keys}
+        if table.holds_rows and table.name not in found and found & table.parents
     }:
         found |= more
     return tuple(sorted((catalog.tables[name].schema, catalog.tables[name].relation) for name in found))

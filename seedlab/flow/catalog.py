@@ -72,6 +72,11 @@ class ForeignKey:
     indexed: bool = True
 
     @property
+    def column_pairs(self) -> tuple[tuple[str, str], ...]:
+        """Its own columns, each with the parent's column whose value it holds."""
+        return tuple(zip(self.columns, self.parent_columns, strict=True))
+
+    @property
     def meaning(self) -> tuple[object, ...]:
         """What it says, however it is called: two constraints may say the same."""
         return (self.columns, self.parent, self.parent_columns)
@@ -102,6 +107,11 @@ class Table:
     def relations(self) -> tuple[ForeignKey, ...]:
         """The foreign keys, of those that say the same the first."""
         return tuple({key.meaning: key for key in reversed(self.foreign_keys)}.values())[::-1]
+
+    @property
+    def parents(self) -> frozenset[str]:
+        """The tables that its foreign keys refer to; itself, too, where one refers to its own rows."""
+        return frozenset(key.parent for key in self.foreign_keys)
 
     @property
     def primary_key(self) -> tuple[str, ...]:

@@ -144,8 +144,7 @@ class Load:
     def _referring(self, column: str) -> tuple[int, str] | None:
         """Find the reference that a column is of, by number, and the parent's column."""
         for index, reference in enumerate(self.references):
-            pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
-            for own, parent in pairs:
+            for own, parent in reference.foreign_key.column_pairs:
                 if own == column:
                     return index, parent
         return None
@@ -177,8 +176,7 @@ class Suspect:
         """Find the column of the table that the source column fills."""
         columns = catalog.tables[self.load.table].columns
         for reference in self.load.references:
-            key = reference.foreign_key
-            for own, parent in zip(key.columns, key.parent_columns, strict=True):
+            for own, parent in reference.foreign_key.column_pairs:
                 if reference.source_of(parent) == self.column:
                     return columns[own]
         return columns[self.column]

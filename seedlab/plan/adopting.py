@@ -139,7 +139,7 @@ def _table_export(catalog: Catalog, who: naming.Identities, table: Table) -> Tab
 def _ordered(catalog: Catalog, exports: Iterable[TableExport]) -> list[TableExport]:
     """Parents first, tables that refer to each other together, else by name."""
     by_name = {each.table: each for each in exports}
-    parents = {name: {key.parent for key in catalog.tables[name].foreign_keys} for name in by_name}
+    parents = {name: catalog.tables[name].parents for name in by_name}
     return [by_name[name] for group in graph.components(parents) for name in group]
 
 
@@ -221,7 +221,7 @@ def project_of(
         spec = TableSpec(table=each.table, key=each.spelled_key if each.declared else None)
         seed = free(taken, _plain(each.table))
         seeds.append(Seed(name=seed, stage="", files=(file,), tables=(spec,)))
-    parents = {name: {key.parent for key in catalog.tables[name].foreign_keys} for name in files}
+    parents = {name: catalog.tables[name].parents for name in files}
     return Project(root=root, name=name, stages=graph.levels(seeds, parents))
 
 

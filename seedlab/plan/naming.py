@@ -129,7 +129,7 @@ def _places(tables: Sequence[Table], hidden: Mapping[str, str]) -> dict[Place, s
         ((table.name, own), (key.parent, parent))
         for table in tables
         for key in table.foreign_keys
-        for own, parent in zip(key.columns, key.parent_columns, strict=True)
+        for own, parent in key.column_pairs
     ]
     grown = True
     while grown:

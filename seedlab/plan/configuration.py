@@ -6,7 +6,7 @@ Knows TOML and Python types, and nothing of what the keys mean (`project.py` doe
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -87,6 +87,12 @@ class Section:
         for key in self.values:
             if key not in known:
                 self.wrong(key, f"unknown key '{key}'{nearest_or_all(key, known)}")
+
+    def check_known(self, key: str, what: str, given: Iterable[str | None], known: Collection[str]) -> None:
+        """Note every name given under a key that no `what` (stage, environment) of the document has."""
+        for name in given:
+            if name is not None and name not in known:
+                self.wrong(key, f"unknown {what} '{name}'{nearest_or_all(name, known)}")
 
     def text(self, key: str, default: str | None = None) -> str | None:
         """Take a string that is not empty."""

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from seedlab.errors import ConfigurationError
-from seedlab.flow import (
-    PRIORITIES,
-    Duplicates,
-    Environment,
-    Mode,
-    Project,
-    Seed,
-    SourceFile,
-    Stage,
-    TableSpec,
-    TargetConfig,
-)
+from seedlab.flow import Environment, Project, TargetConfig
 from seedlab.plan import choices, scripts
-from seedlab.plan.configuration import Document, Keys, Section, nearest_or_all, read_document, shown
-from seedlab.plan.folder import folder_seeds, shared_table, source_files
+from seedlab.plan.configuration import Document, Section, read_document, shown
+from seedlab.plan.folder import folder_seeds
 from seedlab.plan.graph import check_cycles
+from seedlab.plan.stages import KEYS as STAGE_KEYS
+from seedlab.plan.stages import Names, read_stages
 
 FILE = "seedlab.toml"
-MODES: tuple[Mode, ...] = ("insert", "upsert", "sync")
-DUPLICATES: tuple[Duplicates, ...] = ("error", "first", "last")
 # Every key there is, by the table it stands in. The published JSON Schema has the same (a test compares).
 KEYS: Mapping[str, tuple[str, ...]] = {
     "file": ("project", "targets", "environments", "settings", "defaults", "stages"),
@@ -35,34 +23,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "target": ("url", "environment"),
     "environment": ("subset", "protected", "select"),
     "settings": tuple(choices.SETTINGS),
-    "stage": ("id", "name", "dependencies", "conditions", "parallel", "seeds"),
-    "seed": (
-        "name",
-        "source",
-        "priority",
-        "estimated_ms",
-        "environments",
-        "tags",
-        "mode",
-        "duplicates",
-        "transform",
-        "table",
-        "tables",
-    ),
-    "table": ("path", "key", "parent", "columns"),
+    **STAGE_KEYS,
 }
-NAME = r"^[A-Za-z0-9_-]+$"  # of stages and seeds: selectors give a meaning to + . : and the comma
-_FILLERS = ("$index", "$value")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Names:
-    """What the parts of one file may refer to."""
-
-    root: Path
-    stages: Collection[str]
-    environments: Collection[str]
-    transforms: bool
 
 
 def find_project(directory: Path | None, cwd: Path) -> Path:
@@ -144,7 +106,7 @@ def _project(root: Path, document: Document) -> Project:
     head = top.section("project")
     head.only(KEYS["project"])
     environments = _environments(top)
-    names = _Names(
+    names = Names(
         root=root,
         stages={str(stage.get("id")) for stage in _tables(top.values.get("stages"))},
         environments=environments,
@@ -153,7 +115,7 @@ def _project(root: Path, document: Document) -> Project:
     project = Project(
         root=root,
         name=head.text("name") or root.name,
-        stages=tuple(_stage(section, names) for section in top.sections("stages")),
+        stages=read_stages(top, names),
         config=root / Path(document.file).name,
         schema=_script(head, "schema", names),
         transforms=_script(head, "transforms", names),
@@ -162,7 +124,6 @@ def _project(root: Path, document: Document) -> Project:
         settings=_settings(top.section("settings")),
         defaults=_defaults(top.section("defaults")),
     )
-    _check_repeated(project.stages, document)
     document.check()
     check_cycles(project.stages)
     return project if project.stages else replace(project, seeds=folder_seeds(root))
@@ -195,10 +156,10 @@ def _environment(name: str, section: Section | None) -> Environment:
     )
 
 
-def _target(name: str, section: Section, names: _Names) -> TargetConfig:
+def _target(name: str, section: Section, names: Names) -> TargetConfig:
     section.only(KEYS["target"])
     environment = section.text("environment")
-    _check_known(section, "environment", "environment", (environment,), names.environments)
+    section.check_known("environment", "environment", (environment,), names.environments)
     return TargetConfig(
         name=name, url=section.needed_text("url"), environment=environment, place=section.place
     )
@@ -221,7 +182,7 @@ def _defaults(section: Section) -> dict[str, str]:
     return {name: section.value(name) for name in section.values}
 
 
-def _script(section: Section, key: str, names: _Names) -> str | None:
+def _script(section: Section, key: str, names: Names) -> str | None:
     """Take `FILE.py` (transforms) or `FILE.py:NAME` (schema), a file that is there."""
     value = section.text(key)
     if value is not None:
@@ -230,164 +191,3 @@ def _script(section: Section, key: str, names: _Names) -> str | None:
         except ConfigurationError as error:
             section.wrong(key, error.message)
     return value
-
-
-def _stage(section: Section, names: _Names) -> Stage:
-    section.only(KEYS["stage"])
-    identity = _name(section, "id")
-    dependencies = section.texts("dependencies") or ()
-    _check_known(section, "dependencies", "stage", dependencies, names.stages)
-    seeds = tuple(_seed(each, identity, names) for each in section.sections("seeds"))
-    if not seeds:
-        section.wrong(None, f"stage '{identity}' has no seeds; add [[stages.seeds]]")
-    return Stage(
-        id=identity,
-        name=section.text("name") or identity,
-        seeds=seeds,
-        dependencies=dependencies,
-        conditions=_conditions(section, names),
-        parallel=section.flag("parallel") is not False,
-        place=section.place,
-    )
-
-
-def _conditions(section: Section, names: _Names) -> tuple[str, ...]:
-    texts = section.texts("conditions") or ()
-    if not texts:
-        return ()
-    from seedlab.plan import conditions  # few projects have any
-
-    for text in texts:
-        try:
-            condition = conditions.parse(text)
-            if condition.kind == "python":
-                scripts.find_script(names.root, condition.values[0])
-        except ConfigurationError as error:
-            section.wrong("conditions", error.message)
-            continue
-        if condition.kind == "environment":
-            _check_known(section, "conditions", "environment", condition.values, names.environments)
-    return texts
-
-
-def _seed(section: Section, stage: str, names: _Names) -> Seed:
-    section.only(KEYS["seed"])
-    environments = section.texts("environments") or ()
-    _check_known(section, "environments", "environment", environments, names.environments)
-    files = _files(section, names.root)
-    transform = section.text("transform")
-    if transform is not None and not names.transforms:
-        section.wrong(
-            "transform", 'no Python is named for transforms; add transforms = "FILE.py" to [project]'
-        )
-    return Seed(
-        name=_name(section, "name"),
-        stage=stage,
-        files=files,
-        tables=_seed_tables(section, files),
-        priority=section.choice("priority", PRIORITIES, "medium"),
-        estimated_ms=section.count("estimated_ms", minimum=0),
-        environments=environments,
-        tags=section.texts("tags") or (),
-        mode=section.choice("mode", MODES, "upsert"),
-        duplicates=section.choice("duplicates", DUPLICATES, "error"),
-        transform=transform,
-    )
-
-
-def _files(section: Section, root: Path) -> tuple[SourceFile, ...]:
-    listed = isinstance(section.values.get("source"), list)
-    patterns = (section.texts("source") if listed else (section.needed_text("source"),)) or ()
-    if listed and not patterns:
-        section.wrong("source", "expected a pattern for files, found an empty list")
-    try:
-        return source_files(root, tuple(filter(None, patterns)))
-    except ConfigurationError as error:
-        section.wrong("source", error.message)
-        return ()
-
-
-def _seed_tables(section: Section, files: tuple[SourceFile, ...]) -> tuple[TableSpec, ...]:
-    """Take `tables`, or `table`, or the name that all files share."""
-    if "tables" in section.values:
-        if "table" in section.values:
-            section.wrong("table", "'table' and 'tables' say the same thing; keep one")
-        if section.values["tables"] == {}:
-            section.wrong("tables", "expected at least one table, found none")
-        return tuple(_table(name, each) for name, each in section.named("tables").items())
-    table = section.text("table") or shared_table(files)
-    if table is None and files:
-        section.wrong(
-            "source", f'files of several names ({_few(files)}); say which they fill: table = "NAME"'
-        )
-    return (TableSpec(table=table, place=section.place),) if table else ()
-
-
-def _table(name: str, section: Section) -> TableSpec:
-    section.only(KEYS["table"])
-    given = section.section("columns")
-    columns = {column: given.text(column) or "" for column in given.values}
-    for column, path in columns.items():
-        _check_path(section, "columns", path, f"column '{column}'")
-    if section.values.get("key") == []:
-        section.wrong("key", "expected at least one column or relation, found an empty list")
-    path = section.text("path", "$") or "$"
-    _check_path(section, "path", path, f"table '{name}'")
-    return TableSpec(
-        table=name,
-        path=path if path == "$" else path.removeprefix("$."),
-        key=section.texts("key"),
-        parent=section.text("parent"),
-        columns=columns,
-        place=section.place,
-    )
-
-
-def _check_path(section: Section, key: str, path: str, what: str) -> None:
-    special = path.startswith("$") and not path.startswith("$.") and path != "$"
-    if special and (key == "path" or path not in _FILLERS):
-        section.wrong(
-            key, f"{what}: unknown path '{path}'; expected a dotted path from the record, or $index"
-        )
-    elif path and not all(path.split(".")):
-        section.wrong(key, f"{what}: expected a dotted path like 'questions.parts', found '{path}'")
-
-
-def _name(section: Section, key: str) -> str:
-    name = section.needed_text(key)
-    if name and not re.fullmatch(NAME, name):
-        section.wrong(key, f"expected letters, digits, - and _, found '{name}'")
-    return name
-
-
-def _check_known(
-    section: Section, key: str, what: str, given: Iterable[str | None], known: Collection[str]
-) -> None:
-    for name in given:
-        if name is not None and name not in known:
-            section.wrong(key, f"unknown {what} '{name}'{nearest_or_all(name, known)}")
-
-
-def _check_repeated(stages: Iterable[Stage], document: Document) -> None:
-    """Note stages of one id, and seeds of one name: `-s NAME` and the history go by them."""
-    first: dict[tuple[str, str], int | None] = {}
-    for keys, name in _named(stages):
-        what = str(keys[-3]).removesuffix("s")
-        if (what, name) in first:
-            document.problems.append(
-                (keys, f"{what} '{name}' is there twice, first at line {first[what, name]}")
-            )
-        elif name:
-            first[what, name] = document.line(keys[:-1])
-
-
-def _named(stages: Iterable[Stage]) -> Iterator[tuple[Keys, str]]:
-    for number, stage in enumerate(stages):
-        yield ("stages", number, "id"), stage.id
-        for position, seed in enumerate(stage.seeds):
-            yield ("stages", number, "seeds", position, "name"), seed.name
-
-
-def _few(files: Collection[SourceFile]) -> str:
-    names = [file.name for file in files]
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

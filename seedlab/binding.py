@@ -11,7 +11,7 @@ import polars as pl
 from seedlab.errors import DataFaults
 from seedlab.flow import Catalog, Load
 from seedlab.plan import schema
-from seedlab.plan.schema import Given
+from seedlab.plan.columns import Given
 from seedlab.shaping import Shaped
 
 NO_DEFAULTS: Mapping[str, str] = MappingProxyType({})

@@ -20,8 +20,8 @@ from seedlab.frames.large import WHOLE, Piece
 from seedlab.frames.literals import whole_columns
 from seedlab.frames.outlines import Outline
 from seedlab.plan import schema
+from seedlab.plan.columns import Given
 from seedlab.plan.relations import infer_link, name_value, parent_relation
-from seedlab.plan.schema import Given
 
 STREAM_ROWS = 100_000  # of a batch while a large file is gone through
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from seedlab.database.kinds import read_postgres_type
 from seedlab.flow import Catalog, Column, ForeignKey, Seed, SourceFile, Table, TableSpec, UniqueKey
-from seedlab.plan.schema import Given
+from seedlab.plan.columns import Given
 
 
 def column(name: str, words: str, **facts: Any) -> Column:

@@ -25,7 +25,7 @@ from seedlab.flow import (
 )
 from seedlab.flow.exports import Export, TableExport
 from seedlab.plan import graph, naming, schema
-from seedlab.plan.schema import Given
+from seedlab.plan.columns import Given
 from seedlab.plan.spelling import free
 
 # What migration tools remember; a copy of the schema has its own.

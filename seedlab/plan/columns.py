@@ -9,11 +9,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seedlab.errors import ConfigurationError, closest
-from seedlab.flow import Catalog, ForeignKey, Table
+from seedlab.flow import Catalog, ForeignKey, Seed, Table, TableSpec
 from seedlab.plan.relations import find_relation, relation_names
 
 # A foreign key's name → how the file calls it, the key, and what follows the dot → source column.
 Relations = Mapping[str, tuple[str, ForeignKey, Mapping[str, str]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """The columns that one seed's files give one table."""
+
+    seed: Seed
+    spec: TableSpec
+    columns: tuple[str, ...]
+
+    @property
+    def file(self) -> str | None:
+        """The first of the files, as faults name it."""
+        return self.seed.files[0].name if self.seed.files else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +37,15 @@ class Columns:
     exact: tuple[str, ...]
     relations: Relations
     unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood:
+    """What one seed's files give one table, with the table and what the columns mean in it."""
+
+    given: Given
+    table: Table
+    columns: Columns
 
 
 def understand(columns: Iterable[str], table: Table, catalog: Catalog) -> Columns:

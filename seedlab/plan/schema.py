@@ -1,4 +1,4 @@
-"""What the catalog means for the files: relations, keys, references, loads.
+"""What the catalog means for the files: how each seed and table becomes a load, with its references.
 
 Pure: a catalog and the column names of the files in, loads and faults out. Opens nothing, asks nobody.
 """
@@ -6,27 +6,13 @@ Pure: a catalog and the column names of the files in, loads and faults out. Open
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from seedlab.errors import ConfigurationError, Fault, Place, nearest
-from seedlab.flow import Catalog, ForeignKey, Load, Part, Reference, Seed, Table, TableSpec
-from seedlab.plan.columns import Columns, covered_by, no_column, reachable, understand
+from seedlab.flow import Catalog, ForeignKey, Load, Part, Reference, Table
+from seedlab.plan.columns import Given, Understood, covered_by, no_column, understand
 from seedlab.plan.filling import by_default, how_to_fill, made_column, unfilled
-from seedlab.plan.relations import find_relation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """The columns that one seed's files give one table."""
-
-    seed: Seed
-    spec: TableSpec
-    columns: tuple[str, ...]
-
-    @property
-    def file(self) -> str | None:
-        """The first of the files, as faults name it."""
-        return self.seed.files[0].name if self.seed.files else None
+from seedlab.plan.keys import WHOLE_ROWS, Keys, choose_keys, spelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +22,6 @@ class Bound:
     loads: tuple[Load, ...]
     key_origins: Mapping[str, str]
     faults: tuple[Fault, ...] = ()
-
-
-# The key of a table that has none, nor was given one in seedlab.toml.
-WHOLE_ROWS = "all columns of the file, as the table has no key"
-
-
-@dataclass(slots=True)
-class _Keys:
-    """Natural keys chosen so far: table → columns (sorted), and why."""
-
-    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
 
 
 def bind(
@@ -64,35 +38,29 @@ def bind(
     columns that nobody fills come back as faults, and so do unknown ones, then without any load. Cost:
     linear in columns.
     """
-    tables = {each.spec.table: _table(catalog, each) for each in given}
-    understood = [understand(each.columns, tables[each.spec.table], catalog) for each in given]
-    faults: list[Fault] = []
-    for each, columns in zip(given, understood, strict=True):
-        table = tables[each.spec.table]
-        unknown = [_unknown(each, name, table, catalog) for name in columns.unknown]
-        faults += unknown or _unfilled(each, columns, table, defaults)
-    if any(columns.unknown for columns in understood):  # a misspelt column may be the missing part of a key
-        return Bound(loads=(), key_origins={}, faults=tuple(faults))
-    keys = _choose_keys(given, understood, tables, catalog, known or {})
-    loads = [
-        _load(each, columns, tables[each.spec.table], keys, catalog, defaults)
-        for each, columns in zip(given, understood, strict=True)
-    ]
-    return Bound(loads=tuple(loads), key_origins=keys.origins, faults=tuple(faults))
+    sources = [_understood(each, catalog) for each in given]
+    faults = tuple(
+        fault for each in sources for fault in _unknown(each, catalog) or _unfilled(each, defaults)
+    )
+    if any(each.columns.unknown for each in sources):  # a misspelt column may be the missing part of a key
+        return Bound(loads=(), key_origins={}, faults=faults)
+    keys = choose_keys(sources, catalog, known or {})
+    loads = tuple(_load(each, keys, catalog, defaults) for each in sources)
+    return Bound(loads=loads, key_origins=keys.origins, faults=faults)
 
 
 def key_sources(catalog: Catalog, given: Given) -> tuple[str, ...]:
     """Name the source columns of one seed's key, which nested records inherit from the record around them."""
-    table = _table(catalog, given)
-    columns = understand(given.columns, table, catalog)
+    understood = _understood(given, catalog)
+    columns = understood.columns
     if columns.unknown:
         return ()  # `bind` will tell
-    key = _choose_keys([given], [columns], {given.spec.table: table}, catalog, {}).columns[table.name]
-    sources = [name for name in columns.exact if name in key]
+    key = choose_keys([understood], catalog, {}).columns[understood.table.name]
+    names = [name for name in columns.exact if name in key]
     for _, foreign_key, parts in columns.relations.values():
         if set(foreign_key.columns) <= set(key):
-            sources += parts.values()
-    return tuple(sources)
+            names += parts.values()
+    return tuple(names)
 
 
 def no_table(catalog: Catalog, name: str) -> str:
@@ -110,6 +78,11 @@ def no_table(catalog: Catalog, name: str) -> str:
 # ---- columns --------------------------------------------------------------------------------------------
 
 
+def _understood(given: Given, catalog: Catalog) -> Understood:
+    table = _table(catalog, given)
+    return Understood(given=given, table=table, columns=understand(given.columns, table, catalog))
+
+
 def _table(catalog: Catalog, given: Given) -> Table:
     table = catalog.find(given.spec.table)
     where = Place(file=given.file) if given.file else None
@@ -124,19 +97,25 @@ def _table(catalog: Catalog, given: Given) -> Table:
     return table
 
 
-def _unknown(given: Given, name: str, table: Table, catalog: Catalog) -> Fault:
-    return Fault(
-        rule="unknown-column",
-        table=table.name,
-        file=given.file,
-        column=name,
-        path=None if given.spec.path == "$" else given.spec.path,
-        message=no_column(catalog, table, name),
-    )
+def _unknown(source: Understood, catalog: Catalog) -> list[Fault]:
+    """Make a fault of each source column that is neither a column of the table nor leads to one."""
+    given, table = source.given, source.table
+    return [
+        Fault(
+            rule="unknown-column",
+            table=table.name,
+            file=given.file,
+            column=name,
+            path=None if given.spec.path == "$" else given.spec.path,
+            message=no_column(catalog, table, name),
+        )
+        for name in source.columns.unknown
+    ]
 
 
-def _unfilled(given: Given, columns: Columns, table: Table, defaults: Collection[str]) -> list[Fault]:
-    """Columns that must have a value and get none."""
+def _unfilled(source: Understood, defaults: Collection[str]) -> list[Fault]:
+    """Make a fault of each column that must have a value and gets none."""
+    given, table = source.given, source.table
     return [
         Fault(
             rule="not-null",
@@ -146,121 +125,15 @@ def _unfilled(given: Given, columns: Columns, table: Table, defaults: Collection
             message=f"column {name} of table {table.name} is NOT NULL without a default, "
             f"and the file does not have it: {how_to_fill(table, name)}",
         )
-        for name in unfilled(table, covered_by(columns), defaults)
+        for name in unfilled(table, covered_by(source.columns), defaults)
     ]
-
-
-# ---- keys -----------------------------------------------------------------------------------------------
-
-
-def _choose_keys(
-    given: Sequence[Given],
-    understood: Sequence[Columns],
-    tables: Mapping[str, Table],
-    catalog: Catalog,
-    known: Mapping[str, tuple[str, ...]],
-) -> _Keys:
-    keys = _Keys(columns=dict(known))
-    by_table: dict[str, list[tuple[Given, Columns]]] = {}
-    for each, columns in zip(given, understood, strict=True):
-        by_table.setdefault(tables[each.spec.table].name, []).append((each, columns))
-    for name, users in by_table.items():
-        table = tables[users[0][0].spec.table]
-        declared = {_declared(each, table, catalog) for each, _ in users if each.spec.key}
-        if len(declared) > 1:
-            raise ConfigurationError(f"the seeds of table {name} declare different keys: {_lists(declared)}")
-        if declared:
-            keys.columns[name], keys.origins[name] = declared.pop(), "declared"
-        elif not table.keys:
-            keys.columns[name], keys.origins[name] = _whole_rows(table, users), WHOLE_ROWS
-        else:
-            keys.columns[name], keys.origins[name] = _infer(table, users, known.get(name))
-    return keys
-
-
-def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
-    """Columns of a declared key; a relation stands for its foreign key's columns."""
-    columns: list[str] = []
-    for name in given.spec.key or ():
-        head, _, rest = name.partition(".")
-        relation = None if name in table.columns else find_relation(table, head)
-        known_relation = relation is not None and reachable(catalog, relation, rest)
-        if name not in table.columns and not known_relation:
-            raise ConfigurationError(f"key: {no_column(catalog, table, name)}", given.spec.place)
-        columns += [name] if relation is None else relation.columns
-    return tuple(sorted(set(columns)))
-
-
-def _infer(
-    table: Table, users: Sequence[tuple[Given, Columns]], known: tuple[str, ...] | None
-) -> tuple[tuple[str, ...], str]:
-    """The key `known` by others; else the primary key if every file has it; else the best covered unique
-    constraint.
-    """
-    covered = set.intersection(*(covered_by(columns) for _, columns in users))
-    if known and set(known) <= covered:
-        return known, _origin(table, known)
-    candidates = sorted(
-        (key for key in table.keys if set(key.columns) <= covered),
-        key=lambda key: (
-            not key.primary,
-            any(table.columns[column].nullable for column in key.columns),
-            len(key.columns),
-            key.name,
-        ),
-    )
-    if candidates:
-        key = tuple(sorted(candidates[0].columns))
-        return key, _origin(table, key)
-    have = _lists(key.columns for key in table.keys) or "none"
-    files = ", ".join(file.name for each, _ in users for file in each.seed.files)
-    raise ConfigurationError(
-        f"table {table.name} has no unique key that {files} covers (its keys: {have}); "
-        "add the missing columns, or say key = [...] for it in seedlab.toml"
-    )
-
-
-def _whole_rows(table: Table, users: Sequence[tuple[Given, Columns]]) -> tuple[str, ...]:
-    """All columns that the files give; equal rows can only be counted where they come together."""
-    given, columns = users[0]
-    problem = None
-    if len(users) > 1:
-        problem = f"the seeds {' and '.join(each.seed.name for each, _ in users)} fill it"
-    elif given.seed.mode == "sync":
-        problem = "sync cannot tell which rows left the files"
-    if problem:
-        raise ConfigurationError(
-            f"table {table.name} has no key, so equal rows can only be counted, and {problem}; add a primary "
-            "key or a unique constraint, or say key = [...] for it in seedlab.toml"
-        )
-    return tuple(sorted(name for name in covered_by(columns) if not table.columns[name].generated))
-
-
-def _origin(table: Table, key: tuple[str, ...]) -> str:
-    """Say what makes these columns a key: the database, or else the project."""
-    same = sorted(
-        (each for each in table.keys if tuple(sorted(each.columns)) == key), key=lambda e: not e.primary
-    )
-    if not same:
-        return "declared"
-    return "primary key" if same[0].primary else f"unique constraint {same[0].name}"
-
-
-def _lists(lists: Iterable[tuple[str, ...]]) -> str:
-    return " or ".join(f"({', '.join(each)})" for each in sorted(lists))
 
 
 # ---- loads ----------------------------------------------------------------------------------------------
 
 
-def _load(
-    given: Given,
-    columns: Columns,
-    table: Table,
-    keys: _Keys,
-    catalog: Catalog,
-    defaults: Collection[str],
-) -> Load:
+def _load(source: Understood, keys: Keys, catalog: Catalog, defaults: Collection[str]) -> Load:
+    seed, table, columns = source.given.seed, source.table, source.columns
     references = [
         _reference(spelling, fk, parts, keys.columns, catalog)
         for spelling, fk, parts in columns.relations.values()
@@ -273,7 +146,6 @@ def _load(
     ]
     referred = {name for each in references for name in each.foreign_key.columns}
     filled = by_default(table, covered_by(columns), defaults)
-    seed = given.seed
     return Load(
         stage=seed.stage,
         seed=seed.name,
@@ -348,7 +220,7 @@ def _reference(
     candidates = [natural, *(tuple(sorted(key.columns)) for key in parent.keys)]
     key = next((each for each in candidates if each and set(each) == covered), None)
     if key is None:
-        known = _lists({each for each in candidates if each}) or "none"
+        known = spelled({each for each in candidates if each}) or "none"
         given = ", ".join(f"{spelling}.{rest}" for rest in parts)
         raise ConfigurationError(
             f"{given} do not make a unique key of table {parent.name} (its keys: {known}); a reference "
@@ -362,7 +234,7 @@ def _reference(
 
 
 def _scalar_key(spelling: str, parent: Table, keys: Mapping[str, tuple[str, ...]]) -> str:
-    """The one column that a bare `relation` means: the parent's natural key, or its only scalar one."""
+    """Name the one column that a bare `relation` means: the parent's natural key, or its only scalar one."""
     natural = keys.get(parent.name, ())
     scalars = (
         {natural} if len(natural) == 1 else {key.columns for key in parent.keys if len(key.columns) == 1}
@@ -375,7 +247,10 @@ def _scalar_key(spelling: str, parent: Table, keys: Mapping[str, tuple[str, ...]
 
 
 def _given_reference(foreign_key: ForeignKey, sources: Mapping[str, str]) -> Reference:
-    """A foreign key whose own columns stand in the file, under the names that `sources` gives."""
+    """Make the reference of a foreign key whose own columns stand in the file.
+
+    `sources` maps each of them to its name there.
+    """
     pairs = sorted(zip(foreign_key.parent_columns, foreign_key.columns, strict=True))
     return Reference(
         name=foreign_key.columns[0] if len(foreign_key.columns) == 1 else foreign_key.name,

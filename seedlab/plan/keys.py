@@ -1,0 +1,125 @@
+"""By what the rows of a table are known: its natural key, as declared or as the files' columns allow.
+
+Pure: the catalog and understood columns in, keys out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from seedlab.errors import ConfigurationError
+from seedlab.flow import Catalog, Table
+from seedlab.plan.columns import Given, Understood, covered_by, no_column, reachable
+from seedlab.plan.relations import find_relation
+
+# The key of a table that has none, nor was given one in seedlab.toml.
+WHOLE_ROWS = "all columns of the file, as the table has no key"
+
+
+@dataclass(slots=True)
+class Keys:
+    """Natural keys by table: the key's columns, sorted, and why it is these."""
+
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+
+def choose_keys(
+    sources: Sequence[Understood], catalog: Catalog, known: Mapping[str, tuple[str, ...]]
+) -> Keys:
+    """Choose one key for each table: declared, else inferred, else whole rows where the table has no key.
+
+    `known` are keys that seeds outside of `sources` gave their tables. Raises ConfigurationError where seeds
+    declare different keys, or the files cover no key.
+    """
+    keys = Keys(columns=dict(known))
+    by_table: dict[str, list[Understood]] = {}
+    for source in sources:
+        by_table.setdefault(source.table.name, []).append(source)
+    for name, fillers in by_table.items():
+        table = fillers[0].table
+        declared = {_declared(each.given, table, catalog) for each in fillers if each.given.spec.key}
+        if len(declared) > 1:
+            raise ConfigurationError(f"the seeds of table {name} declare different keys: {spelled(declared)}")
+        if declared:
+            keys.columns[name], keys.origins[name] = declared.pop(), "declared"
+        elif not table.keys:
+            keys.columns[name], keys.origins[name] = _whole_rows(table, fillers), WHOLE_ROWS
+        else:
+            keys.columns[name], keys.origins[name] = _inferred(table, fillers, known.get(name))
+    return keys
+
+
+def spelled(keys: Iterable[tuple[str, ...]]) -> str:
+    """Spell keys for a message: `(code) or (course_id, position)`."""
+    return " or ".join(f"({', '.join(each)})" for each in sorted(keys))
+
+
+def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
+    """Name the columns of a declared key, sorted; a relation stands for its foreign key's columns."""
+    columns: list[str] = []
+    for name in given.spec.key or ():
+        head, _, rest = name.partition(".")
+        relation = None if name in table.columns else find_relation(table, head)
+        known_relation = relation is not None and reachable(catalog, relation, rest)
+        if name not in table.columns and not known_relation:
+            raise ConfigurationError(f"key: {no_column(catalog, table, name)}", given.spec.place)
+        columns += [name] if relation is None else relation.columns
+    return tuple(sorted(set(columns)))
+
+
+def _inferred(
+    table: Table, fillers: Sequence[Understood], known: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], str]:
+    """Infer the key and why: the one `known`, else the primary key, else the best unique constraint.
+
+    Only such as every seed's files cover. Best: NOT NULL, then of fewest columns, then by name.
+    """
+    covered = set.intersection(*(covered_by(each.columns) for each in fillers))
+    if known and set(known) <= covered:
+        return known, _origin(table, known)
+    candidates = sorted(
+        (key for key in table.keys if set(key.columns) <= covered),
+        key=lambda key: (
+            not key.primary,
+            any(table.columns[column].nullable for column in key.columns),
+            len(key.columns),
+            key.name,
+        ),
+    )
+    if candidates:
+        key = tuple(sorted(candidates[0].columns))
+        return key, _origin(table, key)
+    have = spelled(key.columns for key in table.keys) or "none"
+    files = ", ".join(file.name for each in fillers for file in each.given.seed.files)
+    raise ConfigurationError(
+        f"table {table.name} has no unique key that {files} covers (its keys: {have}); "
+        "add the missing columns, or say key = [...] for it in seedlab.toml"
+    )
+
+
+def _whole_rows(table: Table, fillers: Sequence[Understood]) -> tuple[str, ...]:
+    """Name all columns that the files give; equal rows can only be counted where they come together."""
+    problem = None
+    if len(fillers) > 1:
+        problem = f"the seeds {' and '.join(each.given.seed.name for each in fillers)} fill it"
+    elif fillers[0].given.seed.mode == "sync":
+        problem = "sync cannot tell which rows left the files"
+    if problem:
+        raise ConfigurationError(
+            f"table {table.name} has no key, so equal rows can only be counted, and {problem}; add a primary "
+            "key or a unique constraint, or say key = [...] for it in seedlab.toml"
+        )
+    covered = covered_by(fillers[0].columns)
+    return tuple(sorted(name for name in covered if not table.columns[name].generated))
+
+
+def _origin(table: Table, key: tuple[str, ...]) -> str:
+    """Say what makes these columns a key: the database, or else the project."""
+    same = sorted(
+        (each for each in table.keys if tuple(sorted(each.columns)) == key), key=lambda e: not e.primary
+    )
+    if not same:
+        return "declared"
+    return "primary key" if same[0].primary else f"unique constraint {same[0].name}"

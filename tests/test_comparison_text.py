@@ -17,7 +17,7 @@ from seedlab.insight.faces.comparison_text import (
 )
 from seedlab.insight.faces.text import width
 from seedlab.insight.judging.compare import compare
-from seedlab.insight.records.history import to_json
+from seedlab.insight.records.files import to_json
 from tests.comparing import runs
 
 STEADY = (0.250, 0.252, 0.251, 0.249, 0.250, 0.253, 0.248)

@@ -35,7 +35,7 @@ from seedlab.flow import (
 )
 from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, UnindexedReference, Wait
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.insight.records import history
+from seedlab.insight.records import files, history
 from seedlab.insight.records.runs import Heading, failed, measured, spans_by_seed
 
 
@@ -175,7 +175,7 @@ def finished() -> Run:
 
 
 def test_the_record_has_everything_it_promises() -> None:
-    record = json.loads(history.to_json(history.to_record(finished())))
+    record = json.loads(files.to_json(history.to_record(finished())))
 
     jsonschema.validate(record, RECORD)
     assert record["outcomes"] == {"created": 2, "updated": 0, "unchanged": 10, "deleted": 0, "rejected": 0}
@@ -265,7 +265,7 @@ def test_each_error_has_its_status_exit_code_and_rule(error, status, exit_code, 
     run = failed(Monitor(), Heading(), error)
 
     assert (run.status, run.exit_code, run.faults[0].rule) == (status, exit_code, rule)
-    jsonschema.validate(json.loads(history.to_json(history.to_record(run))), RECORD)
+    jsonschema.validate(json.loads(files.to_json(history.to_record(run))), RECORD)
 
 
 def test_a_configuration_error_keeps_its_place() -> None:
@@ -299,7 +299,7 @@ def test_passwords_are_recorded_nowhere() -> None:
     url = "postgresql://me:hunter2@db.example/app?sslpassword=hunter2"
     heading = Heading(target=url, args=("seed", "--database-url", url, "host=x password='hunter2 x'"))
 
-    record = history.to_json(history.to_record(failed(Monitor(), heading, OSError(f"no route to {url}"))))
+    record = files.to_json(history.to_record(failed(Monitor(), heading, OSError(f"no route to {url}"))))
 
     assert "hunter2" not in record
     assert "postgresql://me:***@db.example/app" in record
@@ -318,7 +318,7 @@ def test_a_plan_has_the_shape_of_a_run() -> None:
         project="academy", target="t", environment="test", level="copy", stages=stages, waves=(("modules",),)
     )
 
-    record = json.loads(history.to_json(history.plan_record(measured(Monitor(), Heading()), plan)))
+    record = json.loads(files.to_json(history.plan_record(measured(Monitor(), Heading()), plan)))
 
     jsonschema.validate(record, RECORD)
     assert record["status"] == "planned"

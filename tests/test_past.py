@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from seedlab.flow import Outcomes, Settings
 from seedlab.insight.faces.history_text import history_text
 from seedlab.insight.notebooks.chronicle import read_history
-from seedlab.insight.records import history
+from seedlab.insight.records import files, history
 from seedlab.insight.records.past import read_past
 from seedlab.insight.records.runs import settings_record
 from tests.histories import run_of, written
@@ -28,7 +28,7 @@ def test_runs_come_in_the_order_of_time_whatever_their_folders_are_called(tmp_pa
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
         record = history.to_record(run_of(number))
-        (folder / "run.json").write_text(history.to_json(record), "utf-8")
+        (folder / "run.json").write_text(files.to_json(record), "utf-8")
 
     runs, unread = read_past(tmp_path)
 
@@ -71,7 +71,7 @@ def test_a_record_of_the_first_version_is_among_them(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_read_are_told_with_path_and_reason(tmp_path: Path) -> None:
     written(tmp_path, run_of(1))
-    whole = history.to_json(history.to_record(run_of(2)))
+    whole = files.to_json(history.to_record(run_of(2)))
     texts = {
         "cut": whole[: len(whole) // 2],
         "newer": '{"schema_version": 99}',
@@ -191,7 +191,7 @@ def test_whatever_stands_in_a_record_it_is_a_run_or_a_note(tmp_path: Path, name:
 
 
 def test_a_thousand_runs_are_read_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = history.to_json(history.to_record(run_of()))
+    text = files.to_json(history.to_record(run_of()))
     for number in range(1000):
         folder = tmp_path / "runs" / str(number)
         folder.mkdir(parents=True)

@@ -15,7 +15,7 @@ from seedlab.insight.judging.compare import compare
 from seedlab.insight.notebooks.chronicle import read_history
 from seedlab.insight.notebooks.front_door import shortened
 from seedlab.insight.notebooks.publishing import COMMENT_BYTES, publish
-from seedlab.insight.records import history
+from seedlab.insight.records import files, history
 from seedlab.plan import scaffold
 from tests.seeding import seed
 
@@ -56,7 +56,7 @@ def test_of_a_run_all_but_the_raw_measurements(run: Run, tmp_path: Path) -> None
     assert text.startswith("**library: 8 created in ")
     assert record == {
         name: value
-        for name, value in json.loads(history.to_json(history.to_record(run))).items()
+        for name, value in json.loads(files.to_json(history.to_record(run))).items()
         if name not in ("spans", "samples")
     }
     assert figures == {"waterfall", "pareto", "operations", "memory", "waits"}

@@ -29,7 +29,7 @@ def show(
 
 def _as_json(args: Namespace, record: Mapping[str, Any]) -> str:
     """Spell a record for people who read JSON too, or, where many follow each other, in one line."""
-    from seedlab.insight.records.history import to_json, to_line
+    from seedlab.insight.records.files import to_json, to_line
 
     return to_line(record) if getattr(args, "watch", False) else to_json(record)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from seedlab.errors import ConfigurationError, GateFailed, Place, masked, nearest
 from seedlab.insight.notebooks import parameters
+from seedlab.insight.records.files import folder_name
 
 if TYPE_CHECKING:
     from seedlab.insight.notebooks.kernels import Tell
@@ -268,9 +269,9 @@ def shortened(text: str, limit: int) -> str:
 
 def new_folder(reports: Path, notebook: Notebook) -> Path:
     """Name the folder of a new report: when, of which notebook."""
-    when = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder, number = reports / f"{when}-{notebook.name}", 1
+    name = folder_name(datetime.now(UTC), notebook.name)
+    folder, number = reports / name, 1
     while folder.exists():
         number += 1
-        folder = reports / f"{when}-{notebook.name}-{number}"
+        folder = reports / f"{name}-{number}"
     return folder

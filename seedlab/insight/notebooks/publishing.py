@@ -23,7 +23,7 @@ from seedlab.insight.notebooks.front_door import shortened
 from seedlab.insight.notebooks.objects import Profile as ProfileObject
 from seedlab.insight.notebooks.objects import Run as RunObject
 from seedlab.insight.pages.history_svg import HEIGHT, WIDTH, history_style, trend_svg
-from seedlab.insight.records import history
+from seedlab.insight.records import files, history
 
 COMMENT_BYTES = 60_000  # a comment on GitHub holds 64 kB
 TRENDS = 12  # series of a history that are told of, the newest
@@ -43,7 +43,7 @@ def publish(value: object, folder: Path) -> None:
     """Write the summary and the figures of a run, comparison, profile or history into a report's folder."""
     made = summary(value)
     (folder / "summary.md").write_text(shortened(made.markdown, COMMENT_BYTES), "utf-8")
-    (folder / "summary.json").write_text(history.to_json(made.record), "utf-8")
+    (folder / "summary.json").write_text(files.to_json(made.record), "utf-8")
     (folder / "figures").mkdir(exist_ok=True)
     for name, drawn in made.figures.items():
         (folder / "figures" / f"{name}.svg").write_text(drawn(), "utf-8")

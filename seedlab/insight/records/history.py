@@ -6,15 +6,14 @@ seed, and of the database `round_trip_seconds` and `unindexed`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from seedlab.errors import ConfigurationError, Fault, Place
+from seedlab.errors import Fault
 from seedlab.flow import (
     Counters,
     Outcomes,
@@ -25,6 +24,7 @@ from seedlab.flow import (
 )
 from seedlab.insight.measuring.monitor import phase_totals
 from seedlab.insight.measuring.spans import FIELDS
+from seedlab.insight.records import files
 from seedlab.insight.records.runs import SpansBySeed, spans_by_seed
 
 if TYPE_CHECKING:
@@ -33,13 +33,11 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 RECENT = 60  # records that tell of a run to come, or of another: a few of them are of its situation
-Value = TypeVar("Value")
 _Made = TypeVar("_Made")
 _AS_THEY_ARE = (
     "run_id", "project", "started", "status", "exit_code", "level", "environment", "target", "settings",
     "machine", "versions", "data_fingerprint", "commit", "seconds", "peak_rss_bytes", "error",
 )  # fmt: skip
-_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 # Nearly all of a record, and nothing that a list of runs shows.
 _LONG = frozenset({"spans", "samples", "stages", "errors"})
 _FAULT_FIELDS = ("file", "line", "column", "table", "rule", "message", "path")
@@ -268,119 +266,34 @@ def _seed(record: Mapping[str, Any], spans: tuple[Span, ...]) -> SeedReport:
 
 def folder_of(reports: Path, started: str, run_id: str) -> Path:
     """Name the folder of a run."""
-    when = datetime.fromisoformat(started).strftime("%Y%m%dT%H%M%SZ")
-    return reports / "runs" / f"{when}-{run_id}"
+    return reports / "runs" / files.folder_name(datetime.fromisoformat(started), run_id)
 
 
 def write(run: Run, reports: Path) -> Path:
     """Write the record of a run below `reports` and give its path."""
-    return put(to_record(run), folder_of(reports, run.started, run.run_id) / "run.json", "run record")
-
-
-def put(record: Mapping[str, Any], path: Path, what: str) -> Path:
-    """Write a record, called `what` in errors, and give its path; the file appears whole or not at all."""
-    unfinished = path.with_suffix(".json.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A command line may hold bytes that are no text: they become JSON's own escapes.
-        unfinished.write_bytes(to_json(record).encode("utf-8", "backslashreplace"))
-        unfinished.replace(path)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot write the {what}: {error.strerror}; name another directory with --reports",
-            Place(file=str(path)),
-        ) from error
-    return path
+    return files.write(to_record(run), folder_of(reports, run.started, run.run_id) / "run.json", "run record")
 
 
 def read(path: Path) -> Run:
     """Read a run record; a record of a newer schema, or a file that is none, is a `ConfigurationError`."""
-    return load(path, from_record, what="run record", version=SCHEMA_VERSION)
+    return files.read(path, from_record, what="run record", version=SCHEMA_VERSION)
 
 
 def read_head(path: Path, make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
-    """Read a record without its stages, errors, spans and samples, as `read` does, and make something of it.
+    """Read a record without its stages, errors, spans and samples, and make a value of it; raises as `read`.
 
     About 0.1 ms a record, a tenth of the whole one: damage to what is left out is not seen.
     """
-    return load(
-        path, lambda head: make(_upgraded(head)), what="run record", version=SCHEMA_VERSION, parse=_parse_head
+    return files.read(
+        path,
+        lambda head: make(_upgraded(head)),
+        what="run record",
+        version=SCHEMA_VERSION,
+        parse=partial(files.parse_without, _LONG),
     )
 
 
-def load(
-    path: Path,
-    make: Callable[[Mapping[str, Any]], _Made],
-    *,
-    what: str,
-    version: int,
-    mark: str = "schema_version",
-    parse: Callable[[bytes], Any] = json.loads,
-) -> _Made:
-    """Read a record, called `what` in errors, and make something of it.
-
-    A file without the name `mark` is none; that, and one beyond `version`, is a `ConfigurationError`.
-    """
-    place = Place(file=str(path))
-    try:
-        record = parse(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"cannot read the {what}: {error}", place) from error
-    found = record.get("schema_version") if isinstance(record, dict) else None
-    if not isinstance(found, int) or mark not in record:
-        raise ConfigurationError(f"not a {what}: it has no {mark}", place)
-    if found > version:
-        raise ConfigurationError(
-            f"the {what} has schema version {found}, this seedlab reads up to {version};"
-            " upgrade seedlab to read it",
-            place,
-        )
-    try:
-        return make(record)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"not a whole {what}: {error}", place) from error
-
-
-def _parse_head(data: bytes) -> Any:
-    """Parse what `to_json` spelled but for the long lists; what is spelled in another way is parsed whole."""
-    first, *parts = data.decode("utf-8").split('\n  "')
-    if first != "{" or not parts or not parts[-1].endswith("\n}\n"):
-        return json.loads(data)
-    parts[-1] = parts[-1].removesuffix("\n}\n")
-    kept = (each.removesuffix(",") for each in parts if each.partition('"')[0] not in _LONG)
-    return json.loads("{" + ",".join(f'"{each}' for each in kept) + "}")
-
-
 def newest(reports: Path, limit: int = RECENT) -> list[Run]:
-    """Read the newest records below `reports`, the newest last; what cannot be read tells nothing."""
-    found = readable((reports / "runs").glob("*/run.json"), read, limit)
+    """Read the newest records below `reports`, the newest last; skip those that cannot be read."""
+    found = files.read_newest((reports / "runs").glob("*/run.json"), read, limit)
     return sorted(found, key=lambda run: run.started)  # folders are named to the second
-
-
-def readable(paths: Iterable[Path], read: Callable[[Path], Value], limit: int) -> list[Value]:
-    """Read the records in the last folders, in the order of their names, but for what cannot be read."""
-    found = []
-    for path in sorted(paths, key=lambda path: path.parent.name)[-limit:]:
-        with suppress(ConfigurationError):
-            found.append(read(path))
-    return found
-
-
-def to_json(record: Mapping[str, Any]) -> str:
-    """Spell a record as JSON, a line for each name and each item of a list; never NaN or Infinity.
-
-    `indent=2` would give a line to every number and take three times as long.
-    """
-    lines = ",\n".join(f"  {_compact(name)}: {_spelled(value)}" for name, value in record.items())
-    return f"{{\n{lines}\n}}\n"
-
-
-def to_line(record: Mapping[str, Any]) -> str:
-    """Spell a record as one line of JSON Lines."""
-    return f"{_compact(record)}\n"
-
-
-def _spelled(value: object) -> str:
-    if isinstance(value, list) and value:
-        return "[\n    " + ",\n    ".join(_compact(item) for item in value) + "\n  ]"
-    return _compact(value)

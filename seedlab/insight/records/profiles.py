@@ -16,7 +16,7 @@ from seedlab.flow import Run
 from seedlab.flow.evidence import Attempt, Change, Profile
 from seedlab.insight.judging.compare import bounded, compare
 from seedlab.insight.measuring.monitor import phase_totals
-from seedlab.insight.records import history
+from seedlab.insight.records import files, history
 
 SCHEMA_VERSION = 1
 AGAIN = ", again"  # ends the name of a variant's second run
@@ -197,16 +197,15 @@ def from_record(record: Mapping[str, Any]) -> Profile:
 
 def write(profile: Profile, reports: Path) -> Path:
     """Write a profile below `reports` and give its path."""
-    when = datetime.fromisoformat(profile.started).strftime("%Y%m%dT%H%M%SZ")
-    path = reports / "profiles" / f"{when}-{profile.profile_id}" / "profile.json"
-    return history.put(profile_record(profile), path, "profile")
+    name = files.folder_name(datetime.fromisoformat(profile.started), profile.profile_id)
+    return files.write(profile_record(profile), reports / "profiles" / name / "profile.json", "profile")
 
 
 def newest(reports: Path, limit: int) -> list[Profile]:
-    """Read the newest profiles below `reports`; what cannot be read tells nothing."""
-    return history.readable((reports / "profiles").glob("*/profile.json"), read, limit)
+    """Read the newest profiles below `reports`, the newest last; skip those that cannot be read."""
+    return files.read_newest((reports / "profiles").glob("*/profile.json"), read, limit)
 
 
 def read(path: Path) -> Profile:
     """Read a profile; a newer one, or a file that is none, is a `ConfigurationError`."""
-    return history.load(path, from_record, what="profile", version=SCHEMA_VERSION, mark="attempts")
+    return files.read(path, from_record, what="profile", version=SCHEMA_VERSION, mark="attempts")

@@ -141,7 +141,7 @@ def profile(
 
     where, options = _asked(project, target, environment, settings)
     asked = profiling.Design(levels=levels, pairs=pairs, round_trip_ms=round_trip_ms, ablation=ablation)
-    with progress.told() as tell:
+    with progress.experiment_line() as tell:
         return Profile.of(profiling.profile(project, where, replace(options, yes_seed=yes_seed), asked, tell))
 
 
@@ -176,7 +176,7 @@ def compare(
         yes_seed=yes_seed,
         rules=Rules(**rules),
     )
-    with progress.told() as tell:
+    with progress.experiment_line() as tell:
         return Comparison.of(asking.compare(asked, tell))
 
 

@@ -13,7 +13,6 @@ from seedlab.flow import (
     FILE,
     ROW,
     Classified,
-    Load,
     Options,
     Outcomes,
     Plan,
@@ -31,7 +30,7 @@ from seedlab.frames import positions
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.keeping import Kept
 from seedlab.looking import Look
-from seedlab.plan.graph import ancestors, waves
+from seedlab.plan.graph import waves
 from seedlab.recalling import Name, name_of
 from seedlab.reporting import is_left_out, without
 from seedlab.running import Prepared, Resolved, prepare, resolve
@@ -40,10 +39,11 @@ from seedlab.writing import Sent, expect, wrote_of
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Previewed:
-    """What a plan knows.
+    """What a run would do with the rows of the stages that have to run.
 
-    What would become of each load's rows, the tables without rows, why each table has its key. `left` tells
-    of rows that a sync deletes where the files bring none any more.
+    `classified` counts what would become of each load's rows; `left` are the tallies of loads of which a sync
+    would only delete rows, since no file brings any; `changes` are row by row, where asked for. `empty` are
+    tables without rows, `key_origins` says why each table has its key.
     """
 
     classified: tuple[Classified, ...] = ()
@@ -60,8 +60,8 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
     prepared = prepare(task, look, monitor, task.stale)
     look.session.begin(read_only=True)
     try:
-        if said := spreading.told(look, task.options, prepared):
-            monitor.note(said)
+        if spread := spreading.announced(look, task.options, prepared):
+            monitor.note(spread)
         resolved = resolve(look, prepared, task, monitor)
         expect(resolved.rows, monitor)
         plan = _planned(task, prepared, resolved)
@@ -91,14 +91,14 @@ def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[R
         lines = each.differences
         if lines is None or not lines.height:
             continue
-        for (number,), mine in lines.group_by(FILE, maintain_order=True):
+        for (number,), of_file in lines.group_by(FILE, maintain_order=True):
             file = each.load.files[int(str(number))]
             places = positions.locate(
-                file, paths[each.load.seed, each.load.table], mine[ROW].unique().to_list()
+                file, paths[each.load.seed, each.load.table], of_file[ROW].unique().to_list()
             )
-            for (row, outcome), told in mine.group_by(ROW, "outcome", maintain_order=True):
+            for (row, outcome), of_row in of_file.group_by(ROW, "outcome", maintain_order=True):
                 place = places.get(int(str(row)))
-                columns = zip(*(told[name].to_list() for name in ("column", "old", "new")), strict=True)
+                columns = zip(*(of_row[name].to_list() for name in ("column", "old", "new")), strict=True)
                 yield RowChange(
                     file=file.name,
                     line=place.line if place else None,
@@ -144,47 +144,44 @@ def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
     options, stages = task.options, task.agenda.declared
     left_out = {**task.agenda.left_out, **task.standing.skipped(task.memory)}
     running = [stage for stage in stages if stage.id not in left_out]
-    all_empty = previewed.empty.issuperset(each.load.table for each in previewed.classified)
-    tables: list[tuple[Load | Tally, PlannedTable]] = [
-        (
-            each.load,
-            PlannedTable(
-                table=each.load.table,
-                rows=each.outcomes.total - each.outcomes.deleted,
-                key=each.load.spelled_key,
-                origin=previewed.key_origins.get(each.load.table, ""),
-                strategy=_strategy(all_empty, options),
-                outcomes=each.outcomes,
-            ),
-        )
-        for each in previewed.classified
-    ]
-    tables += [
-        (
-            each,
-            PlannedTable(
-                table=each.table, rows=0, key=each.key, origin="", strategy="", outcomes=each.outcomes
-            ),
-        )
-        for each in previewed.left
-    ]
-    before = ancestors(stages)
     verdicts = task.standing.verdicts
     reasons = {name: each.reason for name, each in verdicts.items() if each.reason}
-    by_seed: defaultdict[tuple[str, str], list[PlannedTable]] = defaultdict(list)
-    for load, table in tables:
-        by_seed[load.stage, load.seed].append(table)
-    planned = tuple(_planned_stage(stage, left_out, reasons, by_seed, before) for stage in stages)
+    tables = _planned_tables(previewed, options)
     return Plan(
         project=task.project.name,
         target=target.shown,
         environment=options.environment.name,
         level=options.settings.level,
-        stages=planned,
-        outcomes=sum((table.outcomes for _, table in tables), Outcomes()),
+        stages=tuple(_planned_stage(stage, left_out, reasons, tables) for stage in stages),
+        outcomes=sum((table.outcomes for of_seed in tables.values() for table in of_seed), Outcomes()),
         changes=previewed.changes,
         waves=waves([replace(s, dependencies=_among(s.dependencies, running)) for s in running]),
     )
+
+
+def _planned_tables(previewed: Previewed, options: Options) -> dict[tuple[str, str], list[PlannedTable]]:
+    """Map each seed (stage, name) to its tables: those that it fills, then those it only deletes from."""
+    all_empty = previewed.empty.issuperset(each.load.table for each in previewed.classified)
+    by_seed: defaultdict[tuple[str, str], list[PlannedTable]] = defaultdict(list)
+    for each in previewed.classified:
+        load, outcomes = each.load, each.outcomes
+        by_seed[load.stage, load.seed].append(
+            PlannedTable(
+                table=load.table,
+                rows=outcomes.total - outcomes.deleted,
+                key=load.spelled_key,
+                origin=previewed.key_origins.get(load.table, ""),
+                strategy=_strategy(all_empty, options),
+                outcomes=outcomes,
+            )
+        )
+    for left in previewed.left:
+        by_seed[left.stage, left.seed].append(
+            PlannedTable(
+                table=left.table, rows=0, key=left.key, origin="", strategy="", outcomes=left.outcomes
+            )
+        )
+    return by_seed
 
 
 def _among(names: Sequence[str], stages: Sequence[Stage]) -> tuple[str, ...]:
@@ -197,13 +194,12 @@ def _planned_stage(
     left_out: Mapping[str, str],
     reasons: Mapping[str, str],
     tables: Mapping[tuple[str, str], Sequence[PlannedTable]],
-    before: Mapping[str, frozenset[str]],
 ) -> PlannedStage:
     seeds = tuple(
         PlannedSeed(
             name=seed.name,
             files=tuple(file.name for file in seed.files),
-            tables=tuple(tables[stage.id, seed.name]),
+            tables=tuple(tables.get((stage.id, seed.name), ())),
             priority=seed.priority,
         )
         for seed in stage.seeds
@@ -215,7 +211,7 @@ def _planned_stage(
         status="skipped" if stage.id in left_out else "run",
         reason=left_out.get(stage.id)
         or "; ".join(filter(None, (reasons.get(stage.id), without(stage, left_out)))),
-        waits_for=tuple(each for each in stage.dependencies if each in before),
+        waits_for=stage.dependencies,
         seeds=seeds,
         parallel=stage.parallel,
     )

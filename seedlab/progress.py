@@ -100,8 +100,11 @@ def watched(monitor: Monitor, stream: TextIO, mode: Mode, title: str = "") -> It
 
 
 @contextmanager
-def told() -> Iterator[Callable[[str], None]]:
-    """Show what an experiment is doing, in one line of a notebook's output; elsewhere nobody asked for it."""
+def experiment_line() -> Iterator[Callable[[str], None]]:
+    """Give a function that shows what an experiment is doing, in one line of a notebook's output.
+
+    Elsewhere, and where SEEDLAB_PROGRESS is off, it shows nothing.
+    """
     if chosen(os.environ) == "off" or not in_notebook():
         yield lambda _: None
         return

@@ -23,7 +23,7 @@ from seedlab.agenda import Task
 from seedlab.database import staging
 from seedlab.database.writer import Session
 from seedlab.errors import TargetChanged, WriteError
-from seedlab.flow import ROW, Load, Options, Recorder, Staging, Target
+from seedlab.flow import ROW, Load, Options, Recorder, Reference, Staging, Target
 from seedlab.frames import ids, large
 from seedlab.frames.resolve import Handled, Naming, add_handles
 from seedlab.insight.measuring.monitor import Monitor
@@ -52,7 +52,7 @@ def run(task: Task, look: Look, monitor: Monitor, target: Target, beside: Callab
 
 
 def connections(options: Options) -> int:
-    """Say on how many connections large loads are staged; 0: on none but the run's own."""
+    """Count the connections on which large loads are staged; 0: on none but the run's own."""
     settings = options.settings
     plain = not (options.rejects or options.dry_run or options.environment.subset)
     if not plain or not {"parallel", "copy"} <= settings.switches:
@@ -63,24 +63,26 @@ def connections(options: Options) -> int:
 
 
 def _chosen(look: Look, options: Options, pairs: Pairs, naming: Naming) -> frozenset[int]:
-    """Choose what is spread: of itself nothing that goes into an empty table, for one COPY with the keys off
-    is faster than to stage and then insert, as long as one machine prepares it all.
+    """Choose the loads to spread, by their places in `pairs`.
+
+    Without an executor of the user's none that goes into an empty table: one COPY with the keys off is faster
+    than to stage and then insert, as long as one machine prepares it all.
     """
-    can = spreadable(pairs, naming)
-    if options.executor is not None or not can:
-        return can
-    empty = look.empty({pairs[n][0].table for n in can})
-    return frozenset(n for n in can if pairs[n][0].table not in empty)
+    places = spreadable(pairs, naming)
+    if options.executor is not None or not places:
+        return places
+    empty = look.empty({pairs[place][0].table for place in places})
+    return frozenset(place for place in places if pairs[place][0].table not in empty)
 
 
-def told(look: Look, options: Options, prepared: Prepared) -> str | None:
-    """Say what a run would spread, if anything."""
+def announced(look: Look, options: Options, prepared: Prepared) -> str | None:
+    """Say which tables a run would stage on several connections, for a plan's notes; None for none."""
     workers = connections(options)
     if not workers or not look.session.concurrent:
         return None
     pairs = [(rows.load, rows.shaped) for rows in prepared.rows]
     places = _chosen(look, options, pairs, prepared.naming)
-    tables = sorted({pairs[n][0].table for n in places})
+    tables = sorted({pairs[place][0].table for place in places})
     return f"would be staged on {workers} connections: {', '.join(tables)}" if tables else None
 
 
@@ -88,24 +90,24 @@ def told(look: Look, options: Options, prepared: Prepared) -> str | None:
 
 
 def spreadable(pairs: Pairs, naming: Naming) -> frozenset[int]:
-    """Choose the loads whose parts can be staged by workers that know nothing of each other.
+    """Choose, by their places in `pairs`, the loads whose parts workers can stage without knowing others.
 
     Not so where rows refer to rows of this run whose ids only the whole run knows (from sequences, or given
     beside the key they are referred to by), in cycles, without a key, and where of equal keys one is kept.
     """
     loads = [load for load, _ in pairs]
     tables = {load.table for load in loads}
-    edges = {name: naming.catalog.tables[name].parents & tables for name in tables}
-    cyclic = {table for group in components(edges) if len(group) > 1 for table in group}
+    parents = {name: naming.catalog.tables[name].parents & tables for name in tables}
+    cyclic = {table for group in components(parents) if len(group) > 1 for table in group}
     return frozenset(
-        n
-        for n, (load, shaped) in enumerate(pairs)
+        place
+        for place, (load, shaped) in enumerate(pairs)
         if shaped.stream is not None
         and not (load.whole or load.duplicates != "error" or load.table in cyclic)
         and not naming.catalog.tables[load.table].row_security
         and not any(respelling.asked(load, naming.catalog))
         and _makes_ids_alone(load, loads, naming)
-        and all(_finds_parents_alone(load, index, loads, naming) for index in range(len(load.references)))
+        and all(_finds_parents_alone(reference, loads, naming) for reference in load.references)
     )
 
 
@@ -115,25 +117,25 @@ def _makes_ids_alone(load: Load, loads: Sequence[Load], naming: Naming) -> bool:
     return load.table not in naming.alternatives and all(_from_handle(load, c, naming) for c in wanted)
 
 
-def _finds_parents_alone(load: Load, index: int, loads: Sequence[Load], naming: Naming) -> bool:
-    reference = load.references[index]
-    pairs = reference.foreign_key.parent_columns
-    wanted = [column for column in pairs if reference.source_of(column) is None]
-    mine = [each for each in loads if each.table == reference.parent]
-    if not wanted or not mine:
+def _finds_parents_alone(reference: Reference, loads: Sequence[Load], naming: Naming) -> bool:
+    """Tell whether the parents that this run brings get ids that a handle gives: a worker makes those."""
+    wanted = [column for column in reference.foreign_key.parent_columns if not reference.source_of(column)]
+    parents = [each for each in loads if each.table == reference.parent]
+    if not wanted or not parents:
         return True
     natural = naming.label(reference.parent, reference.parts) == reference.parent
-    return natural and all(_from_handle(each, column, naming) for each in mine for column in wanted)
+    return natural and all(_from_handle(parent, column, naming) for parent in parents for column in wanted)
 
 
 def _from_handle(load: Load, column: str, naming: Naming) -> bool:
+    """Tell whether the column is a uuid that seedlab makes of a row's handle."""
     return load.made == column and naming.catalog.tables[load.table].columns[column].kind == "uuid"
 
 
 def parts_of(load: Load, rows: int) -> list[Partition]:
     """Cut the files of a load into parts of about so many rows."""
-    cut = ((n, piece) for n, file in enumerate(load.files) for piece in large.pieces(file, rows))
-    return [Partition(number=number, file=n, piece=piece) for number, (n, piece) in enumerate(cut)]
+    pieces = ((file, piece) for file, source in enumerate(load.files) for piece in large.pieces(source, rows))
+    return [Partition(number=number, file=file, piece=piece) for number, (file, piece) in enumerate(pieces)]
 
 
 # ---- the run --------------------------------------------------------------------------------------------
@@ -182,20 +184,21 @@ class _Spread:
         """Stage, judge and merge, while nobody else seeds; None where the usual way must do it."""
         works = self._works(task, desk, prepared)
         tables = prepared.catalog.tables
-        made = [
-            (w.assigned.staging, tables[w.assigned.load.table], w.assigned.settled.columns) for w in works
+        wanted = [
+            (work.assigned.staging, tables[work.assigned.load.table], work.assigned.settled.columns)
+            for work in works
         ]
-        if not staging.prepare(desk.session, task.run_id, made):
+        if not staging.prepare(desk.session, task.run_id, wanted):
             monitor.note(NOT_RIGHT)
             return None
         try:
             answers = self._staged(works, monitor)
-            if any(answer.faulty for each in answers for answer in each):
+            if any(answer.faulty for of_load in answers for answer in of_load):
                 monitor.note(WRONG)
                 return None
             rows = list(prepared.rows)
-            for work, mine in zip(works, answers, strict=True):
-                rows[work.place] = _gathered(rows[work.place], work, mine)
+            for work, of_load in zip(works, answers, strict=True):
+                rows[work.place] = _staged_rows(rows[work.place], work, of_load)
             gate = Gate(begin=partial(_begin, lock), check=lock.check)
             return writing.write_once(task, desk, replace(prepared, read=rows, rows=rows), monitor, gate)
         finally:
@@ -238,7 +241,10 @@ class _Spread:
         return works
 
     def _staged(self, works: Sequence[_Work], monitor: Monitor) -> list[list[Answer]]:
-        """Have all parts of all loads staged; raises WriteError for what could not be done at all."""
+        """Have all parts of all loads staged, and answer for each load what became of its parts.
+
+        Raises WriteError for what could not be done at all.
+        """
         items = [(work.assigned, part) for work in works for part in work.parts]
 
         def done(answer: Answer) -> None:
@@ -250,8 +256,8 @@ class _Spread:
         for answer in answers:
             if answer.failure is not None:
                 raise WriteError(answer.failure, sqlstate=answer.sqlstate)
-        several = iter(answers)
-        return [[next(several) for _ in work.parts] for work in works]
+        in_order = iter(answers)
+        return [[next(in_order) for _ in work.parts] for work in works]
 
 
 def _stage_item(item: tuple[Assignment, Partition]) -> Answer:
@@ -274,8 +280,8 @@ def _begin(lock: stagewise.Lock, task: Task, session: Session, recorder: Recorde
 # ---- what the workers answered --------------------------------------------------------------------------
 
 
-def _gathered(rows: Rows, work: _Work, answers: Sequence[Answer]) -> Rows:
-    """Put the parts of a load together: its handles, in the order of its files, and where its rows are."""
+def _staged_rows(rows: Rows, work: _Work, answers: Sequence[Answer]) -> Rows:
+    """Give the rows of a load as its parts answered: handles in the files' order, and where they lie."""
     firsts, count = [], 0
     thin, names = [], []
     for answer, before in zip(answers, _rows_before(answers), strict=True):
@@ -296,7 +302,7 @@ def _gathered(rows: Rows, work: _Work, answers: Sequence[Answer]) -> Rows:
 
 
 def _rows_before(answers: Sequence[Answer]) -> Iterator[int]:
-    """How many rows of its file lie before each part."""
+    """Give for each part how many rows of its file lie before it."""
     rows: dict[int, int] = {}
     for answer in answers:
         before = rows.get(answer.partition.file, 0)

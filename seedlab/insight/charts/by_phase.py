@@ -170,13 +170,19 @@ def _steps_panel(axes: Axes, profile: Profile, variants: Sequence[Effect]) -> No
 
 
 def _end(samples: Sequence[Sequence[float]]) -> float:
-    """Give the longest time that is drawn whole: where one variant dwarfs the rest, that of the rest."""
+    """Give the seconds at which the time axis ends: past the longest run, or past the second longest variant.
+
+    The latter where one variant takes so much longer than all others that their bars could not be told apart.
+    """
     *_, others, longest = (0.0, *sorted(map(max, samples)))
     return others * _BESIDE if others and longest > others * _DWARFS else longest
 
 
 def _stacked(axes: Axes, row: int, effect: Effect, end: float) -> float:
-    """Draw the phases of a variant one after the other, and what is left, up to `end`; give where that is."""
+    """Draw one variant as a stacked bar, cut at `end` seconds: its phases, then time outside of phases.
+
+    Gives the x at which the bar ends.
+    """
     reached = 0.0
     for phase in get_args(Phase):
         seconds = min(effect.phases.get(phase, 0.0), end - reached)

@@ -37,7 +37,10 @@ _AFTER: dict[str, Any] = {"marker": "D", "markersize": 7}
 
 @drawn
 def before_after(comparison: Comparison) -> Chart:
-    """Draw the medians of the total and of each phase, the interval of what they are now, and all samples."""
+    """Draw median seconds before and after, of the total and of each phase; all samples of the total.
+
+    The bar on the `after` mark is the 95 % interval of the ratio, times the median before.
+    """
     total = comparison.total
     changes = [total, *sorted(comparison.phases, key=lambda each: -abs(each.before - each.after))]
     if not any(each.before or each.after for each in changes):

@@ -31,7 +31,10 @@ VITAL = 0.8  # of all that was found: what is worth looking at first
 
 @drawn
 def pareto(run: Run) -> Chart:
-    """Draw the bottlenecks of a run, largest first, with what they add up to; those up to 80 % in colour."""
+    """Draw a Pareto chart of a run's bottlenecks: seconds, largest first, and their cumulative share.
+
+    Those that make up the first 80 % are in colour.
+    """
     found = sorted(run.bottlenecks, key=lambda each: -each.seconds)
     if not found:
         return nothing("No bottleneck was found", _why_no_bottleneck(run), context_of(run))
@@ -117,7 +120,10 @@ def _growth_text(growth: Growth) -> str:
 
 
 def _slopes(axes: Axes, points: Sequence[Point]) -> None:
-    """Draw how it would look down from the last point, if time grew with rows, or with their square."""
+    """Draw guide lines through the last point.
+
+    Slope 1 is time in proportion to rows, slope 2 to their square.
+    """
     first, (last, seconds) = points[0][0], points[-1]
     bottom = min(each for _, each in points) / 1.5
     for slope, style in ((1, "--"), (2, ":")):

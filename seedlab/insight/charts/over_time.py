@@ -50,7 +50,10 @@ NOT_SAMPLED = (
 
 @drawn
 def waterfall(run: Run) -> Chart:
-    """Draw what each lane did when. A span shorter than a thousandth of the run is counted, but not seen."""
+    """Draw the spans of each thread over the time of the run, coloured by phase.
+
+    One shorter than a thousandth of the run is counted in the sums, but not drawn.
+    """
     found = {number: by_phase(pieces) for number, pieces in lanes(run).items() if pieces}
     if not found:
         return nothing("No phase was measured", _why_no_spans(run), context_of(run))
@@ -175,7 +178,7 @@ def _phase_bands(axes: Axes, run: Run) -> None:
 
 @drawn
 def waits(run: Run) -> Chart:
-    """Draw how many of the run's server processes ran, or waited for what, in each look."""
+    """Draw, for each sample, how many of the run's server processes ran and how many waited, by wait type."""
     looks = [sample for sample in run.samples if sample.waits]
     if not looks:
         return nothing("What the server waited for is not known", NOT_SAMPLED, context_of(run))
@@ -195,7 +198,7 @@ def waits(run: Run) -> Chart:
 
 
 def _kinds(looks: Iterable[Sample]) -> list[str]:
-    """Give the wait types that occur: the known ones in a fixed order, then the others."""
+    """List the wait types of the samples: those with a colour of their own in its order, then the others."""
     found = {_kind(wait.what) for sample in looks for wait in sample.waits}
     return [*(kind for kind in WAIT_COLOURS if kind in found), *sorted(found - WAIT_COLOURS.keys())]
 

@@ -35,7 +35,7 @@ _MARKS: dict[Judgement, dict[str, Any]] = {
 
 @drawn
 def trend(past: Trend | None) -> Chart:
-    """Draw the seconds of each run of a series, the median of those before it, and their band of noise."""
+    """Draw the seconds of each run of a series, over the median and the noise band of the runs before it."""
     if past is None or not past.points:
         return nothing("No run is on record", "Each seed writes a record below reports; make one first.")
     context = f"{past.series.circumstances} · {name(past.series.machine, 60)}"
@@ -78,7 +78,7 @@ def _band(axes: Axes, past: Trend) -> None:
 
 
 def _dates(axes: Axes, past: Trend) -> None:
-    """Name every so many runs by their moment: runs stand side by side, however long nobody seeded."""
+    """Label some of the runs with their date; runs are evenly spaced, whatever time lay between them."""
     count = len(past.points)
     step = max(1, -(-count // 6))
     shown = range(0, count, step)

@@ -121,7 +121,7 @@ class Chart(Figure):
 
 
 def _slim(svg: str) -> str:
-    """Leave out what nobody sees, a quarter: comments, ends of lines, digits after a hundredth of a point."""
+    """Shrink an SVG by a quarter without a visible change: no comments, no line ends, two decimals."""
     svg = re.sub(r"\s*\n\s*", " ", re.sub(r"<!--.*?-->", "", svg))
     svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: _DIGITS.sub(r"\1", found[0]), svg)
     return svg.replace("> <", "><").replace("DejaVuSans-", "g")
@@ -143,7 +143,7 @@ def drawing() -> Iterator[None]:
 
 
 def drawn(make: Callable[P, Chart]) -> Callable[P, Chart]:
-    """Make a chart in our style."""
+    """Decorate a function that draws a chart, so that it runs with our style (`drawing`)."""
 
     @wraps(make)
     def draw(*args: P.args, **options: P.kwargs) -> Chart:
@@ -154,7 +154,7 @@ def drawn(make: Callable[P, Chart]) -> Callable[P, Chart]:
 
 
 def new_chart(title: str, context: str, *, height: float) -> Chart:
-    """Begin a chart: the finding above, what it was measured on below, in small."""
+    """Make an empty chart: `title` says the finding, `context` in small below what it was measured on."""
     chart = Chart(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(h_pad=0.06, w_pad=0.06))
     FigureCanvasAgg(chart)
     chart.title = title
@@ -199,7 +199,7 @@ def name(text: str, cells: int = 28) -> str:
 
 
 def seconds_axis(axes: Axes, whole: float, label: str = "") -> None:
-    """Let x be seconds, from 0 to `whole`, in one unit."""
+    """Make x an axis of seconds from 0 to `whole`, all ticks in one unit."""
     axes.set_xlim(0, whole or 1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
     axes.xaxis.set_major_formatter(in_one_unit(whole))

@@ -36,7 +36,7 @@ _WRITING: frozenset[Phase] = frozenset({"resolve", "stage", "merge", "index"})
 
 
 def completed(run: Run) -> Run:
-    """Give a run with its bottlenecks, and what would help."""
+    """Give the run with its `bottlenecks` and `recommendations` filled in."""
     parts = spent(run)
     case = _Case(run=run, spent=parts)
     return replace(run, bottlenecks=bottlenecks(run, parts), recommendations=_recommended(case))
@@ -78,7 +78,7 @@ class _Case:
 
     @property
     def writing(self) -> float:
-        """Seconds of writing, but for what other sessions and the disk cost."""
+        """Seconds of the writing phases, without waits for locks of other sessions and for the disk."""
         return self.seconds(
             where=lambda each: each.phase in _WRITING and each.resource not in ("locks", "disk")
         )
@@ -98,7 +98,7 @@ class _Case:
 
 
 def _level(case: _Case) -> Iterable[Recommendation]:
-    """A level that sends rows one by one, or not by COPY."""
+    """Advise a higher level where the run's sends rows one by one, or not by COPY."""
     run = case.run
     if run.level in FULL or not case.matters(case.writing):
         return
@@ -116,7 +116,7 @@ def _level(case: _Case) -> Iterable[Recommendation]:
 
 
 def _switch(case: _Case) -> Iterable[Recommendation]:
-    """An optimisation that was switched off."""
+    """Advise to switch on an optimisation that was switched off."""
     run = case.run
     if run.level not in FULL or not case.disabled or not case.matters(case.writing):
         return
@@ -132,7 +132,7 @@ def _switch(case: _Case) -> Iterable[Recommendation]:
 
 
 def _far(case: _Case) -> Iterable[Recommendation]:
-    """A database that is far away, where there are few round trips to save."""
+    """Advise to seed from nearer by, where a database is far away and few round trips are left to save."""
     seconds = case.seconds("round trips")
     if case.run.level not in FULL or case.trip <= 2 * NEAR_SECONDS or not case.matters(seconds):
         return
@@ -147,7 +147,7 @@ def _far(case: _Case) -> Iterable[Recommendation]:
 
 
 def _commits(case: _Case) -> Iterable[Recommendation]:
-    """Stages that commit one by one; each waits for the disk and takes round trips of its own."""
+    """Advise one commit in all, where each stage had its own: each waits for the disk."""
     commits = sum(1 for span in case.run.spans if span.phase == "commit")
     seconds = sum(
         case.seconds(each, lambda part: part.phase in ("commit", None)) for each in ("disk", "round trips")
@@ -164,7 +164,7 @@ def _commits(case: _Case) -> Iterable[Recommendation]:
 
 
 def _slow_disk(case: _Case) -> Iterable[Recommendation]:
-    """A disk that is slow to write, or has to be read."""
+    """Advise a faster disk where the server waited for its own."""
     seconds = case.seconds("disk")
     if case.run.target.startswith("sqlite") or not case.matters(seconds):
         return
@@ -178,7 +178,7 @@ def _slow_disk(case: _Case) -> Iterable[Recommendation]:
 
 
 def _locked(case: _Case) -> Iterable[Recommendation]:
-    """Another session holds a lock."""
+    """Advise to end the session that holds a lock the run waited for."""
     seconds = case.seconds("locks")
     if not case.matters(seconds):
         return
@@ -197,7 +197,7 @@ def _locked(case: _Case) -> Iterable[Recommendation]:
 
 
 def _unindexed(case: _Case) -> Iterable[Recommendation]:
-    """Deletes that read a whole table for each row, since a foreign key has no index."""
+    """Advise an index on a foreign key without one: each deleted parent row reads the whole child table."""
     # A delete belongs to no seed's span: it goes by all tables at once.
     seconds = case.seconds("server CPU", lambda each: each.phase == "merge" and each.table is None)
     if not case.run.unindexed or not case.matters(seconds):
@@ -218,7 +218,7 @@ def _unindexed(case: _Case) -> Iterable[Recommendation]:
 
 
 def _yaml(case: _Case) -> Iterable[Recommendation]:
-    """YAML, which takes twenty times as long to read as JSON."""
+    """Advise JSON instead of YAML, which takes twenty times as long to read."""
     for stage in case.run.stages:
         for seed in stage.seeds:
             files = [name for name in seed.files if _YAML.search(name)]
@@ -253,7 +253,7 @@ _RULES: tuple[Callable[[_Case], Iterable[Recommendation]], ...] = (
 def _worth(
     case: _Case, *, what: str, why: str, command: str, model: float | None, measured: float | None = None
 ) -> Iterable[Recommendation]:
-    """Give the advice, unless what was measured or the model says that it saves next to nothing."""
+    """Give the recommendation, none where it saves too little: as measured, else as the model estimates."""
     saves = model if measured is None else measured
     if saves is None or saves >= LEAST_SHARE / 2 * case.run.seconds:
         yield Recommendation(
@@ -266,7 +266,10 @@ def _worth(
 
 
 def _at_full_level(case: _Case) -> float | None:
-    """Seconds that the full level saved where both were measured: in a profile, else in earlier runs."""
+    """Seconds that the full level would save, as profiles measured it, else earlier runs of the same work.
+
+    None where neither did.
+    """
     ratios = [each for profile in case.profiles if (each := _profiled(case, profile)) is not None]
     if not ratios:
         ratios = [each.seconds / case.run.seconds for each in case.earlier if _same_but_full(case.run, each)]
@@ -274,7 +277,10 @@ def _at_full_level(case: _Case) -> float | None:
 
 
 def _profiled(case: _Case, profile: Profile) -> float | None:
-    """The time at a full level, as a part of the time at the run's own, at the nearest round trip."""
+    """The ratio of the seconds at the full level to those at the run's own level, as a profile measured it.
+
+    At the profile's round-trip time that is nearest to the run's; None where it lacks one of the levels.
+    """
     if profile.project != case.run.project or len(case.disabled) > 1:
         return None
     own = f"{FULL[-1]} without {case.disabled[0]}" if case.disabled else case.run.level

@@ -87,12 +87,15 @@ def _too_few(pairs: int, total: Change) -> Iterable[str]:
 
 
 def bounded(change: Change) -> bool:
-    """Say whether there were enough pairs for an interval."""
+    """Tell whether there were enough pairs for a confidence interval."""
     return change.low > 0
 
 
 def enough(comparison: Comparison) -> bool:
-    """Say whether more pairs would tell little of the total: to be asked after each pair, from the 7th on."""
+    """Tell whether to stop: whether more pairs would hardly narrow the interval of the total.
+
+    To be asked after each pair, from the 7th on.
+    """
     return settled(comparison.total, comparison.threshold)
 
 
@@ -125,7 +128,7 @@ _COUNTS = (
 def _counts(
     before: Sequence[Run], after: Sequence[Run], names: tuple[str, str]
 ) -> tuple[tuple[CountChange, ...], list[str]]:
-    """Compare a middle run's counts, and say which of them vary within a side."""
+    """Compare each count's median on the two sides; the notes tell of counts that vary within a side."""
     changes, notes = [], []
     for count in _COUNTS:
         one, other = (
@@ -228,7 +231,7 @@ def _server(run: Run) -> str:
 
 
 def _alike(one: object, other: object) -> bool:
-    """Compare memory: the kernel takes a little more or less of it at every start."""
+    """Tell whether machines have the same memory, but for the little that the kernel keeps for itself."""
     return isinstance(one, int) and isinstance(other, int) and not _differ(one, other, 0.05)
 
 
@@ -266,5 +269,5 @@ def fails(comparison: Comparison, on: Gate) -> tuple[str, ...]:
 
 
 def worse(change: CountChange) -> bool:
-    """Say whether a count went the wrong way; other rows are other work, be they more or fewer."""
+    """Tell whether a count got worse: more of a cost, or any other number of rows, which is other work."""
     return change.verdict == "more" or (change.verdict == "fewer" and change.name.startswith("rows "))

@@ -19,7 +19,7 @@ Point = tuple[float, float]  # rows, seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """The fit: seconds that no row causes, seconds of the first row, the exponent with its 95 % interval."""
+    """A fit of seconds = fixed + factor * rows ** exponent, with the 95 % interval of the exponent."""
 
     fixed: float
     factor: float
@@ -28,7 +28,7 @@ class Growth:
     high: float
 
     def seconds(self, rows: float) -> float:
-        """Give what the fit expects."""
+        """Seconds that the fit expects for so many rows."""
         return self.fixed + self.factor * float(rows**self.exponent)
 
 

@@ -56,7 +56,11 @@ class Experience:
 
     @property
     def usual(self) -> Expectation | None:
-        """What the next run will take, when nothing is known of it: as the last ones, if all were alike."""
+        """The expectation for a run of which nothing is known yet.
+
+        None unless the last ENOUGH runs were all of one kind; then it is taken to be of that kind, with as many
+        rows as the last.
+        """
         last = set(self.kinds[-ENOUGH:])
         if len(self.kinds) < ENOUGH or len(last) > 1:
             return None
@@ -79,7 +83,7 @@ def situation_of(run: Run) -> Situation:
 
 
 def kind_of(outcomes: Outcomes, *, ran: bool = True) -> Kind:
-    """Say what kind of work it was: into empty tables, among other rows, all as they were, or none at all."""
+    """Classify work by its outcomes: all rows created, some changed, all unchanged, or nothing ran."""
     if not ran:
         return "idle"
     if outcomes.created + outcomes.updated + outcomes.deleted == 0:
@@ -88,7 +92,7 @@ def kind_of(outcomes: Outcomes, *, ran: bool = True) -> Kind:
 
 
 def learn(runs: Iterable[Run], situation: Situation) -> Experience:
-    """Take from runs, the newest last, what they say of a situation."""
+    """Collect the timings of the runs of one situation; `runs` come with the newest last."""
     alike = [run for run in runs if run.status == "succeeded" and situation_of(run) == situation]
     whole: dict[Kind, list[Timing]] = {}
     kinds: list[Kind] = []
@@ -146,7 +150,7 @@ def expect(rows: int, timings: Sequence[Timing], estimated_ms: int | None = None
 
 
 def together(parts: Sequence[Expectation]) -> Expectation:
-    """Add up what is done one after another; what is a guess in part is a guess."""
+    """Add up expectations of work done one after another; one estimate among them makes all an estimate."""
     known = bool(parts) and all(each.basis == "history" for each in parts)
     return Expectation(
         seconds=sum(each.seconds for each in parts),

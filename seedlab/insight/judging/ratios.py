@@ -83,7 +83,7 @@ def _verdict(middle: float, low: float, high: float, limit: float) -> Verdict:
 
 
 def _interval(logs: Sequence[float]) -> tuple[float, float]:
-    """Bounds of the differences at which the sum of scores is not an unlikely one."""
+    """The 95 % confidence interval of the log ratio: all differences that the test does not reject."""
     limit = _unlikely(len(logs))
     if limit is None:
         return -math.inf, math.inf
@@ -102,7 +102,7 @@ def _upper(logs: Sequence[float], limit: int) -> float:
 
 
 def _positive(logs: Sequence[float], difference: float) -> int:
-    """Add up the scores of the log ratios that are greater than a difference."""
+    """Add up the scores (ranks by distance, capped) of the log ratios that are above a difference."""
     apart = sorted((each - difference for each in logs), key=abs)
     return sum(score for each, score in zip(apart, _scores(len(apart)), strict=True) if each > 0)
 
@@ -119,7 +119,7 @@ def _scores(pairs: int) -> tuple[int, ...]:
 
 @cache
 def _unlikely(pairs: int) -> int | None:
-    """Give the largest sum of positive scores that, with all below, has half of the chance; None below 6."""
+    """The largest sum that is as unlikely as 2.5 %, if signs are by chance; None for fewer than 6 pairs."""
     ways = Counter({0: 1})  # in which signs give each sum
     for score in _scores(pairs):
         ways += Counter({total + score: number for total, number in ways.items()})

@@ -45,7 +45,7 @@ class Spent:
 
     @property
     def place(self) -> str:
-        """Where that was: `merge answers`."""
+        """Phase and table as text: `merge answers`."""
         return " ".join(filter(None, (self.phase, self.table or self.seed))) or OUTSIDE
 
 
@@ -111,7 +111,7 @@ def _of_server(seconds: float, looks: Looks) -> tuple[dict[Resource, float], flo
 
 
 def _outside(run: Run, seconds: float, looks: Looks) -> Iterator[Spent]:
-    """Of the time between the phases only what the server is known to have done, and the round trips."""
+    """Attribute the time outside of phases, as far as samples show the server at work, and to round trips."""
     interval = _interval(run.samples)
     left = max(seconds, 0.0)
     for what, times in looks.items():
@@ -126,7 +126,7 @@ def _outside(run: Run, seconds: float, looks: Looks) -> Iterator[Spent]:
 
 
 def _interval(samples: Sequence[Sample]) -> float:
-    """Seconds that a sample stands for."""
+    """Seconds between two samples, the time that one stands for."""
     return (samples[-1].at - samples[0].at) / (len(samples) - 1) if len(samples) > 1 else 0.0
 
 
@@ -165,7 +165,10 @@ def _looks(samples: Sequence[Sample], extents: Sequence[Extent]) -> dict[int | N
 
 
 def _moments(extents: Sequence[Extent]) -> Iterator[tuple[tuple[int | None, ...], float]]:
-    """Give the spans that wait for the server, until when; (None,) where none is open, () if all compute."""
+    """Cut the run into moments: which spans wait for the server, and the end of the moment.
+
+    The spans are (None,) where none is open, and () where all open ones compute.
+    """
     edges = sorted({edge for span, end in extents for edge in (span.start, end)})
     later = sorted(range(len(extents)), key=lambda n: -extents[n][0].start)
     active: list[int] = []

@@ -37,7 +37,7 @@ class Series:
 
     @property
     def circumstances(self) -> str:
-        """All the rest but the machine."""
+        """What else the series depends on, but the machine: dialect, environment, selection and the like."""
         without = [f"without {each}" for each in self.disabled]
         return ", ".join(filter(None, (self.dialect, self.environment, *without, self.selection)))
 
@@ -52,7 +52,7 @@ class Usual:
     runs: int
 
     def judge(self, seconds: float) -> Judgement:
-        """Say how a run compares."""
+        """Judge a run's seconds against the noise band of the runs before it."""
         if self.runs < ENOUGH:
             return "too few runs"
         if seconds > self.high:
@@ -154,7 +154,7 @@ def _with_series(runs: Sequence[PastRun]) -> Iterable[tuple[PastRun, Series]]:
 
 
 def _circumstances(run: PastRun) -> Series:
-    """All of a run's series but its kind."""
+    """The series of a run without its kind, which of a failed run is not known."""
     return Series(
         project=run.project,
         dialect=run.dialect,

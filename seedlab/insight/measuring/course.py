@@ -16,7 +16,10 @@ Name = tuple[str, str, str]  # stage, seed, table
 
 
 class Course:
-    """What was told of stages and rows, each load by one thread at a time; to tell costs under 1 µs."""
+    """How far stages and their loads are.
+
+    Threads may tell of different loads at the same time; it costs them under 1 µs.
+    """
 
     def __init__(self) -> None:
         self._stages: dict[str, Literal["waiting", "skipped"]] = {}
@@ -26,7 +29,7 @@ class Course:
         self._writing_since: float | None = None
 
     def plan(self, stages: Mapping[str, Literal["waiting", "skipped"]]) -> None:
-        """Say which stages there are to run, and which not; what was told of their rows is forgotten."""
+        """Set the stages that will run and those that will not; progress told of before is forgotten."""
         self._stages.update(stages)
         for name in [name for name in self._rows if name[0] in stages]:
             del self._rows[name]
@@ -35,7 +38,7 @@ class Course:
             self._writing_since = None
 
     def expect(self, name: Name, rows: int, at: float) -> None:
-        """Say how many rows of a load are to be sent, and that none of them is yet."""
+        """Set how many rows of a load are to be sent; those sent so far count from 0."""
         if self._writing_since is None:
             self._writing_since = at
         self._rows[name], self._totals[name] = 0, rows
@@ -86,7 +89,7 @@ class Course:
         return (rows - before) / (at - since) if at > since else None
 
     def remaining(self, rows: int, total: int, at: float) -> float | None:
-        """Seconds that the rows which are left will take if they go on like those before."""
+        """Seconds that the remaining rows will take at the pace so far; None where that is not known yet."""
         since = self._writing_since
         if since is None or at - since < _TOO_SOON or not 0 < rows < total:
             return None

@@ -21,7 +21,7 @@ _SLACK = 4 << 20  # by which the two marks of one program may differ: pages are 
 
 
 def peak_rss_bytes() -> int:
-    """Most memory the process has held since the mark was last taken back; costs 1 µs (20: `_inherits`)."""
+    """Most bytes held since the high-water mark was last reset; costs 1 µs (20 where `_INHERITS`)."""
     return _high_water() if _INHERITS else _maxrss()
 
 
@@ -50,7 +50,7 @@ def rss_bytes() -> int:
 
 
 def _opened(name: str, flags: int) -> int | None:
-    """Open a file of /proc for good: to open it each time would cost more than to read it."""
+    """Open a file of /proc and keep it open: opening it each time would cost more than reading it."""
     try:
         return os.open(f"/proc/self/{name}", flags | os.O_CLOEXEC)
     except OSError:
@@ -64,7 +64,7 @@ _INHERITS = _inherits()
 
 
 class Work:
-    """A piece of work that has a peak of its own."""
+    """A piece of work whose own peak of memory is measured."""
 
     __slots__ = ("__weakref__", "peak_rss_bytes")
 
@@ -73,7 +73,10 @@ class Work:
 
 
 class Peaks:
-    """The pieces of work that are open; `read` gives the system's mark, `take_back` lowers it."""
+    """The pieces of work that are open.
+
+    `read` gives the system's high-water mark in bytes, `take_back` resets it to what is held now.
+    """
 
     def __init__(self, read: Callable[[], int], take_back: Callable[[], object]) -> None:
         self._read = read
@@ -95,13 +98,13 @@ class Peaks:
             work.peak_rss_bytes = max(work.peak_rss_bytes, self._read())
 
     def follow(self, run: Work) -> None:
-        """Open a piece of work that ends when nobody has it any more."""
+        """Open a piece of work that ends when it is garbage-collected."""
         with self._lock:
             self._restart()
             self._runs.append(weakref.ref(run, self._runs.remove))
 
     def peak(self, run: Work) -> int:
-        """Tell the peak of what is followed, so far."""
+        """The peak so far, in bytes, of a piece of work that `follow` opened."""
         with self._lock:
             run.peak_rss_bytes = max(run.peak_rss_bytes, self._read())
         return run.peak_rss_bytes

@@ -177,7 +177,10 @@ class Monitor(Work):
     # ---- what the sampler calls
 
     def sample(self, rss_bytes: int, wal_bytes: int | None = None, waits: tuple[Wait, ...] = ()) -> None:
-        """Keep one look at the run. Of too many every second one is dropped, and fewer are asked for."""
+        """Keep a sample.
+
+        When there are too many, every second one is dropped, and they are asked for half as often.
+        """
         from seedlab.flow.evidence import Sample
 
         at = self.clock.wall() - self._began
@@ -188,7 +191,7 @@ class Monitor(Work):
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Take what the block lasts from the run and from the open span: it is the measuring's own."""
+        """Leave the time of the block out of the run's and the open span's: it is the cost of measuring."""
         lane, wall, cpu = self._lane(), self.clock.wall(), self.clock.cpu()
         try:
             yield
@@ -203,12 +206,12 @@ class Monitor(Work):
 
     @property
     def seconds(self) -> float:
-        """Seconds since the run began, less what a close look took from them."""
+        """Seconds since the run began, without what was spent in `aside`."""
         return self.clock.wall() - self._began - self._aside
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """Looks at the run so far, evenly spread."""
+        """Samples of the run so far, evenly spaced in time."""
         return tuple(self._samples)
 
     @property
@@ -272,11 +275,11 @@ class Monitor(Work):
             return self.wal_position()
 
     def close(self, opened: OpenSpan, wall: float, cpu: float) -> None:
-        """Keep a span that ended."""
+        """Store the values of a span that ended."""
         self._closed.append(opened.values(wall, cpu, self._began))
 
     def _lane_states(self, opened: Mapping[Lane, OpenSpan], at: float) -> tuple[LaneState, ...]:
-        """Say what each thread at work does, by which server process; then what other processes do."""
+        """List the lanes: each thread at work with its server process, then all other server processes."""
         from seedlab.insight.measuring.state import LaneState
 
         waits = self._waits(at)
@@ -294,7 +297,7 @@ class Monitor(Work):
         return (*lanes, *(LaneState(pid=pid, wait=wait) for pid, wait in waits.items()))
 
     def _waits(self, at: float) -> dict[int, str]:
-        """Say what each server process did at the last look, if that was of late."""
+        """Map each server process to what it did at the last sample; nothing where that is too long ago."""
         last = self._samples[-1] if self._samples else None
         if last is None or at - self._began - last.at > _OLD * self.sample_seconds:
             return {}

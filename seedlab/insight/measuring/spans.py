@@ -103,7 +103,7 @@ class OpenSpan(Work):
             self.wal_began = self._monitor.ask_wal()
 
     def _end_wal(self, outer: OpenSpan | None) -> None:
-        """Tell how much WAL was written since something was first sent; without that, none was for us."""
+        """WAL bytes that the server wrote since the span first sent something; 0 where it sent nothing."""
         if self.round_trips == 0:
             self._wal = 0
             return
@@ -114,7 +114,7 @@ class OpenSpan(Work):
                 outer._inner_wal += ended - self.wal_began
 
     def exclude(self, wall: float, cpu: float) -> None:
-        """Leave out what the measuring itself took."""
+        """Leave out of the span the seconds that the measuring itself took."""
         self._inner_wall += wall
         self._inner_cpu += cpu
 

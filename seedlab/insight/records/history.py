@@ -47,7 +47,7 @@ _FAULT_FIELDS = ("file", "line", "column", "table", "rule", "message", "path")
 
 
 def to_record(run: Run) -> dict[str, Any]:
-    """Give the record of a run: plain values for JSON; row values of faults are left out."""
+    """Turn a run into its record: plain values for JSON, without the row values of faults."""
     return {
         "schema_version": SCHEMA_VERSION,
         **{name: getattr(run, name) for name in _AS_THEY_ARE},
@@ -68,7 +68,10 @@ def to_record(run: Run) -> dict[str, Any]:
 
 
 def plan_record(run: Run, plan: Plan, *, show_values: bool = False) -> dict[str, Any]:
-    """Give the record of a plan: a run's shape, stages `planned` or `skipped`, outcomes as they would be."""
+    """Turn a plan into a record in the shape of a run's.
+
+    Stages are `planned` or `skipped`, outcomes as they would be.
+    """
     planned = replace(run, status="planned", outcomes=plan.outcomes, notes=(*plan.notes, *run.notes))
     stages = [_planned_stage_record(stage) for stage in plan.stages]
     changes = [_change_record(change, show_values=show_values) for change in plan.changes]
@@ -100,12 +103,12 @@ def _sample_record(sample: Sample) -> dict[str, Any]:
 
 
 def phases_record(spans: Iterable[Span]) -> list[dict[str, Any]]:
-    """Add up spans by phase, for a record."""
+    """Give one entry a phase (the fields of `PhaseTotal`), in the order of a run."""
     return [asdict(total) for total in phase_totals(spans)]
 
 
 def fault_record(fault: Fault) -> dict[str, Any]:
-    """Give a fault without the row's value and without the source line."""
+    """Turn a fault into plain values, without the row's value and the source line."""
     return {name: getattr(fault, name) for name in _FAULT_FIELDS}
 
 
@@ -183,7 +186,7 @@ def _planned_seed_record(seed: PlannedSeed) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Run:
-    """Make the run of a record again, all but the row values that were left out."""
+    """Turn a record, also of an older version, back into the run; KeyError or TypeError where it is none."""
     from seedlab.flow.evidence import Bottleneck, Recommendation, Span
 
     record = _upgraded(record)
@@ -223,7 +226,7 @@ def _sample(record: Mapping[str, Any]) -> Sample:
 
 
 def _upgraded(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give a record of an older version in the shape of this one; what it did not say is empty."""
+    """Bring a record of an older version into today's shape; what it did not say yet is empty."""
     if record["schema_version"] < 2:
         empty: dict[str, list[object]] = {"samples": [], "bottlenecks": [], "recommendations": []}
         return {**record, "schema_version": 2, "commit": None, **empty}
@@ -265,7 +268,7 @@ def _seed(record: Mapping[str, Any], spans: tuple[Span, ...]) -> SeedReport:
 
 
 def folder_of(reports: Path, started: str, run_id: str) -> Path:
-    """Name the folder of a run."""
+    """Path of a run's folder below the reports; `started` is UTC, ISO 8601."""
     return reports / "runs" / files.folder_name(datetime.fromisoformat(started), run_id)
 
 

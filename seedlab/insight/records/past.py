@@ -98,7 +98,7 @@ def _records(folder: Path) -> Iterator[Path]:
 
 
 def _past(path: Path, record: Mapping[str, Any]) -> PastRun:
-    """Make the value; a ValueError, TypeError or KeyError where something is not what it should be."""
+    """Turn a record's head into a PastRun; ValueError, TypeError or KeyError where the record is damaged."""
     if datetime.fromisoformat(record["started"]).tzinfo is None or not record["seconds"] >= 0:
         raise ValueError(f"started {record['started']}, {record['seconds']} seconds")
     outcomes = Outcomes(**{name: int(count) for name, count in record["outcomes"].items()})
@@ -123,7 +123,7 @@ def _past(path: Path, record: Mapping[str, Any]) -> PastRun:
 
 
 def _texts(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Texts as they are, whatever they are; None where nothing may be said."""
+    """The record's fields that are text, by name; `error` and `commit` may be None."""
     told: dict[str, Any] = {name: str(record[name]) for name in _TEXTS}
     return told | {name: None if record[name] is None else str(record[name]) for name in _MAYBE_TEXTS}
 
@@ -142,7 +142,7 @@ def _selection(args: list[str]) -> str:
 
 
 def _kind(args: list[str], outcomes: Outcomes) -> Kind:
-    """Say what kind of run it was: runs of different kinds take different times."""
+    """Classify the run by what it did: only runs of one kind have times that compare."""
     if "--dry-run" in args:
         return "dry run"
     if args[1:2] in (["reset"], ["rollback"]):

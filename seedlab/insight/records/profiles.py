@@ -46,7 +46,7 @@ class Effect:
 
 
 def effects(profile: Profile) -> tuple[Effect, ...]:
-    """Work out what every variant took, in the order of the variants, delay by delay."""
+    """Summarise each variant at each delay: delays in the order measured, variants as asked for."""
     return tuple(
         _effect(profile, variant, delay)
         for delay in delays(profile)
@@ -56,12 +56,12 @@ def effects(profile: Profile) -> tuple[Effect, ...]:
 
 
 def delays(profile: Profile) -> tuple[float, ...]:
-    """Name the round trips that were measured, in milliseconds."""
+    """The round-trip delays of the profile, in milliseconds, in the order measured."""
     return tuple(dict.fromkeys(each.round_trip_ms for each in profile.attempts))
 
 
 def runs_of(profile: Profile, variant: str, round_trip_ms: float) -> tuple[Run, ...]:
-    """Pick the runs of a variant, by pair."""
+    """The runs of a variant at a delay, in the order of the pairs."""
     found = [e for e in profile.attempts if e.variant == variant and e.round_trip_ms == round_trip_ms]
     return tuple(each.run for each in sorted(found, key=lambda each: each.pair))
 
@@ -121,7 +121,7 @@ def _phases(runs: Sequence[Run]) -> dict[str, float]:
 
 
 def profile_record(profile: Profile) -> dict[str, Any]:
-    """Give the record of a profile: every run whole."""
+    """Turn a profile into its record, with the whole record of every run."""
     return {
         "schema_version": SCHEMA_VERSION,
         "profile_id": profile.profile_id,
@@ -175,7 +175,7 @@ def _effect_record(profile: Profile, effect: Effect) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Profile:
-    """Make the profile of a record again."""
+    """Turn a record back into the profile."""
     return Profile(
         profile_id=record["profile_id"],
         project=record["project"],

@@ -44,7 +44,7 @@ _RULES: tuple[tuple[type[BaseException], str], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """What is known of a run before it does anything; `target` is masked already."""
+    """What a record says of a run before it begins; `target` is a URL without its password."""
 
     project: str = ""
     target: str = ""
@@ -102,7 +102,7 @@ def failed(monitor: Monitor, heading: Heading, error: BaseException) -> Run:
 
 
 def judged(run: Run) -> Run:
-    """Give a run with where its time went and what would help, if anything of it ran."""
+    """Fill in the run's bottlenecks and recommendations; one that ran no stage stays as it is."""
     if all(stage.status == "skipped" for stage in run.stages):
         return run
     from seedlab.insight.judging.advice import completed  # a run with nothing to do is spared it
@@ -111,7 +111,7 @@ def judged(run: Run) -> Run:
 
 
 def verdict(error: BaseException) -> tuple[Literal["failed", "refused", "interrupted"], int]:
-    """Say what an error makes of a run, and its exit code."""
+    """Map an error to the run's status and exit code."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", INTERRUPTED
     if isinstance(error, Refused | LockHeld):
@@ -128,7 +128,7 @@ def message_of(error: BaseException) -> str:
 
 
 def faults_of(error: BaseException) -> tuple[Fault, ...]:
-    """Give the data faults of an error, or the error itself in the form of one."""
+    """The data faults of an error; any other error becomes one fault, whose rule names its kind."""
     if isinstance(error, DataFaults):
         return error.faults
     rule = next((name for kind, name in _RULES if isinstance(error, kind)), "internal")
@@ -146,7 +146,7 @@ def faults_of(error: BaseException) -> tuple[Fault, ...]:
 
 
 def settings_record(settings: Settings) -> Mapping[str, object]:
-    """Give the settings as a record keeps them: sets sorted, origins beside."""
+    """Turn settings into plain values: sets sorted, `origins` (where each came from) beside them."""
     return {
         "level": settings.level,
         "disabled": sorted(settings.disabled),

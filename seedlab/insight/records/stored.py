@@ -25,7 +25,7 @@ def is_known(name: str, reports: Path) -> bool:
 
 
 def record_at(name: str, kind: Kept) -> Path | None:
-    """Give the record that a path names: its file, or its folder."""
+    """The path of the record that `name` is a path to: its file, or the folder that holds it; else None."""
     file, inside = Path(name), Path(name, f"{kind}.json")
     if file.suffix == ".json" and file.is_file():
         return file
@@ -33,7 +33,7 @@ def record_at(name: str, kind: Kept) -> Path | None:
 
 
 def one_of(name: str, known: Sequence[tuple[str, _T]], kind: Kept, folders: Iterable[Path]) -> _T:
-    """Pick from records with their ids, in the order of time. Raises ConfigurationError as `find` does."""
+    """Pick from `known`, (id, record) in the order of time, the one that a name means; raises as `find`."""
     found = _meant(name, known)
     if len(found) == 1:
         return found[0][1]

@@ -56,7 +56,7 @@ def trace_of(run: Run) -> Mapping[str, Any]:
 
 
 def _processes(run: Run) -> Iterator[Event]:
-    """Name processes and tracks."""
+    """Give the metadata events that name processes and tracks."""
     yield _named("process_name", CLIENT, 0, f"seedlab {run.project}")
     for lane in sorted({span.lane for span in run.spans}):
         yield _named("thread_name", CLIENT, lane, f"thread {lane}" if lane else "main thread")
@@ -112,7 +112,7 @@ def _slice(
 
 
 def _waits(samples: Sequence[Sample]) -> Iterator[Event]:
-    """Make a slice of what a server process did in several looks on end."""
+    """Make one slice of consecutive samples in which a server process did the same."""
     ends = [later.at for _, later in pairwise(samples)]
     seen: dict[int, list[tuple[str, float, float]]] = {}
     for sample, end in zip(samples, ends, strict=False):  # how long the last one lasted is not known

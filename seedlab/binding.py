@@ -23,7 +23,10 @@ def bind(
     known: Mapping[str, tuple[str, ...]] | None = None,
     defaults: Mapping[str, str] = NO_DEFAULTS,
 ) -> tuple[schema.Bound, list[tuple[Load, Shaped]]]:
-    """Give every column its meaning; raises DataFaults for columns that mean nothing."""
+    """Make the load of each shaped table, in pairs with its frame, defaults filled in.
+
+    Raises DataFaults for columns that mean nothing, ConfigurationError as `schema.bind` does.
+    """
     given = [Given(seed=s.seed, spec=s.spec, columns=s.columns) for s in shaped]
     bound = schema.bind(catalog, given, known, defaults)
     if bound.faults:

@@ -193,7 +193,7 @@ def _asked(
 
 
 def _url_or_name(target: str | None) -> dict[str, Any]:
-    """Tell what a word for a target is, as the flags of the command line do."""
+    """Tell whether a word is a URL or a target's name, as the keyword arguments of `choose_target`."""
     is_url = target is not None and "://" in target
     return {"database_url": target if is_url else None, "target": None if is_url else target}
 

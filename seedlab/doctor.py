@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
-    """What is examined: the project and target as the command line names them."""
+    """What is examined: a project and a target as the command line names them, and the environment."""
 
     directory: Path | None
     database_url: str | None
@@ -49,7 +49,7 @@ def examine(patient: Patient) -> tuple[Finding, ...]:
 
 
 def findings_text(findings: tuple[Finding, ...]) -> str:
-    """Show a line for each finding, whole, with its remedy below: it is made to be sent to others."""
+    """Spell each finding on a line of any length, with its remedy below: people send this to others."""
     rows = [[_MARKS[each.status], each.name, printable(each.found)] for each in findings]
     lines = table(rows, "<<<", cells=max((len(each.found) + 40 for each in findings), default=0), flexible=2)
     remedies = [

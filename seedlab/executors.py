@@ -91,7 +91,7 @@ def each(
 def _submitted(
     executor: Executor, work: Callable[[Item], Result], items: Sequence[Item]
 ) -> dict[Future[Result], int]:
-    """Submit as much as the executor takes: one that is broken takes nothing."""
+    """Submit items until the executor refuses; maps futures to the items' places."""
     waiting: dict[Future[Result], int] = {}
     for number, item in enumerate(items):
         try:

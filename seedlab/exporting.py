@@ -63,7 +63,7 @@ def export(
 
 
 def _proven(reader: Reader, catalog: Catalog, tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:
-    """Find keys of tables that have none for sure: columns without NULL in which all rows differ."""
+    """Find keys by the rows of tables that declare none: NOT NULL columns in which all rows differ."""
     found = {}
     for table in filter(naming.keyless, tables):
         names = [each.name for each in table.columns.values() if each.kind in naming.NAMING]
@@ -97,7 +97,7 @@ def _masks(
     doubtful: frozenset[ForeignKey],
     limits: Mapping[str, int],
 ) -> dict[str, pl.Series]:
-    """Mark the rows that are exported, of the tables of which some may not be."""
+    """Map tables that may not be exported whole to a boolean series: True for rows that are."""
     by_name = {each.table: each for each in plan.tables}
     keys_of = {name: catalog.tables[name].foreign_keys for name in by_name}
     affected = {*limits, *(name for name, keys in keys_of.items() if doubtful.intersection(keys))}
@@ -176,7 +176,10 @@ def _security_notes(tables: Sequence[Table]) -> list[str]:
 
 
 def _dropped(masks: Mapping[str, pl.Series], limits: Mapping[str, int]) -> list[str]:
-    """Say where rows are left out though nobody asked for fewer: they refer to nothing."""
+    """Note rows that are left out because they refer to rows that are not there.
+
+    Nothing where `limits` leave out rows anyway.
+    """
     counts = {name: int((~mask).sum()) for name, mask in masks.items()}
     if limits:
         return []

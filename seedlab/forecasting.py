@@ -49,7 +49,7 @@ def forecast(project: Project, plan: Plan, heading: Run, runs: Iterable[Run]) ->
 
 
 def _total(plan: Plan, experience: Experience, seeds: Sequence[Expectation]) -> Expectation:
-    """The whole run, by whole runs where there were enough, for it is more than its seeds."""
+    """Expect the whole run: by whole runs where there were enough, else as the sum of its seeds."""
     timings = experience.runs.get(predict.kind_of(plan.outcomes, ran=bool(seeds)), ())
     if len(timings) < predict.ENOUGH and seeds:
         return predict.together(seeds)
@@ -65,7 +65,7 @@ def _rows(seed: PlannedSeed) -> int:
 
 
 def _workers(run: Run) -> int:
-    """How many files are read at a time, as a run's settings and machine say."""
+    """The number of files read at a time, by a run's settings and machine."""
     asked, cores = run.settings.get("workers"), run.machine.get("cores")
     disabled = predict.situation_of(run).disabled
     if run.level in ("legacy", "bulk") or "parallel" in disabled:
@@ -74,7 +74,10 @@ def _workers(run: Run) -> int:
 
 
 def _makespan(plan: Plan, reading: Mapping[str, float], workers: int) -> float:
-    """Seconds that reading takes side by side: files wait for nothing, but in a stage that runs alone."""
+    """Seconds that the seeds take to read on so many workers.
+
+    Only a stage that runs alone waits for others.
+    """
     tasks = [
         ready.Task(
             id=f"{stage.id}.{seed.name}",
@@ -91,7 +94,7 @@ def _makespan(plan: Plan, reading: Mapping[str, float], workers: int) -> float:
 def _order(
     plan: Plan, seconds: Mapping[str, float], waits_for: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
-    """The stages as they are handed out: what lies on the longest path first."""
+    """The stages in the order in which they would be handed out: the longest path first."""
     tasks = [
         ready.Task(
             id=stage.id,
@@ -106,7 +109,7 @@ def _order(
 
 
 def _idle(plan: Plan) -> dict[str, str]:
-    """Stages that could run beside others and do not, and why."""
+    """Map stages that could run beside others, and do not, to why."""
     running = {stage.id for stage in plan.stages if stage.status == "run"}
     found = {
         stage.id: "parallel = false" for stage in plan.stages if stage.id in running and not stage.parallel

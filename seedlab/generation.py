@@ -157,7 +157,7 @@ def _outputs(
     catalog: Catalog,
     format: OutFormat,  # noqa: A002
 ) -> list[_Output]:
-    """One new seed for every seed and table; a seed's first table keeps its name."""
+    """Make one new seed of each seed and table; for a seed's first table it keeps the name."""
     numbers = {stage: n for n, stage in enumerate(dict.fromkeys(load.stage for load, _ in pairs))}
     names: set[str] = set()
     files: set[str] = set()
@@ -193,7 +193,7 @@ def _relation(part: Part) -> str:
 
 
 def _documents(shaped: Shaped, table: Table) -> frozenset[str]:
-    """Columns whose text is JSON."""
+    """The source columns whose text is JSON, of json columns and of objects kept whole."""
     named = (name for name in shaped.columns if name in table.columns)
     json_columns = {name for name in named if table.columns[name].kind in ("json", "jsonb")}
     return frozenset(json_columns) | shaped.trusted.intersection(shaped.columns)
@@ -230,7 +230,7 @@ def _grown(project: Project, stages: Sequence[Stage], outputs: Sequence[_Output]
 def _selectors(
     environment: Environment, stages: Sequence[Stage], outputs: Sequence[_Output]
 ) -> Iterator[str]:
-    """Say what the environment selects in the new names; tags and stages are called as before."""
+    """Translate the environment's selectors to the new seeds' names; tags and stages keep theirs."""
     identities = {stage.id for stage in stages}
     for text in environment.select:
         core = text.strip("+")
@@ -274,7 +274,10 @@ def _write(output: _Output, repetitions: int, path: Path) -> None:
 
 
 def _lines(blocks: Iterable[pl.LazyFrame], output: _Output) -> Iterator[pl.Series]:
-    """Every row as a JSON object on one line, which is YAML too; JSON columns go in as they are."""
+    """Spell blocks of rows as series of JSON objects, one a line (which is YAML, too).
+
+    Columns that hold JSON go in as they are.
+    """
     names = output.rows.frame.columns
     texts = [name for name in names if name not in output.documents]
     line = [pl.struct(texts).struct.json_encode().str.head(-1)]

@@ -57,7 +57,7 @@ _T = TypeVar("_T")
 
 
 def seed(asked: SeedParameters) -> Run:
-    """Seed, shown while it lasts, and keep the record."""
+    """Seed, with live progress, and write the run's record."""
     made = contract.seed(
         _project(asked.project),
         _target(asked.target),
@@ -90,14 +90,14 @@ def profile(asked: ProfileParameters) -> Profile:
 
 
 def before_after(made: Profile) -> Comparison:
-    """Compare the first variant of a profile with the last one that begins from nothing, phase by phase."""
+    """Compare the profile's first level with its last, phase by phase, at the longest round trip."""
     before, after = _runs_of_ends(made)
     names = (before[0].level, after[0].level)
     return Comparison.of(compared(before, after, names=names, threshold=0.05))
 
 
 def ends(made: Profile) -> tuple[Run, Run]:
-    """Give the last run of each of these two variants."""
+    """The last run of each of the two variants that `before_after` compares."""
     before, after = _runs_of_ends(made)
     return Run.of(before[-1]), Run.of(after[-1])
 
@@ -144,7 +144,7 @@ def measured_on(made: flow.Run) -> MeasuredOn:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # a face has one
 class MeasuredOn(Face):
-    """What times depend on; without names of machines."""
+    """What times depend on: machine, versions, data; it names no machine."""
 
     run: flow.Run
 
@@ -190,7 +190,10 @@ def _reports() -> Path:
 
 
 def _home() -> Path:
-    """Where commands would be typed: Jupyter stands in the notebook's folder, often one below."""
+    """The folder of the configuration that counts here, else the current one.
+
+    Jupyter starts kernels in the notebook's folder, often one below.
+    """
     try:
         return find_home(Path.cwd())
     except ConfigurationError:  # a project without configuration, named by its folder

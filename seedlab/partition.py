@@ -29,7 +29,7 @@ from seedlab.shaping import Shaped, Stream
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """A part of a load: of the `file`-th of its seed's files a `piece`. `number` orders the parts."""
+    """A part of a load: a `piece` of the seed's file number `file`; `number` orders the parts of a load."""
 
     number: int
     file: int
@@ -83,11 +83,11 @@ class Answer:
 
 
 class _FaultyError(SeedError):
-    """A row is wrong; caught: which it is, the coordinator finds out as ever."""
+    """A row of the part is wrong; `stage` catches it, and the run finds out which row in the usual way."""
 
 
 def stage(assigned: Assignment, partition: Partition) -> Answer:
-    """Stage one part; whatever happens is told in the answer, for not every error can be pickled."""
+    """Stage one part; errors are told in the answer instead of raised, for not every error can be pickled."""
     try:
         return _stage(assigned, partition)
     except (DataFaults, _FaultyError):
@@ -116,7 +116,7 @@ def _counts(monitor: Monitor) -> dict[str, int]:
 
 
 class _Part:
-    """One part on its way through a worker, batch by batch."""
+    """The work on one part: its batches are settled and copied to the staging table one by one."""
 
     def __init__(self, assigned: Assignment, partition: Partition, session: Any) -> None:
         self._assigned = assigned
@@ -129,7 +129,10 @@ class _Part:
         self._rows = 0
 
     def work(self) -> Answer:
-        """Do all batches in one transaction."""
+        """Stage all batches in the open transaction.
+
+        Staged already, they are only gone through for the answer.
+        """
         assigned, part = self._assigned, self._partition
         relation = assigned.staging.relation
         fresh = staging.begin_part(self._session, assigned.run, relation, part.number)
@@ -158,7 +161,10 @@ class _Part:
             yield batch.with_columns(defaults)
 
     def _settled(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Name the rows, judge them, ask for what they refer to, and give every column its value."""
+        """Turn a batch of text into the columns to be written: handles, checks, look-ups, ids.
+
+        Raises _FaultyError where a row is wrong.
+        """
         load, naming, trusted = self._assigned.load, self._assigned.naming, self._assigned.trusted
         handled = Handled(load=load, frame=add_handles(frame, load, naming))
         broken = checks.judge([handled], [checks.rules_of(load, handled.frame, naming, trusted)])

@@ -85,7 +85,7 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
 
 
 def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[RowChange]:
-    """Tell row by row what would change, each with the line of its file."""
+    """Give one RowChange for each row that would be created or updated, with its line in the file."""
     paths = {(r.load.seed, r.load.table): r.shaped.spec.path for r in prepared.read}
     for each in classified:
         lines = each.differences
@@ -109,7 +109,7 @@ def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[R
 
 
 def _planned(task: Task, prepared: Prepared, resolved: Resolved) -> WritePlan:
-    """Order the rows as a seed would; ids that only a sequence could make are stood in for."""
+    """Plan the writes as a seed would, with placeholders for ids that only a sequence could make."""
     naming, cache = prepared.naming, resolved.cache
     rows = settling.with_sequences(resolved.rows, naming, cache, settling.placeholders(prepared.catalog))
     return settling.plan_writes(rows, naming, cache, task.options.settings, resolved.empty)
@@ -119,7 +119,10 @@ def _planned(task: Task, prepared: Prepared, resolved: Resolved) -> WritePlan:
 
 
 def _kept(task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: WritePlan) -> list[Kept]:
-    """Settle, as a seed does after it has written, which rows have left the files."""
+    """Settle what would be remembered of each load, as after a write.
+
+    `doomed` are rows that a sync deletes.
+    """
     return keeping.keep(wrote_of(task, look.session, prepared, resolved, Sent(plan=plan)), task.agenda)
 
 

@@ -37,7 +37,7 @@ _ASIDE = 3  # cells left free at the right: the terminal's own ^C must not begin
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Watch:
-    """A run that is looked at, and where it is shown; `end` is said before `done` is set."""
+    """A run, where its progress is shown, and how it ended: `end` is set before the event `done`."""
 
     monitor: Monitor
     stream: TextIO
@@ -47,12 +47,12 @@ class _Watch:
     end: str | None = None
 
     def state(self) -> RunState:
-        """Say what the run does, or how it ended."""
+        """The run's state, with how it ended once it has."""
         end, state = self.end, self.monitor.state()
         return state if end is None else state.ended(end)
 
     def is_short(self) -> bool:
-        """Wait; tell whether the run ended before it was worth showing."""
+        """Wait for SHORT seconds; tell whether the run ended meanwhile, so that nothing need be shown."""
         return self.mode != "live" and self.done.wait(SHORT)
 
 
@@ -131,7 +131,7 @@ def experiment_line() -> Iterator[Callable[[str], None]]:
 
 
 def _join(thread: threading.Thread) -> None:
-    """Wait until the screen is clean, also for those who press Ctrl-C once more."""
+    """Wait for the thread, which cleans up the screen, even if Ctrl-C is pressed once more."""
     try:
         thread.join()
     except KeyboardInterrupt:

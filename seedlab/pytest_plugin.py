@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell the markers."""
+    """Register the markers."""
     config.addinivalue_line(
         "markers", "seedlab(project=…, environment=…): what the test's seedlab_database is a copy of"
     )
@@ -80,7 +80,7 @@ def seedlab_url(seedlab_database: Database) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Count what a test with a limit sends, from its first line to its last."""
+    """Fail a test that sends more statements than its `max_statements` marker allows."""
     marker = item.get_closest_marker("max_statements")
     if marker is None:
         return (yield)

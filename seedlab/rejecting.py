@@ -45,7 +45,7 @@ BETWEEN = " | "  # of the reasons of one record
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rejection:
-    """The rows that remain, and why each of the others does not."""
+    """The rows that remain, and the rules that the others break."""
 
     rows: list[Rows]
     broken: list[Broken]
@@ -100,7 +100,7 @@ def reject(rows: Sequence[Rows], broken: Sequence[Broken], naming: Naming, cache
 
 
 def faults(rows: Sequence[Rows], broken: Sequence[Broken]) -> list[Fault]:
-    """Tell of every rejected row, with its line, what the run's record keeps."""
+    """Give one fault for every rejected row, with its line, for the run's record."""
     paths = {(each.load.seed, each.load.table): each.shaped.spec.path for each in rows}
     return tracing.trace(broken, paths, every=True)
 
@@ -142,7 +142,7 @@ def write_files(
 
 
 def broken_by_checks(refusals: Iterable[Refusal], rows: Sequence[Rows]) -> list[Broken]:
-    """Rows that the target would refuse, as broken rules."""
+    """Turn rows that the target would refuse into broken rules."""
     # What is written of a load may leave an id to the database, and then is no longer made by us.
     loads = {replace(each.load, made=None): each.load for each in rows}
     return [
@@ -156,7 +156,7 @@ def broken_by_checks(refusals: Iterable[Refusal], rows: Sequence[Rows]) -> list[
 
 
 def broken_by_database(found: Sequence[Fault], rows: Sequence[Rows]) -> tuple[list[Broken], list[Fault]]:
-    """Split what a writer was refused: rows that can be rejected, and faults that must stop the run."""
+    """Split the faults of a failed write: rows that can be rejected, and faults that must stop the run."""
     loads = {(file.name, r.load.table): (r.load, n) for r in rows for n, file in enumerate(r.load.files)}
     grouped: dict[tuple[Load, str, str, str], list[tuple[int, int]]] = {}
     others = []
@@ -191,7 +191,7 @@ def _refuse_unplaced(rows: Sequence[Rows], broken: Sequence[Broken]) -> None:
 
 
 def _with_those_before(broken: Sequence[Broken]) -> Iterator[Broken]:
-    """Of rows that come again in another seed, those that came first are as wrong."""
+    """Add to rows whose key another seed has, too, the rows of that seed: both are wrong."""
     for each in broken:
         yield each
         if each.rule.name == "duplicate-key":
@@ -238,7 +238,7 @@ def _references(rows: Rows, naming: Naming) -> Iterator[Link]:
 
 
 def _around(rows: Rows, all_rows: Sequence[Rows], naming: Naming) -> Iterator[Link]:
-    """What a nested load lies in."""
+    """Give the link from a nested load to the load of the records around it; nothing at the root."""
     spec = rows.shaped.spec
     by_path = {each.shaped.spec.path: each for each in all_rows if each.load.seed == rows.load.seed}
     around = by_path.get(flatten.enclosing(spec.path, by_path))
@@ -264,7 +264,7 @@ def _places(broken: Iterable[Broken]) -> dict[Load, pl.DataFrame]:
 
 
 def _nested(rows: Rows, files: Iterable[int], catalog: Catalog) -> pl.DataFrame:
-    """What the rows of a load lie in (NESTED), with the number of their file."""
+    """A frame of NESTED (which record each nested row lies in), with FILE."""
     documents, path = whole_columns(rows.shaped.seed, catalog), rows.shaped.spec.path
     found = [
         nesting(rows.load.files[n], documents)
@@ -279,7 +279,7 @@ def _nested(rows: Rows, files: Iterable[int], catalog: Catalog) -> pl.DataFrame:
 
 
 def _spots(rows: Rows, places: pl.DataFrame, catalog: Catalog) -> pl.DataFrame:
-    """FILE, ROW, the RECORD that a row is of, its LINE, and what to say before its reason."""
+    """Locate rows: FILE, ROW, the RECORD that a row is of, its LINE, and `at`, its place in that record."""
     path = rows.shaped.spec.path
     files = places.get_column(FILE).unique().sort().to_list()
     if path == ROOT:
@@ -299,7 +299,7 @@ def _spots(rows: Rows, places: pl.DataFrame, catalog: Catalog) -> pl.DataFrame:
 
 
 def _lines(file: SourceFile, path: str, rows: pl.Series) -> pl.DataFrame:
-    """ROW, the LINE in which it begins, and of nested rows the place in their record (`at`)."""
+    """A frame of ROW, the LINE in which it begins, and `at`, a nested row's place in its record."""
     located = positions.locate(file, path, rows.to_list())
     frame = pl.DataFrame(
         {
@@ -314,7 +314,7 @@ def _lines(file: SourceFile, path: str, rows: pl.Series) -> pl.DataFrame:
 
 
 def _reasons(broken: Broken, spots: Mapping[Load, pl.DataFrame]) -> pl.DataFrame:
-    """FILE, RECORD and REASON of every row."""
+    """A frame of FILE, RECORD and REASON, one for every broken row."""
     before = [_wheres(each, spots[each.load]) for each in broken.before if each.load in spots]
     frame = broken.frame.join(spots[broken.load], on=[FILE, ROW], how="left", maintain_order="left")
     where = pl.lit("")
@@ -328,7 +328,7 @@ def _reasons(broken: Broken, spots: Mapping[Load, pl.DataFrame]) -> pl.DataFrame
 
 
 def _wheres(broken: Broken, spots: pl.DataFrame) -> pl.DataFrame:
-    """What rows have the `same`, and `where` the row is that others depend on: FILE:LINE."""
+    """A frame of `same`, the value by which dependents find their parent, and `where` that is: FILE:LINE."""
     names = pl.DataFrame(
         {FILE: range(len(broken.load.files)), "_name": [file.name for file in broken.load.files]},
         schema={FILE: pl.UInt16, "_name": pl.String},

@@ -63,7 +63,10 @@ def undone(run_id: str, tallies: Sequence[Tally], monitor: Monitor, heading: Hea
 
 
 def unindexed(run: Run, catalog: Catalog) -> Run:
-    """Note foreign keys without an index whose parents lost rows: each cost a pass over the child's."""
+    """Add to the run the foreign keys without an index whose parents lost rows.
+
+    Each delete read all children.
+    """
     if not run.outcomes.deleted:
         return run
     from seedlab.flow.evidence import UnindexedReference  # a run with nothing to do is spared it
@@ -130,7 +133,7 @@ def _why(stage: Stage, task: Task, outcomes: Outcomes) -> str:
 
 
 def is_left_out(seed: Seed, left_out: Mapping[str, str]) -> bool:
-    """Tell whether a seed of a stage that runs does not run."""
+    """Tell whether a seed is left out, though its stage runs."""
     return f"{seed.stage}.{seed.name}" in left_out
 
 

@@ -37,7 +37,7 @@ class Request:
     line: tuple[str, ...]
 
     def heading(self, target: Target | None = None) -> Heading:
-        """Give what a run record can say before the run."""
+        """Say what is known of the run before it begins, for its record."""
         return Heading(
             project=self.project.name,
             target=target.shown if target else self.choice.origin,
@@ -77,7 +77,7 @@ def request_of(args: Namespace) -> Request:
 
 
 def source_of(args: Namespace) -> Target:
-    """Understand which database `export` was told to read: none is taken that nobody named."""
+    """Give the database that `export` was told to read. Raises ConfigurationError where nobody named one."""
     needs_project = args.target and not args.database_url
     project = load_project(find_project(None, Path.cwd())) if needs_project else _NO_PROJECT
     choice = choose_target(project, database_url=args.database_url, target=args.target, environ=os.environ)

@@ -22,7 +22,10 @@ Spellings = Mapping[str, pl.DataFrame]  # by source column, `value` and how the 
 
 
 def respell(look: Look, pairs: Pairs, catalog: Catalog) -> list[tuple[Load, Shaped]]:
-    """Replace such values in the sources; one round trip where there are any, none otherwise."""
+    """Replace values of keys by the target's spelling of them.
+
+    One round trip where there are any, else none.
+    """
     wanted = [dict(asked(load, catalog)) for load, _ in pairs]
     if not any(wanted) or not look.online:
         return list(pairs)
@@ -43,7 +46,7 @@ def respell(look: Look, pairs: Pairs, catalog: Catalog) -> list[tuple[Load, Shap
 
 
 def asked(load: Load, catalog: Catalog) -> Iterator[tuple[str, Column]]:
-    """Source columns that name a row by such a type, of tables that are there."""
+    """The source columns of keys and references whose type has many spellings, with the table's column."""
     chains: list[tuple[str, tuple[Part, ...]]] = [(load.table, load.key)]
     chains += [(reference.parent, reference.parts) for reference in load.references]
     for table, parts in chains:
@@ -52,7 +55,7 @@ def asked(load: Load, catalog: Catalog) -> Iterator[tuple[str, Column]]:
 
 
 def _values(shaped: Shaped, sources: Sequence[str]) -> list[pl.Series]:
-    """The different values of these columns; of a large file they are gathered batch by batch."""
+    """The distinct values of these columns, sorted; of a large file gathered batch by batch."""
     found = [shaped.frame[source].drop_nulls().unique() for source in sources]
     for frame in shaped.stream() if shaped.stream is not None and sources else ():
         found = [

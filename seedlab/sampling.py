@@ -29,7 +29,10 @@ PATIENCE = 1.0  # seconds that a run waits, at its end, for a look that has not 
 def sampled(
     project: str, target: Target, monitor: Monitor, wal_before: Callable[[], int | None]
 ) -> Iterator[None]:
-    """Give the monitor samples while the block runs; `wal_before` tells where the WAL ended before it."""
+    """Sample the run in a thread while the block lasts.
+
+    `wal_before` gives the server's WAL position before the run, in bytes.
+    """
     sampler = _Sampler(project, monitor.beside or target, monitor, wal_before)
     if monitor.closely:
         with monitor.aside():
@@ -47,7 +50,7 @@ def sampled(
 
 
 class _Sampler:
-    """One run's looks. `open` is called at most once; the thread closes what was opened."""
+    """The sampling of one run. `open` is called at most once; the thread closes the connection."""
 
     def __init__(
         self, project: str, target: Target, monitor: Monitor, wal_before: Callable[[], int | None]
@@ -62,7 +65,7 @@ class _Sampler:
         self.done = threading.Event()
 
     def open(self) -> None:
-        """Connect, where there is a server."""
+        """Open a connection of our own to the server; none to a file."""
         self._opened = True
         try:
             self.activity = connect.open_activity(self._target, self._label)
@@ -79,7 +82,7 @@ class _Sampler:
             return None
 
     def run(self) -> None:
-        """Look until the run is done."""
+        """Sample until `done` is set."""
         monitor = self._monitor
         try:
             while True:
@@ -107,7 +110,7 @@ class _Sampler:
         self._monitor.sample(rss_bytes())
 
     def _give_up(self, error: ConnectionFailed) -> None:
-        """Look at the server no more; two threads may find out at the same time."""
+        """Stop sampling the server and note why, once: two threads may find out at the same time."""
         with self._giving_up:
             if self._given_up:
                 return

@@ -20,7 +20,7 @@ NAMED_ROWS = 1_000_000  # of a load whose names nobody needs: so many are kept a
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scanned:
-    """What is kept of a load: handles, or briefs of very many rows; and the rows that are wrong."""
+    """What a scan keeps of a load: its handles, or briefs where the rows are very many; and wrong rows."""
 
     handled: Handled
     briefs: Briefs | None
@@ -61,7 +61,7 @@ def scan(
 
 
 def near(thin: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows kept of the places of a batch, which is of one file; they lie in the order of the files."""
+    """Slice the kept rows that belong to a batch of one file; both are sorted by FILE and ROW."""
     start = thin[FILE].search_sorted(frame[FILE][0], side="left")
     stop = thin[FILE].search_sorted(frame[FILE][0], side="right")
     mine = thin.slice(start, stop - start)

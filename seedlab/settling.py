@@ -39,7 +39,7 @@ _BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 
 
 def left_to_defaults(loads: Sequence[Load], naming: Naming) -> frozenset[str]:
-    """Tables whose sequence fills the key by itself, because no reference needs the value beforehand."""
+    """The tables whose ids the database makes at the insert, because no reference needs them before."""
     wanted = ids.referred_columns(loads)
     return frozenset(
         load.table
@@ -114,7 +114,10 @@ def _queued(parents: Mapping[str, Collection[str]], rows: Sequence[Rows]) -> lis
 
 
 def _settled(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> dict[Load, pl.DataFrame]:
-    """Settle loads that are given alike as one frame."""
+    """Settle the ids of loads.
+
+    Those of equal columns as one frame, which is quicker. Maps loads to frames.
+    """
     groups: dict[object, list[Handled]] = {}
     for each in handled:
         load = each.load
@@ -153,7 +156,7 @@ def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Sett
 
 
 def sourced(rows: Sequence[Rows], naming: Naming, plan: WritePlan) -> list[Sourced]:
-    """The rows as the row-by-row writer takes them, in the plan's order."""
+    """Give the rows as the row-by-row writer takes them (text of the files), in the plan's order."""
     by_load = {each.load: each for each in rows}
     ordered = [by_load[load] for group in plan.groups for write in group for load in write.loads]
     return [
@@ -235,7 +238,7 @@ def _that_hold(
     referring: Mapping[tuple[str, str], Sequence[tuple[str, str]]],
     column: tuple[str, str],
 ) -> list[Column]:
-    """The column, and all that refer to it, over however many tables."""
+    """The column, and all that refer to it, directly or through other references."""
     found: dict[tuple[str, str], Column] = {}
     left = [column]
     while left:
@@ -247,7 +250,7 @@ def _that_hold(
 
 
 def _bound(column: Column) -> int:
-    """The first number above all that a column holds."""
+    """The least number that is too large for the column."""
     if column.kind == "numeric" and column.precision is not None:
         return int(10 ** (column.precision - (column.scale or 0)))
     return _BOUNDS.get(column.kind, 2**63)

@@ -50,7 +50,7 @@ class Shaped:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Source columns, without those of our own."""
+        """The source columns, without ROW and FILE."""
         return tuple(name for name in self.frame.columns if name not in (ROW, FILE))
 
 
@@ -114,12 +114,15 @@ def placed(frame: pl.DataFrame, file: int) -> pl.DataFrame:
 
 
 def _is_flat(seed: Seed) -> bool:
-    """CSV and Parquet hold JSON as text that somebody else wrote."""
+    """Tell whether the files' JSON is text that somebody else wrote, as in CSV and Parquet."""
     return any(file.format in ("csv", "tsv", "parquet") for file in seed.files)
 
 
 def _all_specs(seed: Seed, paths: Collection[str], catalog: Catalog) -> dict[str, TableSpec]:
-    """What the seed declares, and the link tables that its other lists fill."""
+    """Map paths to table specs.
+
+    Those that the seed declares, and link tables inferred for its other lists.
+    """
     specs = {spec.path: spec for spec in reversed(seed.tables)}
     if seed.transform:  # it is given the records' own columns, and says itself which tables they fill
         return {"$": specs["$"]}

@@ -43,7 +43,11 @@ Pairs = Sequence[tuple[Load, Shaped]]
 
 
 def run(task: Task, look: Look, monitor: Monitor, target: Target, beside: Callable[[], Look]) -> Done:
-    """Run the stale stages, large loads spread over as many connections as pay; `beside` gives a session."""
+    """Run the stale stages with large loads staged over several connections.
+
+    `beside` opens a session more; without workers, or where one session writes at a time, all goes the
+    usual way.
+    """
     workers = connections(task.options)
     if not workers or not look.session.concurrent:
         return writing.run(task, look, monitor)
@@ -112,13 +116,13 @@ def spreadable(pairs: Pairs, naming: Naming) -> frozenset[int]:
 
 
 def _makes_ids_alone(load: Load, loads: Sequence[Load], naming: Naming) -> bool:
-    """Tell whether all that refer to the load's rows know their ids from handles, or from the files."""
+    """Tell whether references to the load's rows need no id but one that follows from the row's handle."""
     wanted = ids.referred_columns(loads).get(load.table, ())
     return load.table not in naming.alternatives and all(_from_handle(load, c, naming) for c in wanted)
 
 
 def _finds_parents_alone(reference: Reference, loads: Sequence[Load], naming: Naming) -> bool:
-    """Tell whether the parents that this run brings get ids that a handle gives: a worker makes those."""
+    """Tell whether the reference needs of this run's rows only ids that follow from their handles."""
     wanted = [column for column in reference.foreign_key.parent_columns if not reference.source_of(column)]
     parents = [each for each in loads if each.table == reference.parent]
     if not wanted or not parents:
@@ -152,7 +156,7 @@ class _Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Spread:
-    """How a run is spread."""
+    """The writing of a run whose large loads are staged by workers."""
 
     task: Task
     target: Target
@@ -160,7 +164,7 @@ class _Spread:
     beside: Callable[[], Look]
 
     def write(self, task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> Done:
-        """Write what was prepared; nothing of the staging stays, whatever ends this."""
+        """Write what was prepared; staging tables are dropped however this ends."""
         if not prepared.apart:
             return writing.write_once(task, look, prepared, monitor)
         lock = stagewise.Lock(look)

@@ -74,7 +74,10 @@ class _Desks:
         self._free: list[Look] = [] if self.concurrent else [look]
 
     def take(self) -> Look:
-        """Give one that nobody uses, which knows what is committed by now."""
+        """Take a look that nobody uses, refreshed to what is committed by now.
+
+        One is opened if all are in use.
+        """
         try:
             desk = self._free.pop()
         except IndexError:
@@ -85,11 +88,11 @@ class _Desks:
         return desk
 
     def give(self, desk: Look) -> None:
-        """Take one back."""
+        """Give a look back for others to use."""
         self._free.append(desk)
 
     def close(self) -> None:
-        """Close those that were made."""
+        """Close the looks that were opened here."""
         for desk in self._made:
             desk.close()
 
@@ -175,7 +178,7 @@ def _open(task: Task, desks: _Desks, prepared: Prepared, monitor: Monitor, lock:
 
 
 def _part(prepared: Prepared, stage: str) -> Prepared:
-    """What was prepared of one stage."""
+    """Narrow what was prepared down to one stage."""
 
     def mine(rows: Iterable[Rows]) -> list[Rows]:
         return [each for each in rows if each.load.stage == stage]
@@ -228,7 +231,7 @@ def _links(stages: Sequence[Stage], prepared: Prepared) -> Iterator[tuple[str, s
 
 
 class _Work:
-    """The writing of the stages, by several threads, and what has become of each."""
+    """Writes stages on several threads, and keeps what became of each."""
 
     def __init__(self, task: Task, prepared: Prepared, monitor: Monitor, desks: _Desks, lock: Lock) -> None:
         self._task = task
@@ -279,7 +282,10 @@ class _Work:
                 return done
 
     def _told(self, failure: BaseException | None) -> Done:
-        """Put together what has become of the stages."""
+        """Sum up the run.
+
+        Tallies of committed stages, why others failed or were not begun, and the failure.
+        """
         done = Done(tallies=tuple(tally for each in self._done.values() for tally in each.tallies))
         if failure is None:
             return done
@@ -297,7 +303,7 @@ class _Work:
 
 
 def _of_stage(error: BaseException, stage: str | None) -> BaseException:
-    """Say of data faults what they have undone."""
+    """Add to data faults that nothing of the stage was written; other errors stay as they are."""
     if isinstance(error, DataFaults) and stage is not None:
         return DataFaults(error.faults, f"nothing of stage {stage} was written")
     return error

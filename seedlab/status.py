@@ -87,7 +87,7 @@ def _judged(
 
 
 def _why_at_all(name: str, memory: Memory, options: Options) -> str:
-    """Say why a stage would run of which nothing is known to have changed."""
+    """Say why a stage would run though nothing is known to have changed."""
     if name not in memory.stages:
         return UNFINISHED if any(load.stage == name for load in memory.loads) else NEVER
     return _FORGOTTEN if "incremental" in options.settings.switches else _ALWAYS
@@ -101,7 +101,7 @@ def _remembered(stage: StageStatus, memory: Memory, loads: Loads) -> StageStatus
 
 
 def _loads(project: Project, agenda: Agenda, look: Look) -> Loads:
-    """What each stage brought; who made its rows is told by the packed ones."""
+    """Map each stage to the loads remembered of it; remembered rows are unpacked to count those we made."""
     memory = look.memory()
     if not memory.loads:
         return {}

@@ -110,7 +110,7 @@ def _memo(
     counts: Sequence[int],
     marks: Mapping[str, bytes | None],
 ) -> Memo:
-    """What is left; the stages are no longer as they were, so the next run looks at them."""
+    """Make the memo of what remains; its stages are unfinished, so that the next run looks at them."""
     left = {load: content for load, content in kept.items() if content.height}
     return Memo(
         project=asked.project.name,
@@ -129,6 +129,6 @@ def _memo(
 
 
 def _comparable(removals: Sequence[Removal], look: Look) -> dict[str, TableState]:
-    """The tables' last states that can still be compared with."""
+    """Map tables to their last known states, as far as those can still be compared with."""
     names = dict.fromkeys(removal.table.name for removal in removals)
     return {name: look.memory().tables[name] for name in names if comparable(name, look)}

@@ -53,13 +53,13 @@ class Folder:
         self._files = _files_of(project)
 
     def look(self) -> Stamps:
-        """Stamp what belongs to the project or may come to belong to it."""
+        """Stamp the files that belong to the project, or would if a configuration named them."""
         paths = {self._root / name for name in self._files} | set(_walk(self._root))
         own = (path for path in paths if not path.is_relative_to(self._reports))
         return dict(_stamped(self._root, own))
 
     def concerning(self, saved: Sequence[Saved]) -> tuple[Saved, ...]:
-        """Pick what belongs to the project, before or now: its data files, and all Python and TOML."""
+        """Pick the saved files that a run depends on: data files, before or now, and all Python and TOML."""
         known = self._files
         try:
             self._files = _files_of(load_project(self._root))
@@ -166,7 +166,7 @@ def watch(
 
 
 def heading(saved: Sequence[Saved], clock: Callable[[], time.struct_time] = time.localtime) -> str:
-    """Say when what was saved: `14:03:07  cities.csv changed`; of nothing there is nothing to say."""
+    """Say when what was saved: `14:03:07  cities.csv changed`; "" where nothing was."""
     by_kind: dict[str, list[str]] = {}
     for each in saved:
         by_kind.setdefault(each.what, []).append(isolate(printable(each.name)))

@@ -22,7 +22,10 @@ from seedlab.plan.project import find_project, load_project
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Two names, and what a seed would be told: target, environment, consent."""
+    """A comparison that is asked for.
+
+    The names of two sides, and target, environment and consent as for a seed.
+    """
 
     names: tuple[str, str]
     reports: Path = Path("reports")
@@ -45,7 +48,7 @@ class Asked:
         )
 
     def options(self, project: Project, choice: choices.TargetChoice) -> Options:
-        """Give what a seed of this project would be told."""
+        """The options of a seed of this project."""
         chosen = choices.choose_environment(project, self.environment, os.environ, choice)
         settings = choices.settings(project, {}, os.environ)
         return Options(environment=chosen, settings=settings, yes_seed=self.yes_seed)
@@ -66,7 +69,7 @@ def compare(asked: Asked, tell: Tell = silent) -> Comparison:
 
 
 def compare_runs(one: Run, other: Run, *, names: tuple[str, str], rules: Rules) -> Comparison:
-    """Compare two runs as they were kept. Raises what `insight.may_compare` does."""
+    """Compare two stored runs. Raises ConfigurationError where their times are not comparable."""
     notes = insight.may_compare(one, other, anyway=rules.anyway)
     found = insight.compare([one], [other], names=names, threshold=rules.threshold)
     return replace(found, notes=(*found.notes, *notes))
@@ -74,7 +77,7 @@ def compare_runs(one: Run, other: Run, *, names: tuple[str, str], rules: Rules) 
 
 @contextmanager
 def _prepared(kind: sides.Kind, asked: Asked) -> Iterator[tuple[Arena, tuple[Side, Side]]]:
-    """Make the arena and both sides, and leave nothing of them."""
+    """Open the arena and make both sides; all of it is dropped afterwards."""
     project = asked.project(kind)
     choice = asked.choice(project)
     options = asked.options(project, choice)

@@ -42,7 +42,7 @@ class Asked:
 
 
 class Stock:
-    """The snapshot of one project, made when it is first asked for, and the clones of it."""
+    """The snapshot of one project, seeded when it is first asked for, and the clones of it."""
 
     def __init__(self, project: Project, target: Target, options: Options) -> None:
         self.project = project
@@ -105,7 +105,10 @@ def open_stock(asked: Asked) -> Iterator[Stock]:
 
 
 def stock_of(asked: Asked) -> Stock:
-    """Understand what is asked for, and connect. Raises Refused where a guard says no."""
+    """Open the stock of the project that is asked for; the caller closes it.
+
+    Raises Refused where a guard refuses the target, or the environment is protected.
+    """
     project = load_project(find_project(asked.directory, asked.start or Path.cwd()))
     choice = choices.choose_target(
         project, database_url=asked.database_url, target=asked.target, environ=os.environ
@@ -186,7 +189,7 @@ def _stages(project: Project) -> tuple[Stage, ...]:
 
 
 def _configured(stage: Stage) -> tuple[object, ...]:
-    """What of the configuration the rows may depend on; places and times are no part of it."""
+    """The part of a stage's configuration that its rows depend on: no line numbers, no estimated times."""
     seeds = [
         (
             replace(seed, files=(), tables=(), estimated_ms=None),

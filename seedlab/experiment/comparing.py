@@ -19,7 +19,10 @@ from seedlab.insight.measuring.monitor import Monitor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of two: what it is called, its empty tables, and how it seeds a database."""
+    """One side of a comparison.
+
+    Its name, the `ground` (template with empty tables), how it seeds a database.
+    """
 
     name: str
     ground: str
@@ -28,7 +31,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How a comparison goes: how many pairs, at most, what counts as a difference, what is overlooked."""
+    """How to compare: pairs to begin with and at most; the share from which a ratio counts as a difference.
+
+    `anyway` compares also what is not comparable; `round_trip_ms` is a delay to add.
+    """
 
     pairs: int = 7
     max_pairs: int = 15
@@ -124,7 +130,7 @@ def _differing(one: tuple[Target, Catalog], other: tuple[Target, Catalog], colum
 
 
 def _steady(one: tuple[Target, Catalog], again: tuple[Target, Catalog], columns: Columns) -> Columns:
-    """Leave the columns that two runs of the same side fill alike."""
+    """Keep the columns that two runs of the same side fill with the same values: no `now()`."""
     asked = [(table, (name,)) for table, names in columns.items() for name in names]
     pairs = zip(asked, contents(*one, asked), contents(*again, asked), strict=True)
     unsteady = {(table, name) for (table, (name,)), mine, theirs in pairs if mine != theirs}

@@ -39,7 +39,7 @@ class Pool:
         self._thread.submit(self._snapshots.drop, clone)
 
     def keep(self, clone: Target) -> None:
-        """Let a clone stay."""
+        """Keep a clone when the pool is closed."""
         self._thread.submit(self._snapshots.keep, clone).result()
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ class Variant:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What its runs are called."""
+        """The names of its runs, in the order in which they are made."""
         return (self.name, self.again) if self.again else (self.name,)
 
 
@@ -95,7 +95,7 @@ def variants_of(design: Design, settings: Settings) -> tuple[Variant, ...]:
 
 
 def at_level(settings: Settings, level: str) -> Settings:
-    """Give the settings at a level; their record says that an experiment chose it."""
+    """The settings at another level; `origins` says that an experiment chose it."""
     known: Level = next(each for each in LEVELS if each == level)
     return replace(settings, level=known, origins={**settings.origins, "level": "experiment"})
 

@@ -96,7 +96,7 @@ def run_apart(tree: Tree, target: Target, environment: str) -> Run:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Ask git. Raises ConfigurationError with what it says."""
+    """Run git and give what it prints. Raises ConfigurationError with its message."""
     # Hooks belong to the user's own checkouts.
     command = ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:

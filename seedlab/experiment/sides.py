@@ -29,7 +29,7 @@ OptionsOf = Callable[[Project], Options]
 
 
 def kind_of(a: str, b: str, reports: Path) -> Kind:
-    """Tell what both names mean. Raises ConfigurationError where that is not one and the same."""
+    """The kind of thing that both names mean. Raises ConfigurationError where they mean different kinds."""
     one, other = _meaning(a, reports), _meaning(b, reports)
     if one != other:
         raise ConfigurationError(
@@ -71,7 +71,7 @@ def _means(kind: Kind, name: str, reports: Path) -> bool:
 
 
 def bare(name: str) -> str:
-    """Give a name without the word that says what it is."""
+    """A name without the prefix that says its kind: `level:bulk` is `bulk`."""
     kind, colon, rest = name.partition(":")
     return rest if colon and kind in get_args(Kind) else name
 
@@ -87,7 +87,7 @@ def stored_run(name: str, reports: Path) -> Run:
 def levels(
     arena: Arena, project: Project, target: Target, options: Options, names: tuple[str, str]
 ) -> tuple[Side, Side]:
-    """Seed one project at two levels."""
+    """Make the sides of two levels of one project."""
     ground = ground_of(arena, project, target)
     chosen = [replace(options, settings=at_level(options.settings, bare(name))) for name in names]
     one, other = (_side(bare(name), ground, project, each) for name, each in zip(names, chosen, strict=True))
@@ -95,7 +95,7 @@ def levels(
 
 
 def folders(arena: Arena, target: Target, options: OptionsOf, names: tuple[str, str]) -> tuple[Side, Side]:
-    """Seed two projects."""
+    """Make the sides of two project folders."""
     projects = [load_project(Path(bare(name))) for name in names]
     one, other = (
         _side(bare(name), ground_of(arena, each, target), each, options(each))
@@ -105,7 +105,7 @@ def folders(arena: Arena, target: Target, options: OptionsOf, names: tuple[str, 
 
 
 def _side(name: str, ground: str, project: Project, options: Options) -> Side:
-    """Seed in this process."""
+    """Make a side that seeds in this process."""
 
     def seed(database: Target) -> Run:
         return run_once(project, database, options)

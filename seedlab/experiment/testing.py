@@ -39,7 +39,7 @@ class Database:
 
 
 class Loan:
-    """A clone that a test has, and what it sends to it if that is counted."""
+    """A clone lent to one test, with the statements that the test sends to it, if they are counted."""
 
     def __init__(self, stock: Stock, pool: Pool, clone: Target, *, counted: bool) -> None:
         self._stock, self._pool = stock, pool
@@ -67,7 +67,7 @@ class Loan:
 
     @property
     def kept_as(self) -> str:
-        """Where the database is once it was kept."""
+        """The URL, without its password, that the database has once it is kept."""
         return self._stock.snapshots.kept_as(self.clone).shown
 
     def keep(self) -> None:
@@ -97,7 +97,7 @@ class Workshop:
         self._failed: dict[Asked, str] = {}
 
     def lend(self, asked: Asked, *, counted: bool, wanted: int | None = None) -> Loan:
-        """Give a clone; raises CannotLend, which tells a fault of the project in full only once."""
+        """Lend a clone; raises CannotLend, which tells a fault of the project in full only the first time."""
         stock, pool = self._pool(asked)
         try:
             clone = pool.take(wanted)

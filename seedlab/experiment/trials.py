@@ -21,7 +21,7 @@ Lead = Callable[[Target], Target]
 
 
 def silent(_: str) -> None:
-    """Tell nobody."""
+    """Tell nobody: the `Tell` of those who show nothing."""
 
 
 @contextmanager
@@ -38,7 +38,10 @@ def arena_of(target: Target, environment: Environment, yes_seed: str | None) -> 
 
 
 def ground_of(arena: Arena, project: Project, target: Target) -> str:
-    """Make the empty tables of a project: by its MetaData, else as they are in the target."""
+    """Make a project's empty tables in the arena, by its MetaData or as the target has them.
+
+    Gives their name.
+    """
     if project.schema is None:
         return arena.taken(target, {spec.table for seed in project.every_seed for spec in seed.tables})
     from seedlab.database import models
@@ -48,7 +51,7 @@ def ground_of(arena: Arena, project: Project, target: Target) -> str:
 
 @contextmanager
 def at_distance(arena: Arena, round_trip_ms: float) -> Iterator[Lead]:
-    """Put a proxy in between that delays; gives what leads a target through it."""
+    """Delay each round trip by a proxy; gives a function that leads a target through it."""
     if round_trip_ms < 0:
         raise ConfigurationError(f"--round-trip-ms: expected 0 or more, found {round_trip_ms:g}")
     if not round_trip_ms:

@@ -181,7 +181,7 @@ _HOMES = {"Span": ("evidence",), **dict.fromkeys(_PLANS, ("plans",))}
 
 
 def __getattr__(name: str) -> Any:
-    """Find what a run with nothing to do has no use for."""
+    """Import a name's module when the name is first asked for (PEP 562)."""
     for module in _HOMES.get(name, ("loads", "writes")) if name in __all__ else ():
         if (found := getattr(import_module(f"seedlab.flow.{module}"), name, None)) is not None:
             return found

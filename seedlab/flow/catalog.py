@@ -41,7 +41,10 @@ class Column:
 
     @property
     def polymorphic(self) -> bool:
-        """Tell a domain over a type like an enum, for which functions and operators of any enum do not do."""
+        """Tell whether it is a domain over a polymorphic type (enum, array, composite).
+
+        Functions and operators of `anyenum` and the like do not take its values without a cast.
+        """
         return bool(self.base) and self.kind in ("other", "array", "composite")
 
 
@@ -78,7 +81,7 @@ class ForeignKey:
 
     @property
     def meaning(self) -> tuple[object, ...]:
-        """What it says, however it is called: two constraints may say the same."""
+        """What it demands, without its name: two constraints of equal meaning are one relation."""
         return (self.columns, self.parent, self.parent_columns)
 
 
@@ -105,7 +108,7 @@ class Table:
 
     @property
     def relations(self) -> tuple[ForeignKey, ...]:
-        """The foreign keys, of those that say the same the first."""
+        """The foreign keys, of those with equal meaning only the first."""
         return tuple({key.meaning: key for key in reversed(self.foreign_keys)}.values())[::-1]
 
     @property
@@ -139,12 +142,12 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ddl:
-    """Statements that make tables, and those that are cheaper once the rows are there."""
+    """Statements that make tables, and apart those that are cheaper to run once the rows are there."""
 
     tables: list[str]
     constraints_and_indexes: list[str]
 
     @property
     def in_order(self) -> list[str]:
-        """All of them, one behind the other."""
+        """All statements, in an order in which they can be run."""
         return [*self.tables, *self.constraints_and_indexes]

@@ -65,7 +65,10 @@ class Reference:
         return set(self.sources()) == set(self.foreign_key.columns)
 
     def source_of(self, parent_column: str) -> str | None:
-        """Name the source column that gives a parent's column as it is."""
+        """Name the source column whose text is the value of a parent's column.
+
+        None where a nested reference is.
+        """
         return next((p.source for p in self.parts if p.columns == (parent_column,) and p.source), None)
 
     def sources(self) -> tuple[str, ...]:
@@ -110,7 +113,7 @@ class Load:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column of the table that is written, by name, so that files that give the same are alike."""
+        """Every column of the table that is written, sorted: equal for loads that give the same ones."""
         made = (self.made,) if self.made else ()
         referred = (column for ref in self.references for column in ref.foreign_key.columns)
         return tuple(sorted({*made, *referred, *self.values}))
@@ -142,7 +145,10 @@ class Load:
         return self.references[index].source_of(parent)
 
     def _referring(self, column: str) -> tuple[int, str] | None:
-        """Find the reference that a column is of, by number, and the parent's column."""
+        """Find the reference (by number) whose foreign key has a column, and the parent's column.
+
+        None without.
+        """
         for index, reference in enumerate(self.references):
             for own, parent in reference.foreign_key.column_pairs:
                 if own == column:

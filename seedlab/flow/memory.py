@@ -53,7 +53,7 @@ class TableState:
 
     @property
     def content(self) -> tuple[int, int, int]:
-        """What changes when a row does."""
+        """Count, xor and sum: another tuple where any row is another."""
         return self.rows, self.xor, self.sum
 
 

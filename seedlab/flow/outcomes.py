@@ -26,5 +26,5 @@ class Outcomes:
 
     @property
     def total(self) -> int:
-        """Rows looked at."""
+        """All rows, whatever became of them."""
         return self.created + self.updated + self.unchanged + self.deleted + self.rejected

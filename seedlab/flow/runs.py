@@ -41,7 +41,7 @@ class Recorder(Protocol):
         """Tell how many rows of a load are to be sent to the target; none of them is yet."""
 
     def progress(self, load: Load, rows: int) -> None:
-        """Tell that so many more rows of a load were read, or where some are expected, sent."""
+        """Tell of so many more rows of a load: read, or once `expect` was told of it, sent."""
 
     def note(self, message: str) -> None:
         """Say something a person should read: a fallback taken, a warning."""

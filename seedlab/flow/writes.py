@@ -101,7 +101,7 @@ class WritePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserve:
-    """So many new values of the sequence, or the default, that fills a column."""
+    """A request for `count` new values of the sequence, or the default, that fills a column."""
 
     table: str
     column: str

@@ -13,7 +13,7 @@ from typing import Any
 
 class _Room(ModuleType):
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Say what `seed` would do: `seedlab.contract.plan`."""
+        """Pass a call of `seedlab.plan` on to `seedlab.contract.plan`."""
         from importlib import import_module
 
         return import_module("seedlab.contract").plan(*args, **options)

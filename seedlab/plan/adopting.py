@@ -137,7 +137,7 @@ def _table_export(catalog: Catalog, who: naming.Identities, table: Table) -> Tab
 
 
 def _ordered(catalog: Catalog, exports: Iterable[TableExport]) -> list[TableExport]:
-    """Parents first, tables that refer to each other together, else by name."""
+    """Order exports: parents first, tables of a foreign-key cycle together, else by name."""
     by_name = {each.table: each for each in exports}
     parents = {name: catalog.tables[name].parents for name in by_name}
     return [by_name[name] for group in graph.components(parents) for name in group]
@@ -168,7 +168,7 @@ def _kept_notes(who: naming.Identities) -> list[str]:
 
 
 def _loose_notes(tables: Sequence[Table], who: naming.Identities) -> list[str]:
-    """Columns that may hold ids, no telling whose; only where some ids are left out."""
+    """Warn of columns named like references that no foreign key explains, where some ids are left out."""
     if not who.hidden:
         return []
     kept = {why.partition(" ")[0] for why in who.kept.values()}
@@ -226,5 +226,5 @@ def project_of(
 
 
 def _plain(name: str) -> str:
-    """Spell a name as seeds may be called."""
+    """Turn a table's name into one that seeds may have: letters, digits, - and _."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60] or "table"

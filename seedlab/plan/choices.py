@@ -158,12 +158,12 @@ def choose_environment(
 
 
 def choose_commit(given: str | None) -> Commit:
-    """Take what `--commit` or SEEDLAB_COMMIT says."""
+    """Check the word of `--commit` or SEEDLAB_COMMIT; None means "run"."""
     return _one_of("--commit", given, _COMMITS)
 
 
 def choose_executor(given: str | None) -> str | None:
-    """Take what `--executor` or SEEDLAB_EXECUTOR says: DASK and a scheduler's host and port."""
+    """Check the word of `--executor` or SEEDLAB_EXECUTOR: `dask://HOST:PORT`, or None."""
     host, colon, port = (given or "").removeprefix(DASK).rpartition(":")
     if given is not None and not (given.startswith(DASK) and host and colon and port.isdecimal()):
         raise ConfigurationError(f"--executor: expected {DASK}HOST:PORT, found {given!r}")
@@ -171,12 +171,15 @@ def choose_executor(given: str | None) -> str | None:
 
 
 def choose_rejects(given: str | None) -> bool:
-    """Take what `--on-error` or SEEDLAB_ON_ERROR says: whether bad rows are put aside."""
+    """Tell whether `--on-error` or SEEDLAB_ON_ERROR has bad rows rejected.
+
+    None means that they stop the run.
+    """
     return _one_of("--on-error", given, {"stop": False, "reject": True})
 
 
 def _one_of(option: str, given: str | None, known: Mapping[str, _T]) -> _T:
-    """What a word means; the first is the default."""
+    """Look up the value of an option's word; without one the first of `known` is taken."""
     if given is None:
         return next(iter(known.values()))
     if given not in known:

@@ -75,7 +75,10 @@ def understand(columns: Iterable[str], table: Table, catalog: Catalog) -> Column
 
 
 def _refuse_twice(table: Table, exact: Sequence[str], relations: Relations) -> None:
-    """A foreign key is given in one way: by its own columns, by one name, or by the parts of a key."""
+    """Refuse a foreign key that is given twice.
+
+    It is given by its own columns, or by the bare relation, or by the parts of a key of the parent.
+    """
     for spelling, foreign_key, parts in relations.values():
         own = foreign_key.columns if set(foreign_key.columns) <= set(exact) else ()
         bare = (spelling,) if "" in parts and len(parts) > 1 else ()
@@ -98,7 +101,7 @@ def reachable(catalog: Catalog, foreign_key: ForeignKey, rest: str) -> bool:
 
 
 def no_column(catalog: Catalog, table: Table, name: str) -> str:
-    """Say that a name is none of a table's columns: how far it leads, and what may be meant, written out."""
+    """Say that a name is no column of a table, how far its dotted path leads, and the nearest that is one."""
     said = f"table {table.name} has no column or relation '{name}'"
     at, walked, rest = table, "", name
     while "." in rest and (key := find_relation(at, rest.partition(".")[0])) is not None:
@@ -117,5 +120,5 @@ def no_column(catalog: Catalog, table: Table, name: str) -> str:
 
 
 def covered_by(columns: Columns) -> set[str]:
-    """Name the table's columns that get a value, those of foreign keys included."""
+    """The columns of the table that the source columns give a value, those of foreign keys included."""
     return {*columns.exact, *(name for _, fk, _ in columns.relations.values() for name in fk.columns)}

@@ -50,7 +50,7 @@ class Verdict:
 
 
 def all_stale(stages: Sequence[Stage]) -> dict[str, Verdict]:
-    """Say that every stage has to run, for no reason of its own."""
+    """Give every stage the verdict that it has to run, with an empty reason."""
     return {stage.id: Verdict(stage=stage.id, reason="") for stage in stages}
 
 
@@ -104,12 +104,12 @@ def _judged(
 
 
 def _forgotten(known: StageMemory, memory: Memory) -> bool:
-    """Tell whether what a stage brought is remembered no more: somebody emptied a table of the ledger."""
+    """Tell whether the ledger lost a stage's rows, as when somebody emptied one of the ledger's tables."""
     return bool(known.tables) and not any(load.stage == known.stage for load in memory.loads)
 
 
 def _drift_reason(tables: Sequence[str], memory: Memory) -> str:
-    """Name the first table that others changed; of one in doubt nobody knows that."""
+    """Say which table others changed; one that a run left in doubt is named only where there is no other."""
     doubtful = {name for name, state in memory.tables.items() if state.rows == IN_DOUBT}
     first = min(tables, key=lambda name: (name in doubtful, name))
     return f"table {first} {'was left in doubt' if first in doubtful else 'was changed by others'}"
@@ -152,7 +152,10 @@ def parts(
 
 
 def definition(table: Table) -> str:
-    """Hash what a table's rows depend on in its definition; rights and what it holds are no part of it."""
+    """Hash the part of a table's definition that its rows depend on: columns, keys, foreign keys.
+
+    No rights.
+    """
     columns = [
         (c.name, c.type, c.nullable, c.default, c.generated, c.identity) for c in table.columns.values()
     ]
@@ -164,7 +167,7 @@ def definition(table: Table) -> str:
 
 
 def _configured(seed: Seed) -> tuple[object, ...]:
-    """What of a seed's configuration its rows depend on; its files have hashes of their own."""
+    """The part of a seed's configuration that its rows depend on; files have hashes of their own."""
     specs = [(s.table, s.path, s.key, s.parent, sorted(s.columns.items())) for s in seed.tables]
     names = [file.name for file in seed.files] if seed.duplicates != "error" else ()
     return (seed.name, specs, seed.mode, seed.duplicates, seed.transform, names)

@@ -65,7 +65,7 @@ def identify(tables: Sequence[Table], found: Mapping[str, tuple[str, ...]], *, w
 
 
 def surrogate(table: Table) -> str | None:
-    """The primary-key column whose values seedlab can make anew: a uuid, or the next of a sequence."""
+    """Name the primary-key column whose values seedlab can make anew: a uuid, or the next of a sequence."""
     key = table.primary_key
     if len(key) != 1 or any(key[0] in each.columns for each in table.foreign_keys):
         return None
@@ -97,7 +97,7 @@ def _is_made(column: Column) -> bool:
 
 
 def keyless(table: Table) -> bool:
-    """Tell whether only the rows can say what they are known by."""
+    """Tell whether the table has no primary key and no NOT NULL unique constraint, so that rows must tell."""
     return not table.primary_key and not any(
         all(not table.columns[name].nullable for name in key.columns) for key in table.keys
     )
@@ -123,7 +123,7 @@ def _can_name(column: Column) -> bool:
 
 
 def _places(tables: Sequence[Table], hidden: Mapping[str, str]) -> dict[Place, str]:
-    """Every column that holds an id that is left out, its own or, through foreign keys, another's."""
+    """Map every column that holds a left-out id, directly or through foreign keys, to the id's table."""
     places = {(name, own): name for name, own in hidden.items()}
     links = [
         ((table.name, own), (key.parent, parent))
@@ -140,7 +140,7 @@ def _places(tables: Sequence[Table], hidden: Mapping[str, str]) -> dict[Place, s
 
 
 def _unnameable(tables: Sequence[Table], places: Mapping[Place, str]) -> dict[str, str]:
-    """Tables whose ids are held where no reference by name can stand for them."""
+    """Map tables whose ids cannot be left out to why: a foreign key to them that no name can stand for."""
     found: dict[str, str] = {}
     for table in tables:
         for key in table.foreign_keys:
@@ -157,7 +157,7 @@ def _unnameable(tables: Sequence[Table], places: Mapping[Place, str]) -> dict[st
 
 
 def _soft_references(tables: Sequence[Table]) -> dict[str, str]:
-    """Tables that columns are named after which hold ids without a foreign key (`user_id`)."""
+    """Map tables to the column that seems to hold their ids without a foreign key (`user_id` and `users`)."""
     found: dict[str, str] = {}
     ids = {table.name: table.columns[own] for table in tables if (own := surrogate(table)) is not None}
     named = {table.name: table.relation.lower() for table in tables if table.name in ids}
@@ -174,7 +174,7 @@ def _soft_references(tables: Sequence[Table]) -> dict[str, str]:
 
 
 def loose_ids(tables: Sequence[Table]) -> Iterator[tuple[Place, Column]]:
-    """Columns that are called like references and are none."""
+    """Find columns named like references (`user_id`) that no foreign key has."""
     for table in tables:
         bound = {name for key in table.foreign_keys for name in key.columns} | {*table.primary_key}
         for column in table.columns.values():
@@ -242,7 +242,10 @@ def _choices(
 
 
 def _endless(tables: Sequence[Table], hidden: Mapping[str, str], keys: Keys) -> dict[str, str]:
-    """Tables without an id in their file that got no key: those that go in a circle, else all."""
+    """Map tables whose id is left out, and that got no key, to why.
+
+    Those whose keys lead in a circle, if any: the others may get theirs once these keep their ids.
+    """
     left = [table for table in tables if table.name not in keys]
     graph = {
         table.name: {
@@ -259,14 +262,14 @@ def _endless(tables: Sequence[Table], hidden: Mapping[str, str], keys: Keys) -> 
 
 
 def _reference(table: Table, column: str, places: Mapping[Place, str]) -> ForeignKey | None:
-    """The foreign key by which a column is given, if it holds an id that is left out."""
+    """Find the foreign key by which a column is given, if it holds a left-out id; else None."""
     if (table.name, column) not in places:
         return None
     return next((key for key in table.foreign_keys if key.columns == (column,)), None)
 
 
 def _relation(table: Table, key: ForeignKey) -> str | None:
-    """What a file calls a foreign key; None where every name may mean something else."""
+    """Name a foreign key as files call it; None where every name may mean something else."""
     for name in relation_names(table, key):
         try:
             means = find_relation(table, name)

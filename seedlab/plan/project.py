@@ -134,7 +134,7 @@ def _tables(value: object) -> list[dict[str, object]]:
 
 
 def _environments(top: Section) -> dict[str, Environment]:
-    """Extend the three that every project has by those of the file."""
+    """Give the environments: the three that every project has, as the file changes them, and its own."""
     given = top.named("environments")
     names = dict.fromkeys([*choices.ENVIRONMENTS, *given])
     return {name: _environment(name, given.get(name)) for name in names}
@@ -178,7 +178,7 @@ def _settings(section: Section) -> dict[str, object]:
 
 
 def _defaults(section: Section) -> dict[str, str]:
-    """Any column may be named; the empty text is a value, too."""
+    """Take the defaults of `[defaults]` as text; any column may be named, and the empty text is a value."""
     return {name: section.value(name) for name in section.values}
 
 

@@ -103,7 +103,7 @@ def _ranks(tasks: Sequence[Task]) -> dict[str, tuple[int, int, int]]:
 
 
 def _remaining_ms(tasks: Sequence[Task]) -> dict[str, int]:
-    """Length of the longest path that begins with each task."""
+    """Map each task to the milliseconds of the longest path that begins with it."""
     remaining = {task.id: task.estimated_ms for task in tasks}
     by_id = {task.id: task for task in tasks}
     for name in reversed(topological_order({task.id: task.dependencies for task in tasks})):

@@ -87,7 +87,7 @@ def infer_link(catalog: Catalog, table: Table, path: str) -> TableSpec | None:
 
 
 def name_value(columns: Sequence[str], table: Table, parent: str) -> dict[str, str]:
-    """Name the column of a list of scalars after the link's other relation: `{"$value": "course"}`."""
+    """Rename the column of a list of scalars after the link's other relation: `{"$value": "course"}`."""
     if VALUE not in columns:
         return {}
     mine = find_relation(table, parent)

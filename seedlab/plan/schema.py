@@ -17,7 +17,7 @@ from seedlab.plan.keys import WHOLE_ROWS, Keys, choose_keys, spelled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """All loads of a project in the order given, why each table has the key it has, and what does not fit."""
+    """The loads in the order given, why each table has its key, and faults of columns that do not fit."""
 
     loads: tuple[Load, ...]
     key_origins: Mapping[str, str]

@@ -54,18 +54,18 @@ def select(
 
 
 class _Chooser:
-    """Answers selectors from the names, tags, files and dependencies of the stages."""
+    """Finds the seeds that a selector means, by names, tags, files and dependencies of the stages."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.seeds = {(seed.stage, seed.name): seed for stage in stages for seed in stage.seeds}
         self.before = ancestors(stages)
 
     def every(self, selectors: Iterable[str], origin: str) -> Names:
-        """Match any of the selectors."""
+        """The seeds that any of the selectors means; `origin` begins the error for one that means none."""
         return frozenset[tuple[str, str]]().union(*(self.match(each, origin) for each in selectors))
 
     def match(self, selector: str, origin: str) -> Names:
-        """Match one selector, with what it waits for or what waits for it."""
+        """The seeds that a selector means; `+` adds those it waits for, or those that wait for it."""
         core = selector.removeprefix("+").removesuffix("+")
         found = self._named(core)
         if not found:

@@ -88,7 +88,7 @@ def _seed(seed: Seed) -> Iterator[str]:
 
 
 def _other_table(seed: Seed) -> str | None:
-    """The one table of a seed of which nothing else is to be said, if the files are not named after it."""
+    """Name the table of a seed for `table = …`: its only one, with all defaults, not named by the files."""
     table = seed.tables[0].table
     plain = len(seed.tables) == 1 and not _table(seed.tables[0])
     return table if plain and shared_table(seed.files) != table else None

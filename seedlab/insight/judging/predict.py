@@ -58,8 +58,7 @@ class Experience:
     def usual(self) -> Expectation | None:
         """The expectation for a run of which nothing is known yet.
 
-        None unless the last ENOUGH runs were all of one kind; then it is taken to be of that kind, with as many
-        rows as the last.
+        None unless the last ENOUGH runs were all of one kind; then it is taken to be like the last of them.
         """
         last = set(self.kinds[-ENOUGH:])
         if len(self.kinds) < ENOUGH or len(last) > 1:

@@ -103,7 +103,7 @@ class OpenSpan(Work):
             self.wal_began = self._monitor.ask_wal()
 
     def _end_wal(self, outer: OpenSpan | None) -> None:
-        """WAL bytes that the server wrote since the span first sent something; 0 where it sent nothing."""
+        """Set the WAL bytes written since the span first sent something, without those of spans inside it."""
         if self.round_trips == 0:
             self._wal = 0
             return

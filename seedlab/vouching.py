@@ -34,13 +34,15 @@ MARKED_ROWS = 4_000_000
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Slight:
     """A table of which a run writes only rows that changed: its content as the run found it, the keys of
-    these rows, their marks before they are written, and of how many the stamp tells.
+    these rows, their marks before they are written, of how many the stamp tells, and how often others were
+    written.
     """
 
     seen: TableState
     keys: pl.DataFrame
     marks: bytes
     stamped: int
+    others: int
 
 
 def slight(
@@ -66,8 +68,8 @@ def slight(
     }
     answers = ledger.attested(list(found.values()))
     return {
-        name: Slight(seen=each.state, keys=each.frame, marks=marks, stamped=stamped)
-        for (name, each), (marks, stamped) in zip(found.items(), answers, strict=True)
+        name: Slight(seen=each.state, keys=each.frame, marks=marks, stamped=stamped, others=others)
+        for (name, each), (marks, stamped, others) in zip(found.items(), answers, strict=True)
         if each.frame is not None
     }
 
@@ -86,16 +88,20 @@ def _keys(writes: Sequence[TableWrite], key: Sequence[str]) -> pl.DataFrame:
 
 
 def shifts_of(ledger: Ledger, tables: Mapping[str, Slight]) -> tuple[Shift, ...]:
-    """What is remembered of such tables after they were written; one round trip."""
+    """What is remembered of such tables after they were written; one round trip.
+
+    Other rows that were written, too, by triggers, have the same transaction and are not what they were.
+    """
     now = ledger.attested([RowSet(state=each.seen, frame=each.keys) for each in tables.values()])
     return tuple(
         Shift(
             state=replace(
-                ledger.shifted(each.seen, each.marks, marks), stamp=_shifted_stamp(each, marks, stamped)
+                ledger.shifted(each.seen, each.marks, marks),
+                stamp=_shifted_stamp(each, marks, stamped) if others == each.others else None,
             ),
             marks=marks,
         )
-        for each, (marks, stamped) in zip(tables.values(), now, strict=True)
+        for each, (marks, stamped, others) in zip(tables.values(), now, strict=True)
     )
 
 

@@ -99,11 +99,11 @@ class Ledger(Protocol):
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark the rows of each set as they are now."""
 
-    def attested(self, sets: Sequence[RowSet]) -> list[tuple[bytes, int]]:
+    def attested(self, sets: Sequence[RowSet]) -> list[tuple[bytes, int, int]]:
         """Mark the rows of each set, which are named, as they are now, and count those that this transaction
-        wrote, or one of its state's stamp.
+        wrote, or one of its state's stamp; and how often it wrote others of their table.
         """
-        return [(marks, 0) for marks in self.marks(sets)]
+        return [(marks, 0, 0) for marks in self.marks(sets)]
 
     def spell_out(self, states: Sequence[TableState]) -> None:
         """Keep the marks of tables whose seeded rows are known by stamps alone, before they are written.

@@ -162,10 +162,9 @@ def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Compose
 
 
 def attested(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
-    """Do the same, and count of these rows those that a transaction of the stamp wrote, or this one."""
-    own = SQL("x = (pg_catalog.txid_current_if_assigned()::text)::pg_catalog.xid")
-    return SQL("SELECT {}, pg_catalog.count(*) FILTER (WHERE {} OR {}) FROM ({}) q").format(
-        _PAIRS, stamps.by(state, "x"), own, _named(state, table, columns, ", t.xmin AS x")
+    """Do the same, and tell how the stamp stands to these rows."""
+    return SQL("SELECT {}, {} FROM ({}) q").format(
+        _PAIRS, stamps.attested(state, table), _named(state, table, columns, ", t.xmin AS x")
     )
 
 
@@ -360,7 +359,7 @@ def put_tables(
                 if length >= 0
                 else SQL("NULL::pg_catalog.bytea")
             )
-        worth = stamped and state.rows != IN_DOUBT and table.kind == "table" and not table.inherits
+        worth = stamped and stamps.worth(state, table)
         stamp = stamps.stamp(table, filled=cut is None) if worth else SQL("NULL::pg_catalog.jsonb")
         bare = worth and cut is None and state.rows >= stamps.UNMARKED_ROWS
         if bare:  # the stamp says which rows these are, so marks can be made of them later

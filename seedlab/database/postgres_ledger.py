@@ -146,11 +146,11 @@ class PostgresLedger(Ledger):
         answers = self._ask(self._mark_questions(sets), binary=True) if sets else []
         return [rows[0][0] or b"" for rows in answers]
 
-    def attested(self, sets: Sequence[RowSet]) -> list[tuple[bytes, int]]:
-        """Do both in one pipeline."""
+    def attested(self, sets: Sequence[RowSet]) -> list[tuple[bytes, int, int]]:
+        """Do all of it in one pipeline."""
         questions = [self._named(each, sql.attested if each.state.stamp else sql.marks_of) for each in sets]
         answers = self._ask(questions, binary=True) if sets else []
-        return [(marks or b"", sum(more)) for ((marks, *more),) in answers]
+        return [(marks or b"", *(more or (0, 0))) for ((marks, *more),) in answers]
 
     def spell_out(self, states: Sequence[TableState]) -> None:
         """Do it in one statement; no mark is sent."""

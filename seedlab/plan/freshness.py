@@ -10,7 +10,18 @@ from dataclasses import dataclass
 
 from xxhash import xxh3_128_hexdigest
 
-from seedlab.flow import IN_DOUBT, Catalog, Environment, Memory, Seed, Settings, Stage, StageMemory, Table
+from seedlab.flow import (
+    IN_DOUBT,
+    Catalog,
+    Column,
+    Environment,
+    Memory,
+    Seed,
+    Settings,
+    Stage,
+    StageMemory,
+    Table,
+)
 from seedlab.plan.graph import topological_order
 
 FILE, TABLE, STAGE = "file:", "table:", "stage:"
@@ -157,13 +168,20 @@ def definition(table: Table) -> str:
     No rights.
     """
     columns = [
-        (c.name, c.type, c.nullable, c.default, c.generated, c.identity) for c in table.columns.values()
+        (c.name, c.type, c.nullable, c.default, c.generated, c.identity, *_parts_of(c))
+        for c in table.columns.values()
     ]
     keys = sorted((key.name, key.columns, key.primary) for key in table.keys)
     foreign = sorted(
         (f.name, f.columns, f.parent, f.parent_columns, f.definition) for f in table.foreign_keys
     )
     return _hash(table.schema, table.relation, table.kind, columns, keys, foreign)
+
+
+def _parts_of(column: Column) -> list[tuple[object, ...]]:
+    """What the fields of a composite type are called, by which files name them; those within others, too."""
+    within = (*column.fields, *([column.element] if column.element else ()))
+    return [(each.name, each.type, *_parts_of(each)) for each in within if column.fields or each.fields]
 
 
 def _configured(seed: Seed) -> tuple[object, ...]:

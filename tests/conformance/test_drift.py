@@ -193,6 +193,33 @@ def check_altered(school: Path, url: str, script: str, rows: int) -> None:
     assert by_table(after)["pupils/pupils"] == (0, 1, 2)
 
 
+@pytest.mark.parametrize("kind", some(["pair", "pair[]", "couple"], "pair[]"))
+def test_fields_that_change_their_names_are_filled_again(
+    folder: Path, clean_postgres_url: str, kind: str
+) -> None:
+    """Files name them, the stored value does not: the same row is another."""
+    url = clean_postgres_url
+    execute(url, "CREATE TYPE pair AS (low int, high int); CREATE DOMAIN couple AS pair")
+    execute(url, f"CREATE TABLE things (code text PRIMARY KEY, value {kind})")
+    pair = '{"low": 1, "high": 2}'
+    write(
+        folder, {"things.jsonl": f'{{"code": "a", "value": {f"[{pair}]" if kind == "pair[]" else pair}}}\n'}
+    )
+    seed(folder, url)
+    query = (
+        f"SELECT v.low, v.high FROM things, unnest({'value' if kind == 'pair[]' else 'ARRAY[value::pair]'}) v"
+    )
+    assert rows_of(url, query) == [(1, 2)]
+    for old, new in (("low", "other"), ("high", "low"), ("other", "high")):
+        execute(url, f"ALTER TYPE pair RENAME ATTRIBUTE {old} TO {new}")
+
+    altered = seed(folder, url)
+
+    assert told(altered) == [("run", "table things was altered (1 row)")]
+    assert rows_of(url, query) == [(1, 2)]
+    assert told(seed(folder, url)) == UNCHANGED[:1]
+
+
 def test_a_table_made_anew_is_filled_and_an_index_is_no_change(school: Path, url: str) -> None:
     seed(school, url)
     held = dump(url)

@@ -25,7 +25,7 @@ from seedlab.flow import (
     TableState,
     Tally,
 )
-from seedlab.frames.opening import content_hash
+from seedlab.frames.opening import content_hash, stat_of
 from seedlab.looking import Look
 from seedlab.plan import folder, freshness, graph
 from seedlab.plan.freshness import Situation, Verdict
@@ -33,6 +33,8 @@ from seedlab.plan.selection import select
 
 if TYPE_CHECKING:
     from seedlab.running import Prepared
+
+FileState = tuple[int, int, int]  # what every write to a file changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,8 @@ class Standing:
 class Task:
     """What a run has to do, and what was known when that was decided.
 
-    `ahead` is what was prepared while that was being decided: just the files that changed.
+    `ahead` is what was prepared while that was being decided: just the files that changed. `files` are the
+    states of all data files before they were hashed.
     """
 
     project: Project
@@ -93,6 +96,7 @@ class Task:
     memory: Memory
     run_id: str
     started: str
+    files: Mapping[str, FileState] = field(default_factory=dict, repr=False)
     part: str = ""  # the one stage, where each is committed by itself
     ahead: Prepared | None = field(default=None, repr=False, compare=False)
 
@@ -100,6 +104,13 @@ class Task:
     def stale(self) -> tuple[Stage, ...]:
         """The stages that have to run."""
         return tuple(stage for stage in self.agenda.stages if stage.id in self.standing.stale)
+
+    def hashes(self) -> Mapping[str, str]:
+        """Hash the files as they were read: of one that somebody wrote to meanwhile nobody knows as what."""
+        now = file_states(self.project)
+        written = {name for name, state in self.files.items() if now.get(name) != state}
+        known = self.standing.situation.files
+        return {name: "" if name in written else each for name, each in known.items()}
 
     def told(self, reasons: Mapping[str, str]) -> Task:
         """The same task, when stages ran for other reasons than it seemed at first."""
@@ -174,6 +185,12 @@ def _levels(project: Project, catalog: Catalog) -> tuple[Stage, ...]:
 
 
 # ---- hashes of what people edit -------------------------------------------------------------------------
+
+
+def file_states(project: Project) -> dict[str, FileState]:
+    """Ask the file system for the state of every data file, by name: number, size and time."""
+    found = {file.name: stat_of(file) for seed in project.every_seed for file in seed.files}
+    return {name: (each.st_ino, each.st_size, each.st_ctime_ns) for name, each in found.items() if each}
 
 
 def file_hashes(project: Project) -> dict[str, str]:

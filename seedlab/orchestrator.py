@@ -15,10 +15,21 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from seedlab import reporting
-from seedlab.agenda import Standing, Task, agenda_of, as_it_was, data_fingerprint, file_hashes, standing_of
+from seedlab.agenda import (
+    FileState,
+    Standing,
+    Task,
+    agenda_of,
+    as_it_was,
+    data_fingerprint,
+    file_hashes,
+    file_states,
+    standing_of,
+)
 from seedlab.database import connect
 from seedlab.errors import DataFaults, TargetChanged
 from seedlab.flow import Options, Project, Recorder, Run, Target
@@ -68,10 +79,10 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
     if options.max_delete is not None:
         guards.allowed_deletes(options.max_delete, 0)  # a misspelled limit is told before any work
     with looking_at(project, target, options, monitor) as look:
-        hashes = file_hashes(project)
+        files, hashes = file_states(project), file_hashes(project)
         for attempt in range(TRIES):
             try:
-                task = _task(project, options, look, monitor, hashes)
+                task = _task(project, options, look, monitor, hashes, files)
                 run = _seed(task, target, look, monitor)
                 break
             except (TargetChanged, DataFaults) as error:
@@ -139,7 +150,12 @@ def _write(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
 
 
 def _task(
-    project: Project, options: Options, look: Look, monitor: Monitor, hashes: Mapping[str, str]
+    project: Project,
+    options: Options,
+    look: Look,
+    monitor: Monitor,
+    hashes: Mapping[str, str],
+    files: Mapping[str, FileState] = MappingProxyType({}),
 ) -> Task:
     """Decide what has to run, and why."""
     agenda, made = agenda_of(project, options, look), new_run_id()
@@ -154,6 +170,7 @@ def _task(
             agenda=agenda,
             standing=standing,
             memory=look.memory(),
+            files=files,
             run_id=made,
             started=monitor.started.isoformat(),
         )

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from seedlab.agenda import Agenda, Standing, Task, comparable, state_of
+from seedlab.agenda import Task, comparable, state_of
 from seedlab.database.writer import Session
 from seedlab.flow import (
     IN_DOUBT,
@@ -167,14 +167,13 @@ def _written_keys(state: TableState, wrote: Wrote) -> pl.DataFrame | None:
 # ---- stages ---------------------------------------------------------------------------------------------
 
 
-def stage_memories(
-    wrote: Wrote, agenda: Agenda, standing: Standing, memory: Memory
-) -> tuple[StageMemory, ...]:
+def stage_memories(wrote: Wrote, task: Task, memory: Memory) -> tuple[StageMemory, ...]:
     """What the stages of a run depend on, as it is now; a stage's own dependencies come before it.
 
     Of stages whose files were only saved again the new hashes are kept, and still the run that ran them.
     """
-    situation = replace(standing.situation, catalog=wrote.catalog)
+    agenda, standing = task.agenda, task.standing
+    situation = replace(standing.situation, catalog=wrote.catalog, files=task.hashes())
     stages = dict(memory.stages)
     by_id = {stage.id: stage for stage in agenda.stages if stage.id in standing.stale | standing.intact}
     for name in topological_order({stage.id: stage.dependencies for stage in agenda.stages}):

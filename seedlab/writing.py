@@ -335,7 +335,7 @@ def _remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple
     unfinished = tuple(
         sorted({each.load.stage for each in resolved.rejected} | (memory.stages.keys() - declared))
     )
-    stages = remembering.stage_memories(wrote, task.agenda, task.standing, memory)
+    stages = remembering.stage_memories(wrote, task, memory)
     memo = Memo(
         project=task.project.name,
         run_id=task.run_id,

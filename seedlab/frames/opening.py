@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,14 @@ def opened(file: SourceFile) -> Iterator[io.BufferedReader]:
             yield stream
     except OSError as error:
         raise ConfigurationError(f"reading {file.name}: {(error.strerror or str(error)).lower()}") from error
+
+
+def stat_of(file: SourceFile) -> os.stat_result | None:
+    """Ask for the file's size, times and place on disk; nothing of one that is not there."""
+    try:
+        return file.path.stat()
+    except OSError:
+        return None
 
 
 def content_hash(file: SourceFile) -> str:

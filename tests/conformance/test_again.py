@@ -12,9 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from seedlab import orchestrator
 from seedlab.database.postgres import PostgresSession
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
-from seedlab.flow import Run, memory
+from seedlab.flow import Project, Run, memory
 from seedlab.writing import NO_LEDGER
 from tests.again import INTACT, SAVED, UNCHANGED, by_table, generation, in_sqlite, told
 from tests.cases import some
@@ -62,6 +63,32 @@ def test_looking_takes_few_statements_however_many_tables(
 
     assert counted(again) == (0, 0, 2 * tables)
     assert again.counters.statements == 7
+
+
+def test_a_file_that_was_another_while_it_was_read_is_read_again(
+    school: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is hashed first: who undoes a change meanwhile leaves a file of the same hash as before."""
+    seed(school, url)
+    original = orchestrator.file_hashes
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+
+    def hashed(project: Project) -> dict[str, str]:
+        hashes = original(project)
+        write(school, {"pupils.csv": PUPILS.replace("11", "13")})
+        return hashes
+
+    with monkeypatch.context() as patched:
+        patched.setattr(orchestrator, "file_hashes", hashed)
+        assert by_table(seed(school, url))["pupils/pupils"] == (0, 1, 2)
+    assert rows_of(url, "SELECT age FROM pupils WHERE name = 'Cid'") == [(13,)]
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+
+    mended = seed(school, url)
+
+    assert by_table(mended)["pupils/pupils"] == (0, 1, 2)
+    assert rows_of(url, "SELECT age FROM pupils WHERE name = 'Cid'") == [(12,)]
+    assert told(seed(school, url)) == UNCHANGED
 
 
 # ---- files that changed ---------------------------------------------------------------------------------

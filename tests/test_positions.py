@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seedlab.flow import ROW
 from seedlab.frames import flatten, sources
-from seedlab.frames.positions import HEADER, Position, locate
+from seedlab.frames.positions import HEADER, Position, locate, locate_name
 from tests.fix_sources import source
 
 
@@ -175,6 +175,69 @@ def test_a_document_on_one_line_shows_the_part_with_the_record(tmp_path):
 
     assert '"Q300"' in shown
     assert (len(shown) < 500, caret) == (True, None)
+
+
+FIELDS = """[
+  {"code": "Q1", "info": {"n": 12.50,
+     "text": "a \\"b\\""}, "tags": [
+     {"n": true}]}
+]
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "column", "line", "what"),
+    [
+        ("$", "code", 2, '"Q1"'),
+        ("$", "info.n", 2, "12.50"),
+        ("$", "info.text", 3, '"a \\"b\\""'),
+        ("$", "info", 2, "{"),
+        ("tags", "n", 4, "true"),
+    ],
+)
+def test_values_of_json_are_pointed_at(tmp_path, path, column, line, what):
+    value = locate(source(tmp_path, "t.json", FIELDS), path, [0])[0].at(column)
+
+    assert (value.line, pointed(value, column)) == (line, what)
+
+
+@pytest.mark.parametrize(
+    ("column", "line", "what"),
+    [("code", 1, "Q1"), ("quoted", 2, "'it''s'"), ("ref.code", 4, "007"), ("none", 5, "~"), ("text", 6, "|")],
+)
+def test_values_of_yaml_are_pointed_at(tmp_path, column, line, what):
+    content = "- code: Q1\n  quoted: 'it''s'\n  ref:\n    code: 007\n  none: ~\n  text: |\n    a\n    b\n"
+    value = locate(source(tmp_path, "t.yaml", content), "$", [0])[0].at(column)
+
+    assert (value.line, pointed(value, column)) == (line, what)
+
+
+def test_a_value_that_a_record_lacks_is_pointed_at_where_the_record_begins(tmp_path):
+    record = locate(source(tmp_path, "t.json", FIELDS), "$", [0])[0]
+
+    assert record.at("unknown") is record
+    assert record.at("code.unknown") is record
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "what"),
+    [
+        ("t.csv", "a,b\n1,2\n", 1, "b"),
+        ("t.json", '[{"a": 1},\n {"c": 2, "b": 3}]', 2, "b"),
+        ("t.jsonl", '{"a": 1}\n{"b": 3}\n', 2, "b"),
+        ("t.yaml", "- a: 1\n- a: 2\n  b: 3\n", 3, "b"),
+    ],
+)
+def test_a_column_is_found_where_it_is_first_named(tmp_path, name, content, line, what):
+    found = locate_name(source(tmp_path, name, content), "$", "b")
+
+    assert (found.line, pointed(found, "b")) == (line, what)
+    assert found.at("b") is found
+
+
+def test_a_column_that_no_record_names_is_nowhere(tmp_path):
+    assert locate_name(source(tmp_path, "t.json", FIELDS), "$", "unknown") is None
+    assert locate_name(source(tmp_path, "t.parquet", b""), "$", "unknown") is None
 
 
 NESTED = st.lists(

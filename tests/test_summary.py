@@ -211,6 +211,12 @@ def test_show_values_shows_them() -> None:
     assert text.endswith("    value: wavez\n")
 
 
+def test_a_value_that_would_fill_the_terminal_is_cut() -> None:
+    text = faults_text([fault(value="x" * 30_000)], show_values=True)
+
+    assert text.endswith(f"    value: {'x' * 400}… (30,000 characters)\n")
+
+
 @pytest.mark.parametrize(
     ("file", "line", "shown"),
     [

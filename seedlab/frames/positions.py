@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,31 +16,57 @@ from seedlab.frames.large import blocks
 from seedlab.frames.sources import read_bytes
 from seedlab.frames.trees import Mark, Tree, json_tree, yaml_tree
 
-__all__ = ["HEADER", "Position", "locate"]
+__all__ = ["HEADER", "Position", "locate", "locate_name"]
 
 HEADER = -1  # the "row" of a header
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Record:
+    """A record of JSON or YAML in its document, of whose `lines` the first has the number `first`."""
+
+    value: Any
+    tree: Tree
+    lines: list[str]
+    first: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """Where a row begins: 1-based line (Parquet: the row), that line's text, its place in the document.
 
-    `columns` and `delimiter` are those of CSV and TSV; `start` is where on the line a JSON record begins.
+    `columns` and `delimiter` are those of CSV and TSV; `start` is where on the line a record of JSON or YAML
+    begins, or a value in it, and `length` how far that goes.
     """
 
     line: int
     text: str | None = None
     path: str | None = None
     start: int = 0
+    length: int = 0
     columns: tuple[str, ...] = ()
     delimiter: bytes = b""
+    record: _Record | None = None
+
+    def at(self, column: str | None) -> Position:
+        """Give the position of the column's value, which may be lines below; where none is known, its own."""
+        found = _find(self.record.tree, self.record.value, column) if self.record and column else None
+        if self.record is None or found is None:
+            return self
+        (line, start), value = found
+        text = self.record.lines[line - self.record.first]
+        return replace(
+            self, line=line, text=text, start=start, length=_length(text, start, value), record=None
+        )
 
     def point(self, column: str | None = None) -> tuple[str | None, tuple[int, int] | None]:
         """Give the line to show and the 0-based start and length of the column's field in it, if known."""
         if self.text is None:
             return None, None
         if column not in self.columns:
-            return excerpt(self.text, (self.start, 0))[0], None
+            shown, caret = excerpt(self.text, (self.start, self.length))
+            return shown, caret if self.length else None
         line = self.text.encode()
         found = delimited.spans(line, self.delimiter)
         index = self.columns.index(column)
@@ -69,6 +96,21 @@ def locate(file: SourceFile, path: str, rows: Collection[int]) -> dict[int, Posi
     return found
 
 
+def locate_name(file: SourceFile, path: str, column: str) -> Position | None:
+    """Find where a file names a column: in its header, or in the first of its records that has it."""
+    if file.format in delimited.DELIMITERS:
+        return locate(file, path, [HEADER]).get(HEADER)
+    if file.format == "parquet":
+        return None
+    for _, position in _nested(file, None, path):
+        value = position.at(column)
+        if value is not position:
+            key, text = column.rpartition(".")[2], value.text or ""
+            start = text.rfind(key, 0, value.start)
+            return replace(value, start=start, length=len(key)) if start >= 0 else value
+    return None
+
+
 # ---- CSV and TSV ----------------------------------------------------------------------------------------
 
 
@@ -89,12 +131,17 @@ def _delimited(file: SourceFile, wanted: frozenset[int]) -> Iterator[tuple[int, 
 # ---- JSON, JSONL and YAML -------------------------------------------------------------------------------
 
 
-def _nested(file: SourceFile, wanted: frozenset[int], path: str) -> Iterator[tuple[int, Position]]:
+def _nested(file: SourceFile, wanted: frozenset[int] | None, path: str) -> Iterator[tuple[int, Position]]:
+    """The `wanted` rows, or all."""
     row = 0
     for tree, lines, first, ordinal in _trees(file):
-        for (line, column), place in _rows(tree, path, ordinal):
-            if row in wanted:
-                yield row, Position(line=line, text=lines[line - first], path=place, start=column)
+        for value, (line, column), place in _rows(tree, path, ordinal):
+            if wanted is None or row in wanted:
+                record = _Record(value=value, tree=tree, lines=lines, first=first)
+                yield (
+                    row,
+                    Position(line=line, text=lines[line - first], path=place, start=column, record=record),
+                )
             row += 1
 
 
@@ -114,10 +161,10 @@ def _trees(file: SourceFile) -> Iterator[tuple[Tree, list[str], int, int | None]
                 ordinal += 1
 
 
-def _rows(tree: Tree, path: str, ordinal: int | None) -> Iterator[tuple[Mark, str]]:
+def _rows(tree: Tree, path: str, ordinal: int | None) -> Iterator[tuple[Any, Mark, str]]:
     for value, mark, place in _records(tree, ordinal):
         if path == ROOT:
-            yield mark, place
+            yield value, mark, place
         else:
             yield from _items(tree, value, path, place)
 
@@ -131,13 +178,13 @@ def _records(tree: Tree, ordinal: int | None) -> Iterator[tuple[Any, Mark, str]]
         yield tree.value, tree.start, ROOT if ordinal is None else f"{ROOT}[{ordinal}]"
 
 
-def _items(tree: Tree, record: dict[str, Any], path: str, place: str) -> Iterator[tuple[Mark, str]]:
+def _items(tree: Tree, record: dict[str, Any], path: str, place: str) -> Iterator[tuple[Any, Mark, str]]:
     """The items of every list that lies at the dotted `path` below a record, in the order of the file."""
     for key, value in record.items():
         below = f"{place}.{key}"
         if path == key and isinstance(value, list):
-            for n, mark in enumerate(tree.marks[id(value)]):
-                yield mark, f"{below}[{n}]"
+            for n, (item, mark) in enumerate(zip(value, tree.marks[id(value)], strict=True)):
+                yield item, mark, f"{below}[{n}]"
         elif path.startswith(f"{key}."):
             rest = path[len(key) + 1 :]
             if isinstance(value, dict):
@@ -146,3 +193,22 @@ def _items(tree: Tree, record: dict[str, Any], path: str, place: str) -> Iterato
                 for n, item in enumerate(value):
                     if isinstance(item, dict):
                         yield from _items(tree, item, rest, f"{below}[{n}]")
+
+
+def _find(tree: Tree, record: Any, column: str) -> tuple[Mark, Any] | None:
+    """Where the value of a column is, and what it is: of the key, or of keys within each other (`a.b`)."""
+    if not isinstance(record, dict):
+        return None
+    for (key, value), mark in zip(record.items(), tree.marks[id(record)], strict=True):
+        if key == column:
+            return mark, value
+        if column.startswith(f"{key}.") and (found := _find(tree, value, column[len(key) + 1 :])):
+            return found
+    return None
+
+
+def _length(text: str, start: int, value: Any) -> int:
+    """How many characters a value takes on its line; one of a list, an object, a text of several lines."""
+    if quoted := _QUOTED.match(text, start):
+        return len(quoted[0])
+    return max(len(value), 1) if isinstance(value, str) and text.startswith(value, start) else 1

@@ -11,7 +11,7 @@ from seedlab.errors import Fault
 from seedlab.flow import FILE, ROW, SourceFile
 from seedlab.frames.checks import BROKEN, REJECTED_PARENT, Broken
 from seedlab.frames.faults import MAX_FAULTS
-from seedlab.frames.positions import HEADER, Position, locate
+from seedlab.frames.positions import Position, locate, locate_name
 
 _PLACES = pl.Schema({FILE: BROKEN[FILE], ROW: BROKEN[ROW]})
 _BEFORE = {REJECTED_PARENT: ", "}  # between a rule's message and where the row before is
@@ -80,7 +80,8 @@ def complete(
         if file is None or fault.line is not None:
             done.append(fault)
         elif fault.row is None:
-            done.append(_at_header(fault, file))
+            named = locate_name(file, paths.get(fault.table or "", "$"), fault.column or "")
+            done.append(_placed(fault, named))
         else:
             found = positions[file.name, paths.get(fault.table or "", "$")]
             done.append(_placed(fault, found.get(fault.row)))
@@ -150,12 +151,6 @@ def _pairs(frame: pl.DataFrame) -> dict[str, tuple[int, int]]:
 def _placed(fault: Fault, position: Position | None) -> Fault:
     if position is None:
         return fault
+    position = position.at(fault.column)
     shown, caret = position.point(fault.column)
     return replace(fault, line=position.line, excerpt=shown, path=position.path, caret=caret)
-
-
-def _at_header(fault: Fault, file: SourceFile) -> Fault:
-    """An unknown or missing column is the header's fault."""
-    if file.format not in ("csv", "tsv"):
-        return fault
-    return _placed(fault, locate(file, "$", [HEADER]).get(HEADER))

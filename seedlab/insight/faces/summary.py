@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MARKS = {"run": "✓", "planned": "+", "skipped": "-", "failed": "✗"}
 _NAMES = ("created", "updated", "unchanged", "deleted", "rejected")
 _CHANGES_SHOWN, _FAULTS_SHOWN = 200, 50
+_VALUE_SHOWN = 400  # characters; a cell may hold a book
 
 
 # ---- a run ----------------------------------------------------------------------------------------------
@@ -211,7 +212,14 @@ def _change_line(change: RowChange, *, show_values: bool) -> str:
 
 
 def _value(text: str | None) -> str:
-    return "NULL" if text is None else f"'{printable(text)}'"
+    return "NULL" if text is None else f"'{_told(text)}'"
+
+
+def _told(value: str) -> str:
+    """Cut a value that would fill the terminal, and say how long it is."""
+    if len(value) <= _VALUE_SHOWN:
+        return printable(value)
+    return f"{printable(value[:_VALUE_SHOWN])}… ({len(value):,} characters)"
 
 
 # ---- faults ---------------------------------------------------------------------------------------------
@@ -240,7 +248,7 @@ def _fault_text(fault: Fault, *, show_values: bool, cells: int) -> str:
     lines = [printable(head), *([f"    {printable(where)}"] if where else [])]
     lines += excerpt_lines(fault, show_values=show_values, cells=cells)
     if show_values and fault.value is not None:
-        lines.append(f"    value: {printable(fault.value)}")
+        lines.append(f"    value: {_told(fault.value)}")
     return "\n".join(lines)
 
 

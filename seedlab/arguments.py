@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from seedlab.argument_kinds import delay, limit, listed, positive, share
+from seedlab.argument_parser import Parser
 
 # Flags that become settings; the project settles them, from these, the variables and the file.
 SETTINGS = (
@@ -21,15 +22,8 @@ _TEXTS = (
     "trace",
 )  # fmt: skip
 _TRUTHS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
+    "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
+}  # fmt: skip
 _EPILOG = """\
 exit codes: 0 done, 1 failed or no connection, 2 usage or configuration, 3 data faults,
 4 refused by a guard, 5 another seed holds the lock, 6 a performance gate failed, 130 interrupted
@@ -38,14 +32,14 @@ flags that are not given are taken from variables: --batch-rows from SEEDLAB_BAT
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-    """Understand a command line; flags not given are taken from their variables. Exits with 2 on misuse."""
+    """Understand a command line; flags not given come from their variables. May raise ConfigurationError."""
     parser = build_parser(arguments[0] if arguments else None)
     args, more = parser.parse_known_args(arguments)
     if args.command == "generate" and len(more) == 1 and not more[0].startswith("-"):
         # argparse takes all positionals at the first of them: of `DIR --rows N OUT` it took DIR for OUT.
         args.directory, args.out = args.out, more[0]
     elif more:
-        parser.error(f"unrecognized arguments: {' '.join(more)}")
+        parser.refuse(more, args.command)
     try:
         _fill(args, environ)
     except ValueError as error:
@@ -53,9 +47,9 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Name
     return args
 
 
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+def build_parser(command: str | None = None) -> Parser:
     """Build the parser of all commands, or of one and its like: that of all takes 8 ms."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="seedlab",
         description="Fill PostgreSQL and SQLite databases from data files, fast and exactly.",
         epilog=_EPILOG,
@@ -75,7 +69,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 _Commands = argparse._SubParsersAction  # the only name argparse has for it
 
 
-def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_runs(commands: _Commands[Parser]) -> None:
     seed = _command(commands, "seed", "bring the data of a project into a database")
     _add_directory(seed)
     _add_target(seed)
@@ -126,7 +120,7 @@ def _add_runs(commands: _Commands[argparse.ArgumentParser]) -> None:
     )
 
 
-def _add_undos(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_undos(commands: _Commands[Parser]) -> None:
     reset = _command(commands, "reset", "delete the rows that seedlab made, children first")
     _add_directory(reset)
     reset.add_argument(
@@ -152,7 +146,7 @@ def _add_reports(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reports", metavar="DIR", help="where run records are kept (default: reports)")
 
 
-def _add_readers(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_readers(commands: _Commands[Parser]) -> None:
     check = _command(commands, "check", "read all data files and report every fault, without a database")
     _add_directory(check)
     check.add_argument("--env", metavar="NAME", help="environment whose data is checked")
@@ -169,7 +163,7 @@ def _add_readers(commands: _Commands[argparse.ArgumentParser]) -> None:
     _add_target(doctor)
 
 
-def _add_tellers(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_tellers(commands: _Commands[Parser]) -> None:
     history = _command(commands, "history", "list the runs on record, each beside what is usual")
     _add_directory(history, "a project, to list its runs alone")
     history.add_argument(
@@ -195,7 +189,7 @@ def _add_tellers(commands: _Commands[argparse.ArgumentParser]) -> None:
         _add_reports(command)
 
 
-def _add_experiments(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_experiments(commands: _Commands[Parser]) -> None:
     profile = _command(commands, "profile", "run every level in fresh databases: what each optimisation buys")
     _add_directory(profile)
     profile.add_argument(
@@ -239,7 +233,7 @@ def _add_experiments(commands: _Commands[argparse.ArgumentParser]) -> None:
         _add_reports(experiment)
 
 
-def _add_makers(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_makers(commands: _Commands[Parser]) -> None:
     init = _command(commands, "init", "write a project to start from: a small one, or what a database holds")
     init.add_argument("directory", metavar="DIR")
     init.add_argument("--from-database", action="store_true", help="export a database, see seedlab export")
@@ -280,7 +274,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_clones(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_clones(commands: _Commands[Parser]) -> None:
     clone = _command(commands, "clone", "copy a seeded database, which is seeded once for all copies")
     clone.add_argument("name", metavar="NAME", help="name of the new database; SQLite: its file")
     _add_directory(clone)
@@ -297,7 +291,7 @@ def _add_clones(commands: _Commands[argparse.ArgumentParser]) -> None:
         command.add_argument("--yes-seed", metavar="NAME", help="name of the distant database")
 
 
-def _command(commands: _Commands[argparse.ArgumentParser], name: str, about: str) -> argparse.ArgumentParser:
+def _command(commands: _Commands[Parser], name: str, about: str) -> argparse.ArgumentParser:
     return commands.add_parser(
         name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
     )
@@ -330,7 +324,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "-x", "--exclude", metavar="WHAT", action="append", help="the same, left out; repeatable"
-    )  # fmt: skip
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

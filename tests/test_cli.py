@@ -137,21 +137,44 @@ def test_no_command_prints_help_and_is_misuse(capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "what", "usage"),
     [
-        ["sed"],
-        ["ls", "--nope"],
-        ["generate", "--rows", "0", "out"],
-        ["server", "dance"],
-        ["seed", "--databas", "x"],
+        (["sed"], "unknown command 'sed'; did you mean 'seed'?", "seedlab [OPTION]… COMMAND"),
+        (["frobnicate"], "unknown command 'frobnicate'", "seedlab [OPTION]… COMMAND"),
+        (["ls", "--nope"], "unknown option '--nope'", "seedlab ls [OPTION]… [DIR]"),
+        (["ls", "a", "b"], "unexpected argument 'b'", "seedlab ls [OPTION]… [DIR]"),
+        (
+            ["generate", "--rows", "0", "out"],
+            "--rows: expected a number of at least 1, found '0'",
+            "seedlab generate [OPTION]… [DIR] OUT",
+        ),
+        (
+            ["server", "strat"],
+            "action: expected one of start, stop, status, url, clean, found 'strat'; did you mean 'start'?",
+            "seedlab server [OPTION]… start|stop|status|url|clean [DIR]",
+        ),
+        (
+            ["seed", "--databas=x"],
+            "unknown option '--databas'; did you mean '--database-url'?",
+            "seedlab seed [OPTION]… [DIR]",
+        ),
+        (
+            ["seed", "--commit", "stages"],
+            "--commit: expected one of run, stage, found 'stages'; did you mean 'stage'?",
+            "seedlab seed [OPTION]… [DIR]",
+        ),
+        (["show"], "the following arguments are required: RUN", "seedlab show [OPTION]… RUN"),
     ],
 )
-def test_misuse_is_exit_code_2(line: list[str], capsys) -> None:
+def test_misuse_is_exit_code_2_and_says_what_may_be_meant(
+    line: list[str], what: str, usage: str, capsys
+) -> None:
     assert main(line) == 2
 
     out, err = output_of(capsys)
+    see = " ".join(usage.split(" [OPTION]")[:1])
     assert out == ""
-    assert "usage: seedlab" in err
+    assert err == f"✗ {what}\nusage: {usage}; see {see} --help\n"
 
 
 def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

@@ -54,7 +54,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"orchestrator", "status"}),
     frozenset({"", "contract", "experiment", "forecasting", "progress", "pytest_plugin"}),
     frozenset({"notebook"}),
-    frozenset({"cli", "arguments", "argument_kinds", "request", "doctor", "watching", "__main__"}),
+    frozenset(
+        {"cli", "arguments", "argument_kinds", "argument_parser", "request", "doctor", "watching", "__main__"}
+    ),
 )
 # `seedlab.plan` is a room and, called, a verb of the contract: the room passes the call on.
 CONTRACT_BY_CALL = "plan: imports contract"

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from seedlab.arguments import build_parser, parse
-from seedlab.cli.printing import explain, tolerate_narrow_encodings
+from seedlab.cli.printing import complain, explain, tolerate_narrow_encodings
+from seedlab.errors import ConfigurationError
 
 # As many objects as Python makes before it looks for garbage: a seed with nothing to do makes 56,000, nearly
 # all of them in modules that stay, and to look through them took 12 ms.
@@ -59,8 +60,11 @@ def _run(arguments: Sequence[str]) -> int:
     tolerate_narrow_encodings()
     try:
         args = parse(line, os.environ)
-    except SystemExit as done:  # argparse has printed what there is to say
+    except SystemExit as done:  # after --help
         return int(done.code or 0)
+    except ConfigurationError as error:
+        complain(f"✗ {error}\n")
+        return error.exit_code
     args.line = ("seedlab", *line)
     if args.version:
         return _print_version()

@@ -6,20 +6,23 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from seedlab import orchestrator
 from seedlab.cli import main
 from seedlab.database.connect import parse_target, url_of
 from seedlab.database.snapshots import snapshots_at
-from seedlab.errors import ConfigurationError, DataFaults, Refused
+from seedlab.errors import ConfigurationError, DataFaults, Refused, WriteError
 from seedlab.experiment.clones import prune
 from seedlab.experiment.pool import Pool
+from seedlab.flow import Run
 from tests.asking import forget
 from tests.fix_clones import ours_at, read, stocked, times_seeded
 from tests.school import CITIES, FILES, TABLES
@@ -316,6 +319,57 @@ def test_what_a_killed_session_left_is_dropped_by_the_next_and_only_that(
 
         assert len(left) == 2, left
         assert rows_of(url_of(mine), PUPILS) == SEEDED
+        forget()
+
+
+def test_of_files_that_change_meanwhile_nothing_is_kept(
+    noted: Path, clone_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be found by the hash of what it was not made of."""
+    original, given = orchestrator.seed, (noted / "pupils.csv").read_text()
+
+    def late(*arguments: Any) -> Run:
+        write(noted, {"pupils.csv": given.replace("11", "12")})
+        return original(*arguments)
+
+    with monkeypatch.context() as patched, stocked(noted, clone_url) as stock:
+        patched.setattr(orchestrator, "seed", late)
+        with pytest.raises(ConfigurationError, match=r"pupils\.csv was written to while"):
+            stock.snapshot()
+    assert ours_at(clone_url, tmp_path) == []
+
+    write(noted, {"pupils.csv": given})
+    with stocked(noted, clone_url) as stock:
+        clone = url_of(stock.snapshots.clone(stock.snapshot()[0]))
+        assert rows_of(clone, PUPILS) == SEEDED
+        forget()
+
+
+def test_who_lost_the_lock_leaves_the_snapshot_that_another_has_made(
+    noted: Path, lonely_url: str, apart: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection that holds it waits for the seed, and a server may be told to end those that wait."""
+    original, others = orchestrator.seed, []
+
+    def seeded(*arguments: Any) -> Run:
+        run = original(*arguments)
+        monkeypatch.setattr(orchestrator, "seed", original)
+        with psycopg.connect(lonely_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE usename = user AND pid <> pg_backend_pid()"
+            )
+        others.append(opened.enter_context(stocked(noted, lonely_url)))
+        assert others[0].snapshot()[1]
+        return run
+
+    with ExitStack() as opened:
+        monkeypatch.setattr(orchestrator, "seed", seeded)
+        with pytest.raises(WriteError), stocked(noted, lonely_url) as stock:
+            stock.snapshot()
+
+        clone = others[0].snapshots.clone(others[0].snapshot()[0])
+        assert rows_of(url_of(clone), PUPILS) == SEEDED
         forget()
 
 

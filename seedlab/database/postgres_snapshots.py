@@ -14,7 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from seedlab.database.connect import beside
-from seedlab.database.failures import connection_failed
+from seedlab.database.failures import connection_failed, write_failed
 from seedlab.database.postgres_databases import EMPTY, LEDGER, PostgresDatabases
 from seedlab.database.snapshots import (
     CLONE,
@@ -200,11 +200,22 @@ class PostgresSnapshots:
             mark = mark_of(wanted, rows=rows, size=size)
             self._admin.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(label))
             self._admin.execute(_comment(name, mark.to_json()))
-        except BaseException:
-            databases.drop(name)
+        except BaseException as error:
+            self._give_up(name)
+            if isinstance(error, psycopg.Error):
+                raise write_failed(error) from error
             raise
         databases.made.remove(name)
         return Snapshot(name=name, mark=mark)
+
+    def _give_up(self, name: str) -> None:
+        """Drop an attempt; but with the connection the lock is lost, and others may have made it since."""
+        try:
+            self._databases.drop(name)
+        except psycopg.OperationalError:
+            if not self._admin.closed:
+                raise
+            self._databases.made.remove(name)
 
     def _empty(self, name: str, tables: Relations) -> None:
         """Take the ledger out of a copy of the target, and the rows of tables that are to be seeded."""

@@ -6,7 +6,7 @@ The environment is `test` unless somebody says otherwise, and a protected one is
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from xxhash import xxh3_128_hexdigest
 
 import seedlab
 from seedlab import orchestrator
-from seedlab.agenda import file_hashes, python_hash
+from seedlab.agenda import FileState, file_hashes, file_states, python_hash
 from seedlab.database.content import read_tables
 from seedlab.database.snapshots import Relations, Snapshot, Snapshots, Wanted, snapshots_at
 from seedlab.errors import ConfigurationError, Refused
@@ -48,13 +48,16 @@ class Stock:
         self.project = project
         self.target = target
         self._options = options
+        self._files: Mapping[str, FileState] = {}  # before they were hashed
         self.snapshots: Snapshots = _snapshots(target, project)
 
     def snapshot(self) -> tuple[Snapshot, bool]:
         """Find the snapshot of the project as it is now, else seed it; tells whether it was seeded now.
 
-        Raises what `seed` raises. Where the project has no MetaData the tables are those of the target.
+        Raises what `seed` raises, and ConfigurationError where a file was written to meanwhile. Where the
+        project has no MetaData the tables are those of the target.
         """
+        self._files = file_states(self.project)
         if self.project.schema is not None:
             return self.snapshots.ready(self._wanted(_declared(self.project, self.target), None), self._seed)
         with self.snapshots.turn():
@@ -69,6 +72,12 @@ class Stock:
     def _seed(self, database: Target) -> int:
         options = replace(self._options, yes_seed=database.database)
         made = orchestrator.seed(self.project, database, options, Monitor()).outcomes
+        now = file_states(self.project)
+        if written := sorted(name for name, state in self._files.items() if now.get(name) != state):
+            raise ConfigurationError(
+                f"{written[0]} was written to while a snapshot was seeded from it, which would be found again "
+                "by the content that the file had before; nothing is kept: try again"
+            )
         return made.created + made.updated + made.unchanged
 
     def _wanted(self, tables: str, empties: Relations | None) -> Wanted:

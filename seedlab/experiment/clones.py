@@ -75,8 +75,8 @@ class Stock:
         now = file_states(self.project)
         if written := sorted(name for name, state in self._files.items() if now.get(name) != state):
             raise ConfigurationError(
-                f"{written[0]} was written to while a snapshot was seeded from it, which would be found again "
-                "by the content that the file had before; nothing is kept: try again"
+                f"{written[0]} was written to while a snapshot was seeded from it, and would be found by "
+                "the file's content before that; nothing is kept: try again"
             )
         return made.created + made.updated + made.unchanged
 

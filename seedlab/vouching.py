@@ -135,7 +135,7 @@ class Touched:
 
 def spell_out(ledger: Ledger, states: Iterable[TableState], recorder: Recorder) -> None:
     """Keep the marks of tables of which a stamp alone tells, before some of their rows are written."""
-    if bare := [state for state in states if state.unmarked and state.stamp]:
+    if bare := [each for each in states if each.unmarked and each.stamp and each.rows <= MARKED_ROWS]:
         with recorder.span("commit"):
             ledger.spell_out(bare)
 

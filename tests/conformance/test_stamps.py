@@ -8,6 +8,7 @@ from typing import NoReturn
 import psycopg
 import pytest
 
+from seedlab import remembering, vouching
 from seedlab.database import ledger_statements, stamp_statements
 from seedlab.database.ledger import TRANSACTIONS
 from tests.again import INTACT, UNCHANGED, by_table, told
@@ -380,6 +381,26 @@ def test_a_table_into_which_another_project_seeds_is_vouched_for(
     assert marked(url) == {"cities": True, "pupils": False}
     assert told(seed(school, url)) == UNCHANGED
     assert told(seed(other, url)) == UNCHANGED[:1]
+    execute(url, "UPDATE cities SET name = 'x' WHERE code = 'hfa'")
+    assert by_table(seed(school, url))["cities/cities"] == (0, 1, 1)
+
+
+def test_of_very_many_rows_none_are_made(
+    school: Path, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server puts no more than 1 GB into one value."""
+
+    def refused(*_: object) -> NoReturn:
+        raise AssertionError("marks are made")
+
+    seed(school, url)
+    for module in (vouching, remembering):
+        monkeypatch.setattr(module, "MARKED_ROWS", 1)
+    monkeypatch.setattr(ledger_statements, "spell_out", refused)
+
+    seed(write(tmp_path / "other", {"cities.csv": "code,name\nown,Other\n"}), url)
+
+    assert not marked(url)["cities"]
     execute(url, "UPDATE cities SET name = 'x' WHERE code = 'hfa'")
     assert by_table(seed(school, url))["cities/cities"] == (0, 1, 1)
 

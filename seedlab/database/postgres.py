@@ -93,6 +93,12 @@ def connection_to(target: Target, label: str) -> psycopg.Connection[Any]:
         raise connection_failed(error, target) from None
 
 
+_NO_ANSWER = (
+    "the connection was lost before the server had answered COMMIT, so it is not known whether the rows are "
+    "written; run again: what is missing is written then, and nothing twice"
+)
+
+
 class PostgresSession:
     """A `Session` on one psycopg connection in autocommit mode; transactions are our own statements."""
 
@@ -342,6 +348,8 @@ class PostgresSession:
         try:
             results = self.wire.end([SQL("COMMIT"), transaction.WAL_POSITION])
         except StatementError as failed:
+            if failed.error.sqlstate is None:
+                raise WriteError(_NO_ANSWER) from failed.error
             raise write_failed(failed.error) from failed.error
         if results and results[0].command_status != b"COMMIT":
             raise WriteError("the transaction had failed, so the server rolled it back")

@@ -136,6 +136,25 @@ def test_a_line_cut_anywhere_leaves_all_or_nothing(school: Path, url: str, start
     assert undone > PARTS - 3  # only with the answer to COMMIT can what was done be lost from sight
 
 
+TERMINATE = 5  # bytes by which a client takes its leave
+
+
+def test_a_lost_answer_to_the_commit_is_told_as_that_and_nothing_is_written_twice(
+    school: Path, url: str, start: str
+) -> None:
+    ends = ends_of(school, url, start)
+
+    with (
+        Cutter(url, ends.sent - TERMINATE, cut) as line,
+        pytest.raises(WriteError, match="not known whether the rows are written; run again"),
+    ):
+        seed(school, line.url)
+
+    again = seed(school, url)
+    assert state(url) == ends.after
+    assert counted(again) == (0, 0, CITIES + PUPILS)
+
+
 @pytest.mark.parametrize("part", some([0.5, 0.9, 0.995], "0.9"))
 def test_a_client_killed_leaves_all_or_nothing(school: Path, url: str, start: str, part: float) -> None:
     ends = ends_of(school, url, start)

@@ -298,6 +298,33 @@ def test_a_row_that_a_trigger_changed_beside_the_few_that_were_written_is_seen(
     assert told(seed(school, url)) == UNCHANGED
 
 
+OPEN = {
+    "a change": "UPDATE pupils SET age = 99 WHERE name = 'Ada'",
+    "a row less": "DELETE FROM pupils WHERE name = 'Ada'",
+    "another in its place": "DELETE FROM pupils WHERE name = 'Ada'; "
+    "INSERT INTO pupils (name, city_id) SELECT 'Eve', id FROM cities WHERE code = 'hfa'",
+}
+
+
+@pytest.mark.parametrize("what", some(OPEN, "another in its place"))
+@pytest.mark.parametrize("last", ["Cid,hfa,12", "Cid,hfa,11\nDan,tlv,8"], ids=["few rows", "new rows"])
+def test_a_transaction_that_began_before_a_run_and_ended_after_it_is_seen(
+    school: Path, url: str, what: str, last: str
+) -> None:
+    seed(school, url)
+    with psycopg.connect(url) as other:
+        other.execute(OPEN[what])
+        write(school, {"pupils.csv": PUPILS.replace("Cid,hfa,11", last)})
+        seed(school, url)
+        held = rows_of(url, "SELECT name, age FROM pupils ORDER BY 1")
+        other.commit()
+    assert rows_of(url, "SELECT name, age FROM pupils ORDER BY 1") != held
+
+    seed(school, url)
+
+    assert rows_of(url, "SELECT name, age FROM pupils WHERE name <> 'Eve' ORDER BY 1") == held
+
+
 # ---- no stamp -------------------------------------------------------------------------------------------
 
 

@@ -386,6 +386,16 @@ def own_server(monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_database_is_made_before_there_is_any_data(own_server: None, tmp_path: Path, capsys) -> None:
+    Path("cellar").mkdir()
+    Path("cellar", "schema.sql").touch()
+
+    assert main(["server", "url", "cellar"]) == 0
+    with psycopg.connect(output_of(capsys)[0].strip()) as connection:
+        assert connection.info.dbname == "cellar"
+
+
+@pytest.mark.slow
 def test_the_url_of_the_server_can_be_used_as_printed(school: Path, own_server: None, capsys) -> None:
     assert main(["server", "url", str(school)]) == 0
     url = output_of(capsys)[0].strip()
@@ -410,6 +420,15 @@ def test_init_writes_a_project_that_ls_understands_and_never_writes_over(tmp_pat
 
     assert main(["init", "library"]) == 2
     assert "is there already" in output_of(capsys)[1]
+
+
+def test_init_leaves_a_folder_of_data_as_the_project_that_it_is(tmp_path: Path, capsys) -> None:
+    Path("shop").mkdir()
+    Path("shop", "kinds.csv").write_text("slug\nred\n")
+
+    assert main(["init", "shop"]) == 2
+    assert "shop holds data already (kinds.csv), and is a project as it is" in output_of(capsys)[1]
+    assert [path.name for path in Path("shop").iterdir()] == ["kinds.csv"]
 
 
 def test_generate_takes_its_folders_before_and_after_the_flag() -> None:

@@ -496,7 +496,7 @@ def test_prune_leaves_the_newest_of_each_environment(noted: Path, clone_url: str
     assert run(capsys, "snapshots", "prune", *where)[1] == "nothing to prune\n"
 
 
-@pytest.mark.parametrize("name", ["", "x" * 64, "seedlab_snapshot_x"])
+@pytest.mark.parametrize("name", ["", "x" * 64, "seedlab_snapshot_x", "../x"])
 def test_a_name_that_cannot_be_is_told(name: str, noted: Path, lonely_url: str, apart: Path, capsys) -> None:
     code, _, err = run(capsys, "clone", name, str(noted), "--database-url", lonely_url)
 

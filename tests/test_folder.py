@@ -82,6 +82,8 @@ def test_what_is_no_data_is_passed_over(tmp_path: Path) -> None:
         ".hidden.csv",
         ".git/a.json",
         "reports/runs/1/run.json",
+        "other/runs/20261127T083132Z-e7f05c4b/run.json",
+        "other/20261127T083132Z-01-seed/summary.json",
         "t.gz",
     )
     touch(tmp_path, "t.rejects.csv", "_seedlab/t.csv", "_seedlab_rejects.csv", "in/reports/kept.csv")

@@ -24,6 +24,7 @@ def init(args: Namespace) -> int:
         return _export(args, directory)
     if args.database_url or args.table or args.exclude_table or args.subset or args.with_ids:
         raise ConfigurationError("to write what a database holds, type --from-database, too")
+    scaffold.refuse_data(directory)
     files = scaffold.files(directory.resolve().name)
     scaffold.write(directory, files)
     text = f"wrote {', '.join(map(str, files))} to {directory}\nnext: seedlab seed {directory}\n"
@@ -88,9 +89,12 @@ def server(args: Namespace) -> int:
 
 def _server_url(args: Namespace) -> int:
     """Print how to connect to the project's database, starting the server so that it can be used at once."""
-    from seedlab.database import server
-    from seedlab.request import project_of
+    from pathlib import Path
 
-    url = server.ensure_database(server.start(os.environ), server.database_name(project_of(args).name))
+    from seedlab.database import server
+    from seedlab.plan.project import find_project, name_of
+
+    project = name_of(find_project(Path(args.directory) if args.directory else None, Path.cwd()))
+    url = server.ensure_database(server.start(os.environ), server.database_name(project))
     show(args, f"{url}\n", lambda: {"url": url}, essential=True)
     return 0

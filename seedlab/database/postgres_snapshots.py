@@ -112,9 +112,10 @@ class PostgresSnapshots:
 
     def claim(self, name: str, *, replace: bool) -> None:
         """Look for a database of that name, and whether its comment is that of a clone."""
-        if not 0 < len(name.encode()) <= _NAME_LENGTH or name.startswith(SNAPSHOT):
+        if not 0 < len(name.encode()) <= _NAME_LENGTH or name.startswith(SNAPSHOT) or "/" in name:
             raise ConfigurationError(
-                f"a clone cannot be called '{name}': expected 1 to {_NAME_LENGTH} bytes, and not {SNAPSHOT}…"
+                f"a clone cannot be called '{name}': expected the name of a database, of 1 to {_NAME_LENGTH}"
+                f" bytes, without / and not {SNAPSHOT}…"
             )
         found = self._admin.execute(_COMMENT, [name]).fetchone()
         if found is None:

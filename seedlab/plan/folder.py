@@ -28,6 +28,8 @@ FORMATS: Mapping[str, Format] = {
 }
 COMPRESSIONS: Mapping[str, Literal["gz", "zst"]] = {".gz": "gz", ".zst": "zst"}
 REPORTS = "reports"
+# What `--reports` keeps elsewhere in the project: folders named by the moment of a run, a profile, a report.
+_RECORDS = re.compile(r"^\d{8}T\d{6}Z-")
 _PREFIX = re.compile(r"^(\d+)[-_](?=.)")
 
 
@@ -104,13 +106,13 @@ def _is_wanted(root: Path, path: Path, pattern: str) -> bool:
     name = _name(root, path)
     parts = PurePosixPath(name).parts
     # Reject files lie there, under the names of their sources: only a pattern that says so means them.
-    ours = parts[:1] == (REPORTS,) != PurePosixPath(pattern).parts[:1]
+    ours = _holds_records(parts) and parts[:1] != PurePosixPath(pattern).parts[:1]
     return not path.is_dir() and (name == pattern or not (ours or any(map(_is_ignored, parts))))
 
 
 def _walk(root: Path, folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        if _is_ignored(path.name) or path == root / REPORTS:
+        if _is_ignored(path.name) or path == root / REPORTS or _RECORDS.match(path.name):
             continue
         if not path.is_dir():
             yield path
@@ -120,6 +122,10 @@ def _walk(root: Path, folder: Path) -> Iterator[Path]:
             )
         else:
             yield from _walk(root, path)
+
+
+def _holds_records(parts: Sequence[str]) -> bool:
+    return parts[:1] == (REPORTS,) or any(map(_RECORDS.match, parts))
 
 
 def _is_ignored(name: str) -> bool:

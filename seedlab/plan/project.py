@@ -67,6 +67,13 @@ def load_project(directory: Path) -> Project:
     return _project(root, document)
 
 
+def name_of(directory: Path) -> str:
+    """Name the project in a folder, which need not hold data yet."""
+    root = _pointed_to(_existing(directory)).resolve()
+    configured = (root / FILE).is_file() or _tool_document(root) is not None
+    return load_project(root).name if configured else root.name
+
+
 def _existing(directory: Path) -> Path:
     if not directory.is_dir():
         what = "a file" if directory.exists() else "nothing"

@@ -10,6 +10,7 @@ from pathlib import Path
 from seedlab.errors import ConfigurationError
 from seedlab.plan.configuration import shown
 
+_TABULAR = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}  # JSON and YAML hold much else at home
 SCHEMA_FILE = ".seedlab.schema.json"
 SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}"
 TARGET_HINT = """\
@@ -149,6 +150,18 @@ def files(name: str) -> Mapping[str, str]:
         "02-library/books.yaml": _BOOKS,
         "README.md": _README.replace("{name}", name),
     }
+
+
+def refuse_data(directory: Path) -> None:
+    """Refuse a folder with tables in it: once the scaffold's seedlab.toml is there, they are no seeds."""
+    held = (
+        sorted(p.name for p in directory.iterdir() if _TABULAR & {*p.suffixes}) if directory.is_dir() else []
+    )
+    if held and not (directory / "seedlab.toml").exists():
+        raise ConfigurationError(
+            f"{shown(directory)} holds data already ({held[0]}), and is a project as it is: see seedlab plan "
+            f"{shown(directory)}; what cannot be inferred goes into a seedlab.toml of your own"
+        )
 
 
 def write(directory: Path, files: Mapping[str, str]) -> None:

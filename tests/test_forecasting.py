@@ -131,6 +131,18 @@ def test_a_person_reads_it_after_the_plan(folder, url, capsys) -> None:
     assert "- colours could run beside others: parallel = false" in shown
 
 
+def test_seeds_of_which_nothing_is_known_are_not_listed(folder, url, capsys) -> None:
+    configuration = folder / "seedlab.toml"
+    lines = configuration.read_text().splitlines()
+    configuration.write_text("\n".join(line for line in lines if "estimated_ms" not in line))
+
+    call("plan", folder, url)
+
+    shown = capsys.readouterr().out
+    assert "an estimate: no run" in shown
+    assert "cities.cities" not in shown
+
+
 def test_where_nothing_is_to_be_done_nothing_is_foretold(folder, url, capsys) -> None:
     call("seed", folder, url, "-q")
     call("plan", folder, url)

@@ -223,7 +223,9 @@ def _nearest_word(setting: _Setting, value: object) -> str:
 
 def _target(project: Project, name: str) -> TargetConfig:
     if name not in project.targets:
-        hint = nearest_or_all(name, project.targets)
+        known = nearest_or_all(name, project.targets)
+        none = f"; seedlab.toml names none: say --database-url, or give it [targets.{name}] with a url"
+        hint = known if project.targets else none
         raise ConfigurationError(f"--target: unknown target '{name}'{hint}")
     return project.targets[name]
 

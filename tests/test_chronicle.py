@@ -46,7 +46,14 @@ def test_runs_are_selected_by_what_they_were(asked: dict[str, str], found: list[
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("aa11", "aa11"), ("b", "bb33"), ("aa2", "aa22"), ("last", "bb33")]
+    ("name", "found"),
+    [
+        ("aa11", "aa11"),
+        ("b", "bb33"),
+        ("aa2", "aa22"),
+        ("20261127T083132Z-aa22", "aa22"),
+        ("last", "bb33"),
+    ],
 )
 def test_a_run_is_found_by_the_beginning_of_its_id_or_as_the_last(name: str, found: str) -> None:
     assert MIXED.find(name).run_id == found

@@ -49,7 +49,8 @@ def one_of(name: str, known: Sequence[tuple[str, _T]], kind: Kept, folders: Iter
 def _meant(name: str, known: Sequence[tuple[str, _T]]) -> list[tuple[str, _T]]:
     if name == "last":
         return list(known[-1:])
-    return [each for each in known if each[0].startswith(name)] if name else []
+    behind = name.rpartition("Z-")[2]  # the name of its folder, as a seed prints it
+    return [each for each in known if each[0].startswith(behind)] if behind else []
 
 
 def _known(reports: Path, kind: Kept) -> list[tuple[str, Path]]:

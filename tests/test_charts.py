@@ -334,6 +334,16 @@ def test_a_comparison_shows_every_sample_and_every_interval() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("pairs", [1, 2, 7])
+def test_pairs_are_counted_in_whole_numbers(pairs: int) -> None:
+    compared = comparison()
+    chart = charts.pairs(replace(compared, pairs=compared.pairs[:pairs]))
+
+    low, high = chart.axes[0].get_xlim()
+    shown = [tick for tick in chart.axes[0].get_xticks() if low <= tick <= high]
+    assert shown == list(range(1, pairs + 1))
+
+
 def test_steps_say_what_each_variant_bought_against_which() -> None:
     text = said(charts.steps(profile(delays=(0.0,))))
 

@@ -80,3 +80,15 @@ def test_nothing_is_wider_than_the_window(width: int, report: notebooks.Report, 
     page = open_page((report.folder / "report.html").resolve().as_uri(), width=width)
 
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_words_of_a_table_stay_on_one_line_on_a_telephone(
+    report: notebooks.Report, open_page: OpenPage
+) -> None:
+    page = open_page((report.folder / "report.html").resolve().as_uri(), width=390)
+    cells = "[...document.querySelectorAll('table:not(.dataframe) tbody td')]"
+
+    heights = page.evaluate(f"{cells}.map(cell => cell.getBoundingClientRect().height)")
+
+    assert heights
+    assert max(heights) < 2 * min(heights)

@@ -140,7 +140,7 @@ def pairs(comparison: Comparison) -> Chart:
     axes.plot(*zip(*ratios, strict=True), "o", color=INK, markersize=6)
     _ratio_axis(axes, [1.0, total.ratio, *(ratio for _, ratio in ratios)])
     axes.set_xlabel("pair")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(0.5, len(comparison.pairs) + 0.5)
     legend_above(axes, [
         Line2D([], [], color=INK, linestyle="none", marker="o", label="after/before of a pair"),

@@ -76,6 +76,14 @@ def test_the_summary_says_what_why_how_much_and_where() -> None:
     )
 
 
+def test_what_a_run_cost_is_broken_between_its_parts() -> None:
+    text = summary(run_of(ran("a", Outcomes(created=1))), 60)
+
+    assert (
+        "\n41 statements, 1 round trip, 712 kB sent, 1.2 MB of WAL,\n3 of 4 look-ups from the cache\n" in text
+    )
+
+
 def test_the_summary_of_a_long_run_says_where_its_time_went() -> None:
     locks = Bottleneck(resource="locks", seconds=1.5, share=0.75, where="merge answers", evidence="it waited")
     run = replace(run_of(ran("a", Outcomes(created=1)), seconds=2.0), bottlenecks=(locks,))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from seedlab.flow import Run
 from seedlab.insight.faces.history_text import moment
-from seedlab.insight.faces.summary import cost_lines, destination, faults_text, stage_lines, total_line
-from seedlab.insight.faces.text import duration, printable, size, table
+from seedlab.insight.faces.summary import costs, destination, faults_text, stage_lines, total_line
+from seedlab.insight.faces.text import duration, listed, printable, size, table
 from seedlab.insight.judging.findings import findings_text
 from seedlab.insight.measuring.monitor import PhaseTotal, phase_totals
 from seedlab.insight.records.past import machine_name
@@ -21,7 +21,7 @@ def run_text(run: Run, width: int = 120) -> str:
         _heading_lines(run),
         stage_lines(run, width),
         phase_lines(run, width),
-        [*([total_line(run)] if done else []), cost_lines(run)[0]],
+        [*([total_line(run)] if done else []), *listed(costs(run), width)],
         findings_text(run, width).splitlines(),
         [f"! {printable(note)}" for note in run.notes],
         [f"✗ {printable(run.error)}"] if run.error else [],

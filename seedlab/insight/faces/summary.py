@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from seedlab.errors import Fault
 from seedlab.flow import Outcomes, Project, Run, Seed, StageReport
-from seedlab.insight.faces.text import duration, isolate, printable, several, size, table
+from seedlab.insight.faces.text import duration, isolate, listed, printable, several, size, table
 from seedlab.insight.measuring.monitor import phase_totals
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ _VALUE_SHOWN = 400  # characters; a cell may hold a book
 
 def summary(run: Run, width: int = 120) -> str:
     """Say what became of each stage and why, what it cost, and where the data now is."""
+    phases = [f"{total.name} {duration(total.seconds)}" for total in phase_totals(run.spans)]
     blocks = [
         [destination(run.project, run.target), f"{run.environment}, {run.level}"],
         stage_lines(run, width),
-        [total_line(run), *cost_lines(run), *_finding_lines(run, width)],
+        [total_line(run), *listed(costs(run), width), *listed(phases, width), *_finding_lines(run, width)],
         [f"! {printable(note)}" for note in run.notes],
         [run.target],
     ]
@@ -94,19 +95,18 @@ def _touched(outcomes: Outcomes) -> bool:
     return outcomes.total != outcomes.unchanged
 
 
-def cost_lines(run: Run) -> list[str]:
-    """Say what the run asked of the database, and what its phases took."""
+def costs(run: Run) -> list[str]:
+    """Say what the run asked of the database."""
     counters = run.counters
-    costs = [several(counters.statements, "statement"), several(counters.round_trips, "round trip")]
+    told = [several(counters.statements, "statement"), several(counters.round_trips, "round trip")]
     if counters.bytes_sent:
-        costs.append(f"{size(counters.bytes_sent)} sent")
+        told.append(f"{size(counters.bytes_sent)} sent")
     if run.wal_bytes is not None:
-        costs.append(f"{size(run.wal_bytes)} of WAL")
+        told.append(f"{size(run.wal_bytes)} of WAL")
     asked = counters.cache_hits + counters.cache_misses
     if asked:
-        costs.append(f"{counters.cache_hits:,} of {several(asked, 'look-up')} from the cache")
-    phases = [f"{total.name} {duration(total.seconds)}" for total in phase_totals(run.spans)]
-    return [", ".join(costs), *([", ".join(phases)] if phases else [])]
+        told.append(f"{counters.cache_hits:,} of {several(asked, 'look-up')} from the cache")
+    return told
 
 
 def _finding_lines(run: Run, cells: int) -> list[str]:

@@ -55,6 +55,17 @@ def shorten(text: str, cells: int) -> str:
     return "".join(kept).rstrip() + "…"
 
 
+def listed(parts: Sequence[str], cells: int) -> list[str]:
+    """Put commas between the parts, in as many lines of so many cells as it takes; no part is broken."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and width(lines[-1]) + len(", ,") + width(part) <= cells:
+            lines[-1] += f", {part}"
+        else:
+            lines = [*lines[:-1], f"{lines[-1]},", part] if lines else [part]
+    return lines
+
+
 def isolate(text: str) -> str:
     """Close right-to-left text with a mark, so that a number in the next column stays there."""
     rtl = any(unicodedata.bidirectional(character) in {"R", "AL"} for character in text)

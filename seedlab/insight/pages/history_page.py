@@ -16,7 +16,7 @@ from seedlab.flow import Run
 from seedlab.insight.faces.history_text import first_line, health, moment, verdict
 from seedlab.insight.faces.run_text import PHASE_HEAD, phase_row
 from seedlab.insight.faces.summary import MARKS as STAGE_MARKS
-from seedlab.insight.faces.summary import cost_lines, outcomes_text
+from seedlab.insight.faces.summary import costs, outcomes_text
 from seedlab.insight.faces.text import duration, printable, several
 from seedlab.insight.judging.findings import findings_text
 from seedlab.insight.judging.trend import Point, Series, Trend, in_order, usual
@@ -226,7 +226,7 @@ def _whole(point: Point) -> str:
         [
             f"<p>{', '.join(_text(each) for each in facts if each)}",
             f"<p><code>{_text(' '.join(run.args))}</code>" if run.args else "",
-            f"<p>{_text(outcomes_text(run.outcomes))}; {cost_lines(run)[0]}",
+            f"<p>{_text(outcomes_text(run.outcomes))}; {', '.join(costs(run))}",
             f'<p class="failed">{_text(first_line(run.error))}' if run.error else "",
             f"<pre>{escape(found)}</pre>" if found else "",
             *(f"<p>{_text(line)}" for line in (*notes, *faults, *more)),

@@ -15,7 +15,7 @@ from xxhash import xxh3_128_hexdigest
 from seedlab.agenda import Task
 from seedlab.database.writer import Session
 from seedlab.differing import Differing, vast
-from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, ROW, Catalog, Load, LoadMemory, Memory, Stage
+from seedlab.flow import DIGEST, FILE, HANDLE, ROW, Catalog, Load, LoadMemory, Memory, Stage
 from seedlab.frames import contents
 from seedlab.frames.contents import Compared
 from seedlab.frames.resolve import digests
@@ -66,7 +66,7 @@ class Known:
 
     def _in_files_of(self, load: Load) -> pl.DataFrame:
         name = name_of(load)
-        return _counted_as(load, self.loads[name], self.before[name])
+        return _of_files(load, self.loads[name], self.before[name])
 
     def covers(self, rows: Sequence[Rows], unknown: Sequence[Rows], memory: Memory, catalog: Catalog) -> bool:
         """Tell whether what is remembered and these rows of changed files say all there is to say; `unknown`
@@ -113,9 +113,9 @@ class Known:
         return bool(self.compared[name_of(load)].left.height)
 
 
-def _counted_as(load: Load, known: LoadMemory, rows: pl.DataFrame) -> pl.DataFrame:
-    """Count the files of remembered rows as a load does; those of files that it does not read have LEFT."""
-    return contents.renumber(rows, known.files, [file.name for file in load.files])
+def _of_files(load: Load, known: LoadMemory, rows: pl.DataFrame) -> pl.DataFrame:
+    """Of remembered rows those of the files that a load reads, counted as it does."""
+    return contents.of_files(rows, known.files, [file.name for file in load.files])
 
 
 def _places(known: LoadMemory, load: Load) -> list[int]:
@@ -237,8 +237,8 @@ def recall(
     before = {name: found[name].rows for name in loads}
     grown = frozenset(name for name in loads if found[name].grown)
     compared = {
-        name: contents.compare(handles, before[name], files)
-        for name, (handles, files) in _read(rows, loads, reduced, differing).items()
+        name: contents.compare(handles, _of_files(load, loads[name], before[name]))
+        for name, (handles, load) in _read(rows, loads, reduced, differing).items()
     }
     tables = {name[2] for name, each in compared.items() if len(each.new)}
     others = {load.name: load for load in memory.loads if load.table in tables and load.name not in loads}
@@ -280,9 +280,14 @@ class Spared:
 
     def named(self, handles: pl.Series) -> pl.DataFrame:
         """All rows by their handles, without what else the files say; these are those of the others."""
-        place = (~self.same).cum_sum().cast(pl.Int64) - 1
-        mine = handles.gather(place.clip(0)) if len(handles) else self.then
-        return self.whole.select(FILE, ROW).with_columns(self.then.zip_with(self.same, mine).alias(HANDLE))
+        mine = self.then.clone().rename(HANDLE)
+        mine = mine.scatter((~self.same).arg_true(), handles) if len(handles) else mine
+        return pl.DataFrame([self.whole[FILE], self.whole[ROW], mine])
+
+    def nothing(self) -> pl.DataFrame:
+        """No row, as those are that were named."""
+        names = pl.Schema({HANDLE: pl.UInt128, DIGEST: pl.UInt64}).to_frame()
+        return self.others[[FILE, ROW]].clear().hstack(names)
 
 
 def spare(
@@ -300,11 +305,12 @@ def spare(
             continue
         if known[name].meaning != meaning(load):
             continue
-        then = _counted_as(load, known[name], mine.rows).filter(pl.col(FILE) != LEFT)
+        then = _of_files(load, known[name], mine.rows)
         if then.height == frame.height:
             same = (digests(frame) == then[DIGEST]) & (frame[FILE] == then[FILE])
-            same = same.fill_null(value=False)
-            found[n] = Spared(whole=frame, then=then[HANDLE], same=same, others=frame.filter(~same))
+            same = same.fill_null(value=False) if same.null_count() else same
+            others = frame.clear() if same.all() else frame.filter(~same)
+            found[n] = Spared(whole=frame, then=then[HANDLE], same=same, others=others)
     return found
 
 
@@ -313,8 +319,8 @@ def _read(
     loads: Mapping[Name, LoadMemory],
     reduced: frozenset[str],
     differing: Mapping[Name, Differing],
-) -> dict[Name, tuple[pl.Series, list[int]]]:
-    """The handles that each remembered load of a reduced stage has in the files that were read, and which."""
+) -> dict[Name, tuple[pl.Series, Load]]:
+    """The handles that each remembered load of a reduced stage has in the files that were read."""
     found: dict[Name, list[Rows]] = {}
     for each in rows:
         if each.load.stage in reduced and name_of(each.load) in loads:
@@ -324,7 +330,7 @@ def _read(
             pl.concat([each.handled.frame[HANDLE] for each in mine])
             if name not in differing
             else differing[name].frame[HANDLE],
-            _places(loads[name], mine[0].load),
+            mine[0].load,
         )
         for name, mine in found.items()
     }

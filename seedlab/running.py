@@ -23,13 +23,13 @@ from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, convicted, suspects
 from seedlab.frames.documents import collector_paused
-from seedlab.frames.resolve import Naming, add_handles, name_rows, numbered
+from seedlab.frames.resolve import Handled, Naming, add_handles, name_rows, numbered
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.looking import Look
 from seedlab.plan import graph
 from seedlab.plan.graph import Need
 from seedlab.plan.schema import Bound
-from seedlab.recalling import Fetched, Known, Name, name_of
+from seedlab.recalling import Fetched, Known, Name, Spared, name_of
 from seedlab.resolution import Question, Rows
 from seedlab.respelling import respell
 from seedlab.shaping import Shaped
@@ -219,11 +219,7 @@ def prepare(
         mine = [(load, replace(s, stream=None) if n in left else s) for n, (load, s) in enumerate(pairs)]
         held = [None if s.stream else s.frame for _, s in mine]
         spared = recalling.spare(task, [load for load, _ in mine], held, fetched)
-        mine = [
-            (load, replace(s, frame=spared[n].others) if n in spared else s)
-            for n, (load, s) in enumerate(mine)
-        ]
-        rows, broken = resolution.handle_rows(mine, naming, settings, monitor, _unnamed(task, bound, fetched))
+        rows, broken = _handled(mine, spared, naming, settings, monitor, _unnamed(task, bound, fetched))
         rows = [replace(each, shaped=pairs[n][1]) if n in left else each for n, each in enumerate(rows)]
         read = [
             each.with_frame(spared[n].named(each.handled.frame[HANDLE])) if n in spared else each
@@ -241,6 +237,28 @@ def prepare(
         apart=left,
         fetched=fetched,
     )
+
+
+def _handled(
+    pairs: Sequence[tuple[Load, Shaped]],
+    spared: Mapping[int, Spared],
+    naming: Naming,
+    settings: Settings,
+    monitor: Monitor,
+    nameless: frozenset[str],
+) -> tuple[list[Rows], list[Broken]]:
+    """Name and judge the rows of each load; of those that are `spared` just the others, if there are any."""
+    given = [
+        (load, replace(shaped, frame=spared[n].others) if n in spared else shaped)
+        for n, (load, shaped) in enumerate(pairs)
+    ]
+    anew = [n for n, (_, shaped) in enumerate(given) if n not in spared or shaped.frame.height]
+    found, broken = resolution.handle_rows([given[n] for n in anew], naming, settings, monitor, nameless)
+    named = dict(zip(anew, found, strict=True))
+    return [
+        named[n] if n in named else Rows(shaped=shaped, handled=Handled(load=load, frame=spared[n].nothing()))
+        for n, (load, shaped) in enumerate(given)
+    ], broken
 
 
 def _unnamed(task: Task, bound: Bound, fetched: Fetched) -> frozenset[str]:

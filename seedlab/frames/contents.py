@@ -148,15 +148,17 @@ def _unpacked(head: Mapping[str, Any], body: memoryview) -> pl.DataFrame:
 def _patched(whole: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:
     """Put what is more recent in the place of the same rows before, new rows behind all.
 
-    Few of very many: they are found by a set of the few, and nothing is sorted.
+    Few of very many: they are found by a table of the few, and nothing is sorted.
     """
     newest = recent.unique(HANDLE, keep="last", maintain_order=True)
-    here = whole[HANDLE].is_in(newest[HANDLE].implode())
-    places = newest.select(HANDLE).with_row_index("_place", whole.height)
-    again = whole.filter(here).select(HANDLE).join(places, on=HANDLE, how="left", maintain_order="left")
-    order = pl.int_range(whole.height, dtype=pl.UInt32, eager=True).scatter(here.arg_true(), again["_place"])
-    new = places["_place"].filter(~places["_place"].is_in(again["_place"].implode()))
-    both = pl.concat([whole, newest], how="diagonal")[pl.concat([order, new])]
+    places = newest[[HANDLE]].with_row_index("_place", whole.height)
+    again = whole[[HANDLE]].join(places, on=HANDLE, how="left", maintain_order="left")["_place"]
+    order = pl.int_range(whole.height, dtype=pl.UInt32, eager=True)
+    order = again.zip_with(again.is_not_null(), order)
+    if whole.height - again.null_count() < newest.height:
+        new = places["_place"]
+        order = pl.concat([order, new.filter(~new.is_in(again.implode()))])
+    both = pl.concat([whole, newest], how="diagonal")[order]
     return both.filter(pl.col(FILE) != FORGOTTEN) if (newest[FILE] == FORGOTTEN).any() else both
 
 
@@ -176,12 +178,13 @@ class Compared:
     left: pl.DataFrame
 
 
-def compare(handles: pl.Series, known: pl.DataFrame, files: Sequence[int]) -> Compared:
-    """Find which rows of these files are new, and which are no more.
+def compare(handles: pl.Series, before: pl.DataFrame) -> Compared:
+    """Find which rows of some files are new, and which are no more; `before` are those remembered of them.
 
     Rows that are where they were need no look-up: most files keep their order.
     """
-    before = known.filter(pl.col(FILE).is_in(files))
+    if handles.equals(before[HANDLE]):
+        return Compared(new=handles.clear(), left=before.clear())
     height = min(before.height, len(handles))
     moved = handles.head(height) != before[HANDLE].head(height)
     now = pl.concat([handles.head(height).filter(moved), handles.slice(height)])
@@ -190,6 +193,16 @@ def compare(handles: pl.Series, known: pl.DataFrame, files: Sequence[int]) -> Co
         new=now.filter(~now.is_in(then[HANDLE].implode())),
         left=then.filter(~then[HANDLE].is_in(now.implode())),
     )
+
+
+def of_files(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -> pl.DataFrame:
+    """The rows of the files listed now, counted as these are."""
+    if len(now) == 1 and now[0] in before:  # the usual one that changed
+        here = content[FILE] == before.index(now[0])
+        only = pl.DataFrame([each.filter(here) for each in content.get_columns()])
+        return only.with_columns(pl.lit(0, dtype=pl.UInt16).alias(FILE))
+    found = renumber(content, before, now)
+    return found.filter(pl.col(FILE) != LEFT) if found[FILE].max() == LEFT else found
 
 
 def renumber(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -> pl.DataFrame:
@@ -207,7 +220,8 @@ def unknown(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
 
     Those that are where they were need no look-up.
     """
-    known = known.filter(pl.col(FILE) != LEFT) if known[FILE].max() == LEFT else known
+    if not frame.height or all(frame[name].equals(known[name]) for name in (HANDLE, DIGEST, FILE)):
+        return frame.clear()
     height = min(frame.height, known.height)
     head, then = frame.head(height), known.head(height)
     moved = (head[HANDLE] != then[HANDLE]) | (head[DIGEST] != then[DIGEST]) | (head[FILE] != then[FILE])

@@ -6,7 +6,6 @@ Light: a run with nothing to do never gets further, and imports no polars.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from seedlab.running import Prepared
 
 FileState = tuple[int, int, int]  # what every write to a file changes
+# What tables hold, those of which a seeded row was changed, those that changed otherwise.
+Drift = tuple[dict[str, TableState], frozenset[str], frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,34 +251,35 @@ def standing_of(
     }
     # A load without files is one that the project gave up: nobody brings its rows again.
     filled = {load.table for load in memory.loads if load.stage in doubtful and load.files}
+    prepare = None
     if changed and meanwhile is not None and look.session.concurrent:
-        with ThreadPoolExecutor(1, thread_name_prefix="seedlab-drift") as beside:
-            prepare = meanwhile(Standing(verdicts=verdicts, situation=situation))
-            asked = beside.submit(_drift, look, filled)
-            prepare()
-            seen, drifted, foreign = asked.result()
-    else:
-        seen, drifted, foreign = _drift(look, filled)
+        prepare = meanwhile(Standing(verdicts=verdicts, situation=situation))
+    drift = _drift(look, filled)
+    if prepare is not None:
+        prepare()
+    seen, drifted, foreign = drift()
     if drifted:
         verdicts = freshness.judge(agenda.stages, situation, memory, drifted)
     return Standing(verdicts=verdicts, situation=situation, foreign=foreign, drifted=drifted, seen=seen)
 
 
-def _drift(
-    look: Look, tables: Collection[str]
-) -> tuple[dict[str, TableState], frozenset[str], frozenset[str]]:
-    """Of tables that we filled what they hold now; those of which a seeded row was changed, and those that
-    changed otherwise.
+def _drift(look: Look, tables: Collection[str]) -> Callable[[], Drift]:
+    """Ask of tables that we filled what they hold now. What comes back waits for that, and for which of them
+    a seeded row was changed, and which changed otherwise.
     """
     memory, ledger = look.memory(), look.session.ledger
     states = {name: memory.tables[name] for name in sorted(tables) if comparable(name, look)}
     unknown = frozenset(tables) - states.keys()
-    now = ledger.contents(list(states.values()))
-    changed = {each.table: each for each in now if each.content != states[each.table].content}
-    doubtful = [states[name] for name, each in changed.items() if not each.stamp]
-    drifted = ledger.drifted(doubtful) if doubtful else frozenset()
-    foreign = frozenset(changed) - drifted
-    return {each.table: each for each in now}, drifted | unknown, foreign
+    asked = ledger.contents_ahead(list(states.values()))
+
+    def told() -> Drift:
+        now = asked()
+        changed = {each.table: each for each in now if each.content != states[each.table].content}
+        doubtful = [states[name] for name, each in changed.items() if not each.stamp]
+        drifted = ledger.drifted(doubtful) if doubtful else frozenset()
+        return {each.table: each for each in now}, drifted | unknown, frozenset(changed) - drifted
+
+    return told
 
 
 def comparable(name: str, look: Look) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,26 +83,30 @@ class PostgresLedger(Ledger):
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
         """Hash tables in one statement; those of which a stamp proves that they are the same are not."""
+        return self.contents_ahead(states)()
+
+    def contents_ahead(self, states: Sequence[TableState]) -> Callable[[], list[TableState]]:
+        """Let the server do it meanwhile; tables of which a stamp proves nothing are hashed at the end."""
         stamped = [state for state in states if state.stamp]
         others = [state for state in states if not state.stamp]
-        counts, hashes = self._of_tables((stamps.stamped, stamped), (sql.contents, others))
-        found, doubtful = _judged(stamped, counts)
-        found += _hashed(others, hashes)
-        if doubtful:
-            (hashes,) = self._of_tables((sql.contents, doubtful))
-            found += _hashed(doubtful, hashes)
-        by_name = {state.table: state for state in found}
-        return [by_name[state.table] for state in states]
+        questions = [*self._of_tables(stamps.stamped, stamped), *self._of_tables(sql.contents, others)]
+        answers = self._wire.ask_ahead(questions) if questions else list
 
-    def _of_tables(self, *asked: tuple[OfTables, Sequence[TableState]]) -> list[list[tuple[Any, ...]]]:
-        """Ask each question of its tables, in one pipeline; of none nothing is asked."""
-        questions = [
-            (statement([(state, self._table(state.table)) for state in states]), ())
-            for statement, states in asked
-            if states
-        ]
-        answers = iter(self._ask(questions) if questions else ())
-        return [next(answers) if states else [] for _, states in asked]
+        def found() -> list[TableState]:
+            with _told_of_ledger():
+                rows = iter(answers())
+                same, doubtful = _judged(stamped, next(rows)) if stamped else ([], [])
+                same += _hashed(others, next(rows)) if others else []
+            if doubtful:
+                same += _hashed(doubtful, self._ask(self._of_tables(sql.contents, doubtful))[0])
+            by_name = {state.table: state for state in same}
+            return [by_name[state.table] for state in states]
+
+        return found
+
+    def _of_tables(self, statement: OfTables, states: Sequence[TableState]) -> list[Question]:
+        """A question of tables; of none nothing is asked."""
+        return [(statement([(each, self._table(each.table)) for each in states]), ())] if states else []
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
         """Fetch them in one pipeline; further packs one by one."""
@@ -275,10 +280,16 @@ class PostgresLedger(Ledger):
         return statement, ((content,) if any(marks[name] is not None for name in given) else ())
 
     def _ask(self, questions: Sequence[Question], *, binary: bool = False) -> list[list[tuple[Any, ...]]]:
-        try:
+        with _told_of_ledger():
             return self._wire.ask(questions, binary=binary)
-        except StatementError as failed:
-            raise write_failed(failed.error, "the ledger") from failed.error
+
+
+@contextmanager
+def _told_of_ledger() -> Iterator[None]:
+    try:
+        yield
+    except StatementError as failed:
+        raise write_failed(failed.error, "the ledger") from failed.error
 
 
 def _judged(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import select
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -71,7 +70,7 @@ class Wire:
         _widen(connection)
         self.opening: Sequence[Composable] = ()  # sent in front of whatever comes next
         self._told = 0  # statements that were sent, and of which no answer was taken yet
-        self._turn = threading.Lock()
+        self._awaited: list[tuple[slice, Results]] = []  # which answers to these somebody comes for later
 
     def script(
         self,
@@ -190,20 +189,38 @@ class Wire:
     def ask(self, questions: Sequence[Question], *, binary: bool = False) -> list[list[tuple[Any, ...]]]:
         """Send statements with text parameters through one pipeline; answers their rows.
 
-        `binary` spares bytes that come the detour over hex digits; it is for types that psycopg knows. Two
-        threads take turns. Raises StatementError.
+        `binary` spares bytes that come the detour over hex digits; it is for types that psycopg knows.
+        Raises StatementError.
         """
-        with self._turn:
-            return self._rows(self._asked(questions, int(binary)))
+        return self._rows(self._asked(questions, int(binary)))
+
+    def ask_ahead(self, questions: Sequence[Question]) -> Callable[[], list[list[tuple[Any, ...]]]]:
+        """Send statements and go on while the server is at work on them; what comes back waits for the rows.
+
+        What they fail with comes out of that, or of whatever is sent before it.
+        """
+        before = self._told + len(self.opening)
+        self._send_ahead(questions)
+        answers: Results = []
+        self._awaited.append((slice(before, self._told), answers))
+
+        def rows() -> list[list[tuple[Any, ...]]]:
+            self._hear()
+            return self._rows(answers)
+
+        return rows
 
     def _asked(self, questions: Sequence[Question], answer: int) -> Results:
         before, self._told = self._told + len(self.opening), 0
+        awaited, self._awaited = self._awaited, []
         results: Results = []
         try:
             self._put(questions, round_trips=1, answer=answer)
             self._take(results)
         except psycopg.Error as error:
             raise StatementError(len(results) - before, error) from error
+        for place, answers in awaited:
+            answers.extend(results[place])
         return results[before:]
 
     def tell(self, statements: Sequence[Composable]) -> None:
@@ -211,9 +228,12 @@ class Wire:
 
         What they fail with comes out of whatever is sent next, as before its first statement.
         """
-        told = self._told + len(self.opening) + len(statements)
+        self._send_ahead([(each, ()) for each in statements])
+
+    def _send_ahead(self, questions: Sequence[Question]) -> None:
+        told = self._told + len(self.opening) + len(questions)
         try:
-            self._put([(each, ()) for each in statements], round_trips=0)
+            self._put(questions, round_trips=0)
             self._flush()
         except psycopg.Error as lost:
             raise StatementError(-1, lost) from lost

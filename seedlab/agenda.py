@@ -51,6 +51,17 @@ class Agenda:
         """Seeds of all stages that take part."""
         return tuple(seed for stage in self.stages for seed in stage.seeds)
 
+    def left_out_tables(self) -> dict[str, str]:
+        """Say of tables that only seeds left out would fill why they are not."""
+        told: dict[str, str] = {}
+        for seed in (seed for stage in self.declared for seed in stage.seeds):
+            why = self.left_out.get(f"{seed.stage}.{seed.name}") or self.left_out.get(seed.stage)
+            if why is not None:
+                told |= {
+                    spec.table: f"; seed '{seed.name}' brings such rows, but is {why}" for spec in seed.tables
+                }
+        return told
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:

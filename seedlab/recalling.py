@@ -15,8 +15,8 @@ from xxhash import xxh3_128_hexdigest
 from seedlab.agenda import Task
 from seedlab.database.writer import Session
 from seedlab.differing import Differing, vast
-from seedlab.flow import DIGEST, FILE, HANDLE, ROW, Catalog, Load, LoadMemory, Memory, Stage
-from seedlab.frames import contents
+from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, ROW, Catalog, Load, LoadMemory, Memory, Stage
+from seedlab.frames import contents, ids
 from seedlab.frames.contents import Compared
 from seedlab.frames.resolve import digests
 from seedlab.plan import graph
@@ -107,6 +107,23 @@ class Known:
             ]
         )
         return not pl.concat([mine, others]).is_in(new.implode()).any()
+
+    def as_made(self, task: Task, loads: Sequence[Load]) -> dict[str, pl.Series]:
+        """By table, the handles of rows that files still bring, and that are there with these ids, as we made
+        them: nobody has changed a seeded row of their tables. No other column of them is referred to.
+        """
+        found: dict[str, list[pl.Series]] = {}
+        referred = ids.referred_columns(loads)
+        for name in self.compared:
+            rows, table, made = self.before[name], name[2], self.loads[name].made
+            if table not in task.standing.seen or table in task.standing.drifted:
+                continue
+            if {*referred.get(table, ())} <= {made} <= {*task.memory.tables[table].columns} and (
+                f"{contents.KEY}{made}" not in rows.columns
+            ):
+                ours = (rows[FILE] != LEFT) & rows[contents.RUN].is_not_null()
+                found.setdefault(table, []).append(rows[HANDLE].filter(ours))
+        return {table: pl.concat(several) for table, several in found.items()}
 
     def has_left(self, load: Load) -> bool:
         """Tell of a load of a reduced stage whether remembered rows are no more in its files."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import polars as pl
 
@@ -272,11 +273,16 @@ class Question:
 
 
 def questions(
-    rows: Sequence[Rows], naming: Naming, cache: SeedCache, filled: frozenset[str]
+    rows: Sequence[Rows],
+    naming: Naming,
+    cache: SeedCache,
+    filled: frozenset[str],
+    certain: Mapping[str, pl.Series] = MappingProxyType({}),
 ) -> list[Question]:
     """What the target must be asked: parents that the files do not bring, ids of rows that may exist.
 
     `filled` are the tables that have rows; nothing is asked of the others. One question per key and table.
+    Of rows whose handles are their ids for `certain`, by table, these are not asked.
     """
     wanted = ids.referred_columns([each.load for each in rows])
     asked: list[Question] = []
@@ -285,15 +291,18 @@ def questions(
         ids_of = (load.made or _given_id(load, naming), *wanted.get(load.table, ()))
         columns = tuple(dict.fromkeys(filter(None, ids_of)))
         if load.table in filled and columns:
-            asked += _own(each, columns, naming)
+            sure = certain.get(load.table) if columns == (load.made,) else None
+            asked += _own(each, columns, naming, sure)
         for index, reference in enumerate(load.references):
             if reference.parent in filled:
                 asked += _parents(each, index, reference, naming, cache, wanted.get(reference.parent, ()))
     return asked
 
 
-def _own(rows: Rows, columns: tuple[str, ...], naming: Naming) -> Iterator[Question]:
+def _own(rows: Rows, columns: tuple[str, ...], naming: Naming, sure: pl.Series | None) -> Iterator[Question]:
     for frame in kept_frames(rows, naming):
+        if sure is not None and not (doubtful := ~frame[HANDLE].is_in(sure.implode())).all():
+            frame = frame.filter(doubtful)  # noqa: PLW2901 (of all rows only the others)
         handled = Handled(load=rows.load, frame=frame)
         keys = ids.key_frame(handled, rows.load.key, rows.load.table, HANDLE, naming)
         if len(keys):

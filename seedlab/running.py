@@ -14,7 +14,7 @@ from types import MappingProxyType
 import polars as pl
 
 from seedlab import binding, preparation, recalling, rejecting, resolution, transforming
-from seedlab.agenda import Agenda, Task
+from seedlab.agenda import Task
 from seedlab.database.writer import Session
 from seedlab.differing import Differing, differing
 from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
@@ -331,7 +331,9 @@ def resolve(
 ) -> Resolved:
     """Ask the target what the files do not know, and refuse the run if any row is wrong.
 
-    `empty` are the tables without rows, by default those of the look.
+    `empty` are the tables without rows, by default those of the look. What the ledger knows for certain is
+    not asked: since when it was looked at others may have emptied a table, but then it is merged into all the
+    same, and foreign keys are the server's to check.
     """
     settings, naming = task.options.settings, prepared.naming
     with recorder.span("resolve"):
@@ -340,15 +342,20 @@ def resolve(
         rows = resolution.without_duplicates(prepared.rows)
         tables = {load.table for load in prepared.bound.loads}
         tables |= {reference.parent for load in prepared.bound.loads for reference in load.references}
-        empty = look.empty(tables) if empty is None else empty
+        held = {name for name, state in task.standing.seen.items() if state.rows}
+        empty = look.empty(tables - held) if empty is None else empty
         filled = frozenset(tables) - empty
         for told in (told for each in rows if each.staged for told in each.staged.answers):
             cache.remember(told.label, told.asked, told.answer)
-        _ask(look, resolution.questions(rows, naming, cache, filled), cache)
+        loads = [each.load for each in rows]
+        certain_ids = prepared.known.as_made(task, loads) if prepared.known else {}
+        for table, handles in certain_ids.items():
+            cache.add_rows(table, handles)
+        _ask(look, resolution.questions(rows, naming, cache, filled, certain_ids), cache)
         recorder.cache(hits=cache.hits, misses=cache.misses, queries=cache.queries)
         certain = convict(look.session if look.online else None, broken)
         certain += resolution.id_conflicts(rows, naming, cache)
-        certain += resolution.orphans(rows, naming, cache, _left_out_tables(task.agenda), certain)
+        certain += resolution.orphans(rows, naming, cache, task.agenda.left_out_tables(), certain)
         resolved = Resolved(rows=rows, cache=cache, empty=empty, filled=filled)
         if certain:
             if task.options.rejects is None:
@@ -375,18 +382,6 @@ def set_apart(look: Look, resolved: Resolved, broken: Sequence[Broken], naming: 
     )
     rejection = rejecting.reject(resolved.rows, broken, naming, resolved.cache)
     return replace(resolved, rows=rejection.rows, rejected=(*resolved.rejected, *rejection.broken))
-
-
-def _left_out_tables(agenda: Agenda) -> dict[str, str]:
-    """Say of tables that only seeds left out would fill why they are not."""
-    told: dict[str, str] = {}
-    for seed in (seed for stage in agenda.declared for seed in stage.seeds):
-        why = agenda.left_out.get(f"{seed.stage}.{seed.name}") or agenda.left_out.get(seed.stage)
-        if why is not None:
-            told |= {
-                spec.table: f"; seed '{seed.name}' brings such rows, but is {why}" for spec in seed.tables
-            }
-    return told
 
 
 def convict(session: Session | None, broken: Sequence[Broken]) -> list[Broken]:

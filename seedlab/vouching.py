@@ -7,12 +7,13 @@ were remembered; else the table is in doubt, and the next run compares row by ro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import polars as pl
 
-from seedlab.database.ledger import MARK, TRANSACTIONS, Ledger, dropped, have_drifted, moved
+from seedlab.database.ledger import MARK, TRANSACTIONS, Attested, Ledger, dropped, have_drifted, moved
 from seedlab.flow import (
     IN_DOUBT,
     Load,
@@ -34,15 +35,12 @@ MARKED_ROWS = 4_000_000
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Slight:
     """A table of which a run writes only rows that changed: its content as the run found it, the keys of
-    these rows, their marks before they are written, of how many the stamp tells, and how often others were
-    written.
+    these rows; `before` waits for what was to be told of these rows before they were written.
     """
 
     seen: TableState
     keys: pl.DataFrame
-    marks: bytes
-    stamped: int
-    others: int
+    before: Callable[[], Attested]
 
 
 def slight(
@@ -52,7 +50,8 @@ def slight(
     known: Mapping[str, TableState],
     seen: Mapping[str, TableState],
 ) -> dict[str, Slight]:
-    """Find such tables before they are written, those that only `reduced` stages write; one round trip.
+    """Find such tables before they are written, those that only `reduced` stages write, and ask for the marks
+    ahead of that.
 
     What others do meanwhile is no part of what will be remembered of them, so the next run sees it.
     """
@@ -66,12 +65,16 @@ def slight(
         and sum(write.rows for write in mine) <= MARKED_ROWS
         and all(_is_slight(load, reduced, known[name]) for w in mine for load in w.loads)
     }
-    answers = ledger.attested(list(found.values()))
+    answers = cache(ledger.attested(list(found.values())))
     return {
-        name: Slight(seen=each.state, keys=each.frame, marks=marks, stamped=stamped, others=others)
-        for (name, each), (marks, stamped, others) in zip(found.items(), answers, strict=True)
+        name: Slight(seen=each.state, keys=each.frame, before=partial(_nth, answers, n))
+        for n, (name, each) in enumerate(found.items())
         if each.frame is not None
     }
+
+
+def _nth(answers: Callable[[], Sequence[Attested]], n: int) -> Attested:
+    return answers()[n]
 
 
 def _is_slight(load: Load, reduced: Collection[str], known: TableState) -> bool:
@@ -88,29 +91,28 @@ def _keys(writes: Sequence[TableWrite], key: Sequence[str]) -> pl.DataFrame:
 
 
 def shifts_of(ledger: Ledger, tables: Mapping[str, Slight]) -> tuple[Shift, ...]:
-    """What is remembered of such tables after they were written; one round trip.
-
-    Other rows that were written, too, by triggers, have the same transaction and are not what they were.
-    """
-    now = ledger.attested([RowSet(state=each.seen, frame=each.keys) for each in tables.values()])
-    return tuple(
-        Shift(
-            state=replace(
-                ledger.shifted(each.seen, each.marks, marks),
-                stamp=_shifted_stamp(each, marks, stamped) if others == each.others else None,
-            ),
-            marks=marks,
+    """What is remembered of such tables after they were written; one round trip."""
+    after = ledger.attested([RowSet(state=each.seen, frame=each.keys) for each in tables.values()])()
+    shifts = []
+    for each, now in zip(tables.values(), after, strict=True):
+        before = each.before()
+        state = ledger.shifted(each.seen, before.marks, now.marks)
+        shifts.append(
+            Shift(state=replace(state, stamp=_shifted_stamp(each.seen.stamp, before, now)), marks=now.marks)
         )
-        for each, (marks, stamped, others) in zip(tables.values(), now, strict=True)
-    )
+    return tuple(shifts)
 
 
-def _shifted_stamp(each: Slight, marks: bytes, stamped: int) -> Stamp | None:
-    """The stamp of a table after these of its rows were written, if it tells of all of them."""
-    stamp = each.seen.stamp
-    if stamp is None or len(stamp.transactions) == TRANSACTIONS or stamped * MARK != len(marks):
+def _shifted_stamp(stamp: Stamp | None, before: Attested, now: Attested) -> Stamp | None:
+    """The stamp of a table after some of its rows were written, if it tells of all of them.
+
+    Others that were written, too, by triggers, have the same transaction and are not what they were.
+    """
+    if stamp is None or len(stamp.transactions) == TRANSACTIONS:
         return None
-    return replace(stamp, rows=stamp.rows + stamped - each.stamped)
+    if now.stamped * MARK != len(now.marks) or now.others != before.others:
+        return None
+    return replace(stamp, rows=stamp.rows + now.stamped - before.stamped)
 
 
 # ---- any other ------------------------------------------------------------------------------------------

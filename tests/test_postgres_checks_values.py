@@ -11,7 +11,8 @@ from psycopg.sql import SQL
 
 from seedlab.database import connect
 from seedlab.database import postgres_checks_values as judging
-from seedlab.database.postgres_answers import array, rule_of
+from seedlab.database.encode import array_literal
+from seedlab.database.postgres_answers import rule_of
 from seedlab.database.wire import StatementError, Wire
 from seedlab.flow import Column, Settings
 from seedlab.insight.measuring.monitor import Monitor
@@ -32,7 +33,7 @@ def wire(clean_postgres_url: str) -> Iterator[Wire]:
 
 def judged(wire: Wire, of: str | Column, values: Sequence[str | None], version: int) -> list[tuple[int, str]]:
     made = column("v", of) if isinstance(of, str) else of
-    questions = judging.questions(made, array(pl.Series(values, dtype=pl.String)), version)
+    questions = judging.questions(made, array_literal(pl.Series(values, dtype=pl.String)), version)
     return sorted(wire.ask([(judging.SETTLED, ()), *questions])[-1])
 
 

@@ -88,9 +88,29 @@ def array_literals(batch: Batch) -> list[str]:
 
 
 def frame_literals(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
-    """Encode these columns of a frame in the same way."""
-    spelled = spell_uuids(frame.select(columns))
-    return [f"{{{text}}}" for text in spelled.select(_quoted(name) for name in columns).row(0)]
+    """Encode these columns of a frame in the same way; few rows are joined in Python, as for COPY."""
+    few = frame.height <= SMALL
+    joined = [_joined_literal(frame.get_column(name)) if few else None for name in columns]
+    literals = [each for each in joined if each is not None]
+    if len(literals) == len(columns):
+        return literals
+    spelled = spell_uuids(frame.select(*dict.fromkeys(columns)))
+    texts = spelled.select(map(_quoted, spelled.columns)).row(0, named=True)
+    return [f"{{{texts[name]}}}" for name in columns]
+
+
+def array_literal(values: pl.Series) -> str:
+    """Encode one column of text."""
+    return frame_literals(values.to_frame(), [values.name])[0]
+
+
+def _joined_literal(series: pl.Series) -> str | None:
+    """Join the values as they are; None where one of them is NULL or would have to be escaped."""
+    if series.null_count():
+        return None
+    text = '","'.join(_spelled(series))
+    plain = "\\" not in text and text.count('"') == 2 * max(0, len(series) - 1)
+    return (f'{{"{text}"}}' if len(series) else "{}") if plain else None
 
 
 def _quoted(name: str) -> pl.Expr:

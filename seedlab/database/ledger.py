@@ -13,7 +13,7 @@ from functools import reduce
 from itertools import accumulate, chain, compress
 from operator import xor
 from struct import Struct
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from seedlab.errors import WriteError
 from seedlab.flow import (
@@ -35,6 +35,16 @@ Piece = TypeVar("Piece")
 MARK = 16
 TRANSACTIONS = 100  # that a stamp may name
 _KEY = 8
+
+
+class Attested(NamedTuple):
+    """Of some rows of a table their marks, how many of them the transactions of its stamp or this one wrote,
+    and how often this one wrote others.
+    """
+
+    marks: bytes
+    stamped: int = 0
+    others: int = 0
 
 
 class Ledger(Protocol):
@@ -103,11 +113,12 @@ class Ledger(Protocol):
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Mark the rows of each set as they are now."""
 
-    def attested(self, sets: Sequence[RowSet]) -> list[tuple[bytes, int, int]]:
-        """Mark the rows of each set, which are named, as they are now, and count those that this transaction
-        wrote, or one of its state's stamp; and how often it wrote others of their table.
+    def attested(self, sets: Sequence[RowSet]) -> Callable[[], list[Attested]]:
+        """Begin to mark the rows of each set, which are named, as they are now, and to tell how the stamp of
+        its state stands to them; what comes back waits for it.
         """
-        return [(marks, 0, 0) for marks in self.marks(sets)]
+        answers = [Attested(marks) for marks in self.marks(sets)]
+        return lambda: answers
 
     def spell_out(self, states: Sequence[TableState]) -> None:
         """Keep the marks of tables whose seeded rows are known by stamps alone, before they are written.

@@ -383,6 +383,6 @@ def _kept_catalog(document: bytes, schema: str) -> Catalog:
 
 
 def _arrays(frame: pl.DataFrame) -> Sequence[str]:
-    from seedlab.database.postgres_answers import arrays
+    from seedlab.database.encode import frame_literals
 
-    return arrays(frame)
+    return frame_literals(frame, frame.columns)

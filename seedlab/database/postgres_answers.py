@@ -13,7 +13,7 @@ import polars as pl
 
 from seedlab.database import postgres_checks_values as values
 from seedlab.database import statements as sql
-from seedlab.database.encode import spell_uuids
+from seedlab.database.encode import array_literal, frame_literals
 from seedlab.database.wire import Question
 from seedlab.flow import FILE, HANDLE, ROW, Ask, Catalog, Column, Suspect, part_sources
 
@@ -26,29 +26,10 @@ def lookup_questions(asks: Sequence[Ask], catalog: Catalog, version: int) -> lis
     return [
         (
             sql.lookup(catalog, ask.table, ask.key, ask.wanted, version),
-            [array(ask.frame[source]) for part in ask.key for source in part_sources(part)],
+            frame_literals(ask.frame, [source for part in ask.key for source in part_sources(part)]),
         )
         for ask in asks
     ]
-
-
-def arrays(frame: pl.DataFrame) -> list[str]:
-    """One array literal a column; uuids are spelled."""
-    return [array(series) for series in spell_uuids(frame).get_columns()]
-
-
-def array(values: pl.Series) -> str:
-    """One array literal of a text column."""
-    text = values.to_frame("v").select(
-        pl.concat_str(
-            pl.lit('"'),
-            pl.col("v").str.replace_all(r'(["\\])', r"\${1}"),
-            pl.lit('"'),
-        )
-        .fill_null("NULL")
-        .str.join(",")
-    )
-    return f"{{{text.item()}}}"
 
 
 def answer(ask: Ask, rows: Rows, catalog: Catalog) -> pl.DataFrame:
@@ -80,7 +61,7 @@ def judge(
     columns = [each.filled(catalog) for each in suspects]
     different = [each.frame["value"].unique(maintain_order=True) for each in suspects]
     asked = [
-        values.questions(column, array(each), version)
+        values.questions(column, array_literal(each), version)
         for column, each in zip(columns, different, strict=True)
     ]
     before = [(values.SETTLED, ())] if values.needs_settling(columns) else []
@@ -98,7 +79,7 @@ def judge(
 def spell(asks: Asking, asked: Sequence[tuple[Column, pl.Series]], version: int) -> list[pl.DataFrame]:
     """Ask how the server spells values, in one round trip; an older one is first asked what it takes."""
     if version < sql.TAKES_ERRORS:
-        several = [values.questions(column, array(given), version) for column, given in asked]
+        several = [values.questions(column, array_literal(given), version) for column, given in asked]
         answers = iter(asks([(values.SETTLED, ()), *chain.from_iterable(several)])[1:])
         wrong = [{place - 1 for place, _ in list(islice(answers, len(each)))[-1]} for each in several]
         asked = [
@@ -106,7 +87,7 @@ def spell(asks: Asking, asked: Sequence[tuple[Column, pl.Series]], version: int)
             for (column, given), bad in zip(asked, wrong, strict=True)
         ]
     spelled = asks(
-        [(values.SETTLED, ()), *((values.spelled(c, version), [array(given)]) for c, given in asked)]
+        [(values.SETTLED, ()), *((values.spelled(c, version), [array_literal(given)]) for c, given in asked)]
     )
     schema = {"value": pl.String, "spelled": pl.String}
     return [pl.DataFrame(rows, schema=schema, orient="row") for rows in spelled[1:]]

@@ -12,6 +12,7 @@ from seedlab.database import ledger_statements as sql
 from seedlab.database import stamp_statements as stamps
 from seedlab.database.failures import write_failed
 from seedlab.database.ledger import (
+    Attested,
     Ledger,
     batched,
     folded,
@@ -151,11 +152,16 @@ class PostgresLedger(Ledger):
         answers = self._ask(self._mark_questions(sets), binary=True) if sets else []
         return [rows[0][0] or b"" for rows in answers]
 
-    def attested(self, sets: Sequence[RowSet]) -> list[tuple[bytes, int, int]]:
-        """Do all of it in one pipeline."""
+    def attested(self, sets: Sequence[RowSet]) -> Callable[[], list[Attested]]:
+        """Ask for all of it ahead of what is sent next."""
         questions = [self._named(each, sql.attested if each.state.stamp else sql.marks_of) for each in sets]
-        answers = self._ask(questions, binary=True) if sets else []
-        return [(marks or b"", *(more or (0, 0))) for ((marks, *more),) in answers]
+        answers = self._wire.ask_ahead(questions, binary=True) if questions else list
+
+        def found() -> list[Attested]:
+            with _told_of_ledger():
+                return [Attested(marks or b"", *counts) for ((marks, *counts),) in answers()]
+
+        return found
 
     def spell_out(self, states: Sequence[TableState]) -> None:
         """Do it in one statement; no mark is sent."""
@@ -201,10 +207,11 @@ class PostgresLedger(Ledger):
         if whole := [state for state in states if state.table not in memo.marks]:
             self._wire.tell([self._put_tables({}, whole)[0]])
         partly = [state for state in states if state.table in memo.marks]
+        grown = self._wire.ask_ahead([self._shift(memo.shifts)]) if memo.shifts else list
         for questions in batched(self._questions(memo, partly), _bytes_of):
             self._ask(questions)
-        if memo.shifts:
-            self._shift(memo.shifts)
+        for names in grown():
+            self._fold([name for (name,) in names])
 
     def _questions(self, memo: Memo, states: Sequence[TableState]) -> Iterator[Question]:
         yield from [
@@ -243,8 +250,8 @@ class PostgresLedger(Ledger):
                     yield from ((each, ()) for each in sql.CREATE_PACKS)
                 yield sql.PUT_PACK, (memo.project, *load.name, str(number), pack)
 
-    def _shift(self, shifts: Sequence[Shift]) -> None:
-        """Change what is known of few rows; now and then all marks of a table are written anew."""
+    def _shift(self, shifts: Sequence[Shift]) -> Question:
+        """Change what is known of few rows."""
         written, places = packed(each.marks for each in shifts)
         documents = [
             {
@@ -259,8 +266,10 @@ class PostgresLedger(Ledger):
             }
             for each, (start, length) in zip(shifts, places, strict=True)
         ]
-        statement = sql.shift_tables(stamped=self.memory.stamped)
-        grown = [name for (name,) in self._ask([(statement, (json.dumps(documents), written))])[0]]
+        return sql.shift_tables(stamped=self.memory.stamped), (json.dumps(documents), written)
+
+    def _fold(self, grown: Sequence[str]) -> None:
+        """Write all marks of tables anew."""
         known = self.recall_marks(grown)
         if grown:
             self._ask([(sql.FOLD_MARKS, (name, known[name])) for name in grown])

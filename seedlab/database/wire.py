@@ -194,13 +194,15 @@ class Wire:
         """
         return self._rows(self._asked(questions, int(binary)))
 
-    def ask_ahead(self, questions: Sequence[Question]) -> Callable[[], list[list[tuple[Any, ...]]]]:
+    def ask_ahead(
+        self, questions: Sequence[Question], *, binary: bool = False
+    ) -> Callable[[], list[list[tuple[Any, ...]]]]:
         """Send statements and go on while the server is at work on them; what comes back waits for the rows.
 
         What they fail with comes out of that, or of whatever is sent before it.
         """
         before = self._told + len(self.opening)
-        self._send_ahead(questions)
+        self._send_ahead(questions, int(binary))
         answers: Results = []
         self._awaited.append((slice(before, self._told), answers))
 
@@ -230,10 +232,10 @@ class Wire:
         """
         self._send_ahead([(each, ()) for each in statements])
 
-    def _send_ahead(self, questions: Sequence[Question]) -> None:
+    def _send_ahead(self, questions: Sequence[Question], answer: int = 0) -> None:
         told = self._told + len(self.opening) + len(questions)
         try:
-            self._put(questions, round_trips=0)
+            self._put(questions, round_trips=0, answer=answer)
             self._flush()
         except psycopg.Error as lost:
             raise StatementError(-1, lost) from lost

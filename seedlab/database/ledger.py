@@ -209,14 +209,16 @@ def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
     return b"".join(held), [(start, len(piece)) for start, piece in zip(starts, held, strict=False)]
 
 
-def batched(pieces: Iterable[Piece], size: Callable[[Piece], int]) -> Iterator[list[Piece]]:
-    """Put pieces together until they have PACK_BYTES; only the last batch has fewer, and may have none."""
+def batched(
+    pieces: Iterable[Piece], size: Callable[[Piece], int], most: int | None = None
+) -> Iterator[list[Piece]]:
+    """Put pieces together until they have PACK_BYTES, or `most`; only the last batch has fewer, or none."""
     waiting: list[Piece] = []
-    held = 0
+    held, enough = 0, min(most or memory.PACK_BYTES, memory.PACK_BYTES)
     for piece in pieces:
         waiting.append(piece)
         held += size(piece)
-        if held >= memory.PACK_BYTES:
+        if held >= enough:
             yield waiting
             waiting, held = [], 0
     yield waiting

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     import polars as pl
     from psycopg.sql import Composable
 
+# Of packs in one statement. The server holds a parameter three times over, as message, value and pieces, and
+# asks the system for memory anew each time once it is large.
+STATEMENT_BYTES = 1 << 18
 NO_TABLE, NO_RIGHT = "42P01", "42501"
 OfTables = Callable[[Sequence[tuple[TableState, Table]]], "Composable"]
 Arrays = Callable[["pl.DataFrame"], Sequence[str]]
@@ -240,7 +243,7 @@ class PostgresLedger(Ledger):
         for continued, statement in ((False, sql.PUT_ROWS), (True, sql.ADD_ROWS)):
             mine = [n for n, load in enumerate(memo.loads) if (load.name in memo.continued) == continued]
             firsts = ((n, next(packs[n], b"")) for n in mine)
-            for some in batched(firsts, lambda each: len(each[1])):
+            for some in batched(firsts, lambda each: len(each[1]), STATEMENT_BYTES):
                 if some:
                     yield _put_first(statement, memo, dict(some))
         for load, others in zip(memo.loads, packs, strict=True):

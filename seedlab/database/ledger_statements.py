@@ -8,7 +8,7 @@ table, packed) and `tables` (the content of seeded tables when we last wrote).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
@@ -21,6 +21,7 @@ from seedlab.flow import IN_DOUBT, Column, Settings, Table, TableState
 
 _FOLDER = Path(__file__).parent
 _READ = (_FOLDER / "memory.sql").read_text()
+Cut = tuple[int, int] | None  # start and length of some marks in a parameter
 RECENT = 1 << 18  # bytes of marks that may come behind the others before they are written anew
 _LONGEST = 2**31 - 1  # milliseconds that a timeout can have, 24 days
 CREATION = 0x5EED_1AB0  # advisory lock while the ledger itself is made: CREATE IF NOT EXISTS alone races
@@ -342,9 +343,9 @@ def shift_tables(*, stamped: bool) -> Composed:
 
 
 def put_tables(
-    states: Sequence[tuple[TableState, Table, tuple[int, int] | None]], *, stamped: bool
+    states: Sequence[tuple[TableState, Table, Cut]], *, stamped: bool, hashed: Collection[str] = ()
 ) -> Composed:
-    """Keep the content of tables, hashed here and now, and what proves it where the ledger is `stamped`.
+    """Keep the content of tables, hashed here and now but for `hashed` ones, and, `stamped`, what proves it.
 
     With a start and a length the marks are those bytes of the parameter (length -1: unknown, NULL), without
     they are those of all rows, which this run has written; where a stamp is made, they are left out.
@@ -359,24 +360,28 @@ def put_tables(
                 if length >= 0
                 else SQL("NULL::pg_catalog.bytea")
             )
-        worth = stamped and stamps.worth(state, table)
-        stamp = stamps.stamp(table, filled=cut is None) if worth else SQL("NULL::pg_catalog.jsonb")
-        bare = worth and cut is None and state.rows >= stamps.UNMARKED_ROWS
+        bare = stamped and cut is None and stamps.unmarked(state, table)
         if bare:  # the stamp says which rows these are, so marks can be made of them later
             kept = SQL("CASE WHEN NOT {} THEN ({}) END").format(stamps.POSSIBLE, marks(state, table))
+        rows = SQL("pg_catalog.count(*)") if state.rows != IN_DOUBT else SQL(str(IN_DOUBT))
+        totals: Composable = SQL("COALESCE(pg_catalog.bit_xor(h), 0), COALESCE(pg_catalog.sum(h), 0)")
+        source: Composable = _hashed(state, table, "h" if bare or cut is not None else "kh")
+        if state.table in hashed:
+            rows, totals = SQL(f"{state.rows}::int8"), SQL(f"{state.xor}::int8, {state.sum}::numeric")
+            source = SQL("SELECT")
+        worth = stamped and stamps.worth(state, table)
+        stamp = stamps.stamp(table, rows, filled=cut is None) if worth else SQL("NULL::pg_catalog.jsonb")
         parts.append(
-            SQL(
-                "SELECT {}, {}::jsonb, {}::jsonb, {}, {}, "
-                "COALESCE(pg_catalog.bit_xor(h), 0), COALESCE(pg_catalog.sum(h), 0), {}{} FROM ({}) q"
-            ).format(
+            SQL("SELECT {}, {}::jsonb, {}::jsonb, {}, {}, {}, {}{} FROM ({}) q").format(
                 Literal(state.table),
                 Literal(json.dumps(state.columns)),
                 Literal(json.dumps(state.key)),
                 Literal(state.server),
-                Literal(IN_DOUBT) if state.rows == IN_DOUBT else SQL("pg_catalog.count(*)"),
+                rows,
+                totals,
                 kept,
                 SQL(", {}").format(stamp) if stamped else _NOTHING,
-                _hashed(state, table, "h" if bare or cut is not None else "kh"),
+                source,
             )
         )
     return SQL(

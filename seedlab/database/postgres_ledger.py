@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -206,13 +206,25 @@ class PostgresLedger(Ledger):
         """Write everything in one pipeline, or in several of about PACK_BYTES."""
         if not memo.part:
             self.begin_to_remember()
-        # These need nothing but what the tables hold, so the server hashes them while rows are packed.
-        if whole := [state for state in states if state.table not in memo.marks]:
+        # These need nothing but what the tables hold, so the server hashes them while rows are packed; large
+        # ones by a statement that only asks, since one that writes as well is not run in parallel.
+        whole = [state for state in states if state.table not in memo.marks]
+        large = [state for state in whole if stamps.unmarked(state, self._table(state.table))]
+        hashed = None
+        if large and self.memory.stamped:
+            contents = sql.contents([(state, self._table(state.table)) for state in large])
+            hashed = self._wire.ask_ahead([(contents, ())])
+        elif whole:
             self._wire.tell([self._put_tables({}, whole)[0]])
         partly = [state for state in states if state.table in memo.marks]
         grown = self._wire.ask_ahead([self._shift(memo.shifts)]) if memo.shifts else list
         for questions in batched(self._questions(memo, partly), _bytes_of):
             self._ask(questions)
+        if hashed is not None:
+            with _told_of_ledger():
+                known = {state.table: state for state in _hashed(large, hashed()[0])}
+            small = [state for state in whole if state.table not in known]
+            self._ask([self._put_tables({}, [*known.values(), *small], known)])
         for names in grown():
             self._fold([name for (name,) in names])
 
@@ -277,7 +289,12 @@ class PostgresLedger(Ledger):
         if grown:
             self._ask([(sql.FOLD_MARKS, (name, known[name])) for name in grown])
 
-    def _put_tables(self, marks: Mapping[str, bytes | None], states: Sequence[TableState]) -> Question:
+    def _put_tables(
+        self,
+        marks: Mapping[str, bytes | None],
+        states: Sequence[TableState],
+        hashed: Collection[str] = (),
+    ) -> Question:
         given = [state.table for state in states if state.table in marks]
         content, places = packed(marks[name] or b"" for name in given)
         unknown = -1
@@ -288,6 +305,7 @@ class PostgresLedger(Ledger):
         statement = sql.put_tables(
             [(state, self._table(state.table), cuts.get(state.table)) for state in states],
             stamped=self.memory.stamped,
+            hashed=hashed,
         )
         return statement, ((content,) if any(marks[name] is not None for name in given) else ())
 

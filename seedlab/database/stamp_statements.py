@@ -69,6 +69,11 @@ def _is_in_its_row(column: Column) -> bool:
     )
 
 
+def unmarked(state: TableState, table: Table) -> bool:
+    """Tell whether a table that a run has filled needs no marks: by its stamp they can be made later."""
+    return worth(state, table) and state.rows >= UNMARKED_ROWS
+
+
 def attested(state: TableState, table: Table) -> Composed:
     """Count of rows, with xmin as x, those that a transaction of the stamp wrote, or this one; and how often
     this one has written or deleted rows of the table that are none of them.
@@ -94,16 +99,17 @@ def stamped(states: Sequence[tuple[TableState, Table]]) -> Composed:
     )
 
 
-def stamp(table: Table, *, filled: bool) -> Composed:
-    """Name the transactions that wrote the rows of a table, one where this run has `filled` it."""
+def stamp(table: Table, rows: Composable, *, filled: bool) -> Composed:
+    """Name the transactions that wrote the `rows` of a table, one where this run has `filled` it."""
     return SQL(
         "CASE WHEN {possible} THEN (SELECT pg_catalog.jsonb_build_object("
         "'run', pg_catalog.txid_current(), 'relation', {relation}, 'place', {place}, "
         "'transactions', pg_catalog.jsonb_agg(x)) "
         "FROM (SELECT {each} (xmin::text)::int8 AS x FROM {table} LIMIT {most}) w "
         "HAVING pg_catalog.count(*) BETWEEN 1 AND {enough}) "
-        "|| pg_catalog.jsonb_build_object('rows', pg_catalog.count(*)) END"
+        "|| pg_catalog.jsonb_build_object('rows', {rows}) END"
     ).format(
+        rows=rows,
         possible=POSSIBLE,
         relation=_oid(table),
         place=place(_oid(table)),

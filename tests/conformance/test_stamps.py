@@ -107,6 +107,26 @@ def test_what_nobody_changed_is_not_hashed(
     assert told(again) == UNCHANGED
 
 
+def test_a_large_table_is_remembered_as_a_small_one(
+    school: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is hashed by a statement of its own, which the server may run in parallel."""
+
+    def remembered() -> list[tuple[object, ...]]:
+        execute(url, "DROP SCHEMA IF EXISTS seedlab CASCADE; TRUNCATE pupils, cities RESTART IDENTITY")
+        seed(school, url)
+        columns = "\"table\", rows, xor, sum, (stamp->>'rows')::int8"
+        return rows_of(url, f"SELECT {columns} FROM seedlab.tables ORDER BY 1")
+
+    large, bare = remembered(), marked(url)
+    monkeypatch.setattr(stamp_statements, "UNMARKED_ROWS", 100)
+    small, kept = remembered(), marked(url)
+
+    assert (bare, kept) == ({"cities": False, "pupils": False}, {"cities": True, "pupils": True})
+    assert [row[1] for row in large] == [row[4] for row in large] == [2, 3]
+    assert large == small
+
+
 # ---- what others did ------------------------------------------------------------------------------------
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from seedlab.database.connect import open_session, parse_target
 from seedlab.database.durations import milliseconds
+from seedlab.database.encode_sqlite import encode
 from seedlab.database.sqlite import SqliteSession
 from seedlab.errors import ConfigurationError, ConnectionFailed, DataFaults, LockHeld, WriteError
-from seedlab.flow import HANDLE, Ask, Outcomes, Reserve, Settings, Suspect, WritePlan
+from seedlab.flow import HANDLE, Ask, Column, Outcomes, Reserve, Settings, Suspect, WritePlan
 from seedlab.insight.measuring.monitor import Monitor
 from tests.loads import batch, load_of, loads_of, outcomes, source_frame, table_write, write_plan
 
@@ -598,3 +599,13 @@ def test_a_duration_is_read_with_its_unit() -> None:
     ]
     with pytest.raises(ConfigurationError, match="no duration"):
         milliseconds("soon")
+
+
+@pytest.mark.parametrize("rows", [7, 3000])
+def test_few_and_many_ids_are_spelled_alike(rows: int) -> None:
+    column = Column(name="id", type="CHAR(32)", kind="uuid", storage="hex")
+    numbers = [None, 0, 1, 2**64 - 1, 2**64, 2**127, 2**128 - 1, *(n * 3**70 % 2**128 for n in range(rows))]
+
+    encoded = encode(column, pl.Series("id", numbers[:rows], dtype=pl.UInt128))
+
+    assert encoded.values == [None if n is None else f"{n:032x}" for n in numbers[:rows]]

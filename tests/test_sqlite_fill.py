@@ -89,6 +89,19 @@ def test_a_filled_table_is_what_rows_one_by_one_make_it(tmp_path: Path, url: str
     assert counted(seed(folder, url)) == (0, 0, PARTS + 7)
 
 
+@pytest.mark.parametrize("index", ["maker_id, number", "number, maker_id"])
+def test_rows_lie_as_the_index_of_their_key_has_them(
+    tmp_path: Path, url: str, filling: None, index: str
+) -> None:
+    execute(url, SHOP.replace("UNIQUE (maker_id, number)", f"UNIQUE ({index})"))
+
+    seed(shop(tmp_path / "shop"), url)
+
+    by_text = ", ".join(f"CAST({name} AS TEXT)" for name in index.split(", "))
+    lying, ordered = (f"SELECT number FROM parts ORDER BY {order}" for order in ("rowid", by_text))
+    assert rows_of(url, lying) == rows_of(url, ordered)
+
+
 def test_only_large_tables_are_filled(tmp_path: Path, url: str) -> None:
     execute(url, SHOP)
 

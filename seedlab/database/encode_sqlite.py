@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
-from functools import cache
 from types import NoneType
 from typing import Any
 from uuid import UUID
 
 import polars as pl
+import polars_hash as plh
 
 from seedlab.database.kinds_sqlite import MOMENTS, Affinity, affinity
 from seedlab.flow import Column
@@ -190,23 +190,14 @@ def _uuids(column: Column, series: pl.Series) -> Encoded:
 
 
 def _hexadecimal(series: pl.Series) -> pl.Series:
-    """Spell numbers as 32 digits, four at a time: 0.2 µs a value, in which other threads may run."""
+    """Spell numbers as 32 digits: 0.1 µs a value, in which other threads may run."""
     if len(series) < _MANY:
         spelled = [None if each is None else f"{each:032x}" for each in series.to_list()]
         return pl.Series(series.name, spelled, dtype=pl.String)
     parts = {"high": pl.col("n") // _HALF, "low": pl.col("n") % _HALF}
     halves = series.to_frame("n").select(half.cast(pl.UInt64).alias(name) for name, half in parts.items())
-    places = [(half, shift) for half in parts for shift in (48, 32, 16, 0)]
-    fours = halves.select(
-        (pl.col(h) // (1 << n) % (1 << 16)).cast(pl.UInt32).alias(f"{h}{n}") for h, n in places
-    )
-    digits = [_four_digits().gather(each).alias(each.name) for each in fours.get_columns()]
-    return pl.DataFrame(digits).select(pl.concat_str(pl.all())).to_series()
-
-
-@cache
-def _four_digits() -> pl.Series:
-    return pl.Series([f"{number:04x}" for number in range(1 << 16)])
+    high, low = (plh.col(name).bytes.to_be() for name in parts)
+    return halves.select((high + low).bin.encode("hex")).to_series()
 
 
 def _dashed(digits: str) -> str:

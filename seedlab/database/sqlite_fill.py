@@ -169,14 +169,16 @@ def _pieces(
 
 
 def _ordered(batch: Batch, table: Table) -> pl.DataFrame:
-    """Order rows by their key, so that its index grows at the end; by text, which is near enough.
+    """Order rows as the index of their key has them, so that it grows at the end; by text, near enough.
 
     Not where SQLite numbers the rows as they come, or the files do.
     """
     numbered = any(column.sequence == "rowid" for column in table.columns.values())
     if numbered or batch.load.whole:
         return batch.frame
-    return batch.frame.sort(list(dict.fromkeys(batch.load.key_columns)))
+    named = dict.fromkeys(batch.load.key_columns)
+    indexed = (key.columns for key in table.keys if {*key.columns} == named.keys())
+    return batch.frame.sort(next(indexed, tuple(named)))
 
 
 def _statements(load: Load, frame: pl.DataFrame, table: Table, marker: Marker) -> list[Statement]:

@@ -120,7 +120,7 @@ def _finish(connection: CountedConnection, tables: Collection[str], indexes: Seq
 
 def _check(connection: CountedConnection, references: References) -> None:
     """See that every reference leads somewhere; SQLite is asked where we cannot tell."""
-    for table in references.doubtful():
+    for table in references.doubtful:
         orphans = connection.run(sql.ANY_ORPHAN, (table,))
         _see_that(not orphans, f"every reference of table {table} leads somewhere")
 
@@ -166,6 +166,7 @@ def _pieces(
                     statements = _statements(batch.load, part, write.table, markers[write.table.name])
                 references.add(write.table, part)
                 yield _Piece(group=number, load=batch.load, rows=part.height, statements=statements)
+    references.judge()  # here, while SQLite is busy with the last rows
 
 
 def _ordered(batch: Batch, table: Table) -> pl.DataFrame:

@@ -28,7 +28,7 @@ from seedlab.database.sqlite_connection import (
     listed,
     quote,
 )
-from seedlab.database.sqlite_marks import Marked, Row, added_up, hashes, marks_of, sums, sums_of_marks
+from seedlab.database.sqlite_marks import Marked, Row, Sums, added_up, hashes, marks_of, sums, sums_of_marks
 from seedlab.database.sqlite_statements import main
 from seedlab.flow import (
     IN_DOUBT,
@@ -218,12 +218,13 @@ class SqliteLedger(Ledger):
             return b"".join(self._joined(state, each.frame, what, table))
         return b"".join(self._scan(f"{what} FROM {table}", lambda rows: marks_of(rows, len(state.key))))
 
-    def _every_mark(self, state: TableState) -> bytes:
-        """Mark a table's rows, unless the writer has just done so."""
+    def _every_mark(self, state: TableState) -> tuple[bytes, Sums]:
+        """Mark a table's rows and add them up, unless the writer has just done so."""
         marked = self.marked.get(state.table)
         if marked is not None and marked.tells_of(state):
-            return marked.marks
-        return self._mark(RowSet(state=state, frame=None))
+            return marked.marks, marked.sums
+        mine = self._mark(RowSet(state=state, frame=None))
+        return mine, sums_of_marks(mine)
 
     def _joined(self, state: TableState, frame: pl.DataFrame, what: str, table: str) -> Iterator[bytes]:
         """Marks of the rows with these keys, as many a statement as its parameters allow."""
@@ -314,8 +315,7 @@ class SqliteLedger(Ledger):
             if state.table in marks:
                 mine, now = marks[state.table], self._content(state)
             else:
-                mine = self._every_mark(state)
-                rows, crossed, total = sums_of_marks(mine)
+                mine, (rows, crossed, total) = self._every_mark(state)
                 now = replace(state, rows=rows, xor=crossed, sum=total)
             self._put_table(replace(now, rows=IN_DOUBT) if state.rows == IN_DOUBT else now, mine)
 

@@ -88,6 +88,7 @@ class Marked:
     columns: tuple[str, ...]
     key: tuple[str, ...]
     marks: bytes
+    sums: Sums
 
     def tells_of(self, state: TableState) -> bool:
         """Tell whether these are the marks that the state asks for."""
@@ -102,6 +103,7 @@ class Marker:
     key: tuple[str, ...]
     certain: bool
     _marks: list[bytes] = field(default_factory=list)
+    _sums: Sums = _NONE
 
     @classmethod
     def of(cls, writes: Sequence[TableWrite]) -> Marker:
@@ -121,8 +123,10 @@ class Marker:
             zip(*(columns[name] or () for name in names), strict=True) for names in (self.key, self.columns)
         )
         while some := hashes(islice(keys, _TURN)):
-            self._marks.append(marks(some, hashes(islice(contents, _TURN))))
+            hashed = hashes(islice(contents, _TURN))
+            self._marks.append(marks(some, hashed))
+            self._sums = added(self._sums, sums(hashed))
 
     def marked(self) -> Marked:
         """Give the marks of all rows."""
-        return Marked(columns=self.columns, key=self.key, marks=b"".join(self._marks))
+        return Marked(columns=self.columns, key=self.key, marks=b"".join(self._marks), sums=self._sums)

@@ -6,7 +6,7 @@ twentieth of that. Certain are single uuids that refer to the primary key of a t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -24,6 +24,7 @@ class References:
     tables: Mapping[str, Table]
     _uuids: Mapping[tuple[str, str], list[pl.Series]]  # by table and column
     _unknown: set[tuple[str, str]] = field(default_factory=set)
+    doubtful: list[str] = field(default_factory=list)  # tables for SQLite to look at, once all are judged
 
     @classmethod
     def of(cls, tables: Sequence[Table]) -> References:
@@ -43,11 +44,11 @@ class References:
             else:
                 self._unknown.add(place)
 
-    def doubtful(self) -> Iterator[str]:
-        """Name tables of which a reference leads nowhere, or it is not certain where it leads."""
+    def judge(self) -> None:
+        """Find tables of which a reference leads nowhere, or it is not certain where it leads."""
         for name, table in self.tables.items():
             if not all(self._leads_somewhere(table, key) for key in table.foreign_keys):
-                yield name
+                self.doubtful.append(name)
 
     def _leads_somewhere(self, table: Table, key: ForeignKey) -> bool:
         places = set(_places(table, key))

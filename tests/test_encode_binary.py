@@ -103,6 +103,19 @@ def test_every_value_of_every_type_is_kept_as_text_would_have_it(
     assert rows_of(url, asked(len(VALUES))) == expected
 
 
+def test_a_spelling_of_another_kind_in_a_later_table_sends_all_as_text(
+    clean_postgres_url: str, tmp_path: Path
+) -> None:
+    """It is found while the server is at work on the table before."""
+    execute(clean_postgres_url, f"{table(['uuid'])}; CREATE TABLE a (key text PRIMARY KEY)")
+    folder = project(tmp_path / "p", {"key": ["k"], "c0": [OTHERS["uuid"]]})
+    pl.DataFrame({"key": ["k"]}).write_parquet(folder / "a.parquet")
+
+    assert counted(seed(folder, clean_postgres_url)) == (2, 0, 0)
+
+    assert rows_of(clean_postgres_url, "SELECT c0::text FROM t") == [(OTHERS["uuid"].strip("{}"),)]
+
+
 @pytest.mark.parametrize("spelling", some(OTHERS, "uuid", "timestamptz", "numeric(9,4)"))
 def test_a_spelling_of_another_kind_sends_the_rows_as_text(
     clean_postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str

@@ -69,7 +69,7 @@ class Teller:
 
     def __init__(self, tables: Sequence[Iterator[bytes]]) -> None:
         self._tables = tables
-        self._first: dict[int, bytes] = {}
+        self._first: dict[int, bytes | BaseException] = {}
 
     def __enter__(self) -> Teller:
         return self
@@ -77,15 +77,20 @@ class Teller:
     def __exit__(self, *_: object) -> None: ...
 
     def pieces(self, number: int) -> Iterator[bytes]:
-        """Give the bytes of one COPY."""
-        if number in self._first:
-            yield self._first.pop(number)
+        """Give the bytes of one COPY. Raises what encoding raised."""
+        first = self._first.pop(number, b"")
+        if isinstance(first, BaseException):
+            raise first
+        yield first
         yield from self._tables[number]
 
     def ahead(self, number: int) -> None:
         """Encode the first rows of the COPY that comes next."""
         if number < len(self._tables):
-            self._first[number] = next(self._tables[number], b"")
+            try:
+                self._first[number] = next(self._tables[number], b"")
+            except Exception as error:  # noqa: BLE001 (raised again where the server awaits the bytes)
+                self._first[number] = error
 
 
 class Feeder:

@@ -112,20 +112,86 @@ class Kept:
         return [contents.pack(self.recent())] if self.continues(known) else contents.packs(self.whole())
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Brought:
+    """What a run knows of one load.
+
+    `read` are its rows as they were read, `rows` those that were written, `written` what became of these,
+    `keys` frames of HANDLE and key columns for rows that their ids do not name.
+    """
+
+    seed: Seed
+    read: list[Rows] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
+    keys: list[pl.DataFrame] = field(default_factory=list)
+
+    @property
+    def load(self) -> Load:
+        """The load that all these rows are of."""
+        return self.read[0].load
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files of the seed, in the order by which remembered rows count them."""
+        return tuple(file.name for file in self.seed.files)
+
+    @property
+    def all_created(self) -> bool:
+        """Tell whether every row that was written is new in the target."""
+        return all(each.outcomes.created == each.outcomes.total for each in self.written)
+
+    def created_places(self) -> list[int]:
+        """The places of the rows that were created among those that were written."""
+        places: list[int] = []
+        start = 0
+        for each in self.written:
+            if each.created is not None:
+                places += [start + n for n in each.created]
+            elif each.outcomes.created == each.outcomes.total:
+                places += range(start, start + each.outcomes.total)
+            start += each.outcomes.total
+        return places
+
+    def created(self) -> pl.Series:
+        """Handles of the rows that were created; a load may have been answered in several pieces."""
+        pieces = [each.handled.frame.get_column(HANDLE) for each in self.rows] or [NO_HANDLES]
+        handles = pl.concat(pieces) if len(pieces) > 1 else pieces[0]
+        return handles if self.all_created else handles.gather(self.created_places())
+
+
+def _by_load(wrote: Wrote, agenda: Agenda) -> dict[Name, _Brought]:
+    seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
+    found: dict[Name, _Brought] = {}
+    for read in wrote.read if wrote.known.reduced else wrote.rows:
+        load = read.load
+        found.setdefault(name_of(load), _Brought(seed=seeds[load.stage, load.seed])).read.append(read)
+    for rows in wrote.rows:
+        brought = found[name_of(rows.load)]
+        brought.rows.append(rows)
+        if rows.load.stage not in wrote.known.reduced:
+            brought.read = brought.rows
+    for written in wrote.written:
+        found[name_of(written.load)].written.append(written)
+    for write in wrote.writes:
+        _add_keys(write, found, wrote.catalog)
+    return found
+
+
 def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:
     """Settle which rows are remembered of each load, and which a sync must delete."""
-    seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
-    brought = _by_load(wrote)
-    touched = {name: each for name, each in brought.items() if not _is_untouched(each, wrote.known)}
-    before = dict(wrote.known.before) | {
-        name: _before(name, each, seeds[name[:2]], wrote)
-        for name, each in touched.items()
-        if name in wrote.known.loads
+    known = wrote.known
+    loads = _by_load(wrote, agenda)
+    touched = {name: brought for name, brought in loads.items() if not _is_untouched(brought, known)}
+    before = dict(known.before) | {
+        name: _before(known.loads[name], brought, wrote)
+        for name, brought in touched.items()
+        if name in known.loads
     }
-    kept = [_kept(name, each, seeds[name[:2]], before, wrote) for name, each in touched.items()]
+    kept = [_kept(name, brought, before, wrote) for name, brought in touched.items()]
     syncs = {(seed.stage, seed.name) for seed in agenda.seeds if seed.mode == "sync"}
     kept += [
-        _abandoned(load, wrote.known.before[load.name], sync=load.name[:2] in syncs)
+        _abandoned(load, known.before[load.name], sync=(load.stage, load.seed) in syncs)
         for load in no_more(wrote)
     ]
     return [_without_others(each, kept, wrote) for each in kept]
@@ -133,67 +199,74 @@ def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:
 
 def _is_untouched(brought: _Brought, known: Known) -> bool:
     """Tell of a load of a reduced stage whether its rows are all as they are remembered."""
-    mine = brought.read[0]
-    reduced = mine.load.stage in known.reduced
-    return reduced and not brought.rows and not known.has_left(mine.load)
+    reduced = brought.load.stage in known.reduced
+    return reduced and not brought.rows and not known.has_left(brought.load)
 
 
-def _before(name: Name, brought: _Brought, seed: Seed, wrote: Wrote) -> pl.DataFrame:
-    """What is remembered of a load, as its files and its rows are named now."""
-    known = wrote.known.loads[name]
-    before = contents.renumber(wrote.known.before[name], known.files, [file.name for file in seed.files])
-    return before if name[0] in wrote.known.reduced else _renamed(before, known, brought, wrote)
+def _before(known: LoadMemory, brought: _Brought, wrote: Wrote) -> pl.DataFrame:
+    """The remembered rows of a load, by the file numbers and the handles that these have now."""
+    before = contents.renumber(wrote.known.before[known.name], known.files, brought.files)
+    return before if known.stage in wrote.known.reduced else _renamed(before, known, brought, wrote)
 
 
-def _kept(
-    name: Name, brought: _Brought, seed: Seed, remembered: Mapping[Name, pl.DataFrame], wrote: Wrote
-) -> Kept:
-    files = tuple(file.name for file in seed.files)
-    if brought.read[0].briefs is not None and name[0] not in wrote.known.reduced:
-        return _packed(brought, files, wrote)
+def _kept(name: Name, brought: _Brought, remembered: Mapping[Name, pl.DataFrame], wrote: Wrote) -> Kept:
+    """Settle what is remembered of one load; `remembered` are the rows of all loads as they were before."""
+    reduced = brought.load.stage in wrote.known.reduced
+    if brought.read[0].briefs is not None and not reduced:
+        return _packed(brought, wrote)
     before, known = remembered.get(name, contents.NOTHING), wrote.known.loads.get(name)
-    others = [frame for other, frame in remembered.items() if other[2] == name[2] and other != name]
+    beside = [
+        frame
+        for other, frame in remembered.items()
+        if _table_of(other) == brought.load.table and other != name
+    ]
     rest, rows = None, 0
-    if name[0] in wrote.known.reduced:
+    if reduced:
         before, rest = _parted(brought, before, wrote.known)
         apart = wrote.known.differing.get(name)
         rows = contents.present(rest) + (apart.beside if apart else 0)
-    after = _after(brought, before, files, others, wrote)
+    after = _after(brought, before, beside, wrote)
     left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
-    load = _load_memory(brought.read[0].load, files, rows + after.height - left.height, wrote.catalog)
-    gone = left if seed.mode == "sync" else contents.NOTHING
+    load = _load_memory(brought, rows + after.height - left.height, wrote.catalog)
+    gone = left if brought.seed.mode == "sync" else contents.NOTHING
     doomed = before.filter(pl.col(HANDLE).is_in(gone[HANDLE].implode())) if gone.height else gone
     return Kept(load=load, content=after, doomed=doomed, before=known or load, replaced=before, rest=rest)
 
 
+def _table_of(name: Name) -> str:
+    _, _, table = name
+    return table
+
+
 def _parted(brought: _Brought, before: pl.DataFrame, known: Known) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The remembered rows that were written or have left, and all others."""
+    """Split remembered rows into those that were written or have left the files, and all others."""
     written = [each.handled.frame[HANDLE] for each in brought.rows]
-    left = known.compared[name_of(brought.read[0].load)].left[HANDLE]
-    mine = before[HANDLE].is_in(pl.concat([left, *written]).implode())
-    return before.filter(mine), before.filter(~mine)
+    left = known.compared[name_of(brought.load)].left[HANDLE]
+    concerned = before[HANDLE].is_in(pl.concat([left, *written]).implode())
+    return before.filter(concerned), before.filter(~concerned)
 
 
-def _packed(brought: _Brought, files: tuple[str, ...], wrote: Wrote) -> Kept:
-    """Very many rows, of which none was remembered: they were packed while they were written."""
+def _packed(brought: _Brought, wrote: Wrote) -> Kept:
+    """Keep very many rows, of which none was remembered: they were packed while they were written."""
     rows = brought.read[0]
     assert rows.briefs is not None
-    load = _load_memory(rows.load, files, rows.height, wrote.catalog)
-    created = None if _all_created(brought) else _ordinals(brought)
+    load = _load_memory(brought, rows.height, wrote.catalog)
+    created = None if brought.all_created else brought.created_places()
     packed = brief.pack_all(rows.briefs.packs, rows.load, wrote.ids, wrote.run_id, created)
     return Kept(load=load, content=contents.NOTHING, doomed=contents.NOTHING, before=load, packed=packed)
 
 
 def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: Wrote) -> pl.DataFrame:
-    """Find rows again that seem to have left, but are known by another key or kind of id now: also those
-    that another seed brings to the same table.
+    """Give remembered rows that seem to have left, but are known by another key or kind of id now, that name.
+
+    Also those that another seed brings to the same table.
     """
     now = pl.concat([each.handled.frame[HANDLE] for each in brought.read])
     gone = contents.left_now(before, now)
     columns = contents.named_by(gone, known.made)
     if not gone.height or not columns:
         return before
-    if not {*columns} <= {*brought.read[0].load.columns}:
+    if not {*columns} <= {*brought.load.columns}:
         return before.clear()  # what named them is not known of any row now: they are nobody's
     frames = [
         batch.frame.select(HANDLE, *columns)
@@ -217,67 +290,45 @@ def no_more(wrote: Wrote) -> list[LoadMemory]:
 
 
 def _abandoned(load: LoadMemory, before: pl.DataFrame, *, sync: bool) -> Kept:
+    """Keep the rows of a load that nothing brings any more as ours; a sync deletes and forgets them."""
     content = contents.abandoned(before)
     doomed = content if sync else contents.NOTHING
     return Kept(load=replace(load, files=(), rows=0), content=content, doomed=doomed, before=load)
 
 
-def _without_others(mine: Kept, kept: Sequence[Kept], wrote: Wrote) -> Kept:
-    """Leave rows that left to the seed which brings them to the same table now.
+def _without_others(kept: Kept, every: Sequence[Kept], wrote: Wrote) -> Kept:
+    """Take out of a load the rows that left it and that another seed brings to the same table now.
 
-    Spared, too, are those that a seed brings which did not run, and those that were rejected; all are where
-    a rejected row has no name to be told by.
+    Not deleted are, besides, rows that a seed brings which did not run, and rejected ones; none at all is
+    where a rejected row has no name to be told by.
     """
-    if mine.content[FILE].max() != LEFT:  # the largest number a file can have
-        return mine
-    left = mine.content.filter(pl.col(FILE) == LEFT)
-    table, names = mine.load.table, {each.load.name for each in kept}
-    theirs = contents.of_other_files(
-        [each.whole() for each in kept if each is not mine and each.load.table == table]
-    )
-    absent = {n: c for n, c in wrote.known.before.items() if n[2] == table and n not in names}
-    if mine.doomed.height and mine.before.key != mine.load.key and absent:
-        raise ConfigurationError(_rekeyed(mine.load, min(absent)))
-    others = contents.of_other_files(list(absent.values()))
-    content = contents.without(mine.content, left.filter(pl.col(HANDLE).is_in(theirs.implode())))
-    rejected = wrote.rejected.get(table, theirs.clear())
-    spared = pl.concat([theirs, others, rejected])
-    doomed = mine.doomed.filter(~pl.col(HANDLE).is_in(spared.implode()) & (rejected.null_count() == 0))
-    return replace(mine, content=contents.without(content, doomed), doomed=doomed)
+    if kept.content[FILE].max() != LEFT:  # the largest number a file can have
+        return kept
+    left = kept.content.filter(pl.col(FILE) == LEFT)
+    table, names = kept.load.table, {each.load.name for each in every}
+    beside = [each.whole() for each in every if each is not kept and each.load.table == table]
+    absent = {
+        name: rows
+        for name, rows in wrote.known.before.items()
+        if _table_of(name) == table and name not in names
+    }
+    if kept.doomed.height and kept.before.key != kept.load.key and absent:
+        raise ConfigurationError(_rekeyed(kept.load, min(absent)))
+    elsewhere = contents.of_other_files(beside)
+    content = contents.without(kept.content, left.filter(pl.col(HANDLE).is_in(elsewhere.implode())))
+    rejected = wrote.rejected.get(table, elsewhere.clear())
+    spared = pl.concat([elsewhere, contents.of_other_files(list(absent.values())), rejected])
+    doomed = kept.doomed.filter(~pl.col(HANDLE).is_in(spared.implode()) & (rejected.null_count() == 0))
+    return replace(kept, content=contents.without(content, doomed), doomed=doomed)
 
 
 def _rekeyed(load: LoadMemory, other: Name) -> str:
+    _, seed, _ = other
     return (
-        f"seed {load.seed}: the key of table {load.table} is {', '.join(load.key)} now, and seed {other[1]}, "
+        f"seed {load.seed}: the key of table {load.table} is {', '.join(load.key)} now, and seed {seed}, "
         "which fills it too, does not run: it cannot be told which rows that left are among those; "
         "run both at once, with --force"
     )
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Brought:
-    """What a run knows of one load: its rows, those that were written and how, the keys they were given."""
-
-    read: list[Rows] = field(default_factory=list)
-    rows: list[Rows] = field(default_factory=list)
-    written: list[Written] = field(default_factory=list)
-    keys: list[pl.DataFrame] = field(default_factory=list)
-
-
-def _by_load(wrote: Wrote) -> dict[Name, _Brought]:
-    found: dict[Name, _Brought] = {}
-    for read in wrote.read if wrote.known.reduced else wrote.rows:
-        found.setdefault(name_of(read.load), _Brought()).read.append(read)
-    for rows in wrote.rows:
-        mine = found[name_of(rows.load)]
-        mine.rows.append(rows)
-        if rows.load.stage not in wrote.known.reduced:
-            mine.read = mine.rows
-    for written in wrote.written:
-        found[name_of(written.load)].written.append(written)
-    for write in wrote.writes:
-        _add_keys(write, found, wrote.catalog)
-    return found
 
 
 def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalog) -> None:
@@ -303,14 +354,10 @@ def _are_known(rows: Rows) -> bool:
 
 
 def _after(
-    brought: _Brought,
-    before: pl.DataFrame,
-    files: Sequence[str],
-    others: Sequence[pl.DataFrame],
-    wrote: Wrote,
+    brought: _Brought, before: pl.DataFrame, beside: Sequence[pl.DataFrame], wrote: Wrote
 ) -> pl.DataFrame:
-    """The content of one load after the run; `others` are those of the table's other loads before."""
-    load, run = brought.read[0].load, wrote.run_id
+    """The content of one load after the run; `beside` are the remembered rows of the table's other loads."""
+    load, files = brought.load, brought.files
     names = [file.name for file in load.files]
     told = brought.rows if load.stage in wrote.known.reduced else brought.read
     now = [
@@ -320,45 +367,22 @@ def _after(
     rows = contents.renumber(pl.concat(now) if len(now) > 1 else now[0], names, files)
     keys = (pl.concat(brought.keys) if len(brought.keys) > 1 else brought.keys[0]) if brought.keys else None
     read = [files.index(name) for name in names]
-    moved = contents.made_elsewhere(rows[HANDLE], others) if others else contents.NOTHING
-    return contents.renewed(before, rows, _created(brought), run, keys, read, moved)
+    moved = contents.made_elsewhere(rows[HANDLE], beside) if beside else contents.NOTHING
+    return contents.renewed(before, rows, brought.created(), wrote.run_id, keys, read, moved)
 
 
-def _load_memory(load: Load, files: tuple[str, ...], rows: int, catalog: Catalog) -> LoadMemory:
+def _load_memory(brought: _Brought, rows: int, catalog: Catalog) -> LoadMemory:
+    load = brought.load
     return LoadMemory(
         stage=load.stage,
         seed=load.seed,
         table=load.table,
         meaning=meaning(load),
-        files=files,
+        files=brought.files,
         rows=rows,
         key=load.spelled_key,
         made=load.made if brief.named_by_id(load, catalog) else None,
     )
-
-
-def _created(brought: _Brought) -> pl.Series:
-    """Handles of the rows that this run made; a load may have been answered in several pieces."""
-    several = [each.handled.frame.get_column(HANDLE) for each in brought.rows] or [NO_HANDLES]
-    handles = pl.concat(several) if len(several) > 1 else several[0]
-    return handles if _all_created(brought) else handles.gather(_ordinals(brought))
-
-
-def _all_created(brought: _Brought) -> bool:
-    return all(each.outcomes.created == each.outcomes.total for each in brought.written)
-
-
-def _ordinals(brought: _Brought) -> list[int]:
-    """The places of the rows that were created among those that were written."""
-    ordinals: list[int] = []
-    start = 0
-    for each in brought.written:
-        if each.created is not None:
-            ordinals += [start + n for n in each.created]
-        elif each.outcomes.created == each.outcomes.total:
-            ordinals += range(start, start + each.outcomes.total)
-        start += each.outcomes.total
-    return ordinals
 
 
 def removal_of(load: LoadMemory, rows: pl.DataFrame, catalog: Catalog) -> Removal:

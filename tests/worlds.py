@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.seeding import execute
 from tests.writing import write_rows
 
 IDENTITIES = ("serial", "uuid", "natural")
@@ -256,6 +258,16 @@ def begun(draw: st.DrawFn, world: World) -> World:
 def tables_of(world: World) -> str:
     """CREATE TABLE statements, which `execute` sends to either dialect."""
     return "\n".join(_table(world, shape) for shape in world.shapes)
+
+
+Emptied = Callable[[World], str]  # gives the URL of a database with the world's empty tables
+
+
+def beside(world: World) -> str:
+    """Make a new SQLite database with the world's tables, for another way to the same rows."""
+    url = f"sqlite:///{tempfile.mkdtemp()}/world.db"
+    execute(url, tables_of(world))
+    return url
 
 
 def _table(world: World, shape: Shape) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from seedlab.flow import Run
-from tests.fix_clean import clean
 from tests.school import SEED, STAGE
 from tests.seeding import WAYS, Way, counted, execute, portable_dump, rows_of, seed, seed_in
-from tests.worlds import World, changed, repointed, tables_of, worlds, write_world
+from tests.worlds import Emptied, World, beside, changed, repointed, worlds, write_world
 from tests.writing import FORMATS
 
 FAST, SLOW = 2, 64  # examples of every claim on every dialect
@@ -167,31 +165,6 @@ def check_drift(step: Step, drifts: list[Drift], emptied: Emptied) -> None:
         assert (run.outcomes.created + run.outcomes.updated > 0) == differs
         assert portable_dump(url) == before
         check_nothing_to_do(folder, step.world, url)
-
-
-Emptied = Callable[[World], str]
-
-
-@pytest.fixture(params=["postgresql", "sqlite"])
-def emptied(request: pytest.FixtureRequest, tmp_path: Path) -> Emptied:
-    """Give a database with a world's empty tables; each call makes a new one, or empties the same."""
-    url = request.getfixturevalue("used_postgres_url") if request.param == "postgresql" else None
-
-    def empty(world: World) -> str:
-        where = url or f"sqlite:///{tempfile.mkdtemp(dir=tmp_path)}/world.db"
-        if url:
-            clean(url)
-        execute(where, tables_of(world))
-        return where
-
-    return empty
-
-
-def beside(world: World) -> str:
-    """A new SQLite database with the world's tables."""
-    url = f"sqlite:///{tempfile.mkdtemp()}/world.db"
-    execute(url, tables_of(world))
-    return url
 
 
 def examples(count: int) -> settings:

@@ -17,16 +17,14 @@ from tests.property.test_again import (
     DRIFTS,
     FAST,
     Drift,
-    Emptied,
     Step,
     check_nothing_to_do,
     drift,
-    emptied,  # noqa: F401 (a fixture)
     examples,
     write_step,
 )
 from tests.seeding import Way, counted, portable_dump, seed, seed_in
-from tests.worlds import begun, changed, repointed, worlds
+from tests.worlds import Emptied, begun, changed, repointed, worlds
 from tests.writing import FORMATS
 
 EVERY_ROW = Way(disabled=frozenset({"incremental"}))
@@ -120,7 +118,7 @@ def check_settles(folder: Path, url: str) -> None:
     assert portable_dump(url) == before
 
 
-def check(turns: list[Turn], limits: Limits, emptied: Emptied) -> None:  # noqa: F811
+def check(turns: list[Turn], limits: Limits, emptied: Emptied) -> None:
     first = turns[0].step.world
     few = lived(turns, Way(), emptied(first), limits)
     every = lived(turns, EVERY_ROW, emptied(first))
@@ -133,7 +131,7 @@ def check(turns: list[Turn], limits: Limits, emptied: Emptied) -> None:  # noqa:
 def test_few_rows_are_written_as_all_would_be(
     turns: list[Turn],
     limits: Limits,
-    emptied: Emptied,  # noqa: F811
+    emptied: Emptied,
 ) -> None:
     check(turns, limits, emptied)
 
@@ -144,6 +142,6 @@ def test_few_rows_are_written_as_all_would_be(
 def test_few_rows_are_written_as_all_would_be_in_many_worlds(
     turns: list[Turn],
     limits: Limits,
-    emptied: Emptied,  # noqa: F811
+    emptied: Emptied,
 ) -> None:
     check(turns, limits, emptied)

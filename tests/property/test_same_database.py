@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fix_clean import clean
 from tests.previewing import preview_in, state
-from tests.seeding import WAYS, Way, counted, execute, portable, portable_dump, seed, seed_in
-from tests.worlds import World, begun, changed, stages_of, tables_of, worlds, write_world
+from tests.seeding import WAYS, Way, counted, portable, portable_dump, seed, seed_in
+from tests.worlds import Emptied, World, begun, beside, changed, stages_of, worlds, write_world
 from tests.writing import FORMATS
 
 FAST = 4  # examples of every claim on every dialect; the slow ones look at more
@@ -45,23 +43,6 @@ PLAIN = Manner(
     way=Way(level="legacy"), formats=("csv",), order=tuple(range(7)), workers=1, batch_rows=100_000
 )
 
-Emptied = Callable[[World], str]
-
-
-@pytest.fixture(params=["postgresql", "sqlite"])
-def emptied(request: pytest.FixtureRequest, tmp_path: Path) -> Emptied:
-    """Give a database with a world's empty tables; each call makes a new one, or empties the same."""
-    url = request.getfixturevalue("used_postgres_url") if request.param == "postgresql" else None
-
-    def empty(world: World) -> str:
-        where = url or f"sqlite:///{tempfile.mkdtemp(dir=tmp_path)}/world.db"
-        if url:
-            clean(url)
-        execute(where, tables_of(world))
-        return where
-
-    return empty
-
 
 def seeded(world: World, manner: Manner, url: str) -> tuple[int, int, int]:
     """Seed a world in some manner."""
@@ -79,13 +60,6 @@ def seeded_by_stages(world: World, manner: Manner, url: str) -> tuple[int, int, 
         (folder / "seedlab.toml").write_text(stages_of(world), "utf-8")
         way = {"level": manner.way.level, "disabled": manner.way.disabled, "workers": manner.workers}
         return counted(seed(folder, url, batch_rows=manner.batch_rows, commit="stage", **way))
-
-
-def beside(world: World) -> str:
-    """A new SQLite database with the world's tables."""
-    url = f"sqlite:///{tempfile.mkdtemp()}/world.db"
-    execute(url, tables_of(world))
-    return url
 
 
 def check_values(world: World, url: str) -> None:

@@ -1,0 +1,27 @@
+"""Databases with the empty tables of a drawn world."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.fix_clean import clean
+from tests.seeding import execute
+from tests.worlds import Emptied, World, tables_of
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def emptied(request: pytest.FixtureRequest, tmp_path: Path) -> Emptied:
+    """Give a database with a world's empty tables; each call makes a new one, or empties the same."""
+    url = request.getfixturevalue("used_postgres_url") if request.param == "postgresql" else None
+
+    def empty(world: World) -> str:
+        where = url or f"sqlite:///{tempfile.mkdtemp(dir=tmp_path)}/world.db"
+        if url:
+            clean(url)
+        execute(where, tables_of(world))
+        return where
+
+    return empty

@@ -49,13 +49,6 @@ def undo(asked: Undo, look: Look, recorder: Recorder) -> list[Tally]:
     Raises Refused where other rows refer to them, and where a run did more than create rows.
     """
     session, memory = look.session, look.memory()
-    if not memory.possible:
-        raise ConfigurationError(
-            "what is remembered in this target may not be read by us; have the owner of the schema seedlab "
-            "grant its use"
-        )
-    if not memory.exists:
-        raise ConfigurationError("nothing is remembered in this target: no run of seedlab wrote to it")
     loads = _loads(asked, memory)
     session.begin()
     if session.lock(asked.options.wait) != memory.generation:
@@ -63,14 +56,8 @@ def undo(asked: Undo, look: Look, recorder: Recorder) -> list[Tally]:
     if asked.run is not None:
         _refuse_impossible(asked.run, session.ledger.runs(asked.project.name, asked.run))
     packed = session.ledger.recall(asked.project.name, [load.name for load in loads]) if loads else []
-    held = dict(zip(loads, map(contents.unpack, packed), strict=True))
-    doomed = {load: contents.ours(content, asked.run) for load, content in held.items()}
-    doomed = {load: rows for load, rows in doomed.items() if rows.height}
-    for load in [load for load, rows in doomed.items() if contents.nameless(rows, load.made)]:
-        recorder.note(
-            f"{doomed.pop(load).height} rows of table {load.table} stay: it has no key by which to tell them "
-            "from others; delete them yourself"
-        )
+    remembered = dict(zip(loads, map(contents.unpack, packed), strict=True))
+    doomed = _doomed(asked, remembered, recorder)
     catalog = look.catalog()
     there = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
     removals = [keeping.removal_of(load, rows, catalog) for load, rows in there.items()]
@@ -80,17 +67,42 @@ def undo(asked: Undo, look: Look, recorder: Recorder) -> list[Tally]:
     counts = session.delete(removals)
     touched = [Touched(state=state, known=state, gone=gone.get(name, b"")) for name, state in known.items()]
     states, marks = settle(session.ledger, touched)
-    kept = {load: contents.without(held[load], rows) for load, rows in doomed.items()}
+    kept = {load: contents.without(remembered[load], rows) for load, rows in doomed.items()}
     session.ledger.remember(_memo(asked, kept, counts, marks), states)
     session.commit()
     return [tally_of(load, Outcomes(deleted=count)) for load, count in zip(there, counts, strict=True)]
 
 
 def _loads(asked: Undo, memory: Memory) -> list[LoadMemory]:
+    """The remembered loads that are asked for. Raises ConfigurationError where nothing is remembered."""
+    if not memory.possible:
+        raise ConfigurationError(
+            "what is remembered in this target may not be read by us; have the owner of the schema seedlab "
+            "grant its use"
+        )
+    if not memory.exists:
+        raise ConfigurationError("nothing is remembered in this target: no run of seedlab wrote to it")
     known = sorted({load.stage for load in memory.loads})
     for name in sorted(asked.stages - set(known)):
         raise ConfigurationError(f"no rows of stage '{name}' are remembered{nearest(name, known)}")
     return [load for load in memory.loads if not asked.stages or load.stage in asked.stages]
+
+
+def _doomed(
+    asked: Undo, remembered: Mapping[LoadMemory, pl.DataFrame], recorder: Recorder
+) -> dict[LoadMemory, pl.DataFrame]:
+    """The rows of each load that seedlab made, as asked; a note tells of those that no key names."""
+    ours = {load: contents.ours(content, asked.run) for load, content in remembered.items()}
+    doomed = {}
+    for load, rows in ours.items():
+        if contents.nameless(rows, load.made) and rows.height:
+            recorder.note(
+                f"{rows.height} rows of table {load.table} stay: it has no key by which to tell them "
+                "from others; delete them yourself"
+            )
+        elif rows.height:
+            doomed[load] = rows
+    return doomed
 
 
 def _refuse_impossible(run: str, found: Sequence[RunMemory]) -> None:

@@ -125,39 +125,28 @@ def quiz(*questions: tuple[str, str]) -> str:
     return json.dumps(records)
 
 
+def teams_and_games(name: str, identity: str, reference: str) -> Shape:
+    return Shape(
+        name=name,
+        tables=f"CREATE TABLE teams (id {identity}, slug text NOT NULL UNIQUE);"
+        f"CREATE TABLE games (id {identity}, home_id {reference} NOT NULL REFERENCES teams, day date NOT NULL,"
+        " score text, UNIQUE (home_id, day))",
+        files={
+            "seedlab.toml": stages("teams", "games"),
+            "teams.csv": "slug\na\nb\nc\n",
+            "games.csv": "home.slug,day,score\na,2024-05-01,1:1\na,2024-05-02,2:0\nc,2024-05-01,\n",
+        },
+        fewer={
+            "teams.csv": "slug\nb\na\nd\n",
+            "games.csv": "home.slug,day,score\na,2024-05-02,2:1\nd,2024-05-01,\n",
+        },
+        gone={"teams": 1, "games": 2},
+    )
+
+
 SHAPES = (
-    Shape(
-        name="generated uuids",
-        tables="CREATE TABLE teams (id uuid PRIMARY KEY, slug text NOT NULL UNIQUE);"
-        "CREATE TABLE games (id uuid PRIMARY KEY, home_id uuid NOT NULL REFERENCES teams, day date NOT NULL,"
-        " score text, UNIQUE (home_id, day))",
-        files={
-            "seedlab.toml": stages("teams", "games"),
-            "teams.csv": "slug\na\nb\nc\n",
-            "games.csv": "home.slug,day,score\na,2024-05-01,1:1\na,2024-05-02,2:0\nc,2024-05-01,\n",
-        },
-        fewer={
-            "teams.csv": "slug\nb\na\nd\n",
-            "games.csv": "home.slug,day,score\na,2024-05-02,2:1\nd,2024-05-01,\n",
-        },
-        gone={"teams": 1, "games": 2},
-    ),
-    Shape(
-        name="serial ids",
-        tables="CREATE TABLE teams (id SERIAL KEY, slug text NOT NULL UNIQUE);"
-        "CREATE TABLE games (id SERIAL KEY, home_id int NOT NULL REFERENCES teams, day date NOT NULL,"
-        " score text, UNIQUE (home_id, day))",
-        files={
-            "seedlab.toml": stages("teams", "games"),
-            "teams.csv": "slug\na\nb\nc\n",
-            "games.csv": "home.slug,day,score\na,2024-05-01,1:1\na,2024-05-02,2:0\nc,2024-05-01,\n",
-        },
-        fewer={
-            "teams.csv": "slug\nb\na\nd\n",
-            "games.csv": "home.slug,day,score\na,2024-05-02,2:1\nd,2024-05-01,\n",
-        },
-        gone={"teams": 1, "games": 2},
-    ),
+    teams_and_games("generated uuids", "uuid PRIMARY KEY", "uuid"),
+    teams_and_games("serial ids", "SERIAL KEY", "int"),
     Shape(
         name="a natural key of several columns",
         tables="CREATE TABLE rates (day date, currency varchar(3), price numeric(9,3), live boolean, n int8,"

@@ -19,6 +19,7 @@ from seedlab.errors import ConfigurationError, nearest
 from seedlab.flow import Catalog, ForeignKey, Recorder, Table, Target
 from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable
 from seedlab.frames import outputs, whole
+from seedlab.insight.faces.text import several
 from seedlab.plan import adopting, naming, scaffold, spelling
 from seedlab.plan.adopting import Wanted
 from seedlab.plan.project import FILE
@@ -98,28 +99,36 @@ def _masks(
     limits: Mapping[str, int],
 ) -> dict[str, pl.Series]:
     """Map tables that may not be exported whole to a boolean series: True for rows that are."""
-    by_name = {each.table: each for each in plan.tables}
-    keys_of = {name: catalog.tables[name].foreign_keys for name in by_name}
-    affected = {*limits, *(name for name, keys in keys_of.items() if doubtful.intersection(keys))}
-    while more := {name for name in by_name if affected & catalog.tables[name].parents} - affected:
+    exports = {each.table: each for each in plan.tables}
+    ties = _ties({name: catalog.tables[name] for name in exports}, doubtful, limits)
+    frames = {}
+    for name, of_table in ties.items():
+        asked = [(tie, exports[tie.foreign_key.parent].key if tie.followed else ()) for tie in of_table]
+        width = len(exports[name].key) + sum(len(key) + tie.doubtful for tie, key in asked)
+        empty = pl.DataFrame(schema={str(n): pl.String for n in range(width)})
+        frames[name] = pl.concat([empty, *reader.ties(catalog, exports[name], asked)])
+    places = whole.places(frames, ties, {name: len(exports[name].key) for name in ties})
+    return whole.kept(places, limits)
+
+
+def _ties(
+    tables: Mapping[str, Table], doubtful: frozenset[ForeignKey], limits: Mapping[str, int]
+) -> dict[str, list[Tie]]:
+    """Map each table that may not be exported whole to the foreign keys that decide which of its rows are.
+
+    Those are tables with a limit or a doubtful foreign key, and all that refer to such ones.
+    """
+    affected = {*limits, *(name for name in tables if doubtful.intersection(tables[name].foreign_keys))}
+    while more := {name for name in tables if affected & tables[name].parents} - affected:
         affected |= more
-    ties = {
+    return {
         name: [
             Tie(foreign_key=key, doubtful=key in doubtful, followed=key.parent in affected)
-            for key in keys_of[name]
+            for key in tables[name].foreign_keys
             if key in doubtful or key.parent in affected
         ]
         for name in sorted(affected)
     }
-    keys = {name: by_name[name].key for name in affected}
-    frames = {}
-    for name, mine in ties.items():
-        asked = [(tie, keys[tie.foreign_key.parent] if tie.followed else ()) for tie in mine]
-        width = len(keys[name]) + sum(len(key) + tie.doubtful for tie, key in asked)
-        empty = pl.DataFrame(schema={str(n): pl.String for n in range(width)})
-        frames[name] = pl.concat([empty, *reader.ties(catalog, by_name[name], asked)])
-    held = whole.places(frames, ties, {name: len(key) for name, key in keys.items()})
-    return whole.kept(held, limits)
 
 
 # ---- write ----------------------------------------------------------------------------------------------
@@ -184,7 +193,7 @@ def _dropped(masks: Mapping[str, pl.Series], limits: Mapping[str, int]) -> list[
     if limits:
         return []
     return [
-        f"{count:,} row{'s' if count > 1 else ''} of {name} left out: what they refer to is not there"
+        f"{several(count, 'row')} of {name} left out: what they refer to is not there"
         for name, count in sorted(counts.items())
         if count
     ]

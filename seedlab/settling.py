@@ -90,21 +90,24 @@ def plan_writes(
 
 
 def _queued(parents: Mapping[str, Collection[str]], rows: Sequence[Rows]) -> list[tuple[str, ...]]:
-    """Order tables as a ready queue hands them out: parents first, the urgent and the long before others."""
+    """Order groups of tables as a ready queue hands them out: parents first, else urgent and long ones."""
     groups = components(parents)
     by_table: defaultdict[str, list[Rows]] = defaultdict(list)
     for each in rows:
         by_table[each.load.table].append(each)
-    place = {table: str(n) for n, tables in enumerate(groups) for table in tables}
-    tasks = [
-        Task(
-            id=str(n),
-            dependencies=tuple(sorted({place[p] for table in tables for p in parents[table]} - {str(n)})),
-            priority=min((r.load.priority for t in tables for r in by_table[t]), key=PRIORITIES.index),
-            estimated_ms=sum(r.height for t in tables for r in by_table[t]),
+    group_of = {table: str(number) for number, tables in enumerate(groups) for table in tables}
+    tasks = []
+    for number, tables in enumerate(groups):
+        waits_for = {group_of[parent] for table in tables for parent in parents[table]} - {str(number)}
+        of_group = [each for table in tables for each in by_table[table]]
+        tasks.append(
+            Task(
+                id=str(number),
+                dependencies=tuple(sorted(waits_for)),
+                priority=min((each.load.priority for each in of_group), key=PRIORITIES.index),
+                estimated_ms=sum(each.height for each in of_group),
+            )
         )
-        for n, tables in enumerate(groups)
-    ]
     queue = ReadyQueue(tasks)
     ordered = []
     while (task := queue.take()) is not None:
@@ -121,8 +124,8 @@ def _settled(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> di
     groups: dict[object, list[Handled]] = {}
     for each in handled:
         load = each.load
-        meaning = (load.table, load.values, load.references, load.made, frozenset(each.frame.columns))
-        groups.setdefault(meaning, []).append(each)
+        shape = (load.table, load.values, load.references, load.made, frozenset(each.frame.columns))
+        groups.setdefault(shape, []).append(each)
     frames: dict[Load, pl.DataFrame] = {}
     for alike in groups.values():
         whole = Handled(load=alike[0].load, frame=stacked([each.frame for each in alike]))
@@ -178,26 +181,28 @@ def with_sequences(
     """
     loads = [each.load for each in rows]
     by_default = left_to_defaults(loads, naming)
-    done, wanting = [], []
+    settled: list[Rows] = []
+    asks: list[Reserve] = []
+    new_rows: list[pl.Series] = []
     for each in rows:
         load = each.load
         made = naming.catalog.tables[load.table].columns[load.made] if load.made else None
-        if made is None or made.kind == "uuid":
-            done.append(each)
-        elif load.table in by_default:
+        if made is not None and load.table in by_default:
             unmade = replace(load, made=None)
-            done.append(replace(each, handled=replace(each.handled, load=unmade)))
-        else:
+            settled.append(replace(each, handled=replace(each.handled, load=unmade)))
+            continue
+        settled.append(each)
+        if made is not None and made.kind != "uuid":
             handles = each.handled.frame[HANDLE]
             new = handles.filter(~handles.is_in(cache.found(load.table).implode()))
             if len(new):
-                wanting.append((Reserve(table=load.table, column=made.name, count=len(new)), new))
-            done.append(each)
-    for (wanted, new), given in zip(wanting, reserve([each for each, _ in wanting]), strict=True):
-        values = pl.DataFrame({HANDLE: new, wanted.column: pl.Series(given).cast(pl.String)})
-        cache.expose(wanted.table, wanted.column, values)
-    expose(done, naming, cache)
-    return done
+                asks.append(Reserve(table=load.table, column=made.name, count=len(new)))
+                new_rows.append(new)
+    for ask, new, given in zip(asks, new_rows, reserve(asks), strict=True):
+        values = pl.DataFrame({HANDLE: new, ask.column: pl.Series(given).cast(pl.String)})
+        cache.expose(ask.table, ask.column, values)
+    expose(settled, naming, cache)
+    return settled
 
 
 def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[int]]]:
@@ -207,7 +212,6 @@ def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[in
     and, where those are enough, all that refer to it. Raises WriteError when the column is too small.
     """
     taken: dict[str, int] = {}
-
     referring: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for other in catalog.tables.values():
         for key in other.foreign_keys:
@@ -262,32 +266,32 @@ def expose(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> None:
     Ids of the files, ids that a table has from another (parents first), and rows under other keys.
     """
     referred = ids.referred_columns([each.load for each in rows])
-    wanting = [(each, wanted) for each in rows if (wanted := referred.get(each.load.table, ()))]
-    for each, wanted in wanting:
-        if any(each.load.source_of(column) is not None for column in wanted):
-            _tell(ids.expose_explicit, each, naming, cache, wanted)
-    heirs = {each.load for each, wanted in wanting if any(map(each.load.inherits, wanted))}
-    for each, wanted in _parents_first(wanting) if heirs else wanting:
+    parents = [(each, columns) for each in rows if (columns := referred.get(each.load.table, ()))]
+    for each, columns in parents:
+        if any(each.load.source_of(column) is not None for column in columns):
+            _expose_by(ids.expose_explicit, each, naming, cache, columns)
+    heirs = {each.load for each, columns in parents if any(map(each.load.inherits, columns))}
+    for each, columns in _parents_first(parents) if heirs else parents:
         if each.load in heirs:
-            _tell(ids.expose_inherited, each, naming, cache, wanted)
+            _expose_by(ids.expose_inherited, each, naming, cache, columns)
         if each.load.table in naming.alternatives:
-            _tell(ids.expose_alternatives, each, naming, cache, wanted)
+            _expose_by(ids.expose_alternatives, each, naming, cache, columns)
 
 
 def _parents_first(rows: Sequence[tuple[Rows, tuple[str, ...]]]) -> list[tuple[Rows, tuple[str, ...]]]:
     parents: dict[str, list[str]] = {each.load.table: [] for each, _ in rows}
     for each, _ in rows:
         parents[each.load.table] += [r.parent for r in each.load.references if r.parent in parents]
-    place = {table: n for n, tables in enumerate(components(parents)) for table in tables}
-    return sorted(rows, key=lambda pair: place[pair[0].load.table])
+    order = {table: number for number, tables in enumerate(components(parents)) for table in tables}
+    return sorted(rows, key=lambda pair: order[pair[0].load.table])
 
 
-def _tell(
-    what: Callable[[Handled, Naming, SeedCache, Sequence[str]], None],
+def _expose_by(
+    expose_frame: Callable[[Handled, Naming, SeedCache, Sequence[str]], None],
     rows: Rows,
     naming: Naming,
     cache: SeedCache,
-    wanted: Sequence[str],
+    columns: Sequence[str],
 ) -> None:
     for frame in kept_frames(rows, naming):
-        what(Handled(load=rows.load, frame=frame), naming, cache, wanted)
+        expose_frame(Handled(load=rows.load, frame=frame), naming, cache, columns)

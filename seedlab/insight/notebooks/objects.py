@@ -154,12 +154,12 @@ class Run(Face, flow.Run):
         """Charts of this run."""
         return RunPlots(self)
 
-    def vs(self, earlier: flow.Run, *, threshold: float = 0.05) -> Comparison:
+    def vs(self, earlier: flow.Run) -> Comparison:
         """Compare with another run; this one is `after`. Counts are exact, one pair proves little of time."""
         from seedlab.insight.judging.compare import compare
 
         names = (f"{earlier.level} {earlier.run_id}", f"{self.level} {self.run_id}")
-        return Comparison.of(compare((earlier,), (self,), names=names, threshold=threshold))
+        return Comparison.of(compare((earlier,), (self,), names=names, threshold=0.05))
 
 
 class Plan(Face, flow.Plan):

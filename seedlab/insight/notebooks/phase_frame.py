@@ -24,18 +24,7 @@ PHASES = pl.Schema(
 
 def phase_frame(run: Run) -> pl.DataFrame:
     """Give one row a phase (`PHASES`), in the order of a run; seconds of parallel threads add up."""
-    rows = [
-        (
-            each.name,
-            each.seconds,
-            each.cpu_seconds,
-            each.rows,
-            each.statements,
-            each.round_trips,
-            each.bytes_sent,
-            each.wal_bytes,
-            each.peak_rss_bytes,
-        )
-        for each in phase_totals(run.spans)
-    ]
-    return pl.DataFrame(rows, schema=PHASES, orient="row")
+    phase, *measures = PHASES.names()
+    totals = phase_totals(run.spans)
+    columns = {name: [getattr(total, name) for total in totals] for name in measures}
+    return pl.DataFrame({phase: [total.name for total in totals], **columns}, schema=PHASES)

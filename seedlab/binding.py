@@ -27,7 +27,7 @@ def bind(
 
     Raises DataFaults for columns that mean nothing, ConfigurationError as `schema.bind` does.
     """
-    given = [Given(seed=s.seed, spec=s.spec, columns=s.columns) for s in shaped]
+    given = [Given(seed=each.seed, spec=each.spec, columns=each.columns) for each in shaped]
     bound = schema.bind(catalog, given, known, defaults)
     if bound.faults:
         raise DataFaults(bound.faults)

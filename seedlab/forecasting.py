@@ -32,8 +32,10 @@ def forecast(project: Project, plan: Plan, heading: Run, runs: Iterable[Run]) ->
             reading[name] = seeds[name].seconds * predict.reading(timings)
     total = _total(plan, experience, list(seeds.values()))
     running = [stage for stage in plan.stages if stage.status == "run"]
-    by_stage = {s.id: sum(seeds[f"{s.id}.{each.name}"].seconds for each in s.seeds) for s in running}
-    waits_for = {s.id: [w for w in s.waits_for if w in by_stage] for s in running}
+    by_stage = {
+        stage.id: sum(seeds[f"{stage.id}.{seed.name}"].seconds for seed in stage.seeds) for stage in running
+    }
+    waits_for = {stage.id: [name for name in stage.waits_for if name in by_stage] for stage in running}
     saved = sum(reading.values()) - _makespan(plan, reading, _workers(heading))
     return Forecast(
         total=total,
@@ -136,5 +138,8 @@ def experience_of(project: Project, runs: Iterable[Run], heading: Run) -> tuple[
 
 
 def _informed(stage: Stage, took: Mapping[str, int]) -> Stage:
-    seeds = (replace(s, estimated_ms=took.get(f"{stage.id}.{s.name}", s.estimated_ms)) for s in stage.seeds)
-    return replace(stage, seeds=tuple(seeds))
+    seeds = tuple(
+        replace(seed, estimated_ms=took.get(f"{stage.id}.{seed.name}", seed.estimated_ms))
+        for seed in stage.seeds
+    )
+    return replace(stage, seeds=seeds)

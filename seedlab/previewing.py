@@ -86,7 +86,7 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
 
 def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[RowChange]:
     """Give one RowChange for each row that would be created or updated, with its line in the file."""
-    paths = {(r.load.seed, r.load.table): r.shaped.spec.path for r in prepared.read}
+    paths = {(rows.load.seed, rows.load.table): rows.shaped.spec.path for rows in prepared.read}
     for each in classified:
         lines = each.differences
         if lines is None or not lines.height:
@@ -158,7 +158,7 @@ def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
         stages=tuple(_planned_stage(stage, left_out, reasons, tables) for stage in stages),
         outcomes=sum((table.outcomes for of_seed in tables.values() for table in of_seed), Outcomes()),
         changes=previewed.changes,
-        waves=waves([replace(s, dependencies=_among(s.dependencies, running)) for s in running]),
+        waves=waves([replace(stage, dependencies=_among(stage.dependencies, running)) for stage in running]),
     )
 
 

@@ -110,8 +110,8 @@ def handles(rows: Sequence[Rows], broken: Sequence[Broken]) -> dict[str, pl.Seri
     places = _places(broken)
     found: dict[str, pl.Series] = {}
     for each in rows:
-        if (mine := places.get(each.load)) is not None:
-            series = each.handled.frame.join(mine, on=[FILE, ROW], how="semi")[HANDLE]
+        if (wrong := places.get(each.load)) is not None:
+            series = each.handled.frame.join(wrong, on=[FILE, ROW], how="semi")[HANDLE]
             found[each.load.table] = pl.concat([found.get(each.load.table, series.clear()), series])
     return found
 
@@ -122,7 +122,9 @@ def write_files(
     """Write the records of all rejected rows under `folder`; answers the files by their sources' names."""
     places = _places(broken)
     spots = {
-        each.load: _spots(each, mine, catalog) for each in rows if (mine := places.get(each.load)) is not None
+        each.load: _spots(each, wrong, catalog)
+        for each in rows
+        if (wrong := places.get(each.load)) is not None
     }
     reasons: dict[SourceFile, list[pl.DataFrame]] = {}
     for each in broken:
@@ -157,13 +159,17 @@ def broken_by_checks(refusals: Iterable[Refusal], rows: Sequence[Rows]) -> list[
 
 def broken_by_database(found: Sequence[Fault], rows: Sequence[Rows]) -> tuple[list[Broken], list[Fault]]:
     """Split the faults of a failed write: rows that can be rejected, and faults that must stop the run."""
-    loads = {(file.name, r.load.table): (r.load, n) for r in rows for n, file in enumerate(r.load.files)}
+    loads = {
+        (file.name, each.load.table): (each.load, n)
+        for each in rows
+        for n, file in enumerate(each.load.files)
+    }
     grouped: dict[tuple[Load, str, str, str], list[tuple[int, int]]] = {}
-    others = []
+    fatal = []
     for fault in found:
         load, file = loads.get((fault.file or "", fault.table or ""), (None, 0))
         if load is None or fault.row is None or fault.rule not in ROW_RULES:
-            others.append(fault)
+            fatal.append(fault)
         else:
             group = grouped.setdefault((load, fault.rule, fault.column or "", fault.message), [])
             group.append((file, fault.row))
@@ -176,7 +182,7 @@ def broken_by_database(found: Sequence[Fault], rows: Sequence[Rows]) -> tuple[li
         )
         for (load, rule, column, message), places in grouped.items()
     ]
-    return broken, others
+    return broken, fatal
 
 
 def _refuse_unplaced(rows: Sequence[Rows], broken: Sequence[Broken]) -> None:
@@ -212,13 +218,13 @@ def _nodes(rows: Sequence[Rows], naming: Naming) -> list[Node]:
 
 def _node(rows: Rows, all_rows: Sequence[Rows], naming: Naming) -> Node:
     table, frame = rows.load.table, rows.handled.frame
-    others = {label: alternative_column(label) for label in naming.alternatives.get(table, {})}
+    other_names = {label: alternative_column(label) for label in naming.alternatives.get(table, {})}
     return Node(
         load=rows.load,
         frame=frame,
         names={
             table: HANDLE,
-            **{label: column for label, column in others.items() if column in frame.columns},
+            **{label: column for label, column in other_names.items() if column in frame.columns},
             (rows.load.seed, rows.shaped.spec.path): PLACE,
         },
         links=[*_references(rows, naming), *_around(rows, all_rows, naming)],

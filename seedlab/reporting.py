@@ -48,11 +48,11 @@ def undone(run_id: str, tallies: Sequence[Tally], monitor: Monitor, heading: Hea
     """Make the run of an undo: what was deleted, by stage."""
     stages = []
     for name in dict.fromkeys(each.stage for each in tallies):
-        mine = [each for each in tallies if each.stage == name]
-        outcomes = sum((each.outcomes for each in mine), Outcomes())
+        of_stage = [each for each in tallies if each.stage == name]
+        outcomes = sum((each.outcomes for each in of_stage), Outcomes())
         seeds = tuple(
-            SeedReport(name=seed, tables=_table_reports(seed, mine))
-            for seed in dict.fromkeys(each.seed for each in mine)
+            SeedReport(name=seed, tables=_table_reports(seed, of_stage))
+            for seed in dict.fromkeys(each.seed for each in of_stage)
         )
         stages.append(
             StageReport(
@@ -91,9 +91,11 @@ def _stage_report(
     left_out = task.agenda.left_out
     if stage.id in left_out:
         return StageReport(id=stage.id, status="skipped", reason=left_out[stage.id])
-    mine = [each for each in tallies if each.stage == stage.id]
-    outcomes = sum((each.outcomes for each in mine), Outcomes())
-    seeds = tuple(_seed_report(seed, mine, spans) for seed in stage.seeds if not is_left_out(seed, left_out))
+    of_stage = [each for each in tallies if each.stage == stage.id]
+    outcomes = sum((each.outcomes for each in of_stage), Outcomes())
+    seeds = tuple(
+        _seed_report(seed, of_stage, spans) for seed in stage.seeds if not is_left_out(seed, left_out)
+    )
     status: Literal["run", "skipped"] = "skipped" if stage.id in skipped else "run"
     return StageReport(
         id=stage.id,

@@ -31,8 +31,8 @@ def respell(look: Look, pairs: Pairs, catalog: Catalog) -> list[tuple[Load, Shap
         return list(pairs)
     questions = [
         (n, source, column, values)
-        for n, (mine, (_, shaped)) in enumerate(zip(wanted, pairs, strict=True))
-        for (source, column), values in zip(mine.items(), _values(shaped, list(mine)), strict=True)
+        for n, (columns, (_, shaped)) in enumerate(zip(wanted, pairs, strict=True))
+        for (source, column), values in zip(columns.items(), _values(shaped, list(columns)), strict=True)
     ]
     answers = look.session.spellings([(column, values) for _, _, column, values in questions])
     found: dict[int, dict[str, pl.DataFrame]] = {}

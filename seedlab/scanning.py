@@ -64,7 +64,7 @@ def near(thin: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     """Slice the kept rows that belong to a batch of one file; both are sorted by FILE and ROW."""
     start = thin[FILE].search_sorted(frame[FILE][0], side="left")
     stop = thin[FILE].search_sorted(frame[FILE][0], side="right")
-    mine = thin.slice(start, stop - start)
-    first = mine[ROW].search_sorted(frame[ROW][0], side="left")
-    behind = mine[ROW].search_sorted(frame[ROW][-1], side="right")
-    return mine.slice(first, behind - first)
+    of_file = thin.slice(start, stop - start)
+    first = of_file[ROW].search_sorted(frame[ROW][0], side="left")
+    behind = of_file[ROW].search_sorted(frame[ROW][-1], side="right")
+    return of_file.slice(first, behind - first)

@@ -281,7 +281,9 @@ def expose(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> None:
 def _parents_first(rows: Sequence[tuple[Rows, tuple[str, ...]]]) -> list[tuple[Rows, tuple[str, ...]]]:
     parents: dict[str, list[str]] = {each.load.table: [] for each, _ in rows}
     for each, _ in rows:
-        parents[each.load.table] += [r.parent for r in each.load.references if r.parent in parents]
+        parents[each.load.table] += [
+            reference.parent for reference in each.load.references if reference.parent in parents
+        ]
     order = {table: number for number, tables in enumerate(components(parents)) for table in tables}
     return sorted(rows, key=lambda pair: order[pair[0].load.table])
 

@@ -232,17 +232,19 @@ def _outlines(seed: Seed, documents: Documents) -> tuple[Outline, ...]:
     return tuple(found)
 
 
-def _with_stream(mine: Shaped, shaped: list[Shaped], known: tuple[Outline, ...], catalog: Catalog) -> Shaped:
-    path = mine.spec.path
-    around = [s for s in shaped if s is not mine and _is_around(s.spec.path, path)]
-    chain = tuple((each.spec, each.inherited) for each in (*around, mine))
-    batches = Stream(seed=mine.seed, outlines=known, chain=chain, columns=mine.columns)
+def _with_stream(
+    nested: Shaped, shaped: list[Shaped], found: tuple[Outline, ...], catalog: Catalog
+) -> Shaped:
+    path = nested.spec.path
+    around = [outer for outer in shaped if outer is not nested and _is_around(outer.spec.path, path)]
+    chain = tuple((each.spec, each.inherited) for each in (*around, nested))
+    batches = Stream(seed=nested.seed, outlines=found, chain=chain, columns=nested.columns)
 
     def stream() -> Iterator[pl.DataFrame]:
-        for file in range(len(known)):
+        for file in range(len(found)):
             yield from batches.batches(catalog, file)
 
-    return replace(mine, batches=batches, stream=stream)
+    return replace(nested, batches=batches, stream=stream)
 
 
 def _is_around(outer: str, path: str) -> bool:

@@ -118,7 +118,9 @@ def spreadable(pairs: Pairs, naming: Naming) -> frozenset[int]:
 def _makes_ids_alone(load: Load, loads: Sequence[Load], naming: Naming) -> bool:
     """Tell whether references to the load's rows need no id but one that follows from the row's handle."""
     wanted = ids.referred_columns(loads).get(load.table, ())
-    return load.table not in naming.alternatives and all(_from_handle(load, c, naming) for c in wanted)
+    return load.table not in naming.alternatives and all(
+        _from_handle(load, column, naming) for column in wanted
+    )
 
 
 def _finds_parents_alone(reference: Reference, loads: Sequence[Load], naming: Naming) -> bool:
@@ -211,10 +213,10 @@ class _Spread:
 
     def _works(self, task: Task, desk: Look, prepared: Prepared) -> list[_Work]:
         loads = [each.load for each in prepared.rows]
-        tables = {load.table for load in loads} | {r.parent for load in loads for r in load.references}
+        referred = {reference.parent for load in loads for reference in load.references}
+        tables = referred | {load.table for load in loads}
         filled = frozenset(tables) - desk.empty(tables)
         by_default = settling.left_to_defaults(loads, prepared.naming)
-        referred = {reference.parent for load in loads for reference in load.references}
         works = []
         for number, place in enumerate(sorted(prepared.apart)):
             rows = prepared.rows[place]

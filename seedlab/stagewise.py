@@ -180,7 +180,7 @@ def _open(task: Task, desks: _Desks, prepared: Prepared, monitor: Monitor, lock:
 def _part(prepared: Prepared, stage: str) -> Prepared:
     """Narrow what was prepared down to one stage."""
 
-    def mine(rows: Iterable[Rows]) -> list[Rows]:
+    def of_stage(rows: Iterable[Rows]) -> list[Rows]:
         return [each for each in rows if each.load.stage == stage]
 
     reduced = prepared.reduced & {stage}
@@ -190,8 +190,8 @@ def _part(prepared: Prepared, stage: str) -> Prepared:
         prepared,
         stages=tuple(each for each in prepared.stages if each.id == stage),
         bound=replace(bound, loads=tuple(load for load in bound.loads if load.stage == stage)),
-        read=mine(prepared.read),
-        rows=mine(prepared.rows),
+        read=of_stage(prepared.read),
+        rows=of_stage(prepared.rows),
         reduced=reduced,
         known=known,
     )

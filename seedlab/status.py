@@ -94,10 +94,10 @@ def _why_at_all(name: str, memory: Memory, options: Options) -> str:
 
 
 def _remembered(stage: StageStatus, memory: Memory, loads: Loads) -> StageStatus:
-    known, mine = memory.stages.get(stage.id), loads.get(stage.id, ())
+    known, of_stage = memory.stages.get(stage.id), loads.get(stage.id, ())
     if known is None:
-        return replace(stage, loads=mine, unfinished=bool(mine))
-    return replace(stage, loads=mine, run=known.run, finished=_utc(known.finished))
+        return replace(stage, loads=of_stage, unfinished=bool(of_stage))
+    return replace(stage, loads=of_stage, run=known.run, finished=_utc(known.finished))
 
 
 def _loads(project: Project, agenda: Agenda, look: Look) -> Loads:

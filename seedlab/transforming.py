@@ -42,7 +42,7 @@ def transform(shaped: Sequence[Shaped], root: Path, script: str | None) -> list[
 
 def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
     if not isinstance(tables, dict) or not all(
-        isinstance(f, pl.LazyFrame | pl.DataFrame) for f in tables.values()
+        isinstance(table, pl.LazyFrame | pl.DataFrame) for table in tables.values()
     ):
         raise ConfigurationError(
             f"{script}: {shaped.seed.transform} must return a dict of table name to LazyFrame"
@@ -56,7 +56,7 @@ def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
             frame = frame.with_row_index(ROW)
         if FILE not in frame.columns:
             frame = frame.with_columns(pl.lit(0).alias(FILE))
-        own = [pl.col(c).cast(pl.String) for c in frame.columns if c not in (ROW, FILE)]
+        own = [pl.col(name).cast(pl.String) for name in frame.columns if name not in (ROW, FILE)]
         frame = frame.select(*own, pl.col(ROW).cast(pl.UInt32), pl.col(FILE).cast(pl.UInt16))
         spec = specs.get(name) or TableSpec(table=name)
         spec = replace(spec, path="$")

@@ -125,7 +125,9 @@ def _differing(one: tuple[Target, Catalog], other: tuple[Target, Catalog], colum
     asked = list(columns.items())
     pairs = zip(asked, contents(*one, asked), contents(*other, asked), strict=True)
     return [
-        f"{table} ({mine.rows:,} and {theirs.rows:,})" for (table, _), mine, theirs in pairs if mine != theirs
+        f"{table} ({before.rows:,} and {after.rows:,})"
+        for (table, _), before, after in pairs
+        if before != after
     ]
 
 
@@ -133,7 +135,7 @@ def _steady(one: tuple[Target, Catalog], again: tuple[Target, Catalog], columns:
     """Keep the columns that two runs of the same side fill with the same values: no `now()`."""
     asked = [(table, (name,)) for table, names in columns.items() for name in names]
     pairs = zip(asked, contents(*one, asked), contents(*again, asked), strict=True)
-    unsteady = {(table, name) for (table, (name,)), mine, theirs in pairs if mine != theirs}
+    unsteady = {(table, name) for (table, (name,)), first, second in pairs if first != second}
     return {
         table: tuple(name for name in names if (table, name) not in unsteady)
         for table, names in columns.items()

@@ -69,7 +69,9 @@ class Reference:
 
         None where a nested reference is.
         """
-        return next((p.source for p in self.parts if p.columns == (parent_column,) and p.source), None)
+        return next(
+            (part.source for part in self.parts if part.columns == (parent_column,) and part.source), None
+        )
 
     def sources(self) -> tuple[str, ...]:
         """Every source column below this reference, in key order."""

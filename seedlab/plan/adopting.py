@@ -112,7 +112,7 @@ def adopt(
     exports = [_table_export(catalog, who, table) for table in tables if table.name in who.keys]
     exports = [replace(each, declared=True) if each.table in found else each for each in exports]
     exports = _declared(catalog, _ordered(catalog, exports))
-    gone = {name: table for name, table in catalog.tables.items() if name not in {e.table for e in exports}}
+    gone = catalog.tables.keys() - {each.table for each in exports}
     return Export(
         tables=tuple(exports),
         left_out={**left_out, **mute},

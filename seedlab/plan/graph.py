@@ -70,10 +70,12 @@ def waiting(
     before = {stage.id: set(declared[stage.id]) for stage in stages}
     for first, second in links:
         if first != second and second not in before[first]:
-            for name, mine in before.items():
-                if second == name or second in mine:
-                    mine.update(before[first], {first})
-    return {name: frozenset(mine & set(running)) for name, mine in before.items() if name in running}
+            for name, waited_for in before.items():
+                if second == name or second in waited_for:
+                    waited_for.update(before[first], {first})
+    return {
+        name: frozenset(waited_for & set(running)) for name, waited_for in before.items() if name in running
+    }
 
 
 def providers(filled: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -118,7 +118,7 @@ def _whole_rows(table: Table, fillers: Sequence[Understood]) -> tuple[str, ...]:
 def _origin(table: Table, key: tuple[str, ...]) -> str:
     """Say what makes these columns a key: the database, or else the project."""
     same = sorted(
-        (each for each in table.keys if tuple(sorted(each.columns)) == key), key=lambda e: not e.primary
+        (each for each in table.keys if tuple(sorted(each.columns)) == key), key=lambda each: not each.primary
     )
     if not same:
         return "declared"

@@ -76,22 +76,22 @@ def infer_link(catalog: Catalog, table: Table, path: str) -> TableSpec | None:
         columns = sorted(column for each in pair for column in each.columns)
         if len(pair) != 2 or not any(sorted(key.columns) == columns for key in link.keys):
             continue
-        for mine, other in (pair, pair[::-1]):
+        for to_table, other in (pair, pair[::-1]):
             names = {each.casefold() for each in relation_names(link, other)}
-            if mine.parent == table.name and (name in (link.name, other.parent) or singular & names):
-                found.append((link, mine))
+            if to_table.parent == table.name and (name in (link.name, other.parent) or singular & names):
+                found.append((link, to_table))
     if len(found) != 1:
         return None
-    link, mine = found[0]
-    return TableSpec(table=link.name, path=path, parent=relation_names(link, mine)[0])
+    link, to_table = found[0]
+    return TableSpec(table=link.name, path=path, parent=relation_names(link, to_table)[0])
 
 
 def name_value(columns: Sequence[str], table: Table, parent: str) -> dict[str, str]:
     """Rename the column of a list of scalars after the link's other relation: `{"$value": "course"}`."""
     if VALUE not in columns:
         return {}
-    mine = find_relation(table, parent)
-    others = [each for each in table.relations if mine is None or each.meaning != mine.meaning]
+    to_parent = find_relation(table, parent)
+    others = [each for each in table.relations if to_parent is None or each.meaning != to_parent.meaning]
     if len(others) != 1:
         raise ConfigurationError(
             f"a list of scalars fills table {table.name}, which must have exactly one other foreign key "

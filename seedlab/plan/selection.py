@@ -103,7 +103,9 @@ def _keep(stages: Sequence[Stage], reason: Callable[[Seed], str | None]) -> Sele
         reasons = {seed.name: why for seed in stage.seeds if (why := reason(seed))}
         left_out.update({f"{stage.id}.{name}": why for name, why in reasons.items()})
         if len(reasons) < len(stage.seeds):
-            kept[stage.id] = replace(stage, seeds=tuple(s for s in stage.seeds if s.name not in reasons))
+            kept[stage.id] = replace(
+                stage, seeds=tuple(seed for seed in stage.seeds if seed.name not in reasons)
+            )
         else:
             left_out[stage.id] = "; ".join(dict.fromkeys(reasons.values())) or "has no seeds"
     return Selection(stages=_bridged(stages, kept), left_out=left_out)

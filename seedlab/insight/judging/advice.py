@@ -287,9 +287,9 @@ def _profiled(case: _Case, profile: Profile) -> float | None:
     distances = {each.round_trip_ms for each in profile.attempts}
     nearest = min(distances, key=lambda each: abs(each - case.trip * 1000), default=0.0)
     here = [each for each in profile.attempts if each.round_trip_ms == nearest]
-    mine = [each.run.seconds for each in here if each.variant == own]
+    at_own = [each.run.seconds for each in here if each.variant == own]
     full = [each.run.seconds for each in here if each.variant == FULL[-1]]
-    return _median(full) / _median(mine) if mine and full else None
+    return _median(full) / _median(at_own) if at_own and full else None
 
 
 def _same_but_full(run: Run, other: Run) -> bool:

@@ -62,8 +62,10 @@ def delays(profile: Profile) -> tuple[float, ...]:
 
 def runs_of(profile: Profile, variant: str, round_trip_ms: float) -> tuple[Run, ...]:
     """The runs of a variant at a delay, in the order of the pairs."""
-    found = [e for e in profile.attempts if e.variant == variant and e.round_trip_ms == round_trip_ms]
-    return tuple(each.run for each in sorted(found, key=lambda each: each.pair))
+    attempts = sorted(profile.attempts, key=lambda attempt: attempt.pair)
+    return tuple(
+        each.run for each in attempts if (each.variant, each.round_trip_ms) == (variant, round_trip_ms)
+    )
 
 
 def _effect(profile: Profile, variant: str, delay: float) -> Effect:

@@ -117,11 +117,11 @@ def _waits(samples: Sequence[Sample]) -> Iterator[Event]:
     seen: dict[int, list[tuple[str, float, float]]] = {}
     for sample, end in zip(samples, ends, strict=False):  # how long the last one lasted is not known
         for wait in sample.waits:
-            mine = seen.setdefault(wait.pid, [])
-            if mine and (mine[-1][0], mine[-1][2]) == (wait.what, sample.at):
-                mine[-1] = (wait.what, mine[-1][1], end)
+            slices_of_pid = seen.setdefault(wait.pid, [])
+            if slices_of_pid and (slices_of_pid[-1][0], slices_of_pid[-1][2]) == (wait.what, sample.at):
+                slices_of_pid[-1] = (wait.what, slices_of_pid[-1][1], end)
             else:
-                mine.append((wait.what, sample.at, end))
+                slices_of_pid.append((wait.what, sample.at, end))
     for pid, slices in seen.items():
         for what, begin, end in slices:
             yield _slice(what, what.partition("/")[0], SERVER, pid, (begin, end), {})

@@ -301,9 +301,10 @@ def questions(
 
 def _own(rows: Rows, columns: tuple[str, ...], naming: Naming, sure: pl.Series | None) -> Iterator[Question]:
     for frame in kept_frames(rows, naming):
-        if sure is not None and not (doubtful := ~frame[HANDLE].is_in(sure.implode())).all():
-            frame = frame.filter(doubtful)  # noqa: PLW2901 (of all rows only the others)
-        handled = Handled(load=rows.load, frame=frame)
+        left = frame if sure is None else frame.filter(~pl.col(HANDLE).is_in(sure.implode()))
+        if not left.height:
+            continue
+        handled = Handled(load=rows.load, frame=left)
         keys = ids.key_frame(handled, rows.load.key, rows.load.table, HANDLE, naming)
         if len(keys):
             ask = Ask(table=rows.load.table, key=rows.load.key, wanted=columns, frame=keys)

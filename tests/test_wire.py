@@ -283,3 +283,44 @@ def test_what_was_told_is_rolled_back_with_all_else(wire: Wire, told: str) -> No
     assert wire.connection.info.transaction_status == pq.TransactionStatus.IDLE
     assert wire.connection.pgconn.pipeline_status == pq.PipelineStatus.OFF
     assert one(wire, "SELECT 4") == 4
+
+
+# ---- asked ahead ----
+
+
+def test_what_is_asked_ahead_is_answered_with_what_is_asked_next(wire: Wire, monitor: Monitor) -> None:
+    first = wire.ask_ahead([(SQL("SELECT 1"), ()), (SQL("SELECT $1::text"), ("two",))])
+    second = wire.ask_ahead([(SQL("SELECT $1::bytea"), (b"\x03",))], binary=True)
+
+    assert one(wire, "SELECT 4") == 4
+    assert (first(), second()) == ([[(1,)], [("two",)]], [[(b"\x03",)]])
+    assert counts(monitor) == (4, 1)
+
+
+def test_who_comes_for_the_answers_waits_for_them(wire: Wire, monitor: Monitor) -> None:
+    wire.opening = [SQL("BEGIN")]
+    answers = wire.ask_ahead([(SQL("SELECT pg_catalog.pg_sleep(0.05)::text"), ())])
+    wire.tell([SQL("SELECT 2")])
+
+    assert answers() == [[("",)]]
+    assert answers() == [[("",)]]
+    assert counts(monitor) == (3, 1)
+    assert wire.connection.info.transaction_status == pq.TransactionStatus.INTRANS
+
+
+def test_a_script_does_not_lose_what_was_asked_ahead(wire: Wire) -> None:
+    answers = wire.ask_ahead([(SQL("SELECT 1"), ())])
+
+    wire.script([SQL("SELECT 2")])
+
+    assert answers() == [[(1,)]]
+
+
+def test_what_was_asked_ahead_fails_with_what_comes_next(wire: Wire) -> None:
+    wire.ask_ahead([(SQL("SELECT 1 / 0"), ())])
+
+    with pytest.raises(StatementError) as caught:
+        wire.ask([(SQL("SELECT 2"), ())])
+
+    assert (caught.value.index, caught.value.error.sqlstate) == (-1, "22012")
+    assert one(wire, "SELECT 3") == 3

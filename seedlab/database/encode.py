@@ -101,7 +101,7 @@ def frame_literals(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
 
 def array_literal(values: pl.Series) -> str:
     """Encode one column of text."""
-    return frame_literals(values.to_frame(), [values.name])[0]
+    return frame_literals(values.to_frame("v"), ["v"])[0]
 
 
 def _joined_literal(series: pl.Series) -> str | None:

@@ -6,7 +6,7 @@ Parts are kept apart instead of in one fingerprint, so that a person reads what 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xxhash import xxh3_128_hexdigest
 
@@ -38,6 +38,7 @@ class Situation:
     """What a run finds: file hashes by name, the hash of the project's Python, the catalog, the settings.
 
     Where nothing is remembered, there is nothing to compare with, and the catalog is not waited for.
+    `definitions` of its tables are kept, for several stages depend on the same ones.
     """
 
     files: Mapping[str, str]
@@ -45,6 +46,13 @@ class Situation:
     catalog: Catalog | None
     environment: Environment
     settings: Settings
+    definitions: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def definition_of(self, table: Table) -> str:
+        """Hash what rows depend on in a table's definition."""
+        if (known := self.definitions.get(table.name)) is None:
+            known = self.definitions[table.name] = definition(table)
+        return known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +161,7 @@ def parts(
         CONFIGURATION: _hash([_configured(seed) for seed in seeds], situation.settings.ids),
         ENVIRONMENT: _hash(sorted(situation.environment.subset.items())),
         **{FILE + file.name: situation.files[file.name] for seed in seeds for file in seed.files},
-        **{TABLE + name: definition(table) for name, table in found.items()},
+        **{TABLE + name: situation.definition_of(table) for name, table in found.items()},
     }
     if any(seed.transform for seed in seeds):
         result[PYTHON] = situation.python

@@ -10,7 +10,7 @@ import pytest
 from seedlab import writing
 from tests.again import in_sqlite, told
 from tests.school import SEED, STAGE
-from tests.seeding import counted, dump, execute, rows_of, seed, write
+from tests.seeding import counted, execute, rows_of, seed, write
 
 TABLES = """
 CREATE TABLE books (id uuid PRIMARY KEY, slug text NOT NULL UNIQUE, number int UNIQUE, title text);

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import os
+import random
 import threading
 import weakref
 from pathlib import Path
@@ -293,6 +294,15 @@ def test_a_file_is_large_when_it_has_more_rows_than_a_batch(tmp_path):
         assert [large.is_large(file, rows) for rows in (1000, 10_000)] == [True, False]
     assert not large.is_large(source(tmp_path, "t.json", "[" + "{}," * 2000 + "{}]"), 1)
     assert not large.is_large(source(tmp_path, "empty.csv", ""), 0)
+
+
+def test_a_parquet_file_is_large_when_its_few_rows_are_wide(tmp_path):
+    """A row of a kilobyte counts for four."""
+    stream, chance = io.BytesIO(), random.Random(1)
+    pl.DataFrame({"a": [chance.randbytes(512).hex() for _ in range(2000)]}).write_parquet(stream)
+    file = source(tmp_path, "t.parquet", stream.getvalue())
+
+    assert [large.is_large(file, rows) for rows in (2000, 7999, 8000)] == [True, True, False]
 
 
 # ---- once per file

@@ -23,6 +23,7 @@ WIDE = 256  # bytes of text: a longer row counts for several
 
 _BLOCK_CHUNKS = 4  # parsed together: what a block costs beside its rows is soon forgotten
 _PACKED_ROWS = 16  # a byte of Parquet: of a file with fewer the rows fit in memory, and are not counted
+_PACKED_TEXT = 200  # characters a byte of it: rows of a file with fewer are not wide enough to look at
 _SAMPLE_ROWS = 1000
 _SLICE_ROWS = 100_000  # of Parquet decoded at a time: of a large row group, smaller slices cost more
 _BATCH_BYTES = 32 << 20  # of a batch: of wide rows it has fewer
@@ -52,10 +53,10 @@ def is_large(file: SourceFile, batch_rows: int) -> bool:
         return False
     size = file.path.stat().st_size
     if file.format == "parquet":
-        return (
-            size * _PACKED_ROWS > batch_rows
-            and _parquet_rows(file) * max(1, _parquet_width(file) // WIDE) > batch_rows
-        )
+        if size * _PACKED_ROWS <= batch_rows:
+            return False
+        wide = size * _PACKED_TEXT > batch_rows * WIDE
+        return _parquet_rows(file) * (max(1, _parquet_width(file) // WIDE) if wide else 1) > batch_rows
     size *= TYPICAL_RATIO if file.compression else 1
     if size < batch_rows * 2:
         return False

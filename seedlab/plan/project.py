@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from seedlab.plan.configuration import Document, Section, read_document, shown
 from seedlab.plan.folder import folder_seeds
 from seedlab.plan.graph import check_cycles
 from seedlab.plan.stages import KEYS as STAGE_KEYS
-from seedlab.plan.stages import Names, read_stages
+from seedlab.plan.stages import StageReader
 
 FILE = "seedlab.toml"
 # Every key there is, by the table it stands in. The published JSON Schema has the same (a test compares).
@@ -113,20 +113,20 @@ def _project(root: Path, document: Document) -> Project:
     head = top.section("project")
     head.only(KEYS["project"])
     environments = _environments(top)
-    names = Names(
-        root=root,
-        stages={str(stage.get("id")) for stage in _tables(top.values.get("stages"))},
-        environments=environments,
+    reader = StageReader(
+        root,
+        {str(stage.get("id")) for stage in _tables(top.values.get("stages"))},
+        environments,
         transforms="transforms" in head.values,
     )
     project = Project(
         root=root,
         name=head.text("name") or root.name,
-        stages=read_stages(top, names),
+        stages=reader.read(top),
         config=root / Path(document.file).name,
-        schema=_script(head, "schema", names),
-        transforms=_script(head, "transforms", names),
-        targets={name: _target(name, each, names) for name, each in top.named("targets").items()},
+        schema=_script(head, "schema", root),
+        transforms=_script(head, "transforms", root),
+        targets={name: _target(name, each, environments) for name, each in top.named("targets").items()},
         environments=environments,
         settings=_settings(top.section("settings")),
         defaults=_defaults(top.section("defaults")),
@@ -163,10 +163,10 @@ def _environment(name: str, section: Section | None) -> Environment:
     )
 
 
-def _target(name: str, section: Section, names: Names) -> TargetConfig:
+def _target(name: str, section: Section, environments: Collection[str]) -> TargetConfig:
     section.only(KEYS["target"])
     environment = section.text("environment")
-    section.check_known("environment", "environment", (environment,), names.environments)
+    section.check_known("environment", "environment", (environment,), environments)
     return TargetConfig(
         name=name, url=section.needed_text("url"), environment=environment, place=section.place
     )
@@ -189,12 +189,12 @@ def _defaults(section: Section) -> dict[str, str]:
     return {name: section.value(name) for name in section.values}
 
 
-def _script(section: Section, key: str, names: Names) -> str | None:
+def _script(section: Section, key: str, root: Path) -> str | None:
     """Take `FILE.py` (transforms) or `FILE.py:NAME` (schema), a file that is there."""
     value = section.text(key)
     if value is not None:
         try:
-            scripts.find_script(names.root, scripts.split(value)[0] if key == "schema" else value)
+            scripts.find_script(root, scripts.split(value)[0] if key == "schema" else value)
         except ConfigurationError as error:
             section.wrong(key, error.message)
     return value

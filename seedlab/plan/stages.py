@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from seedlab.errors import ConfigurationError
@@ -39,87 +38,86 @@ NAME = r"^[A-Za-z0-9_-]+$"  # of stages and seeds: selectors give a meaning to +
 _FILLERS = ("$index", "$value")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """What stages and targets may refer to: files below `root`, and what the document declares.
+class StageReader:
+    """Reads `[[stages]]`, knowing what stages may refer to.
 
-    `transforms` tells whether [project] names Python for transforms.
+    Files and scripts below `root`, the ids of all `stages`, the `environments`; `transforms` tells whether
+    [project] names Python for transforms.
     """
 
-    root: Path
-    stages: Collection[str]
-    environments: Collection[str]
-    transforms: bool
+    def __init__(
+        self, root: Path, stages: Collection[str], environments: Collection[str], *, transforms: bool
+    ) -> None:
+        self._root = root
+        self._stages = stages
+        self._environments = environments
+        self._transforms = transforms
 
+    def read(self, top: Section) -> tuple[Stage, ...]:
+        """Understand the document's stages, in its order; noted, too, is what is there twice."""
+        stages = tuple(self._stage(section) for section in top.sections("stages"))
+        _check_repeated(stages, top.document)
+        return stages
 
-def read_stages(top: Section, names: Names) -> tuple[Stage, ...]:
-    """Understand the document's `[[stages]]`, in its order; noted, too, is what is there twice."""
-    stages = tuple(_stage(section, names) for section in top.sections("stages"))
-    _check_repeated(stages, top.document)
-    return stages
-
-
-def _stage(section: Section, names: Names) -> Stage:
-    section.only(KEYS["stage"])
-    identity = _name(section, "id")
-    dependencies = section.texts("dependencies") or ()
-    section.check_known("dependencies", "stage", dependencies, names.stages)
-    seeds = tuple(_seed(each, identity, names) for each in section.sections("seeds"))
-    if not seeds:
-        section.wrong(None, f"stage '{identity}' has no seeds; add [[stages.seeds]]")
-    return Stage(
-        id=identity,
-        name=section.text("name") or identity,
-        seeds=seeds,
-        dependencies=dependencies,
-        conditions=_conditions(section, names),
-        parallel=section.flag("parallel") is not False,
-        place=section.place,
-    )
-
-
-def _conditions(section: Section, names: Names) -> tuple[str, ...]:
-    texts = section.texts("conditions") or ()
-    if not texts:
-        return ()
-    from seedlab.plan import conditions  # few projects have any
-
-    for text in texts:
-        try:
-            condition = conditions.parse(text)
-            if condition.kind == "python":
-                scripts.find_script(names.root, condition.values[0])
-        except ConfigurationError as error:
-            section.wrong("conditions", error.message)
-            continue
-        if condition.kind == "environment":
-            section.check_known("conditions", "environment", condition.values, names.environments)
-    return texts
-
-
-def _seed(section: Section, stage: str, names: Names) -> Seed:
-    section.only(KEYS["seed"])
-    environments = section.texts("environments") or ()
-    section.check_known("environments", "environment", environments, names.environments)
-    files = _files(section, names.root)
-    transform = section.text("transform")
-    if transform is not None and not names.transforms:
-        section.wrong(
-            "transform", 'no Python is named for transforms; add transforms = "FILE.py" to [project]'
+    def _stage(self, section: Section) -> Stage:
+        section.only(KEYS["stage"])
+        identity = _name(section, "id")
+        dependencies = section.texts("dependencies") or ()
+        section.check_known("dependencies", "stage", dependencies, self._stages)
+        seeds = tuple(self._seed(each, identity) for each in section.sections("seeds"))
+        if not seeds:
+            section.wrong(None, f"stage '{identity}' has no seeds; add [[stages.seeds]]")
+        return Stage(
+            id=identity,
+            name=section.text("name") or identity,
+            seeds=seeds,
+            dependencies=dependencies,
+            conditions=self._conditions(section),
+            parallel=section.flag("parallel") is not False,
+            place=section.place,
         )
-    return Seed(
-        name=_name(section, "name"),
-        stage=stage,
-        files=files,
-        tables=_seed_tables(section, files),
-        priority=section.choice("priority", PRIORITIES, "medium"),
-        estimated_ms=section.count("estimated_ms", minimum=0),
-        environments=environments,
-        tags=section.texts("tags") or (),
-        mode=section.choice("mode", MODES, "upsert"),
-        duplicates=section.choice("duplicates", DUPLICATES, "error"),
-        transform=transform,
-    )
+
+    def _conditions(self, section: Section) -> tuple[str, ...]:
+        texts = section.texts("conditions") or ()
+        if not texts:
+            return ()
+        from seedlab.plan import conditions  # few projects have any
+
+        for text in texts:
+            try:
+                condition = conditions.parse(text)
+                if condition.kind == "python":
+                    scripts.find_script(self._root, condition.values[0])
+            except ConfigurationError as error:
+                section.wrong("conditions", error.message)
+                continue
+            if condition.kind == "environment":
+                section.check_known("conditions", "environment", condition.values, self._environments)
+        return texts
+
+    def _seed(self, section: Section, stage: str) -> Seed:
+        section.only(KEYS["seed"])
+        environments = section.texts("environments") or ()
+        section.check_known("environments", "environment", environments, self._environments)
+        files = _files(section, self._root)
+        transform = section.text("transform")
+        if transform is not None and not self._transforms:
+            section.wrong(
+                "transform", 'no Python is named for transforms; add transforms = "FILE.py" to [project]'
+            )
+        return Seed(
+            name=_name(section, "name"),
+            stage=stage,
+            files=files,
+            tables=_seed_tables(section, files),
+            priority=section.choice("priority", PRIORITIES, "medium"),
+            estimated_ms=section.count("estimated_ms", minimum=0),
+            environments=environments,
+            tags=section.texts("tags") or (),
+            mode=section.choice("mode", MODES, "upsert"),
+            duplicates=section.choice("duplicates", DUPLICATES, "error"),
+            transform=transform,
+        )
 
 
 def _files(section: Section, root: Path) -> tuple[SourceFile, ...]:

@@ -125,7 +125,7 @@ class Task:
         return {name: "" if name in written else each for name, each in known.items()}
 
     def told(self, reasons: Mapping[str, str]) -> Task:
-        """The same task, when stages ran for other reasons than it seemed at first."""
+        """Replace the reasons for which stages run, once they are known better."""
         verdicts = {
             name: replace(each, reason=reasons.get(name, each.reason))
             for name, each in self.standing.verdicts.items()
@@ -133,7 +133,7 @@ class Task:
         return replace(self, standing=replace(self.standing, verdicts=verdicts))
 
     def without(self, found: Collection[str]) -> Task:
-        """The same task, when it is known of some stages that only their files changed, but no row."""
+        """Take out stages of which it turned out that their files changed, but none of their rows."""
         standing = self.standing
         intact = standing.intact | frozenset(found)
         verdicts = freshness.judge(
@@ -142,7 +142,7 @@ class Task:
         return replace(self, standing=replace(standing, verdicts=verdicts, intact=intact), ahead=None)
 
     def only(self, stage: str, memory: Memory) -> Task:
-        """What there is to do for one of the stages, as the others have left the ledger."""
+        """Narrow the task to one stage, with the memory that the stages before it left."""
         verdicts = {stage: self.standing.verdicts[stage]}
         seen = {
             name: state

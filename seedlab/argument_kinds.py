@@ -48,7 +48,7 @@ def share(text: str) -> float:
 
 
 def listed(one: Callable[[str], _T]) -> Callable[[str], tuple[_T, ...]]:
-    """Read several, with commas between."""
+    """Make a reader of several words with commas between, each read by `one`."""
 
     def each(text: str) -> tuple[_T, ...]:
         return tuple(one(part.strip()) for part in text.split(",") if part.strip())

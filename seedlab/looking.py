@@ -63,7 +63,7 @@ class Look:
         return self._view.result().catalog
 
     def ddl(self) -> Ddl:
-        """What makes the missing tables."""
+        """The DDL that makes the missing tables, from the project's MetaData."""
         return self._view.result().ddl
 
     def memory(self) -> Memory:
@@ -88,7 +88,7 @@ class Look:
         return frozenset(name for name, table in asked.items() if table.name in sure)
 
     def again(self) -> None:
-        """Look again: others have written since."""
+        """Forget what was read, for others have written since; the next question reads it again."""
         session = self.session
         self._view, self._bare = Future(), Future()
         self._view.set_result(_view(session, self._project))

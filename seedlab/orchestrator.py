@@ -126,7 +126,7 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
 
 
 def _watched(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
-    """Write, and look at what that does meanwhile."""
+    """Write, while a thread samples memory and the server."""
     from seedlab.sampling import sampled  # a thread, which a run with nothing to do does not need
 
     with sampled(task.project.name, target, monitor, look.wal_before):

@@ -142,7 +142,7 @@ def _places(known: LoadMemory, load: Load) -> list[int]:
 
 
 def name_of(load: Load) -> Name:
-    """Name a load as the ledger does."""
+    """The name of a load in the ledger: stage, seed, table."""
     return load.stage, load.seed, load.table
 
 

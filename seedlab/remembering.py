@@ -142,7 +142,7 @@ def _is_comparable(state: TableState, memory: Memory, catalog: Catalog) -> bool:
 
 
 def _over(wrote: Wrote) -> set[Name]:
-    """The loads of which no remembered row is left that this run did not write."""
+    """The loads all of whose remembered rows this run wrote, or that nothing brings any more."""
     ran = {name_of(each.load) for each in wrote.read if each.load.stage not in wrote.known.reduced}
     return ran | {load.name for load in no_more(wrote)}
 

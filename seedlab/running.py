@@ -367,7 +367,7 @@ def resolve(
 
 
 def _ask(look: Look, asked: Sequence[Question], cache: SeedCache) -> None:
-    """Ask the target, and remember what it answers."""
+    """Ask the target all questions in one look-up, and put the answers into the cache."""
     answers = look.session.lookup([each.ask for each in asked]) if asked else []
     for question, answer in zip(asked, answers, strict=True):
         cache.remember(question.label, question.ask.frame[HANDLE], answer)

@@ -285,7 +285,7 @@ def _write_rejects(task: Task, prepared: Prepared, resolved: Resolved) -> tuple[
 
 
 def _as_made(session: Session, prepared: Prepared) -> Prepared:
-    """What was prepared, with the tables as they were created."""
+    """Give what was prepared the catalog that has the tables just created."""
     catalog = prepared.catalog
     catalog = replace(catalog, tables={**catalog.tables, **session.made().tables})
     session.adopt(catalog)

@@ -67,7 +67,7 @@ def _traceback(error: BaseException) -> str:
 
 
 def complain(text: str) -> None:
-    """Print on standard error."""
+    """Print a message on standard error, with its marks coloured in a terminal."""
     sys.stderr.write(_coloured(text, sys.stderr))
     sys.stderr.flush()
 
@@ -80,7 +80,7 @@ def _coloured(text: str, stream: io.TextIOBase | Any) -> str:
 
 
 def width() -> int:
-    """Give the columns of the terminal."""
+    """The width of the terminal in cells."""
     import shutil
 
     return shutil.get_terminal_size((120, 24)).columns

@@ -24,7 +24,7 @@ class Arena(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be done as it should, each said once."""
+        """What a person should know of how measurements were made, each said once."""
 
     def made(self, statements: Sequence[str]) -> str:
         """Make a ground with the tables of these statements; answers its name."""

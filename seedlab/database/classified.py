@@ -46,11 +46,11 @@ class Tally:
         self._lines = [DIFFERENCES.to_frame()] if differences else None
 
     def add(self, outcomes: Outcomes) -> None:
-        """Count rows."""
+        """Add to the outcomes."""
         self._outcomes += outcomes
 
     def tell(self, told: pl.DataFrame) -> None:
-        """Keep lines, where differences are asked for."""
+        """Add lines of differences, where they are asked for."""
         if self._lines is not None:
             self._lines.append(told)
 
@@ -61,7 +61,7 @@ class Tally:
             self._lines.append(lines(places))
 
     def classified(self) -> Classified:
-        """Say what is known, lines in the order of the files."""
+        """Give the result, its differences in the order of the files."""
         told = None if self._lines is None else pl.concat(self._lines).sort(FILE, ROW, "column")
         return Classified(load=self._load, outcomes=self._outcomes, differences=told)
 

@@ -78,13 +78,13 @@ class _Digest:
         self._sum = 0
 
     def step(self, text: str) -> None:
-        """Add one."""
+        """Add the hash of one row's text; the name is SQLite's for an aggregate."""
         from xxhash import xxh3_64_intdigest
 
         self._sum += xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
     def finalize(self) -> str:
-        """Give the sum."""
+        """Give the sum of the hashes."""
         return str(self._sum)
 
 

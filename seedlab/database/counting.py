@@ -40,17 +40,17 @@ class Statements:
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, text: str) -> None:
-        """Count one; no value of it is kept."""
+        """Count one statement by its text without values."""
         if not _TRANSACTION.match(text):
             self.counts[shape(text)] += 1
 
     @property
     def total(self) -> int:
-        """How many there were."""
+        """The number of statements counted."""
         return sum(self.counts.values())
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget all statements counted so far."""
         self.counts = Counter()
 
 

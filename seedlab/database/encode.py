@@ -88,7 +88,7 @@ def array_literals(batch: Batch) -> list[str]:
 
 
 def frame_literals(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
-    """Encode these columns of a frame in the same way; few rows are joined in Python, as for COPY."""
+    """Encode columns of a frame as one PostgreSQL array literal each; few rows are joined in Python."""
     few = frame.height <= SMALL
     joined = [_joined_literal(frame.get_column(name)) if few else None for name in columns]
     literals = [each for each in joined if each is not None]

@@ -151,19 +151,22 @@ def marks(state: TableState, table: Table, *, by_stamp: bool = False) -> Compose
 
 
 def marks_to_compare(state: TableState, table: Table) -> Composed:
-    """Do the same where marks are remembered to compare them with; the table is not gone through else."""
+    """Compute the marks of a table's seeded rows, only where marks are remembered to compare them with."""
     return SQL("{} WHERE EXISTS (SELECT FROM seedlab.tables WHERE {} = {} AND marks IS NOT NULL)").format(
         marks(state, table), Identifier("table"), Literal(state.table)
     )
 
 
 def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
-    """Do the same for the rows that have given values in `columns`: one text array each."""
+    """Compute the marks of the rows that have given values in `columns`.
+
+    One text-array parameter a column.
+    """
     return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _named(state, table, columns))
 
 
 def attested(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
-    """Do the same, and tell how the stamp stands to these rows."""
+    """Compute these rows' marks, and tell how the stamp stands to them."""
     return SQL("SELECT {}, {} FROM ({}) q").format(
         _PAIRS, stamps.attested(state, table), _named(state, table, columns, ", t.xmin AS x")
     )

@@ -24,7 +24,7 @@ class Spelled(UserDefinedType[Any]):
         self.spelling = spelling
 
     def get_col_spec(self, **_: Any) -> str:
-        """Spell it, as SQLAlchemy asks."""
+        """Spell the type; SQLAlchemy calls this to compile it."""
         return self.spelling
 
 

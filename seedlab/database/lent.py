@@ -23,16 +23,16 @@ class _Lent:
     """A dialect that leaves the transaction alone: it is the session's."""
 
     def do_begin(self, dbapi_connection: object) -> None:
-        """Leave it as it is."""
+        """Do nothing: the session opens and ends its transaction."""
 
     def do_commit(self, dbapi_connection: object) -> None:
-        """Leave it as it is."""
+        """Do nothing: the session opens and ends its transaction."""
 
     def do_rollback(self, dbapi_connection: object) -> None:
-        """Leave it as it is."""
+        """Do nothing: the session opens and ends its transaction."""
 
     def do_close(self, dbapi_connection: object) -> None:
-        """Leave it open."""
+        """Do nothing: the session closes its connection."""
 
 
 class _NamedParameters(PGExecutionContext_psycopg):

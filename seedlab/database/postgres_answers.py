@@ -33,7 +33,7 @@ def lookup_questions(asks: Sequence[Ask], catalog: Catalog, version: int) -> lis
 
 
 def answer(ask: Ask, rows: Rows, catalog: Catalog) -> pl.DataFrame:
-    """Numbers back to handles, uuids back to numbers."""
+    """Turn rows into the answer to an Ask: row numbers become HANDLE, uuids UInt128."""
     columns = catalog.tables[ask.table].columns
     numbers = pl.Series([row[0] - 1 for row in rows], dtype=pl.UInt32)
     values: dict[str, pl.Series] = {HANDLE: ask.frame[HANDLE].gather(numbers)}

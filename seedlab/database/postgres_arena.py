@@ -34,7 +34,7 @@ class PostgresArena:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be done as it should."""
+        """What a person should know of how measurements were made."""
         return tuple(self._notes)
 
     def made(self, statements: Sequence[str]) -> str:
@@ -71,7 +71,7 @@ class PostgresArena:
             self._databases.drop(name)
 
     def door(self) -> dict[str, Any]:
-        """Say where the connection of ours went."""
+        """The server's address in the words of the proxies."""
         return self._databases.door()
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class PostgresArena:
             raise Refused(f"{target.shown} has no table {name}; {CURE}") from None
 
     def _checkpoint(self) -> None:
-        """Let the server write what it owes, or a run would pay for the copy."""
+        """Force a checkpoint, or the next run would pay for writing out the copy."""
         try:
             self._checkpointer.execute("CHECKPOINT")
         except psycopg.errors.InsufficientPrivilege:

@@ -25,14 +25,17 @@ Answer = list[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Part:
-    """As many rows of one load as one statement takes."""
+    """Rows of one load for one statement.
+
+    At most ARRAY_ROWS, or all where equal rows must be counted together.
+    """
 
     table: Table
     batch: Batch
 
     @property
     def rows(self) -> int:
-        """How many they are."""
+        """Rows of the part."""
         return self.batch.frame.height
 
 
@@ -93,7 +96,7 @@ def _ask(wire: Wire, parts: Sequence[_Part], *, differences: bool) -> list[Answe
 
 
 def _lines(part: _Part, answer: Answer) -> pl.DataFrame:
-    """Numbers back to files and rows."""
+    """Turn the server's answer into a frame of differences: row numbers become FILE and ROW."""
     told = pl.DataFrame(answer, schema={"number": pl.UInt32, **VALUES}, orient="row")
     return lines(part.batch.frame.select(FILE, ROW)[told["number"] - 1], told.drop("number"))
 

@@ -116,7 +116,7 @@ class Feeder:
         self._thread.join()
 
     def ahead(self, number: int) -> None:
-        """Do nothing: the thread is ahead by itself."""
+        """Do nothing: the thread encodes ahead by itself."""
 
     def pieces(self, number: int) -> Iterator[bytes]:
         """Give the bytes of one COPY; they are asked for in order. Raises what encoding raised."""
@@ -148,7 +148,7 @@ class Feeder:
 
 
 def sequences(loads: Iterable[tuple[Load, Table]]) -> list[Composable]:
-    """Sequences of columns whose values came from files end above them."""
+    """Build statements that raise sequences above the values that files gave their columns."""
     filled = {
         (table.name, name): (table, name)
         for load, table in loads

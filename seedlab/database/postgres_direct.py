@@ -51,7 +51,7 @@ class Stumbled(Exception):
 
     @property
     def explained(self) -> SeedError:
-        """What it means for a person."""
+        """The error to raise, with the table and what the server said."""
         return explain(self.failed, self.write)
 
     @property
@@ -68,7 +68,7 @@ class Stumbled(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    """What a load does before its first COPY, behind the last COPY of a table, and at the end."""
+    """The statements of a load before its first COPY, after the last COPY of each table, and at the end."""
 
     before: Sequence[Composable] = ()
     behind: Mapping[str, Sequence[Composable]] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class _Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How rows are sent: what may be is `binary`, and `parallel` encodes in a thread of its own."""
+    """How COPY gets its rows: `binary` where every column has that form; `parallel` encodes in a thread."""
 
     binary: bool = False
     parallel: bool = False

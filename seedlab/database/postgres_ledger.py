@@ -58,7 +58,7 @@ class PostgresLedger(Ledger):
         self.keeps_catalog = False  # as it is
 
     def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
-        """Give what came with the catalog."""
+        """Give the project's memory as it was read in the catalog's own query; no round trip."""
         return self.memory
 
     def ensure(self) -> bool:
@@ -74,15 +74,18 @@ class PostgresLedger(Ledger):
         return True
 
     def generation(self) -> int:
-        """Ask for it; the first statement after the lock sees what its last holder committed."""
+        """Read the generation.
+
+        As the first statement after the lock it sees what the last holder committed.
+        """
         return int(self._ask([(sql.GENERATION, ())])[0][0][0])
 
     def begin_run(self) -> int:
-        """Raise it in the open transaction."""
+        """Raise the generation in the open transaction, and give the new one."""
         return int(self._ask([(sql.RAISE_GENERATION, ())])[0][0][0])
 
     def join_run(self) -> int:
-        """Lock the row as all transactions of one run may at the same time, and nobody who changes it."""
+        """Share-lock the generation's row, as all transactions of a run may at once; give the generation."""
         return int(self._ask([(sql.SHARE_GENERATION, ())])[0][0][0])
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
@@ -113,14 +116,14 @@ class PostgresLedger(Ledger):
         return [(statement([(each, self._table(each.table)) for each in states]), ())] if states else []
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
-        """Fetch them in one pipeline; further packs one by one."""
+        """Fetch the first packs of all loads in one pipeline, further packs one by one."""
         return [
             [pack for pack in (first, *self._more(project, name, more), recent) if pack]
             for name, (first, recent, more) in zip(names, self._first(project, names), strict=True)
         ]
 
     def recall_apart(self, project: str, name: tuple[str, str, str]) -> Iterator[list[bytes]]:
-        """Ask for each in a round trip of its own."""
+        """Fetch the packs of one load lazily, a round trip each."""
         ((first, recent, more),) = self._first(project, [name])
         yield [pack for pack in (first, recent) if pack]
         yield from ([pack] for pack in self._more(project, name, more))
@@ -137,7 +140,7 @@ class PostgresLedger(Ledger):
             yield self._ask([(sql.RECALL_PACK, (project, *name, str(number)))], binary=True)[0][0][0]
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
-        """Do both in one pipeline."""
+        """Give for each set the marks of its rows now, and those remembered of its table; in one pipeline."""
         if not sets:
             return []
         names = [each.state.table for each in sets]
@@ -147,11 +150,11 @@ class PostgresLedger(Ledger):
         return [(rows[0][0] or b"", known.get(name)) for name, rows in zip(names, now, strict=True)]
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
-        """Fetch them in one statement."""
+        """Fetch the marks of tables' seeded rows in one statement; None where they are not known."""
         return _marks_of(self._ask([_recall_marks(tables)], binary=True)[0]) if tables else {}
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
-        """Mark all sets in one pipeline."""
+        """Compute the marks of all row sets in one pipeline."""
         answers = self._ask(self._mark_questions(sets), binary=True) if sets else []
         return [rows[0][0] or b"" for rows in answers]
 
@@ -167,7 +170,7 @@ class PostgresLedger(Ledger):
         return found
 
     def spell_out(self, states: Sequence[TableState]) -> None:
-        """Do it in one statement; no mark is sent."""
+        """Have the server store the marks of stamped tables, in one statement; no mark is sent to us."""
         self._ask([(sql.spell_out([(state, self._table(state.table)) for state in states]), ())])
 
     def _mark_questions(
@@ -188,11 +191,11 @@ class PostgresLedger(Ledger):
         return statement, self._arrays(rows.frame)
 
     def runs(self, project: str, run: str | None = None, *, limit: int | None = None) -> list[RunMemory]:
-        """Fetch them in one statement."""
+        """Read the runs on record in one statement, the last first."""
         return runs_of(document for (document,) in self._ask([(sql.runs(project, run, limit), ())])[0])
 
     def size(self) -> int:
-        """Ask for what the tables take on disk, with indexes and what is stored apart."""
+        """Bytes that the ledger's tables take on disk, with indexes and TOAST."""
         return int(self._ask([(sql.SIZE, ())])[0][0][0])
 
     def begin_to_remember(self) -> None:
@@ -203,7 +206,7 @@ class PostgresLedger(Ledger):
             self.keeps_catalog = True
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
-        """Write everything in one pipeline, or in several of about PACK_BYTES."""
+        """Write the memo and the states in one pipeline, or in several of about PACK_BYTES each."""
         if not memo.part:
             self.begin_to_remember()
         # These need nothing but what the tables hold, so the server hashes them while rows are packed; large

@@ -66,7 +66,7 @@ class PostgresSnapshots:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Hold the lock of those who look at the target."""
+        """Hold the advisory lock that makes processes take turns to look at the target and copy it."""
         with self._alone(f"seedlab_base_{self._target.database}"):
             yield
 
@@ -88,7 +88,7 @@ class PostgresSnapshots:
         return f"{defined} {held}"
 
     def ready(self, wanted: Wanted, build: Build) -> tuple[Snapshot, bool]:
-        """Find the database with its mark, else make it while no other process does."""
+        """Find the snapshot's database by its mark, else make it while no other process does."""
         name = SNAPSHOT + wanted.digits
         self._lock_shared(name)  # waits for who makes it
         if found := self._whole(name, wanted.fingerprint):
@@ -104,7 +104,7 @@ class PostgresSnapshots:
         return found, made
 
     def clone(self, snapshot: Snapshot) -> Target:
-        """Copy the database."""
+        """Create a database from the snapshot's as its template."""
         strategy = "file_copy" if snapshot.mark.bytes > LARGE else "wal_log"
         name = self._databases.create(snapshot.name, strategy)
         self._admin.execute(_comment(name, _clone_of(snapshot.name)))
@@ -137,23 +137,23 @@ class PostgresSnapshots:
         return beside(self._target, name)
 
     def kept_as(self, clone: Target) -> Target:
-        """Say it by another prefix."""
+        """The clone's target under the name that `keep` gives it: with the prefix KEPT instead of CLONE."""
         return beside(self._target, clone.database.replace(CLONE, KEPT))
 
     def keep(self, clone: Target) -> None:
-        """Rename it."""
+        """Rename the clone's database as `kept_as` says, which no clean-up touches."""
         self._databases.rename(clone.database, self.kept_as(clone).database)
 
     def drop(self, clone: Target) -> None:
-        """Drop the database."""
+        """Drop the clone's database."""
         self._databases.drop(clone.database)
 
     def door(self) -> Door:
-        """Say where the connection of ours went."""
+        """Give the address of the server and the password, as our own connection used them."""
         return Door(address=self._databases.door(), password=self._admin.info.password or None)
 
     def every(self) -> list[Snapshot]:
-        """Read the comments of our databases."""
+        """List the snapshots by the comments on databases, which hold their marks."""
         comments = self._comments()
         marks = {name: Mark.of(text) for name, text in comments.items() if name.startswith(SNAPSHOT)}
         return newest_first(
@@ -165,13 +165,13 @@ class PostgresSnapshots:
         )
 
     def leftovers(self) -> list[str]:
-        """Find attempts by what is missing, and kept clones by name."""
+        """List the databases of attempts, which have no mark, and of kept clones, by their prefix."""
         comments = self._comments()
         dead = [n for n, text in comments.items() if n.startswith(SNAPSHOT) and Mark.of(text) is None]
         return [*dead, *self._databases.mine(f"^{KEPT}")]
 
     def remove(self, name: str) -> bool:
-        """Drop it under its lock."""
+        """Drop a snapshot or leftover under its lock; False where somebody uses it."""
         if not self._databases.lock(name):
             return False
         try:
@@ -187,7 +187,7 @@ class PostgresSnapshots:
     # ---- inside
 
     def _make(self, name: str, wanted: Wanted, build: Build) -> Snapshot:
-        """Make, seed, tidy, close the door, and put the mark on."""
+        """Make the database, seed and vacuum it, forbid connections, and last of all set its mark."""
         databases, label = self._databases, Identifier(name)
         try:
             databases.create_named(name, EMPTY if wanted.empties is None else self._target.database)
@@ -252,7 +252,7 @@ class PostgresSnapshots:
 
 
 def _clone_of(snapshot: str) -> str:
-    """What a clone's comment says."""
+    """The comment on a clone's database, by which it is known as one."""
     return f"seedlab clone of {snapshot}"
 
 

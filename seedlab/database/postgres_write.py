@@ -153,7 +153,7 @@ def _write_large(
 
 
 def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
-    """One statement for the group: the rows of each load as arrays."""
+    """Build one statement for the group, the rows of each load as array parameters."""
     steps: list[tuple[Load, Table, Composable, bool]] = []
     parameters: list[str] = []
     for write in group:
@@ -175,7 +175,7 @@ def together(write: TableWrite) -> Iterator[Batch]:
 
 
 def _merge_values(wire: Wire, write: TableWrite) -> list[Written]:
-    """Multi-row VALUES, as many rows a statement as its parameters allow."""
+    """Merge by multi-row VALUES, as many rows a statement as the parameter limit allows."""
     written = []
     size = PARAMETERS // len(write.columns)
     for batch in write.batches():

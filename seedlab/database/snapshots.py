@@ -41,7 +41,7 @@ class Mark:
 
     @classmethod
     def of(cls, text: str | None) -> Mark | None:
-        """Read one; None if there is none, or what is there is not ours."""
+        """Read a mark from text; None for no text, or text that is no mark."""
         try:
             return cls(**json.loads(text or ""))
         except (TypeError, ValueError):
@@ -72,7 +72,7 @@ class Wanted:
 
     @property
     def digits(self) -> str:
-        """What of the fingerprint is in the name."""
+        """The part of the fingerprint that the snapshot's name holds."""
         return self.fingerprint[:DIGITS]
 
 
@@ -89,19 +89,25 @@ class Snapshots(Protocol):
 
     @property
     def maker(self) -> str:
-        """Who makes them, and with what: a snapshot of another server or user is another one."""
+        """Server version and user: part of a snapshot's fingerprint."""
 
     def turn(self) -> AbstractContextManager[None]:
-        """Let one process at a time look at the target and copy it: a server copies what nobody uses."""
+        """Let processes take turns to look at the target and copy it.
+
+        PostgreSQL copies only unused databases.
+        """
 
     def base(self, empties: Relations) -> str:
-        """Hash what a copy of the target would have: definitions, and rows but for those of these tables."""
+        """Hash what a copy of the target would have: definitions, and all rows but those of `empties`."""
 
     def ready(self, wanted: Wanted, build: Build) -> tuple[Snapshot, bool]:
         """Give a snapshot, made by `build` if there is none; tells whether it was made now."""
 
     def clone(self, snapshot: Snapshot) -> Target:
-        """Copy a snapshot; the clone goes when these are closed, whatever ends them."""
+        """Copy a snapshot.
+
+        The clone is dropped when this is closed, or by the next session if it never was.
+        """
 
     def claim(self, name: str, *, replace: bool) -> None:
         """Raise Refused where something else has that name, or a clone that may not be replaced."""
@@ -110,10 +116,10 @@ class Snapshots(Protocol):
         """Copy a snapshot under a name, to stay; raises Refused as `claim` does."""
 
     def kept_as(self, clone: Target) -> Target:
-        """Say what a clone is called once it was kept."""
+        """The clone's target under the name that it has once it is kept."""
 
     def keep(self, clone: Target) -> None:
-        """Let a clone stay, under a name that nobody sweeps."""
+        """Rename a clone as `kept_as` says, so that it stays when this is closed."""
 
     def drop(self, clone: Target) -> None:
         """Drop a clone, whoever of ours is still connected."""
@@ -152,7 +158,7 @@ def newest_first(found: list[Snapshot]) -> list[Snapshot]:
 
 
 def mark_of(wanted: Wanted, *, rows: int, size: int) -> Mark:
-    """Write a mark, of this moment."""
+    """Make the mark of a snapshot that is whole at this moment."""
     from datetime import UTC, datetime
 
     created = datetime.now(UTC).isoformat(timespec="seconds")

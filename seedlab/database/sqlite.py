@@ -108,23 +108,26 @@ class SqliteSession:
         return [answer(self.connection, self._known(), ask) for ask in asks]
 
     def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
-        """Judge values ourselves: SQLite would take anything."""
+        """Judge values in Python: SQLite itself would take anything."""
         from seedlab.database.sqlite_answers import judge
 
         return [judge(self._known(), each) for each in suspects]
 
     def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
-        """SQLite keeps what it is given."""
+        """Give no spellings: SQLite keeps texts as they are given."""
         from seedlab.database.sqlite_answers import spell
 
         return spell(asked)
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:  # noqa: ARG002 (the contract's)
-        """SQLite does not tell its CHECK constraints; `write` tells every row that one refuses."""
+        """Give none ahead: SQLite does not list its CHECK constraints.
+
+        `write` names every row that one refuses.
+        """
         return []
 
     def clashes(self, plan: WritePlan) -> list[Refusal]:  # noqa: ARG002 (the contract's)
-        """Tell none: `write` tells the row."""
+        """Give none ahead: `write` names the row that a unique constraint refuses."""
         return []
 
     def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
@@ -164,7 +167,7 @@ class SqliteSession:
             raise
 
     def keep_alive(self) -> None:
-        """SQLite has no limit, and no connection to lose."""
+        """Do nothing: SQLite ends no idle transaction, and has no connection to lose."""
 
     def create(self, statements: Sequence[str]) -> None:
         """Run DDL inside the transaction, where SQLite can undo it."""
@@ -246,7 +249,7 @@ class SqliteSession:
         self.ledger.marked = {}
 
     def verify(self) -> None:
-        """Foreign keys of the rows written were checked behind each group."""
+        """Do nothing: foreign keys of rows written are checked after each group."""
 
     def commit(self) -> None:
         """Commit; SQLite's own count of broken foreign keys has the last word."""
@@ -276,11 +279,11 @@ class SqliteSession:
         self._lock.release()
 
     def wal_position(self) -> int | None:
-        """SQLite keeps no count of what it logged."""
+        """None: SQLite keeps no position of its log."""
         return None
 
     def round_trip_seconds(self) -> float | None:
-        """There is no way to go."""
+        """None: a call into SQLite is no round trip."""
         return None
 
     def close(self) -> None:

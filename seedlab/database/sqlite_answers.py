@@ -38,7 +38,7 @@ def answer(connection: CountedConnection, catalog: Catalog, ask: Ask) -> pl.Data
 
 
 def judge(catalog: Catalog, suspect: Suspect) -> pl.DataFrame:
-    """Judge values ourselves: SQLite would take anything."""
+    """Judge values in Python: SQLite itself would take anything."""
     unfit = unfit_values(suspect.filled(catalog), suspect.frame["value"])
     places = suspect.frame[sorted(unfit)].select(FILE, ROW)
     rules = pl.Series("rule", [unfit[n] for n in sorted(unfit)], dtype=pl.String)
@@ -46,7 +46,7 @@ def judge(catalog: Catalog, suspect: Suspect) -> pl.DataFrame:
 
 
 def spell(asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
-    """Say that SQLite keeps what it is given."""
+    """Give no spellings: SQLite keeps texts as they are given."""
     return [pl.DataFrame(schema={"value": pl.String, "spelled": pl.String}) for _ in asked]
 
 

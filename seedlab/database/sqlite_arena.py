@@ -72,7 +72,7 @@ class SqliteArena:
                 each.unlink()
 
     def door(self) -> dict[str, Any]:
-        """There is none."""
+        """Raise ConfigurationError: SQLite has no server to put a proxy in front of."""
         raise ConfigurationError(
             "SQLite has no round trips to delay: it is a file; leave --round-trip-ms out"
         )

@@ -89,11 +89,11 @@ class SqliteLedger(Ledger):
         self.marked: Mapping[str, Marked] = {}  # of tables that this transaction has filled
 
     def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
-        """Give what was read before the catalog."""
+        """Give the project's memory as `look` read it, before the catalog."""
         return self.memory
 
     def look(self, project: str) -> None:
-        """Read a few small tables, the generation first."""
+        """Read the project's memory, the generation first, and keep it for `read`."""
         self.memory = self._look(project)
 
     def _look(self, project: str) -> Memory:
@@ -122,7 +122,7 @@ class SqliteLedger(Ledger):
         return True
 
     def generation(self) -> int:
-        """Ask for it."""
+        """Read the generation."""
         return int(heads[0][1]) if (heads := self._heads()) else 0
 
     def _heads(self) -> list[Any]:
@@ -131,13 +131,13 @@ class SqliteLedger(Ledger):
         return self._run(_HEAD) if made == len(_TABLES) else []
 
     def begin_run(self) -> int:
-        """Raise it, making the tables where they are missing."""
+        """Raise the generation and give the new one; the ledger's tables are made where they are missing."""
         self._make()
         self._run(_RAISE)
         return self.join_run()
 
     def join_run(self) -> int:
-        """Ask for it: nobody else writes while the transaction is open."""
+        """Read the generation: nobody else writes while the transaction is open."""
         return int(self._run("SELECT generation FROM seedlab_ledger")[0][0])
 
     def _make(self) -> None:
@@ -169,11 +169,11 @@ class SqliteLedger(Ledger):
                 return [judge(rows) for rows in self._stream(statement, _ROWS, parameters)]
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
-        """Fetch them one by one."""
+        """Fetch the packs of each load, one load after another."""
         return [[pack for pack in self._packs(project, name) if pack] for name in names]
 
     def recall_apart(self, project: str, name: tuple[str, str, str]) -> Iterator[list[bytes]]:
-        """Ask for each in a statement of its own; what is recent lies behind the first."""
+        """Fetch the packs of one load lazily, a statement each; recent ones come behind the first."""
         yield from ([pack] for pack in self._packs(project, name))
 
     def _packs(self, project: str, name: tuple[str, str, str]) -> Iterator[bytes]:
@@ -188,7 +188,7 @@ class SqliteLedger(Ledger):
         """Do nothing: there are no stamps, so marks are always kept."""
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
-        """Do one after the other."""
+        """Give for each set the marks of its rows now, and those remembered of its table."""
         remembered = self.recall_marks([each.state.table for each in sets])
         known = [remembered.get(each.state.table) for each in sets]
         return [
@@ -197,7 +197,7 @@ class SqliteLedger(Ledger):
         ]
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
-        """Fetch those of all tables."""
+        """Fetch the marks of tables' seeded rows; None where they are not known."""
         if not self._heads():
             return {}
         return {
@@ -207,7 +207,7 @@ class SqliteLedger(Ledger):
         }
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
-        """Mark set by set."""
+        """Compute the marks of each row set."""
         return [self._mark(each) for each in sets]
 
     def _mark(self, each: RowSet) -> bytes:
@@ -243,14 +243,14 @@ class SqliteLedger(Ledger):
             )
 
     def runs(self, project: str, run: str | None = None, *, limit: int | None = None) -> list[RunMemory]:
-        """Fetch all and leave those that were not asked for."""
+        """Read the runs on record, the last first, and keep those that are asked for."""
         rows = self._run("SELECT document, finished FROM seedlab_runs ORDER BY finished DESC, rowid DESC")
         documents = [json.loads(document) | {"finished": finished} for document, finished in rows]
         mine = runs_of(each for each in documents if each["project"] == project)
         return [each for each in mine if run in (None, each.run_id)][:limit]
 
     def size(self) -> int:
-        """Add up what is kept."""
+        """Bytes that the ledger's values take."""
         more = self._run(f"SELECT sum(length(content)) FROM {_PACKS}")[0][0] if self._several else 0
         return int(self._run(_SIZE)[0][0] or 0) + int(more or 0)
 
@@ -258,7 +258,7 @@ class SqliteLedger(Ledger):
         """Do nothing: no other process would do it meanwhile."""
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
-        """Write everything, making the tables where they are missing."""
+        """Write the memo and the states; the ledger's tables are made where they are missing."""
         self._make()
         if not memo.part:
             self._run(_RAISE)

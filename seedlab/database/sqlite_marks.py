@@ -37,7 +37,7 @@ def hashes(rows: Iterable[Row]) -> list[bytes]:
 
 
 def marks(keys: Iterable[bytes], contents: Iterable[bytes]) -> bytes:
-    """Put the hashes of keys and of rows together: 16 bytes a row."""
+    """Join each row's key hash and content hash into its mark, 16 bytes a row."""
     return b"".join(chain.from_iterable(zip(keys, contents, strict=True)))
 
 
@@ -53,17 +53,17 @@ def sums(contents: Iterable[bytes]) -> Sums:
 
 
 def sums_of_marks(marked: bytes) -> Sums:
-    """Add up what rows with these marks hold."""
+    """Count, xor and sum of the content hashes in marks."""
     return _sums(_numbers(marked)[1::2])
 
 
 def added(one: Sums, other: Sums) -> Sums:
-    """Add two parts of a table."""
+    """Add the sums of two parts of a table."""
     return one[0] + other[0], one[1] ^ other[1], one[2] + other[2]
 
 
 def added_up(parts: Iterable[Sums]) -> Sums:
-    """Add all parts of a table."""
+    """Add the sums of all parts of a table."""
     return reduce(added, parts, _NONE)
 
 

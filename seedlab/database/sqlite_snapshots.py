@@ -68,7 +68,7 @@ class SqliteSnapshots:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Nothing to wait for: a file can be copied while others read it, and write."""
+        """Take no turns: a file can be copied while others read and write it."""
         yield
 
     def base(self, empties: Relations) -> str:  # noqa: ARG002 (the file is hashed whole)
@@ -82,7 +82,7 @@ class SqliteSnapshots:
         return " ".join([_hash(each) for each in (path, Path(f"{path}-wal")) if each.exists()])
 
     def ready(self, wanted: Wanted, build: Build) -> tuple[Snapshot, bool]:
-        """Find the file with its mark, else make it while no other process does."""
+        """Find the snapshot's file by its mark, else make it while no other process does."""
         path = self._home / f"{SNAPSHOT}{wanted.digits}.db"
         self._hold(path)  # waits for who makes it
         if found := _whole(path, wanted.fingerprint):
@@ -96,7 +96,7 @@ class SqliteSnapshots:
         return found, made
 
     def clone(self, snapshot: Snapshot) -> Target:
-        """Copy the file."""
+        """Copy the snapshot's file into this session's folder."""
         path = self._folder / f"{next(self._numbers)}.db"
         _copy(Path(snapshot.name), path)
         return self._at(path)
@@ -138,25 +138,25 @@ class SqliteSnapshots:
         return self._at(path)
 
     def kept_as(self, clone: Target) -> Target:
-        """Say it by another folder."""
+        """The clone's target at the path that `keep` gives it: in the folder KEPT instead of CLONE."""
         path = Path(clone.url)
         folder = path.parent.with_name(path.parent.name.replace(CLONE, KEPT))
         return self._at(folder / path.name)
 
     def keep(self, clone: Target) -> None:
-        """Move it to a folder beside, which nobody sweeps."""
+        """Move the clone's files to the path that `kept_as` says, which no clean-up touches."""
         folder = Path(self.kept_as(clone).url).parent
         folder.mkdir(mode=0o700, exist_ok=True)
         for each in _files(Path(clone.url)):
             each.rename(folder / each.name)
 
     def drop(self, clone: Target) -> None:
-        """Remove the file and what lies beside it."""
+        """Remove the clone's file with its journal, WAL and shared memory."""
         for each in _files(Path(clone.url)):
             each.unlink(missing_ok=True)
 
     def door(self) -> Door:
-        """There is none."""
+        """Raise ConfigurationError: SQLite has no server."""
         raise ConfigurationError(f"{self._target.shown} is a file, and no server listens")
 
     def every(self) -> list[Snapshot]:
@@ -206,7 +206,7 @@ class SqliteSnapshots:
             held.close()
 
     def _make(self, path: Path, wanted: Wanted, build: Build) -> Snapshot:
-        """Make it under another name, rename, and put the mark on."""
+        """Seed the file under a temporary name, rename it, and last of all write its mark."""
         path.with_suffix(".json").unlink(missing_ok=True)
         new = path.with_suffix(".db.new")
         for each in _files(new):  # a dead attempt

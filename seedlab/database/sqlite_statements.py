@@ -93,7 +93,7 @@ def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
 
 
 def _classify_by_number(name: str, table: Table, load: Load) -> str:
-    """Do the same in a table without a key: of equal rows as many are there as there are."""
+    """Classify staged rows of a table without a key: of equal rows as many are there as the table has."""
 
     def counted(rows: str) -> str:
         row = as_one_text(load.columns)

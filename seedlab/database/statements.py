@@ -228,7 +228,10 @@ def judged(
 
 
 def _judged_by_number(n: int, load: Load, table: Table, given: Composed) -> Composed:
-    """Do the same in a table without a key: of equal rows as many are there as there are, byte by byte."""
+    """Classify rows of a table without a key.
+
+    Of equal rows (byte by byte) as many are there as the table has.
+    """
 
     def counted(columns: str, rows: Composable, alias: str) -> Composed:
         seen_by = SQL(", ").join(seen(table, name, alias) for name in load.columns)

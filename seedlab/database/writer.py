@@ -118,7 +118,7 @@ class Session(Protocol):
         """
 
     def savepoint(self) -> None:
-        """Remember this moment of the transaction."""
+        """Set the savepoint to which `rollback_to_savepoint` goes back."""
 
     def rollback_to_savepoint(self) -> None:
         """Undo everything since `savepoint`, which stays; may be called again, and after an error."""
@@ -127,7 +127,7 @@ class Session(Protocol):
         """Check now what would be checked at the commit: deferred constraints."""
 
     def commit(self) -> None:
-        """Make it permanent."""
+        """Commit the transaction."""
 
     def rollback(self) -> None:
         """Undo everything since `begin`."""

@@ -16,24 +16,24 @@ SMALL = 5_000  # rows below which it costs more to share expressions among threa
 
 
 def extended(frame: pl.DataFrame, columns: Iterable[pl.Expr]) -> pl.DataFrame:
-    """Add columns."""
+    """Add columns to one frame, by expressions."""
     return all_extended([frame], [columns])[0]
 
 
 def all_extended(frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr]]) -> list[pl.DataFrame]:
-    """Add columns to many frames."""
+    """Add to each frame its own columns, all frames in one collect."""
     return _all(frames, columns, pl.DataFrame.with_columns_seq, pl.LazyFrame.with_columns)
 
 
 def selected(frame: pl.DataFrame, columns: Iterable[pl.Expr | str]) -> pl.DataFrame:
-    """Evaluate columns."""
+    """Evaluate expressions over one frame, and keep only these columns."""
     return all_selected([frame], [columns])[0]
 
 
 def all_selected(
     frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr | str]]
 ) -> list[pl.DataFrame]:
-    """Evaluate columns of many frames."""
+    """Evaluate for each frame its own expressions, all frames in one collect."""
     return _all(frames, columns, pl.DataFrame.select_seq, pl.LazyFrame.select)
 
 

@@ -51,7 +51,7 @@ class Briefs:
     twice: pl.Series | None = None
 
     def add(self, frame: pl.DataFrame, load: Load) -> None:
-        """Take the handles of more rows."""
+        """Add the briefs of a batch of rows."""
         self.rows += frame.height
         self.each.append(frame.drop_nulls(HANDLE).select(brief()).to_series())
         for index in range(len(load.references)):
@@ -164,7 +164,7 @@ def named_by_id(load: Load, catalog: Catalog) -> bool:
 
 
 def _marked(packs: Sequence[bytes], created: Sequence[int]) -> Iterator[bytes]:
-    """Say of each row whether it was made."""
+    """Add to each pack which of its rows this run created."""
     places = pl.Series(created, dtype=pl.Int64).sort()
     start = 0
     for each in packs:

@@ -32,7 +32,7 @@ class SeedCache:
         self.queries = 0
 
     def add_rows(self, label: str, handles: pl.Series) -> None:
-        """Say that the files bring these rows."""
+        """Add the handles of rows that the files bring under a label."""
         self._rows.setdefault(label, []).append(handles.rename(HANDLE))
 
     def rows(self, label: str) -> pl.Series:

@@ -163,7 +163,7 @@ def _patched(whole: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:
 
 
 def forgotten(rows: pl.DataFrame) -> pl.DataFrame:
-    """Say of remembered rows that they are so no more."""
+    """Turn remembered rows into entries that, packed behind older packs, cancel them."""
     return rows.with_columns(pl.lit(FORGOTTEN, dtype=pl.UInt16).alias(FILE))
 
 
@@ -292,7 +292,7 @@ def renewed(
 
 
 def _all_new(rows: pl.DataFrame, run: str, keys: pl.DataFrame | None) -> pl.DataFrame:
-    """The usual first run, where nothing has to be looked up: keys come in the order of the rows."""
+    """Make the content of a first run, where nothing was remembered; `keys` come in the order of the rows."""
     columns = [
         rows[FILE],
         rows[HANDLE],
@@ -314,7 +314,7 @@ def _named_alike(content: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFra
 
 
 def _preferred(keys: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
-    """Keys as they were written now, before those remembered."""
+    """Merge key columns: as written now, else as remembered."""
     fresh = keys.join(old.select(HANDLE, RUN), on=HANDLE, how="left")
     return pl.concat([fresh, old], how="diagonal") if old.height else fresh
 
@@ -343,7 +343,7 @@ def ours(content: pl.DataFrame, run: str | None = None) -> pl.DataFrame:
 
 
 def without(content: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """Forget rows."""
+    """Leave out of remembered rows those with the handles of `rows`."""
     return content.filter(~pl.col(HANDLE).is_in(rows[HANDLE].implode()))
 
 

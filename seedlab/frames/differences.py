@@ -55,7 +55,7 @@ class _Waiting:
         return pl.concat(frames, how="diagonal") if frames else None
 
     def keep(self, rows: pl.DataFrame | None) -> None:
-        """Leave these."""
+        """Replace the waiting rows by those that found no partner."""
         self.rest, self._frames, self.fresh = rows, [], 0
         self.left = rows.height if rows is not None else 0
 

@@ -14,7 +14,7 @@ from seedlab.flow import PRIORITIES, Load, Priority
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relationships:
-    """What is written together: `loads` of one table with the same columns, as urgent as its most urgent."""
+    """Loads that are written together: of one table, with the same columns."""
 
     table: str
     columns: tuple[str, ...]

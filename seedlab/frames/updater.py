@@ -197,7 +197,7 @@ def _pairs(
 
 
 def _differs(n: int, dtype: pl.DataType) -> pl.Expr:
-    """Tell where a column differs; 0.0 and -0.0 are equal and yet not the same."""
+    """Tell where a column differs; 0.0 and -0.0 differ, though they are equal as numbers."""
     old, new = pl.col(f"o{n}"), pl.col(f"n{n}")
     differs = new.ne_missing(old)
     return differs | (1 / new).ne_missing(1 / old) if dtype.is_float() else differs

@@ -88,6 +88,25 @@ def test_a_column_named_twice_or_not_at_all_is_a_fault(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "header", "told"),
+    [
+        ("t.csv", "slug;name", "expected commas between the columns, found semicolons; save the file with"),
+        ("t.csv", "slug\tname", "expected commas between the columns, found tabs"),
+        ("t.tsv", "slug,name", "expected tabs between the columns, found commas"),
+    ],
+)
+def test_another_separator_is_told_at_the_header(tmp_path, name, header, told):
+    (fault,) = faults_of(source(tmp_path, name, f"{header}\n1,5;red\n"))
+
+    assert fault.message.startswith(told)
+    assert (fault.line, fault.caret) == (1, (4, 1))
+
+
+def test_a_quoted_column_may_have_a_separator_in_its_name(tmp_path):
+    assert rows(tmp_path, '"a;b"\n1\n') == [("1",)]
+
+
 def test_every_record_of_the_wrong_length_is_told_with_its_line(tmp_path):
     faults = faults_of(source(tmp_path, "t.csv", 'a,b\n1\n1,2\n\n"x\ny",2,3,4\n5,6,\n'))
 

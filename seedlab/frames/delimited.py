@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 DELIMITERS = {"csv": b",", "tsv": b"\t"}
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 _END = rb"(?:\r?\n|\Z)"
@@ -94,7 +95,7 @@ def header(data: bytes, delimiter: bytes, faults: FaultList) -> tuple[tuple[str,
     assert match is not None
     assert end is not None
     names = tuple(_unquoted(match[0][a:b]) for a, b in spans(match[0], delimiter))
-    _check_names(names, line, _line_at(data, start), faults)
+    _check_names(names, delimiter, line, _line_at(data, start), faults)
     faults.check(beyond=before)
     return names, end.end()
 
@@ -203,7 +204,16 @@ def _unquoted(field: bytes) -> str:
     return text[1:-1].replace('""', '"') if text.startswith('"') else text
 
 
-def _check_names(names: tuple[str, ...], line: int, text: str, faults: FaultList) -> None:
+def _check_names(names: tuple[str, ...], delimiter: bytes, line: int, text: str, faults: FaultList) -> None:
+    wanted = _SEPARATORS[delimiter.decode()]
+    for separator, found in _SEPARATORS.items():
+        if len(names) == 1 and separator in names[0] and not text.startswith('"'):
+            message = (
+                f"expected {wanted} between the columns, found {found}; save the file with commas as .csv, or"
+                " with tabs as .tsv"
+            )
+            faults.add("syntax", message, line=line, text=text, caret=(text.index(separator), 1))
+            return
     for index, name in enumerate(names, 1):
         if not name:
             faults.add("syntax", f"column {index} of the header has no name", line=line, text=text)

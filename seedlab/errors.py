@@ -66,10 +66,11 @@ class Fault:
     `rule` is a stable short name (`unknown-column`, `missing-parent`, `duplicate-key`, `null-key`,
     `not-null`, `type`, `overflow`, `rounding`, `too-long`, `field-count`, `syntax`, `encoding`, `nul`, `bom`,
     `id-conflict`, `unique`, `constraint`, `exclusion`, `trigger`, `too-large`, `rejected-parent`). `line` is
-    the physical line (Parquet: the row), `column` the column of the table or file, `path` the place inside a
-    JSON or YAML document, `excerpt` the source line, `caret` the 0-based start and length of what is wrong in
-    it. `message` never holds a row's value; `value` does, and is shown only with --show-values. `row` is the
-    ordinal from which the line is found.
+    the physical line (Parquet: the row; JSON and YAML: where the record begins), `column` the column of the
+    table or file, `path` the place inside a JSON or YAML document, `excerpt` the source line, or the one of
+    the number `excerpt_line`, `caret` the 0-based start and length of what is wrong in it. `message` never
+    holds a row's value; `value` does, and is shown only with --show-values. `row` is the ordinal from which
+    the line is found.
     """
 
     rule: str
@@ -80,6 +81,7 @@ class Fault:
     table: str | None = None
     path: str | None = None
     excerpt: str | None = None
+    excerpt_line: int | None = None
     caret: tuple[int, int] | None = None
     value: str | None = None
     row: int | None = None

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from seedlab.errors import Fault
 from seedlab.flow import ROW
-from seedlab.frames import flatten, sources
+from seedlab.frames import flatten, sources, tracing
 from seedlab.frames.positions import HEADER, Position, locate, locate_name
 from tests.fix_sources import source
 
@@ -210,6 +211,24 @@ def test_values_of_yaml_are_pointed_at(tmp_path, column, line, what):
     value = locate(source(tmp_path, "t.yaml", content), "$", [0])[0].at(column)
 
     assert (value.line, pointed(value, column)) == (line, what)
+
+
+@pytest.mark.parametrize(
+    ("column", "line", "excerpt_line", "shown"),
+    [
+        ("info.n", 2, None, '  {"code": "Q1", "info": {"n": 12.50,'),
+        ("info.text", 2, 3, '     "text": "a \\"b\\""}, "tags": ['),
+    ],
+)
+def test_a_fault_has_the_line_of_its_record_and_shows_that_of_its_value(
+    tmp_path, column, line, excerpt_line, shown
+):
+    file = source(tmp_path, "t.json", FIELDS)
+    fault = Fault(rule="type", message="", file=file.name, table="t", column=column, row=0)
+
+    (placed,) = tracing.complete([fault], {file.name: file}, {"t": "$"})
+
+    assert (placed.line, placed.excerpt_line, placed.excerpt) == (line, excerpt_line, shown)
 
 
 def test_a_value_that_a_record_lacks_is_pointed_at_where_the_record_begins(tmp_path):

@@ -151,6 +151,13 @@ def _pairs(frame: pl.DataFrame) -> dict[str, tuple[int, int]]:
 def _placed(fault: Fault, position: Position | None) -> Fault:
     if position is None:
         return fault
-    position = position.at(fault.column)
-    shown, caret = position.point(fault.column)
-    return replace(fault, line=position.line, excerpt=shown, path=position.path, caret=caret)
+    value = position.at(fault.column)
+    shown, caret = value.point(fault.column)
+    return replace(
+        fault,
+        line=position.line,
+        path=position.path,
+        excerpt=shown,
+        excerpt_line=value.line if value.line != position.line else None,
+        caret=caret,
+    )

@@ -23,7 +23,8 @@ def excerpt_lines(fault: Fault, *, show_values: bool, cells: int) -> list[str]:
     if fault.excerpt is None:
         return []
     text = fault.excerpt if show_values or _is_header(fault) else hidden(fault.excerpt, fault.file or "")
-    number = "" if fault.line is None else str(fault.line)
+    line = fault.excerpt_line or fault.line
+    number = "" if line is None else str(line)
     caret = fault.caret
     text, caret = _window(printable(text), caret, cells - len(number) - 7)
     lines = [f"    {number} | {text}"]

@@ -163,6 +163,12 @@ def test_a_row_that_no_file_had_is_not_known() -> None:
     assert contents.unknown(rows((0, 1, 10)), content((LEFT, 1, 10, True))).height == 1
 
 
+def test_a_row_of_which_no_digest_is_remembered_is_not_known() -> None:
+    known = content((0, 1, 10, True)).with_columns(pl.lit(None, dtype=pl.UInt64).alias(DIGEST))
+
+    assert contents.unknown(rows((0, 1, 10)), known).height == 1
+
+
 # ---- renewing -------------------------------------------------------------------------------------------
 
 

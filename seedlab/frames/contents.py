@@ -224,7 +224,9 @@ def unknown(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
         return frame.clear()
     height = min(frame.height, known.height)
     head, then = frame.head(height), known.head(height)
-    moved = (head[HANDLE] != then[HANDLE]) | (head[DIGEST] != then[DIGEST]) | (head[FILE] != then[FILE])
+    moved = (
+        (head[HANDLE] != then[HANDLE]) | head[DIGEST].ne_missing(then[DIGEST]) | (head[FILE] != then[FILE])
+    )
     here = pl.concat([head.filter(moved), frame.slice(height)])
     there = pl.concat([then.filter(moved), known.slice(height)])
     return here.join(there, on=[HANDLE, DIGEST, FILE], how="anti", maintain_order="left")

@@ -10,7 +10,7 @@ import pytest
 
 from seedlab.database.ledger import split
 from seedlab.flow import RowSet
-from tests.ledgers import MEMO, Open, opener
+from tests.ledgers import LOAD, MEMO, Open, opener
 
 
 @pytest.fixture
@@ -122,3 +122,16 @@ def test_the_ledger_is_read_before_the_catalog_so_that_a_seed_in_between_is_noti
     other.remember(replace(MEMO, run_id="r2"))
     assert target.ledger.read("school").generation == before
     assert target.ledger.generation() > before
+
+
+def test_only_packs_that_there_are_are_asked_for(opened: Open) -> None:
+    target = opened("CREATE TABLE cities (id INTEGER PRIMARY KEY);")
+    other = replace(LOAD, table="pupils")
+    target.remember(replace(MEMO, loads=(LOAD, other), contents=([b"1", b"2", b"3"], [b"4"])))
+    target.read()
+    before = target.monitor.counters.statements
+
+    found = target.ledger.recall("school", [LOAD.name, other.name])
+
+    assert found == [[b"1", b"2", b"3"], [b"4"]]
+    assert target.monitor.counters.statements - before == 4

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -177,12 +176,15 @@ class SqliteLedger(Ledger):
         yield from ([pack] for pack in self._packs(project, name))
 
     def _packs(self, project: str, name: tuple[str, str, str]) -> Iterator[bytes]:
-        yield from (c for (c,) in self._run(f"SELECT content FROM seedlab_rows {_ROWS_OF}", (project, *name)))
-        for number in count(1) if self._several else ():
-            one = f"SELECT content FROM {_PACKS} {_ROWS_OF} AND number = ?"
-            if not (rows := self._run(one, (project, *name, number))):
-                return
-            yield rows[0][0]
+        """Give the first pack, which tells how many more there are, and these one by one."""
+        more = f"(SELECT count(*) FROM {_PACKS} {_ROWS_OF})" if self._several else "0"
+        first = f"SELECT content, {more} FROM seedlab_rows {_ROWS_OF}"
+        one = f"SELECT content FROM {_PACKS} {_ROWS_OF} AND number = ?"
+        load = (project, *name)
+        for content, count in self._run(first, (*load, *load) if self._several else load):
+            yield content
+            for number in range(1, count + 1):
+                yield self._run(one, (*load, number))[0][0]
 
     def spell_out(self, states: Sequence[TableState]) -> None:
         """Do nothing: there are no stamps, so marks are always kept."""

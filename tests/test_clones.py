@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
+from threading import Barrier
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -272,6 +275,27 @@ def test_of_two_at_once_one_seeds_and_the_other_waits(noted: Path, clone_url: st
     assert sum("seeded" in err for _, err in told) == 1
 
 
+PATIENCE = 30  # seconds, for a barrier that would else wait for ever
+
+
+def test_sessions_that_begin_at_once_do_not_wait_for_each_others_end(
+    noted: Path, clone_url: str, tmp_path: Path
+) -> None:
+    """As the workers of pytest-xdist do: each has the snapshot while all others use it."""
+    begun, served = Barrier(3), Barrier(3)
+
+    def serve(_: int) -> bool:
+        with stocked(noted, clone_url) as stock:
+            begun.wait(PATIENCE)
+            made = stock.snapshot()[1]
+            served.wait(PATIENCE)
+            return made
+
+    with ThreadPoolExecutor(3) as threads:
+        assert sorted(threads.map(serve, range(3))) == [False, False, True]
+    assert times_seeded(tmp_path) == 1
+
+
 @pytest.mark.slow
 def test_an_attempt_that_was_killed_is_made_again(
     noted: Path, clone_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -439,6 +463,26 @@ def test_clone_prints_where_it_is_and_replaces_only_its_own(
     assert (code, told["seeded"], told["rows"], told["environment"]) == (0, False, 5, "test")
     assert rows_of(told["url"], PUPILS) == SEEDED
     forget()
+
+
+def test_of_several_that_hand_over_at_once_the_last_has_the_name(
+    noted: Path, lonely_url: str, apart: Path, tmp_path: Path
+) -> None:
+    ready = Barrier(3)
+
+    def hand_over(_: int) -> str:
+        with stocked(noted, lonely_url) as stock:
+            snapshot, _made = stock.snapshot()
+            ready.wait(PATIENCE)
+            return url_of(stock.snapshots.hand_over(snapshot, name, replace=True))
+
+    name = f"{urlsplit(lonely_url).username}_x"
+    with ThreadPoolExecutor(3) as threads:
+        urls = {*threads.map(hand_over, range(3))}
+
+    assert [rows_of(url, PUPILS) for url in urls] == [SEEDED]
+    forget()
+    assert len(ours_at(lonely_url, tmp_path)) == 2  # and the snapshot
 
 
 def test_clone_leaves_what_is_not_its_own(noted: Path, clone_url: str, tmp_path: Path, capsys) -> None:

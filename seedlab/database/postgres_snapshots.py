@@ -1,7 +1,7 @@
 """Snapshots as PostgreSQL databases that nobody may connect to; the mark is the database's comment.
 
-Advisory locks on the server's own database guard them: exclusive for who makes or drops one, shared for who
-uses it. A process that dies lets go of its locks with its connection.
+Advisory locks on the server's own database guard them: exclusive for who drops one, shared for who uses it,
+and another for who makes it. A process that dies lets go of its locks with its connection.
 """
 
 from __future__ import annotations
@@ -90,18 +90,22 @@ class PostgresSnapshots:
     def ready(self, wanted: Wanted, build: Build) -> tuple[Snapshot, bool]:
         """Find the snapshot's database by its mark, else make it while no other process does."""
         name = SNAPSHOT + wanted.digits
-        self._lock_shared(name)  # waits for who makes it
+        self._lock_shared(name)  # waits for who drops it
         if found := self._whole(name, wanted.fingerprint):
             return found, False
         self._unlock_shared(name)
-        with self._alone(name):
-            found = self._whole(name, wanted.fingerprint)
-            made = found is None
-            if found is None:
-                self._databases.drop(name)  # a dead attempt
-                found = self._make(name, wanted, build)
+        # Who makes it has a lock of its own: whoever waits for it must not wait for those who use it by now.
+        with self._alone(f"{name}_making"):
             self._lock_shared(name)
-        return found, made
+            if found := self._whole(name, wanted.fingerprint):
+                return found, False
+            try:
+                self._databases.drop(name)  # a dead attempt
+                return self._make(name, wanted, build), True
+            except BaseException:
+                with suppress(psycopg.OperationalError):
+                    self._unlock_shared(name)
+                raise
 
     def clone(self, snapshot: Snapshot) -> Target:
         """Create a database from the snapshot's as its template."""
@@ -128,12 +132,17 @@ class PostgresSnapshots:
             raise Refused(f"there is a clone '{name}' already; to make it anew, type --replace")
 
     def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
-        """Copy the database under another name, drop the clone that had that name, and rename."""
+        """Copy the database under another name, drop the clone that had that name, and rename.
+
+        Who wants that name, too, waits.
+        """
         self.claim(name, replace=replace)
         made = self.clone(snapshot)
-        if replace:
-            self._databases.drop(name)
-        self._databases.rename(made.database, name)
+        with self._alone(name):
+            self.claim(name, replace=replace)
+            if replace:
+                self._databases.drop(name)
+            self._databases.rename(made.database, name)
         return beside(self._target, name)
 
     def kept_as(self, clone: Target) -> Target:

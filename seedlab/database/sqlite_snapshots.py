@@ -2,7 +2,8 @@
 
     NAME.db     the snapshot, made under another name and renamed
     NAME.json   its mark, written last
-    NAME.lock   locked: exclusively by who makes or removes it, shared by who uses it
+    NAME.lock   locked: exclusively by who removes it, shared by who uses it
+    NAME.making locked by who makes it
 
 Clones lie in a temporary folder of the session. Folders whose lock nobody holds were left by a process that
 was killed, and the next one removes them.
@@ -84,16 +85,20 @@ class SqliteSnapshots:
     def ready(self, wanted: Wanted, build: Build) -> tuple[Snapshot, bool]:
         """Find the snapshot's file by its mark, else make it while no other process does."""
         path = self._home / f"{SNAPSHOT}{wanted.digits}.db"
-        self._hold(path)  # waits for who makes it
+        self._hold(path)  # waits for who removes it
         if found := _whole(path, wanted.fingerprint):
             return found, False
         self._release(path)
-        with closing(_locked(path.with_suffix(".lock"), fcntl.LOCK_EX)):
-            found = _whole(path, wanted.fingerprint)
-            made = found is None
-            found = found or self._make(path, wanted, build)
-        self._hold(path)
-        return found, made
+        # Who makes it has a lock of its own: whoever waits for it must not wait for those who use it by now.
+        with closing(_locked(path.with_suffix(".making"), fcntl.LOCK_EX)):
+            self._hold(path)
+            if found := _whole(path, wanted.fingerprint):
+                return found, False
+            try:
+                return self._make(path, wanted, build), True
+            except BaseException:
+                self._release(path)
+                raise
 
     def clone(self, snapshot: Snapshot) -> Target:
         """Copy the snapshot's file into this session's folder."""

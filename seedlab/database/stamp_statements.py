@@ -31,8 +31,8 @@ def place(relation: Composable) -> Composed:
     is written for another name, the labels of enums.
     """
     return SQL(
-        "(SELECT pg_catalog.concat_ws(' ', d.oid, d.xmin, (SELECT ROW(n.nspname, c.relname) "
-        "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        "(SELECT pg_catalog.concat_ws(' ', d.oid, d.xmin, (SELECT "
+        "ROW(c.relnamespace::pg_catalog.regnamespace, c.relname) FROM pg_catalog.pg_class c "
         "WHERE c.oid = {relation}), (SELECT pg_catalog.sum("
         "pg_catalog.hash_record_extended(ROW(attnum, attname, atttypid, atttypmod), 0)) "
         "FROM pg_catalog.pg_attribute WHERE attrelid = {relation} AND attnum > 0 AND NOT attisdropped), "

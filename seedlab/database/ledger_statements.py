@@ -363,7 +363,7 @@ def put_tables(
                 if length >= 0
                 else SQL("NULL::pg_catalog.bytea")
             )
-        bare = stamped and cut is None and stamps.unmarked(state, table)
+        bare = state.table in hashed or (stamped and cut is None and stamps.unmarked(state, table))
         if bare:  # the stamp says which rows these are, so marks can be made of them later
             kept = SQL("CASE WHEN NOT {} THEN ({}) END").format(stamps.POSSIBLE, marks(state, table))
         rows = SQL("pg_catalog.count(*)") if state.rows != IN_DOUBT else SQL(str(IN_DOUBT))

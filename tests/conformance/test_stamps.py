@@ -127,6 +127,22 @@ def test_a_large_table_is_remembered_as_a_small_one(
     assert large == small
 
 
+def test_a_table_that_turns_out_to_be_less_large_is_remembered_all_the_same(
+    school: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stamp_statements, "UNMARKED_ROWS", 3)
+    execute(
+        url,
+        "CREATE FUNCTION one_less() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN DELETE FROM pupils WHERE name = ''Bob''; RETURN NULL; END';"
+        "CREATE TRIGGER one_less AFTER INSERT ON pupils EXECUTE FUNCTION one_less()",
+    )
+
+    seed(school, url)
+
+    assert rows_of(url, "SELECT rows FROM seedlab.tables WHERE \"table\" = 'pupils'") == [(2,)]
+
+
 # ---- what others did ------------------------------------------------------------------------------------
 
 

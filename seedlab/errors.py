@@ -164,6 +164,10 @@ class WriteError(SeedError):
         return _write_error, (self.message, self.table, self.sqlstate)
 
 
+class CommitUnanswered(WriteError):
+    """The connection was lost before the server had answered COMMIT."""
+
+
 class CannotOrderRows(SeedError):
     """Rows or tables refer to each other in a circle, so no row can come first; nothing was written."""
 

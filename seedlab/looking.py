@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from seedlab.database import connect
@@ -41,9 +42,16 @@ class Look:
     `bare` is done before it where the target has no ledger, else never.
     """
 
-    def __init__(self, view: Future[View], project: Project, bare: Future[Memory] | None = None) -> None:
+    def __init__(
+        self,
+        view: Future[View],
+        project: Project,
+        connect: Callable[[], Session] | None = None,
+        bare: Future[Memory] | None = None,
+    ) -> None:
         self._view = self._first = view
         self._project = project
+        self._connect = connect
         self._bare: Future[Memory] = bare or Future()
 
     @property
@@ -93,6 +101,16 @@ class Look:
         self._view, self._bare = Future(), Future()
         self._view.set_result(_view(session, self._project))
 
+    def reconnect(self) -> Session:
+        """Open a session in the place of one whose connection is lost; raises ConnectionFailed."""
+        assert self._connect is not None, "a database that is not there has no connection"
+        lost, session = self._view.result(), self._connect()
+        session.adopt(lost.catalog)
+        self.session.close()
+        self._view = Future()
+        self._view.set_result(replace(lost, session=session))
+        return session
+
     def close(self) -> None:
         """Close the session, if it was opened."""
         if self._view.exception() is None and (session := self._view.result().session) is not None:
@@ -113,18 +131,19 @@ def open_look(
     # has to do would be done when the server is asked, instead of while it answers.
     open_session = connect.opener(target)
 
+    connect_again = partial(open_session, target, settings, recorder, label_of(project.name))
+
     def connected() -> Session:
-        label = label_of(project.name)
         try:
-            return open_session(target, settings, recorder, label)
+            return connect_again()
         except ConnectionFailed:
             if create_database is None:
                 raise
             create_database()
-            return open_session(target, settings, recorder, label)
+            return connect_again()
 
     view = pool.submit(lambda: _first_view(connected(), project, bare.set_result))
-    return Look(view, project, bare)
+    return Look(view, project, connect_again, bare)
 
 
 def _first_view(session: Session, project: Project, bare: Callable[[Memory], None] | None = None) -> View:
@@ -146,9 +165,9 @@ def _view(session: Session, project: Project, bare: Callable[[Memory], None] | N
 def look_beside(project: Project, target: Target, settings: Settings, recorder: Recorder) -> Look:
     """Look with a session of its own, beside that of another look; it is here when this returns."""
     look: Future[View] = Future()
-    session = connect.open_session(target, settings, recorder, label_of(project.name))
-    look.set_result(_first_view(session, project))
-    return Look(look, project)
+    connect_again = partial(connect.open_session, target, settings, recorder, label_of(project.name))
+    look.set_result(_first_view(connect_again(), project))
+    return Look(look, project, connect_again)
 
 
 def look_offline(project: Project) -> Look:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from seedlab.errors import DataFaults, TargetChanged, WriteError
 
 TRIES = 3
+CAME_BETWEEN = frozenset({"40001", "40P01"})  # SQLSTATEs of what another transaction was in the way of
 
 
 def refuse_to_try_again(error: TargetChanged | DataFaults, attempt: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from seedlab import keeping, recalling, rejecting, remembering, settling
 from seedlab.agenda import Task, as_it_was
+from seedlab.committing import commit
 from seedlab.database.writer import Session
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, TargetChanged, WriteError
 from seedlab.flow import (
@@ -30,6 +31,7 @@ from seedlab.plan import guards
 from seedlab.recalling import Name
 from seedlab.resolution import Rows
 from seedlab.running import Apart, Prepared, Resolved, completed, prepare, prepared_of, resolve, set_apart
+from seedlab.trying import CAME_BETWEEN
 from seedlab.vouching import Slight, marks_of, shifts_of, slight, spell_out
 
 LEGACY: Level = "legacy"
@@ -40,7 +42,6 @@ NO_LEDGER = (
     "not changed"
 )
 DRY_RUN = "this was a dry run: all of it was rolled back"
-_TRY_AGAIN = frozenset({"40001", "40P01"})
 _PASSES = 100  # of writing what is left after the target refused single rows
 
 
@@ -102,7 +103,7 @@ def attempt(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write:
     try:
         return write(task, look, prepared, monitor)
     except WriteError as error:
-        if error.sqlstate not in _TRY_AGAIN:
+        if error.sqlstate not in CAME_BETWEEN:
             raise
         raise TargetChanged(f"another session came between ({error.sqlstate})") from error
     except DataFaults as found:
@@ -140,7 +141,7 @@ def write_once(
             monitor.note(DRY_RUN)
         else:
             gate.check()
-            session.commit()
+            commit(task, look, monitor, remembered=remembers)
     return done
 
 

@@ -39,6 +39,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "partition",
             "spreading",
             "trying",
+            "committing",
             "differing",
             "recalling",
             "undoing",

@@ -28,7 +28,7 @@ from seedlab.database.holder import Holder, held, read_label
 from seedlab.database.ledger import memory_of
 from seedlab.database.postgres_ledger import NO_RIGHT, NO_TABLE, PostgresLedger
 from seedlab.database.wire import Question, StatementError, Wire
-from seedlab.errors import ConfigurationError, LockHeld, WriteError
+from seedlab.errors import CommitUnanswered, ConfigurationError, LockHeld, WriteError
 from seedlab.flow import (
     Catalog,
     Column,
@@ -349,7 +349,7 @@ class PostgresSession:
             results = self.wire.end([SQL("COMMIT"), transaction.WAL_POSITION])
         except StatementError as failed:
             if failed.error.sqlstate is None:
-                raise WriteError(_NO_ANSWER) from failed.error
+                raise CommitUnanswered(_NO_ANSWER) from failed.error
             raise write_failed(failed.error) from failed.error
         if results and results[0].command_status != b"COMMIT":
             raise WriteError("the transaction had failed, so the server rolled it back")

@@ -16,10 +16,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from seedlab.committing import COMMITTED
 from seedlab.database import postgres_write
-from seedlab.errors import DataFaults, SeedError, WriteError
+from seedlab.errors import CommitUnanswered, DataFaults, SeedError, WriteError
 from tests.cases import some
-from tests.faults.cutting import Cutter, cut, nothing
+from tests.faults.cutting import Cutter, cut, cut_for_good, nothing
 from tests.fix_postgres import PostgresServer
 from tests.seeding import Rows, counted, dump, execute, rows_of, seed, write
 
@@ -35,6 +36,7 @@ COMMENT ON CONSTRAINT lives_in ON pupils IS 'where they sleep';
 OTHERS = "INSERT INTO cities (code, name) VALUES ('c1', 'of the application'), ('app', 'its own');"
 CITIES = 30
 PUPILS = 300
+FOREVER = 1 << 40  # bytes
 PARTS = 8  # of what a seed sends; the line is cut behind each
 KEYS = """
 SELECT conname, pg_get_constraintdef(oid), convalidated, obj_description(oid, 'pg_constraint')
@@ -94,7 +96,7 @@ def ends_of(school: Path, url: str, start: str) -> Ends:
     if start in KNOWN:
         return KNOWN[start]
     before = state(url)
-    with Cutter(url, 1 << 40, nothing) as line:
+    with Cutter(url, FOREVER, nothing) as line:
         seed(school, line.url)
         sent = line.passed
     after = state(url)
@@ -136,22 +138,61 @@ def test_a_line_cut_anywhere_leaves_all_or_nothing(school: Path, url: str, start
     assert undone > PARTS - 3  # only with the answer to COMMIT can what was done be lost from sight
 
 
-TERMINATE = 5  # bytes by which a client takes its leave
+def undisturbed(school: Path, url: str, start: str, commit: Any) -> tuple[int, State]:
+    """How often a seed commits until the rows are written, and what it makes of the target; then undone."""
+    reset(url, start)
+    with Cutter(url, FOREVER, nothing) as line:
+        seed(school, line.url, commit=commit)
+    after = state(url)
+    reset(url, start)
+    return line.commits - (commit == "stage"), after  # the last of all lets others in
 
 
-def test_a_lost_answer_to_the_commit_is_told_as_that_and_nothing_is_written_twice(
-    school: Path, url: str, start: str
+@pytest.mark.parametrize("commit", ["run", "stage"])
+def test_a_lost_answer_to_the_commit_is_settled_by_asking_the_ledger(
+    school: Path, url: str, start: str, commit: Any
 ) -> None:
-    ends = ends_of(school, url, start)
+    commits, after = undisturbed(school, url, start, commit)
+
+    with Cutter(url, FOREVER, cut, commits=commits) as line:
+        run = seed(school, line.url, commit=commit)
+
+    assert state(url) == after
+    assert COMMITTED in run.notes
+    assert run.outcomes.total == CITIES + PUPILS
+    assert counted(seed(school, url)) == (0, 0, CITIES + PUPILS)
+
+
+@pytest.mark.parametrize("commit", ["run", "stage"])
+def test_a_commit_that_did_not_arrive_is_told_as_not_done(
+    school: Path, url: str, start: str, commit: Any
+) -> None:
+    commits, after = undisturbed(school, url, start, commit)
 
     with (
-        Cutter(url, ends.sent - TERMINATE, cut) as line,
-        pytest.raises(WriteError, match="not known whether the rows are written; run again"),
+        Cutter(url, FOREVER, cut, commits=commits, short=1) as line,
+        pytest.raises(WriteError, match="the ledger says that it was not done; run again"),
+    ):
+        seed(school, line.url, commit=commit)
+
+    assert state(url) != after
+    seed(school, url)
+    assert state(url) == after
+
+
+def test_where_nobody_can_be_asked_a_lost_answer_is_told_as_that_and_nothing_is_written_twice(
+    school: Path, url: str, start: str
+) -> None:
+    commits, after = undisturbed(school, url, start, "run")
+
+    with (
+        Cutter(url, FOREVER, cut_for_good, commits=commits) as line,
+        pytest.raises(CommitUnanswered, match="not known whether the rows are written; run again"),
     ):
         seed(school, line.url)
 
     again = seed(school, url)
-    assert state(url) == ends.after
+    assert state(url) == after
     assert counted(again) == (0, 0, CITIES + PUPILS)
 
 

@@ -445,6 +445,16 @@ def test_an_unknown_column_is_a_fault_that_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "rules"), [("faculties", ["unknown-column"]), ("$", ["unknown-column", "not-null"])]
+)
+def test_what_records_within_miss_may_be_a_misspelt_column_around_them(path: str, rules: list[str]) -> None:
+    around = given("universities", ["slgu", "name"])
+    within = replace(given("faculties", ["code", "name"], path=path), seed=around.seed)
+
+    assert [fault.rule for fault in bind(SCHOOL, [around, within]).faults] == rules
+
+
+@pytest.mark.parametrize(
     ("table", "name", "told"),
     [
         ("faculties", "univrsity.slug", "; did you mean 'university.slug'?"),

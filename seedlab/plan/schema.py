@@ -39,14 +39,18 @@ def bind(
     linear in columns.
     """
     sources = [_understood(each, catalog) for each in given]
-    faults = tuple(
-        fault for each in sources for fault in _unknown(each, catalog) or _unfilled(each, defaults)
-    )
-    if any(each.columns.unknown for each in sources):  # a misspelt column may be the missing part of a key
-        return Bound(loads=(), key_origins={}, faults=faults)
+    misspelt = [each.given for each in sources if each.columns.unknown]
+    faults: list[Fault] = []
+    for each in sources:
+        faults += _unknown(each, catalog)
+        # One of these may be what is missing: here, or in the key that records within inherit.
+        if not any(each.given is outer or _is_within(each.given, outer) for outer in misspelt):
+            faults += _unfilled(each, defaults)
+    if misspelt:
+        return Bound(loads=(), key_origins={}, faults=tuple(faults))
     keys = choose_keys(sources, catalog, known or {})
     loads = tuple(_load(each, keys, catalog, defaults) for each in sources)
-    return Bound(loads=loads, key_origins=keys.origins, faults=faults)
+    return Bound(loads=loads, key_origins=keys.origins, faults=tuple(faults))
 
 
 def key_sources(catalog: Catalog, given: Given) -> tuple[str, ...]:
@@ -127,6 +131,12 @@ def _unfilled(source: Understood, defaults: Collection[str]) -> list[Fault]:
         )
         for name in unfilled(table, covered_by(source.columns), defaults)
     ]
+
+
+def _is_within(given: Given, outer: Given) -> bool:
+    """Tell whether the records of a table lie within those of another of the same seed."""
+    path, around = given.spec.path, outer.spec.path
+    return given.seed is outer.seed and path != around and (around == "$" or path.startswith(f"{around}."))
 
 
 # ---- loads ----------------------------------------------------------------------------------------------

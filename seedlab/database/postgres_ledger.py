@@ -209,27 +209,34 @@ class PostgresLedger(Ledger):
         """Write the memo and the states in one pipeline, or in several of about PACK_BYTES each."""
         if not memo.part:
             self.begin_to_remember()
-        # These need nothing but what the tables hold, so the server hashes them while rows are packed; large
-        # ones by a statement that only asks, since one that writes as well is not run in parallel.
-        whole = [state for state in states if state.table not in memo.marks]
-        large = [state for state in whole if stamps.unmarked(state, self._table(state.table))]
-        hashed = None
-        if large and self.memory.stamped:
-            contents = sql.contents([(state, self._table(state.table)) for state in large])
-            hashed = self._wire.ask_ahead([(contents, ())])
-        elif whole:
-            self._wire.tell([self._put_tables({}, whole)[0]])
+        put_filled = self._hash_ahead([state for state in states if state.table not in memo.marks])
         partly = [state for state in states if state.table in memo.marks]
         grown = self._wire.ask_ahead([self._shift(memo.shifts)]) if memo.shifts else list
         for questions in batched(self._questions(memo, partly), _bytes_of):
             self._ask(questions)
-        if hashed is not None:
-            with _told_of_ledger():
-                known = {state.table: state for state in _hashed(large, hashed()[0])}
-            small = [state for state in whole if state.table not in known]
-            self._ask([self._put_tables({}, [*known.values(), *small], known)])
+        put_filled()
         for names in grown():
             self._fold([name for (name,) in names])
+
+    def _hash_ahead(self, states: Sequence[TableState]) -> Callable[[], None]:
+        """Let the server hash tables that this run has filled, while their rows are packed.
+
+        Small ones are put down at once. Large ones are hashed by a statement that only asks, since one that
+        writes as well is not run in parallel; what comes back puts them down, and the small ones beside them.
+        """
+        large = [state for state in states if stamps.unmarked(state, self._table(state.table))]
+        if not large or not self.memory.stamped:
+            if states:
+                self._wire.tell([self._put_tables({}, states)[0]])
+            return lambda: None
+        hashes = self._wire.ask_ahead(self._of_tables(sql.contents, large))
+
+        def put() -> None:
+            with _told_of_ledger():
+                hashed = {state.table: state for state in _hashed(large, hashes()[0])}
+            self._ask([self._put_tables({}, [hashed.get(state.table, state) for state in states], hashed)])
+
+        return put
 
     def _questions(self, memo: Memo, states: Sequence[TableState]) -> Iterator[Question]:
         yield from [

@@ -61,7 +61,8 @@ def compare_sides(arena: Arena, sides: tuple[Side, Side], rules: Rules, tell: Te
         after: list[Run] = []
         names = (sides[0].name, sides[1].name)
         for pair, swapped in enumerate(swaps(random.SystemRandom()), start=1):
-            tell(f"pair {pair} of {rules.pairs if pair <= rules.pairs else rules.max_pairs}")
+            most = rules.pairs if pair <= rules.pairs else f"at most {rules.max_pairs}"
+            tell(f"pair {pair} of {most}")
             two = ((sides[0], before), (sides[1], after))
             for side, runs in two[::-1] if swapped else two:
                 with arena.fresh(side.ground) as database:

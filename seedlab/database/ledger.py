@@ -85,15 +85,16 @@ class Ledger(Protocol):
         """
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
-        """Hash what the tables hold now; one statement. Cost: one pass over the tables' seeded columns.
-
-        What a stamp proves need not be hashed. A state keeps its stamp only while all of its rows are there
-        as they were, so that of a table which changed otherwise no row that is seeded did.
-        """
+        """Tell what the tables hold now, as `contents_ahead` does, and wait for it."""
+        return self.contents_ahead(states)()
 
     def contents_ahead(self, states: Sequence[TableState]) -> Callable[[], list[TableState]]:
-        """Begin to do that; what comes back waits for it. Nothing is gained where we do it ourselves."""
-        return lambda: self.contents(states)
+        """Begin to hash what the tables hold now, one statement; what comes back waits for it.
+
+        Cost: one pass over the tables' seeded columns. What a stamp proves need not be hashed. A state keeps
+        its stamp only while all of its rows are there as they were, so that of a table which changed
+        otherwise no row that is seeded did.
+        """
 
     def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
         """Of tables whose content differs from these states, those of which a seeded row does."""

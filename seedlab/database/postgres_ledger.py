@@ -88,12 +88,8 @@ class PostgresLedger(Ledger):
         """Share-lock the generation's row, as all transactions of a run may at once; give the generation."""
         return int(self._ask([(sql.SHARE_GENERATION, ())])[0][0][0])
 
-    def contents(self, states: Sequence[TableState]) -> list[TableState]:
-        """Hash tables in one statement; those of which a stamp proves that they are the same are not."""
-        return self.contents_ahead(states)()
-
     def contents_ahead(self, states: Sequence[TableState]) -> Callable[[], list[TableState]]:
-        """Let the server do it meanwhile; tables of which a stamp proves nothing are hashed at the end."""
+        """Let the server count rows by stamps and hash others; what stamps do not prove is hashed then."""
         stamped = [state for state in states if state.stamp]
         others = [state for state in states if not state.stamp]
         questions = [*self._of_tables(stamps.stamped, stamped), *self._of_tables(sql.contents, others)]

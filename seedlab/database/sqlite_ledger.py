@@ -147,9 +147,9 @@ class SqliteLedger(Ledger):
             (LEDGER_VERSION,),
         )
 
-    def contents(self, states: Sequence[TableState]) -> list[TableState]:
-        """Fetch and hash every row; one statement a table."""
-        return [self._content(state) for state in states]
+    def contents_ahead(self, states: Sequence[TableState]) -> Callable[[], list[TableState]]:
+        """Fetch and hash every row when it is asked for, since we do it ourselves; one statement a table."""
+        return lambda: [self._content(state) for state in states]
 
     def _content(self, state: TableState) -> TableState:
         statement = f"SELECT {listed(state.columns)} FROM {main(state.table)}"

@@ -119,8 +119,7 @@ class Task:
 
     def hashes(self) -> Mapping[str, str]:
         """Hash the files as they were read: of one that somebody wrote to meanwhile nobody knows as what."""
-        now = file_states(self.project)
-        written = {name for name, state in self.files.items() if now.get(name) != state}
+        written = written_since(self.project, self.files)
         known = self.standing.situation.files
         return {name: "" if name in written else each for name, each in known.items()}
 
@@ -203,6 +202,12 @@ def file_states(project: Project) -> dict[str, FileState]:
     """Ask the file system for the state of every data file, by name: number, size and time."""
     found = {file.name: stat_of(file) for seed in project.every_seed for file in seed.files}
     return {name: (each.st_ino, each.st_size, each.st_ctime_ns) for name, each in found.items() if each}
+
+
+def written_since(project: Project, states: Mapping[str, FileState]) -> set[str]:
+    """Name the files that are no more in the states that `file_states` has found."""
+    now = file_states(project)
+    return {name for name, state in states.items() if now.get(name) != state}
 
 
 def file_hashes(project: Project) -> dict[str, str]:

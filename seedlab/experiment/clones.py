@@ -16,7 +16,7 @@ from xxhash import xxh3_128_hexdigest
 
 import seedlab
 from seedlab import orchestrator
-from seedlab.agenda import FileState, file_hashes, file_states, python_hash
+from seedlab.agenda import FileState, file_hashes, file_states, python_hash, written_since
 from seedlab.database.content import read_tables
 from seedlab.database.snapshots import Relations, Snapshot, Snapshots, Wanted, snapshots_at
 from seedlab.errors import ConfigurationError, Refused
@@ -72,10 +72,9 @@ class Stock:
     def _seed(self, database: Target) -> int:
         options = replace(self._options, yes_seed=database.database)
         made = orchestrator.seed(self.project, database, options, Monitor()).outcomes
-        now = file_states(self.project)
-        if written := sorted(name for name, state in self._files.items() if now.get(name) != state):
+        if written := written_since(self.project, self._files):
             raise ConfigurationError(
-                f"{written[0]} was written to while a snapshot was seeded from it, and would be found by "
+                f"{min(written)} was written to while a snapshot was seeded from it, and would be found by "
                 "the file's content before that; nothing is kept: try again"
             )
         return made.created + made.updated + made.unchanged

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from seedlab.errors import ConfigurationError
 from seedlab.plan.configuration import shown
+from seedlab.plan.folder import FORMATS
 
-_TABULAR = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}  # JSON and YAML hold much else at home
+# JSON and YAML hold much else at home.
+_TABLES = {suffix for suffix, kind in FORMATS.items() if kind not in ("json", "yaml")}
 SCHEMA_FILE = ".seedlab.schema.json"
 SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}"
 TARGET_HINT = """\
@@ -155,7 +157,7 @@ def files(name: str) -> Mapping[str, str]:
 def refuse_data(directory: Path) -> None:
     """Refuse a folder with tables in it: once the scaffold's seedlab.toml is there, they are no seeds."""
     held = (
-        sorted(p.name for p in directory.iterdir() if _TABULAR & {*p.suffixes}) if directory.is_dir() else []
+        sorted(p.name for p in directory.iterdir() if _TABLES & {*p.suffixes}) if directory.is_dir() else []
     )
     if held and not (directory / "seedlab.toml").exists():
         raise ConfigurationError(

@@ -23,6 +23,11 @@ def folder_name(moment: datetime, what: str) -> str:
     return f"{moment:%Y%m%dT%H%M%SZ}-{what}"
 
 
+def name_in(folder: str) -> str:
+    """Give of a name that `folder_name` made what it names; any other is given as it is."""
+    return folder.rpartition("Z-")[2]
+
+
 def write(record: Mapping[str, Any], path: Path, what: str) -> Path:
     """Write a record, called `what` in errors, and give its path; the file appears whole or not at all."""
     unfinished = path.with_suffix(".json.part")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from seedlab.errors import ConfigurationError
+from seedlab.insight.records import files
 from seedlab.insight.records.past import read_past
 
 Kept = Literal["run", "profile"]
@@ -49,8 +50,8 @@ def one_of(name: str, known: Sequence[tuple[str, _T]], kind: Kept, folders: Iter
 def _meant(name: str, known: Sequence[tuple[str, _T]]) -> list[tuple[str, _T]]:
     if name == "last":
         return list(known[-1:])
-    behind = name.rpartition("Z-")[2]  # the name of its folder, as a seed prints it
-    return [each for each in known if each[0].startswith(behind)] if behind else []
+    begun = files.name_in(name)  # of its folder, too, as a seed prints it
+    return [each for each in known if each[0].startswith(begun)] if begun else []
 
 
 def _known(reports: Path, kind: Kept) -> list[tuple[str, Path]]:

@@ -18,8 +18,16 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from seedlab import reporting
-from seedlab.agenda import (
+from seedlab.database import connect
+from seedlab.errors import DataFaults, TargetChanged
+from seedlab.flow import Options, Project, Recorder, Run, Target
+from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.records.runs import Heading, new_run_id
+from seedlab.plan import graph, guards
+from seedlab.plan.choices import TargetChoice
+from seedlab.plan.revision import commit_of
+from seedlab.steps import reporting
+from seedlab.steps.agenda import (
     FileState,
     Standing,
     Task,
@@ -30,20 +38,12 @@ from seedlab.agenda import (
     file_states,
     standing_of,
 )
-from seedlab.database import connect
-from seedlab.errors import DataFaults, TargetChanged
-from seedlab.flow import Options, Project, Recorder, Run, Target
-from seedlab.insight.measuring.monitor import Monitor
-from seedlab.insight.records.runs import Heading, new_run_id
-from seedlab.looking import Look, edges_in, look_beside, look_offline, open_look
-from seedlab.plan import graph, guards
-from seedlab.plan.choices import TargetChoice
-from seedlab.plan.revision import commit_of
-from seedlab.trying import TRIES, refuse_to_try_again, told
+from seedlab.steps.looking import Look, edges_in, look_beside, look_offline, open_look
+from seedlab.steps.writing.retrying import TRIES, refuse_to_try_again, told
 
 if TYPE_CHECKING:
     from seedlab.flow import Plan
-    from seedlab.writing import Done
+    from seedlab.steps.writing.transaction import Done
 
 EMBEDDED = "embedded"
 WORTH_A_LOOK = 1.0  # seconds: of a run that took longer it is told where the time went
@@ -127,7 +127,7 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
 
 def _watched(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
     """Write, while a thread samples memory and the server."""
-    from seedlab.sampling import sampled  # a thread, which a run with nothing to do does not need
+    from seedlab.steps.sampling import sampled  # a thread, which a run with nothing to do does not need
 
     with sampled(task.project.name, target, monitor, look.wal_before):
         return _write(task, target, look, monitor)
@@ -141,10 +141,10 @@ def _write(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
         return look_beside(task.project, target, settings, monitor)
 
     if task.options.commit == "run":
-        from seedlab.spreading import run  # polars, and all that works on rows
+        from seedlab.steps.parallel.coordinator import run  # polars, and all that works on rows
 
         return run(task, look, monitor, target, beside)
-    from seedlab.stagewise import run_stages
+    from seedlab.steps.writing.stagewise import run_stages
 
     return run_stages(task, look, monitor, beside)
 
@@ -176,8 +176,8 @@ def _task(
         )
 
     def meanwhile(standing: Standing) -> Callable[[], None]:
-        from seedlab.recalling import of_changed  # polars, and all that works on rows
-        from seedlab.running import prepared_ahead
+        from seedlab.steps.pipeline import prepared_ahead
+        from seedlab.steps.recalling.unchanged_rows import of_changed  # polars, and all that works on rows
 
         task = task_of(standing)
         fetched = of_changed(task, look.session)
@@ -206,7 +206,7 @@ def undo(
 
     Raises Refused where rows that it did not make refer to them, or where old values would be needed.
     """
-    from seedlab import undoing
+    from seedlab.steps import undoing
 
     guards.check_reset(target, options.environment, options.yes_seed)
     with looking_at(project, target, options, monitor) as look:
@@ -229,7 +229,7 @@ def plan(project: Project, target: Target, options: Options, monitor: Monitor, *
 
     With `rows` every row that would change is told, with its columns.
     """
-    from seedlab.previewing import plan_of, preview
+    from seedlab.steps.previewing import plan_of, preview
 
     with looking_at(project, target, options, monitor) as look:
         task = _task(project, options, look, monitor, file_hashes(project))
@@ -244,7 +244,7 @@ def check(project: Project, options: Options) -> tuple[str, ...]:
 
     Raises DataFaults or ConfigurationError. What only a database knows is left out and said in a note.
     """
-    from seedlab.running import prepare, resolve
+    from seedlab.steps.pipeline import prepare, resolve
 
     monitor = Monitor()
     look = look_offline(project)

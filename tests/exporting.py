@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seedlab import exporting
 from seedlab.database import connect
 from seedlab.flow.exports import Exported
 from seedlab.insight.measuring.monitor import Monitor
+from seedlab.operations import exporting
 from seedlab.plan.adopting import Wanted
 from tests.fix_clean import clean
 from tests.seeding import counted, dump, execute, seed, stored

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Protocol
 
-from seedlab.agenda import state_of
 from seedlab.database.connect import open_session, parse_target
 from seedlab.database.writer import Session
 from seedlab.flow import Catalog, LoadMemory, Memo, Memory, Outcomes, Settings, StageMemory, TableState
 from seedlab.insight.measuring.monitor import Monitor
+from seedlab.steps.agenda import state_of
 from tests.seeding import execute
 
 TABLES = """

@@ -13,16 +13,17 @@ from typing import Any
 import polars as pl
 from psycopg import sql
 
-from seedlab import orchestrator, settling
-from seedlab.agenda import file_hashes
+from seedlab import orchestrator
 from seedlab.database import connect
 from seedlab.database.writer import Session
 from seedlab.flow import Classified, Level, Options, Run, Settings, WritePlan
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.looking import open_look
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from seedlab.running import prepare, resolve
+from seedlab.steps.agenda import file_hashes
+from seedlab.steps.looking import open_look
+from seedlab.steps.pipeline import prepare, resolve
+from seedlab.steps.resolving import write_plan
 from tests.asking import asking
 from tests.seeding import Way
 
@@ -102,9 +103,9 @@ def preview(
             look.session.begin(read_only=True)
             resolved = resolve(look, prepared, task, monitor)
             naming, cache = prepared.naming, resolved.cache
-            reserve = settling.placeholders(prepared.catalog)
-            rows = settling.with_sequences(resolved.rows, naming, cache, reserve)
-            plan = settling.plan_writes(rows, naming, cache, chosen, resolved.empty)
+            reserve = write_plan.placeholders(prepared.catalog)
+            rows = write_plan.with_sequences(resolved.rows, naming, cache, reserve)
+            plan = write_plan.plan_writes(rows, naming, cache, chosen, resolved.empty)
             classified = look.session.classify(plan, differences=differences)
             inside(look.session, plan)
             look.session.rollback()

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seedlab import binding, preparation, rejecting, resolution, settling, transforming
 from seedlab.database import connect
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, Fault
@@ -18,7 +17,9 @@ from seedlab.frames.resolve import Naming, name_rows
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
 from seedlab.plan.project import load_project
-from seedlab.resolution import Rows
+from seedlab.steps.preparing import binding, reading, transforming
+from seedlab.steps.resolving import named_rows, rejecting, write_plan
+from seedlab.steps.resolving.named_rows import Rows
 
 
 @dataclass(kw_only=True)
@@ -60,13 +61,13 @@ class _Run:
         rows, broken, naming = self.prepare(catalog)
         session.begin()
         cache = SeedCache()
-        broken += resolution.register(rows, naming, cache)
-        rows = resolution.without_duplicates(rows)
+        broken += named_rows.register(rows, naming, cache)
+        rows = named_rows.without_duplicates(rows)
         tables = {each.load.table for each in rows}
         tables |= {reference.parent for each in rows for reference in each.load.references}
         filled = frozenset(tables) - session.find_empty(sorted(tables))
-        self.ask(session, resolution.questions(rows, naming, cache, filled), cache)
-        broken += resolution.id_conflicts(rows, naming, cache) + resolution.orphans(rows, naming, cache)
+        self.ask(session, named_rows.questions(rows, naming, cache, filled), cache)
+        broken += named_rows.id_conflicts(rows, naming, cache) + named_rows.orphans(rows, naming, cache)
         doubtful = suspects(broken)
         certain = [each for each in broken if not each.rule.suspect]
         if doubtful:
@@ -107,12 +108,12 @@ class _Run:
     def prepare(self, catalog: Catalog) -> tuple[list[Rows], list[Broken], Naming]:
         stages = self.project.stages or self.levels(catalog)
         seeds = [seed for stage in stages for seed in stage.seeds]
-        opened = preparation.read(stages, self.settings, self.monitor)
-        shaped = preparation.shape(seeds, opened, catalog, self.monitor)
+        opened = reading.read(stages, self.settings, self.monitor)
+        shaped = reading.shape(seeds, opened, catalog, self.monitor)
         shaped = transforming.transform(shaped, self.project.root, self.project.transforms)
         bound, pairs = binding.bind(shaped, catalog)
         naming = name_rows(catalog, bound.loads, "uuid8")
-        rows, broken = resolution.handle_rows(pairs, naming, self.settings, self.monitor)
+        rows, broken = named_rows.handle_rows(pairs, naming, self.settings, self.monitor)
         return rows, broken, naming
 
     def levels(self, catalog: Catalog) -> tuple[Stage, ...]:
@@ -122,7 +123,7 @@ class _Run:
         }
         return graph.levels(self.project.seeds, parents)
 
-    def ask(self, session: Session, asked: Sequence[resolution.Question], cache: SeedCache) -> None:
+    def ask(self, session: Session, asked: Sequence[named_rows.Question], cache: SeedCache) -> None:
         answers = session.lookup([each.ask for each in asked]) if asked else []
         for question, answer in zip(asked, answers, strict=True):
             cache.remember(question.label, question.ask.frame[HANDLE], answer)
@@ -130,13 +131,13 @@ class _Run:
     def plan(
         self, session: Session, rows: Sequence[Rows], naming: Naming, cache: SeedCache, empty: frozenset[str]
     ):
-        made = settling.with_sequences(rows, naming, cache, session.reserve)
-        return settling.plan_writes(made, naming, cache, self.settings, empty)
+        made = write_plan.with_sequences(rows, naming, cache, session.reserve)
+        return write_plan.plan_writes(made, naming, cache, self.settings, empty)
 
     def write(
         self, session: Session, rows: Sequence[Rows], naming: Naming, cache: SeedCache, empty: frozenset[str]
     ) -> list[Written]:
         if self.settings.level == "legacy":
-            plan = settling.plan_writes(rows, naming, cache, self.settings, empty)
-            return session.write_rows(settling.sourced(rows, naming, plan))
+            plan = write_plan.plan_writes(rows, naming, cache, self.settings, empty)
+            return session.write_rows(write_plan.sourced(rows, naming, plan))
         return session.write(self.plan(session, rows, naming, cache, empty), self.settings.switches)

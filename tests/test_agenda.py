@@ -13,8 +13,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedlab import agenda
-from seedlab.agenda import Agenda, Standing
 from seedlab.database import connect
 from seedlab.flow import (
     Catalog,
@@ -28,9 +26,11 @@ from seedlab.flow import (
     Settings,
 )
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.looking import Look, View, open_look
 from seedlab.plan.freshness import Verdict
 from seedlab.plan.project import load_project
+from seedlab.steps import agenda
+from seedlab.steps.agenda import Agenda, Standing
+from seedlab.steps.looking import Look, View, open_look
 from tests.school import CITIES, FILES, SEED, STAGE, TABLES
 from tests.seeding import counted, execute, seed, write
 from tests.tables import catalog, table

@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedlab.arguments import build_parser, parse
 from seedlab.cli import main
+from seedlab.cli.arguments import build_parser, parse
 
 CONFIG = """\
 [project]

@@ -10,13 +10,14 @@ from urllib.parse import parse_qsl, urlsplit
 import psycopg
 import pytest
 
-from seedlab import orchestrator, sampling
+from seedlab import orchestrator
 from seedlab.database import connect, server
 from seedlab.database.cluster import SOCKET
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Level, Options, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor, phase_totals
 from seedlab.plan.project import load_project
+from seedlab.steps import sampling
 from tests.fix_academy import DATA
 from tests.fix_postgres import PostgresServer
 from tests.seeding import execute, seed, write

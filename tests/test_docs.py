@@ -14,8 +14,8 @@ import pytest
 
 import seedlab
 import seedlab.plan
-from seedlab.arguments import build_parser
 from seedlab.cli import main
+from seedlab.cli.arguments import build_parser
 from seedlab.database.writer import Session
 from seedlab.plan.conditions import KINDS
 from seedlab.plan.project import KEYS

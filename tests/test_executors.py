@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from seedlab import executors
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.plan.choices import choose_executor
+from seedlab.steps.parallel import executors
 
 ITEMS = list(range(7))
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from seedlab import forecasting, orchestrator
+from seedlab import orchestrator
 from seedlab.cli import main
 from seedlab.flow import Project, Run
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import history
+from seedlab.operations import forecasting
 from seedlab.plan.project import load_project
 from tests.seeding import execute, write
 

@@ -21,7 +21,7 @@ from seedlab.database.models import catalog_of
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import Catalog, Options
 from seedlab.frames.generate import repeatable, repetitions
-from seedlab.generation import generate
+from seedlab.operations.generation import generate
 from seedlab.plan.project import load_project
 from tests.loads import loads_of
 

@@ -60,7 +60,7 @@ def test_the_values_and_the_plan_room_are_light(module: str) -> None:
 
 def test_what_a_seed_needs_imports_no_notebook_or_plotting_package() -> None:
     found = imported(
-        "import seedlab.cli.seeding, seedlab.spreading, seedlab.database.postgres, seedlab.database.postgres_write,"
+        "import seedlab.cli.seeding, seedlab.steps.parallel.coordinator, seedlab.database.postgres, seedlab.database.postgres_write,"
         "seedlab.database.sqlite, seedlab.database.sqlite_fill, seedlab.database.sqlite_write"
     )
 
@@ -91,7 +91,12 @@ def test_a_seed_with_nothing_to_do_imports_nothing_that_works_on_rows_or_tells_o
         "seedlab.insight.faces.excerpts",
         "seedlab.insight.measuring.state",
     }
-    decided = {"seedlab.plan.schema", "seedlab.plan.conditions", "seedlab.running", "seedlab.sampling"}
+    decided = {
+        "seedlab.plan.schema",
+        "seedlab.plan.conditions",
+        "seedlab.steps.pipeline",
+        "seedlab.steps.sampling",
+    }
     needless = {"polars", "sqlalchemy", "rich", "yaml", "hashlib", "platform"}
     assert found & (flow | shown | decided | needless) == set()
     assert ("psycopg" in found) == database_url.startswith("postgresql")

@@ -18,46 +18,24 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"flow"}),
     frozenset(ROOMS),
-    frozenset(
-        {
-            "looking",
-            "agenda",
-            "shaping",
-            "preparation",
-            "binding",
-            "transforming",
-            "scanning",
-            "resolution",
-            "settling",
-            "remembering",
-            "keeping",
-            "respelling",
-            "running",
-            "writing",
-            "stagewise",
-            "executors",
-            "partition",
-            "spreading",
-            "trying",
-            "committing",
-            "differing",
-            "recalling",
-            "undoing",
-            "vouching",
-            "previewing",
-            "rejecting",
-            "reporting",
-            "sampling",
-            "generation",
-            "exporting",
-        }
-    ),
-    frozenset({"orchestrator", "status"}),
-    frozenset({"", "contract", "experiment", "forecasting", "progress", "pytest_plugin"}),
+    frozenset({"steps"}),
+    frozenset({"orchestrator"}),
+    frozenset({"", "contract", "experiment", "operations", "progress", "pytest_plugin"}),
     frozenset({"notebook"}),
-    frozenset(
-        {"cli", "arguments", "argument_kinds", "argument_parser", "request", "doctor", "watching", "__main__"}
-    ),
+    frozenset({"cli", "__main__"}),
+)
+# The same of the steps of a run, in the order in which they happen.
+STEPS: tuple[frozenset[str], ...] = (
+    frozenset({"looking", "sampling"}),
+    frozenset({"agenda"}),
+    frozenset({"preparing"}),
+    frozenset({"resolving"}),
+    frozenset({"recalling"}),
+    frozenset({"pipeline"}),
+    frozenset({"remembering"}),
+    frozenset({"writing"}),
+    frozenset({"parallel"}),
+    frozenset({"reporting", "previewing", "undoing"}),
 )
 # `seedlab.plan` is a room and, called, a verb of the contract: the room passes the call on.
 CONTRACT_BY_CALL = "plan: imports contract"
@@ -157,6 +135,25 @@ def broken_layers(sources: Modules) -> list[str]:
     return [each for each in found if each != CONTRACT_BY_CALL]
 
 
+def broken_order(sources: Modules) -> list[str]:
+    """Steps that import a later one, and steps that nobody gave a place."""
+    places = {step: n for n, steps in enumerate(STEPS) for step in steps}
+    found = []
+    for name, source in sources.items():
+        room, _, step = name.partition(".")
+        if room != "steps" or not step:
+            continue
+        step = step.partition(".")[0]
+        if step not in places:
+            found.append(f"{name}: has no place among the steps")
+            continue
+        for imported in imports(name, source, sources, run_time=True):
+            other = imported.removeprefix("seedlab.steps.").partition(".")[0]
+            if other in places and imported.startswith("seedlab.steps.") and places[other] > places[step]:
+                found.append(f"{name}: imports {imported.removeprefix('seedlab.')}, which comes later")
+    return found
+
+
 def heavy_imports(sources: Modules) -> list[str]:
     """Frames know no connection, clock or environment; flow and errors no polars."""
     found = []
@@ -225,7 +222,7 @@ def _uses(source: str, names: set[str]) -> list[str]:
     return sorted((attributes | imported) & names)
 
 
-RULES = (broken_layers, heavy_imports, row_loops, printing, sizes)
+RULES = (broken_layers, broken_order, heavy_imports, row_loops, printing, sizes)
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +265,7 @@ def test_the_whole_package_is_watched(house: Modules) -> None:
         ),
         ("database.wire", "try:\n    from seedlab import orchestrator\nexcept ImportError:\n    pass"),
         ("plan", "from .. import orchestrator"),
-        ("resolution", "from seedlab.orchestrator import seed"),
+        ("steps.pipeline", "from seedlab.orchestrator import seed"),
         ("orchestrator", "import seedlab.cli"),
         ("orchestrator", "from seedlab import contract"),
         ("contract", "from seedlab import cli"),
@@ -285,13 +282,25 @@ def test_an_import_the_wrong_way_is_seen(name: str, source: str, empty_house: Mo
         ("frames.resolve", "from seedlab.frames.cache import SeedCache"),
         ("frames.resolve", "from . import cache"),
         ("frames.resolve", "from seedlab import flow\nfrom seedlab.errors import Fault"),
-        ("orchestrator", "from seedlab import resolution\nfrom seedlab.plan import graph"),
-        ("resolution", "from seedlab.preparation import Shaped"),
+        ("orchestrator", "from seedlab.steps import pipeline\nfrom seedlab.plan import graph"),
+        ("steps.pipeline", "from seedlab.steps.preparing.shaping import Shaped"),
         ("cli", "def seed():\n    from seedlab import orchestrator, contract"),
     ],
 )
 def test_an_import_the_right_way_is_fine(name: str, source: str, empty_house: Modules) -> None:
     assert broken_layers({**empty_house, name: source}) == []
+
+
+def test_a_step_that_looks_ahead_is_seen(empty_house: Modules) -> None:
+    ahead = "from seedlab.steps.writing import transaction"
+    back = "from seedlab.steps.preparing.shaping import Shaped"
+
+    found = broken_order({**empty_house, "steps.pipeline": ahead, "steps.undoing": back, "steps.novelty": ""})
+
+    assert found == [
+        "steps.pipeline: imports steps.writing.transaction, which comes later",
+        "steps.novelty: has no place among the steps",
+    ]
 
 
 def test_a_module_without_a_layer_is_seen(empty_house: Modules) -> None:

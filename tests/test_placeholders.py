@@ -8,7 +8,7 @@ import pytest
 
 from seedlab.errors import WriteError
 from seedlab.flow import Catalog, Reserve
-from seedlab.settling import placeholders
+from seedlab.steps.resolving.write_plan import placeholders
 from tests.tables import catalog, table
 
 

@@ -15,7 +15,7 @@ import seedlab.database.models
 import seedlab.database.postgres_snapshots
 import seedlab.database.sqlite_snapshots
 import seedlab.experiment.testing
-import seedlab.writing  # noqa: F401
+import seedlab.steps.writing.transaction  # noqa: F401
 from tests.asking import forget
 from tests.fix_clones import ours_at, times_seeded
 from tests.learning import school

@@ -10,14 +10,15 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from seedlab import orchestrator, sampling
+from seedlab import orchestrator
 from seedlab.database.connect import parse_target
 from seedlab.database.holder import label_of
 from seedlab.flow import Options, Run, Target
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from seedlab.sampling import sampled
+from seedlab.steps import sampling
+from seedlab.steps.sampling import sampled
 from tests.seeding import execute, write
 from tests.test_monitor import WoundClock
 

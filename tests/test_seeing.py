@@ -23,9 +23,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedlab import sampling
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.measuring.state import RunState
+from seedlab.steps import sampling
 from tests.school import TABLES
 from tests.seeding import execute, seed, write
 from tests.test_state import TWO_STAGES

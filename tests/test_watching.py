@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from seedlab import watching
+from seedlab.cli import watching
+from seedlab.cli.watching import TICK, Folder, Saved, Stamps, changes, heading, saves, watch
 from seedlab.plan.project import load_project
-from seedlab.watching import TICK, Folder, Saved, Stamps, changes, heading, saves, watch
 from tests.school import FILES, SEED, STAGE, TABLES
 from tests.seeding import execute, rows_of, write
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from seedlab.arguments import build_parser
+from seedlab.cli.arguments import build_parser
 from seedlab.insight.notebooks import front_door as notebooks
 from seedlab.insight.notebooks import parameters
 

@@ -12,7 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from seedlab.arguments import build_parser, parse
+from seedlab.cli.arguments import build_parser, parse
 from seedlab.cli.printing import complain, explain, tolerate_narrow_encodings
 from seedlab.errors import ConfigurationError
 

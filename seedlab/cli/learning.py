@@ -12,10 +12,10 @@ from seedlab.cli.printing import complain, show, width
 def profile(args: Namespace) -> int:
     """Run every level in fresh databases, keep all of it, and show what each bought."""
     from seedlab import orchestrator
+    from seedlab.cli.request import request_of
     from seedlab.experiment import profiling
     from seedlab.insight.faces import profile_text
     from seedlab.insight.records import profiles
-    from seedlab.request import request_of
 
     request = request_of(args)
     design = profiling.Design(

@@ -40,11 +40,11 @@ def export(args: Namespace) -> int:
 
 
 def _export(args: Namespace, out: Path) -> int:
-    from seedlab.exporting import export
+    from seedlab.cli.request import source_of
     from seedlab.insight.faces import export_text
     from seedlab.insight.measuring.monitor import Monitor
+    from seedlab.operations.exporting import export
     from seedlab.plan.adopting import Wanted
-    from seedlab.request import source_of
 
     wanted = Wanted(tables=tuple(args.table), exclude=tuple(args.exclude_table), with_ids=args.with_ids)
     made = export(source_of(args), out, wanted, dict(args.subset), Monitor())
@@ -60,8 +60,8 @@ def generate(args: Namespace) -> int:
     """Grow a project to a size."""
     from pathlib import Path
 
-    from seedlab.generation import generate
-    from seedlab.request import project_of
+    from seedlab.cli.request import project_of
+    from seedlab.operations.generation import generate
 
     made = generate(project_of(args), rows=args.rows, out=Path(args.out), format=args.format)
     text = (

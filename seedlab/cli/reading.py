@@ -11,7 +11,7 @@ from seedlab.cli.printing import show, width
 def check(args: Namespace) -> int:
     """Check all data files without a database."""
     from seedlab import orchestrator
-    from seedlab.request import project_of, reading_options
+    from seedlab.cli.request import project_of, reading_options
 
     project = project_of(args)
     notes = orchestrator.check(project, reading_options(args, project))
@@ -23,8 +23,8 @@ def check(args: Namespace) -> int:
 
 def ls(args: Namespace) -> int:
     """List stages and seeds."""
+    from seedlab.cli.request import project_of
     from seedlab.insight.faces import summary as faces
-    from seedlab.request import project_of
 
     project = project_of(args)
     show(args, faces.project_text(project, width()), lambda: faces.project_record(project))
@@ -33,10 +33,10 @@ def ls(args: Namespace) -> int:
 
 def graph(args: Namespace) -> int:
     """Draw the dependencies between stages."""
-    from seedlab import looking
+    from seedlab.cli.request import project_of
     from seedlab.errors import ConfigurationError
     from seedlab.plan import graph
-    from seedlab.request import project_of
+    from seedlab.steps import looking
 
     project = project_of(args)
     if not project.stages:
@@ -58,10 +58,10 @@ def graph(args: Namespace) -> int:
 def status(args: Namespace) -> int:
     """Show what the ledger remembers."""
     from seedlab import orchestrator
+    from seedlab.cli.request import request_of
     from seedlab.insight.faces import status_text
     from seedlab.insight.measuring.monitor import Monitor
-    from seedlab.request import request_of
-    from seedlab.status import status
+    from seedlab.operations.status import status
 
     request = request_of(args)
     target = orchestrator.open_target(request.choice, request.project)
@@ -75,7 +75,7 @@ def doctor(args: Namespace) -> int:
     from dataclasses import asdict
     from pathlib import Path
 
-    from seedlab.doctor import Patient, examine, findings_text
+    from seedlab.cli.doctor import Patient, examine, findings_text
 
     findings = examine(
         Patient(

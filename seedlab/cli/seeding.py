@@ -14,9 +14,9 @@ from seedlab.cli.printing import complain, explain, show, width
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from seedlab.cli.request import Request
     from seedlab.flow import Project, Run, Target
     from seedlab.insight.measuring.monitor import Monitor
-    from seedlab.request import Request
 
 MUCH = 1 << 20  # bytes of files: with less, one thread reads them all
 
@@ -30,9 +30,9 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
     """Seed, or undo; gives the run, also one that failed, and why. No run: the request was not understood."""
     from dataclasses import replace
 
+    from seedlab.cli.request import request_of
     from seedlab.insight.measuring.monitor import Monitor
     from seedlab.insight.records import runs
-    from seedlab.request import request_of
 
     monitor = Monitor(closely=bool(getattr(args, "trace", None)))
     request = target = None
@@ -67,8 +67,8 @@ def _informed(args: Namespace, request: Request, monitor: Monitor, target: Targe
         return project
     from pathlib import Path
 
-    from seedlab import forecasting
     from seedlab.insight.records import history, runs
+    from seedlab.operations import forecasting
 
     earlier = history.newest(Path(args.reports or "reports"))
     heading = runs.measured(monitor, request.heading(target))
@@ -84,8 +84,8 @@ def undo(args: Namespace) -> int:
 
 def _watch(args: Namespace) -> int:
     """Seed, and seed again whenever a file of the project is saved."""
-    from seedlab import watching
-    from seedlab.request import request_of
+    from seedlab.cli import watching
+    from seedlab.cli.request import request_of
 
     project = request_of(args).project  # what is not understood at the beginning ends it
     begun = "" if args.quiet else f"watching {project.name}; Ctrl-C ends\n"
@@ -149,12 +149,13 @@ def plan(args: Namespace) -> int:
     """Say what a seed would do, and how long that would take."""
     from pathlib import Path
 
-    from seedlab import forecasting, orchestrator
+    from seedlab import orchestrator
+    from seedlab.cli.request import request_of
     from seedlab.insight.faces import summary as faces
     from seedlab.insight.faces.forecast_text import forecast_record, forecast_text
     from seedlab.insight.measuring.monitor import Monitor
     from seedlab.insight.records import history, runs
-    from seedlab.request import request_of
+    from seedlab.operations import forecasting
 
     monitor = Monitor()
     request = request_of(args)

@@ -22,7 +22,7 @@ def history(args: Namespace) -> int:
 
     found = _history(args)
     if args.directory:
-        from seedlab.request import project_of
+        from seedlab.cli.request import project_of
 
         found = found.select(project=project_of(args).name)
     text = history_text(found, limit=args.limit, width=width())

@@ -16,7 +16,6 @@ from xxhash import xxh3_128_hexdigest
 
 import seedlab
 from seedlab import orchestrator
-from seedlab.agenda import FileState, file_hashes, file_states, python_hash, written_since
 from seedlab.database.content import read_tables
 from seedlab.database.snapshots import Relations, Snapshot, Snapshots, Wanted, snapshots_at
 from seedlab.errors import ConfigurationError, Refused
@@ -25,6 +24,7 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import choices, guards
 from seedlab.plan.project import find_project, load_project
 from seedlab.plan.schema import no_table
+from seedlab.steps.agenda import FileState, file_hashes, file_states, python_hash, written_since
 
 ENVIRONMENT = "test"
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from seedlab import generation
 from seedlab.database.models import load_metadata
 from seedlab.database.proxy import DelayProxy
+from seedlab.operations import generation
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, Bench, bench, seed
 from tests.benchmarks.duels import Arena, Asked, Duel, duel, in_duels, tell

@@ -19,10 +19,11 @@ from statistics import median
 
 import polars as pl
 
-from seedlab import generation, orchestrator
+from seedlab import orchestrator
 from seedlab.database import connect
 from seedlab.flow import Options, Project, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor
+from seedlab.operations import generation
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, bench
 from tests.benchmarks.figures import Figure, Result, alone, in_figures

@@ -29,7 +29,7 @@ from seedlab.database.snapshots import Snapshot, Snapshots
 from seedlab.experiment.clones import Asked, open_stock
 from seedlab.experiment.pool import Pool
 from seedlab.flow import Target
-from seedlab.generation import generate
+from seedlab.operations.generation import generate
 from seedlab.plan.project import load_project
 from tests.benchmarks.again import figure
 from tests.benchmarks.bench import DATA, bench

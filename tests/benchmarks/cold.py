@@ -25,10 +25,11 @@ from unittest import mock
 import psycopg
 from psycopg import sql
 
-from seedlab import settling, writing
 from seedlab.database.postgres import PostgresSession
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Run
+from seedlab.steps.resolving import write_plan
+from seedlab.steps.writing import ledger
 from tests.benchmarks.bench import Bench, bench, seed
 from tests.benchmarks.figures import Figure, Result, Samples, alone, in_figures
 from tests.benchmarks.orm_baseline import seed_with_orm
@@ -119,14 +120,14 @@ class Stopwatch:
 def stopwatch() -> Iterator[Stopwatch]:
     """Note the end of `plan_writes`, after which every id is known, and the end of the commit."""
     watch = Stopwatch()
-    plan_writes, commit, remember = settling.plan_writes, PostgresSession.commit, writing._remember
+    plan_writes, commit, remember = write_plan.plan_writes, PostgresSession.commit, ledger.remember
 
     def resolve(*args: Any) -> Any:
         planned = plan_writes(*args)
         watch.resolved = time.perf_counter()
         return planned
 
-    def ledger(*args: Any) -> Any:
+    def remembering(*args: Any) -> Any:
         began = time.perf_counter()
         tallies = remember(*args)
         watch.ledger.append(time.perf_counter() - began)
@@ -137,8 +138,8 @@ def stopwatch() -> Iterator[Stopwatch]:
         watch.seconds.append(time.perf_counter() - watch.resolved)
 
     with (
-        mock.patch.object(settling, "plan_writes", resolve),
-        mock.patch.object(writing, "_remember", ledger),
+        mock.patch.object(write_plan, "plan_writes", resolve),
+        mock.patch.object(ledger, "remember", remembering),
         mock.patch.object(PostgresSession, "commit", end),
     ):
         yield watch

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import linear_regression, median
 
-from seedlab import generation
+from seedlab.operations import generation
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, bench, seed
 from tests.benchmarks.duels import tell

@@ -24,13 +24,15 @@ from statistics import median, quantiles
 from typing import Any
 from unittest import mock
 
-from seedlab import generation, orchestrator, sampling
+from seedlab import orchestrator
 from seedlab.database import connect
 from seedlab.flow import Level, Load, Options, Phase, Project, Settings
 from seedlab.insight.measuring import monitor
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.measuring.spans import OpenSpan
+from seedlab.operations import generation
 from seedlab.plan.project import load_project
+from seedlab.steps import sampling
 from tests.benchmarks.bench import DATA, Bench, bench
 from tests.benchmarks.figures import Result, alone, markdown_table
 

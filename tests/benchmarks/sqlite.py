@@ -18,8 +18,8 @@ from pathlib import Path
 import polars as pl
 import sqlalchemy as sa
 
-from seedlab import generation
 from seedlab.database.models import load_metadata
+from seedlab.operations import generation
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, seed
 from tests.benchmarks.duels import Arena, Asked, duel, in_duels, tell

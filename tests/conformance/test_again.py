@@ -16,7 +16,7 @@ from seedlab import orchestrator
 from seedlab.database.postgres import PostgresSession
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import Project, Run, memory
-from seedlab.writing import NO_LEDGER
+from seedlab.steps.writing.transaction import NO_LEDGER
 from tests.again import INTACT, SAVED, UNCHANGED, by_table, generation, in_sqlite, told
 from tests.cases import some
 from tests.fix_postgres import PostgresServer

@@ -26,7 +26,7 @@ from seedlab.flow import Options, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from seedlab.stagewise import ONE_BY_ONE
+from seedlab.steps.writing.stagewise import ONE_BY_ONE
 from tests.cases import some
 from tests.seeding import counted, dump, execute, portable_dump, rows_of, seed, write
 

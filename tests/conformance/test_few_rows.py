@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab import writing
+from seedlab.steps.writing import transaction
 from tests.again import in_sqlite, told
 from tests.school import SEED, STAGE
 from tests.seeding import counted, execute, rows_of, seed, write
@@ -129,14 +129,14 @@ def test_a_parent_that_goes_while_we_prepare_is_made_again(
     """Once we have looked; what we then write refers to nothing, so all is prepared anew and asked."""
     seed(library, url)
     put(library, book("atlas", 1, "ab"), book("bible", 2, "cde"))
-    original = writing.lock
+    original = transaction.lock
 
     def meddling(*arguments: object) -> bool:
-        monkeypatch.setattr(writing, "lock", original)
+        monkeypatch.setattr(transaction, "lock", original)
         execute(url, "DELETE FROM pages; DELETE FROM notes; DELETE FROM books")
         return original(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(writing, "lock", meddling)
+    monkeypatch.setattr(transaction, "lock", meddling)
     seed(library, url)
 
     assert len(rows_of(url, PAGES_OF)) == 5

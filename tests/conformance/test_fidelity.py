@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seedlab import shaping
 from seedlab.database import postgres_write
+from seedlab.steps.preparing import shaping
 from tests.cases import some
 from tests.naughty import NAUGHTY
 from tests.school import SEED, STAGE

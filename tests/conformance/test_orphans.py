@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from seedlab import shaping
 from seedlab.database import postgres_direct, postgres_write
 from seedlab.errors import DataFaults, Fault
+from seedlab.steps.preparing import shaping
 from tests.seeding import dump, execute, seed, write
 
 # The server spells the keys of some parents otherwise than the files say, so that nobody finds these.

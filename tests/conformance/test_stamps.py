@@ -8,9 +8,9 @@ from typing import NoReturn
 import psycopg
 import pytest
 
-from seedlab import remembering, vouching
 from seedlab.database import ledger_statements, stamp_statements
 from seedlab.database.ledger import TRANSACTIONS
+from seedlab.steps.remembering import stage_memory, table_state
 from tests.again import INTACT, UNCHANGED, by_table, told
 from tests.cases import some
 from tests.conformance.test_drift import DRIFTS
@@ -457,7 +457,7 @@ def test_of_very_many_rows_none_are_made(
         raise AssertionError("marks are made")
 
     seed(school, url)
-    for module in (vouching, remembering):
+    for module in (table_state, stage_memory):
         monkeypatch.setattr(module, "MARKED_ROWS", 1)
     monkeypatch.setattr(ledger_statements, "spell_out", refused)
 

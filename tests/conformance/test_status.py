@@ -17,9 +17,9 @@ from seedlab.flow import Level, Options, Settings
 from seedlab.flow.status import Status
 from seedlab.insight.faces.status_text import status_text
 from seedlab.insight.measuring.monitor import Monitor
+from seedlab.operations.status import LAST_RUNS, NEVER, UNDECLARED, UNFINISHED, status
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from seedlab.status import LAST_RUNS, NEVER, UNDECLARED, UNFINISHED, status
 from tests.school import CITIES, PUPILS, SEED, STAGE
 from tests.seeding import dump, execute, rows_of, seed, undo, write
 

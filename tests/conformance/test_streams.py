@@ -13,9 +13,10 @@ import polars as pl
 import pytest
 import zstandard
 
-from seedlab import scanning, shaping
 from seedlab.errors import DataFaults
 from seedlab.flow import memory
+from seedlab.steps.preparing import shaping
+from seedlab.steps.resolving import scanning
 from tests.cases import some
 from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
 
@@ -272,7 +273,8 @@ def test_what_the_database_refuses_is_told_with_its_line(folder: Path, clean_dat
 SEED = """
 import sys
 from pathlib import Path
-from seedlab import scanning, shaping
+from seedlab.steps.resolving import scanning
+from seedlab.steps.preparing import shaping
 from tests.seeding import seed
 scanning.NAMED_ROWS = shaping.STREAM_ROWS = 20_000
 print(seed(Path(sys.argv[1]), sys.argv[2], batch_rows=50_000).peak_rss_bytes)

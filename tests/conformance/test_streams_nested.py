@@ -13,9 +13,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from seedlab import scanning, shaping
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import Run
+from seedlab.steps.preparing import shaping
+from seedlab.steps.resolving import scanning
 from tests.cases import some
 from tests.seeding import counted, dump, execute, rows_of, seed, stored, undo, write
 

@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from seedlab.committing import COMMITTED
 from seedlab.database import postgres_write
 from seedlab.errors import CommitUnanswered, DataFaults, SeedError, WriteError
+from seedlab.steps.writing.committing import COMMITTED
 from tests.cases import some
 from tests.faults.cutting import Cutter, cut, cut_for_good, nothing
 from tests.fix_postgres import PostgresServer

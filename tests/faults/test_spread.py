@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from seedlab.spreading import AGAIN
+from seedlab.steps.parallel.coordinator import AGAIN
 from tests.conformance.test_spread import CITIES, PART, PUPILS, TABLES, VISITS, left, school
 from tests.fix_clean import clean
 from tests.seeding import counted, dump, execute, rows_of, seed

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab import remembering, scanning, vouching
 from seedlab.database import stamp_statements
 from seedlab.flow import memory
+from seedlab.steps.remembering import stage_memory, table_state
+from seedlab.steps.resolving import scanning
 from tests.property.test_again import (
     DRIFTS,
     FAST,
@@ -38,7 +39,7 @@ class Limits:
     """
 
     pack_bytes: int = memory.PACK_BYTES
-    marked_rows: int = vouching.MARKED_ROWS
+    marked_rows: int = table_state.MARKED_ROWS
     named_rows: int = scanning.NAMED_ROWS
     unmarked_rows: int = 1
 
@@ -91,8 +92,8 @@ def lived(turns: list[Turn], way: Way, url: str, limits: Limits = Limits()) -> l
     told: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patched:
         patched.setattr(memory, "PACK_BYTES", limits.pack_bytes)
-        patched.setattr(vouching, "MARKED_ROWS", limits.marked_rows)
-        patched.setattr(remembering, "MARKED_ROWS", limits.marked_rows)
+        patched.setattr(table_state, "MARKED_ROWS", limits.marked_rows)
+        patched.setattr(stage_memory, "MARKED_ROWS", limits.marked_rows)
         patched.setattr(scanning, "NAMED_ROWS", limits.named_rows)
         patched.setattr(stamp_statements, "UNMARKED_ROWS", limits.unmarked_rows)
         folder = Path(name, "world")

@@ -1,0 +1,1 @@
+"""What commands do besides seeding: grow and export projects, tell the ledger's state, foretell times."""

@@ -1,0 +1,132 @@
+"""What the ledger remembers of a project, for a person: read, and compared with now; nothing is written.
+
+Round trips on PostgreSQL: the catalog with the ledger, the content of tables (one more where others changed
+some), the packed rows, the last runs, the size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from seedlab.database.rights import reading_grants
+from seedlab.flow import (
+    LoadMemory,
+    Memory,
+    Options,
+    Project,
+    Recorder,
+    RunMemory,
+    Target,
+)
+from seedlab.flow.status import LoadStatus, StageStatus, Status
+from seedlab.orchestrator import looking_at
+from seedlab.steps.agenda import Agenda, Standing, agenda_of, file_hashes, standing_of
+from seedlab.steps.looking import Look
+
+LAST_RUNS = 10
+NEVER = "nothing of it is remembered"
+UNFINISHED = "unfinished: some of its rows were rejected or taken back"
+UNDECLARED = "left in the ledger, no longer declared"
+_FORGOTTEN = "what it brought is not remembered"
+_ALWAYS = "without incremental every stage runs"
+
+Loads = Mapping[str, tuple[LoadStatus, ...]]  # by stage
+
+
+def status(project: Project, target: Target, options: Options, recorder: Recorder) -> Status:
+    """Say what the target's ledger remembers of the project, and what the next seed would make of it."""
+    told = Status(
+        project=project.name, target=target.shown, environment=options.environment.name, ledger="missing"
+    )
+    with looking_at(project, target, options, recorder) as look:
+        memory = look.memory()
+        if not memory.possible:
+            return replace(told, ledger="unreadable", grants=reading_grants(look.catalog().user))
+        if not memory.exists:
+            return told
+        ledger = look.session.ledger
+        return replace(
+            told,
+            ledger="there",
+            generation=memory.generation,
+            bytes=ledger.size(),
+            stages=_stages(project, options, look),
+            runs=tuple(_in_utc(run) for run in ledger.runs(project.name, limit=LAST_RUNS)),
+        )
+
+
+def _stages(project: Project, options: Options, look: Look) -> tuple[StageStatus, ...]:
+    """Stages as declared, then those that only the ledger knows."""
+    memory, agenda = look.memory(), agenda_of(project, options, look)
+    standing = standing_of(project, agenda, file_hashes(project), look, options)
+    loads = _loads(project, agenda, look)
+    declared = [stage.id for stage in agenda.declared]
+    left = sorted({*memory.stages, *loads} - {*declared})
+    return (
+        *(_judged(name, agenda, standing, memory, options, loads) for name in declared),
+        *(
+            _remembered(StageStatus(id=n, verdict="undeclared", reason=UNDECLARED), memory, loads)
+            for n in left
+        ),
+    )
+
+
+def _judged(
+    name: str, agenda: Agenda, standing: Standing, memory: Memory, options: Options, loads: Loads
+) -> StageStatus:
+    if name in agenda.left_out:
+        stage = StageStatus(id=name, verdict="skipped", reason=agenda.left_out[name])
+    elif name in standing.stale:
+        reason = standing.verdicts[name].reason or _why_at_all(name, memory, options)
+        stage = StageStatus(id=name, verdict="stale", reason=reason)
+    else:
+        stage = StageStatus(id=name, verdict="unchanged", reason=standing.skipped(memory)[name])
+    return _remembered(stage, memory, loads)
+
+
+def _why_at_all(name: str, memory: Memory, options: Options) -> str:
+    """Say why a stage would run though nothing is known to have changed."""
+    if name not in memory.stages:
+        return UNFINISHED if any(load.stage == name for load in memory.loads) else NEVER
+    return _FORGOTTEN if "incremental" in options.settings.switches else _ALWAYS
+
+
+def _remembered(stage: StageStatus, memory: Memory, loads: Loads) -> StageStatus:
+    known, of_stage = memory.stages.get(stage.id), loads.get(stage.id, ())
+    if known is None:
+        return replace(stage, loads=of_stage, unfinished=bool(of_stage))
+    return replace(stage, loads=of_stage, run=known.run, finished=_utc(known.finished))
+
+
+def _loads(project: Project, agenda: Agenda, look: Look) -> Loads:
+    """Map each stage to the loads remembered of it; remembered rows are unpacked to count those we made."""
+    memory = look.memory()
+    if not memory.loads:
+        return {}
+    from seedlab.frames import contents  # polars: only where there are rows to count
+
+    declared = {(stage.id, seed.name) for stage in agenda.declared for seed in stage.seeds}
+    packed = look.session.ledger.recall(project.name, [load.name for load in memory.loads])
+    found: dict[str, tuple[LoadStatus, ...]] = {}
+    for load, content in zip(memory.loads, packed, strict=True):
+        ours = contents.ours(contents.unpack(content)).height
+        each = _load(load, ours, declared=load.name[:2] in declared)
+        found[load.stage] = (*found.get(load.stage, ()), each)
+    return found
+
+
+def _load(load: LoadMemory, ours: int, *, declared: bool) -> LoadStatus:
+    return LoadStatus(
+        seed=load.seed, table=load.table, key=load.key, rows=load.rows, ours=ours, declared=declared
+    )
+
+
+def _in_utc(run: RunMemory) -> RunMemory:
+    return replace(run, started=_utc(run.started), finished=_utc(run.finished))
+
+
+def _utc(text: str) -> str:
+    """Spell a time as run records do, whatever the session's time zone is."""
+    return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="milliseconds")

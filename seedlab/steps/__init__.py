@@ -1,0 +1,16 @@
+"""The steps of a run, which put the four rooms together; the orchestrator calls them in this order.
+
+    looking       connect, read the catalog and the ledger
+    agenda        decide which stages run, and why
+    preparing     read files, shape records into rows of tables, give every column its meaning
+    resolving     name rows, check them, settle ids and the order of writes
+    recalling     find the rows that the ledger remembers just as they are
+    pipeline      prepare and resolve the stages that run, whole or reduced to what changed
+    remembering   what the next run will know: rows, tables, stages
+    writing       the transaction, or one for each stage
+    parallel      large loads staged by several connections
+    reporting     what became of every row
+
+Each imports from those above it only. `previewing` and `undoing` are runs of another kind, `sampling` watches
+a run while it lasts.
+"""

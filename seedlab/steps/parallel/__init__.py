@@ -1,0 +1,1 @@
+"""Large loads staged by several connections: a coordinator, its workers, and who runs them."""

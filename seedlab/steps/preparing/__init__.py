@@ -1,0 +1,1 @@
+"""From files to loads: rows of tables in which every column has its meaning."""

@@ -1,0 +1,51 @@
+"""Between preparation and resolution: every source column gets its meaning, and rows what they lack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+import polars as pl
+
+from seedlab.errors import DataFaults
+from seedlab.flow import Catalog, Load
+from seedlab.plan import schema
+from seedlab.plan.columns import Given
+from seedlab.steps.preparing.shaping import Shaped
+
+NO_DEFAULTS: Mapping[str, str] = MappingProxyType({})
+
+
+def bind(
+    shaped: Sequence[Shaped],
+    catalog: Catalog,
+    known: Mapping[str, tuple[str, ...]] | None = None,
+    defaults: Mapping[str, str] = NO_DEFAULTS,
+) -> tuple[schema.Bound, list[tuple[Load, Shaped]]]:
+    """Make the load of each shaped table, in pairs with its frame, defaults filled in.
+
+    Raises DataFaults for columns that mean nothing, ConfigurationError as `schema.bind` does.
+    """
+    given = [Given(seed=each.seed, spec=each.spec, columns=each.columns) for each in shaped]
+    bound = schema.bind(catalog, given, known, defaults)
+    if bound.faults:
+        raise DataFaults(bound.faults)
+    pairs = zip(bound.loads, shaped, strict=True)
+    return bound, [
+        (load, _filled(each, {name: defaults[name] for name in load.defaults})) for load, each in pairs
+    ]
+
+
+def _filled(shaped: Shaped, values: Mapping[str, str]) -> Shaped:
+    """Give every row the project's defaults, as if the files said them."""
+    if not values:
+        return shaped
+    columns = [pl.lit(value, dtype=pl.String).alias(name) for name, value in values.items()]
+    stream = shaped.stream
+
+    def filled() -> Iterator[pl.DataFrame]:
+        assert stream is not None
+        return (batch.with_columns(columns) for batch in stream())
+
+    return replace(shaped, frame=shaped.frame.with_columns(columns), stream=filled if stream else None)

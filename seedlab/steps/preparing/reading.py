@@ -1,0 +1,133 @@
+"""The first half of a run: from files to rows whose every name is understood. Writes nothing.
+
+files → sources → one text frame per seed and table (`Shaped`) → loads (`plan.schema`) → handles. It stands
+above the rooms, as the orchestrator does, and passes values between them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from seedlab.errors import DataFaults, Fault
+from seedlab.flow import Catalog, Recorder, Seed, Settings, SourceFile, Stage
+from seedlab.frames import flatten, large, sources
+from seedlab.frames.literals import whole_columns
+from seedlab.frames.sources import Flat, LazyDataLoader, Records
+from seedlab.frames.splitting import split
+from seedlab.plan import ready
+from seedlab.steps.preparing.shaping import Shaped, shape_seed, streamed
+
+# ---- read -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Large:
+    """A file larger than a batch: never held whole, gone through as often as needed."""
+
+    file: SourceFile
+
+
+Source = Flat | Records | Large
+
+
+def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dict[str, list[Source]]:
+    """Open every file once, parsed but for large ones; the faults of all files come out together.
+
+    Seeds are read as a ready queue hands them out, on as many threads as there are workers.
+    """
+    seeds = {seed.name: seed for stage in stages for seed in stage.seeds}
+    loader = LazyDataLoader(Counter(file.path for seed in seeds.values() for file in seed.files))
+    opened: dict[str, list[Source]] = {}
+    faults: list[Fault] = []
+
+    def load(name: str) -> None:
+        opened[name] = []
+        with recorder.span("read", seed=seeds[name]):
+            for file in seeds[name].files:
+                if large.is_large(file, settings.batch_rows):
+                    opened[name].append(Large(file=file))
+                    continue
+                try:
+                    source = loader.load(file)
+                    recorder.count(rows=len(source.records) if isinstance(source, Records) else 0)
+                    opened[name].append(source)
+                except DataFaults as found:
+                    faults.extend(found.faults)
+                finally:
+                    loader.release(file)
+
+    ready.run(ready.ReadyQueue(_reading(stages)), load, _readers(seeds.values(), settings))
+    if faults:
+        raise DataFaults(sorted(faults, key=lambda fault: (fault.file or "", fault.line or 0)))
+    return opened
+
+
+def _reading(stages: Sequence[Stage]) -> list[ready.Task]:
+    """Reading waits for nothing, but in a stage that is not parallel: that runs alone and as listed."""
+    return [
+        ready.Task(
+            id=seed.name,
+            dependencies=() if stage.parallel or seed is stage.seeds[0] else (before.name,),
+            priority=seed.priority,
+            estimated_ms=seed.estimated_ms or 0,
+            parallel=stage.parallel,
+        )
+        for stage in stages
+        for before, seed in zip((*stage.seeds[:1], *stage.seeds), stage.seeds, strict=False)
+    ]
+
+
+def _readers(seeds: Iterable[Seed], settings: Settings) -> int:
+    """Threads where there is much to parse; below a megabyte they cost more than they save."""
+    much = sum(file.path.stat().st_size for seed in seeds for file in seed.files) > 1 << 20
+    return concurrency(settings) if much else 1
+
+
+def concurrency(settings: Settings) -> int:
+    """Say how much may be in work at the same time: the workers, by default one per core."""
+    return (settings.workers or os.cpu_count() or 1) if "parallel" in settings.switches else 1
+
+
+# ---- shape ----------------------------------------------------------------------------------------------
+
+
+def shape(
+    seeds: Sequence[Seed],
+    opened: Mapping[str, Sequence[Source]],
+    catalog: Catalog,
+    recorder: Recorder,
+) -> list[Shaped]:
+    """Make one text frame per seed and table; nested records get their parent's reference.
+
+    Small flat files are parsed in one go; files larger than a batch are left to be streamed.
+    """
+    flats = {
+        (seed.name, n): source
+        for seed in seeds
+        for n, source in enumerate(opened[seed.name])
+        if isinstance(source, Flat)
+    }
+    with recorder.span("read"):
+        parsed = sources.collect(flats)
+        recorder.count(rows=sum(frame.height for frame in parsed.values()))
+    shaped: list[Shaped] = []
+    for seed in seeds:
+        with recorder.span("flatten", seed=seed):
+            documents = whole_columns(seed, catalog)
+            if any(isinstance(source, Large) for source in opened[seed.name]):
+                shaped += streamed(seed, catalog)
+                continue
+            frames = [
+                flatten.flatten(source, documents)
+                if isinstance(source, Records)
+                else split(source.file, parsed[seed.name, n], documents)
+                for n, source in enumerate(opened[seed.name])
+                if not isinstance(source, Large)
+            ]
+            made = shape_seed(seed, frames, catalog, trusted=flatten.only_json(documents))
+            recorder.count(rows=sum(each.frame.height for each in made))
+            shaped += made
+    return shaped

@@ -1,0 +1,74 @@
+"""Keys of types whose values have many spellings: made what the target would spell, first of all.
+
+Rows find each other by the text of their keys. Of integers, dates and the like we know ourselves which texts
+are equal (`frames.kinds.canonical`); of networks, ranges, arrays and composite types the target is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from seedlab.flow import Catalog, Column, Load, Part
+from seedlab.frames.kinds import has_many_spellings
+from seedlab.frames.resolve import leaves
+from seedlab.steps.looking import Look
+from seedlab.steps.preparing.shaping import Shaped
+
+Pairs = Sequence[tuple[Load, Shaped]]
+Spellings = Mapping[str, pl.DataFrame]  # by source column, `value` and how the target spells it
+
+
+def respell(look: Look, pairs: Pairs, catalog: Catalog) -> list[tuple[Load, Shaped]]:
+    """Replace values of keys by the target's spelling of them.
+
+    One round trip where there are any, else none.
+    """
+    wanted = [dict(asked(load, catalog)) for load, _ in pairs]
+    if not any(wanted) or not look.online:
+        return list(pairs)
+    questions = [
+        (n, source, column, values)
+        for n, (columns, (_, shaped)) in enumerate(zip(wanted, pairs, strict=True))
+        for (source, column), values in zip(columns.items(), _values(shaped, list(columns)), strict=True)
+    ]
+    answers = look.session.spellings([(column, values) for _, _, column, values in questions])
+    found: dict[int, dict[str, pl.DataFrame]] = {}
+    for (n, source, _, _), answer in zip(questions, answers, strict=True):
+        if answer.height:
+            found.setdefault(n, {})[source] = answer
+    return [
+        (load, _replaced(shaped, found[n]) if n in found else shaped)
+        for n, (load, shaped) in enumerate(pairs)
+    ]
+
+
+def asked(load: Load, catalog: Catalog) -> Iterator[tuple[str, Column]]:
+    """The source columns of keys and references whose type has many spellings, with the table's column."""
+    chains: list[tuple[str, tuple[Part, ...]]] = [(load.table, load.key)]
+    chains += [(reference.parent, reference.parts) for reference in load.references]
+    for table, parts in chains:
+        if catalog.tables[table].exists:
+            yield from (pair for pair in leaves(catalog, table, parts) if has_many_spellings(pair[1]))
+
+
+def _values(shaped: Shaped, sources: Sequence[str]) -> list[pl.Series]:
+    """The distinct values of these columns, sorted; of a large file gathered batch by batch."""
+    found = [shaped.frame[source].drop_nulls().unique() for source in sources]
+    for frame in shaped.stream() if shaped.stream is not None and sources else ():
+        found = [
+            pl.concat([known, frame[source].drop_nulls()]).unique()
+            for known, source in zip(found, sources, strict=True)
+        ]
+    return [values.sort() for values in found]
+
+
+def _replaced(shaped: Shaped, spellings: Spellings) -> Shaped:
+    changes = [
+        pl.col(source).replace(known["value"], known["spelled"]) for source, known in spellings.items()
+    ]
+    again = shaped.stream
+    stream = (lambda: (each.with_columns(changes) for each in again())) if again is not None else None
+    return replace(shaped, frame=shaped.frame.with_columns(changes), stream=stream)

@@ -1,0 +1,64 @@
+"""The project's own Python between a seed's files and its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from seedlab.errors import ConfigurationError
+from seedlab.flow import FILE, ROW, TableSpec
+from seedlab.plan import scripts
+from seedlab.steps.preparing.shaping import Shaped
+
+# What a transform is told of where a row came from, by which names.
+TOLD = {ROW: "_row", FILE: "_file"}
+
+
+def transform(shaped: Sequence[Shaped], root: Path, script: str | None) -> list[Shaped]:
+    """Run the project's own Python on seeds that name a transform: (LazyFrame) → tables of LazyFrames."""
+    result: list[Shaped] = []
+    for each in shaped:
+        if each.seed.transform is None:
+            result.append(each)
+            continue
+        if script is None:
+            raise ConfigurationError(
+                f"seed {each.seed.name} names a transform, but [project] names no transforms"
+            )
+        function = scripts.find_name(root, script, each.seed.transform)
+        if not callable(function):
+            raise ConfigurationError(f"{script}: {each.seed.transform} is not a function")
+        if taken := {*TOLD.values()} & {*each.columns}:
+            raise ConfigurationError(
+                f"seed {each.seed.name}: a transform is told in _row and _file where a row came from, and "
+                f"{each.seed.files[0].name} has a column {min(taken)} of its own; rename it"
+            )
+        result += _transformed(each, function(each.frame.rename(TOLD).lazy()), script)
+    return result
+
+
+def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
+    if not isinstance(tables, dict) or not all(
+        isinstance(table, pl.LazyFrame | pl.DataFrame) for table in tables.values()
+    ):
+        raise ConfigurationError(
+            f"{script}: {shaped.seed.transform} must return a dict of table name to LazyFrame"
+        )
+    specs = {spec.table: spec for spec in shaped.seed.tables}
+    result = []
+    for name, lazy in tables.items():
+        frame = lazy.lazy().collect().rename({told: own for own, told in TOLD.items()}, strict=False)
+        placed = {ROW, FILE} <= set(frame.columns)
+        if ROW not in frame.columns:
+            frame = frame.with_row_index(ROW)
+        if FILE not in frame.columns:
+            frame = frame.with_columns(pl.lit(0).alias(FILE))
+        own = [pl.col(name).cast(pl.String) for name in frame.columns if name not in (ROW, FILE)]
+        frame = frame.select(*own, pl.col(ROW).cast(pl.UInt32), pl.col(FILE).cast(pl.UInt16))
+        spec = specs.get(name) or TableSpec(table=name)
+        spec = replace(spec, path="$")
+        result.append(Shaped(seed=shaped.seed, spec=spec, frame=frame, placed=placed))
+    return result

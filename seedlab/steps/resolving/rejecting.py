@@ -1,0 +1,345 @@
+"""Sets apart rows that cannot be written, and those that depend on them, so that the rest can be.
+
+Stands above the rooms, beside `resolution`. A row goes with its parent when the target has no such parent
+either; a nested record goes with the record around it. No joins: rows are known and pointed to by handles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from seedlab.errors import ConfigurationError, Fault
+from seedlab.flow import FILE, HANDLE, LINE, REASON, ROW, Catalog, Load, Refusal, SourceFile
+from seedlab.frames import flatten, ids, positions, rejects, tracing
+from seedlab.frames.cache import SeedCache
+from seedlab.frames.checks import BROKEN, REJECTED_PARENT, Broken, Rule
+from seedlab.frames.dependents import (
+    AROUND,
+    NEVER,
+    PLACE,
+    Gone,
+    Link,
+    Node,
+    as_broken,
+    dependents,
+    follow,
+    is_in,
+)
+from seedlab.frames.flatten import ROOT
+from seedlab.frames.literals import whole_columns
+from seedlab.frames.nesting import NESTED, RECORD, nesting
+from seedlab.frames.resolve import Naming, alternative_column, reference_column
+from seedlab.plan.relations import parent_relation
+from seedlab.steps.resolving.named_rows import Question, Rows, ask_parents
+
+# Rules by which a database refuses single rows; what else it refuses stops the run.
+ROW_RULES = frozenset(
+    {"constraint", "unique", "not-null", "id-conflict", "type", "overflow", "rounding", "too-long"}
+)
+BETWEEN = " | "  # of the reasons of one record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rejection:
+    """The rows that remain, and the rules that the others break."""
+
+    rows: list[Rows]
+    broken: list[Broken]
+
+    @property
+    def counts(self) -> Mapping[Load, int]:
+        """How many rows of each load were rejected."""
+        return {load: places.height for load, places in _places(self.broken).items()}
+
+
+# ---- what the caller calls ------------------------------------------------------------------------------
+
+
+def questions(
+    rows: Sequence[Rows], broken: Sequence[Broken], naming: Naming, cache: SeedCache, filled: frozenset[str]
+) -> list[Question]:
+    """What the target must be asked before `reject`: whether it has parents that would be rejected.
+
+    `filled` are the tables that have rows. To be remembered as answers to `resolution.questions` are.
+    """
+    gone = _gone(_nodes(rows, naming), broken, cache)
+    wanted = ids.referred_columns([each.load for each in rows])
+    asked: list[Question] = []
+    before: dict[str, list[pl.Series]] = {}
+    for each in rows:
+        for index, reference in enumerate(each.load.references):
+            label = naming.label(reference.parent, reference.parts)
+            if label not in gone.names or reference.parent not in filled:
+                continue
+            handles = each.handled.frame.get_column(reference_column(index))
+            unknown = cache.unasked(label, handles.filter(is_in(handles, gone.names[label])))
+            unknown = unknown.filter(~is_in(unknown, pl.concat(before.get(label, [unknown.clear()]))))
+            if len(unknown):
+                before.setdefault(label, []).append(unknown)
+                asked += ask_parents(each, index, naming, unknown, wanted.get(reference.parent, ()))
+    return asked
+
+
+def reject(rows: Sequence[Rows], broken: Sequence[Broken], naming: Naming, cache: SeedCache) -> Rejection:
+    """Set apart the rows that are broken for certain and all that depend on them.
+
+    Depends on neither the order of files nor of rows. Raises ConfigurationError for a row whose record is
+    not known. Cost: one pass over the rows per round, as many rounds as the longest chain of references.
+    """
+    _refuse_unplaced(rows, broken)
+    nodes = _nodes(rows, naming)
+    gone = _gone(nodes, broken, cache)
+    kept = [
+        each.with_frame(each.handled.frame.filter(~mask)) for each, mask in zip(rows, gone.masks, strict=True)
+    ]
+    return Rejection(rows=kept, broken=[*_with_those_before(broken), *dependents(nodes, gone)])
+
+
+def faults(rows: Sequence[Rows], broken: Sequence[Broken]) -> list[Fault]:
+    """Give one fault for every rejected row, with its line, for the run's record."""
+    paths = {(each.load.seed, each.load.table): each.shaped.spec.path for each in rows}
+    return tracing.trace(broken, paths, every=True)
+
+
+def handles(rows: Sequence[Rows], broken: Sequence[Broken]) -> dict[str, pl.Series]:
+    """The handles of broken rows, by table; NULL where a row has no name."""
+    places = _places(broken)
+    found: dict[str, pl.Series] = {}
+    for each in rows:
+        if (wrong := places.get(each.load)) is not None:
+            series = each.handled.frame.join(wrong, on=[FILE, ROW], how="semi")[HANDLE]
+            found[each.load.table] = pl.concat([found.get(each.load.table, series.clear()), series])
+    return found
+
+
+def write_files(
+    rows: Sequence[Rows], broken: Sequence[Broken], catalog: Catalog, folder: Path
+) -> dict[str, Path]:
+    """Write the records of all rejected rows under `folder`; answers the files by their sources' names."""
+    places = _places(broken)
+    spots = {
+        each.load: _spots(each, wrong, catalog)
+        for each in rows
+        if (wrong := places.get(each.load)) is not None
+    }
+    reasons: dict[SourceFile, list[pl.DataFrame]] = {}
+    for each in broken:
+        told = _reasons(each, spots)
+        for (number,), frame in told.group_by(FILE, maintain_order=True):
+            reasons.setdefault(each.load.files[int(str(number))], []).append(frame.drop(FILE))
+    written = {}
+    for file in sorted(reasons, key=lambda file: file.name):
+        records = (
+            pl.concat(reasons[file]).select(pl.col(RECORD).alias(ROW), REASON).unique(maintain_order=True)
+        )
+        joined = records.group_by(ROW).agg(pl.col(REASON).str.join(BETWEEN)).sort(ROW)
+        lines = _lines(file, ROOT, joined.get_column(ROW))
+        rejected = joined.join(lines, on=ROW, how="left", maintain_order="left")
+        written[file.name] = rejects.write(file, rejected.select(rejects.REJECTED.names()), folder)
+    return written
+
+
+def broken_by_checks(refusals: Iterable[Refusal], rows: Sequence[Rows]) -> list[Broken]:
+    """Turn rows that the target would refuse into broken rules."""
+    # What is written of a load may leave an id to the database, and then is no longer made by us.
+    loads = {replace(each.load, made=None): each.load for each in rows}
+    return [
+        Broken(
+            load=loads[replace(each.load, made=None)],
+            rule=Rule(name=each.rule, column=each.column, message=each.message, bad=NEVER),
+            frame=as_broken(each.frame),
+        )
+        for each in refusals
+    ]
+
+
+def broken_by_database(found: Sequence[Fault], rows: Sequence[Rows]) -> tuple[list[Broken], list[Fault]]:
+    """Split the faults of a failed write: rows that can be rejected, and faults that must stop the run."""
+    loads = {
+        (file.name, each.load.table): (each.load, n)
+        for each in rows
+        for n, file in enumerate(each.load.files)
+    }
+    grouped: dict[tuple[Load, str, str, str], list[tuple[int, int]]] = {}
+    fatal = []
+    for fault in found:
+        load, file = loads.get((fault.file or "", fault.table or ""), (None, 0))
+        if load is None or fault.row is None or fault.rule not in ROW_RULES:
+            fatal.append(fault)
+        else:
+            group = grouped.setdefault((load, fault.rule, fault.column or "", fault.message), [])
+            group.append((file, fault.row))
+    schema = pl.Schema({FILE: BROKEN[FILE], ROW: BROKEN[ROW]})
+    broken = [
+        Broken(
+            load=load,
+            rule=Rule(name=rule, column=column, message=message, bad=NEVER),
+            frame=as_broken(pl.DataFrame(places, schema=schema, orient="row")),
+        )
+        for (load, rule, column, message), places in grouped.items()
+    ]
+    return broken, fatal
+
+
+def _refuse_unplaced(rows: Sequence[Rows], broken: Sequence[Broken]) -> None:
+    wrong = {each.load for each in broken}
+    for each in rows:
+        if each.load in wrong and not each.shaped.placed:
+            raise ConfigurationError(
+                f"seed {each.load.seed}: rows of {each.load.table} are wrong, and cannot be rejected: the "
+                f"transform {each.shaped.seed.transform} drops {FILE} or {ROW}, which say what record a row "
+                "is of; keep these columns, or seed without --on-error reject to see the faults"
+            )
+
+
+def _with_those_before(broken: Sequence[Broken]) -> Iterator[Broken]:
+    """Add to rows whose key another seed has, too, the rows of that seed: both are wrong."""
+    for each in broken:
+        yield each
+        if each.rule.name == "duplicate-key":
+            yield from each.before
+
+
+# ---- who goes with whom ---------------------------------------------------------------------------------
+
+
+def _gone(nodes: Sequence[Node], broken: Sequence[Broken], cache: SeedCache) -> Gone:
+    places = _places(_with_those_before(broken))
+    return follow(nodes, [node.at(places.get(node.load)) for node in nodes], cache.found)
+
+
+def _nodes(rows: Sequence[Rows], naming: Naming) -> list[Node]:
+    return [_node(each, rows, naming) for each in rows]
+
+
+def _node(rows: Rows, all_rows: Sequence[Rows], naming: Naming) -> Node:
+    table, frame = rows.load.table, rows.handled.frame
+    other_names = {label: alternative_column(label) for label in naming.alternatives.get(table, {})}
+    return Node(
+        load=rows.load,
+        frame=frame,
+        names={
+            table: HANDLE,
+            **{label: column for label, column in other_names.items() if column in frame.columns},
+            (rows.load.seed, rows.shaped.spec.path): PLACE,
+        },
+        links=[*_references(rows, naming), *_around(rows, all_rows, naming)],
+        nested=lambda: _nested(rows, range(len(rows.load.files)), naming.catalog),
+    )
+
+
+def _references(rows: Rows, naming: Naming) -> Iterator[Link]:
+    for index, reference in enumerate(rows.load.references):
+        yield Link(
+            label=naming.label(reference.parent, reference.parts),
+            column=reference_column(index),
+            parent=reference.parent,
+            source=reference.sources()[0],
+            relation=reference.name,
+        )
+
+
+def _around(rows: Rows, all_rows: Sequence[Rows], naming: Naming) -> Iterator[Link]:
+    """Give the link from a nested load to the load of the records around it; nothing at the root."""
+    spec = rows.shaped.spec
+    by_path = {each.shaped.spec.path: each for each in all_rows if each.load.seed == rows.load.seed}
+    around = by_path.get(flatten.enclosing(spec.path, by_path))
+    if spec.path != ROOT and around is not None:
+        parent = around.load.table
+        relation = parent_relation(naming.catalog.tables[rows.load.table], parent, spec.parent)
+        sources = (each.sources()[0] for each in rows.load.references if each.name == relation)
+        yield Link(
+            label=(rows.load.seed, around.shaped.spec.path),
+            column=AROUND,
+            parent=parent,
+            source=next(sources, ""),
+            relation=relation,
+        )
+
+
+def _places(broken: Iterable[Broken]) -> dict[Load, pl.DataFrame]:
+    """FILE and ROW of the rows that break some rule, by load."""
+    found: dict[Load, list[pl.DataFrame]] = {}
+    for each in broken:
+        found.setdefault(each.load, []).append(each.frame.select(FILE, ROW))
+    return {load: pl.concat(frames).unique(maintain_order=True) for load, frames in found.items()}
+
+
+def _nested(rows: Rows, files: Iterable[int], catalog: Catalog) -> pl.DataFrame:
+    """A frame of NESTED (which record each nested row lies in), with FILE."""
+    documents, path = whole_columns(rows.shaped.seed, catalog), rows.shaped.spec.path
+    found = [
+        nesting(rows.load.files[n], documents)
+        .get(path, pl.DataFrame(schema=NESTED))
+        .with_columns(pl.lit(n, dtype=pl.UInt16).alias(FILE))
+        for n in files
+    ]
+    return pl.concat(found)
+
+
+# ---- what is said of them -------------------------------------------------------------------------------
+
+
+def _spots(rows: Rows, places: pl.DataFrame, catalog: Catalog) -> pl.DataFrame:
+    """Locate rows: FILE, ROW, the RECORD that a row is of, its LINE, and `at`, its place in that record."""
+    path = rows.shaped.spec.path
+    files = places.get_column(FILE).unique().sort().to_list()
+    if path == ROOT:
+        placed = places.with_columns(pl.col(ROW).alias(RECORD))
+    else:
+        nested = _nested(rows, files, catalog).select(FILE, ROW, RECORD)
+        placed = places.join(nested, on=[FILE, ROW], how="left", maintain_order="left")
+    lines = [
+        _lines(rows.load.files[n], path, placed.filter(pl.col(FILE) == n).get_column(ROW)).with_columns(
+            pl.lit(n, dtype=pl.UInt16).alias(FILE)
+        )
+        for n in files
+    ]
+    found = placed.join(pl.concat(lines), on=[FILE, ROW], how="left", maintain_order="left")
+    # Nested rows of Parquet have no line of their own.
+    return found.with_columns(pl.col(LINE).fill_null(pl.col(RECORD) + 1))
+
+
+def _lines(file: SourceFile, path: str, rows: pl.Series) -> pl.DataFrame:
+    """A frame of ROW, the LINE in which it begins, and `at`, a nested row's place in its record."""
+    located = positions.locate(file, path, rows.to_list())
+    frame = pl.DataFrame(
+        {
+            ROW: list(located),
+            LINE: [each.line for each in located.values()],
+            "at": [None if path == ROOT else each.path for each in located.values()],
+        },
+        schema={ROW: pl.UInt32, LINE: pl.UInt32, "at": pl.String},
+    )
+    # The number of the record changes when it is written to another file.
+    return frame.with_columns(pl.col("at").str.replace(r"^\$(\[[0-9]+\])?\.", ""))
+
+
+def _reasons(broken: Broken, spots: Mapping[Load, pl.DataFrame]) -> pl.DataFrame:
+    """A frame of FILE, RECORD and REASON, one for every broken row."""
+    before = [_wheres(each, spots[each.load]) for each in broken.before if each.load in spots]
+    frame = broken.frame.join(spots[broken.load], on=[FILE, ROW], how="left", maintain_order="left")
+    where = pl.lit("")
+    if broken.rule.name == REJECTED_PARENT and before:
+        parents = pl.concat(before).unique(subset=["same"], keep="first", maintain_order=True)
+        frame = frame.join(parents, on="same", how="left", maintain_order="left")
+        where = pl.concat_str(pl.lit(", "), "where").fill_null("")
+    said = pl.lit(f"{broken.rule.name}: {broken.rule.message}")
+    at = pl.concat_str("at", pl.lit(": ")).fill_null("")
+    return frame.select(FILE, RECORD, pl.concat_str(at, said, where).alias(REASON))
+
+
+def _wheres(broken: Broken, spots: pl.DataFrame) -> pl.DataFrame:
+    """A frame of `same`, the value by which dependents find their parent, and `where` that is: FILE:LINE."""
+    names = pl.DataFrame(
+        {FILE: range(len(broken.load.files)), "_name": [file.name for file in broken.load.files]},
+        schema={FILE: pl.UInt16, "_name": pl.String},
+    )
+    found = broken.frame.join(spots, on=[FILE, ROW], how="inner", maintain_order="left")
+    found = found.join(names, on=FILE, how="left", maintain_order="left")
+    where = pl.concat_str("_name", pl.lit(":"), pl.col(LINE).cast(pl.String))
+    return found.select("same", where.alias("where"))

@@ -1,0 +1,299 @@
+"""The last step in memory: every id settled, the writes in order, batches made when they are asked for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from seedlab.errors import WriteError
+from seedlab.flow import (
+    DIGEST,
+    HANDLE,
+    PRIORITIES,
+    Batch,
+    Catalog,
+    Column,
+    Load,
+    Reserve,
+    Settings,
+    Sourced,
+    TableWrite,
+    WritePlan,
+)
+from seedlab.frames import ids, relationships
+from seedlab.frames.batcher import cut, stacked, stream
+from seedlab.frames.brief import pack
+from seedlab.frames.cache import SeedCache
+from seedlab.frames.resolve import Handled, Naming
+from seedlab.plan.graph import components
+from seedlab.plan.ready import ReadyQueue, Task
+from seedlab.steps.preparing.reading import concurrency
+from seedlab.steps.resolving.named_rows import Rows, kept_frames, kept_of
+
+Values = Sequence[Sequence[int] | Sequence[str]]
+
+_BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
+
+
+def left_to_defaults(loads: Sequence[Load], naming: Naming) -> frozenset[str]:
+    """The tables whose ids the database makes at the insert, because no reference needs them before."""
+    wanted = ids.referred_columns(loads)
+    return frozenset(
+        load.table
+        for load in loads
+        if load.made
+        and naming.catalog.tables[load.table].columns[load.made].kind != "uuid"
+        and load.made not in wanted.get(load.table, ())
+    )
+
+
+def plan_writes(
+    rows: Sequence[Rows],
+    naming: Naming,
+    cache: SeedCache,
+    settings: Settings,
+    empty: frozenset[str],
+) -> WritePlan:
+    """Settle the ids and order the writes: parents first, links last, the tables of a cycle together."""
+    by_load = {each.load: each for each in rows}
+    frames = _settled([each.handled for each in rows if each.whole], naming, cache)
+    tables = {load.table: naming.catalog.tables[load.table] for load in by_load}
+    parents = {name: table.parents & tables.keys() for name, table in tables.items()}
+    needed = frozenset(parent for child, found in parents.items() for parent in found if parent != child)
+    groups = relationships.order(_queued(parents, rows), relationships.gather(list(by_load)), needed)
+
+    def batches(loads: Sequence[Load]) -> Callable[[], Iterator[Batch]]:
+        def again() -> Iterator[Batch]:
+            for load in loads:
+                staged = by_load[load].staged
+                if load in frames:
+                    yield Batch(load=load, frame=frames[load])
+                elif staged is not None:
+                    yield Batch(load=load, frame=staged.names)
+                else:
+                    yield from _stream_batches(by_load[load], naming, cache, settings)
+
+        return again
+
+    def write(batch: relationships.Relationships) -> TableWrite:
+        height = sum(by_load[load].height for load in batch.loads)
+        table = tables[batch.table]
+        staged = {load: each.staging for load in batch.loads if (each := by_load[load].staged)}
+        return TableWrite(
+            table=table, loads=batch.loads, rows=height, batches=batches(batch.loads), staged=staged
+        )
+
+    return WritePlan(groups=tuple(tuple(map(write, group)) for group in groups), empty=empty)
+
+
+def _queued(parents: Mapping[str, Collection[str]], rows: Sequence[Rows]) -> list[tuple[str, ...]]:
+    """Order groups of tables as a ready queue hands them out: parents first, else urgent and long ones."""
+    groups = components(parents)
+    by_table: defaultdict[str, list[Rows]] = defaultdict(list)
+    for each in rows:
+        by_table[each.load.table].append(each)
+    group_of = {table: str(number) for number, tables in enumerate(groups) for table in tables}
+    tasks = []
+    for number, tables in enumerate(groups):
+        waits_for = {group_of[parent] for table in tables for parent in parents[table]} - {str(number)}
+        of_group = [each for table in tables for each in by_table[table]]
+        tasks.append(
+            Task(
+                id=str(number),
+                dependencies=tuple(sorted(waits_for)),
+                priority=min((each.load.priority for each in of_group), key=PRIORITIES.index),
+                estimated_ms=sum(each.height for each in of_group),
+            )
+        )
+    queue = ReadyQueue(tasks)
+    ordered = []
+    while (task := queue.take()) is not None:
+        ordered.append(groups[int(task)])
+        queue.done(task)
+    return ordered
+
+
+def _settled(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> dict[Load, pl.DataFrame]:
+    """Settle the ids of loads.
+
+    Those of equal columns as one frame, which is quicker. Maps loads to frames.
+    """
+    groups: dict[object, list[Handled]] = {}
+    for each in handled:
+        load = each.load
+        shape = (load.table, load.values, load.references, load.made, frozenset(each.frame.columns))
+        groups.setdefault(shape, []).append(each)
+    frames: dict[Load, pl.DataFrame] = {}
+    for alike in groups.values():
+        whole = Handled(load=alike[0].load, frame=stacked([each.frame for each in alike]))
+        parts = cut(ids.settle(whole, naming, cache), [each.frame.height for each in alike])
+        frames |= {each.load: part for each, part in zip(alike, parts, strict=True)}
+    return frames
+
+
+def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Settings) -> Iterator[Batch]:
+    """Read a large load again, settle and hand on a batch at a time."""
+    assert rows.shaped.stream is not None
+    load, briefs = rows.load, rows.briefs
+    names = [HANDLE, *dict.fromkeys(load.key_columns)]
+    rows.written.clear()
+    if briefs is not None:
+        briefs.packs = []
+
+    def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, bytes]:
+        kept = kept_of(rows, frame, naming)
+        settled = ids.settle(Handled(load=load, frame=kept), naming, cache)
+        if briefs is None:
+            return settled, b""
+        return settled, pack(settled, kept.get_column(DIGEST), load, naming.catalog)
+
+    for frame, packed in stream(rows.shaped.stream(), process, settings.batch_rows, concurrency(settings)):
+        if briefs is not None:
+            briefs.packs.append(packed)
+        else:
+            rows.written.append(frame.select(names))
+        yield Batch(load=load, frame=frame)
+
+
+def sourced(rows: Sequence[Rows], naming: Naming, plan: WritePlan) -> list[Sourced]:
+    """Give the rows as the row-by-row writer takes them (text of the files), in the plan's order."""
+    by_load = {each.load: each for each in rows}
+    ordered = [by_load[load] for group in plan.groups for write in group for load in write.loads]
+    return [
+        Sourced(load=each.load, frame=pl.concat(list(kept_frames(each, naming)), how="vertical"))
+        for each in ordered
+    ]
+
+
+def with_sequences(
+    rows: Sequence[Rows],
+    naming: Naming,
+    cache: SeedCache,
+    reserve: Callable[[Sequence[Reserve]], Values],
+) -> list[Rows]:
+    """Take values from sequences for new rows that others refer to; let the column's default do the rest.
+
+    Must run inside the writing transaction, after the look-ups. One statement per table that needs values,
+    all of them in one round trip.
+    """
+    loads = [each.load for each in rows]
+    by_default = left_to_defaults(loads, naming)
+    settled: list[Rows] = []
+    asks: list[Reserve] = []
+    new_rows: list[pl.Series] = []
+    for each in rows:
+        load = each.load
+        made = naming.catalog.tables[load.table].columns[load.made] if load.made else None
+        if made is not None and load.table in by_default:
+            unmade = replace(load, made=None)
+            settled.append(replace(each, handled=replace(each.handled, load=unmade)))
+            continue
+        settled.append(each)
+        if made is not None and made.kind != "uuid":
+            handles = each.handled.frame[HANDLE]
+            new = handles.filter(~handles.is_in(cache.found(load.table).implode()))
+            if len(new):
+                asks.append(Reserve(table=load.table, column=made.name, count=len(new)))
+                new_rows.append(new)
+    for ask, new, given in zip(asks, new_rows, reserve(asks), strict=True):
+        values = pl.DataFrame({HANDLE: new, ask.column: pl.Series(given).cast(pl.String)})
+        cache.expose(ask.table, ask.column, values)
+    expose(settled, naming, cache)
+    return settled
+
+
+def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[int]]]:
+    """Stand in for `reserve` where no sequence may step: ids that no row has.
+
+    Negative ones from the far end, but for the lowest of all, which some use as a mark. They fit the column
+    and, where those are enough, all that refer to it. Raises WriteError when the column is too small.
+    """
+    taken: dict[str, int] = {}
+    referring: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for other in catalog.tables.values():
+        for key in other.foreign_keys:
+            for own, parent in key.column_pairs:
+                referring.setdefault((key.parent, parent), []).append((other.name, own))
+
+    def reserve(wanted: Reserve) -> list[int]:
+        table, column, count = wanted.table, wanted.column, wanted.count
+        start = taken.get(table, 0) + 1
+        taken[table] = end = start + count - 1
+        columns = _that_hold(catalog, referring, (table, column))
+        bounds = sorted(bound for bound in map(_bound, columns) if end < bound)
+        if end >= _bound(columns[0]):
+            raise WriteError(
+                f"column {column} of table {table} is {columns[0].type}, which is too small for the ids of "
+                f"{end} new rows",
+                table=table,
+            )
+        # A domain may refuse what is below zero; sequences come to the upper end last.
+        sign = 1 if any(each.domain for each in columns) else -1
+        return [sign * (bounds[0] - number) for number in range(start, end + 1)]
+
+    return lambda asks: [reserve(each) for each in asks]
+
+
+def _that_hold(
+    catalog: Catalog,
+    referring: Mapping[tuple[str, str], Sequence[tuple[str, str]]],
+    column: tuple[str, str],
+) -> list[Column]:
+    """The column, and all that refer to it, directly or through other references."""
+    found: dict[tuple[str, str], Column] = {}
+    left = [column]
+    while left:
+        place = left.pop()
+        if place not in found:
+            found[place] = catalog.tables[place[0]].columns[place[1]]
+            left += referring.get(place, ())
+    return list(found.values())
+
+
+def _bound(column: Column) -> int:
+    """The least number that is too large for the column."""
+    if column.kind == "numeric" and column.precision is not None:
+        return int(10 ** (column.precision - (column.scale or 0)))
+    return _BOUNDS.get(column.kind, 2**63)
+
+
+def expose(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> None:
+    """Tell the cache what references cannot know from handles.
+
+    Ids of the files, ids that a table has from another (parents first), and rows under other keys.
+    """
+    referred = ids.referred_columns([each.load for each in rows])
+    parents = [(each, columns) for each in rows if (columns := referred.get(each.load.table, ()))]
+    for each, columns in parents:
+        if any(each.load.source_of(column) is not None for column in columns):
+            _expose_by(ids.expose_explicit, each, naming, cache, columns)
+    heirs = {each.load for each, columns in parents if any(map(each.load.inherits, columns))}
+    for each, columns in _parents_first(parents) if heirs else parents:
+        if each.load in heirs:
+            _expose_by(ids.expose_inherited, each, naming, cache, columns)
+        if each.load.table in naming.alternatives:
+            _expose_by(ids.expose_alternatives, each, naming, cache, columns)
+
+
+def _parents_first(rows: Sequence[tuple[Rows, tuple[str, ...]]]) -> list[tuple[Rows, tuple[str, ...]]]:
+    parents: dict[str, list[str]] = {each.load.table: [] for each, _ in rows}
+    for each, _ in rows:
+        parents[each.load.table] += [
+            reference.parent for reference in each.load.references if reference.parent in parents
+        ]
+    order = {table: number for number, tables in enumerate(components(parents)) for table in tables}
+    return sorted(rows, key=lambda pair: order[pair[0].load.table])
+
+
+def _expose_by(
+    expose_frame: Callable[[Handled, Naming, SeedCache, Sequence[str]], None],
+    rows: Rows,
+    naming: Naming,
+    cache: SeedCache,
+    columns: Sequence[str],
+) -> None:
+    for frame in kept_frames(rows, naming):
+        expose_frame(Handled(load=rows.load, frame=frame), naming, cache, columns)

@@ -1,0 +1,146 @@
+"""Taking back: the rows that seedlab made, of some stages or of one run, children first.
+
+Only what the ledger knows that we made is deleted; rows that others made, and old values, are beyond us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from seedlab.errors import ConfigurationError, Refused, TargetChanged, nearest
+from seedlab.flow import (
+    LoadMemory,
+    Memo,
+    Memory,
+    Options,
+    Outcomes,
+    Project,
+    Recorder,
+    Removal,
+    RunMemory,
+    TableState,
+    Tally,
+)
+from seedlab.frames import contents
+from seedlab.steps.agenda import comparable, tally_of
+from seedlab.steps.looking import Look
+from seedlab.steps.remembering import row_memory
+from seedlab.steps.remembering.table_state import Touched, marks_of, settle, spell_out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo:
+    """What is asked for: the rows of these stages (none named: of all), or those that one run made."""
+
+    project: Project
+    options: Options
+    run_id: str
+    started: str
+    stages: frozenset[str] = frozenset()
+    run: str | None = None
+
+
+def undo(asked: Undo, look: Look, recorder: Recorder) -> list[Tally]:
+    """Delete the rows, and forget them; answers how many of each load.
+
+    Raises Refused where other rows refer to them, and where a run did more than create rows.
+    """
+    session, memory = look.session, look.memory()
+    loads = _loads(asked, memory)
+    session.begin()
+    if session.lock(asked.options.wait) != memory.generation:
+        raise TargetChanged("another seed has written since we looked")
+    if asked.run is not None:
+        _refuse_impossible(asked.run, session.ledger.runs(asked.project.name, asked.run))
+    packed = session.ledger.recall(asked.project.name, [load.name for load in loads]) if loads else []
+    remembered = dict(zip(loads, map(contents.unpack, packed), strict=True))
+    doomed = _doomed(asked, remembered, recorder)
+    catalog = look.catalog()
+    there = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
+    removals = [row_memory.removal_of(load, rows, catalog) for load, rows in there.items()]
+    known = _comparable(removals, look)
+    spell_out(session.ledger, known.values(), recorder)
+    gone = marks_of(session.ledger, removals, known)
+    counts = session.delete(removals)
+    touched = [Touched(state=state, known=state, gone=gone.get(name, b"")) for name, state in known.items()]
+    states, marks = settle(session.ledger, touched)
+    kept = {load: contents.without(remembered[load], rows) for load, rows in doomed.items()}
+    session.ledger.remember(_memo(asked, kept, counts, marks), states)
+    session.commit()
+    return [tally_of(load, Outcomes(deleted=count)) for load, count in zip(there, counts, strict=True)]
+
+
+def _loads(asked: Undo, memory: Memory) -> list[LoadMemory]:
+    """The remembered loads that are asked for. Raises ConfigurationError where nothing is remembered."""
+    if not memory.possible:
+        raise ConfigurationError(
+            "what is remembered in this target may not be read by us; have the owner of the schema seedlab "
+            "grant its use"
+        )
+    if not memory.exists:
+        raise ConfigurationError("nothing is remembered in this target: no run of seedlab wrote to it")
+    known = sorted({load.stage for load in memory.loads})
+    for name in sorted(asked.stages - set(known)):
+        raise ConfigurationError(f"no rows of stage '{name}' are remembered{nearest(name, known)}")
+    return [load for load in memory.loads if not asked.stages or load.stage in asked.stages]
+
+
+def _doomed(
+    asked: Undo, remembered: Mapping[LoadMemory, pl.DataFrame], recorder: Recorder
+) -> dict[LoadMemory, pl.DataFrame]:
+    """The rows of each load that seedlab made, as asked; a note tells of those that no key names."""
+    ours = {load: contents.ours(content, asked.run) for load, content in remembered.items()}
+    doomed = {}
+    for load, rows in ours.items():
+        if contents.nameless(rows, load.made) and rows.height:
+            recorder.note(
+                f"{rows.height} rows of table {load.table} stay: it has no key by which to tell them "
+                "from others; delete them yourself"
+            )
+        elif rows.height:
+            doomed[load] = rows
+    return doomed
+
+
+def _refuse_impossible(run: str, found: Sequence[RunMemory]) -> None:
+    if not found:
+        raise ConfigurationError(f"no run '{run}' is remembered; seedlab status lists those that are")
+    outcomes = found[0].outcomes
+    if outcomes.updated or outcomes.deleted:
+        raise Refused(
+            f"run {run} updated {outcomes.updated} and deleted {outcomes.deleted} rows, and their old values "
+            "are not kept, so it cannot be rolled back; seed the older files again, or restore a backup"
+        )
+
+
+def _memo(
+    asked: Undo,
+    kept: dict[LoadMemory, pl.DataFrame],
+    counts: Sequence[int],
+    marks: Mapping[str, bytes | None],
+) -> Memo:
+    """Make the memo of what remains; its stages are unfinished, so that the next run looks at them."""
+    left = {load: content for load, content in kept.items() if content.height}
+    return Memo(
+        project=asked.project.name,
+        run_id=asked.run_id,
+        environment=asked.options.environment.name,
+        level=asked.options.settings.level,
+        started=asked.started,
+        outcomes=Outcomes(deleted=sum(counts)),
+        stages=(),
+        loads=tuple(replace(load, rows=content.height) for load, content in left.items()),
+        contents=tuple(contents.packs(content) for content in left.values()),
+        forgotten=tuple(load.name for load in kept if load not in left),
+        unfinished=tuple(sorted({load.stage for load in kept})),
+        marks=marks,
+    )
+
+
+def _comparable(removals: Sequence[Removal], look: Look) -> dict[str, TableState]:
+    """Map tables to their last known states, as far as those can still be compared with."""
+    names = dict.fromkeys(removal.table.name for removal in removals)
+    return {name: look.memory().tables[name] for name in names if comparable(name, look)}

@@ -1,6 +1,6 @@
 """Sets apart rows that cannot be written, and those that depend on them, so that the rest can be.
 
-Stands above the rooms, beside `resolution`. A row goes with its parent when the target has no such parent
+A row goes with its parent when the target has no such parent
 either; a nested record goes with the record around it. No joins: rows are known and pointed to by handles.
 """
 

@@ -50,6 +50,11 @@ def undo(asked: Undo, look: Look, recorder: Recorder) -> list[Tally]:
     """
     session, memory = look.session, look.memory()
     loads = _loads(asked, memory)
+    if not memory.exists:
+        if asked.run is not None:
+            _refuse_impossible(asked.run, ())
+        recorder.note("nothing is remembered in this target: no run of seedlab wrote to it")
+        return []
     session.begin()
     if session.lock(asked.options.wait) != memory.generation:
         raise TargetChanged("another seed has written since we looked")
@@ -74,17 +79,15 @@ def undo(asked: Undo, look: Look, recorder: Recorder) -> list[Tally]:
 
 
 def _loads(asked: Undo, memory: Memory) -> list[LoadMemory]:
-    """The remembered loads that are asked for. Raises ConfigurationError where nothing is remembered."""
+    """Find the remembered loads that are asked for; none where their rows were never made, or are gone."""
     if not memory.possible:
         raise ConfigurationError(
             "what is remembered in this target may not be read by us; have the owner of the schema seedlab "
             "grant its use"
         )
-    if not memory.exists:
-        raise ConfigurationError("nothing is remembered in this target: no run of seedlab wrote to it")
-    known = sorted({load.stage for load in memory.loads})
-    for name in sorted(asked.stages - set(known)):
-        raise ConfigurationError(f"no rows of stage '{name}' are remembered{nearest(name, known)}")
+    known = {load.stage for load in memory.loads} | {stage.id for stage in asked.project.stages}
+    for name in sorted(asked.stages - known):
+        raise ConfigurationError(f"no stage '{name}' is declared or remembered{nearest(name, sorted(known))}")
     return [load for load in memory.loads if not asked.stages or load.stage in asked.stages]
 
 

@@ -158,14 +158,25 @@ def test_a_row_that_another_stage_brings_now_is_not_reset_with_its_old_one(stage
     assert rows_by_table(url) == {"cities": 2, "pupils": 0}
 
 
-def test_with_nothing_remembered_there_is_nothing_to_undo(staged: Path, url: str) -> None:
-    with pytest.raises(ConfigurationError, match="nothing is remembered in this target") as caught:
-        undo(staged, url)
+def test_what_is_not_there_any_more_or_was_never_is_nothing_to_reset(staged: Path, url: str) -> None:
+    never = undo(staged, url)
     seed(staged, url)
-    with pytest.raises(
-        ConfigurationError, match="no rows of stage 'pupil' are remembered; did you mean 'pupils'"
-    ):
-        undo(staged, url, "pupil")
+    first, second = undo(staged, url, "pupils"), undo(staged, url, "pupils")
+
+    assert [each.outcomes.deleted for each in (never, first, second)] == [0, 3, 0]
+    assert any("no run of seedlab wrote to it" in note for note in never.notes)
+    assert rows_by_table(url) == {"cities": 2, "pupils": 0}
+
+
+def test_a_stage_or_run_that_nobody_knows_is_refused(staged: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="no run '12345678' is remembered") as caught:
+        undo(staged, url, run="12345678")
+    for _ in ("before", "after"):
+        with pytest.raises(
+            ConfigurationError, match="no stage 'pupil' is declared or remembered; did you mean 'pupils'"
+        ):
+            undo(staged, url, "pupil")
+        seed(staged, url)
     with pytest.raises(ConfigurationError, match="no run '12345678' is remembered"):
         undo(staged, url, run="12345678")
 

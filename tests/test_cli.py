@@ -359,6 +359,17 @@ def test_the_doctor_shows_what_it_found_whole(school: Path, capsys, monkeypatch)
     assert found["packages"] in capsys.readouterr().out
 
 
+def test_the_doctor_names_files_that_look_like_data_but_that_no_seed_reads(school: Path, capsys) -> None:
+    for name in ("more.csv", "staff.xlsx", "notes.md", "backup.json.zst", ".hidden.csv"):
+        (school / name).write_bytes(b"")
+
+    assert main(["doctor", str(school), "--database-url", f"sqlite:///{school}/school.db", "--json"]) == 0
+
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["checks"]}
+    assert found["files"]["status"] == "warn"
+    assert found["files"]["found"] == "no seed reads backup.json.zst, more.csv, staff.xlsx"
+
+
 def test_the_doctor_gives_a_remedy_for_what_fails(school: Path, capsys) -> None:
     url = "postgresql://me:hunter2@127.0.0.1:1/school"
 

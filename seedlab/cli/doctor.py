@@ -17,6 +17,7 @@ from seedlab.errors import SeedError
 from seedlab.flow import Project, Target
 from seedlab.insight.faces.text import printable, size, table
 from seedlab.plan.choices import choose_target
+from seedlab.plan.folder import FORMATS, unread_files
 from seedlab.plan.project import find_project, load_project
 
 FREE_BYTES = 1_000_000_000
@@ -71,6 +72,7 @@ def _findings(patient: Patient) -> Iterator[Finding]:
         )
         return
     yield _project(project)
+    yield from _unread(project)
     yield _target(project, patient)
 
 
@@ -124,6 +126,14 @@ def _project(project: Project) -> Finding:
     seeds = len(project.every_seed)
     found = f"{project.name}: {seeds} seeds, {len(project.stages) or 'no declared'} stages in {project.root}"
     return Finding(name="project", status="ok", found=found)
+
+
+def _unread(project: Project) -> Iterator[Finding]:
+    if names := unread_files(project.root, project.every_seed):
+        remedy = (
+            f"name them under files of a seed, or move them away; we read {', '.join(FORMATS)} (.gz, .zst)"
+        )
+        yield Finding(name="files", status="warn", found=f"no seed reads {', '.join(names)}", remedy=remedy)
 
 
 def _target(project: Project, patient: Patient) -> Finding:

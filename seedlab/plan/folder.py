@@ -27,6 +27,8 @@ FORMATS: Mapping[str, Format] = {
     ".parquet": "parquet",
 }
 COMPRESSIONS: Mapping[str, Literal["gz", "zst"]] = {".gz": "gz", ".zst": "zst"}
+# Tables, too, but in formats that we do not read.
+_OTHER_TABLES = frozenset({".xlsx", ".xls", ".ods", ".avro", ".orc", ".arrow", ".feather"})
 REPORTS = "reports"
 # What `--reports` keeps elsewhere in the project: folders named by the moment of a run, a profile, a report.
 _RECORDS = re.compile(r"^\d{8}T\d{6}Z-")
@@ -66,6 +68,20 @@ def as_named(seed: Seed, catalog: Catalog) -> Seed:
     if catalog.find(whole) is None or whole == seed.tables[0].table:
         return seed
     return replace(seed, tables=(replace(seed.tables[0], table=whole),))
+
+
+def unread_files(root: Path, seeds: Iterable[Seed]) -> tuple[str, ...]:
+    """Find files that look like data and lie beside those of seeds, but which no seed reads."""
+    files = [file for seed in seeds for file in seed.files]
+    read = {file.path for file in files}
+    beside = (path for folder in {path.parent for path in read} for path in folder.iterdir())
+    return tuple(sorted(_name(root, path) for path in beside if path not in read and _looks_like_data(path)))
+
+
+def _looks_like_data(path: Path) -> bool:
+    suffixes = {suffix.lower() for suffix in path.suffixes[-2:]}
+    ours = _is_ignored(path.name) or path.name.startswith("seedlab.")
+    return not ours and path.is_file() and bool(suffixes & (FORMATS.keys() | _OTHER_TABLES))
 
 
 def _folder_seed(file: SourceFile, name: str) -> Seed:

@@ -1,5 +1,5 @@
--- All that a copy of this database would have but rows: each definition as the server spells it, so that the same
--- migrations run again give the same digest. Rights, comments and the ledger's schema are no part of it.
+-- A digest of the whole schema: every definition as the server spells it, so that running the same migrations again
+-- gives the same digest. Rows, rights, comments and the ledger's schema are left out.
 WITH spaces AS (
   SELECT oid, nspname FROM pg_namespace
   WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'seedlab')

@@ -1,6 +1,7 @@
-"""What a PostgreSQL server says of its tables, in one query of our own (`catalog.sql`).
+"""Read PostgreSQL's catalog: tables, columns, unique keys and foreign keys.
 
-SQLAlchemy's inspector would take a dozen statements for the same. The answer is one JSON document.
+One query of our own (`catalog.sql`) returns everything as a JSON document; SQLAlchemy's inspector would need
+a dozen statements. This module turns the document into a `Catalog`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 from seedlab.database.kinds import TypeFacts, element_type, read_postgres_type
 from seedlab.flow import Catalog, Column, ForeignKey, Table, UniqueKey
 
-# Types whose plain equality sees every change; all others are compared through their send function.
+# Types whose `=` detects every change of a value. All others are compared by their binary (send) form:
+# numeric's `=`, for example, does not tell 1.5 from 1.50.
 PLAIN = frozenset(
     {"uuid", "bool", "int2", "int4", "int8", "text", "varchar", "bytea", "date", "timestamp", "timestamptz"}
 )
@@ -22,8 +24,8 @@ PLAIN = frozenset(
 QUERY = (Path(__file__).parent / "catalog.sql").read_text()
 DIGEST = (Path(__file__).parent / "catalog_digest.sql").read_text()
 
-Composites = Mapping[str, Sequence[Sequence[str]]]  # by type, the names and types of its fields
-Numbered = Mapping[int, Mapping[int, str]]  # columns by table's oid and own number
+Composites = Mapping[str, Sequence[Sequence[str]]]  # composite type → (name, type) of each field
+ColumnNames = Mapping[int, Mapping[int, str]]  # table's oid → column's number → column's name
 
 _RELKINDS: Mapping[str, Any] = {
     "r": "table",
@@ -35,15 +37,15 @@ _RELKINDS: Mapping[str, Any] = {
 
 
 def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
-    """Make the catalog of the document that `QUERY` answers; `default_schema` is current_schema()."""
+    """Make a Catalog of the document that `QUERY` returns; `default_schema` is current_schema()."""
     rows = answer["tables"]
-    names = _named(rows, default_schema)
+    names = _table_names(rows, default_schema)
     columns = {row[0]: {number: name for number, name, *_ in row[8] or ()} for row in rows}
     composites = dict(answer.get("composites") or ())
-    single: defaultdict[int, list[Sequence[Any]]] = defaultdict(list)
+    partition_keys: defaultdict[int, list[Sequence[Any]]] = defaultdict(list)
     for root, *key in answer.get("partition_keys") or ():
-        single[root].append(key)
-    tables = [_table(row, names, columns, single[row[0]], composites) for row in rows]
+        partition_keys[root].append(key)
+    tables = [_table(row, names, columns, partition_keys[row[0]], composites) for row in rows]
     return Catalog(
         dialect="postgresql",
         version=answer["version"],
@@ -60,12 +62,15 @@ def read_catalog(answer: Mapping[str, Any], default_schema: str) -> Catalog:
     )
 
 
-def _named(rows: Sequence[Sequence[Any]], default_schema: str) -> dict[int, str]:
-    """Name tables as files do; one with a dot in its name gives way to a table of a schema called so."""
-    spelled = {row[0]: f"{row[1]}.{row[2]}" for row in rows}
-    taken = {spelled[row[0]] for row in rows if row[1] != default_schema}
+def _table_names(rows: Sequence[Sequence[Any]], default_schema: str) -> dict[int, str]:
+    """Name tables as data files do, by oid: `table` in the default schema, `schema.table` elsewhere.
+
+    A table of the default schema that is itself called `a.b` is qualified when schema `a` has a table `b`.
+    """
+    qualified = {row[0]: f"{row[1]}.{row[2]}" for row in rows}
+    taken = {qualified[row[0]] for row in rows if row[1] != default_schema}
     return {
-        oid: relation if schema == default_schema and relation not in taken else spelled[oid]
+        oid: relation if schema == default_schema and relation not in taken else qualified[oid]
         for oid, schema, relation, *_ in rows
     }
 
@@ -73,8 +78,8 @@ def _named(rows: Sequence[Sequence[Any]], default_schema: str) -> dict[int, str]
 def _table(
     row: Sequence[Any],
     names: Mapping[int, str],
-    numbered: Numbered,
-    single: Sequence[Sequence[Any]],
+    column_names: ColumnNames,
+    partition_keys: Sequence[Sequence[Any]],
     composites: Composites,
 ) -> Table:
     oid, schema, relation, relkind, owned, _, row_security, inherits, columns, keys, foreign_keys = row
@@ -86,18 +91,18 @@ def _table(
         kind=kind,
         columns={each[1]: _column(each, composites) for each in columns or ()},
         keys=tuple(
-            UniqueKey(name=name, primary=primary, columns=tuple(numbered[oid][n] for n in numbers))
+            UniqueKey(name=name, primary=primary, columns=tuple(column_names[oid][n] for n in numbers))
             for name, primary, numbers in keys or ()
         ),
         foreign_keys=_with_partitions(
             [
-                _foreign_key(each, names, numbered[oid], numbered[each[1]])
+                _foreign_key(each, names, column_names[oid], column_names[each[1]])
                 for each in foreign_keys or ()
                 if each[1] in names
             ],
             [
-                _foreign_key([*each, "", False, None, True], names, numbered[oid], numbered[each[1]])
-                for each in single
+                _foreign_key([*each, "", False, None, True], names, column_names[oid], column_names[each[1]])
+                for each in partition_keys
                 if each[1] in names
             ],
         ),
@@ -107,27 +112,32 @@ def _table(
     )
 
 
-def _with_partitions(keys: Sequence[ForeignKey], single: Sequence[ForeignKey]) -> tuple[ForeignKey, ...]:
-    """Add what only partitions refer to: parents come first, though rows of other partitions have none."""
-    new = {key.meaning: replace(key, enforced=False) for key in single}
+def _with_partitions(
+    keys: Sequence[ForeignKey], partition_keys: Sequence[ForeignKey]
+) -> tuple[ForeignKey, ...]:
+    """Add foreign keys of single partitions, so that their parents are written first.
+
+    They are not enforced for the whole table: rows of other partitions need no such parent.
+    """
+    new = {key.meaning: replace(key, enforced=False) for key in partition_keys}
     for key in keys:
         new.pop(key.meaning, None)
     return (*keys, *new.values())
 
 
 def _column(row: Sequence[Any], composites: Composites) -> Column:
-    name, spelling, nullable, default, generated, identity, sequence, below, send = row[1:10]
-    base, never_null = below or ("", False)
+    name, spelling, nullable, default, generated, identity, sequence, domain, send = row[1:10]
+    base, never_null = domain or ("", False)
     deterministic, typtype, expression = row[10:]
     facts = read_postgres_type(base or spelling)
     if typtype == "e":
         facts = TypeFacts(kind="enum")
-    within = _within(base or spelling, composites) if facts.kind in ("array", "other") else None
+    compound = _compound(base or spelling, composites) if facts.kind in ("array", "other") else None
     plain = facts.kind in PLAIN and deterministic
     return Column(
         name=name,
         type=spelling,
-        kind=within.kind if within else facts.kind if typtype in ("b", "d", "e") else "other",
+        kind=compound.kind if compound else facts.kind if typtype in ("b", "d", "e") else "other",
         nullable=nullable and not never_null,
         default=default,
         generated=generated,
@@ -140,13 +150,13 @@ def _column(row: Sequence[Any], composites: Composites) -> Column:
         send="" if plain else send if "." in send else f"pg_catalog.{send}",
         domain=bool(base),
         base=base,
-        element=within.element if within else None,
-        fields=within.fields if within else (),
+        element=compound.element if compound else None,
+        fields=compound.fields if compound else (),
     )
 
 
-def _within(spelling: str, composites: Composites) -> Column | None:
-    """What an array or a composite type is made of, as a column without a name; None for other types."""
+def _compound(spelling: str, composites: Composites) -> Column | None:
+    """Describe an array or composite type as a column without a name; None for other types."""
     if (element := element_type(spelling)) != spelling:
         return Column(name="", type=spelling, kind="array", element=_part("", element, composites))
     if spelling not in composites:
@@ -156,20 +166,24 @@ def _within(spelling: str, composites: Composites) -> Column | None:
 
 
 def _part(name: str, spelling: str, composites: Composites) -> Column:
+    """Describe an array's element or a composite's field."""
     kind = read_postgres_type(spelling).kind
-    made = _within(spelling, composites) if kind in ("array", "other") else None
-    return replace(made, name=name) if made else Column(name=name, type=spelling, kind=kind)
+    compound = _compound(spelling, composites) if kind in ("array", "other") else None
+    return replace(compound, name=name) if compound else Column(name=name, type=spelling, kind=kind)
 
 
 def _foreign_key(
-    row: Sequence[Any], names: Mapping[int, str], mine: Mapping[int, str], theirs: Mapping[int, str]
+    row: Sequence[Any],
+    names: Mapping[int, str],
+    child_names: Mapping[int, str],
+    parent_names: Mapping[int, str],
 ) -> ForeignKey:
     name, parent, columns, parent_columns, definition, validated, comment, indexed = row
     return ForeignKey(
         name=name,
-        columns=tuple(mine[n] for n in columns),
+        columns=tuple(child_names[n] for n in columns),
         parent=names[parent],
-        parent_columns=tuple(theirs[n] for n in parent_columns),
+        parent_columns=tuple(parent_names[n] for n in parent_columns),
         definition=definition,
         validated=validated,
         enforced=not definition.endswith("NOT ENFORCED"),

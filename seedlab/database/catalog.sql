@@ -1,6 +1,6 @@
--- Every table a seed could fill, with its columns, unique keys and foreign keys, as one JSON document.
--- Runs with search_path = pg_catalog, so every name below is the server's own. Keys name their columns by number:
--- to look the names up here takes the server longer than all the rest.
+-- All tables that a seed could fill, with their columns, unique keys and foreign keys, as one JSON document.
+-- Runs with search_path = pg_catalog, so every name below is the server's own. Keys list column numbers, not names:
+-- looking the names up here would take the server longer than all the rest of the query.
 WITH rel AS MATERIALIZED (
   SELECT c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relispartition,
          pg_has_role(c.relowner, 'USAGE') AS owned,

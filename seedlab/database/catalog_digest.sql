@@ -1,8 +1,8 @@
--- One number for all that the answer of catalog.sql depends on. Whatever is altered leaves a row of a system
--- catalog that another transaction wrote (xmin), or one more, or one less; objects of initdb are left out, but
--- for schemas. Vacuum and analyze write these rows in place. Other sessions' temporary tables make it another
--- number: then the catalog is read once more. Their schemas are left out: each session has other rights on them.
--- The first number is that of the answer's form: raise it with a change.
+-- A digest of everything that the answer of catalog.sql depends on. Every DDL statement adds a row to a system
+-- catalog, removes one, or rewrites one in its own transaction (xmin); VACUUM and ANALYZE write in place and change no
+-- xmin. Objects made by initdb are left out, except schemas. Other sessions' temporary tables change the digest, which
+-- merely costs one more reading of the catalog; their schemas are left out, because each session has other rights on them.
+-- The first number is the version of the answer's format: increase it when catalog.sql changes.
 SELECT hash_record_extended(ROW(
   5, current_setting('server_version'), current_database(), current_user,
   (SELECT sum(hash_record_extended(ROW(oid, xmin, has_schema_privilege(oid, 'USAGE')), 0)) FROM pg_namespace

@@ -1,4 +1,7 @@
-"""URLs in, targets and open sessions out. The only place where a URL is taken apart, or made."""
+"""Parse database URLs into targets, and open sessions on targets.
+
+This is the only module that parses or builds a database URL.
+"""
 
 from __future__ import annotations
 
@@ -19,31 +22,32 @@ if TYPE_CHECKING:
     from seedlab.database.activity import Activity
 
 _SECRETS = ("password", "sslpassword", "passfile")
-# libpq's own grammar: the user ends at the first : or @, `#` means nothing, hosts may be several.
+# libpq's own grammar, which is not urllib's: the user ends at the first `:` or `@`, `#` has no special
+# meaning, and there may be several hosts.
 _LIBPQ = re.compile(
     r"[^:]+://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@)?(?P<hosts>[^/?]*)"
     r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?"
 )
-# What Prisma puts into its URLs for its own pool; libpq refuses to connect with them.
-_PRISMAS = ("connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size")
-_PLACE = ("host", "hostaddr", "port")
-_ENCRYPTION = ("sslmode", "sslnegotiation", "gssencmode", "channel_binding")
+# Options that Prisma puts into its URLs for its own connection pool; libpq refuses URLs with unknown options.
+_PRISMA_OPTIONS = ("connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size")
+_HOST_OPTIONS = ("host", "hostaddr", "port")
+_ENCRYPTION_OPTIONS = ("sslmode", "sslnegotiation", "gssencmode", "channel_binding")
 _PORT = re.compile(r":[0-9]*$")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})|%00")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptTarget(Target):
-    """A target whose connections outlive a run: those that nobody uses now, by URL and label."""
+    """A target whose connections are reused by later runs; `idle` has the unused ones by (URL, label)."""
 
     idle: dict[tuple[str, str], Any] = field(repr=False, compare=False)
 
 
 @contextmanager
 def kept(target: Target) -> Iterator[KeptTarget]:
-    """Keep the connection that a session gives back for the next one; close it at the end.
+    """Reuse connections to the target within this context; close them at its end.
 
-    A file is opened in no time: of SQLite nothing is kept.
+    SQLite connections are not kept, as opening a file costs next to nothing.
     """
     idle: dict[tuple[str, str], Any] = {}
     try:
@@ -61,10 +65,11 @@ def parse_target(
     environment: str | None = None,
     root: Path | None = None,
 ) -> Target:
-    """Understand a database URL: `postgresql://…` (any libpq URI) or `sqlite:///FILE`.
+    """Parse a database URL: `postgresql://…` (any libpq URI) or `sqlite:///FILE`.
 
-    A driver (`postgresql+psycopg://`) is accepted and ignored. A relative SQLite path is taken from the
-    current directory, or from `root`. Raises ConfigurationError; the message never holds the URL's password.
+    A driver in the scheme (`postgresql+psycopg://`) is accepted and ignored. A relative SQLite path is
+    relative to `root`, or else to the current directory. `origin` says in messages where the URL comes from.
+    Raises ConfigurationError, whose message never contains the URL's password.
     """
     scheme = url.partition("://")[0].partition("+")[0].lower()
     if "://" in url and scheme in ("postgresql", "postgres"):
@@ -78,14 +83,14 @@ def parse_target(
 
 
 def open_session(target: Target, settings: Settings, recorder: Recorder, label: str) -> Session:
-    """Connect. `label` becomes the connection's application_name; raises ConnectionFailed."""
+    """Connect to the target; `label` becomes the application_name. Raises ConnectionFailed."""
     return opener(target)(target, settings, recorder, label)
 
 
 def opener(target: Target) -> Callable[[Target, Settings, Recorder, str], Session]:
-    """Give what opens sessions of the target's dialect; only that is imported.
+    """Import only the target's dialect, and return the function that opens its sessions.
 
-    psycopg costs 90 ms, which a SQLite target need not pay, and the other way round.
+    Importing psycopg takes 90 ms, which a SQLite target should not pay, and vice versa.
     """
     if target.dialect == "sqlite":
         from seedlab.database.sqlite import open_sqlite
@@ -100,9 +105,9 @@ def opener(target: Target) -> Callable[[Target, Settings, Recorder, str], Sessio
 
 
 def open_activity(target: Target, label: str) -> Activity | None:
-    """Connect beside a session to look at what the server does for the connections of that name.
+    """Open a second connection that watches what the server does for the connections labelled `label`.
 
-    None where there is no server. Raises ConnectionFailed.
+    None for SQLite, which has no server. Raises ConnectionFailed.
     """
     if target.dialect == "sqlite":
         return None
@@ -112,12 +117,12 @@ def open_activity(target: Target, label: str) -> Activity | None:
 
 
 def url_of(target: Target) -> str:
-    """Spell how to connect, as every tool understands it; with the password, if there is one."""
+    """Return the target's URL as other tools accept it, including the password if there is one."""
     return target.url if target.dialect == "postgresql" else f"sqlite:///{target.url}"
 
 
 def beside(target: Target, database: str) -> Target:
-    """Give another PostgreSQL database of the same server, reached in the same way."""
+    """Return a target for another PostgreSQL database on the same server."""
     return replace(
         target,
         url=_renamed(target.url, database),
@@ -127,25 +132,26 @@ def beside(target: Target, database: str) -> Target:
 
 
 def redirected(url: str, host: str, port: int) -> str:
-    """Lead a PostgreSQL URL to another host, or a socket's folder; all else stays as it is."""
+    """Replace host and port of a PostgreSQL URL; `host` may be the folder of a Unix socket."""
     parts = _parts(url)
-    here = host.startswith("/")
-    place = [f"host={quote(host)}", f"port={port}"] if here else []
+    socket = host.startswith("/")
+    host_options = [f"host={quote(host)}", f"port={port}"] if socket else []
     path = url[parts.end("hosts") :].partition("?")[0]
-    options = _options(parts, _PLACE, *place)
-    return f"{url[: parts.start('hosts')]}{'' if here else f'{host}:{port}'}{path}{options}"
+    options = _options(parts, _HOST_OPTIONS, *host_options)
+    return f"{url[: parts.start('hosts')]}{'' if socket else f'{host}:{port}'}{path}{options}"
 
 
 def unencrypted(url: str, password: str | None) -> str:
-    """Let a PostgreSQL URL connect without TLS, and with this password."""
+    """Remove the encryption options of a PostgreSQL URL, and set its password."""
     parts = _parts(url)
     secret = f":{quote(password, safe='')}" if password else ""
     login = f"{parts['user']}{secret}@" if parts["user"] else ""
-    return f"postgresql://{login}{parts['hosts']}/{parts['database'] or ''}{_options(parts, _ENCRYPTION)}"
+    options = _options(parts, _ENCRYPTION_OPTIONS)
+    return f"postgresql://{login}{parts['hosts']}/{parts['database'] or ''}{options}"
 
 
 def _renamed(url: str, database: str) -> str:
-    """Put another database into a URL, also where it was an option (`?dbname=`)."""
+    """Replace the database of a URL, whether it is in the path or in the option `dbname`."""
     parts = _parts(url)
     return f"{url[: parts.end('hosts')]}/{quote(database, safe='')}{_options(parts, ('dbname',))}"
 
@@ -157,10 +163,10 @@ def _parts(url: str) -> re.Match[str]:
 
 
 def _options(parts: re.Match[str], without: Collection[str], *more: str) -> str:
-    """The options of a URL but for some, spelled as they were."""
-    given = [each for each in (parts["query"] or "").split("&") if each]
-    kept = [*(each for each in given if each.partition("=")[0] not in without), *more]
-    return f"?{'&'.join(kept)}" if kept else ""
+    """Return the query string of a URL without some options and with `more`; others keep their spelling."""
+    options = [each for each in (parts["query"] or "").split("&") if each]
+    options = [*(each for each in options if each.partition("=")[0] not in without), *more]
+    return f"?{'&'.join(options)}" if options else ""
 
 
 def _postgres(url: str, origin: str, name: str | None, environment: str | None) -> Target:
@@ -171,25 +177,26 @@ def _postgres(url: str, origin: str, name: str | None, environment: str | None) 
             "with special characters percent-encoded (@ is %40, / is %2F, % is %25)"
         )
     options = parse_qsl(parts["query"] or "", keep_blank_values=True)
-    given = dict(options)
-    if given.keys() & {"schema", *_PRISMAS}:
-        _refuse_schema(given.get("schema", "public"), origin)
-        rest = url.removesuffix(f"?{parts['query']}") + _options(parts, ("schema", *_PRISMAS))
+    values = dict(options)
+    if values.keys() & {"schema", *_PRISMA_OPTIONS}:
+        _refuse_schema(values.get("schema", "public"), origin)
+        rest = url.removesuffix(f"?{parts['query']}") + _options(parts, ("schema", *_PRISMA_OPTIONS))
         return _postgres(rest, origin, name, environment)
-    # Where the connection really goes: libpq takes an address before any name, also from its variables.
-    address = given.get("hostaddr") or os.environ.get("PGHOSTADDR")
-    hosts = address or given.get("host") or _names(parts["hosts"])
+    # The guards must know where the connection really goes: libpq prefers an address to any host name, and
+    # reads it from an environment variable, too.
+    address = values.get("hostaddr") or os.environ.get("PGHOSTADDR")
+    hosts = address or values.get("host") or _host_names(parts["hosts"])
     user = unquote(parts["user"] or "")
-    kept = urlencode([(key, value) for key, value in options if key not in _SECRETS], safe="/")
+    shown_options = urlencode([(key, value) for key, value in options if key not in _SECRETS], safe="/")
     login = f"{quote(user)}@" if user else ""
     database = parts["database"] or ""
     path = "" if parts["database"] is None else f"/{database}"
     return Target(
         dialect="postgresql",
         url=f"postgresql{url[url.index('://') :]}",
-        shown=f"postgresql://{login}{parts['hosts']}{path}{'?' if kept else ''}{kept}",
+        shown=f"postgresql://{login}{parts['hosts']}{path}{'?' if shown_options else ''}{shown_options}",
         host="" if hosts.startswith("/") else hosts,
-        database=given.get("dbname") or unquote(database) or user,
+        database=values.get("dbname") or unquote(database) or user,
         origin=origin,
         name=name,
         environment=environment,
@@ -197,7 +204,7 @@ def _postgres(url: str, origin: str, name: str | None, environment: str | None) 
 
 
 def _refuse_schema(schema: str, origin: str) -> None:
-    """`schema=public` in a URL of Prisma's is what everybody else takes for granted; another one is not."""
+    """Raise ConfigurationError for Prisma's option `schema`, unless it is the default, `public`."""
     if schema != "public":
         raise ConfigurationError(
             f"the database URL from {origin} has schema={schema}, which only Prisma knows; take it out, and "
@@ -205,11 +212,11 @@ def _refuse_schema(schema: str, origin: str) -> None:
         )
 
 
-def _names(hosts: str) -> str:
-    """Host names without ports, or what libpq would take where the URL names none."""
-    named = [_PORT.sub("", unquote(each)).strip("[]") for each in hosts.split(",")]
+def _host_names(hosts: str) -> str:
+    """Return the host names without ports; libpq's default for a host that is not named is PGHOST."""
+    names = [_PORT.sub("", unquote(each)).strip("[]") for each in hosts.split(",")]
     default = os.environ.get("PGHOST", "")
-    return ",".join(each or default for each in named)
+    return ",".join(each or default for each in names)
 
 
 def _sqlite(url: str, origin: str, name: str | None, environment: str | None, root: Path | None) -> Target:

@@ -1,7 +1,10 @@
-"""The contract of a ledger: what seedlab remembers in a target, and how it sees that nobody changed it.
+"""`Ledger`: the interface to seedlab's own tables in a target, and the functions that its dialects share.
 
-One implementation per dialect (`postgres_ledger.py`, `sqlite_ledger.py`). A *mark* is 16 bytes: the hash of
-a row's key and the hash of its seeded columns, as the database itself has them.
+The ledger remembers what was seeded and detects whether anybody changed it since. There is one
+implementation per dialect (`postgres_ledger.py`, `sqlite_ledger.py`).
+
+A *mark* stands for one seeded row: 16 bytes, of which 8 are the hash of its key and 8 the hash of its seeded
+columns, both computed by the database from the stored values. Marks of many rows are concatenated.
 """
 
 from __future__ import annotations
@@ -33,13 +36,15 @@ from seedlab.flow import (
 Piece = TypeVar("Piece")
 
 MARK = 16
-TRANSACTIONS = 100  # that a stamp may name
+TRANSACTIONS = 100  # the most transactions that a stamp names
 _KEY = 8
 
 
 class Attested(NamedTuple):
-    """Of some rows of a table their marks, how many of them the transactions of its stamp or this one wrote,
-    and how often this one wrote others.
+    """The marks of some rows, and who wrote them.
+
+    `stamped` counts those of the rows that were written by a transaction of the table's stamp or by this
+    one; `others` counts further writes of this transaction to the table.
     """
 
     marks: bytes
@@ -48,15 +53,15 @@ class Attested(NamedTuple):
 
 
 class Ledger(Protocol):
-    """The ledger of an open session. Nothing is written but by `ensure` and `remember`.
+    """The ledger of an open session.
 
-    `signed` tells whether its hashes are signed numbers where they are added up.
+    `signed` says whether the database adds row hashes up as signed integers.
     """
 
     signed: bool
 
     def shifted(self, seen: TableState, before: bytes, after: bytes) -> TableState:
-        """The content of a table of which some rows had the marks `before`, and have those `after` now."""
+        """Compute a table's new state from its old one, given the changed rows' marks before and after."""
         hashes = Struct(f">{_KEY}x{'q' if self.signed else 'Q'}")
         old, new = ([h for (h,) in hashes.iter_unpack(marks)] for marks in (before, after))
         return replace(
@@ -67,37 +72,38 @@ class Ledger(Protocol):
         )
 
     def read(self, project: str) -> Memory:
-        """Read what is remembered of a project, all but the packed rows."""
+        """Read everything remembered about a project except the packed rows."""
 
     def ensure(self) -> bool:
-        """Make the ledger where it is missing, in a transaction of its own; False where we may not."""
+        """Create the ledger if it is missing, in its own transaction; False without the right to do so."""
 
     def generation(self) -> int:
-        """Tell, inside the transaction, how often runs have written."""
+        """Return, inside the transaction, the counter that every writing run increases."""
 
     def begin_run(self) -> int:
-        """Raise the generation for a run that commits more than once; answers a number that names it."""
+        """Start a run that commits more than once: increase the generation; return the run's number."""
 
     def join_run(self) -> int:
-        """Tell, as the first thing in a transaction of such a run, the number of the last one.
+        """Return the number of the latest run that commits more than once.
 
-        Until the transaction ends no other run can begin, or end as one that commits once.
+        Must be the first call in each transaction of such a run. Until that transaction ends, no other run
+        can begin or commit.
         """
 
     def contents(self, states: Sequence[TableState]) -> list[TableState]:
-        """Tell what the tables hold now, as `contents_ahead` does, and wait for it."""
+        """Compute the current state of the tables (see `contents_ahead`) and wait for the result."""
         return self.contents_ahead(states)()
 
     def contents_ahead(self, states: Sequence[TableState]) -> Callable[[], list[TableState]]:
-        """Begin to hash what the tables hold now, one statement; what comes back waits for it.
+        """Start computing the current state of the tables; the function returned waits for the result.
 
-        Cost: one pass over the tables' seeded columns. What a stamp proves need not be hashed. A state keeps
-        its stamp only while all of its rows are there as they were, so that of a table which changed
-        otherwise no row that is seeded did.
+        Cost: one statement, and one pass over the seeded columns of each table whose stamp does not prove
+        that it is unchanged. A state keeps its stamp only while all the stamp's rows are unchanged; a state
+        that keeps its stamp but differs in content therefore has no changed seeded row.
         """
 
     def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
-        """Of tables whose content differs from these states, those of which a seeded row does."""
+        """Return those of the tables, all with changed content, in which a seeded row changed."""
         found = self.touched([RowSet(state=state, frame=None) for state in states])
         return frozenset(
             state.table
@@ -106,54 +112,56 @@ class Ledger(Protocol):
         )
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
-        """Fetch the packs of the rows that seeds (stage, seed, table) brought, what is recent last."""
+        """Fetch the packed rows of loads named by (stage, seed, table); the most recent packs come last."""
 
     def recall_apart(self, project: str, name: tuple[str, str, str]) -> Iterator[list[bytes]]:
-        """Fetch the packs of one load one after another; what is recent comes with the first."""
+        """Fetch the packed rows of one load pack by pack; recent ones come together with the first pack."""
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
-        """Mark the rows of each set as they are now."""
+        """Compute the current marks of the rows of each set."""
 
     def attested(self, sets: Sequence[RowSet]) -> Callable[[], list[Attested]]:
-        """Begin to mark the rows of each set, which are named, as they are now, and to tell how the stamp of
-        its state stands to them; what comes back waits for it.
+        """Start computing current marks together with who wrote the rows; the function returned waits.
+
+        Every set must have a frame.
         """
         answers = [Attested(marks) for marks in self.marks(sets)]
         return lambda: answers
 
     def spell_out(self, states: Sequence[TableState]) -> None:
-        """Keep the marks of tables whose seeded rows are known by stamps alone, before they are written.
+        """Store the marks of tables whose seeded rows are so far known by their stamp alone.
 
-        Nothing becomes of those that somebody else has changed. Cost: one pass over each table.
+        To be called before the tables are written. Rows that somebody else has changed meanwhile get no
+        mark. Cost: one pass over each table.
         """
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
-        """Mark the rows of each set as they are now, and fetch what is remembered of their tables.
+        """Return per set the current marks of its rows and the remembered marks of its table.
 
-        Where nothing is, all rows of a table need not be marked.
+        Where no marks are remembered (None), the current marks of a whole table may be left empty.
         """
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
-        """Fetch the marks of tables' seeded rows; None where they are not known."""
+        """Fetch the remembered marks of the tables' seeded rows; None where they are not known."""
 
     def runs(self, project: str, run: str | None = None, *, limit: int | None = None) -> list[RunMemory]:
-        """Tell of the runs that are remembered, the last first, or of one, or of the last ones."""
+        """Return the remembered runs, latest first: all of them, the one named, or the latest `limit`."""
 
     def size(self) -> int:
-        """Tell how many bytes the ledger takes, of all projects."""
+        """Return the size of the ledger of all projects in bytes."""
 
     def begin_to_remember(self) -> None:
-        """Begin to write what a run leaves, in the open transaction: all that its rows do not change.
+        """Start that part of `remember` which does not depend on the run's rows, in the open transaction.
 
-        The server does it while the rest is put together. Not for stages that are committed at the same time:
-        they would wait for each other. Where it was not called, `remember` does it.
+        The server works on it while the client prepares the rest. It is optional, and must not be called for
+        stages that commit concurrently: they would wait for each other.
         """
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
-        """Write what a run leaves, and the content of the tables as it is now, in the open transaction.
+        """Write what is to be remembered of a run and the tables' current states, in the open transaction.
 
-        `memo.marks` says what is known of each table's seeded rows; of a table that it does not name every
-        row is ours.
+        `memo.marks` has the marks of each table's seeded rows; of a table that is missing there, all rows
+        are seeded rows.
         """
 
 
@@ -161,50 +169,53 @@ _PAIR = Struct(f"{_KEY}s{MARK - _KEY}s")
 
 
 def split(marks: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Cut marks apart: the hash of each row's key, and that of its columns."""
+    """Split marks into pairs of key hash and column hash."""
     return _PAIR.iter_unpack(marks)
 
 
-def have_drifted(remembered: bytes | None, now: bytes) -> bool:
-    """Tell whether a remembered row is not there as it was; unknown rows may always have drifted."""
-    return remembered is None or not {*split(remembered)} <= {*split(now)}
+def have_drifted(remembered: bytes | None, current: bytes) -> bool:
+    """Tell whether a remembered row is changed or deleted; True when the remembered rows are unknown."""
+    return remembered is None or not {*split(remembered)} <= {*split(current)}
 
 
 def folded(marks: bytes, recent: bytes) -> bytes:
-    """Put marks of rows that were written since into the place of those before.
+    """Replace the marks of rows that were written again since, and append those of new rows.
 
-    Cost: 0.15 s for a million rows, as these are numbers, and only recent ones are looked at one by one.
+    Cost: 0.15 s for a million marks. They are compared as integers, and only matches are visited in Python.
     """
     if not recent:
         return marks
-    held, last = array("Q", marks), array("Q", recent)
-    now = dict(zip(last[::2], last[1::2], strict=True))
-    fresh = dict(now)
-    for place in compress(range(0, len(held), 2), map(now.__contains__, held[::2])):
-        held[place + 1] = now[held[place]]
-        fresh.pop(held[place], None)
-    held.extend(chain.from_iterable(fresh.items()))
-    return held.tobytes()
+    merged, updates = array("Q", marks), array("Q", recent)
+    by_key = dict(zip(updates[::2], updates[1::2], strict=True))
+    new = dict(by_key)
+    for place in compress(range(0, len(merged), 2), map(by_key.__contains__, merged[::2])):
+        merged[place + 1] = by_key[merged[place]]
+        new.pop(merged[place], None)
+    merged.extend(chain.from_iterable(new.items()))
+    return merged.tobytes()
 
 
-def dropped(remembered: bytes, gone: bytes) -> bytes:
-    """Remembered marks without those of rows that are no more."""
-    keys = {key for key, _ in split(gone)}
+def dropped(remembered: bytes, deleted: bytes) -> bytes:
+    """Remove the marks of deleted rows."""
+    keys = {key for key, _ in split(deleted)}
     if not keys:
         return remembered
     return b"".join(key + columns for key, columns in split(remembered) if key not in keys)
 
 
-def moved(remembered: bytes, then: bytes, now: bytes) -> bytes:
-    """Remembered marks of rows that are there as they were `then`, as those rows have them `now`."""
-    intact, fresh = {*split(then)}, dict(split(now))
+def moved(remembered: bytes, before: bytes, after: bytes) -> bytes:
+    """Update remembered marks of rows that were still unchanged `before` to what they are `after`.
+
+    The marks of rows that had drifted already stay as they are remembered.
+    """
+    intact, new = {*split(before)}, dict(split(after))
     return b"".join(
-        key + (fresh[key] if (key, columns) in intact else columns) for key, columns in split(remembered)
+        key + (new[key] if (key, columns) in intact else columns) for key, columns in split(remembered)
     )
 
 
 def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
-    """Put byte strings behind each other; each one's start (from 1, as SQL counts) and length."""
+    """Concatenate byte strings; also return the start (counted from 1, as in SQL) and length of each."""
     held = list(pieces)
     starts = accumulate(map(len, held), initial=1)
     return b"".join(held), [(start, len(piece)) for start, piece in zip(starts, held, strict=False)]
@@ -213,22 +224,26 @@ def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
 def batched(
     pieces: Iterable[Piece], size: Callable[[Piece], int], most: int | None = None
 ) -> Iterator[list[Piece]]:
-    """Put pieces together until they have PACK_BYTES, or `most`; only the last batch has fewer, or none."""
-    waiting: list[Piece] = []
-    held, enough = 0, min(most or memory.PACK_BYTES, memory.PACK_BYTES)
+    """Group pieces into batches of at least PACK_BYTES, or `most` if that is less.
+
+    The last batch may be smaller or empty.
+    """
+    batch: list[Piece] = []
+    total, enough = 0, min(most or memory.PACK_BYTES, memory.PACK_BYTES)
     for piece in pieces:
-        waiting.append(piece)
-        held += size(piece)
-        if held >= enough:
-            yield waiting
-            waiting, held = [], 0
-    yield waiting
+        batch.append(piece)
+        total += size(piece)
+        if total >= enough:
+            yield batch
+            batch, total = [], 0
+    yield batch
 
 
 def run_document(memo: Memo) -> Mapping[str, object]:
-    """The run as `runs` keeps it: one that commits each stage by itself has a row for each, RUN/STAGE.
+    """Make the row of the ledger's table `runs`.
 
-    Rows are only added: to one that they share, transactions at the same time would have to wait.
+    A run that commits each stage separately adds a row RUN/STAGE per stage: concurrent transactions would
+    have to wait for each other if they updated one shared row.
     """
     outcomes = memo.outcomes
     return {
@@ -248,7 +263,7 @@ def run_document(memo: Memo) -> Mapping[str, object]:
 
 
 def runs_of(documents: Iterable[Mapping[str, Any]]) -> list[RunMemory]:
-    """Make the runs of their rows, the last first: stages of one run come together, in writing order."""
+    """Combine rows of the ledger's table `runs` (latest first), which may be several per run, into runs."""
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for document in documents:
         rows.setdefault(document["run_id"].partition("/")[0], []).append(document)
@@ -270,7 +285,10 @@ def _run(name: str, parts: Sequence[Mapping[str, Any]]) -> RunMemory:
 
 
 def memory_of(document: Mapping[str, Any]) -> Memory:
-    """Make the memory of a document of lists, in the order of `memory.sql`."""
+    """Make a Memory of the JSON document that `memory.sql` returns.
+
+    Raises WriteError when the ledger was written by a newer seedlab.
+    """
     if document["version"] != LEDGER_VERSION:
         raise WriteError(
             f"the ledger of the target has version {document['version']}, this seedlab knows "
@@ -308,23 +326,23 @@ def _load(row: Sequence[Any]) -> LoadMemory:
 
 
 def _state(row: Sequence[Any]) -> TableState:
-    table, columns, key, server, rows, exclusive, total, *more = row
-    stamp, unmarked = more or (None, False)
+    table, columns, key, server, rows, xor_of_hashes, sum_of_hashes, *optional = row
+    stamp, unmarked = optional or (None, False)
     return TableState(
         table=table,
         columns=tuple(columns),
         key=tuple(key),
         server=server,
         rows=rows,
-        xor=int(exclusive),
-        sum=int(total),
+        xor=int(xor_of_hashes),
+        sum=int(sum_of_hashes),
         stamp=stamp and Stamp(transactions=tuple(stamp["transactions"]), rows=stamp["rows"]),
         unmarked=unmarked,
     )
 
 
 def stage_document(stage: StageMemory) -> dict[str, object]:
-    """A stage as `stages` keeps it."""
+    """Make the row of the ledger's table `stages`."""
     return {
         "stage": stage.stage,
         "parts": dict(stage.parts),
@@ -334,7 +352,7 @@ def stage_document(stage: StageMemory) -> dict[str, object]:
 
 
 def load_document(load: LoadMemory) -> dict[str, object]:
-    """What a seed brought to a table, as `rows` keeps it."""
+    """Make the row of the ledger's table `rows`, without its packed rows."""
     return {
         "stage": load.stage,
         "seed": load.seed,

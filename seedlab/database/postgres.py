@@ -1,7 +1,7 @@
-"""An open PostgreSQL target: its catalog, its transactions, its answers.
+"""`PostgresSession`: the implementation of `Session` for PostgreSQL.
 
-Nothing here outlives its transaction, so a pooler in transaction mode may stand in between: no prepared
-statements, no session settings, no start-up options.
+It works through a connection pooler in transaction mode, such as PgBouncer, because nothing on the server
+outlives its transaction: there are no prepared statements, session settings or start-up options.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
     from seedlab.flow import Ask, Classified, Refusal, Removal, Reserve, Sourced, Suspect, WritePlan, Written
 
 Row = tuple[bytes | None, ...]
-_LEDGER = 3  # place of the first statement that needs the ledger, where the catalog is read
+_LEDGER = 3  # the first statement that needs the ledger, in the message that reads it with the catalog
 
 
 def open_postgres(target: Target, settings: Settings, recorder: Recorder, label: str) -> PostgresSession:
-    """Open a session, on a connection that was kept if there is one; raises ConnectionFailed."""
+    """Open a session, reusing an idle connection of a KeptTarget; raises ConnectionFailed."""
     if not isinstance(target, KeptTarget):
         return PostgresSession(connection_to(target, label), settings, recorder)
     name = (target.url, label)
     connection = target.idle.pop(name, None)
-    if connection is None or not _waits(connection):
+    if connection is None or not _is_usable(connection):
         connection = connection_to(target, label)
 
     def give_back(connection: psycopg.Connection[Any]) -> None:
@@ -67,8 +67,11 @@ def open_postgres(target: Target, settings: Settings, recorder: Recorder, label:
     return PostgresSession(connection, settings, recorder, give_back)
 
 
-def _waits(connection: psycopg.Connection[Any]) -> bool:
-    """Tell whether nothing came from the server meanwhile: all that comes unasked is that it hung up."""
+def _is_usable(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether an idle connection is still open; close it if not.
+
+    Data waiting on an idle connection means that the server has closed it: nothing else is sent unasked.
+    """
     if connection.closed or select.select([connection.fileno()], [], [], 0)[0]:
         connection.close()
         return False
@@ -76,7 +79,7 @@ def _waits(connection: psycopg.Connection[Any]) -> bool:
 
 
 def connection_to(target: Target, label: str) -> psycopg.Connection[Any]:
-    """Connect; every wait has a limit, so a silent peer ends in an error and not in a hang."""
+    """Connect with a limit on every wait, so that a silent server is an error; raises ConnectionFailed."""
     try:
         return psycopg.connect(
             target.url,
@@ -100,7 +103,7 @@ _NO_ANSWER = (
 
 
 class PostgresSession:
-    """A `Session` on one psycopg connection in autocommit mode; transactions are our own statements."""
+    """A `Session` on a psycopg connection in autocommit mode, which sends BEGIN and COMMIT itself."""
 
     dialect: Dialect = "postgresql"
     concurrent = True
@@ -124,41 +127,41 @@ class PostgresSession:
     # ---- looking ----
 
     def catalog(self, project: str | None = None, bare: Callable[[Memory], None] | None = None) -> Catalog:
-        """Read the whole catalog, and with a project the ledger of the same moment.
+        """Read the catalog and, with a project, the ledger in the same snapshot.
 
-        The ledger keeps the catalog, too: while nothing was altered, that takes less than half of the time.
-        A second message reads it where there is no ledger, or something was.
+        The ledger has a copy of the catalog, which is valid until DDL is run; it is read in less than half of
+        the time. Without a valid copy a second message queries the catalog itself.
         """
-        questions = [] if project is None else [ledger.read(project)]
+        queries = [] if project is None else [ledger.read(project)]
         kept: Row = ()
-        if questions:
+        if queries:
             try:
-                kept, *told = self._look([ledger.KEPT_CATALOG, *questions])
+                kept, *memories = self._look([ledger.KEPT_CATALOG, *queries])
             except StatementError as failed:
                 self._without_ledger(failed)
                 if bare is not None:
                     bare(self.ledger.memory)
-                questions = []
+                queries = []
         self.ledger.keeps_catalog = bool(kept)
         if kept:
             document, wal = kept
             self.known = _kept_catalog(document or b"", self._schema)
         else:
             try:
-                (document,), *told = self._look([sql.trusted(QUERY), *questions])
+                (document,), *memories = self._look([sql.trusted(QUERY), *queries])
             except StatementError as failed:
                 raise write_failed(failed.error, "the catalog") from failed.error
             answer = json.loads(document or b"{}")
             wal = answer["wal"]
             self.known = read_catalog(answer, self._schema)
-        if questions:
-            self.ledger.memory = memory_of(json.loads(told[0][0] or b"")) if told[0] else Memory()
+        if queries:
+            self.ledger.memory = memory_of(json.loads(memories[0][0] or b"")) if memories[0] else Memory()
         self._wal = int(wal) if wal else None
         return self.known
 
-    def _look(self, questions: Sequence[Composable]) -> list[Row]:
-        """Ask at one moment, with the server's own names only in the search path; each answers one row."""
-        results = self.wire.script(transaction.look(questions, self.settings.lock_timeout))
+    def _look(self, queries: Sequence[Composable]) -> list[Row]:
+        """Run queries of at most one row each in one snapshot; note the connection's search_path."""
+        results = self.wire.script(transaction.look(queries, self.settings.lock_timeout))
         path = [name for name in json.loads(results[1].get_value(0, 0) or b"[]") if name != "seedlab"]
         self._schema = path[0] if path else "public"
         self._search_path = sql.names(path) if path else self._search_path
@@ -168,10 +171,10 @@ class PostgresSession:
         ]
 
     def _without_ledger(self, failed: StatementError) -> None:
-        """Go on without a ledger where there is none, or none that we may read."""
+        """Continue without a ledger when it does not exist or may not be read; raise other errors."""
         if failed.index < _LEDGER or failed.error.sqlstate not in (NO_TABLE, NO_RIGHT):
             raise write_failed(failed.error, "the catalog") from failed.error
-        self.wire.opening = [SQL("ROLLBACK")]  # goes in front of the next message
+        self.wire.opening = [SQL("ROLLBACK")]  # sent with the next message
         self.ledger.memory = Memory(possible=failed.error.sqlstate == NO_TABLE)
 
     def made(self) -> Catalog:
@@ -184,16 +187,16 @@ class PostgresSession:
         return read_catalog(json.loads(results[1].get_value(0, 0) or b"{}"), self._catalog().default_schema)
 
     def adopt(self, catalog: Catalog) -> None:
-        """Know the tables that are about to be made, too."""
+        """Use this catalog from now on."""
         self.known = catalog
 
     def find_empty(self, tables: Collection[str]) -> frozenset[str]:
-        """Ask which tables have no row."""
-        asked = [self._table(name) for name in tables]
-        if not asked:
+        """Return those of the tables that have no rows."""
+        candidates = [self._table(name) for name in tables]
+        if not candidates:
             return frozenset()
-        row = self._ask([(sql.find_empty(asked), ())])[0][0]
-        return frozenset(table.name for table, empty in zip(asked, row, strict=True) if empty)
+        row = self._ask([(sql.find_empty(candidates), ())])[0][0]
+        return frozenset(table.name for table, empty in zip(candidates, row, strict=True) if empty)
 
     def lookup(self, asks: Sequence[Ask]) -> list[pl.DataFrame]:
         """Answer all asks in one pipeline."""
@@ -205,14 +208,14 @@ class PostgresSession:
         return [answer(ask, found, catalog) for ask, found in zip(asks, rows, strict=True)]
 
     def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
-        """Let the server judge values."""
+        """Let the server validate values."""
         from seedlab.database.postgres_answers import judge
 
         version = self.wire.connection.info.server_version
         return judge(self._ask, suspects, self._catalog(), version) if suspects else []
 
     def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
-        """Let the server spell values."""
+        """Let the server return values in its own spelling."""
         from seedlab.database.postgres_answers import spell
 
         return spell(self._ask, asked, self.wire.connection.info.server_version) if asked else []
@@ -224,15 +227,15 @@ class PostgresSession:
         return broken_checks(self.wire, plan)
 
     def clashes(self, plan: WritePlan) -> list[Refusal]:
-        """Let the server compare the rows with those that it has, by its unique constraints."""
+        """Let the server look for rows that violate its unique constraints."""
         from seedlab.database.postgres_checks import clashes
 
         return clashes(self.wire, plan)
 
     def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
-        """Take values from sequences, or of defaults, all in one pipeline."""
+        """Take values from sequences or column defaults in one pipeline."""
         columns = [self._table(each.table).columns[each.column] for each in asks]
-        questions = [(sql.reserve(column, a.count), ()) for column, a in zip(columns, asks, strict=True)]
+        questions = [(sql.reserve(column, ask.count), ()) for column, ask in zip(columns, asks, strict=True)]
         return [[row[0] for row in rows] for rows in (self._ask(questions) if questions else ())]
 
     def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
@@ -251,7 +254,7 @@ class PostgresSession:
     # ---- writing ----
 
     def begin(self, *, read_only: bool = False) -> None:
-        """Open the transaction with the first message of it."""
+        """Open a transaction; BEGIN is sent with the first statement that follows."""
         if self.settings.isolation not in transaction.ISOLATION:
             raise ConfigurationError(
                 f"isolation '{self.settings.isolation}' is not one of {', '.join(transaction.ISOLATION)}"
@@ -260,7 +263,7 @@ class PostgresSession:
         self.wire.opening = [*self.wire.opening, *opening]
 
     def lock(self, wait: str | None = None) -> int:
-        """Lock out other seeders, as the transaction's first statement; it takes no snapshot."""
+        """Lock out other seed runs; takes no snapshot, so that what they commit meanwhile is seen."""
         statements = ledger.lock(milliseconds(wait) if wait else 0, self.settings)
         try:
             results = self.wire.script(statements)
@@ -272,11 +275,11 @@ class PostgresSession:
         return int(results[-1].get_value(0, 0) or 0)
 
     def keep_alive(self) -> None:
-        """Switch off the server's limit for idle transactions; takes no snapshot."""
+        """Switch the server's limit for idle transactions off; takes no snapshot."""
         self._run([SQL("SET LOCAL idle_in_transaction_session_timeout = 0")])
 
     def _holder(self) -> Holder | None:
-        """Look who holds the lock."""
+        """Find out which connection holds the lock."""
         found = self._ask([(ledger.HOLDER, ())])[0]
         if not found:
             return None
@@ -284,7 +287,7 @@ class PostgresSession:
         return read_label(label, server_pid=pid, host=host, since=since)
 
     def create(self, statements: Sequence[str]) -> None:
-        """Run DDL, all in one message."""
+        """Run DDL statements in one message."""
         self.ledger.keeps_catalog = False
         self._run([sql.trusted(each) for each in statements])
 
@@ -295,23 +298,23 @@ class PostgresSession:
             raise write_failed(failed.error) from failed.error
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
-        """Write by COPY into empty tables, by merge into others; multi-row VALUES without `copy`."""
+        """Write empty tables by COPY and others by a merge; without `copy` by multi-row VALUES."""
         from seedlab.database.postgres_grow import may_grow
         from seedlab.database.postgres_write import write_plan
 
         grows = any(may_grow(write, plan, switches) for group in plan.groups for write in group)
-        self.ledger.keeps_catalog &= not (plan.empty or grows)  # keys and indexes may be made anew
+        self.ledger.keeps_catalog &= not (plan.empty or grows)  # keys and indexes may be created again
         return write_plan(self.wire, plan, switches)
 
     def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:
-        """Judge rows as a merge would, from arrays only."""
+        """Classify rows as a merge would; they are sent as arrays, since a temporary table is a write."""
         from seedlab.database.postgres_classify import classify_plan
 
         return classify_plan(self.wire, plan, differences=differences)
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
-        """Write one row at a time; raises CannotOrderRows where no order of rows will do."""
-        # Imported here: SQLAlchemy costs 60 ms that no other level needs.
+        """Write one row at a time; raises CannotOrderRows when no order satisfies all references."""
+        # Imported here, because importing SQLAlchemy takes 60 ms, which no other level needs.
         from seedlab.database.legacy import write_rows
         from seedlab.database.lent import core_connection
         from seedlab.database.postgres_copy import sequences
@@ -324,7 +327,7 @@ class PostgresSession:
         return written
 
     def delete(self, removals: Sequence[Removal]) -> list[int]:
-        """Delete by join with arrays; refuse first what other rows refer to."""
+        """Delete by joining with arrays; raises Refused for rows that others refer to."""
         from seedlab.database.postgres_delete import delete_rows
 
         return delete_rows(
@@ -332,7 +335,7 @@ class PostgresSession:
         )
 
     def savepoint(self) -> None:
-        """Remember this moment of the transaction."""
+        """Set a savepoint."""
         self._run([SQL("SAVEPOINT seedlab")])
 
     def rollback_to_savepoint(self) -> None:
@@ -340,11 +343,11 @@ class PostgresSession:
         self._run([SQL("ROLLBACK TO SAVEPOINT seedlab")])
 
     def verify(self) -> None:
-        """Let the server check what it has deferred."""
+        """Check deferred constraints now."""
         self._run([SQL("SET CONSTRAINTS ALL IMMEDIATE")])
 
     def commit(self) -> None:
-        """Commit, and look where the WAL ends, in one message."""
+        """Commit and read the WAL position in one message; raises CommitUnanswered."""
         try:
             results = self.wire.end([SQL("COMMIT"), transaction.WAL_POSITION])
         except StatementError as failed:
@@ -357,27 +360,27 @@ class PostgresSession:
             self._wal = int(results[1].get_value(0, 0) or 0)
 
     def rollback(self) -> None:
-        """Undo what this transaction did; a connection that is lost has done so."""
+        """Roll back; on a lost connection the server has done so itself."""
         self.wire.abandon()
 
     def wal_position(self) -> int | None:
-        """Where the server's WAL ended when the catalog was read, or at the last commit."""
+        """Return the WAL position of the last commit, or else of when the catalog was read."""
         return self._wal
 
     def round_trip_seconds(self) -> float | None:
-        """Take the time of an empty query."""
+        """Measure the round trip of an empty query."""
         return self.wire.round_trip_seconds()
 
     def close(self) -> None:
-        """Close; what was not committed is gone."""
+        """Close the connection, or return it to its KeptTarget."""
         self._give_back(self.wire.connection)
 
 
 @lru_cache(maxsize=4)
 def _kept_catalog(document: bytes, schema: str) -> Catalog:
-    """Make the catalog of what a ledger kept, which does not know what is empty.
+    """Make a Catalog of the ledger's copy, which does not say which tables are empty.
 
-    While nothing is altered it is the same text each time, and takes longer to read than to ask for.
+    Cached: an unchanged schema gives the same text each time, and parsing takes longer than the query.
     """
     return replace(read_catalog(json.loads(document), schema), empty=frozenset())
 

@@ -1,6 +1,7 @@
-"""The contract of a dialect: what the orchestrator asks of an open database.
+"""`Session`: the interface that every database dialect implements.
 
-One implementation per dialect (`postgres.py`, `sqlite.py`); a third one needs these methods and a catalog.
+There is one implementation per dialect (`postgres.py`, `sqlite.py`). Support for another database means
+these methods, a ledger (`ledger.py`) and a reader of its catalog.
 """
 
 from __future__ import annotations
@@ -18,113 +19,118 @@ if TYPE_CHECKING:
 
 
 class Session(Protocol):
-    """An open connection to a target. Every statement it sends is counted through the Recorder it holds.
+    """An open connection to a target database.
 
-    Nothing is written before `begin`, nothing stays without `commit`; `close` rolls back what is open.
-    Errors: ConnectionFailed, WriteError (with SQLSTATE and table where the database tells), DataFaults
-    where a refused row can be traced to its file and line.
+    Writes happen only between `begin` and `commit`; `close` rolls back an open transaction. Every statement
+    sent is counted by the session's Recorder. All methods may raise ConnectionFailed and WriteError (with
+    SQLSTATE and table where the database reports them), and DataFaults where a refused row can be traced to
+    its file and line.
     """
 
     dialect: Dialect
-    concurrent: bool  # tells whether other sessions may write while this one has a transaction open
+    concurrent: bool  # whether other sessions may write while this one has an open transaction
 
     @property
     def ledger(self) -> Ledger:
-        """What seedlab remembers in this target."""
+        """The ledger that seedlab keeps in this target."""
 
     def catalog(self, project: str | None = None, bare: Callable[[Memory], None] | None = None) -> Catalog:
-        """Read every table a seed could fill, and which are empty, in as few statements as possible.
+        """Read all tables that a seed could fill, in as few statements as possible.
 
-        Of a project the ledger may come along, ready for `ledger.read`. `bare` may be told that there is
-        none, should that be known before the catalog.
-        `Catalog.empty` holds tables known to have no row; a table missing there may be empty all the same.
+        With a `project`, the project's ledger may be fetched in the same round trip; `ledger.read` then
+        answers from memory. `bare` is called with an empty Memory as soon as the target is known to have no
+        ledger, which may be before the catalog has arrived.
+        `Catalog.empty` lists tables known to be empty; a table that is not listed may be empty too.
         """
 
     def made(self) -> Catalog:
-        """Read the catalog again inside the open transaction, with the tables that it has made."""
+        """Read the catalog again inside the open transaction, including tables created in it."""
 
     def adopt(self, catalog: Catalog) -> None:
-        """Take the catalog with the tables that `create` will make; later calls look tables up there."""
+        """Use this catalog, which includes the tables that `create` will make, for all later calls."""
 
     def find_empty(self, tables: Collection[str]) -> frozenset[str]:
-        """Tell which of the tables have no row; one statement."""
+        """Return those of the tables that have no rows, in one statement."""
 
     def begin(self, *, read_only: bool = False) -> None:
-        """Open the transaction with the settings' isolation and timeouts (sent with what follows)."""
+        """Open a transaction with the isolation level and timeouts of the settings.
+
+        A dialect may send this together with the first statement that follows.
+        """
 
     def lock(self, wait: str | None = None) -> int:
-        """Lock out other seeders until the transaction ends, as the first thing in it.
+        """Lock out other seed runs until the transaction ends; return the ledger's generation.
 
-        Answers the ledger's generation. Raises LockHeld, naming the holder, at once or after `wait`.
+        Must be the first call in the transaction. Raises LockHeld, which names the holder, immediately or
+        after `wait`.
         """
 
     def keep_alive(self) -> None:
-        """Let the transaction stay open however long nothing is asked of it; raises when it is lost."""
+        """Exempt the transaction from the server's idle timeout; raises when the connection is lost."""
 
     def create(self, statements: Sequence[str]) -> None:
-        """Run the DDL of the project's MetaData inside the transaction."""
+        """Run DDL statements (from the project's MetaData) inside the transaction."""
 
     def lookup(self, asks: Sequence[Ask]) -> list[pl.DataFrame]:
-        """Answer every ask, in order; one round trip where the dialect can."""
+        """Answer all asks, in order, in one round trip where the dialect can."""
 
     def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
-        """Judge values: per suspect the rows (FILE, ROW, `rule`, `hint`) the column does not take.
+        """Let the database validate values; return one frame of invalid rows per suspect.
 
-        `rule` is `type`, `overflow`, `rounding` or `too-long`; `hint`, if any, what the column would take.
+        Columns are FILE, ROW, `rule` (`type`, `overflow`, `rounding` or `too-long`) and `hint`, which says
+        what the column would accept, if the database knows.
         """
 
     def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
-        """Say how the target spells values that it would spell otherwise.
+        """Find values whose canonical text in the database differs from the text given.
 
-        For each column a frame of `value` and `spelled`. What the column does not take is left out.
+        Returns a frame of `value` and `spelled` per column. Values that the column does not accept are left
+        out.
         """
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:
-        """Find rows that a CHECK constraint would refuse, where the dialect can tell before they are written.
+        """Find rows that violate a CHECK constraint, where the dialect can evaluate it before the write.
 
-        Asks about rows, not about what becomes of them: a row that is there already is judged too.
+        All rows of the plan are evaluated, including those that exist unchanged in the target.
         """
 
     def clashes(self, plan: WritePlan) -> list[Refusal]:
-        """Find rows that have what another row of the target has in a unique constraint, where `write` does
-        not tell which row was refused.
-        """
+        """Find rows that violate a unique constraint, where an error of `write` does not name the row."""
 
     def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
-        """Take new values of sequences and defaults: for each ask as many as it wants."""
+        """Take new values from sequences or column defaults; one list of `count` values per request."""
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
-        """Write all groups in order with ids known: COPY and staging, or multi-row statements.
+        """Insert new rows and update rows that differ, group by group; return one answer per load.
 
-        Only rows that differ are updated, only new ones inserted; existing sequences end above the
-        highest id written. One answer per load.
+        All ids are known already. Afterwards the sequences of the tables are above the highest id written.
         """
 
     def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:
-        """Say what `write` would do with each row, and write nothing.
+        """Report what `write` would do with each row, without writing; one answer per load.
 
-        Takes a read-only transaction and the right to read. One answer per load, in writing order; rows
-        that `write` refuses before it writes raise the same.
+        Works in a read-only transaction and needs only the right to read. Raises what `write` raises for
+        rows that it refuses before it writes.
         """
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
-        """Find, then insert or update, one row at a time (the `legacy` level); parents come first."""
+        """Look up, then insert or update, one row at a time (the `legacy` level), parents first."""
 
     def delete(self, removals: Sequence[Removal]) -> list[int]:
-        """Delete exactly these rows, children first; answers how many each removal deleted.
+        """Delete exactly these rows, children first; return the number of deleted rows per removal.
 
-        A row that is gone already, or that an earlier removal named too, is not counted. Raises Refused,
-        before anything is deleted, when rows that are not among them refer to any of them.
+        Rows that do not exist any more are not counted, and rows named twice are counted once. Raises
+        Refused, before anything is deleted, when other rows refer to any of them.
         """
 
     def savepoint(self) -> None:
-        """Set the savepoint to which `rollback_to_savepoint` goes back."""
+        """Set a savepoint for `rollback_to_savepoint`."""
 
     def rollback_to_savepoint(self) -> None:
-        """Undo everything since `savepoint`, which stays; may be called again, and after an error."""
+        """Undo everything since `savepoint` and keep the savepoint; works after an error, too."""
 
     def verify(self) -> None:
-        """Check now what would be checked at the commit: deferred constraints."""
+        """Check deferred constraints now instead of at the commit."""
 
     def commit(self) -> None:
         """Commit the transaction."""
@@ -133,13 +139,13 @@ class Session(Protocol):
         """Undo everything since `begin`."""
 
     def wal_position(self) -> int | None:
-        """Bytes of WAL written by the server so far, or None where there is none."""
+        """Return the server's WAL position in bytes, or None for databases without WAL positions."""
 
     def round_trip_seconds(self) -> float | None:
-        """Take the time of a question of no weight; outside of transactions, and not counted.
+        """Measure the round trip of an empty query, outside of a transaction and without counting it.
 
-        None where there is no way to go, or no connection any more.
+        None where there is no network in between, or the connection is lost.
         """
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection, or return it to those that are kept for reuse."""

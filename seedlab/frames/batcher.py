@@ -1,4 +1,4 @@
-"""Many frames as one, and one as many; `stream`: more rows than fit in memory, a few batches at a time."""
+"""Evaluate expressions over many frames at once, and process more rows than fit into memory in batches."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import polars as pl
 
 Result = TypeVar("Result")
 _Column = TypeVar("_Column", bound=pl.Expr | str)
-AT_ONCE = 128  # frames collected together
-SMALL = 5_000  # rows below which it costs more to share expressions among threads than it spares
+AT_ONCE = 128  # the most frames collected together
+SMALL = 5_000  # rows below which distributing expressions over threads costs more than it saves
 
 
 def extended(frame: pl.DataFrame, columns: Iterable[pl.Expr]) -> pl.DataFrame:
-    """Add columns to one frame, by expressions."""
+    """Add columns to a frame."""
     return all_extended([frame], [columns])[0]
 
 
 def all_extended(frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr]]) -> list[pl.DataFrame]:
-    """Add to each frame its own columns, all frames in one collect."""
+    """Add its own columns to each frame; large frames are collected together."""
     return _all(frames, columns, pl.DataFrame.with_columns_seq, pl.LazyFrame.with_columns)
 
 
 def selected(frame: pl.DataFrame, columns: Iterable[pl.Expr | str]) -> pl.DataFrame:
-    """Evaluate expressions over one frame, and keep only these columns."""
+    """Select columns of a frame."""
     return all_selected([frame], [columns])[0]
 
 
 def all_selected(
     frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr | str]]
 ) -> list[pl.DataFrame]:
-    """Evaluate for each frame its own expressions, all frames in one collect."""
+    """Select its own columns of each frame; large frames are collected together."""
     return _all(frames, columns, pl.DataFrame.select_seq, pl.LazyFrame.select)
 
 
@@ -43,29 +43,31 @@ def _all(
     small: Callable[[pl.DataFrame, Iterable[_Column]], pl.DataFrame],
     large: Callable[[pl.LazyFrame, Iterable[_Column]], pl.LazyFrame],
 ) -> list[pl.DataFrame]:
-    """Evaluate large frames together, so that no core waits for the longest column of each, and what several
-    columns have in common once; small ones one by one.
+    """Evaluate large frames together and lazily, small ones one by one.
+
+    Together, no core is idle while the slowest column of one frame is computed, and common subexpressions
+    are computed once.
     """
-    given = list(zip(frames, columns, strict=True))
-    done = iter(collected([large(f.lazy(), mine) for f, mine in given if f.height >= SMALL]))
-    return [small(f, mine) if f.height < SMALL else next(done) for f, mine in given]
+    pairs = list(zip(frames, columns, strict=True))
+    results = iter(collected([large(f.lazy(), exprs) for f, exprs in pairs if f.height >= SMALL]))
+    return [small(f, exprs) if f.height < SMALL else next(results) for f, exprs in pairs]
 
 
 def collected(lazies: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
-    """Collect many frames, as many at once as polars takes: it has a thread wait for each, 512 at most."""
+    """Collect many frames in portions, because polars uses a thread per frame, of at most 512."""
     portions = (lazies[start : start + AT_ONCE] for start in range(0, len(lazies), AT_ONCE))
     return [frame for some in portions for frame in pl.collect_all(some)]
 
 
 def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Put frames with the same columns, in whatever order, on top of each other."""
+    """Concatenate frames with the same columns in any order."""
     columns = frames[0].columns
     alike = (frame if frame.columns == columns else frame.select(columns) for frame in frames)
     return pl.concat(alike) if len(frames) > 1 else frames[0]
 
 
 def cut(frame: pl.DataFrame, heights: Sequence[int]) -> Iterator[pl.DataFrame]:
-    """Take a stack apart again; nothing is copied."""
+    """Split a frame into slices of these heights, without copying."""
     start = 0
     for height in heights:
         yield frame.slice(start, height)
@@ -80,11 +82,10 @@ def stream(
 ) -> Iterator[Result]:
     """Process frames in batches of at most `batch_rows`, `concurrency` at a time; yield results in order.
 
-    At most `concurrency` batches are in work or waiting to be taken, so memory is bounded by
-    `concurrency * batch_rows` rows whatever the length of `batches`, and a slow taker slows the reading
-    (back-pressure). A thread reads `batches`, others process, so that whoever takes the results need only
-    take. What either raises comes out at its place; later batches are given up. With one worker everything
-    runs in the calling thread.
+    At most `concurrency` batches are being processed or waiting to be consumed, so memory is bounded by
+    `concurrency * batch_rows` rows, and a slow consumer slows the reading down (back-pressure). One thread
+    reads `batches`, others process them. An exception of either is raised in the place of the batch's result,
+    and later batches are abandoned. With a concurrency of 1 everything runs in the calling thread.
     """
     slices = (piece for batch in batches for piece in batch.iter_slices(batch_rows))
     return _in_order(slices, process, concurrency)

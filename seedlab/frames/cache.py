@@ -1,7 +1,7 @@
-"""`SeedCache`: which rows exist, and the ids of those whose id is not their handle.
+"""`SeedCache`: which rows exist, in the files or in the target, and the ids that differ from their handles.
 
-A key's label (`Naming.label`) says which table and which of its keys a handle belongs to. What the files
-bring and what the target answered are kept apart: only the latter costs a query.
+Everything is stored by label (`Naming.label`), which says of which table and key a handle is. Rows of the
+files and rows found in the target are stored separately, because only the latter cost a query.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _NONE = pl.Series(HANDLE, [], dtype=pl.UInt128)
 
 
 class SeedCache:
-    """Handles known in this run, and the values behind the exceptions.
+    """Handles of existing rows, and values of their columns.
 
-    `hits` counts references answered without asking the target, `misses` those that were asked, `queries`
-    the questions sent. A disabled cache (`remembering=False`) keeps nothing between questions.
+    `hits` counts handles that were known without a query, `misses` those that were not, `queries` the queries
+    sent. With `remembering=False` the target's answers are not reused.
     """
 
     def __init__(self, *, remembering: bool = True) -> None:
@@ -25,22 +25,22 @@ class SeedCache:
         self._asked: dict[str, list[pl.Series]] = {}
         self._found: dict[str, list[pl.Series]] = {}
         self._values: dict[tuple[str, str], list[pl.DataFrame]] = {}
-        self._exceptions: dict[tuple[str, str], pl.DataFrame | None] = {}  # made of `_values` when asked for
+        self._exceptions: dict[tuple[str, str], pl.DataFrame | None] = {}  # computed from `_values` on demand
         self._remembering = remembering
         self.hits = 0
         self.misses = 0
         self.queries = 0
 
     def add_rows(self, label: str, handles: pl.Series) -> None:
-        """Add the handles of rows that the files bring under a label."""
+        """Add handles of rows of the files."""
         self._rows.setdefault(label, []).append(handles.rename(HANDLE))
 
     def rows(self, label: str) -> pl.Series:
-        """Handles of all rows the files bring under this label."""
+        """Return the handles of all rows of the files."""
         return _concat(self._rows.get(label))
 
     def to_ask(self, label: str, handles: pl.Series) -> pl.Series:
-        """Distinct handles that neither the files bring nor the target has been asked about."""
+        """Return the distinct handles that are not in the files and were not looked up yet; count them."""
         distinct = handles.drop_nulls().unique(maintain_order=True).rename(HANDLE)
         known = [*self._rows.get(label, ()), *(self._asked.get(label, ()) if self._remembering else ())]
         left = distinct.filter(~distinct.is_in(_concat(known).implode())) if known else distinct
@@ -49,12 +49,12 @@ class SeedCache:
         return left
 
     def unasked(self, label: str, handles: pl.Series) -> pl.Series:
-        """Distinct handles that the target has not been asked about, whether or not the files bring them."""
+        """Return the distinct handles that were not looked up yet, including those of the files."""
         distinct = handles.drop_nulls().unique(maintain_order=True).rename(HANDLE)
         return distinct.filter(~distinct.is_in(_concat(self._asked.get(label)).implode()))
 
     def remember(self, label: str, asked: pl.Series, answer: pl.DataFrame) -> None:
-        """Keep the target's answer: HANDLE and value columns of the rows that exist."""
+        """Store the answer of a look-up: HANDLE and value columns of the rows that exist in the target."""
         self.queries += 1
         self._asked.setdefault(label, []).append(asked.rename(HANDLE))
         self._found.setdefault(label, []).append(answer[HANDLE])
@@ -63,34 +63,34 @@ class SeedCache:
                 self.expose(label, column, answer.select(HANDLE, column))
 
     def expose(self, label: str, column: str, values: pl.DataFrame) -> None:
-        """Keep a column's values by handle (HANDLE, `column`), for references that need them."""
+        """Store values of a column (HANDLE, `column`) for references that need them."""
         self._values.setdefault((label, column), []).append(values)
         self._exceptions.pop((label, column), None)
 
     def found(self, label: str) -> pl.Series:
-        """Handles of rows that the target said exist."""
+        """Return the handles of rows found in the target."""
         return _concat(self._found.get(label))
 
     def exists(self, label: str, handles: pl.Expr) -> pl.Expr:
-        """True where a handle is known from the files or the target."""
+        """Build an expression that is true where a handle is in the files or was found in the target."""
         known = _concat([*self._rows.get(label, ()), *self._found.get(label, ())])
         return handles.is_in(known.implode())
 
     def knows(self, label: str, handles: pl.Series) -> bool:
-        """Tell whether all handles are known from the files or the target; NULL is."""
+        """Tell whether all handles, except NULL, are in the files or were found in the target."""
         known = _concat([*self._rows.get(label, ()), *self._found.get(label, ())])
         return bool(handles.is_in(known.implode()).all(ignore_nulls=True))
 
     def all_values(self, label: str, column: str) -> pl.DataFrame | None:
-        """HANDLE and `column` of all rows whose value is known; None when there are none."""
+        """Return HANDLE and `column` of all rows whose value is known; None when there are none."""
         frames = self._values.get((label, column))
         if not frames:
             return None
         return pl.concat(frames).unique(subset=[HANDLE], keep="first", maintain_order=True)
 
     def values(self, label: str, column: str) -> pl.DataFrame | None:
-        """HANDLE and `column` of the rows whose value is not the handle itself; None when there are none."""
-        if (label, column) not in self._exceptions:  # every reference to the table asks
+        """Return HANDLE and `column` of the rows whose value is not their handle; None without any."""
+        if (label, column) not in self._exceptions:  # every reference to the table needs the same frame
             frame = self.all_values(label, column)
             if frame is not None and frame.schema[column] == pl.UInt128:
                 frame = frame.filter(pl.col(column) != pl.col(HANDLE))

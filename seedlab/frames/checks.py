@@ -1,7 +1,7 @@
-"""What is wrong with the rows, found in memory before anything is written: rules, and rows that break them.
+"""Validate rows in memory before anything is written: rules, and the rows that break them.
 
-A rule is a named boolean expression, true for a bad row. All rules of all loads are judged in one collect;
-only loads with a bad row are looked at again, so a clean seed pays one boolean per rule.
+A rule is a named boolean expression that is true for a bad row. First one aggregate per rule tells whether
+any row breaks it, for all loads together; only for broken rules are the rows looked up.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from seedlab.frames.resolve import Handled, Naming, leaves, reference_column
 
 REJECTED_PARENT = "rejected-parent"  # the rule of rows that depend on rejected ones
 
-# What a broken rule gives: where the row is, what rows that clash have the same, and the value, which is
-# shown only on request.
+# The rows that break a rule: their place, the value that conflicting rows share (`same`), and the column's
+# value, which is shown only on request.
 BROKEN = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "same": pl.String, "value": pl.String})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
-    """A named boolean expression over a load's handle frame, true for a bad row.
+    """A named boolean expression over a load's handle frame that is true for a bad row.
 
-    `column` is the source column to blame, `message` says what was expected, `shown` are the columns whose
-    values are told, if not just that one's. A `suspect` rule is not a verdict: the target judges its rows.
+    `column` is the source column to blame, and `message` says what was expected. `shown` are the columns
+    whose values are reported, if other than `column`. The rows of a `suspect` rule may be valid: they are
+    sent to the target, which decides.
     """
 
     name: str
@@ -46,8 +47,8 @@ class Rule:
 class Broken:
     """The rows of one load that break one rule; `frame` has the columns of BROKEN.
 
-    `before` holds the rows of other loads that had the `same` first, or the rejected rows that these depend
-    on.
+    `before` has the rows of other loads that conflict with them and come first, or the rejected rows that
+    they depend on.
     """
 
     load: Load
@@ -57,18 +58,18 @@ class Broken:
 
 
 def broken_rules(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]) -> list[list[Rule]]:
-    """Leave of the rules of each frame those that some row breaks; one pass over all."""
+    """Return the rules of each frame that at least one row breaks; one pass over all frames."""
     verdicts = all_selected(
-        frames, ([r.bad.any().alias(str(n)) for n, r in enumerate(mine)] for mine in rules)
+        frames, ([r.bad.any().alias(str(n)) for n, r in enumerate(of_frame)] for of_frame in rules)
     )
     return [
-        [rule for rule, bad in zip(mine, verdict.row(0), strict=True) if bad] if mine else []
-        for mine, verdict in zip(rules, verdicts, strict=True)
+        [rule for rule, bad in zip(of_frame, verdict.row(0), strict=True) if bad] if of_frame else []
+        for of_frame, verdict in zip(rules, verdicts, strict=True)
     ]
 
 
 def judge(handled: Sequence[Handled], rules: Sequence[Sequence[Rule]]) -> list[Broken]:
-    """Evaluate every load's rules; only rules that some row breaks come back, with those rows.
+    """Evaluate every load's rules; return the broken ones with the rows that break them.
 
     Cost: one pass over all loads, plus one per broken rule.
     """
@@ -76,22 +77,22 @@ def judge(handled: Sequence[Handled], rules: Sequence[Sequence[Rule]]) -> list[B
 
 
 def broken_by(handled: Sequence[Handled], rules: Sequence[Sequence[Rule]]) -> list[Broken]:
-    """Find the rows of each load that break one of these rules; one pass per rule."""
+    """Find the rows of each load that break its rules; one pass per rule."""
     return [
         Broken(load=each.load, rule=rule, frame=frame)
-        for each, mine in zip(handled, rules, strict=True)
-        for rule in mine
+        for each, of_load in zip(handled, rules, strict=True)
+        for rule in of_load
         if (frame := _rows(each.frame, rule)).height
     ]
 
 
 def suspects(broken: Sequence[Broken]) -> list[Suspect]:
-    """The values that only the target can judge."""
+    """Return the values that only the target can validate."""
     return [Suspect(load=b.load, column=b.rule.column, frame=b.frame) for b in broken if b.rule.suspect]
 
 
 def convicted(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> list[Broken]:
-    """Keep of values in doubt those that the target does not take, under the rule it names."""
+    """Reduce suspect rows to those that the target found invalid, under the rule that it named."""
     found = []
     for each, verdict in zip(doubtful, verdicts, strict=True):
         for (name, hint), judged in verdict.group_by("rule", "hint", maintain_order=True):
@@ -111,9 +112,9 @@ _MESSAGES = {
 
 
 def rules_of(load: Load, frame: pl.DataFrame, naming: Naming, trusted: frozenset[str]) -> list[Rule]:
-    """Rules of one load by itself: keys, NULLs, types, whole references.
+    """Make the rules that need only the load's own rows: keys, NULLs, types, complete references.
 
-    `trusted` columns hold JSON text that we wrote ourselves.
+    The `trusted` columns hold JSON text written by seedlab itself.
     """
     catalog = naming.catalog
     return [
@@ -128,7 +129,7 @@ def rules_of(load: Load, frame: pl.DataFrame, naming: Naming, trusted: frozenset
 def parent_rules(
     load: Load, naming: Naming, cache: SeedCache, hints: Mapping[str, str] = MappingProxyType({})
 ) -> list[Rule]:
-    """Rules that need the other tables: every reference names a row of the files or of the target."""
+    """Make the rules that need other tables: every reference must name a row of the files or the target."""
     rules = []
     for index, reference in enumerate(load.references):
         handle = pl.col(reference_column(index))
@@ -149,19 +150,19 @@ def parent_rules(
 def but(
     broken: Sequence[Broken], references: Mapping[Rule, Reference], told: Sequence[Broken]
 ) -> Iterator[Broken]:
-    """Leave out rows of which another fault is `told` of the very value by which a rule's reference names."""
+    """Leave out missing parents of rows whose reference has an invalid value, reported in `told` already."""
     told = [each for each in told if each.rule.name in _MESSAGES]
     for each in broken:
         sources = references[each.rule].sources()
-        mine = [b for b in told if b.load == each.load and b.rule.column in sources]
-        places = pl.concat([each.frame.clear(), *(b.frame for b in mine)]).select(FILE, ROW)
+        same = [b for b in told if b.load == each.load and b.rule.column in sources]
+        places = pl.concat([each.frame.clear(), *(b.frame for b in same)]).select(FILE, ROW)
         frame = each.frame.join(places, on=[FILE, ROW], how="anti", maintain_order="left")
         if frame.height:
             yield replace(each, frame=frame)
 
 
 def duplicate_rules(load: Load) -> list[Rule]:
-    """Rows whose key stands more than once in this load, unless the seed says which of them to keep."""
+    """Make the rule for keys that occur more than once in a load, unless `duplicates` says what to keep."""
     if load.duplicates != "error":
         return []
     key = ", ".join(load.spelled_key)
@@ -171,7 +172,7 @@ def duplicate_rules(load: Load) -> list[Rule]:
 
 
 def other_seed_rule(load: Load, others: pl.Series) -> Rule:
-    """Rows whose key is among `others`, the handles that seeds before it bring to the same table."""
+    """Make the rule for keys among `others`, the handles of rows of earlier seeds of the same table."""
     key = ", ".join(load.spelled_key)
     message = f"key ({key}) of table {load.table} also comes from another seed"
     bad = pl.col(HANDLE).is_in(others.implode())
@@ -179,7 +180,7 @@ def other_seed_rule(load: Load, others: pl.Series) -> Rule:
 
 
 def drop_duplicates(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
-    """Keep the first or the last of rows with one key, as the seed says."""
+    """Keep the first or the last of rows with the same key, as the seed's `duplicates` says."""
     if load.duplicates == "error":
         return frame
     return frame.unique(subset=[HANDLE], keep=load.duplicates, maintain_order=True)
@@ -190,17 +191,17 @@ def _rows(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     value = pl.concat_str(known, separator=", ", ignore_nulls=True) if known else pl.lit(None)
     value = value.cast(pl.String)
     same = pl.col(HANDLE).cast(pl.String) if rule.name == "duplicate-key" else value
-    told = [
+    columns = [
         pl.col(FILE).cast(pl.UInt16),
         pl.col(ROW).cast(pl.UInt32),
         same.alias("same"),
         value.alias("value"),
     ]
-    return frame.lazy().filter(rule.bad).select(told).collect()  # so that no other column is filtered
+    return frame.lazy().filter(rule.bad).select(columns).collect()  # lazy: filters only these columns
 
 
 def _naming_sources(load: Load) -> tuple[str, ...]:
-    """The source columns by which rows are named, none of them NULL; whole rows are told with their NULLs."""
+    """The source columns of the key, which must not be NULL; a table without a key has none."""
     return () if load.whole else load.spelled_key
 
 
@@ -230,19 +231,19 @@ def _column_rules(
 
 
 def _of_default(rule: Rule) -> Rule:
-    """The value that breaks the rule stands in no file."""
+    """Say in a rule's message that the value comes from the project's defaults, not from a file."""
     return replace(rule, message=f"below [defaults] in seedlab.toml: {rule.message}")
 
 
 def _named(load: Load, catalog: Catalog) -> dict[str, Column]:
-    """Source columns that name a row of this table or of a parent's, and what they are compared to."""
+    """The source columns that identify a row of this table or of a parent, with the columns they fill."""
     own = [] if load.whole else [(load.table, load.key)]
     chains = [*own, *((each.parent, each.parts) for each in load.references)]
     return {source: column for table, parts in chains for source, column in leaves(catalog, table, parts)}
 
 
 def _naming_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
-    """Values that name a row must be spelled so that they can be compared as text."""
+    """Make the rules for values that identify rows: their spelling must allow comparison as text."""
     own = {load.source_of(name) for name in load.columns}
     for source, column in _named(load, catalog).items():
         rule = _naming_rule(column, source, own=source in own)
@@ -256,7 +257,7 @@ def _naming_rule(column: Column, source: str, *, own: bool) -> Rule | None:
     fits, bent = plain(column, value), None
     if fits is None:
         return None
-    if own:  # the server judges whether the column takes it; it must only be comparable
+    if own:  # whether the column accepts the value has its own rule; here it must only be comparable
         fits, bent = has_spelling(column, value), refused(column, value)
     odd = value.is_not_null() & ~fits
     message = f"{source} names a row by a column of type {column.type}; spell it plainly, as it is stored"
@@ -265,7 +266,7 @@ def _naming_rule(column: Column, source: str, *, own: bool) -> Rule | None:
 
 @lru_cache(maxsize=4096)
 def _type_rules(table: str, column: Column, source: str, *, named: bool) -> tuple[Rule, ...]:
-    """Rules of one value column. Kept: making an expression takes longer than using it on a small table."""
+    """Make the rules of one column. Cached: making expressions takes longer than using them on few rows."""
     return tuple(_make_type_rules(table, column, source, named=named))
 
 
@@ -279,7 +280,7 @@ def _make_type_rules(table: str, column: Column, source: str, *, named: bool) ->
         yield Rule(name="type", column=source, message=message, bad=bent)
     if fits is not None:
         doubtful = value.is_not_null() & ~fits
-        if named and plain(column, value) is not None:  # what cannot be compared has its own rule
+        if named and plain(column, value) is not None:  # what cannot be compared is left to `_naming_rule`
             doubtful &= has_spelling(column, value)
         yield Rule(
             name="type",
@@ -312,25 +313,26 @@ def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Itera
 
 
 def _unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
-    """Unique constraints other than the key, where the files give all their columns."""
+    """Make the rules of unique constraints other than the key, where the files give all columns."""
     table = catalog.tables[load.table]
     for key in table.keys:
         parts = [_part(load, name, table) for name in key.columns]
         if set(key.columns) == set(load.key_columns) or None in parts:
             continue
-        given = dict(part for part in parts if part is not None)
-        names, values = [name for sources in given for name in sources], [*given.values()]
+        by_sources = dict(part for part in parts if part is not None)
+        names, values = [name for sources in by_sources for name in sources], [*by_sources.values()]
         whole = pl.all_horizontal(value.is_not_null() for value in values)
         twice = pl.struct(values).is_duplicated() if len(values) > 1 else values[0].is_duplicated()
-        if load.duplicates != "error":  # rows with one key will be one row
+        if load.duplicates != "error":  # rows with the same key will become one row
             twice = pl.col(HANDLE).n_unique().over(values) > 1
         message = f"({', '.join(names)}) of table {load.table} stands more than once ({key.name})"
         yield Rule(name="unique", column=", ".join(names), message=message, bad=whole & twice)
 
 
 def _part(load: Load, name: str, table: Table) -> tuple[tuple[str, ...], pl.Expr] | None:
-    """The source columns that give a column, and what is equal where it is: the parent's handle, if it is
-    named by its key.
+    """The source columns that fill a column, and an expression that is equal where the column is.
+
+    For a column of a reference that is the parent's handle.
     """
     if (source := load.source_of(name)) is not None:
         return (source,), canonical(table.columns[name], pl.col(source))

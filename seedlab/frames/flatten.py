@@ -1,8 +1,9 @@
-"""Nested records to flat text frames, one per path: `$` is the record, `questions.parts` a list in a list.
+"""Flatten nested records (JSON, JSONL, YAML) into frames of text, one per path.
 
-Every frame has ROW, the ordinal of the row in its file and path; frames of lists also have PARENT, the
-index of the enclosing row in its own frame, and INDEX, the 1-based place in the list. All other columns are
-text. An object within a record spreads into dotted columns (`faculty.code`).
+The path `$` has the records themselves, `questions.parts` the items of lists within lists. Every frame has
+ROW, the row's ordinal among the rows of its file and path. Frames of lists also have PARENT, the index of the
+enclosing row in its own frame, and INDEX, the item's 1-based position in its list. All other columns are
+text. An object within a record becomes dotted columns (`faculty.code`).
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ __all__ = [
 
 ROOT = "$"
 VALUE = "$value"  # the one column of a list of scalars
-POSITION = "$index"  # in `columns`: the place in the list
+POSITION = "$index"  # in a project's `columns`: the item's position in its list
 
 Write = Callable[[Any], str]
-# By path, the columns that take a list or an object whole, and how its text is written; JSON by `dumps`.
+# path → column → how to write its value as text: columns that take a list or an object as one value. JSON
+# columns are written by `dumps`.
 Documents = Mapping[str, Mapping[str, Write]]
 _NONE: Mapping[str, Write] = {}
 
@@ -55,10 +57,10 @@ _quoted = encode_basestring
 
 @dataclass(slots=True, eq=False)
 class Shape:
-    """What records say of one path. Grows as records are seen.
+    """What is known about the records of one path; it grows as records are read.
 
-    Names of columns in the order in which they come first, those of them that hold objects or lists, and the
-    path around it.
+    `above` is the enclosing path, `columns` has all names in order of first appearance, `objects` and `lists`
+    those that hold objects or lists.
     """
 
     above: str | None = None
@@ -66,10 +68,10 @@ class Shape:
     objects: set[str] = field(default_factory=set)
     lists: set[str] = field(default_factory=set)
     holds: str = ""  # "objects" or "scalars", once an item was seen
-    told: set[str] = field(default_factory=set)  # names of which one fault is enough
+    told: set[str] = field(default_factory=set)  # names whose fault is reported already
 
     def own(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Leave out what spreads into other columns, or into rows of another path."""
+        """Leave out names that become dotted columns, or rows of another path."""
         return tuple(name for name in names if name not in self.objects and name not in self.lists)
 
 
@@ -82,10 +84,11 @@ def flatten(
     offsets: Mapping[str, int] | None = None,
     shapes: Shapes | None = None,
 ) -> dict[str, pl.DataFrame]:
-    """Walk the records once and make one text frame per path; raises DataFaults for misshapen ones.
+    """Make one frame of text per path; raises DataFaults for records whose shapes contradict each other.
 
-    `documents` names the columns whose values are kept whole, and says how as text. Of a batch, `offsets` is
-    how many rows of each path those before it in the same file had, and `shapes` what all of them say.
+    `documents` says which columns take a list or an object as one value, and how it is written. When a file
+    is read in batches, `offsets` has the number of rows per path in earlier batches, and `shapes` collects
+    what is known about all of them. Cost: one walk over the records in Python.
     """
     offsets = {ROOT: records.first, **(offsets or {})}
     faults = FaultList(records.file)
@@ -95,13 +98,13 @@ def flatten(
 
 
 def survey(records: Records, documents: Documents, shapes: Shapes, faults: FaultList) -> None:
-    """Note in `shapes` what the records of a batch say, and in `faults` what is wrong with them so far."""
+    """Add the shapes of a batch of records to `shapes`, and their faults to `faults`."""
     for path, table in _walk(records, documents, shapes, faults).items():
-        shapes[path].columns |= table.named()
+        shapes[path].columns |= table.column_names()
 
 
 def only_json(documents: Documents) -> dict[str, frozenset[str]]:
-    """Name the columns, by path, whose text is JSON that we wrote ourselves."""
+    """Return, by path, the columns whose text is JSON written by `dumps`."""
     return {
         path: frozenset(name for name, write in columns.items() if write is dumps)
         for path, columns in documents.items()
@@ -109,7 +112,10 @@ def only_json(documents: Documents) -> dict[str, frozenset[str]]:
 
 
 def enclosing(path: str, paths: Mapping[str, object]) -> str:
-    """Find the path whose records hold the list `path`: `faculty.degrees` may well lie in `$`."""
+    """Find the path whose records contain the list `path`.
+
+    For `faculty.degrees` that is `$` when `faculty` is an object, which has no rows of its own.
+    """
     above = path.rpartition(".")[0]
     while above and above not in paths:
         above = above.rpartition(".")[0]
@@ -121,20 +127,20 @@ def enclosing(path: str, paths: Mapping[str, object]) -> str:
 
 @dataclass(slots=True, eq=False)
 class _Table:
-    """The rows of one path: dicts of scalars, without what lies in lists."""
+    """The rows of one path, as dicts of scalars; the items of lists are rows of other tables."""
 
     path: str
     above: _Table | None
     name: str
     documents: Mapping[str, Write]
     shape: Shape
-    found: list[Any] = field(default_factory=list)  # items not yet made rows
+    found: list[Any] = field(default_factory=list)  # records or items that are not yet rows
     rows: list[dict[str, Any]] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     indexes: list[int] = field(default_factory=list)
 
-    def named(self) -> dict[str, None]:
-        """Every name that a row has, in the order in which they come first."""
+    def column_names(self) -> dict[str, None]:
+        """All names that rows have, in order of first appearance."""
         return dict.fromkeys(chain.from_iterable(self.rows))
 
     def frame(self, offset: int) -> pl.DataFrame:
@@ -142,7 +148,7 @@ class _Table:
         if self.above is not None:
             own.append(pl.Series(PARENT, self.parents, dtype=pl.UInt32))
             own.append(pl.Series(INDEX, self.indexes, dtype=pl.UInt32))
-        names = self.shape.own(self.named())
+        names = self.shape.own(self.column_names())
         own += [
             pl.Series(name, _texts(values), dtype=pl.String)
             for name, values in zip(names, self.values(names), strict=True)
@@ -150,14 +156,14 @@ class _Table:
         return pl.DataFrame(own)
 
     def values(self, names: tuple[str, ...]) -> Iterable[Sequence[Any]]:
-        """The rows' values by column; in C where no row lacks a name."""
+        """The values column by column; the fast way needs every row to have all the names."""
         if len(names) > 1:
             with suppress(KeyError):
                 return list(zip(*map(itemgetter(*names), self.rows), strict=True))
         return [[row.get(name) for row in self.rows] for name in names]
 
     def place(self, row: int, records: Records) -> str:
-        """The row's place in the document: `$[3].questions[0]`."""
+        """The row's path in the document, such as `$[3].questions[0]`."""
         if self.above is None:
             return ROOT if records.single else f"$[{records.first + row}]"
         return f"{self.above.place(self.parents[row], records)}.{self.name}[{self.indexes[row] - 1}]"
@@ -176,7 +182,7 @@ def _walk(records: Records, documents: Documents, shapes: Shapes, faults: FaultL
 
 
 class _Walk:
-    """Hands every value of the records to the table of its path, a path at a time from the outside in."""
+    """Distribute the values of the records to the tables of their paths, outer paths first."""
 
     def __init__(self, records: Records, documents: Documents, shapes: Shapes, faults: FaultList) -> None:
         self.records = records
@@ -189,7 +195,7 @@ class _Walk:
         self.root.found = records.records
 
     def table(self, path: str, above: _Table | None, name: str) -> _Table:
-        """Begin the table of a path that these records have not had yet."""
+        """Start the table of a new path."""
         shape = self.shapes.setdefault(path, Shape(above=above.path if above else None))
         found = _Table(path, above, name, self.documents.get(path, _NONE), shape)
         self.tables[path] = found
@@ -197,7 +203,7 @@ class _Walk:
         return found
 
     def all(self) -> None:
-        """Take the tables as they are found; all rows of a table are known when its parent's are done."""
+        """Process tables in order of discovery: a table is complete once its enclosing one is processed."""
         while self.waiting:
             table = self.waiting.popleft()
             if table.shape.holds == "scalars":
@@ -207,7 +213,7 @@ class _Walk:
             table.found = []
 
     def objects(self, table: _Table, records: list[dict[str, Any]]) -> None:
-        # Most records are flat already, and are their own rows.
+        # Records that are flat already need not be copied.
         kinds = set(map(type, chain.from_iterable(map(dict.values, records))))
         if not table.documents and kinds <= _SCALARS:
             table.rows = records
@@ -250,20 +256,20 @@ class _Walk:
             child.indexes += range(1, len(items) + 1)
 
     def check(self, table: _Table) -> None:
-        """Note names that seedlab keeps for itself, and scalars where other records have more."""
-        shape, named = table.shape, set(table.named())
-        for name in sorted((named & RESERVED) - shape.told):
+        """Report reserved names, and scalars where other records have objects or lists."""
+        shape, names = table.shape, set(table.column_names())
+        for name in sorted((names & RESERVED) - shape.told):
             place = next(n for n, row in enumerate(table.rows) if name in row)
             message = f"'{name}' is a name that seedlab keeps for itself; rename it"
             self.fault(table, message, name, place)
-        for name in sorted(named & (shape.objects | shape.lists)):
+        for name in sorted(names & (shape.objects | shape.lists)):
             expected = "an object" if name in shape.objects else "a list"
             for n, row in enumerate(table.rows):
                 if row.get(name) is not None:
                     self.fault(table, f"expected {expected} as in other records, found a scalar", name, n)
         for name in sorted((shape.objects & shape.lists) - shape.told):
             self.faults.add("syntax", f"'{name}' is an object in some records and a list in others")
-        shape.told |= named & RESERVED | shape.objects & shape.lists
+        shape.told |= names & RESERVED | shape.objects & shape.lists
 
     def fault(self, table: _Table, message: str, name: str, row: int | None = None) -> None:
         place = table.place(len(table.rows) - 1 if row is None else row, self.records)
@@ -271,13 +277,14 @@ class _Walk:
 
 
 def _texts(values: Sequence[Any]) -> Sequence[str | None]:
+    """Write booleans as text; all other scalars are text already."""
     if bool not in set(map(type, values)):
         return values
     return [("true" if value else "false") if type(value) is bool else value for value in values]
 
 
 def dumps(value: Any) -> str:
-    """Write a value as JSON: numbers as their tokens, plain YAML scalars as what they look like."""
+    """Write a value as JSON: numbers keep their spelling, plain YAML scalars become what they look like."""
     kind = type(value)
     if kind is Number:
         return value  # type: ignore[no-any-return]
@@ -297,24 +304,24 @@ def dumps(value: Any) -> str:
 
 
 def inherit(child: pl.DataFrame, parent: pl.DataFrame, relation: str, sources: Sequence[str]) -> pl.DataFrame:
-    """Give nested rows their parent's reference: a column `relation.source` for each source column.
+    """Add the parent's reference to nested rows: a column `relation.source` for each source column.
 
-    `parent` is the frame of the enclosing path of the same file, in its own order; what it lacks is NULL. Go
-    top-down, so that a grandparent's columns are in it already.
+    `parent` is the frame of the enclosing path of the same file; a source column that it lacks is NULL. Outer
+    paths must be done first, so that the parent has its own parent's columns.
     """
     place = child.get_column(PARENT)
-    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, parent.height)
-    given = (parent.get_column(name, default=nothing) for name in sources)
-    # By the index, for `gather` makes a query of it: ten times the time for a small frame.
+    nulls = pl.Series([None], dtype=pl.String).new_from_index(0, parent.height)
+    columns = (parent.get_column(name, default=nulls) for name in sources)
+    # Indexed with [], because `gather` runs a query, which takes ten times as long on a small frame.
     return child.hstack(
-        [each[place].alias(f"{relation}.{name}") for name, each in zip(sources, given, strict=True)]
+        [each[place].alias(f"{relation}.{name}") for name, each in zip(sources, columns, strict=True)]
     )
 
 
 def fill(frame: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:
-    """Name columns as the project says: column → dotted path, or `$index` for the place in the list.
+    """Rename columns as the project configures: column → dotted path, or `$index` for the list position.
 
-    A path that no record has leaves its column absent.
+    A column whose path no record has is absent.
     """
     if not columns:
         return frame
@@ -323,7 +330,7 @@ def fill(frame: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:
         for column, path in columns.items()
         if (INDEX if path == POSITION else path) in frame.columns
     }
-    moved = set(found.values()) - found.keys() - {INDEX}
+    renamed = set(found.values()) - found.keys() - {INDEX}
     filled = {each.name: each for each in frame.get_columns()}
     filled |= {column: frame.get_column(path).cast(pl.String).alias(column) for column, path in found.items()}
-    return pl.DataFrame([each for name, each in filled.items() if name not in moved])
+    return pl.DataFrame([each for name, each in filled.items() if name not in renamed])

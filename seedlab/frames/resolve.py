@@ -1,11 +1,13 @@
-"""Handles: every row named by a hash of its key chain, every reference by the hash of its parent's.
+"""Resolve keys and references to handles: 128-bit hashes that identify rows.
 
-A handle is the 128-bit xxh3 of the table and the length-prefixed canonical key, all scalars, computed from a
-row's *own* dotted columns: no joins, no order of resolution; many hops, self references and cycles cost
-nothing. With its version and variant bits set it is a uuid8 (RFC 9562), and the id of a new row.
+A row's handle is the xxh3 hash of its table and its natural key, followed through references down to scalars
+(the key chain), in canonical text with length prefixes. A reference is the handle of the parent's row. Both
+are computed from the row's *own* dotted columns, so there are no joins and no order of resolution, and long
+chains, self references and cycles cost nothing extra. With the version and variant bits set, a handle is a
+uuid8 (RFC 9562), and the id of a new row.
 
-Handle frames have the source columns of their load plus FILE, ROW, HANDLE, DIGEST and one UInt128 column per
-reference (`reference_column`) and per alternative key (`alternative_column`); NULL where a part is NULL.
+A handle frame has the source columns of its load plus FILE, ROW, HANDLE, DIGEST, and one UInt128 column per
+reference (`reference_column`) and per alternative key (`alternative_column`), NULL where a part is NULL.
 """
 
 from __future__ import annotations
@@ -22,15 +24,15 @@ from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, 
 from seedlab.frames.batcher import all_extended
 from seedlab.frames.kinds import canonical
 
-# Version and variant bits of a uuid, as expressions: a 128-bit literal takes 50 µs to make.
+# The version and variant bits of a uuid. Expressions, because creating a 128-bit literal takes 50 µs.
 _FREE = pl.lit(~(0xF << 76 | 0x3 << 62) & (1 << 128) - 1, dtype=pl.UInt128)
 _VERSION_8 = pl.lit(0x8 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _VERSION_5 = pl.lit(0x5 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _COLON = pl.lit(":")
-# The namespace of uuid5 ids: 16 ASCII bytes, so that it can be hashed as text with the name behind it.
+# The namespace of uuid5 ids: 16 ASCII bytes, so that namespace and name can be hashed as one text.
 UUID5_NAMESPACE = b"seedlab.uuid5.id"
 
-ALTERNATIVE = "_seedlab_alt:"  # the beginning of columns with handles by another key
+ALTERNATIVE = "_seedlab_alt:"  # prefix of the columns with handles by an alternative key
 
 Signature = tuple[object, ...]
 
@@ -45,9 +47,10 @@ class Handled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """How rows are named in this run: each table's natural key, and the alternative ones somebody uses.
+    """How rows are identified in this run.
 
-    `alternatives` maps a table to the parts of every other key by which a reference names its rows.
+    `natural` has each table's natural key. `alternatives` maps a table to the other unique keys, by label, by
+    which some reference identifies its rows.
     """
 
     catalog: Catalog
@@ -56,7 +59,7 @@ class Naming:
     alternatives: Mapping[str, Mapping[str, tuple[Part, ...]]] = field(default_factory=dict)
 
     def label(self, table: str, parts: Sequence[Part]) -> str:
-        """Name the key: the bare table for its natural key, `table|columns` for another."""
+        """Name a key: `table` for its natural key, `table|columns` for an alternative one."""
         return table if self.natural.get(table) == signature(parts) else f"{table}|{_spelled(parts)}"
 
     def handle(self, table: str, parts: Sequence[Part]) -> pl.Expr:
@@ -65,7 +68,7 @@ class Naming:
 
 
 def signature(parts: Sequence[Part]) -> Signature:
-    """What makes two ways of naming a row the same: columns, and how each reference is given."""
+    """Describe a key by its columns and the keys of its references; equal for interchangeable keys."""
     return tuple(
         (part.columns, signature(part.reference.parts) if part.reference is not None else None)
         for part in parts
@@ -73,7 +76,7 @@ def signature(parts: Sequence[Part]) -> Signature:
 
 
 def _spelled(parts: Sequence[Part]) -> str:
-    """Spell a key as `code,course_id(slug)`: two ways of naming the same parent are two keys."""
+    """Spell a key as `code,course_id(slug)`; a parent identified by another key makes another key."""
     return ",".join(
         ",".join(part.columns) + (f"({_spelled(part.reference.parts)})" if part.reference else "")
         for part in parts
@@ -81,7 +84,7 @@ def _spelled(parts: Sequence[Part]) -> str:
 
 
 def leaves(catalog: Catalog, table: str, parts: Sequence[Part]) -> Iterator[tuple[str, Column]]:
-    """Source columns of a key chain in key order, each with the catalog column it is a value of."""
+    """Yield the source columns of a key chain in key order, each with the table column it fills."""
     for part in parts:
         if part.reference is not None:
             yield from leaves(catalog, part.reference.parent, part.reference.parts)
@@ -90,15 +93,15 @@ def leaves(catalog: Catalog, table: str, parts: Sequence[Part]) -> Iterator[tupl
 
 
 def name_rows(catalog: Catalog, loads: Sequence[Load], ids: str) -> Naming:
-    """Settle how every table's rows are named; loads of one table must name them alike.
+    """Determine the natural key of each table, and the alternative keys in use.
 
-    Raises ConfigurationError for a key that contains itself and for loads that spell a key differently.
+    Raises ConfigurationError for a key that contains itself, and for loads of one table with different keys.
     """
     natural: dict[str, Signature] = {}
     for load in loads:
         _refuse_endless(load.table, catalog.tables[load.table], loads)
-        mine = signature(load.key)
-        if natural.setdefault(load.table, mine) != mine:
+        key = signature(load.key)
+        if natural.setdefault(load.table, key) != key:
             raise ConfigurationError(
                 f"the seeds of table {load.table} give its key in different ways; "
                 "give its references by the same columns in every file"
@@ -113,7 +116,7 @@ def name_rows(catalog: Catalog, loads: Sequence[Load], ids: str) -> Naming:
 
 
 def _refuse_endless(name: str, table: Table, loads: Sequence[Load]) -> None:
-    """A key that needs the table's own key would never end."""
+    """Raise ConfigurationError when a table's key refers, directly or not, to that same key."""
     keys = {load.table: load for load in loads}
 
     def visit(current: str, path: tuple[str, ...]) -> None:
@@ -132,12 +135,12 @@ def _refuse_endless(name: str, table: Table, loads: Sequence[Load]) -> None:
 
 
 def reference_column(index: int) -> str:
-    """Name the column that holds the handle of a load's reference."""
+    """Name the column with the handles of a load's reference."""
     return f"_seedlab_ref{index}"
 
 
 def alternative_column(label: str) -> str:
-    """Name the column that holds a row's handle by another key than its natural one."""
+    """Name the column with the rows' handles by an alternative key."""
     return f"{ALTERNATIVE}{label}"
 
 
@@ -149,7 +152,7 @@ def add_handles(frame: pl.DataFrame, load: Load, naming: Naming) -> pl.DataFrame
 def add_all_handles(
     frames: Sequence[pl.DataFrame], loads: Sequence[Load], naming: Naming
 ) -> list[pl.DataFrame]:
-    """Add the handles of each load to its frame."""
+    """Add the handles of each load to its frame, as `add_handles` does."""
     columns = [_handles(frame, load, naming) for frame, load in zip(frames, loads, strict=True)]
     return all_extended(frames, columns)
 
@@ -161,38 +164,38 @@ def _handles(frame: pl.DataFrame, load: Load, naming: Naming) -> list[pl.Expr]:
     for index, reference in enumerate(load.references):
         columns.append(naming.handle(reference.parent, reference.parts).alias(reference_column(index)))
     for label, parts in naming.alternatives.get(load.table, {}).items():
-        mine = restate(load, parts)
-        if mine is not None:
-            columns.append(naming.handle(load.table, mine).alias(alternative_column(label)))
+        own_parts = restate(load, parts)
+        if own_parts is not None:
+            columns.append(naming.handle(load.table, own_parts).alias(alternative_column(label)))
     return columns
 
 
 def digests(frame: pl.DataFrame) -> pl.Series:
-    """Hash all that the files say of each row, as `add_handles` does."""
+    """Compute DIGEST as `add_handles` does: a hash of all source columns of each row."""
     sources = tuple(sorted(name for name in frame.columns if name not in RESERVED))
     return frame.select(_digest(sources)).to_series()
 
 
 def restate(load: Load, parts: Sequence[Part]) -> tuple[Part, ...] | None:
-    """Say a key of a load's table in the load's own source columns; None when the files lack a part."""
-    given = {reference.foreign_key.columns: reference for reference in load.references}
-    mine: list[Part] = []
+    """Express a key of a load's table in the load's own source columns; None when the files lack a part."""
+    references = {reference.foreign_key.columns: reference for reference in load.references}
+    restated: list[Part] = []
     for part in parts:
         if part.reference is not None:
-            own = given.get(part.columns)
+            own = references.get(part.columns)
             if own is None or signature(own.parts) != signature(part.reference.parts):
                 return None
-            mine.append(Part(columns=part.columns, reference=own))
+            restated.append(Part(columns=part.columns, reference=own))
         else:
             source = load.source_of(part.columns[0])
             if source is None:
                 return None
-            mine.append(Part(columns=part.columns, source=source))
-    return tuple(mine)
+            restated.append(Part(columns=part.columns, source=source))
+    return tuple(restated)
 
 
 def numbered(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
-    """Tell equal rows of a table without a key apart by their number."""
+    """Make the handles of equal rows distinct by numbering them, for a table without a key."""
     if not load.whole:
         return frame
     return frame.with_columns(pl.col(HANDLE) ^ pl.int_range(pl.len(), dtype=pl.UInt128).over(HANDLE))
@@ -200,21 +203,21 @@ def numbered(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
 
 @lru_cache(maxsize=4096)
 def _whole(table: str, sources: tuple[str, ...]) -> pl.Expr:
-    """Hash all that a file says of a row; as there, NULL is told from every text."""
-    told = [pl.col(name).fill_null("\0-") for name in sources]
-    return _uuid8(plh.concat_str(pl.lit(f"{table}\0"), *told, separator="\0,"))
+    """Hash all source columns of a row, as `_digest` does, to the handle of a row without a key."""
+    values = [pl.col(name).fill_null("\0-") for name in sources]
+    return _uuid8(plh.concat_str(pl.lit(f"{table}\0"), *values, separator="\0,"))
 
 
 @lru_cache(maxsize=4096)
 def _hash(label: str, chain: tuple[tuple[str, Column], ...], ids: str) -> pl.Expr:
-    """Hash a key chain. Kept: the expression takes longer to make than to evaluate on a small table."""
+    """Hash a key chain. Cached: making the expression takes longer than evaluating it on a small table."""
     parts = [_prefixed(column, source) for source, column in chain]
     text = plh.concat_str([pl.lit(f"{len(label.encode())}:{label}"), *parts])
     return _uuid5(text) if ids == "uuid5" else _uuid8(text)
 
 
 def handle_of(label: str, texts: Sequence[str], ids: str) -> pl.Expr:
-    """Hash a key chain that columns hold in its canonical text."""
+    """Hash a key chain whose canonical text is in the columns `texts`."""
     parts = [_counted(pl.col(name)) for name in texts]
     text = plh.concat_str([pl.lit(f"{len(label.encode())}:{label}"), *parts])
     return _uuid5(text) if ids == "uuid5" else _uuid8(text)
@@ -222,12 +225,13 @@ def handle_of(label: str, texts: Sequence[str], ids: str) -> pl.Expr:
 
 @lru_cache(maxsize=4096)
 def _digest(sources: tuple[str, ...]) -> pl.Expr:
-    """Hash all that a file says of a row, whatever the order of its columns.
+    """Hash all source columns of a row, independently of their order in the file.
 
-    No text of a file holds NUL, so one of it with a comma is a boundary, and with a hyphen NULL.
+    Text from a file never contains a NUL character, so NUL and comma can separate values, and NUL and hyphen
+    stand for NULL.
     """
-    told = [pl.col(name).fill_null("\0-") for name in sources]
-    digest: pl.Expr = plh.concat_str(told, separator="\0,").nchash.xxh3_64().alias(DIGEST)
+    values = [pl.col(name).fill_null("\0-") for name in sources]
+    digest: pl.Expr = plh.concat_str(values, separator="\0,").nchash.xxh3_64().alias(DIGEST)
     return digest
 
 
@@ -237,7 +241,7 @@ def _prefixed(column: Column, source: str) -> pl.Expr:
 
 
 def _counted(text: pl.Expr) -> pl.Expr:
-    """Put the length of a text before it."""
+    """Prefix a text with its length in bytes."""
     return plh.concat_str([text.str.len_bytes().cast(pl.String), _COLON, text])
 
 

@@ -1,7 +1,7 @@
-"""Data files to text.
+"""Read data files of every format into frames of text.
 
-Nothing is guessed from data: every value comes out as the characters that the file holds. A file's bytes
-are checked before they are parsed, and all of its faults are raised together.
+No types are guessed: every value is the text that the file holds. A file's bytes are checked before they are
+parsed, and all faults of a file are raised together.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ __all__ = [
 ]
 
 CHUNK = 1 << 20  # bytes read at a time
-WHOLE_BYTES = 64 << 20  # larger flat files are not held in memory until somebody collects them
-MAX_DOCUMENT_BYTES = 256 << 20  # JSON and YAML are parsed whole
+WHOLE_BYTES = 64 << 20  # larger CSV and TSV files are read only when their rows are collected
+MAX_DOCUMENT_BYTES = 256 << 20  # the limit for JSON and YAML, which are parsed as a whole
 
-TYPICAL_RATIO = 5  # of compressed text, to estimate rows by
+TYPICAL_RATIO = 5  # typical compression ratio of text, for estimates
 # A damaged Parquet file can make polars panic, which is a BaseException.
 POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _TEXTS = pl.String | pl.Categorical | pl.Enum
@@ -62,10 +62,11 @@ def _no_part(_start: int, _rows: int) -> pl.LazyFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Flat:
-    """A table-shaped file: `columns` in header order; `lazy` adds ROW.
+    """A table-shaped file: CSV, TSV or Parquet.
 
-    All columns are text, only those in `nested` (lists and structs of Parquet) keep their type. Of Parquet
-    `texts` were text already, and `part` gives some rows: from one, so many.
+    `columns` are in file order. `lazy` has these columns as text, and ROW; Parquet's lists and structs, named
+    in `nested`, keep their type. For Parquet, `texts` names the columns that are stored as text, and
+    `part(start, rows)` scans a range of rows.
     """
 
     file: SourceFile
@@ -77,7 +78,7 @@ class Flat:
 
     @property
     def lazy(self) -> pl.LazyFrame:
-        """The rows, not yet collected; of a large file this reads and checks it."""
+        """The rows, not yet collected; for a large CSV or TSV file this reads and checks the file."""
         return self.scan()
 
 
@@ -85,12 +86,15 @@ class Flat:
 
 
 def read_bytes(file: SourceFile) -> bytes:
-    """Read the whole file, unpacked; raises DataFaults for broken or too large archives."""
+    """Read and decompress the whole file; raises DataFaults for broken or too large archives."""
     return b"".join(chunks(file))
 
 
 def chunks(file: SourceFile, start: int = 0, stop: int | None = None) -> Generator[bytes]:
-    """Give the file's bytes, unpacked, about a megabyte at a time; of one that is not packed, a range."""
+    """Read the file, decompressed, about a megabyte at a time.
+
+    `start` and `stop` select a range of bytes of a file that is not compressed.
+    """
     with opened(file) as stream:
         if file.compression is None:
             stream.seek(start)
@@ -103,9 +107,9 @@ def chunks(file: SourceFile, start: int = 0, stop: int | None = None) -> Generat
 
 
 def sample(file: SourceFile) -> bytes:
-    """Read the first megabyte or so; an archive comes in small pieces, of which the first may be empty."""
+    """Read and decompress about the first megabyte of the file."""
     head = b""
-    with closing(chunks(file)) as pieces:
+    with closing(chunks(file)) as pieces:  # the pieces of an archive are small, and the first may be empty
         while len(head) < CHUNK and (more := next(pieces, None)) is not None:
             head += more
     return head
@@ -119,9 +123,9 @@ def _one_fault(file: SourceFile, rule: str, message: str, *, value: str | None =
 
 
 def read(file: SourceFile) -> Flat | Records:
-    """Read and check a file; raises DataFaults with every fault found before or while parsing.
+    """Read and check a file; raises DataFaults with all faults found before or while parsing.
 
-    Of CSV and TSV beyond WHOLE_BYTES only the header is read now.
+    Of CSV and TSV files larger than WHOLE_BYTES only the header is read here, and the rest by `lazy`.
     """
     if file.format in delimited.DELIMITERS:
         return _read_delimited(file)
@@ -136,7 +140,7 @@ def read(file: SourceFile) -> Flat | Records:
 
 
 def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
-    """Read the rows of all these files in one go; raises DataFaults for those that polars cannot parse."""
+    """Collect the rows of all these files at once; raises DataFaults for files that polars cannot parse."""
     lazies = [flat.lazy for flat in flats.values()]
     try:
         frames = collected(lazies)
@@ -147,7 +151,7 @@ def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
 
 
 def _collect_one_by_one(flats: Iterable[Flat], lazies: Iterable[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
-    """Find out which files broke the collect of all."""
+    """Collect the files one by one after collecting them together failed; raise the faults of all."""
     faults: list[Fault] = []
     for flat, lazy in zip(flats, lazies, strict=True):
         try:
@@ -159,12 +163,13 @@ def _collect_one_by_one(flats: Iterable[Flat], lazies: Iterable[pl.LazyFrame]) -
 
 
 def damaged(file: SourceFile, error: BaseException) -> DataFaults:
-    """Say that polars cannot read a file."""
-    # The text of polars may quote the data, so it is a value: not shown unless asked for.
+    """Make the fault of a file that polars cannot read."""
+    # The message of polars may quote data, so it is kept as a value, which is shown only on request.
     return _one_fault(file, "syntax", f"the file is not readable as {file.format}", value=str(error))
 
 
 def _document(file: SourceFile, faults: FaultList) -> str:
+    """Read and check the text of a JSON, JSONL or YAML file."""
     parts, size = [], 0
     for chunk in chunks(file):
         size += len(chunk)
@@ -178,8 +183,8 @@ def _document(file: SourceFile, faults: FaultList) -> str:
 
 
 def _read_delimited(file: SourceFile) -> Flat:
-    packed = file.path.stat().st_size if file.path.is_file() else 0
-    if packed > (WHOLE_BYTES if file.compression is None else WHOLE_BYTES // TYPICAL_RATIO):
+    size = file.path.stat().st_size if file.path.is_file() else 0
+    if size > (WHOLE_BYTES if file.compression is None else WHOLE_BYTES // TYPICAL_RATIO):
         columns, _ = delimited.header(_head(file), delimited.DELIMITERS[file.format], FaultList(file))
         columns = delimited.without_notes(columns)
         return Flat(file=file, columns=columns, scan=lambda: _scan_whole(file)[1])
@@ -188,12 +193,13 @@ def _read_delimited(file: SourceFile) -> Flat:
 
 
 def _head(file: SourceFile) -> bytes:
-    """The first megabyte, up to its last whole record, if it has one."""
+    """Read about the first megabyte, cut after its last complete record, if there is one."""
     head = sample(file)
     return head[: delimited.boundary(head)] or head
 
 
 def _scan_whole(file: SourceFile) -> tuple[tuple[str, ...], pl.LazyFrame]:
+    """Read and check a CSV or TSV file; return its columns and its rows."""
     faults, delimiter = FaultList(file), delimited.DELIMITERS[file.format]
     data = clean(read_bytes(file), faults)
     columns, start = delimited.header(data, delimiter, faults)
@@ -205,16 +211,16 @@ def _scan_whole(file: SourceFile) -> tuple[tuple[str, ...], pl.LazyFrame]:
 
 
 def open_parquet(file: SourceFile) -> pl.LazyFrame:
-    """Scan a Parquet file with its own types."""
+    """Scan a Parquet file with the types that it has."""
     if file.compression:
         return pl.scan_parquet(read_bytes(file), glob=False)
     with opened(file):
-        # By its absolute path, because polars takes some relative names for those of remote files.
+        # The path must be absolute, because polars takes some relative names for URLs of remote files.
         return pl.scan_parquet(file.path.absolute(), glob=False)
 
 
 def read_parquet(file: SourceFile) -> Flat:
-    """Scan a Parquet file as text."""
+    """Scan a Parquet file as text; raises DataFaults when it is damaged or has unsupported columns."""
     try:
         lazy = open_parquet(file)
         schema = pl.Schema((n, t) for n, t in lazy.collect_schema().items() if n not in NOTES)
@@ -224,23 +230,23 @@ def read_parquet(file: SourceFile) -> Flat:
     texts = [as_text(pl.col(name), dtype).alias(name) for name, dtype in schema.items()]
     nested = frozenset(name for name, dtype in schema.items() if is_nested(dtype))
 
-    written = frozenset(name for name, dtype in schema.items() if isinstance(dtype, _TEXTS))
+    stored = frozenset(name for name, dtype in schema.items() if isinstance(dtype, _TEXTS))
     whole = lazy.select(texts).with_row_index(ROW)
 
     def part(start: int, rows: int) -> pl.LazyFrame:
-        # Cut before anything else is done, or polars decodes all rows before.
+        # Slice first, or polars decodes all rows before `start`.
         return lazy.slice(start, rows).select(texts).with_row_index(ROW, offset=start)
 
-    return Flat(file=file, columns=tuple(schema), scan=lambda: whole, nested=nested, texts=written, part=part)
+    return Flat(file=file, columns=tuple(schema), scan=lambda: whole, nested=nested, texts=stored, part=part)
 
 
 # ---- once per file --------------------------------------------------------------------------------------
 
 
 class LazyDataLoader:
-    """Reads each file once, whoever asks first, and lets it go after its last user.
+    """Read each file once for several users, and free it after the last one has released it.
 
-    `users` says how many will load and release each path. Safe to use from many threads.
+    `users` says how many users will load and release each path. Thread-safe.
     """
 
     def __init__(self, users: Mapping[Path, int]) -> None:
@@ -251,24 +257,24 @@ class LazyDataLoader:
 
     @property
     def loaded(self) -> frozenset[Path]:
-        """The paths that are held now."""
+        """The paths of the files in memory."""
         return frozenset(self._held)
 
     def load(self, file: SourceFile) -> Flat | Records:
-        """Read the file, or give what was read before; raises DataFaults as `read` does."""
+        """Return the file's rows, reading it unless it is in memory; raises DataFaults as `read` does."""
         with self._reading[file.path]:
             if file.path not in self._held:
                 self._held[file.path] = read(file)
             return self._held[file.path]
 
     def release(self, file: SourceFile) -> None:
-        """Tell that one user is done with the file."""
+        """Declare that one user is done with the file."""
         with self._lock:
             self._users[file.path] -= 1
             if self._users[file.path] <= 0:
                 self._held.pop(file.path, None)
 
     def clear(self) -> None:
-        """Let all files go."""
+        """Free all files."""
         with self._lock:
             self._held.clear()

@@ -44,13 +44,13 @@ def test_few_rows_wait_where_few_have_moved(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "_ROWS", 10)
     rows = [(n, 0) for n in range(2000)]
     waiting: list[int] = []
-    settle = module._settle
+    match = module._match
 
-    def counting(mine: module._Waiting, theirs: module._Waiting) -> None:
-        waiting.append(mine.left + mine.fresh + theirs.left + theirs.fresh)
-        settle(mine, theirs)
+    def counting(left: module._Side, right: module._Side) -> None:
+        waiting.append(sum(side.unmatched_rows + side.new_rows for side in (left, right)))
+        match(left, right)
 
-    monkeypatch.setattr(module, "_settle", counting)
+    monkeypatch.setattr(module, "_match", counting)
     mine, theirs = differences(batches([(9999, 0), *rows[3:]], 10), batches(rows, 10))
 
     assert told(mine) == {(9999, 0)}

@@ -1,4 +1,4 @@
-"""Unpacks gzip and Zstandard, and stops at archives that are broken or are bombs."""
+"""Decompress gzip and Zstandard, and refuse broken archives and decompression bombs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from seedlab.flow import SourceFile
 __all__ = ["FREE_UNPACKED_BYTES", "MAX_RATIO", "MAX_UNPACKED_BYTES", "unpack"]
 
 MAX_UNPACKED_BYTES = 16 << 30
-MAX_RATIO = 250  # unpacked to packed; honest text seldom reaches 50
-FREE_UNPACKED_BYTES = 64 << 20  # below this the ratio does not matter
+MAX_RATIO = 250  # decompressed to compressed size; real text seldom reaches 50
+FREE_UNPACKED_BYTES = 64 << 20  # up to this size the ratio is not limited
 
 _GZ_OUTPUT = 1 << 20
-_ZST_INPUT = 4 << 10  # so little cannot unpack to more than 128 MiB in one call
+_ZST_INPUT = 4 << 10  # small, so that one call cannot produce more than 128 MiB
 
 
 def unpack(file: SourceFile, stream: io.BufferedReader, *, packed: int) -> Iterator[bytes]:
-    """Unpack a stream of `packed` bytes; raises DataFaults when it is broken or unpacks to too much."""
+    """Decompress a stream of `packed` bytes; raises DataFaults when it is broken or becomes too large."""
     limit = min(MAX_UNPACKED_BYTES, max(FREE_UNPACKED_BYTES, packed * MAX_RATIO))
     total = 0
     try:
@@ -43,8 +43,8 @@ def _gz(stream: io.BufferedReader) -> Iterator[bytes]:
 
 
 def _zst(stream: io.BufferedReader) -> Iterator[bytes]:
-    """Frame by frame: the library's stream reader takes a file that is cut off for a whole one."""
-    from zstandard import ZstdDecompressor, ZstdError  # only for those who pack with it
+    """Decompress frame by frame, because the library's stream reader accepts truncated files."""
+    from zstandard import ZstdDecompressor, ZstdError  # imported only when it is needed
 
     frame, rest, begun = ZstdDecompressor().decompressobj(), b"", False
     while packed := rest or stream.read(_ZST_INPUT):

@@ -1,9 +1,8 @@
-"""What a row of a file larger than memory leaves behind: 8 bytes while it is checked, its key for the ledger.
+"""Compact traces of the rows of a file larger than memory: 8 bytes for checks, the key for the ledger.
 
-Of a table whose rows nobody refers to, the names of all rows are needed for two things alone: to see that no
-key comes twice, and to remember which rows are ours. The first is told from 64 bits of each handle, piece by
-piece (a clash is looked at more closely); the second needs the keys, from which handles are made again, and
-the digests, by which rows that change are found.
+For a table that nothing refers to, handles are needed for two purposes only. To find keys that occur twice,
+64 bits of each handle suffice (candidates are verified with the full handles). For the ledger the key and the
+digest of each row are stored; handles are computed from the keys again.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ BRIEF = "_seedlab_brief"
 
 _MAGIC = b"\x00seedlab keys\x00"
 _LENGTH = Struct(">Q")
-_PIECE_ROWS = 1 << 20  # looked through at a time for keys that come twice
+_PIECE_ROWS = 1 << 20  # rows that are searched for repeated keys at a time
 _LOW = pl.lit((1 << 64) - 1, dtype=pl.UInt128)
 _HALF = pl.lit(1 << 64, dtype=pl.UInt128)
 
 
 def brief() -> pl.Expr:
-    """64 bits of a handle, which may be equal by chance."""
+    """Fold a handle to 64 bits, which may be equal for different handles."""
     return ((pl.col(HANDLE) & _LOW) ^ (pl.col(HANDLE) // _HALF)).cast(pl.UInt64).alias(BRIEF)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Briefs:
-    """The rows of one load: how many, a brief of each, the different parents that each reference names.
+    """Traces of the rows of one load: their number, folded handles, and the distinct parents per reference.
 
-    `packs` are filled while the rows are written, anew each time that they are.
+    `packs` are filled while the rows are written, and start anew with every attempt to write.
     """
 
     rows: int = 0
@@ -51,7 +50,7 @@ class Briefs:
     twice: pl.Series | None = None
 
     def add(self, frame: pl.DataFrame, load: Load) -> None:
-        """Add the briefs of a batch of rows."""
+        """Add a batch of rows."""
         self.rows += frame.height
         self.each.append(frame.drop_nulls(HANDLE).select(brief()).to_series())
         for index in range(len(load.references)):
@@ -60,7 +59,10 @@ class Briefs:
             self.parents[index] = (more if known is None else pl.concat([known, more.unique()])).unique()
 
     def repeated(self) -> pl.Series:
-        """Briefs that come more than once; all are forgotten then. Cost: a pass for each million rows."""
+        """Return the folded handles that occur more than once, and free all others.
+
+        Cost: one pass per million rows.
+        """
         if self.twice is None:
             self.twice, self.each = self._repeated(), []
         return self.twice
@@ -69,9 +71,9 @@ class Briefs:
         pieces = self.rows // _PIECE_ROWS + 1
         found = [pl.Series(BRIEF, [], dtype=pl.UInt64)]
         for piece in range(pieces):
-            mine = pl.concat([each.filter(each % pieces == piece) for each in self.each] or found)
-            if mine.n_unique() < len(mine):
-                found.append(mine.filter(mine.is_duplicated()).unique())
+            part = pl.concat([each.filter(each % pieces == piece) for each in self.each] or found)
+            if part.n_unique() < len(part):
+                found.append(part.filter(part.is_duplicated()).unique())
         return pl.concat(found)
 
 
@@ -79,9 +81,9 @@ class Briefs:
 
 
 def pack(frame: pl.DataFrame, digests: pl.Series, load: Load, catalog: Catalog) -> bytes:
-    """Pack some rows as they are written: an id that is the handle or the key, and what their files say.
+    """Pack FILE, DIGEST, and the handle or the key columns of a batch of rows.
 
-    `pack_all` puts such packs together.
+    `pack_all` combines such packs.
     """
     columns = [pl.col(FILE), digests.alias(DIGEST)]
     keys = () if named_by_id(load, catalog) else tuple(dict.fromkeys(load.key_columns))
@@ -102,21 +104,21 @@ def pack(frame: pl.DataFrame, digests: pl.Series, load: Load, catalog: Catalog) 
 def pack_all(
     packs: Sequence[bytes], load: Load, ids: str, run: str, created: Sequence[int] | None
 ) -> Iterator[bytes]:
-    """Put packs together, to about PACK_BYTES.
+    """Combine packs into larger ones of about PACK_BYTES.
 
-    `created` are the ordinals of the rows that `run` made, None: all of them.
+    `created` are the ordinals of the rows created in this `run`; None stands for all rows.
     """
     head: dict[str, Any] = {"table": load.table, "key": list(load.key_columns), "ids": ids, "run": run}
     head["all"] = created is None
-    waiting: list[bytes] = []
-    held = 0
+    group: list[bytes] = []
+    size = 0
     for each in packs if created is None else _marked(packs, created):
-        if held and held + len(each) > memory.PACK_BYTES:
-            yield _joined(head, waiting)
-            waiting, held = [], 0
-        waiting.append(each)
-        held += len(each)
-    yield _joined(head, waiting)
+        if size and size + len(each) > memory.PACK_BYTES:
+            yield _joined(head, group)
+            group, size = [], 0
+        group.append(each)
+        size += len(each)
+    yield _joined(head, group)
 
 
 def _joined(head: Mapping[str, Any], packs: Sequence[bytes]) -> bytes:
@@ -125,12 +127,12 @@ def _joined(head: Mapping[str, Any], packs: Sequence[bytes]) -> bytes:
 
 
 def is_packed(content: bytes) -> bool:
-    """Tell whether a content is one of these."""
+    """Tell whether bytes begin with a pack of this format."""
     return content.startswith(_MAGIC)
 
 
 def unpack(content: bytes) -> Iterator[pl.DataFrame]:
-    """Give what such a pack remembers, FILE, HANDLE, DIGEST, RUN, and keys, in batches as it was written."""
+    """Yield FILE, HANDLE, DIGEST, RUN and key columns of a pack, in the batches in which it was written."""
     (line, *packs), _ = _parted(content)
     head = json.loads(line)
     for each in packs:
@@ -140,13 +142,13 @@ def unpack(content: bytes) -> Iterator[pl.DataFrame]:
             frame = frame.with_columns(handle_of(head["table"], sources, head["ids"]).alias(HANDLE))
         made = pl.lit(head["run"])
         frame = frame.with_columns((made if head["all"] else pl.when(RUN).then(made)).alias(RUN))
-        if DIGEST not in frame.columns:  # of an older ledger
+        if DIGEST not in frame.columns:  # written by an older version
             frame = frame.with_columns(pl.lit(None, dtype=pl.UInt64).alias(DIGEST))
         yield frame.select(FILE, HANDLE, DIGEST, RUN, pl.col(f"^{KEY}.*$"))
 
 
 def parted(content: bytes) -> Iterator[bytes]:
-    """Give the packs of this kind with which a content begins; others may lie behind them."""
+    """Yield the packs of this format at the beginning of a content; packs of the other one may follow."""
     while is_packed(content):
         end = _parted(content)[1]
         yield content[:end]
@@ -154,12 +156,12 @@ def parted(content: bytes) -> Iterator[bytes]:
 
 
 def is_plain(load: Load) -> bool:
-    """Tell whether the handle can be made of the key columns alone."""
+    """Tell whether the handle can be computed from the key columns of the table alone."""
     return all(part.reference is None for part in load.key)
 
 
 def named_by_id(load: Load, catalog: Catalog) -> bool:
-    """Tell whether the rows that we create have their handles as ids."""
+    """Tell whether rows created by seedlab have their handles as ids."""
     return load.made is not None and catalog.tables[load.table].columns[load.made].kind == "uuid"
 
 
@@ -170,16 +172,16 @@ def _marked(packs: Sequence[bytes], created: Sequence[int]) -> Iterator[bytes]:
     for each in packs:
         frame = pl.read_ipc_stream(io.BytesIO(each))
         first, behind = (places.search_sorted(at, side="left") for at in (start, start + frame.height))
-        mine = places.slice(first, behind - first) - start
+        in_pack = places.slice(first, behind - first) - start
         start += frame.height
-        made = pl.int_range(frame.height, eager=True).is_in(mine.implode())
+        made = pl.int_range(frame.height, eager=True).is_in(in_pack.implode())
         stream = io.BytesIO()
         frame.with_columns(made.alias(RUN)).write_ipc_stream(stream, compression="zstd")
         yield stream.getvalue()
 
 
 def _parted(content: bytes) -> tuple[list[bytes], int]:
-    """The line and the packs of rows, and where they end."""
+    """Return the JSON line and the packs of rows, and the offset of their end."""
     parts: list[bytes] = []
     place, number = len(_MAGIC), 1
     while place < len(content) and len(parts) < number:

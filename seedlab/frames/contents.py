@@ -1,10 +1,10 @@
-"""The rows that a seed brought to a table, as the ledger remembers them: packed frames of hashes.
+"""The rows that a seed brought to a table, as the ledger remembers them: frames of hashes, packed as bytes.
 
-A content has FILE (index in `LoadMemory.files`, or LEFT), HANDLE, DIGEST, RUN (that made the row; NULL: it
-was there) and, where ids do not name the rows, a column `key.COLUMN` for each key column of the table.
+Such a frame, a *content*, has FILE (index in `LoadMemory.files`, or LEFT), HANDLE, DIGEST, RUN (which created
+the row; NULL if it existed before) and, where ids do not identify rows, `key.COLUMN` per key column.
 
-It is kept as a whole and what is more recent: rows that replace those of their handles, or say that these are
-FORGOTTEN. So a few rows that change cost a few bytes, however many there are.
+It is stored as a base and later changes, which replace rows of the same handle or mark them FORGOTTEN. So a
+change of a few rows writes a few bytes, however many rows there are.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ RUN = "run"
 KEY = "key."
 CONTENT = pl.Schema({FILE: pl.UInt16, HANDLE: pl.UInt128, DIGEST: pl.UInt64, RUN: pl.String})
 
-FORGOTTEN = (
-    LEFT - 1
-)  # in place of a file's number, where a whole content has a row that is remembered no more
-_HEAD = Struct(">IQ")  # of a pack: how long its line is, and its stream
-_LITTLE = 1 << 18  # bytes behind the first pack that are always fine
-_PART = 8  # and more than one in so many of its own bytes are not
+FORGOTTEN = LEFT - 1  # in place of a file's number: the row is not remembered any more
+_HEAD = Struct(">IQ")  # the header of a pack: the lengths of its JSON line and of its Arrow stream
+_LITTLE = 1 << 18  # bytes of changes that never cause repacking
+_PART = 8  # more changes than this fraction of the base do
 
 NOTHING = pl.DataFrame(schema=CONTENT)
 
@@ -40,18 +38,17 @@ NOTHING = pl.DataFrame(schema=CONTENT)
 
 
 def packs(content: pl.DataFrame) -> Iterator[bytes]:
-    """Pack rows, very many in several packs of about PACK_BYTES each."""
+    """Pack rows into one or more packs of about PACK_BYTES each."""
     rows = max(1, content.height * memory.PACK_BYTES // max(1, int(content.estimated_size())))
     for start in range(0, max(1, content.height), rows):
         yield pack(content.slice(start, rows), more=start > 0)
 
 
 def pack(content: pl.DataFrame, *, more: bool = False) -> bytes:
-    """Write the columns whose values differ as an Arrow stream, those with one value in a line before it.
+    """Write rows as an Arrow stream, after a JSON line that has the columns with only one value.
 
-    Packs may be put behind each other: rows of a later one replace those of an earlier one, or are just
-    `more` of them. Not compressed: hashes do not get smaller, and the line is all that would. Cost: a copy
-    of the bytes.
+    Packs may be concatenated: rows of a later pack replace rows of earlier ones, or with `more` are appended
+    to them. There is no compression, because hashes do not compress. Cost: a copy of the bytes.
     """
     alike = {name: content.item(0, name) for name in (FILE, RUN) if _is_alike(content.get_column(name))}
     head = {"columns": content.columns, "rows": content.height, "alike": alike}
@@ -72,7 +69,7 @@ def _is_alike(values: pl.Series) -> bool:
 
 
 def unpack(packed: Iterable[bytes]) -> pl.DataFrame:
-    """Read what was packed, the later packs over the earlier ones; nothing remembered is no row."""
+    """Read packs, applying later ones to earlier ones; no packs give no rows."""
     whole: list[pl.DataFrame] = []
     recent: list[pl.DataFrame] = []
     for frame, later in _frames(packed):
@@ -82,7 +79,7 @@ def unpack(packed: Iterable[bytes]) -> pl.DataFrame:
 
 
 def unpack_apart(packed: Iterable[Sequence[bytes]]) -> Iterator[pl.DataFrame]:
-    """Give the same rows a few at a time, in about the same order; what is recent is in the first packs."""
+    """Yield the same rows in parts and roughly in order; all changes must be in the first of the `packed`."""
     newest = NOTHING
     for number, packs in enumerate(packed):
         if number == 0 and (recent := [frame for frame, later in _frames(packs) if later]):
@@ -93,7 +90,7 @@ def unpack_apart(packed: Iterable[Sequence[bytes]]) -> Iterator[pl.DataFrame]:
 
 
 def _frames(packed: Iterable[bytes]) -> Iterator[tuple[pl.DataFrame, bool]]:
-    """The rows of each pack, and whether they came since all was packed at once."""
+    """Yield the rows of each pack, and whether they are changes rather than part of the base."""
     first = True
     for each in packed:
         start = 0
@@ -106,15 +103,15 @@ def _frames(packed: Iterable[bytes]) -> Iterator[tuple[pl.DataFrame, bool]]:
 
 
 def has_grown(packed: Sequence[bytes]) -> bool:
-    """Tell whether so much came behind what was packed at once that it is time to pack all anew."""
+    """Tell whether the changes are so large that everything should be packed again."""
     if any(map(brief.is_packed, packed)):
-        return True  # all rows were held, so they can be packed like any others
+        return True  # now that all rows are in memory, they can be packed in the usual format
     whole, recent = sizes(packed)
     return recent > min(max(_LITTLE, whole // _PART), memory.PACK_BYTES)
 
 
 def sizes(packed: Iterable[bytes]) -> tuple[int, int]:
-    """Tell how many bytes were packed at once, and how many came since."""
+    """Return the sizes of the base and of the changes in bytes."""
     whole = recent = 0
     for each in packed:
         start = sum(map(len, brief.parted(each)))
@@ -146,9 +143,9 @@ def _unpacked(head: Mapping[str, Any], body: memoryview) -> pl.DataFrame:
 
 
 def _patched(whole: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:
-    """Put what is more recent in the place of the same rows before, new rows behind all.
+    """Apply changes: replace rows of the same handle in their place, and append new ones.
 
-    Few of very many: they are found by a table of the few, and nothing is sorted.
+    There are few changes among many rows, so the hash table is built on the changes, and nothing is sorted.
     """
     newest = recent.unique(HANDLE, keep="last", maintain_order=True)
     places = newest[[HANDLE]].with_row_index("_place", whole.height)
@@ -163,7 +160,7 @@ def _patched(whole: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:
 
 
 def forgotten(rows: pl.DataFrame) -> pl.DataFrame:
-    """Turn remembered rows into entries that, packed behind older packs, cancel them."""
+    """Make the changes that remove these rows from what is remembered."""
     return rows.with_columns(pl.lit(FORGOTTEN, dtype=pl.UInt16).alias(FILE))
 
 
@@ -172,16 +169,16 @@ def forgotten(rows: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compared:
-    """What files say now beside what is remembered of them: handles that are `new`, rows that have `left`."""
+    """How files differ from what is remembered: handles that are `new`, and rows that have `left`."""
 
     new: pl.Series
     left: pl.DataFrame
 
 
 def compare(handles: pl.Series, before: pl.DataFrame) -> Compared:
-    """Find which rows of some files are new, and which are no more; `before` are those remembered of them.
+    """Compare the handles of some files with the rows remembered of the same files, `before`.
 
-    Rows that are where they were need no look-up: most files keep their order.
+    Only rows whose position changed are looked up, as most files keep their order.
     """
     if handles.equals(before[HANDLE]):
         return Compared(new=handles.clear(), left=before.clear())
@@ -196,8 +193,8 @@ def compare(handles: pl.Series, before: pl.DataFrame) -> Compared:
 
 
 def of_files(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -> pl.DataFrame:
-    """The rows of the files listed now, counted as these are."""
-    if len(now) == 1 and now[0] in before:  # the usual one that changed
+    """Return the rows of the files `now`, with FILE as an index into that list."""
+    if len(now) == 1 and now[0] in before:  # fast path for the usual case: one file has changed
         here = content[FILE] == before.index(now[0])
         only = pl.DataFrame([each.filter(here) for each in content.get_columns()])
         return only.with_columns(pl.lit(0, dtype=pl.UInt16).alias(FILE))
@@ -206,7 +203,7 @@ def of_files(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -
 
 
 def renumber(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -> pl.DataFrame:
-    """Count files as they are listed now; rows of a file that is gone have LEFT."""
+    """Make FILE an index into the list `now`; rows of files that are not in it get LEFT."""
     places = {name: n for n, name in enumerate(now)}
     mapping = {n: places.get(name, LEFT) for n, name in enumerate(before)}
     if all(old == new for old, new in mapping.items()):
@@ -216,9 +213,9 @@ def renumber(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -
 
 
 def unknown(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Rows that are not remembered just as they are, and of the same file.
+    """Return the rows that are not remembered with the same digest and file.
 
-    Those that are where they were need no look-up.
+    Only rows whose position changed are looked up.
     """
     if not frame.height or all(frame[name].equals(known[name]) for name in (HANDLE, DIGEST, FILE)):
         return frame.clear()
@@ -233,7 +230,7 @@ def unknown(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
 
 
 def made_elsewhere(rows: pl.Series, others: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Of these handles those of rows that we made, as the contents of other seeds have them."""
+    """Return the rows of other seeds' contents that have these handles and were created by seedlab."""
     found = [
         other.filter(pl.col(RUN).is_not_null() & pl.col(HANDLE).is_in(rows.implode())) for other in others
     ]
@@ -241,12 +238,12 @@ def made_elsewhere(rows: pl.Series, others: Sequence[pl.DataFrame]) -> pl.DataFr
 
 
 def present(content: pl.DataFrame) -> int:
-    """Count the rows that files bring."""
+    """Count the rows that are in a file."""
     return int((content[FILE] != LEFT).sum())
 
 
 def of_other_files(several: Sequence[pl.DataFrame], files: Sequence[int] = ()) -> pl.Series:
-    """Handles of the rows of these contents that files other than these bring."""
+    """Return the handles of rows that are in other files than these."""
     handles = pl.concat([NOTHING[HANDLE], *(each[HANDLE] for each in several)])
     places = pl.concat([NOTHING[FILE], *(each[FILE] for each in several)])
     return handles.filter(~places.is_in([*files, LEFT]))
@@ -261,11 +258,11 @@ def renewed(
     files: Sequence[int],
     moved: pl.DataFrame = NOTHING,
 ) -> pl.DataFrame:
-    """The content after a run that read these files: their rows as they are now, all others as before.
+    """Compute the content after a run that read `files`: their current rows, and all others as before.
 
-    `rows` has FILE, HANDLE and DIGEST, `created` the handles of rows made in this `run`, `keys` HANDLE and
-    the key columns of the rows that were written, `moved` the content of rows that we made for another seed.
-    Rows of these files that are no more have LEFT, if we made them; all others we forget.
+    `rows` has FILE, HANDLE and DIGEST; `created` has the handles of rows created in this `run`; `keys` has
+    HANDLE and the key columns of the rows written; `moved` is the content of rows that were created for
+    another seed. Rows that are gone from the files get LEFT if seedlab created them, else they are dropped.
     """
     keys = (
         pl.DataFrame([s if s.name == HANDLE else s.alias(f"{KEY}{s.name}") for s in keys.get_columns()])
@@ -294,7 +291,7 @@ def renewed(
 
 
 def _all_new(rows: pl.DataFrame, run: str, keys: pl.DataFrame | None) -> pl.DataFrame:
-    """Make the content of a first run, where nothing was remembered; `keys` come in the order of the rows."""
+    """Make the content of a first run; `keys` are usually in the order of the rows."""
     columns = [
         rows[FILE],
         rows[HANDLE],
@@ -308,7 +305,7 @@ def _all_new(rows: pl.DataFrame, run: str, keys: pl.DataFrame | None) -> pl.Data
 
 
 def _named_alike(content: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFrame:
-    """Leave out keys by which rows are not named any more: rows of two kinds of names have none in common."""
+    """Drop key columns that do not identify the table's rows any more."""
     if keys is None:
         return content
     known = {*CONTENT.items(), *keys.schema.items()}
@@ -316,44 +313,44 @@ def _named_alike(content: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFra
 
 
 def _preferred(keys: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
-    """Merge key columns: as written now, else as remembered."""
+    """Combine keys: as written now, else as remembered."""
     fresh = keys.join(old.select(HANDLE, RUN), on=HANDLE, how="left")
     return pl.concat([fresh, old], how="diagonal") if old.height else fresh
 
 
 def abandoned(content: pl.DataFrame) -> pl.DataFrame:
-    """The rows that we made, when no file brings any of them any more."""
+    """Return the rows created by seedlab, marked as being in no file."""
     return content.filter(pl.col(RUN).is_not_null()).with_columns(pl.lit(LEFT, dtype=pl.UInt16).alias(FILE))
 
 
 def left(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """Rows that a file had before, and no file has now."""
+    """Return the rows that were in a file before and are in none now."""
     now = after.filter(pl.col(FILE) != LEFT)[HANDLE]
     return before.filter((pl.col(FILE) != LEFT) & ~pl.col(HANDLE).is_in(now.implode()))
 
 
 def left_now(content: pl.DataFrame, now: pl.Series) -> pl.DataFrame:
-    """Rows that we made, that files brought last time and do not bring now."""
+    """Return the rows created by seedlab that were in a file last time and are not now."""
     brought = (pl.col(FILE) != LEFT) & pl.col(RUN).is_not_null()
     return content.filter(brought & ~pl.col(HANDLE).is_in(now.implode()))
 
 
 def ours(content: pl.DataFrame, run: str | None = None) -> pl.DataFrame:
-    """Rows that we made, in any run or in one."""
+    """Return the rows created by seedlab, in any run or in the one named."""
     made = pl.col(RUN).is_not_null() if run is None else pl.col(RUN) == run
     return content.filter(made)
 
 
 def without(content: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """Leave out of remembered rows those with the handles of `rows`."""
+    """Drop the rows that have the handles of `rows`."""
     return content.filter(~pl.col(HANDLE).is_in(rows[HANDLE].implode()))
 
 
 def renamed(content: pl.DataFrame, now: pl.DataFrame, made: str | None, table: Table) -> pl.DataFrame:
-    """Give rows the handles by which they are known `now`: by another key, or ids of another kind.
+    """Replace handles by current ones after the key or the kind of ids was reconfigured.
 
-    `now` has HANDLE and the columns that name a remembered row (`named_by`) of rows in the target. An id
-    that is no longer the handle is kept as a key.
+    `now` has HANDLE and the identifying columns (`named_by`) of rows of the target. An id that is no longer
+    the handle is kept as a key.
     """
     if made is not None:
         content = content.with_columns(names(content, made)[made].alias(f"{KEY}{made}"))
@@ -367,7 +364,7 @@ def renamed(content: pl.DataFrame, now: pl.DataFrame, made: str | None, table: T
 
 
 def _same(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
-    """A column's values so that equal ones are equal, however they were given: by a handle or as text."""
+    """Make values comparable, whether they are handles or text."""
     value = pl.col(f"{prefix}{column.name}")
     if frame.schema[f"{prefix}{column.name}"] == pl.String:
         value = canonical(column, value)
@@ -378,18 +375,18 @@ def _same(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
 
 
 def named_by(content: pl.DataFrame, made: str | None) -> list[str]:
-    """Columns of the table by which rows are named: that of the id, or those of the key."""
+    """Return the columns of the table that identify its rows: the id, or those of the key."""
     keys = [name.removeprefix(KEY) for name in content.columns if name.startswith(KEY)]
     return keys if made is None else [made]
 
 
 def nameless(content: pl.DataFrame, made: str | None) -> bool:
-    """Tell whether rows cannot be named at all: their table has no key."""
+    """Tell whether the rows cannot be identified, because their table has no key."""
     return made is None and not any(name.startswith(KEY) for name in content.columns)
 
 
 def names(content: pl.DataFrame, made: str | None) -> pl.DataFrame:
-    """Name rows as a `Removal` does: by the id that is the handle, in column `made`, or by their keys.
+    """Return the identifying columns of rows as a `Removal` needs them: the id column `made`, or the key.
 
     Rows whose keys are not known are left out.
     """

@@ -1,8 +1,8 @@
-"""CSV and TSV as bytes: header, records, and everything wrong with them, before polars parses.
+"""Check and parse CSV and TSV files.
 
-The polars reader pads short records with NULL, renames repeated columns and reads a blank line as a row;
-so each record is matched here first. The grammar is RFC 4180: a field is either wholly in quotes, with
-its quotes doubled, or has none. One regular expression runs over the whole file (about 8 ms per MB).
+The polars reader pads short records with NULL, renames repeated columns and reads a blank line as a row, so
+every record is matched here first. The grammar is RFC 4180: a field is either entirely quoted, with quotes
+doubled, or contains no quote. One regular expression runs over the whole file (about 8 ms per MB).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _BLANKS = re.compile(rb"(?:\r?\n)*+")
 
 
 class Record(NamedTuple):
-    """Where a record lies in the bytes, and the physical line it begins in."""
+    """The position of a record in the data, and the physical line in which it begins."""
 
     start: int
     end: int
@@ -53,7 +53,7 @@ def _field(delimiter: bytes) -> bytes:
 
 @lru_cache(maxsize=64)
 def _whole(delimiter: bytes, fields: int) -> re.Pattern[bytes]:
-    """Match every record of exactly so many fields, and blank lines, as far as the file is right."""
+    """Make a pattern that matches valid records of `fields` fields, and blank lines, up to an error."""
     field = _field(delimiter)
     return re.compile(rb"(?:\r?\n|%b(?:%b%b){%d}%b)*+" % (field, delimiter, field, fields - 1, _END))
 
@@ -78,19 +78,19 @@ _RECORD_END = re.compile(_END)
 
 
 def header(data: bytes, delimiter: bytes, faults: FaultList) -> tuple[tuple[str, ...], int]:
-    """Read the column names; the second value is the offset at which the records begin.
+    """Return the column names, and the offset at which the records begin.
 
-    Raises DataFaults when there is no header, or one that names no columns to read by.
+    Raises DataFaults when the header is missing or invalid.
     """
     before = faults.count
-    start = _BLANKS.match(data).end()  # type: ignore[union-attr]  # it matches nothing at least
+    start = _BLANKS.match(data).end()  # type: ignore[union-attr]  # always matches, if only the empty text
     match = _record(delimiter).match(data, start)
     end = _RECORD_END.match(data, match.end()) if match else None
     line = 1 + data.count(b"\n", 0, start)
     if start == len(data):
         faults.add("syntax", "expected a header line with the column names, found an empty file", line=1)
     elif match is None or end is None:
-        _complain(data, start, line, delimiter, faults)
+        _report_invalid(data, start, line, delimiter, faults)
     faults.check(beyond=before)
     assert match is not None
     assert end is not None
@@ -101,7 +101,7 @@ def header(data: bytes, delimiter: bytes, faults: FaultList) -> tuple[tuple[str,
 
 
 def check(data: bytes, delimiter: bytes, fields: int, faults: FaultList, *, line: int) -> None:
-    """Note every record that is not `fields` fields; `line` is the number of the first line of `data`."""
+    """Report every record that does not have `fields` fields; `line` is the number of the first line."""
     whole = _whole(delimiter, fields)
     counted = position = 0
     while (stop := whole.match(data, position).end()) < len(data):  # type: ignore[union-attr]
@@ -113,13 +113,14 @@ def check(data: bytes, delimiter: bytes, fields: int, faults: FaultList, *, line
             _count_fields(data, match, line, delimiter, fields, faults)
             position = end.end()
         else:
-            position = _complain(data, stop, line, delimiter, faults)
+            position = _report_invalid(data, stop, line, delimiter, faults)
 
 
 def is_plain(data: bytes, delimiter: bytes, fields: int) -> bool:
-    """Tell quickly whether bytes have no quotes, no blank lines, and as many fields as they should in all.
+    """Tell quickly whether data has no quotes, no blank lines, and the right number of fields in total.
 
-    Then a record with too few means one with too many, which polars refuses: what it takes needs no `check`.
+    Then a record with too few fields implies one with too many, which polars refuses. So such data needs no
+    `check` unless polars fails.
     """
     if b'"' in data or _has_blanks(data) or data.count(b"\r") != data.count(b"\r\n"):
         return False
@@ -132,7 +133,7 @@ def _has_blanks(data: bytes) -> bool:
 
 
 def records(data: bytes, delimiter: bytes, *, line: int = 1) -> Iterator[Record]:
-    """Find the records of checked bytes, blank lines left out."""
+    """Yield the records of checked data, without blank lines."""
     position = 0
     for match in _ended(delimiter).finditer(data):
         start, end = match.span()
@@ -145,9 +146,9 @@ def records(data: bytes, delimiter: bytes, *, line: int = 1) -> Iterator[Record]
 
 
 def scan(data: bytes, columns: tuple[str, ...], delimiter: bytes, *, first: int = 0) -> pl.LazyFrame:
-    """Let polars parse checked bytes without their header: text columns and ROW, which begins at `first`.
+    """Parse checked data without its header into text columns, and ROW, which starts at `first`.
 
-    Columns that only a reject file has (NOTES) are dropped.
+    The extra columns of reject files (NOTES) are dropped.
     """
     lazy = pl.scan_csv(
         _without_blank_lines(data, delimiter),
@@ -165,12 +166,12 @@ def scan(data: bytes, columns: tuple[str, ...], delimiter: bytes, *, first: int 
 
 
 def without_notes(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns that are data."""
+    """Drop the names of the extra columns of reject files."""
     return tuple(name for name in columns if name not in NOTES)
 
 
 def boundary(data: bytes) -> int:
-    """Find the end of the last whole record: after a newline before which quotes are even in number."""
+    """Find the end of the last complete record: the last newline after an even number of quotes."""
     end = data.rfind(b"\n") + 1
     odd = data.count(b'"', 0, end) % 2
     while end and odd:
@@ -181,7 +182,7 @@ def boundary(data: bytes) -> int:
 
 
 def spans(record: bytes, delimiter: bytes) -> list[tuple[int, int]]:
-    """Start and end of each field of one record, quotes included."""
+    """Return start and end of each field of a record, quotes included."""
     position, found, field = 0, [], _one_field(delimiter)
     while True:
         match = field.match(record, position)
@@ -193,7 +194,7 @@ def spans(record: bytes, delimiter: bytes) -> list[tuple[int, int]]:
 
 
 def _without_blank_lines(data: bytes, delimiter: bytes) -> bytes:
-    # Plain searches: an expression for the same takes three times as long as the check of the whole file.
+    # Not a regular expression, which would take three times as long as the check of the whole file.
     if not _has_blanks(data):
         return data
     return b"".join(data[start:end] for start, end, _ in records(data, delimiter))
@@ -205,12 +206,12 @@ def _unquoted(field: bytes) -> str:
 
 
 def _check_names(names: tuple[str, ...], delimiter: bytes, line: int, text: str, faults: FaultList) -> None:
-    wanted = _SEPARATORS[delimiter.decode()]
+    expected = _SEPARATORS[delimiter.decode()]
     for separator, found in _SEPARATORS.items():
         if len(names) == 1 and separator in names[0] and not text.startswith('"'):
             message = (
-                f"expected {wanted} between the columns, found {found}; save the file with commas as .csv, or"
-                " with tabs as .tsv"
+                f"expected {expected} between the columns, found {found}; save the file with commas as .csv, "
+                "or with tabs as .tsv"
             )
             faults.add("syntax", message, line=line, text=text, caret=(text.index(separator), 1))
             return
@@ -241,8 +242,8 @@ def _fields(count: int) -> str:
     return "1 field" if count == 1 else f"{count} fields"
 
 
-def _complain(data: bytes, start: int, line: int, delimiter: bytes, faults: FaultList) -> int:
-    """Say why the record at `start` cannot be read; answer where to go on: the next line."""
+def _report_invalid(data: bytes, start: int, line: int, delimiter: bytes, faults: FaultList) -> int:
+    """Report why the record at `start` is invalid; return the start of the next line."""
     match = _record(delimiter).match(data, start)
     stop = match.end() if match else start
     at = line + data.count(b"\n", start, stop)

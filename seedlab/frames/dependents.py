@@ -1,6 +1,7 @@
-"""Who goes with whom: rows that depend on rejected ones, found by what rows are known by and point to.
+"""Find the rows that depend on rejected rows, and must be rejected with them.
 
-No joins, no order: handles are followed a round after the other until nobody more has to go.
+Every load is a node, whose rows have handles (what they are known by) and link columns with the handles that
+they point to. Starting from rejected rows, links are followed in rounds until no further row is found.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ __all__ = [
     "is_in",
 ]
 
-PLACE = "_seedlab_place"  # UInt64: file and row as one number
-AROUND = "_around"  # the same of the row around a nested one
+PLACE = "_seedlab_place"  # UInt64: FILE and ROW as one number
+AROUND = "_around"  # PLACE of the row that encloses a nested row
 NEVER = pl.lit(value=False)
-Label = str | tuple[str, str]  # of a key (`Naming.label`), or seed and path of the rows around
+Label = str | tuple[str, str]  # a key (`Naming.label`), or seed and path of the enclosing rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A column of one load that points to rows by what they are known by under a label.
+    """A column of a load whose values point to rows that are known by them under `label`.
 
     `parent` is the table pointed to, `source` the source column to blame, `relation` as the file spells it.
     """
@@ -49,9 +50,9 @@ class Link:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Node:
-    """The rows of one load: what they are known by (label → column) and what they point to.
+    """The rows of one load: what they are known by (label → column), and their links.
 
-    `nested` gives what nested rows lie in (FILE, ROW, PARENT); it is asked only when that is needed.
+    `nested` computes the enclosing rows of nested rows (FILE, ROW, PARENT); it is called only when needed.
     """
 
     load: Load
@@ -61,7 +62,7 @@ class Node:
     nested: Callable[[], pl.DataFrame] = field(default=pl.DataFrame, repr=False)
 
     def column(self, name: str) -> pl.Series:
-        """A column of the rows, made when it is asked for."""
+        """Return a column of the rows; PLACE and AROUND are computed at their first use."""
         if name == PLACE and name not in self.frame.columns:
             self.frame = self.frame.with_columns(_number(FILE, ROW).alias(PLACE))
         if name == AROUND and name not in self.frame.columns:
@@ -81,7 +82,7 @@ class Node:
         return is_in(own, places.select(_number(FILE, ROW)).to_series())
 
     def pointing(self, link: Link, gone: Gone) -> pl.Series:
-        """Mark rows whose link leads to a row that goes, and that is not the row itself."""
+        """Mark rows whose link leads to a rejected row other than the row itself."""
         column, own = self.column(link.column), self.names.get(link.label)
         bad = is_in(column, gone.names[link.label])
         return bad if own is None else bad & column.ne_missing(self.column(own))
@@ -89,39 +90,43 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Gone:
-    """Which rows go: a mask for each load, and what they are known by unless the target has such a row."""
+    """The rejected rows: a mask per load, and what they are known by, unless the target has such a row."""
 
     masks: list[pl.Series]
     names: dict[Label, pl.Series]
 
 
 def follow(nodes: Sequence[Node], masks: Sequence[pl.Series], found: Callable[[str], pl.Series]) -> Gone:
-    """Follow the links from the rows marked; `found` gives the handles under a label that the target has."""
+    """Extend rejected rows by all rows that depend on them.
+
+    `found` returns, by label, the handles of rows that exist in the target: rows may still refer to those.
+    """
     masks = list(masks)
     names: dict[Label, pl.Series] = {}
-    fresh = _known_by(nodes, masks, found)
-    while fresh:
+    new_names = _known_by(nodes, masks, found)
+    while new_names:
         names |= {
-            label: pl.concat([names[label], new]) if label in names else new for label, new in fresh.items()
+            label: pl.concat([names[label], new]) if label in names else new
+            for label, new in new_names.items()
         }
-        added = [_reached(node, fresh) & ~mask for node, mask in zip(nodes, masks, strict=True)]
+        added = [_pointing_to(node, new_names) & ~mask for node, mask in zip(nodes, masks, strict=True)]
         masks = [mask | more for mask, more in zip(masks, added, strict=True)]
-        fresh = _known_by(nodes, added, found)
+        new_names = _known_by(nodes, added, found)
     return Gone(masks=masks, names=names)
 
 
-def _reached(node: Node, fresh: Mapping[Label, pl.Series]) -> pl.Series:
-    reached = node.at(None)
+def _pointing_to(node: Node, names: Mapping[Label, pl.Series]) -> pl.Series:
+    pointing = node.at(None)
     for link in node.links:
-        if link.label in fresh:
-            reached |= is_in(node.column(link.column), fresh[link.label])
-    return reached
+        if link.label in names:
+            pointing |= is_in(node.column(link.column), names[link.label])
+    return pointing
 
 
 def _known_by(
     nodes: Sequence[Node], masks: Sequence[pl.Series], found: Callable[[str], pl.Series]
 ) -> dict[Label, pl.Series]:
-    """What the rows marked are known by, less what the target has."""
+    """Return what the marked rows are known by, without rows that exist in the target."""
     known: dict[Label, list[pl.Series]] = {}
     for node, mask in zip(nodes, masks, strict=True):
         for label, column in node.names.items() if mask.any() else ():
@@ -134,14 +139,14 @@ def _known_by(
 
 
 def dependents(nodes: Sequence[Node], gone: Gone) -> Iterator[Broken]:
-    """Why rows depend on rejected ones, each with the rows that it depends on (`before`)."""
+    """Yield the rows that depend on rejected ones, by link, with the rows they depend on (`before`)."""
     for node in nodes:
         around = [link for link in node.links if link.column == AROUND and link.label in gone.names]
         for link in node.links:
             if link.label not in gone.names:
                 continue
             bad = node.pointing(link, gone)
-            for other in around:  # a nested row points to the row around it by its reference too
+            for other in around:  # a nested row's reference to its enclosing row is reported once
                 if other is not link and other.relation == link.relation:
                     bad &= ~node.pointing(other, gone)
             if bad.any():
@@ -163,7 +168,7 @@ def _dependent(node: Node, link: Link, bad: pl.Series, before: Sequence[Broken])
 
 
 def _parents(nodes: Sequence[Node], link: Link, gone: Gone) -> Iterator[Broken]:
-    """The rejected rows that a link may lead to."""
+    """Yield the rejected rows that a link may lead to."""
     rule = Rule(name=REJECTED_PARENT, column="", message="", bad=NEVER)
     for node, mask in zip(nodes, gone.masks, strict=True):
         if link.label in node.names:
@@ -173,7 +178,7 @@ def _parents(nodes: Sequence[Node], link: Link, gone: Gone) -> Iterator[Broken]:
 
 
 def as_broken(frame: pl.DataFrame) -> pl.DataFrame:
-    """The columns of BROKEN; those that `frame` lacks are NULL."""
+    """Select the columns of BROKEN; those that `frame` lacks are NULL."""
     return frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in BROKEN.items()
@@ -185,5 +190,5 @@ def _number(file: str, row: str) -> pl.Expr:
 
 
 def is_in(values: pl.Series, others: pl.Series) -> pl.Series:
-    """Mark the values that are among others; NULL is among none."""
+    """Mark the values that are among `others`; NULL never is."""
     return values.is_in(others.implode()).fill_null(value=False)

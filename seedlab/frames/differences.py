@@ -1,4 +1,4 @@
-"""What differs between two streams of rows, of which neither fits into memory."""
+"""Compute the difference of two streams of rows that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -8,63 +8,68 @@ import polars as pl
 
 from seedlab.flow import DIGEST, FILE, HANDLE
 
-_ROWS = 200_000  # of either side, compared at a time at least
+_ROWS = 200_000  # rows read from each side before they are compared
 _SAME = (FILE, HANDLE, DIGEST)
 
 
 def differences(
     now: Iterable[pl.DataFrame], then: Iterable[pl.DataFrame]
 ) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
-    """Find the rows of either side that the other has not just so: of the same FILE, HANDLE and DIGEST.
+    """Return the rows of each side that the other one lacks, by FILE, HANDLE and DIGEST.
 
-    No row comes twice. None: a side has no batch. Rows that have found no partner wait for batches that
-    come, so memory goes by how far rows have moved, not by their number; it is that of all rows where their
-    order is another. They are looked through again only when as many more have come: n log n at worst.
+    Neither side may contain a row twice. A side without any batch gives None. Unmatched rows wait for later
+    batches, so memory depends on how far rows have moved, not on their number; with an entirely different
+    order it is that of all rows. Waiting rows are compared again only after as many new ones have arrived,
+    so the cost is O(n log n) at worst.
     """
-    mine, theirs = _Waiting(now), _Waiting(then)
+    left, right = _Side(now), _Side(then)
     while True:
-        more = [each.take() for each in (mine, theirs)]
-        if not any(more) or mine.fresh + theirs.fresh >= 2 * max(_ROWS, mine.left, theirs.left):
-            _settle(mine, theirs)
+        more = [side.read() for side in (left, right)]
+        if not any(more) or left.new_rows + right.new_rows >= 2 * max(
+            _ROWS, left.unmatched_rows, right.unmatched_rows
+        ):
+            _match(left, right)
         if not any(more):
-            return mine.rest, theirs.rest
+            return left.unmatched, right.unmatched
 
 
-class _Waiting:
-    """The rows of one side that wait for their partners: those that were looked through, and `fresh` ones."""
+class _Side:
+    """One side: its rows that were compared without finding a match, and its new rows."""
 
     def __init__(self, batches: Iterable[pl.DataFrame]) -> None:
         self._batches: Iterator[pl.DataFrame] = (
             piece for batch in batches for piece in batch.iter_slices(_ROWS)
         )
-        self._frames: list[pl.DataFrame] = []
-        self.fresh = self.left = 0
-        self.rest: pl.DataFrame | None = None
+        self._new: list[pl.DataFrame] = []
+        self.new_rows = self.unmatched_rows = 0
+        self.unmatched: pl.DataFrame | None = None
 
-    def take(self) -> bool:
-        """Take one more batch, if there is one."""
+    def read(self) -> bool:
+        """Read one more batch; False at the end."""
         batch = next(self._batches, None)
         if batch is not None:
-            self._frames.append(batch)
-            self.fresh += batch.height
+            self._new.append(batch)
+            self.new_rows += batch.height
         return batch is not None
 
-    def all(self) -> pl.DataFrame | None:
-        """Put together all that wait."""
-        frames = [*([] if self.rest is None else [self.rest]), *self._frames]
+    def waiting(self) -> pl.DataFrame | None:
+        """Return all rows without a match so far."""
+        frames = [*([] if self.unmatched is None else [self.unmatched]), *self._new]
         return pl.concat(frames, how="diagonal") if frames else None
 
     def keep(self, rows: pl.DataFrame | None) -> None:
-        """Replace the waiting rows by those that found no partner."""
-        self.rest, self._frames, self.fresh = rows, [], 0
-        self.left = rows.height if rows is not None else 0
+        """Replace the waiting rows by those that still have no match."""
+        self.unmatched, self._new, self.new_rows = rows, [], 0
+        self.unmatched_rows = rows.height if rows is not None else 0
 
 
-def _settle(mine: _Waiting, theirs: _Waiting) -> None:
-    left, right = mine.all(), theirs.all()
-    if left is not None and right is not None:
-        alone = left.join(right, on=_SAME, how="anti", maintain_order="left")
-        right = right.join(left, on=_SAME, how="anti", maintain_order="left")
-        left = alone
-    mine.keep(left)
-    theirs.keep(right)
+def _match(left: _Side, right: _Side) -> None:
+    """Drop the waiting rows that both sides have."""
+    ours, others = left.waiting(), right.waiting()
+    if ours is not None and others is not None:
+        ours, others = (
+            ours.join(others, on=_SAME, how="anti", maintain_order="left"),
+            others.join(ours, on=_SAME, how="anti", maintain_order="left"),
+        )
+    left.keep(ours)
+    right.keep(others)

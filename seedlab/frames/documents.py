@@ -1,4 +1,4 @@
-"""JSON, JSONL and YAML to records: dicts of text, null and booleans; numbers keep their tokens."""
+"""Parse JSON, JSONL and YAML into records: dicts of text, null and booleans, and numbers as their tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Number(str):
-    """A JSON number: its token, unchanged."""
+    """A JSON number as it is spelled in the file."""
 
     __slots__ = ()
 
@@ -35,8 +35,7 @@ class Number(str):
 def collector_paused() -> Iterator[None]:
     """Pause the garbage collector while documents are parsed.
 
-    It would look through every object again and again (JSON took three times as long in the first run of a
-    process), and finds nothing.
+    It would scan all parsed objects again and again without finding garbage; JSON took three times as long.
     """
     if not gc.isenabled():
         yield
@@ -50,9 +49,10 @@ def collector_paused() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Records:
-    """The records of a document. `first` is the ordinal of the first (batches); `single`: no list around.
+    """The records of a document.
 
-    A value is str, Number, Plain, bool, None, or a dict or list of those.
+    Values are str, Number, Plain, bool, None, or a dict or list of those. `first` is the ordinal of the first
+    record, when a file is read in batches; `single` says that the document is an object, not a list.
     """
 
     file: SourceFile
@@ -61,33 +61,33 @@ class Records:
     single: bool = False
 
 
-class _NeedsPlace(ValueError):
-    """Something is wrong that the parser finds without knowing where."""
+class _UnlocatedError(ValueError):
+    """An error in a document that json's parser reports without a position."""
 
 
-def _refuse(_token: str) -> Any:
-    raise _NeedsPlace
+def _refuse_constant(_token: str) -> Any:
+    raise _UnlocatedError
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _NeedsPlace
+    if len(found) != len(pairs):  # a name is repeated
+        raise _UnlocatedError
     return found
 
 
 _DECODER = json.JSONDecoder(
-    parse_int=Number, parse_float=Number, parse_constant=_refuse, object_pairs_hook=_unique
+    parse_int=Number, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=_object
 )
 
 
 def decode(text: str) -> Any:
-    """Read JSON that is known to be right; numbers stay tokens."""
+    """Parse JSON that is known to be valid; numbers keep their spelling."""
     return _DECODER.decode(text)
 
 
 def parse_json(text: str, faults: FaultList) -> Records:
-    """Read a list of objects, or one object; what is wrong goes to `faults`."""
+    """Parse a list of objects, or one object; errors are added to `faults`."""
     value = _decode(text, faults, line=1)
     if _all_objects(value):
         return Records(file=faults.file, records=_without_notes(value, text))
@@ -96,7 +96,7 @@ def parse_json(text: str, faults: FaultList) -> Records:
 
 @collector_paused()
 def parse_lines(text: str, faults: FaultList, *, line: int = 1) -> Records:
-    """Read one object per line, blank lines left out; every bad line goes to `faults`."""
+    """Parse one object per line, skipping blank lines; errors of each line are added to `faults`."""
     records = []
     for number, each in enumerate(text.split("\n"), line):
         if not each or each.isspace():
@@ -111,7 +111,7 @@ def parse_lines(text: str, faults: FaultList, *, line: int = 1) -> Records:
 
 
 def parse_yaml(text: str, faults: FaultList) -> Records:
-    """Read a list of objects, or one object; what is wrong goes to `faults`."""
+    """Parse a list of objects, or one object; errors are added to `faults`."""
     before = faults.count
     tree = yaml_tree(text, faults)
     if faults.count > before:
@@ -126,11 +126,12 @@ def _decode(text: str, faults: FaultList, *, line: int) -> Any:
         at, column = line + error.lineno - 1, error.colno - 1
         bad = text.split("\n")[error.lineno - 1]
         faults.add("syntax", error.msg[:1].lower() + error.msg[1:], line=at, text=bad, caret=(column, 1))
-    except _NeedsPlace:
-        json_tree(text, faults, line=line)
+    except _UnlocatedError:
+        json_tree(text, faults, line=line)  # parses again and locates the error
     except RecursionError:
         faults.add("too-large", f"nested deeper than {MAX_DEPTH} levels", line=line)
     else:
+        # Escapes that may stand for NUL or a lone surrogate, which no database accepts.
         if "\\u0000" in text or "\\ud" in text or "\\uD" in text:
             json_tree(text, faults, line=line)
         return value
@@ -158,8 +159,8 @@ def _refuse_others(value: list[Any], tree: Callable[[], Tree], text: str, faults
     wrong = [n for n, each in enumerate(value) if not isinstance(each, dict)]
     if not wrong:
         return
-    read, lines = tree(), text.split("\n")
-    marks: list[Mark] = read.marks[id(read.value)]
+    parsed, lines = tree(), text.split("\n")
+    marks: list[Mark] = parsed.marks[id(parsed.value)]
     for n in wrong:
         line, column = marks[n]
         message = f"expected an object, found {_kind(value[n])}"
@@ -167,7 +168,7 @@ def _refuse_others(value: list[Any], tree: Callable[[], Tree], text: str, faults
 
 
 def _without_notes(records: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    """Drop what only the records of a reject file say; `text` tells at once whether there can be any."""
+    """Remove the fields that only records of a reject file have."""
     for name in NOTES if "_seedlab_" in text else ():
         for record in records:
             record.pop(name, None)

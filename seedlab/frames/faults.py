@@ -1,4 +1,4 @@
-"""The faults of one file: collects them, and finds those of its bytes (encoding, NUL)."""
+"""Collect the faults of a file, and check its bytes for encoding errors and NUL characters."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from seedlab.flow import SourceFile
 
 __all__ = ["EXCERPT_CHARS", "MAX_FAULTS", "FaultList", "clean", "excerpt"]
 
-MAX_FAULTS = 1000  # a file is described by its first thousand faults; the rest is a number
-EXCERPT_CHARS = 400  # of a longer line, the part around what is wrong
+MAX_FAULTS = 1000  # faults reported per file; further ones are only counted
+EXCERPT_CHARS = 400  # the longest part of a line that is shown
 
 _BOM = codecs.BOM_UTF8
 _WIDE_BOMS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class FaultList:
-    """Collect the faults of one file: the first MAX_FAULTS, then only how many more."""
+    """The faults of one file: the first MAX_FAULTS, and the number of further ones."""
 
     def __init__(self, file: SourceFile) -> None:
         self.file = file
@@ -35,7 +35,7 @@ class FaultList:
         caret: tuple[int, int] | None = None,
         path: str | None = None,
     ) -> None:
-        """Add one fault; `text` is the whole source line, `caret` the start and length of what is wrong."""
+        """Add one fault; `text` is the whole source line, `caret` the start and length of the bad part."""
         if len(self.found) >= MAX_FAULTS:
             self.more += 1
             return
@@ -54,7 +54,7 @@ class FaultList:
 
     @property
     def count(self) -> int:
-        """How many were found, listed or not."""
+        """The number of all faults."""
         return len(self.found) + self.more
 
     def check(self, *, beyond: int = 0) -> None:
@@ -80,10 +80,10 @@ def excerpt(text: str, caret: tuple[int, int] | None = None) -> tuple[str, tuple
 
 
 def clean(data: bytes, faults: FaultList, *, line: int = 1) -> bytes:
-    """Drop a UTF-8 byte order mark, and note every line that is not UTF-8 or has a NUL.
+    """Remove a UTF-8 byte order mark, and report every line that is not UTF-8 or contains a NUL.
 
-    `line` is the number of the first line of `data`. Raises DataFaults at once for UTF-16 and UTF-32, of
-    which nothing further can be said.
+    `line` is the number of the first line of `data`. Raises DataFaults at once for UTF-16 and UTF-32, as no
+    further checks are possible.
     """
     if line == 1:
         _refuse_wide(data, faults)

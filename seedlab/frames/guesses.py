@@ -1,4 +1,8 @@
-"""Columns of which the database only guesses that they keep uuids: what the files hold decides."""
+"""Decide whether columns of an undeclared uuid type hold uuids, by the values in the files.
+
+SQLite has no uuid type, so its catalog guesses from the declaration; `Column.otherwise` is the column without
+the guess.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import polars as pl
 from seedlab.flow import Catalog, Column
 
 _DASHED = r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
-# How a uuid is spelled for a column that keeps it so; anything else is a text, to be kept as it is.
+# How a uuid may be spelled in the files, by how the column stores it; any other value is plain text.
 _SPELLED = {"hex": rf"^\s*([0-9a-f]{{32}}|{_DASHED})\s*$", "dashed": rf"^\s*{_DASHED}\s*$"}
 _BYTES = "\\x"
 
@@ -18,7 +22,7 @@ Place = tuple[str, str]  # table and column
 
 
 def guessed(catalog: Catalog) -> dict[Place, Column]:
-    """The columns that may be something else than they seem."""
+    """Return the columns whose type is a guess."""
     return {
         (table.name, column.name): column
         for table in catalog.tables.values()
@@ -28,9 +32,9 @@ def guessed(catalog: Catalog) -> dict[Place, Column]:
 
 
 def settle(catalog: Catalog, given: Iterable[tuple[str, Iterable[pl.DataFrame]]]) -> Catalog:
-    """Take columns for what they are declared as where the files give values that are no uuids.
+    """Replace guessed uuid columns by what they are declared as, where the files have other values.
 
-    `given` are tables and the frames of their rows. What refers to such a column, or it to, goes with it.
+    `given` has tables with the frames of their rows. Columns connected by foreign keys change together.
     """
     guesses = guessed(catalog)
     if not guesses:
@@ -38,32 +42,33 @@ def settle(catalog: Catalog, given: Iterable[tuple[str, Iterable[pl.DataFrame]]]
     wrong: set[Place] = set()
     for name, frames in given:
         table = catalog.find(name)
-        mine = {} if table is None else {c: guesses[t, c] for t, c in guesses if t == table.name}
-        if table is not None and mine:
-            wrong |= {(table.name, column) for column in _refuted(frames, mine)}
+        columns = {} if table is None else {c: guesses[t, c] for t, c in guesses if t == table.name}
+        if table is not None and columns:
+            wrong |= {(table.name, column) for column in _refuted(frames, columns)}
     return _without(catalog, _with_relatives(catalog, wrong, guesses.keys()))
 
 
 def _refuted(frames: Iterable[pl.DataFrame], columns: Mapping[str, Column]) -> set[str]:
+    """Find the columns with at least one value that is not a uuid."""
     found: set[str] = set()
     for frame in frames:
         left = [name for name in columns if name in frame.columns and name not in found]
         if not left:
             break
-        told = frame.select(_no_uuid(columns[name], pl.col(name)).any().alias(name) for name in left)
-        found |= {name for name, bad in zip(left, told.row(0), strict=True) if bad}
+        verdict = frame.select(_no_uuid(columns[name], pl.col(name)).any().alias(name) for name in left)
+        found |= {name for name, bad in zip(left, verdict.row(0), strict=True) if bad}
     return found
 
 
 def _no_uuid(column: Column, value: pl.Expr) -> pl.Expr:
-    """A value that is no uuid in the column's eyes; bytes are told by how they are spelled."""
+    """True for a value that is not a uuid as the column stores them; bytes are recognized by their prefix."""
     if column.storage == "blob":
         return value.str.starts_with(_BYTES)
     return ~value.str.contains(_SPELLED[column.storage])
 
 
 def _with_relatives(catalog: Catalog, places: set[Place], guesses: Set[Place]) -> set[Place]:
-    """Add the guesses that these refer to, or that refer to these, and so on."""
+    """Add guessed columns that are connected to these by foreign keys, directly or not."""
     pairs = [
         ((table.name, own), (key.parent, parent))
         for table in catalog.tables.values()

@@ -1,7 +1,7 @@
-"""What text each portable kind of column takes: proof that a value fits, and its canonical spelling.
+"""Validate and canonicalize the text of values by the kind of their column.
 
-A value is *proven* (the client is sure that the column takes it as it is), *refused* (it would be bent, on
-every database) or a suspect that the database must judge. All functions build expressions over text.
+A value is *proven* (the client knows that the column accepts it unchanged), *refused* (every database would
+change it silently) or *suspect* (only the database can tell). All functions build expressions over text.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ TRUE = ("true", "t", "yes", "y", "on", "1")
 FALSE = ("false", "f", "no", "n", "off", "0")
 
 _BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
-# Of any case in ASCII: not the long s, which some take for an s.
+# Case-insensitive in ASCII only: by Unicode's rules the long s (U+017F) would equal an s.
 _BOOL = rf"^(?i-u:{'|'.join((*TRUE, *FALSE))})$"
-# [0-9] and not \d, which to polars is every digit of Unicode.
+# [0-9] instead of \d, which matches every Unicode digit in polars.
 _DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _ZONE = r"(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)"
 _PLAIN_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
 _HEX = r"^\\x([0-9a-fA-F]{2})*$"
-# JSON of the simplest kind: a scalar, or one list or object of scalars. Deeper JSON the server judges.
+# The simplest JSON: a scalar, or one list or object of scalars. Deeper JSON is validated by the server.
 _TEXT = r'"[^"\\\x00-\x1f]*"'
 _SCALAR = rf"(-?(0|[1-9][0-9]{{0,14}})(\.[0-9]{{1,15}})?|true|false|null|{_TEXT})"
 _MEMBER = rf"{_TEXT} ?: ?{_SCALAR}"
 _LIST = rf"\[({_SCALAR}(, ?{_SCALAR})*)?\]"
 _JSON = rf"^({_SCALAR}|{_LIST}|\{{({_MEMBER}(, ?{_MEMBER})*)?\}})$"
-# Of an object with more than one member we do not know that no name comes twice, which jsonb would lose.
+# At most one member: jsonb drops members with repeated names, which a regular expression cannot detect.
 _JSONB = rf"^({_SCALAR}|{_LIST}|\{{({_MEMBER})?\}})$"
 
 
 def _few_digits(most: int) -> str:
-    """At most so many digits from the first that is not zero, and few zeros before it."""
+    """Make a pattern for numbers of at most `most` significant digits, and few leading zeros."""
     below = ""
-    for left in range(1, most):  # how many may follow a digit before the point
+    for left in range(1, most):  # how many digits may follow one that is before the decimal point
         below = rf"(\.[0-9]{{1,{left}}}|[0-9]{below})?"
     small = rf"0{{1,15}}(\.0{{0,{15 - most}}}[0-9]{{1,{most}}})?"
     return rf"[+-]?({small}|0{{0,14}}[1-9]{below})"
 
 
-# Numbers with so few digits that the float gives them back; longer ones are tried.
+# Numbers with so few digits that they survive conversion to a float and back; longer ones are converted.
 _FEW_DIGITS = {"float4": rf"^{_few_digits(6)}$", "float8": rf"^{_few_digits(15)}([eE][+-]?[0-9]{{1,2}})?$"}
 _PATTERNS = {
     "uuid": r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$",
@@ -52,13 +52,13 @@ _PATTERNS = {
     "bytea": _HEX,
 }
 _CALENDAR = frozenset({"date", "timestamp", "timestamptz"})
-# Kinds whose plain spellings we know; of all others the database alone can tell which texts are equal.
+# Kinds whose canonical text is known here; for all others only the database can tell which texts are equal.
 _TEXTS = frozenset({"text", "varchar", "char", "citext", "enum", "json"})
 _PLAIN = frozenset({*_BOUNDS, *_CALENDAR, "numeric", "bool", "uuid", "time", "bytea", "float4", "float8"})
 
 
 def proven(column: Column, value: pl.Expr) -> pl.Expr | None:
-    """True where `value` surely fits `column`; None where every text fits, so that nothing need be asked."""
+    """Build an expression that is true where `value` is proven to fit `column`; None if every text fits."""
     kind = column.kind
     if column.domain:
         return pl.lit(value=False)
@@ -84,10 +84,11 @@ def proven(column: Column, value: pl.Expr) -> pl.Expr | None:
 
 
 def refused(column: Column, value: pl.Expr) -> pl.Expr | None:
-    """True where the database would bend `value` without a word; None where that cannot be.
+    """Build an expression that is true where the database would silently change `value`; None if it never
+    does.
 
-    A time without a zone for timestamptz would be read in whatever zone the session has; a zone given to
-    a timestamp would be dropped.
+    A timestamptz without a zone would be read in the session's time zone; the zone of a timestamp would be
+    dropped.
     """
     if column.kind == "timestamptz":
         return value.str.contains(rf"^{_DATE}([ T]{_hours(column)})?$")
@@ -97,10 +98,10 @@ def refused(column: Column, value: pl.Expr) -> pl.Expr | None:
 
 
 def plain(column: Column, value: pl.Expr) -> pl.Expr | None:
-    """True where `value` is spelled so that it can name a row; None where every text can.
+    """Build an expression that is true where `value` may identify a row; None if every text may.
 
-    What names a row is compared as text, so an odd spelling that a column would take (` 5`, `1e3`) will
-    not do, and what does not fit the column would be cut or rounded by a cast.
+    Keys are compared as text, so a spelling that is valid but unusual (` 5`, `1e3`) is not accepted, nor is
+    a value that does not fit the column and would be cut or rounded by a cast.
     """
     if column.kind in _PLAIN or column.kind in ("varchar", "char"):
         return proven(replace(column, domain=False), value)
@@ -108,15 +109,16 @@ def plain(column: Column, value: pl.Expr) -> pl.Expr | None:
 
 
 def has_many_spellings(column: Column) -> bool:
-    """Tell whether a value of the type may be spelled in ways of which the database alone knows."""
+    """Tell whether only the database knows which texts are spellings of the same value."""
     return column.kind not in _PLAIN and column.kind not in _TEXTS
 
 
 def canonical(column: Column, value: pl.Expr) -> pl.Expr:
-    """Spell equal values equally, so that keys may be compared as text; NULL where the value does not fit.
+    """Spell equal values equally, so that keys can be compared as text; NULL where the value does not fit.
 
-    Integers without sign and leading zeros, numerics without needless zeros, uuid as 32 lower-case digits,
-    booleans `true`/`false`, times with a zone in UTC, padded text without its padding; all else as it is.
+    Integers lose a plus sign and leading zeros, numerics redundant zeros, padded text its padding; uuids
+    become 32 lower-case digits, booleans `true` or `false`, times with a zone UTC. Other values stay as
+    they are.
     """
     kind = column.kind
     if kind in _BOUNDS:
@@ -143,21 +145,21 @@ def canonical(column: Column, value: pl.Expr) -> pl.Expr:
 
 
 def has_spelling(column: Column, value: pl.Expr) -> pl.Expr:
-    """True where `value` has a canonical spelling, without making it; NULL has none."""
+    """Build an expression that is true where `canonical` is not NULL, at a lower cost."""
     if column.kind in _BOUNDS:
         return value.cast(pl.Int64, strict=False).is_not_null()
     return value.is_not_null() if column.kind == "uuid" else canonical(column, value).is_not_null()
 
 
 def sortable(column: Column, value: pl.Expr) -> pl.Expr:
-    """Order values as people do: numbers by size, all else by code point."""
+    """Make values sortable: numbers by size, all else by code point."""
     if column.kind in _BOUNDS:
         return value.cast(pl.Int64, strict=False)
     return value.cast(pl.Float64, strict=False) if column.kind == "numeric" else value
 
 
 def _plain_number(value: pl.Expr) -> pl.Expr:
-    """Digits without a plus, leading zeros but the one before the point, trailing zeros behind it, or -0."""
+    """Spell a number without plus sign, redundant leading and trailing zeros, or negative zero."""
     trimmed = value.str.replace(r"^\+", "").str.replace(r"^(-?)0+", "${1}")
     trimmed = trimmed.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.replace(r"\.$", "")
     whole = trimmed.str.replace(r"^(-?)\.", "${1}0.").str.replace(r"^-?$", "0")
@@ -165,7 +167,7 @@ def _plain_number(value: pl.Expr) -> pl.Expr:
 
 
 def _moment(column: Column, value: pl.Expr) -> pl.Expr:
-    """ISO dates and times with seconds, a T between, no needless zeros; in UTC where there is a zone."""
+    """Spell dates and times in ISO 8601 with T and seconds, without trailing zeros; with a zone in UTC."""
     exact = replace(column, precision=None)
     fits = value.str.contains(rf"^{_hours(exact)}$") if column.kind == "time" else _is_calendar(exact, value)
     text = value.str.replace(" ", "T", literal=True)
@@ -182,9 +184,9 @@ def _moment(column: Column, value: pl.Expr) -> pl.Expr:
 
 
 def _is_float(kind: str, value: pl.Expr) -> pl.Expr:
-    """A number of few digits, or just as the shortest spelling of the float that it becomes."""
+    """True for a number of few digits, or one that is the shortest spelling of its float."""
     number = value.cast(pl.Float64 if kind == "float8" else pl.Float32, strict=False)
-    shortest = number.is_finite() & (number.cast(pl.String) == value)  # of NaN there are many spellings
+    shortest = number.is_finite() & (number.cast(pl.String) == value)  # NaN has many spellings
     return value.str.contains(_FEW_DIGITS[kind]) | shortest.fill_null(value=False)
 
 
@@ -200,14 +202,14 @@ def _numeric_pattern(column: Column) -> str:
 
 
 def _hours(column: Column) -> str:
-    """Hours, minutes, seconds and as many decimals as the column keeps."""
+    """Make a pattern for a time of day with at most as many decimals as the column keeps."""
     decimals = 6 if column.precision is None else column.precision
     fraction = rf"(\.[0-9]{{1,{decimals}}})?" if decimals else ""
     return rf"{_CLOCK}(:[0-5][0-9]{fraction})?"
 
 
 def _is_calendar(column: Column, value: pl.Expr) -> pl.Expr:
-    """An ISO date (and time); the calendar itself is asked, so 30 February is no proof."""
+    """True for an ISO date (and time) that exists in the calendar: not for 30 February."""
     hours = _hours(column)
     tail = {"date": "", "timestamp": rf"([ T]{hours})?", "timestamptz": rf"[ T]{hours}{_ZONE}"}[column.kind]
     shaped = value.str.contains(rf"^{_DATE}{tail}$") & ~value.str.starts_with("0000")

@@ -1,7 +1,7 @@
-"""Lists and objects of JSON, YAML and Parquet for columns that hold them whole.
+"""Write lists and objects of JSON, YAML and Parquet as the text of a single column.
 
-A json column is given JSON; a column of a PostgreSQL array, composite type or hstore is given the literal
-that the database would spell. What has no place in such a literal stays JSON, and the database refuses it.
+For a json column that is JSON; for a PostgreSQL array, composite type or hstore it is the literal that the
+database would write. Values that have no such literal are written as JSON, which the database then refuses.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ __all__ = ["whole_columns", "writer"]
 
 _JSON = frozenset({"json", "jsonb"})
 _WHOLE = frozenset({*_JSON, "array", "composite", "hstore"})
-_SEPARATORS = {"box": ";"}  # all other arrays have commas
+_SEPARATORS = {"box": ";"}  # the separator of arrays, by element type; a comma for all others
 
 
 def whole_columns(seed: Seed, catalog: Catalog) -> Documents:
-    """Name the columns, by path, whose value may be a list or an object, and how that is written."""
+    """Return, by path, the columns that take a list or an object as one value, and how to write it."""
     found = ((spec, catalog.find(spec.table)) for spec in seed.tables)
     return {
         spec.path: {
@@ -34,7 +34,7 @@ def whole_columns(seed: Seed, catalog: Catalog) -> Documents:
 
 
 def writer(column: Column) -> Callable[[Any], str]:
-    """Say how a value of the column is written as text."""
+    """Return the function that writes a value of the column as text."""
     return dumps if column.kind in _JSON else lambda value: _text(value, column)
 
 
@@ -51,7 +51,7 @@ def _text(value: Any, column: Column) -> str:
 
 
 def _array(items: Iterable[Any], element: Column) -> str:
-    """A list within the list is another dimension, but for arrays of json, where it is a document."""
+    """Write an array; lists within it are further dimensions, except in arrays of json documents."""
     inner = (
         _array(each, element)
         if isinstance(each, list) and element.kind not in _JSON
@@ -64,8 +64,8 @@ def _array(items: Iterable[Any], element: Column) -> str:
 def _composite(value: Mapping[str, Any], fields: Mapping[str, Column]) -> str:
     if value.keys() - fields.keys():
         return dumps(value)
-    given = ((value.get(name), column) for name, column in fields.items())
-    return "({})".format(",".join("" if v is None else _quoted(_text(v, column)) for v, column in given))
+    values = ((value.get(name), column) for name, column in fields.items())
+    return "({})".format(",".join("" if v is None else _quoted(_text(v, column)) for v, column in values))
 
 
 def _nullable(value: Any, column: Column) -> str:

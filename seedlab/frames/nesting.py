@@ -1,4 +1,4 @@
-"""In which row, and in which record of its file, a nested row lies: found by reading the file again."""
+"""Find, by reading a file again, which row and which record of the file each nested row is in."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from seedlab.frames.splitting import split
 __all__ = ["NESTED", "RECORD", "nesting"]
 
 RECORD = "_record"
-# Of each row of a path: its ROW, the ROW of the row around it (NULL for a record), the ROW of its record.
+# Per row of a path: its ROW, the ROW of the enclosing row (NULL for a record), and the ROW of its record.
 NESTED = pl.Schema({ROW: pl.UInt32, PARENT: pl.UInt32, RECORD: pl.UInt32})
 
 
 def nesting(file: SourceFile, documents: Documents) -> dict[str, pl.DataFrame]:
-    """Say of all rows of a file, by path, what they lie in; the frames have the columns of NESTED.
+    """Return, by path, the enclosing row and record of every row of a file; columns as in NESTED.
 
-    `documents` names the columns that are kept whole, as for `flatten`.
+    `documents` are the columns that take a list or an object as one value, as for `flatten`.
     """
     frames = _frames(file, documents)
     found: dict[str, pl.DataFrame] = {}

@@ -1,4 +1,4 @@
-"""Opens data files, for reading and for hashing: the only module of this room that does."""
+"""Open data files for reading, and hash them; no other module in `frames` opens data files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ CHUNK = 1 << 20  # bytes read at a time
 
 @contextmanager
 def opened(file: SourceFile) -> Iterator[io.BufferedReader]:
-    """Open a regular file; pipes and devices would wait or never end, so they are refused."""
+    """Open a regular file for reading.
+
+    Raises ConfigurationError for files that cannot be read, and for pipes and devices, which might block or
+    never end.
+    """
     try:
         if not stat.S_ISREG(file.path.stat().st_mode):
             raise ConfigurationError(f"reading {file.name}: expected a regular file")
@@ -29,7 +33,7 @@ def opened(file: SourceFile) -> Iterator[io.BufferedReader]:
 
 
 def stat_of(file: SourceFile) -> os.stat_result | None:
-    """Ask for the file's size, times and place on disk; nothing of one that is not there."""
+    """Stat the file; None when that fails."""
     try:
         return file.path.stat()
     except OSError:
@@ -37,7 +41,7 @@ def stat_of(file: SourceFile) -> os.stat_result | None:
 
 
 def content_hash(file: SourceFile) -> str:
-    """Hash the file's bytes as they lie on disk: 32 hex digits of xxh3-128."""
+    """Hash the file's bytes, still compressed if they are: 32 hex digits of xxh3-128."""
     digest = xxhash.xxh3_128()
     with opened(file) as stream:
         while chunk := stream.read(CHUNK):

@@ -1,4 +1,4 @@
-"""Files that we write: the only module of this room that opens files for writing."""
+"""Write files; no other module in `frames` opens files for writing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["check_new", "new_folder", "packed", "write_csv", "write_private"]
 
 
 def check_new(out: Path) -> None:
-    """Raise ConfigurationError unless a folder is empty or not there."""
+    """Raise ConfigurationError unless `out` is an empty folder or does not exist."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(f"{out} is there already and is not written over; name another folder")
 
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that becomes `out` when all went well, and nothing otherwise."""
+    """Yield a temporary folder that is renamed to `out` at the end, or removed after an exception."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         folder = Path(temporary) / out.name
@@ -36,9 +36,9 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def write_csv(path: Path, frames: Iterable[pl.DataFrame]) -> int:
-    """Write frames of text to a new file that only its owner may read; answers the rows.
+    """Write frames of text to a new CSV file that only its owner may read; return the number of rows.
 
-    NULL is nothing, empty text is in quotes. Without a row there is no file.
+    NULL is written as nothing, empty text as a pair of quotes. Without any row no file is written.
     """
     rows = 0
     with _private(path) as stream:
@@ -52,18 +52,21 @@ def write_csv(path: Path, frames: Iterable[pl.DataFrame]) -> int:
 
 
 def packed(data: bytes, compression: Literal["gz", "zst"] | None) -> bytes:
-    """Pack data as a source of this compression is; equal data give equal bytes."""
+    """Compress data; equal data give equal bytes."""
     if compression == "gz":
         return gzip.compress(data, mtime=0)
     if compression == "zst":
-        from zstandard import ZstdCompressor  # only for those who pack with it
+        from zstandard import ZstdCompressor  # imported only when it is needed
 
         return ZstdCompressor().compress(data)
     return data
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner may read, in folders that are made; an older one is replaced."""
+    """Write a file that only its owner may read, replacing an older one and creating missing folders.
+
+    Raises ConfigurationError when the file cannot be written.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -74,6 +77,6 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def _private(path: Path) -> BinaryIO:
-    """Open a new file for its owner alone."""
-    # EXCL follows no link that somebody may have put there, and gives the mode from the first moment.
+    """Create a file that only its owner may read."""
+    # O_EXCL does not follow a symbolic link that an attacker may have placed there.
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

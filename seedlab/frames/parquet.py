@@ -1,4 +1,4 @@
-"""Parquet columns: any polars type as text that loses nothing, and the types and values that have none."""
+"""Convert Parquet columns to text without loss, and refuse types and values for which that is impossible."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_nested(dtype: pl.DataType) -> bool:
 
 
 def check_schema(file: SourceFile, schema: pl.Schema) -> None:
-    """Raise DataFaults for columns whose type or name cannot be taken."""
+    """Raise DataFaults for columns with an unsupported type or a reserved name."""
     faults = FaultList(file)
     for name, dtype in schema.items():
         if found := _unreadable(dtype):
@@ -39,18 +39,18 @@ def check_schema(file: SourceFile, schema: pl.Schema) -> None:
 
 
 def refuse_nul(read: Iterable[tuple[SourceFile, pl.DataFrame, Collection[str]]]) -> None:
-    """Raise DataFaults for NUL in these columns of what was read: Parquet can hold it, and no other format
-    lets it through.
+    """Raise DataFaults for NUL characters in these text columns of frames.
 
-    They are looked through as bytes, which takes half of the time of texts.
+    Only Parquet needs this check; other formats are checked before they are parsed. The columns are searched
+    as bytes, which takes half of the time of a text search.
     """
-    looked = [
+    searches = [
         (file, frame, pl.col(list(texts)).cast(pl.Binary).bin.contains(b"\0"))
         for file, frame, texts in read
         if texts
     ]
-    verdicts = all_selected([frame for _, frame, _ in looked], [[holds.any()] for _, _, holds in looked])
-    for (file, frame, holds), verdict in zip(looked, verdicts, strict=True):
+    verdicts = all_selected([frame for _, frame, _ in searches], [[holds.any()] for _, _, holds in searches])
+    for (file, frame, holds), verdict in zip(searches, verdicts, strict=True):
         if any(verdict.row(0)):
             faults = FaultList(file)
             for row in frame.filter(pl.any_horizontal(holds)).get_column(ROW).to_list():
@@ -59,10 +59,11 @@ def refuse_nul(read: Iterable[tuple[SourceFile, pl.DataFrame, Collection[str]]])
 
 
 def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    r"""Write a scalar column as text, lists and structs as they are.
+    r"""Write a scalar column as text; leave lists and structs as they are.
 
-    Floats in their shortest form, decimals exactly, bytes as `\x` and hex, dates and times in ISO 8601;
-    times with a zone in UTC, because zones of old have offsets of seconds that ISO cannot say.
+    Floats get their shortest form, decimals stay exact, bytes become `\x` and hex digits, dates and times
+    ISO 8601. Times with a zone are converted to UTC, because historical offsets have seconds, which ISO 8601
+    cannot express.
     """
     if isinstance(dtype, pl.String) or is_nested(dtype):
         return value
@@ -89,7 +90,7 @@ def json_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def texts_within(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Make the items of lists text that loses nothing: JSON has no NaN, no bytes and no dates."""
+    """Convert the items of lists to text without loss, as JSON has no NaN, bytes or dates."""
     if isinstance(dtype, pl.Array):
         return texts_within(value.arr.to_list(), pl.List(dtype.inner))
     if not isinstance(dtype, pl.List) or isinstance(dtype.inner, pl.Struct):
@@ -100,7 +101,7 @@ def texts_within(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _unreadable(dtype: pl.DataType | DataTypeClass) -> str | None:
-    """Name the type within `dtype` that has no text every database reads; None when there is none."""
+    """Name the type within `dtype` that has no text form that every database reads, if there is one."""
     if isinstance(dtype, pl.List | pl.Array):
         return _unreadable(dtype.inner)
     if isinstance(dtype, pl.Struct):

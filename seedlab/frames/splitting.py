@@ -1,4 +1,4 @@
-"""The lists and structs of Parquet: one frame per path, as `flatten` makes them of records."""
+"""Split Parquet frames with lists and structs into one frame of text per path, as `flatten` does records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["split"]
 
 
 class _Leaf(NamedTuple):
-    """A column of the frame to be made, or a list that becomes a frame of its own."""
+    """A column of the frame of a path, or a list that becomes the frame of another path."""
 
     name: str
     value: pl.Expr
@@ -28,7 +28,7 @@ class _Leaf(NamedTuple):
             return as_text(self.value, self.dtype).alias(self.name)
         if write is None or write is dumps:
             return json_text(self.value, self.dtype).alias(self.name)
-        # Of lists of fixed size the items come as a list of any.
+        # `texts_within` returns lists of fixed size as lists of variable size.
         dtype = pl.List(self.dtype.inner) if isinstance(self.dtype, pl.Array) else self.dtype
         return json_text(texts_within(self.value, self.dtype), dtype).alias(self.name)
 
@@ -36,9 +36,10 @@ class _Leaf(NamedTuple):
 def split(
     file: SourceFile, frame: pl.DataFrame, documents: Documents, offsets: Mapping[str, int] | None = None
 ) -> dict[str, pl.DataFrame]:
-    """Split a collected flat file as `flatten` does records; without lists it is the frame as it stands.
+    """Split the rows of a flat file into one frame per path; without lists, `$` has the frame itself.
 
-    Of a batch, `offsets` is how many rows of each nested path those before it had.
+    When a file is read in batches, `offsets` has the number of rows per nested path in earlier batches.
+    Raises DataFaults for lists whose items cannot be rows.
     """
     parts = _Split(documents, offsets or {}, FaultList(file))
     parts.take(frame, ROOT)
@@ -47,7 +48,7 @@ def split(
 
 
 class _Split:
-    """Makes a frame of each path, from the outside in."""
+    """Make the frame of each path, outer paths first."""
 
     def __init__(self, documents: Documents, offsets: Mapping[str, int], faults: FaultList) -> None:
         self.documents = documents
@@ -74,7 +75,7 @@ class _Split:
                 self.take(child, below)
 
     def exploded(self, frame: pl.DataFrame, leaf: _Leaf, path: str) -> pl.DataFrame | None:
-        """One row per item of a list column; None, and a fault, where items cannot be rows."""
+        """Make one row per item of a list column; report a fault and return None if items cannot be rows."""
         items = leaf.value.arr.to_list() if isinstance(leaf.dtype, pl.Array) else leaf.value
         child = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias(PARENT), items.alias(VALUE))
         child = child.explode(VALUE, empty_as_null=False, keep_nulls=False)
@@ -102,13 +103,13 @@ class _Split:
 
 
 def _written(texts: pl.Series, write: Write) -> pl.Series:
-    """Write lists and structs that were made JSON as their columns take them."""
+    """Rewrite lists and structs, so far JSON, as their columns need them."""
     written = [None if each is None else write(decode(each)) for each in texts.to_list()]
     return pl.Series(texts.name, written, dtype=pl.String)
 
 
 def _leaves(given: Iterable[tuple[str, pl.Expr, pl.DataType]], whole: Collection[str]) -> Iterator[_Leaf]:
-    """Spread structs into dotted columns."""
+    """Turn the fields of structs into dotted columns."""
     for name, value, dtype in given:
         if isinstance(dtype, pl.Struct) and name not in whole:
             parts = pl.Schema(dtype.to_schema()).items()

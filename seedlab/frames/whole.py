@@ -1,7 +1,8 @@
-"""Which rows of an export stay, so that every reference leads to a row that is there too.
+"""Select the rows of an export so that every reference leads to an exported row.
 
-Rows are places in the order of the key; a reference is the place of its parent. No rows are looped over: each
-round follows all references of the rows that changed in the one before.
+A row is identified by its position in the order of the key, and a reference by the position of the parent.
+There is no loop over rows: each round follows, as whole columns, the references of the rows that changed in
+the round before.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ _PLACE = "_place"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Held:
-    """The references of one table's rows.
-
-    For each tie that is followed the parent's place, and which rows refer to nobody.
-    """
+    """The references of one table's rows: positions of parents, and which rows have a missing parent."""
 
     height: int
-    parents: Sequence[tuple[str, pl.Series]]  # table, place of each row's parent (NULL: none)
+    parents: Sequence[tuple[str, pl.Series]]  # parent table, position of each row's parent (NULL: none)
     orphans: pl.Series
 
 
 def places(
     frames: Mapping[str, pl.DataFrame], ties: Mapping[str, Sequence[Tie]], keys: Mapping[str, int]
 ) -> dict[str, Held]:
-    """Understand what `select_ties` answered: keys of parents become places. `keys` are widths of keys."""
+    """Turn the result of `select_ties`, which has keys of parents, into positions of parents.
+
+    `keys` has the number of key columns of each table.
+    """
     own = {
         name: frame.select(str(n) for n in range(keys[name])).with_row_index(_PLACE)
         for name, frame in frames.items()
@@ -59,25 +60,25 @@ def places(
 
 
 def kept(tables: Mapping[str, Held], limits: Mapping[str, int]) -> dict[str, pl.Series]:
-    """Mark the rows that stay.
+    """Return a mask per table of the rows to export.
 
-    Of a table with a limit the first N rows stay, and those that rows that must stay refer to; of every other
-    table all. Then rows go that refer to a row that is gone, until none does.
+    A table with a limit starts with its first N rows and all rows that kept rows of limited tables refer to,
+    any other table with all its rows. Then rows whose parent is dropped are dropped, until none is left.
     """
     needed = _needed(tables, limits)
-    gone = {
+    dropped = {
         name: each.orphans | ~needed[name] if name in limits else each.orphans
         for name, each in tables.items()
     }
-    fresh = gone
-    while any(mask.any() for mask in fresh.values()):
-        fresh = {name: _follows(each, fresh) & ~gone[name] for name, each in tables.items()}
-        gone = {name: mask | fresh[name] for name, mask in gone.items()}
-    return {name: ~mask for name, mask in gone.items()}
+    new = dropped
+    while any(mask.any() for mask in new.values()):
+        new = {name: _children_of(each, new) & ~dropped[name] for name, each in tables.items()}
+        dropped = {name: mask | new[name] for name, mask in dropped.items()}
+    return {name: ~mask for name, mask in dropped.items()}
 
 
 def of_those(frames: Iterable[pl.DataFrame], mask: pl.Series) -> Iterator[pl.DataFrame]:
-    """Keep the rows marked of frames that follow each other."""
+    """Filter consecutive frames by one mask over all their rows."""
     at = 0
     for frame in frames:
         yield frame.filter(mask.slice(at, frame.height))
@@ -85,19 +86,19 @@ def of_those(frames: Iterable[pl.DataFrame], mask: pl.Series) -> Iterator[pl.Dat
 
 
 def _needed(tables: Mapping[str, Held], limits: Mapping[str, int]) -> dict[str, pl.Series]:
-    """Mark the first N rows of tables with a limit, and all that they refer to, however far."""
+    """Mark the first N rows of tables with a limit, and all rows that they refer to, directly or not."""
     needed = {
         name: pl.select(pl.int_range(each.height) < limits.get(name, 0)).to_series()
         for name, each in tables.items()
     }
-    fresh = needed
-    while any(mask.any() for mask in fresh.values()):
+    new = needed
+    while any(mask.any() for mask in new.values()):
         reached: dict[str, pl.Series] = {name: _none(each) for name, each in tables.items()}
         for name, each in tables.items():
             for parent, place in each.parents:
-                reached[parent].scatter(place.filter(fresh[name]).drop_nulls().unique(), True)
-        fresh = {name: mask & ~needed[name] for name, mask in reached.items()}
-        needed = {name: mask | fresh[name] for name, mask in needed.items()}
+                reached[parent].scatter(place.filter(new[name]).drop_nulls().unique(), True)
+        new = {name: mask & ~needed[name] for name, mask in reached.items()}
+        needed = {name: mask | new[name] for name, mask in needed.items()}
     return needed
 
 
@@ -105,10 +106,10 @@ def _none(each: Held) -> pl.Series:
     return pl.repeat(value=False, n=each.height, dtype=pl.Boolean, eager=True)
 
 
-def _follows(each: Held, gone: Mapping[str, pl.Series]) -> pl.Series:
-    """Mark rows whose parent is among those gone."""
+def _children_of(each: Held, parents: Mapping[str, pl.Series]) -> pl.Series:
+    """Mark rows that have a parent among those marked."""
     found = _none(each)
     for parent, place in each.parents:
-        if gone[parent].any():
-            found |= gone[parent].gather(place).fill_null(value=False)
+        if parents[parent].any():
+            found |= parents[parent].gather(place).fill_null(value=False)
     return found

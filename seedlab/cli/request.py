@@ -1,4 +1,4 @@
-"""What a command line asks for, understood: the project, the target and the options."""
+"""Turns parsed command-line arguments into a request: the project, the target and the options of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_PROJECT = Project(root=Path(), name="", stages=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One seed or plan that was asked for."""
+    """A `seed` or `plan` command: what to run, where, how, and the command line that asked for it."""
 
     project: Project
     choice: TargetChoice
@@ -37,7 +37,7 @@ class Request:
     line: tuple[str, ...]
 
     def heading(self, target: Target | None = None) -> Heading:
-        """Say what is known of the run before it begins, for its record."""
+        """Return what the run's record says before the run begins."""
         return Heading(
             project=self.project.name,
             target=target.shown if target else self.choice.origin,
@@ -49,13 +49,16 @@ class Request:
 
 
 def project_of(args: Namespace) -> Project:
-    """Find and load the project."""
-    named = Path(args.directory) if args.directory else None
-    return load_project(find_project(named, Path.cwd()))
+    """Find and load the project that the command names."""
+    directory = Path(args.directory) if args.directory else None
+    return load_project(find_project(directory, Path.cwd()))
 
 
 def request_of(args: Namespace) -> Request:
-    """Understand what `seed` or `plan` was given."""
+    """Build the request of a `seed` or `plan` command.
+
+    Not every command has every option; options that a command lacks have their defaults.
+    """
     project = project_of(args)
     flags = {name: getattr(args, name, None) for name in SETTINGS}
     choice = choose_target(project, database_url=args.database_url, target=args.target, environ=os.environ)
@@ -77,7 +80,7 @@ def request_of(args: Namespace) -> Request:
 
 
 def source_of(args: Namespace) -> Target:
-    """Give the database that `export` was told to read. Raises ConfigurationError where nobody named one."""
+    """Return the database that `export` reads. Raises ConfigurationError if none was named."""
     needs_project = args.target and not args.database_url
     project = load_project(find_project(None, Path.cwd())) if needs_project else _NO_PROJECT
     choice = choose_target(project, database_url=args.database_url, target=args.target, environ=os.environ)
@@ -91,10 +94,10 @@ def source_of(args: Namespace) -> Target:
 
 
 def reading_options(args: Namespace, project: Project) -> Options:
-    """Understand what `check` was given, which has no target."""
-    none = TargetChoice(url=None, origin="none")
+    """Build the options of a `check` command, which reads files and has no target."""
+    no_target = TargetChoice(url=None, origin="none")
     return Options(
-        environment=choose_environment(project, args.env, os.environ, none),
+        environment=choose_environment(project, args.env, os.environ, no_target),
         select=tuple(args.select),
         exclude=tuple(args.exclude),
     )

@@ -1,9 +1,12 @@
-"""The values that travel, in travelling order: project, catalog, loads, writes, runs.
+"""The values that modules pass to each other, in the order of a run: project, catalog, loads, writes, runs.
 
-Every value is frozen. Many of the same thing is a polars frame, whose schema is a constant beside its
-producer; nothing here imports polars, so that a run with nothing to do stays light: to make a value's class
-takes half a millisecond, so those of loads, writes, plans and spans are made when they are asked for. What
-only the command `status` needs is taken from `flow.status`, what runs prove from `flow.evidence`.
+Every value is frozen. Many values of one kind are a polars frame, whose schema is a constant beside the
+function that produces it.
+
+Importing this package is part of every run, also of one with nothing to do, so it is kept cheap. It does not
+import polars. Creating a dataclass takes half a millisecond, so the modules of loads, writes, plans and
+spans are imported when one of their names is first used. The values of a single command are not re-exported:
+`flow.status` has those of `status`, `flow.evidence` those of measurements, `flow.exports` those of `export`.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What the database itself says of its tables, columns and keys."""
+"""The catalog: tables, columns, keys and foreign keys as the database describes them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Kind = Literal["table", "partitioned", "view", "materialized view", "foreign tab
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column as the catalog has it.
+    """A column of a table.
 
-    `type` is the database's own spelling (`numeric(10,2)`), `kind` the portable family that frames know
-    (`frames.resolve.KINDS`), `storage` how SQLite keeps a
-    uuid (`hex`, `dashed`, `blob`) or a moment: `padded` to microseconds, "" as it is given.
+    `type` is the database's own spelling (`numeric(10,2)`), `kind` the family of types that frames
+    distinguish (`frames.resolve.KINDS`). `storage` is how SQLite stores a uuid (`hex`, `dashed`, `blob`) or a
+    timestamp: `padded` to microseconds, or "" for as it is given.
     """
 
     name: str
@@ -30,27 +30,27 @@ class Column:
     precision: int | None = None
     scale: int | None = None
     sequence: str | None = None  # the sequence that fills it, quoted and qualified by the server
-    expression: str = ""  # what else fills a primary key by default, as the server says it
+    expression: str = ""  # the default expression of a primary key that no sequence fills
     storage: Literal["", "hex", "dashed", "blob", "padded"] = ""
-    otherwise: Column | None = None  # what it is if the files' values are no uuids, where that is a guess
-    send: str = ""  # the type's send function where plain equality is blind (1.0 = 1.00), qualified
-    domain: bool = False  # a domain: the server alone knows its checks
-    element: Column | None = None  # of an array: what its elements are
+    otherwise: Column | None = None  # where `uuid` is a guess: the column if the files' values are no uuids
+    send: str = ""  # the type's qualified send function where `=` takes unlike values for equal (1.0, 1.00)
+    domain: bool = False  # a domain: only the server can evaluate its checks
+    element: Column | None = None  # of an array: its element type
     fields: tuple[Column, ...] = ()  # of a composite type
-    base: str = ""  # the type below a domain, which `kind` and the limits are of
+    base: str = ""  # of a domain: its base type, which `kind`, `length`, `precision` and `scale` describe
 
     @property
     def polymorphic(self) -> bool:
-        """Tell whether it is a domain over a polymorphic type (enum, array, composite).
+        """Whether this is a domain over a polymorphic type (enum, array, composite).
 
-        Functions and operators of `anyenum` and the like do not take its values without a cast.
+        Functions and operators of `anyenum` and the like accept such values only with a cast.
         """
         return bool(self.base) and self.kind in ("other", "array", "composite")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniqueKey:
-    """A primary key or a plain unique constraint or index (no predicate, no expression)."""
+    """A primary key, or a unique constraint or index without predicate and expressions."""
 
     name: str
     columns: tuple[str, ...]
@@ -59,35 +59,36 @@ class UniqueKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """A foreign key; `definition` is the server's own text, enough to make it again.
+    """A foreign key; `definition` is the server's own text, from which it can be recreated.
 
-    `indexed` tells whether an index begins with its columns, in any order; SQLite is not asked.
+    `indexed` tells whether an index begins with its columns, in any order. It is always True on SQLite, where
+    it is not looked up.
     """
 
     name: str
     columns: tuple[str, ...]
-    parent: str  # name of the table referred to, as in `Catalog.tables`
+    parent: str  # the referenced table, by its name in `Catalog.tables`
     parent_columns: tuple[str, ...]
     definition: str = ""
     validated: bool = True
-    enforced: bool = True  # False: rows may refer to what is not there
+    enforced: bool = True  # False: rows may refer to missing rows
     comment: str | None = None
     indexed: bool = True
 
     @property
     def column_pairs(self) -> tuple[tuple[str, str], ...]:
-        """Its own columns, each with the parent's column whose value it holds."""
+        """The referencing columns, each with the column of the parent that it references."""
         return tuple(zip(self.columns, self.parent_columns, strict=True))
 
     @property
     def meaning(self) -> tuple[object, ...]:
-        """What it demands, without its name: two constraints of equal meaning are one relation."""
+        """The constraint without its name: two constraints with equal meaning are one relation."""
         return (self.columns, self.parent, self.parent_columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table. `name` is what the project calls it: bare in the default schema, else `schema.table`."""
+    """A table. `name` is the name that projects use: bare in the default schema, else `schema.table`."""
 
     name: str
     schema: str
@@ -96,35 +97,35 @@ class Table:
     keys: tuple[UniqueKey, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     kind: Kind = "table"
-    exists: bool = True  # False: known from the project's MetaData only
+    exists: bool = True  # False: only the project's MetaData declares it so far
     row_security: bool = False
-    inherits: bool = False  # one table is made of another: of it only its own rows are meant
-    rebuildable: bool = True  # its foreign keys may be dropped and made again
+    inherits: bool = False  # part of an inheritance tree: statements must say ONLY to leave out children
+    rebuildable: bool = True  # its foreign keys may be dropped and recreated
 
     @property
     def holds_rows(self) -> bool:
-        """Tell whether it can be seeded: views and tables that lie elsewhere cannot."""
+        """Whether rows can be inserted: views, foreign and virtual tables hold none of their own."""
         return self.kind in ("table", "partitioned")
 
     @property
     def relations(self) -> tuple[ForeignKey, ...]:
-        """The foreign keys, of those with equal meaning only the first."""
+        """The foreign keys, without duplicates: of those with equal meaning only the first."""
         return tuple({key.meaning: key for key in reversed(self.foreign_keys)}.values())[::-1]
 
     @property
     def parents(self) -> frozenset[str]:
-        """The tables that its foreign keys refer to; itself, too, where one refers to its own rows."""
+        """The tables that its foreign keys reference, the table itself included if one does."""
         return frozenset(key.parent for key in self.foreign_keys)
 
     @property
     def primary_key(self) -> tuple[str, ...]:
-        """Columns of the primary key, or nothing."""
+        """The columns of the primary key; empty if there is none."""
         return next((key.columns for key in self.keys if key.primary), ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """What the database itself says of its tables."""
+    """All tables of a database that the connection can see."""
 
     dialect: Dialect
     version: str
@@ -132,22 +133,22 @@ class Catalog:
     user: str
     default_schema: str
     tables: Mapping[str, Table]
-    empty: frozenset[str] = frozenset()  # of the tables that were asked about, those without a row
-    partitions: Mapping[str, str] = field(default_factory=dict)  # single ones → the table of which they are
+    empty: frozenset[str] = frozenset()  # of the tables whose emptiness was checked, those without rows
+    partitions: Mapping[str, str] = field(default_factory=dict)  # partition → partitioned table
 
     def find(self, name: str) -> Table | None:
-        """Look up `table` or `schema.table`; None when there is no such table."""
+        """Look up `table` or `schema.table`; return None if there is no such table."""
         return self.tables.get(name) or self.tables.get(name.removeprefix(f"{self.default_schema}."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ddl:
-    """Statements that make tables, and apart those that are cheaper to run once the rows are there."""
+    """Statements that create tables; constraints and indexes apart, as they cost less after the rows."""
 
     tables: list[str]
     constraints_and_indexes: list[str]
 
     @property
     def in_order(self) -> list[str]:
-        """All statements, in an order in which they can be run."""
+        """All statements, in an executable order."""
         return [*self.tables, *self.constraints_and_indexes]

@@ -1,6 +1,6 @@
-"""What runs prove: spans and samples of a run, what they show, profiles, comparisons, forecasts.
+"""Measurements and what follows from them: spans, samples, bottlenecks, profiles, comparisons, forecasts.
 
-Apart from the other values, since a run with nothing to do needs none of it.
+A module of its own, so that a run with nothing to do need not import it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Verdict = Literal["slower", "faster", "same", "unclear"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """One measured piece of work, less what was measured inside it.
+    """One measured piece of work, without the time and counts of the spans nested in it.
 
-    `start` is in seconds since the run began, `lane` numbers the threads in order of appearance,
-    `peak_rss_bytes` is the most the process held meanwhile. `wal_bytes` is what the server wrote meanwhile;
-    None where it was not asked, which only a profile does.
+    `start` is in seconds since the run began, `lane` numbers the threads in order of appearance, and
+    `peak_rss_bytes` is the peak memory of the process during the span. `wal_bytes` is how much write-ahead
+    log the server wrote during the span; it is None unless the run belongs to a profile.
     """
 
     phase: Phase
@@ -42,9 +42,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """What one connection's server process was doing: `CPU`, or what it waited for (`Lock/transactionid`).
+    """What a connection's server process was doing: `CPU`, or its wait event (`Lock/transactionid`).
 
-    `holder` are those who hold the lock that it waits for: `psql (process 4711, idle in transaction)`.
+    `holder` names the processes that hold the awaited lock: `psql (process 4711, idle in transaction)`.
     """
 
     pid: int
@@ -54,7 +54,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One look at a run while it lasted, `at` seconds after it began; `wal_bytes` since then."""
+    """One sample of a running run, taken `at` seconds after it began; `wal_bytes` counts from its begin."""
 
     at: float
     rss_bytes: int
@@ -64,7 +64,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnindexedReference:
-    """A foreign key without an index whose parent lost rows: for each of them all of `table` was read."""
+    """A foreign key without an index whose parent lost rows: each deletion scanned the whole of `table`."""
 
     table: str
     columns: tuple[str, ...]
@@ -74,7 +74,7 @@ class UnindexedReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bottleneck:
-    """A resource that the time went to, where, and by what that was seen; `share` is of the run's seconds."""
+    """A resource that took time, where it did, and the evidence; `share` is a share of the run's seconds."""
 
     resource: Resource
     seconds: float
@@ -85,7 +85,7 @@ class Bottleneck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """What would help and why, the seconds it would save and how that is known, the command that tries it."""
+    """An advised change: the reason, the seconds saved and how they are known, the command to try it."""
 
     what: str
     why: str
@@ -96,7 +96,7 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One run of a profile: `variant` is a level or a level without a switch, `pair` counts rounds from 1."""
+    """One run of a profile: `variant` is a level, perhaps less a switch; `pair` numbers rounds from 1."""
 
     variant: str
     round_trip_ms: float
@@ -106,7 +106,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Runs of several variants on fresh databases, interleaved; variants in the order they were asked for."""
+    """Interleaved runs of several variants on fresh databases; `variants` are in the order requested."""
 
     profile_id: str
     project: str
@@ -119,9 +119,9 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How the seconds of a phase, or of all, differ: medians, and the ratio after/before with its interval.
+    """How the seconds of a phase, or in total, differ: medians, ratio after/before and its interval.
 
-    `share` is the phase's part of all that was measured before.
+    `share` is the phase's share of the total seconds of the side before.
     """
 
     name: str
@@ -136,7 +136,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountChange:
-    """How a count differs; more than `tolerance` (a share) is a difference."""
+    """How a count differs; changes up to `tolerance`, a share of the count before, are no difference."""
 
     name: str
     before: int
@@ -147,7 +147,7 @@ class CountChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two sides measured in pairs; `pairs` are the seconds of each, before and after."""
+    """A comparison of two sides, measured in pairs; `pairs` are the seconds (before, after) of each pair."""
 
     before: str
     after: str
@@ -161,9 +161,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """How long something will take: seconds, and the interval that holds it with `confidence`.
+    """A predicted duration in seconds, with the interval that contains it with probability `confidence`.
 
-    `basis` is history where `runs` of this machine and target were enough, else the project's estimate.
+    `basis` is "history" if there were enough `runs` on this machine and target, else "estimate", which is the
+    project's own.
     """
 
     seconds: float
@@ -176,10 +177,11 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a plan would take: in all, and by seed (`stage.seed`); in the order declared and as it would run.
+    """The predicted durations of a plan: in total, by seed (`stage.seed`), in declared and in planned order.
 
-    `critical_path` are the stages that nothing shortens. `idle` could run beside others and do not, each with
-    why; `needless` are declared dependencies that no foreign key needs.
+    `critical_path` is the chain of dependent stages that takes longest. `idle` maps stages that could run
+    beside others, but do not, to the reason. `needless` are declared dependencies (stage, the stage it waits
+    for) that no foreign key requires.
     """
 
     total: Expectation

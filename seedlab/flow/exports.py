@@ -1,4 +1,4 @@
-"""What an export reads: of each table the columns of its file, and by what its rows are known."""
+"""The values of an export: which tables, the columns of their files, their keys, and what was written."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from seedlab.flow.catalog import Column, Dialect, ForeignKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
-    """A column of a file: `column` of the table that `path` leads to from the table itself.
+    """A column of an exported file.
 
-    `name` is how the file spells it: `code`, or `faculty.university.slug`.
+    Its values are those of `column` in the table at the end of `path`, the foreign keys to follow from the
+    exported table. `name` is the column's name in the file: `code`, or `faculty.university.slug`.
     """
 
     name: str
@@ -22,10 +23,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableExport:
-    """A table that is exported. `key` are the columns of the table by which its rows are known.
+    """A table to be exported. `key` are the columns of its natural key.
 
-    `order` spells the key in the table's own leaves, all of which are among `leaves`: rows are written in its
-    order. `hidden` is the id column that is left out, or None.
+    `order` are those of `leaves` that make up the key; rows are sorted by them. `hidden` is the id column
+    that the file leaves out, or None.
     """
 
     table: str
@@ -33,17 +34,17 @@ class TableExport:
     leaves: tuple[Leaf, ...]
     order: tuple[Leaf, ...]
     hidden: str | None = None
-    declared: bool = False  # seedlab.toml has to say the key: another one would be inferred
+    declared: bool = False  # seedlab.toml must declare the key, since another one would be inferred
 
     @property
     def spelled_key(self) -> tuple[str, ...]:
-        """The key as the file spells it."""
+        """The key, by the names of its columns in the file."""
         return tuple(leaf.name for leaf in self.order)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What is to be exported, parents first; which tables are not, and why; what a person should know."""
+    """The plan of an export: tables, parents first; tables left out, each with the reason; notes to show."""
 
     tables: tuple[TableExport, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -52,9 +53,9 @@ class Export:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tie:
-    """A foreign key that decides which rows are exported: a row goes with its parent.
+    """A foreign key that decides which rows are exported: a row is left out if its parent is.
 
-    `doubtful`: rows may be there whose parent is not. `followed`: the parent's rows may go, too.
+    `doubtful`: rows may exist whose parent does not. `followed`: rows of the parent may be left out, too.
     """
 
     foreign_key: ForeignKey
@@ -64,7 +65,7 @@ class Tie:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenTable:
-    """A table that was exported: its file, its rows, the key as the file spells it, the id left out."""
+    """A table that was exported: its file, number of rows, key as spelled in the file, id left out."""
 
     table: str
     file: str
@@ -75,7 +76,7 @@ class WrittenTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What came of an export. `left_out` says of tables why they are not in it, `empty` had no rows."""
+    """The result of an export. `left_out` maps tables to the reason, `empty` are tables without rows."""
 
     database: str
     dialect: Dialect
@@ -87,5 +88,5 @@ class Exported:
 
     @property
     def rows(self) -> int:
-        """All rows written."""
+        """The number of rows written, over all tables."""
         return sum(each.rows for each in self.tables)

@@ -1,4 +1,4 @@
-"""How rows find each other: keys, references, and what a seed brings to a table."""
+"""Loads: the rows that one seed puts into one table, with their keys and references to other rows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from seedlab.flow.project import Duplicates, Mode, Priority, SourceFile
 if TYPE_CHECKING:
     import polars as pl
 
-# A row's place in its own source, carried by every frame until it is written.
-ROW = "_seedlab_row"  # UInt32: ordinal of the row among its table's rows in that file, 0-based
+# Columns that frames carry beside the data until the rows are written. Files cannot use these names.
+ROW = "_seedlab_row"  # UInt32: 0-based ordinal of the row among its table's rows in its file
 FILE = "_seedlab_file"  # UInt16: index of the file in the seed's `files`
-HANDLE = "_seedlab_handle"  # UInt128: the row's name while ids are being settled, and the uuid of a new row
-DIGEST = "_seedlab_digest"  # UInt64: hash of all that the file says of the row
-PARENT = "_seedlab_parent"  # UInt32: of a nested row, the index of the enclosing row in its own frame
-INDEX = "_seedlab_index"  # UInt32: of a nested row, its 1-based place in its list
-RESERVED = frozenset({ROW, FILE, HANDLE, DIGEST, PARENT, INDEX})  # no column of a file may be called so
-# What a reject file says of its records; no data, so that a mended one can be seeded as it is.
+HANDLE = "_seedlab_handle"  # UInt128: hash of table and key; names the row until it has an id, uuid if new
+DIGEST = "_seedlab_digest"  # UInt64: hash of the row's content in the file
+PARENT = "_seedlab_parent"  # UInt32: of a nested row, the index of the enclosing row in its frame
+INDEX = "_seedlab_index"  # UInt32: of a nested row, its 1-based position in its list
+RESERVED = frozenset({ROW, FILE, HANDLE, DIGEST, PARENT, INDEX})
+# Columns of a reject file that explain each record. They are ignored as data, so that a corrected reject
+# file can be seeded as it is.
 REASON = "_seedlab_reason"
 LINE = "_seedlab_line"
 NOTES = frozenset({REASON, LINE})
@@ -27,10 +28,10 @@ NOTES = frozenset({REASON, LINE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a key.
+    """One part of a key: either a source column or a reference.
 
-    Either a source column (`source`) that holds the value of the one column in `columns`, or a `reference`
-    that gives the values of the foreign-key columns in `columns`.
+    With `source`, that column of the file holds the value of the single column in `columns`. With
+    `reference`, the referenced row determines the values of the foreign-key columns in `columns`.
     """
 
     columns: tuple[str, ...]
@@ -40,10 +41,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A foreign key given by the parent's key: the parts name one row of `foreign_key.parent`.
+    """A foreign key whose parent row the file names by one of the parent's unique keys.
 
-    The parts follow the order of the parent's unique key `key`. `name` is the relation as the file spells
-    it (`faculty`), for messages.
+    `key` is that unique key of `foreign_key.parent`, `parts` are its parts in the same order. `name` is the
+    relation as the file spells it (`faculty`), for messages.
     """
 
     name: str
@@ -53,33 +54,34 @@ class Reference:
 
     @property
     def parent(self) -> str:
-        """The table referred to."""
+        """The referenced table."""
         return self.foreign_key.parent
 
     @property
     def outright(self) -> bool:
-        """Tell whether the files give the foreign key's own columns.
+        """Whether the files give the foreign key's own columns instead of a key of the parent.
 
-        Then NULL in one means no parent, as to the database (MATCH SIMPLE); the others stay as they are.
+        If so, a NULL in one of them means that there is no parent, as in the database (MATCH SIMPLE), and the
+        other columns keep their values.
         """
         return set(self.sources()) == set(self.foreign_key.columns)
 
     def source_of(self, parent_column: str) -> str | None:
-        """Name the source column whose text is the value of a parent's column.
+        """Return the source column that holds the value of a parent's column.
 
-        None where a nested reference is.
+        None if a nested reference determines that value.
         """
         return next(
             (part.source for part in self.parts if part.columns == (parent_column,) and part.source), None
         )
 
     def sources(self) -> tuple[str, ...]:
-        """Every source column below this reference, in key order."""
+        """Return all source columns of this reference and those nested in it, in key order."""
         return tuple(name for part in self.parts for name in part_sources(part))
 
 
 def part_sources(part: Part) -> tuple[str, ...]:
-    """Source columns of a part, walking through nested references."""
+    """Return the source columns of a part, those of nested references included."""
     if part.reference is not None:
         return part.reference.sources()
     assert part.source is not None
@@ -88,12 +90,12 @@ def part_sources(part: Part) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What one seed brings to one table, every name understood.
+    """The rows that one seed puts into one table, with the meaning of every source column.
 
     `key` is the table's natural key in key order, the same for all loads of a table. `values` are columns
-    written as given; `references` are foreign keys resolved by parts. `made` is the primary-key column
-    whose value seedlab makes (from the handle, or from a sequence), or None. `defaults` are those of the
-    `values` that the project's defaults give and not the files: an update leaves them alone.
+    written as given, `references` are foreign keys whose values are resolved. `made` is the primary-key
+    column whose value seedlab generates (from the handle, or from a sequence), or None. `defaults` are those
+    of `values` that come from the project's defaults instead of the files; updates do not change them.
     """
 
     stage: str
@@ -108,21 +110,20 @@ class Load:
     duplicates: Duplicates = "error"
     priority: Priority = "medium"
     files: tuple[SourceFile, ...] = ()
-    link: bool = False  # a row of a many-to-many table
-    whole: bool = (
-        False  # the table has no key: rows are told by all that the files give, equal ones by number
-    )
+    link: bool = False  # the table is a many-to-many table
+    # The table has no key: all source columns together identify a row, and equal rows are counted.
+    whole: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column of the table that is written, sorted: equal for loads that give the same ones."""
+        """The written columns of the table, sorted so that loads with the same ones compare equal."""
         made = (self.made,) if self.made else ()
         referred = (column for ref in self.references for column in ref.foreign_key.columns)
         return tuple(sorted({*made, *referred, *self.values}))
 
     @property
     def key_columns(self) -> tuple[str, ...]:
-        """Columns of the table that make its natural key."""
+        """The columns of the table's natural key."""
         return tuple(column for part in self.key for column in part.columns)
 
     @property
@@ -131,14 +132,14 @@ class Load:
         return tuple(name for part in self.key for name in part_sources(part))
 
     def inherits(self, column: str) -> tuple[int, str] | None:
-        """Name the reference (by number) and the parent's column that a column gets its value from.
+        """Return which reference (by index) and which of its parent's columns a column copies its value from.
 
-        None where the files or the database give the value.
+        None if the value comes from the files or the database.
         """
         return None if self.source_of(column) is not None else self._referring(column)
 
     def source_of(self, column: str) -> str | None:
-        """Name the source column that holds a column's value as it is; None when it is resolved or absent."""
+        """Return the source column that holds a column's value, or None if it is resolved or absent."""
         if column in self.values:
             return column
         if (found := self._referring(column)) is None:
@@ -147,10 +148,7 @@ class Load:
         return self.references[index].source_of(parent)
 
     def _referring(self, column: str) -> tuple[int, str] | None:
-        """Find the reference (by number) whose foreign key has a column, and the parent's column.
-
-        None without.
-        """
+        """Find the reference (by index) whose foreign key contains a column, and the column it references."""
         for index, reference in enumerate(self.references):
             for own, parent in reference.foreign_key.column_pairs:
                 if own == column:
@@ -160,10 +158,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ask:
-    """A question to the target: which of these rows exist, and what their columns `wanted` hold.
+    """A look-up in the target: which of these rows exist, and the values of their `wanted` columns.
 
-    `key` names rows of `table`; `frame` has HANDLE and one text column per source of the key. The answer
-    is a frame of HANDLE and the wanted columns (uuid as UInt128, all else as text) for rows that exist.
+    `key` identifies rows of `table`; `frame` has HANDLE and one text column per source of the key. The answer
+    is a frame of HANDLE and the wanted columns (uuid as UInt128, all others as text) for rows that exist.
     """
 
     table: str
@@ -174,14 +172,14 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Suspect:
-    """Values of a source column that only the server can judge: one frame of `value` (text), FILE and ROW."""
+    """Values of a source column that only the server can validate; `frame`: `value` (text), FILE, ROW."""
 
     load: Load
     column: str
     frame: pl.DataFrame
 
     def filled(self, catalog: Catalog) -> Column:
-        """Find the column of the table that the source column fills."""
+        """Return the column of the table that the source column fills."""
         columns = catalog.tables[self.load.table].columns
         for reference in self.load.references:
             for own, parent in reference.foreign_key.column_pairs:
@@ -192,7 +190,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Refusal:
-    """Rows of a load (FILE, ROW) that the target would refuse: the rule, the columns to blame, and why."""
+    """Rows of a load (`frame`: FILE, ROW) that the target would refuse, with the rule and its column."""
 
     load: Load
     rule: str

@@ -1,4 +1,4 @@
-"""What seedlab remembers in the target between runs: the ledger, as values."""
+"""The ledger as values: what seedlab stores in the target between runs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ if TYPE_CHECKING:
     import polars as pl
 
 LEDGER_VERSION = 1
-# Of a row that no file has any more: it stays in the target, and stays ours.
+# In the place of a file's index: the row is no longer in any file, but still in the target, and seedlab
+# created it.
 LEFT = 0xFFFF
-# In the place of a table's count of rows: equal to none, so that the next run looks at the rows themselves.
+# In the place of a table's row count: it equals no count, so that the next run compares the rows themselves.
 IN_DOUBT = -1
-# Of a pack of remembered rows, and of what one statement carries of them: about so many, however many rows.
+# The approximate size of a pack of remembered rows, and of the rows that one statement carries.
 PACK_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """The transactions that wrote the rows of a table, and how many rows those were.
+    """The transactions that wrote the rows of a table, and the number of rows they wrote.
 
-    What a transaction wrote can only become less once it has ended: every change of a row is a row of
-    another one. So while there are as many, none was changed.
+    PostgreSQL marks each row version with its transaction (`xmin`), and an update makes a new version. So
+    once these transactions have ended, their rows can only become fewer; while there are as many, no row has
+    changed.
     """
 
     transactions: tuple[int, ...]
@@ -34,11 +36,11 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableState:
-    """The content of a table's seeded columns: count, xor and sum of the row hashes.
+    """The content of a table's seeded columns as a hash: count, xor and sum of the row hashes.
 
-    Equal states of one `server` (what computes the hashes) mean equal rows, whatever their order. Where there
-    is a `stamp`, and it is of all rows, they need not be hashed to know that they are the same. Every seeded
-    row is one of the stamp's; `unmarked`: their marks are not kept.
+    Equal states computed by the same `server` mean equal rows, in whatever order. If a `stamp` covers all
+    rows, they need not be hashed to know that they are the same. Every seeded row belongs to the stamp.
+    `unmarked`: the marks of the rows are not stored.
     """
 
     table: str
@@ -53,15 +55,15 @@ class TableState:
 
     @property
     def content(self) -> tuple[int, int, int]:
-        """Count, xor and sum: another tuple where any row is another."""
+        """Count, xor and sum, which differ if any row differs."""
         return self.rows, self.xor, self.sum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageMemory:
-    """A stage as it was last seeded: `parts` has a hash for all that its rows depend on, by label.
+    """A stage as it was last seeded: `parts` maps a label to the hash of each thing its rows depend on.
 
-    `run` is the last run that ran it: by that, stages that depend on it see that they must look again.
+    `run` is the last run that ran it. Stages that depend on it compare that id, and run again if it differs.
     """
 
     stage: str
@@ -73,9 +75,10 @@ class StageMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadMemory:
-    """What a seed brought to a table: how many rows, and of what `meaning` (key, columns, references).
+    """What a seed put into a table.
 
-    `files` are names in the order by which the remembered rows count them.
+    `meaning` is a hash of the load's key, columns and references. `files` are names in the order in which the
+    remembered rows number them.
     """
 
     stage: str
@@ -84,23 +87,23 @@ class LoadMemory:
     meaning: str
     files: tuple[str, ...]
     rows: int
-    key: tuple[str, ...] = ()  # as files spell it, for reports
-    made: str | None = None  # the column whose value is the handle of every row that we made
+    key: tuple[str, ...] = ()  # as the files spell it, for reports
+    made: str | None = None  # the uuid column that holds the handle of every row that seedlab created
 
     @property
     def name(self) -> tuple[str, str, str]:
-        """Stage, seed and table."""
+        """Stage, seed and table, which identify a load."""
         return self.stage, self.seed, self.table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """The ledger's view of one project; empty where nothing is remembered yet.
+    """What the ledger says of one project; empty if nothing is stored yet.
 
-    `generation` changes with whatever a run of any project writes. `shared` are tables into which other
-    projects seed rows, too. `possible` is False where we may not keep a ledger. `several`: some loads have
-    more than one pack; `undivided`: none may have, since we may not make the table for them. `stamped`: the
-    ledger has a place for stamps.
+    `generation` increases whenever a run of any project writes. `shared` are tables that other projects seed,
+    too. `possible` is False if the user may not create a ledger. `several`: some loads have more than one
+    pack of rows. `undivided`: no load can have more than one, since the user may not create the table for
+    further packs. `stamped`: the ledger has a column for stamps.
     """
 
     generation: int = 0
@@ -117,9 +120,9 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMemory:
-    """A run that wrote, as the ledger keeps it; `stages` are those that it committed each by itself.
+    """A run that wrote, as the ledger stores it; `stages` are those that were committed one by one.
 
-    Times are as the database spells them: ISO 8601 with an offset.
+    Times are spelled by the database: ISO 8601 with an offset.
     """
 
     run_id: str
@@ -133,9 +136,9 @@ class RunMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowSet:
-    """Rows of a table, named by the values of `columns`: uuid as UInt128, all else text, as in a Batch.
+    """Rows of a table, identified by the values of the columns in `frame`; None means every row.
 
-    `frame` has just these columns; None means every row of the table.
+    As in a Batch, uuid columns are UInt128 and all others text.
     """
 
     state: TableState
@@ -144,9 +147,10 @@ class RowSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """What a run that changed few rows of a table leaves of it: the `state` that it made of the one it found.
+    """The update of a table's state after a run that changed few of its rows.
 
-    `marks` are those of the rows that it wrote; they come behind the marks that are there.
+    `state` is computed from the stored state and the changed rows. `marks` are those of the rows that the run
+    wrote; they are appended to the stored ones.
     """
 
     state: TableState
@@ -155,11 +159,10 @@ class Shift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memo:
-    """What a run leaves in the ledger; `contents` are the remembered rows of each load, in packs, which are
-    gone through once.
+    """What a run stores in the ledger.
 
-    Those of `continued` loads come behind what is there. `part` is the stage, where each is committed by
-    itself.
+    `contents` are the rows of each load in packs, iterable once; those of `continued` loads are appended to
+    the stored packs, all others replace them. `part` is the stage's id if each stage is committed by itself.
     """
 
     project: str
@@ -173,7 +176,7 @@ class Memo:
     contents: tuple[Iterable[bytes], ...]
     continued: frozenset[tuple[str, str, str]] = frozenset()
     forgotten: tuple[tuple[str, str, str], ...] = ()
-    unfinished: tuple[str, ...] = ()  # stages whose next run must not take them for done
+    unfinished: tuple[str, ...] = ()  # stages that the next run must not take for done
     part: str = ""
     marks: Mapping[str, bytes | None] = field(default_factory=dict)
     shifts: tuple[Shift, ...] = ()

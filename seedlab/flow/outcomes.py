@@ -1,4 +1,4 @@
-"""What became of rows."""
+"""Counts of row outcomes: created, updated, unchanged, deleted, rejected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """What became of the rows."""
+    """How many rows had each outcome."""
 
     created: int = 0
     updated: int = 0
@@ -26,5 +26,5 @@ class Outcomes:
 
     @property
     def total(self) -> int:
-        """All rows, whatever became of them."""
+        """The number of rows with any outcome."""
         return self.created + self.updated + self.unchanged + self.deleted + self.rejected

@@ -1,4 +1,4 @@
-"""What would happen: plans, which only the command that asks for one makes."""
+"""The values of a plan: what a seed would do to each stage, table and row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seedlab.flow.project import Level, Priority
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedSeed:
-    """One seed of a plan: where its rows come from, go to, and how they are known."""
+    """One seed of a plan: its files and tables."""
 
     name: str
     files: tuple[str, ...]
@@ -21,7 +21,7 @@ class PlannedSeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTable:
-    """One table of a planned seed; `key` as spelled in files, `origin` says why that key."""
+    """One table of a planned seed; `key` is spelled as in the files, `origin` says why it is the key."""
 
     table: str
     rows: int
@@ -33,7 +33,7 @@ class PlannedTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStage:
-    """One stage of a plan. `waits_for` names the stages that must be written before."""
+    """One stage of a plan; `waits_for` are the stages that must be written before it."""
 
     id: str
     name: str
@@ -46,7 +46,7 @@ class PlannedStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowChange:
-    """What would become of one row: created, or updated in `columns`, each with its old and new text."""
+    """A row that would be created, or updated in `columns`: (column, old text, new text)."""
 
     file: str
     line: int | None
@@ -57,7 +57,10 @@ class RowChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a seed would do: stages in writing order, and in waves of what could run at the same time."""
+    """What a seed would do: stages in writing order, and `waves` of stages that could run concurrently.
+
+    `needless` are declared dependencies (stage, the stage it waits for) that no foreign key requires.
+    """
 
     project: str
     target: str
@@ -68,6 +71,4 @@ class Plan:
     notes: tuple[str, ...] = ()
     outcomes: Outcomes = field(default_factory=Outcomes)
     changes: tuple[RowChange, ...] = ()
-    needless: tuple[
-        tuple[str, str], ...
-    ] = ()  # stages and what they wait for, though no foreign key needs it
+    needless: tuple[tuple[str, str], ...] = ()

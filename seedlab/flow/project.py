@@ -1,4 +1,4 @@
-"""What is to be done: the project as its folder and file say it, and what one run asks for."""
+"""The project as its folder and seedlab.toml describe it, the target, and the options of a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SWITCHES: tuple[str, ...] = ("cache", "parallel", "copy", "rebuild", "incrementa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """A data file: `path` to open, `name` (relative to the project, with slashes) to show."""
+    """A data file: `path` to open it, `name` (relative to the project, with slashes) to show it."""
 
     path: Path
     name: str
@@ -43,10 +43,11 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSpec:
-    """What a seed says of one table: where its records lie and by what they are known.
+    """What a seed declares of one table: where its records are nested, and their key.
 
-    `path` is dotted from the record (`$`), `key` names columns or relations (None: inferred), `parent` the
-    relation that points to the enclosing record, `columns` maps a column to a dotted path or `$index`.
+    `path` is a dotted path from the record (`$`), `key` names columns or relations (None: inferred), `parent`
+    is the relation that refers to the enclosing record, and `columns` maps a column to a dotted path or
+    `$index`.
     """
 
     table: str
@@ -54,7 +55,7 @@ class TableSpec:
     key: tuple[str, ...] | None = None
     parent: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    place: Place | None = None  # where the configuration says it
+    place: Place | None = None  # of the declaration in the configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ class Seed:
     tables: tuple[TableSpec, ...]
     priority: Priority = "medium"
     estimated_ms: int | None = None
-    environments: tuple[str, ...] = ()  # none: all
+    environments: tuple[str, ...] = ()  # empty: all
     tags: tuple[str, ...] = ()
     mode: Mode = "upsert"
     duplicates: Duplicates = "error"
@@ -76,7 +77,7 @@ class Seed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A node of the dependency graph."""
+    """A node of the dependency graph: seeds that run once the stages in `dependencies` are written."""
 
     id: str
     name: str
@@ -89,7 +90,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Which data and which guards."""
+    """An environment: the share of the data that it gets, and whether a guard protects it.
+
+    `subset` maps a table to the number of rows to keep, `select` are selectors of stages and seeds.
+    """
 
     name: str
     subset: Mapping[str, int] = field(default_factory=dict)
@@ -99,7 +103,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetConfig:
-    """`[targets.NAME]`: `url` as written, its `${VARIABLES}` not yet replaced."""
+    """An entry `[targets.NAME]`; the `${VARIABLES}` in `url` are not replaced yet."""
 
     name: str
     url: str
@@ -109,7 +113,7 @@ class TargetConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a run is made; `origins` says for each name where it came from (flag, variable, file, default)."""
+    """How a run works; `origins` maps each setting to its source: flag, variable, file or default."""
 
     level: Level = "incremental"
     disabled: frozenset[str] = frozenset()
@@ -123,39 +127,39 @@ class Settings:
 
     @property
     def switches(self) -> frozenset[str]:
-        """The optimisations that are on."""
+        """The optimisations that are switched on."""
         return LEVELS[self.level] - self.disabled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """A folder with data files, understood.
+    """A folder with data files, and its configuration.
 
-    `stages` is empty where the configuration has none: they are the levels of the foreign-key graph, known
-    once the catalog is (`seeds` holds what they are made of).
+    `stages` is empty if the configuration declares none. They are then the levels of the foreign-key graph,
+    which the run builds from `seeds` once it has read the catalog.
     """
 
     root: Path
     name: str
     stages: tuple[Stage, ...]
-    seeds: tuple[Seed, ...] = ()  # of a project without stages; each seed's `stage` is ""
+    seeds: tuple[Seed, ...] = ()  # only of a project without stages; each seed's `stage` is ""
     config: Path | None = None
     schema: str | None = None
     transforms: str | None = None
     targets: Mapping[str, TargetConfig] = field(default_factory=dict)
     environments: Mapping[str, Environment] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
-    defaults: Mapping[str, str] = field(default_factory=dict)  # column → what new rows get
+    defaults: Mapping[str, str] = field(default_factory=dict)  # column → value for new rows
 
     @property
     def every_seed(self) -> tuple[Seed, ...]:
-        """All seeds, in the order of the stages."""
+        """All seeds, in the order of their stages."""
         return (*(seed for stage in self.stages for seed in stage.seeds), *self.seeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The database that is seeded. `url` holds the password: never print it, print `shown`."""
+    """The database to be seeded. `url` may contain the password: print `shown`, never `url`."""
 
     dialect: Dialect
     url: str = field(repr=False)
@@ -172,7 +176,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the caller asks of one run or plan."""
+    """The options of one run or plan."""
 
     environment: Environment
     settings: Settings = Settings()
@@ -180,9 +184,9 @@ class Options:
     exclude: tuple[str, ...] = ()
     force: bool = False
     yes_seed: str | None = None
-    wait: str | None = None  # how long to wait for another seed to end; None: not at all
-    max_delete: str | None = None  # how many rows, or what share, a sync may delete; None: none
-    rejects: Path | None = None  # reports folder for rejected rows; None: a bad row stops the run
+    wait: str | None = None  # how long to wait for another run's lock; None: not at all
+    max_delete: str | None = None  # the number or share of rows that a sync may delete; None: none
+    rejects: Path | None = None  # the reports folder for rejected rows; None: a bad row fails the run
     dry_run: bool = False  # roll back instead of committing
-    commit: Commit = "run"  # all at once, or each stage by itself
-    executor: Executor | str | None = None  # who stages the parts of large loads; None: threads of ours
+    commit: Commit = "run"  # one transaction per run, or one per stage
+    executor: Executor | str | None = None  # stages the parts of large loads; None: threads

@@ -1,4 +1,4 @@
-"""What happened: reports, runs, and how the rooms report."""
+"""The record of a run with its reports, and the Recorder protocol by which modules report what they do."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ Phase = Literal["read", "flatten", "resolve", "stage", "merge", "index", "commit
 
 
 class Recorder(Protocol):
-    """How the rooms tell what they do; the only way they report."""
+    """The interface to which all modules report work, counts and progress during a run."""
 
     def span(
         self, phase: Phase, *, load: Load | None = None, seed: Seed | None = None, rows: int = 0
     ) -> AbstractContextManager[None]:
-        """Measure a block; spans of one thread may nest, the inner one's time is its own."""
+        """Measure a block. Spans of a thread may nest; a span's time does not include that of inner ones."""
 
     def count(
         self, *, statements: int = 0, round_trips: int = 0, bytes_sent: int = 0, rows: int = 0, pid: int = 0
     ) -> None:
-        """Add to the counters of the run and of the innermost span of this thread; `rows` to the span.
+        """Add to the counters of the run and of this thread's innermost span; `rows` only to the span.
 
-        `pid` is the server process that is spoken to.
+        `pid` is the server process that executes the statements.
         """
 
     def cache(self, *, hits: int = 0, misses: int = 0, queries: int = 0) -> None:
-        """Add to the look-up cache's counters."""
+        """Add to the counters of the look-up cache."""
 
     def expect(self, load: Load, rows: int) -> None:
-        """Tell how many rows of a load are to be sent to the target; none of them is yet."""
+        """Report how many rows of a load will be sent to the target, before the first is."""
 
     def progress(self, load: Load, rows: int) -> None:
-        """Tell of so many more rows of a load: read, or once `expect` was told of it, sent."""
+        """Report further rows of a load: as read, or, after `expect` was called for it, as sent."""
 
     def note(self, message: str) -> None:
-        """Say something a person should read: a fallback taken, a warning."""
+        """Report something that the user should read: a fallback or a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What became of the rows that a seed brings to a table; `key` as files spell it."""
+    """The outcomes of the rows that a seed puts into a table; `key` is spelled as in the files."""
 
     stage: str
     seed: str
@@ -60,7 +60,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableReport:
-    """One table of one seed."""
+    """The outcomes of one table of one seed."""
 
     table: str
     key: tuple[str, ...]
@@ -69,7 +69,7 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedReport:
-    """One seed of a run."""
+    """The tables, spans and files of one seed of a run."""
 
     name: str
     tables: tuple[TableReport, ...]
@@ -79,7 +79,7 @@ class SeedReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageReport:
-    """One stage of a run or plan, with the reason of its status."""
+    """One stage of a run or plan, with the reason for its status."""
 
     id: str
     status: Literal["run", "skipped", "failed", "planned"]
@@ -91,7 +91,7 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """Exact, repeatable counts of a run."""
+    """Exact counts of a run, which repeat from run to run, as times do not."""
 
     statements: int = 0
     round_trips: int = 0
@@ -103,9 +103,9 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One execution, as its record keeps it (DESIGN: the run record).
+    """One execution, as its record `run.json` stores it.
 
-    `round_trip_seconds` is the shortest of a few empty questions to the server; None where none was asked.
+    `round_trip_seconds` is the shortest of a few measured round trips; None if none was measured.
     """
 
     run_id: str
@@ -116,7 +116,7 @@ class Run:
     exit_code: int
     level: Level
     environment: str
-    target: str  # masked
+    target: str  # without the password
     settings: Mapping[str, object]
     machine: Mapping[str, object]
     versions: Mapping[str, str]
@@ -131,7 +131,7 @@ class Run:
     faults: tuple[Fault, ...] = ()
     error: str | None = None
     notes: tuple[str, ...] = ()
-    commit: str | None = None  # of the project's git repository
+    commit: str | None = None  # the commit of the project's git repository
     samples: tuple[Sample, ...] = ()
     round_trip_seconds: float | None = None
     unindexed: tuple[UnindexedReference, ...] = ()

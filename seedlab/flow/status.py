@@ -1,4 +1,4 @@
-"""What a person is told of the ledger: how each stage of a project stands, and the last runs."""
+"""The values of the command `status`: the state of each stage of a project, and the last runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from seedlab.flow.memory import RunMemory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadStatus:
-    """What is remembered of the rows that a seed brought to a table.
+    """What the ledger says of the rows that a seed put into a table.
 
-    `rows` were in its files when it last ran; `ours` are those that seedlab made, also of rows that have left
-    the files since. `declared` is False where the project has no such seed any more.
+    `rows` is how many its files had when it last ran; `ours` is how many of the table's rows seedlab created,
+    also rows that have left the files since. `declared` is False if the project no longer has this seed.
     """
 
     seed: str
@@ -26,10 +26,10 @@ class LoadStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStatus:
-    """What the next seed would make of a stage, and why; `run` is the last that ran it, `finished` when.
+    """What the next seed would do with a stage, and why; `run` is the last run of it, which ended `finished`.
 
-    A `stale` stage would run; one that is `skipped` does not take part; one that is `undeclared` is in the
-    ledger only. Of an `unfinished` stage rows are remembered, but no run of it that was whole.
+    A `stale` stage would run, a `skipped` one does not take part, and an `undeclared` one is only in the
+    ledger. If `unfinished`, the ledger has rows of the stage, but no complete run.
     """
 
     id: str
@@ -43,14 +43,14 @@ class StageStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What the ledger of a target remembers of a project; times are UTC, ISO 8601.
+    """What the ledger of a target says of a project; times are UTC, ISO 8601.
 
-    `bytes` and `generation` are those of the whole ledger. Where it is `unreadable`, `grants` are what its
-    owner has to say so that it can be read.
+    `bytes` and `generation` are those of the whole ledger, which projects share. If it is `unreadable`,
+    `grants` are the statements by which its owner can make it readable.
     """
 
     project: str
-    target: str  # masked
+    target: str  # without the password
     environment: str
     ledger: Literal["there", "missing", "unreadable"]
     generation: int = 0

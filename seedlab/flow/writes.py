@@ -1,4 +1,4 @@
-"""What is written, and what became of it."""
+"""The values that go to and come from the writers: batches, write plans, removals, results."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sourced:
-    """Rows as the files have them, for the row-by-row writer, which looks ids up by itself.
+    """Rows as in the files, for the row-by-row writer of level `legacy`, which looks up ids itself.
 
-    The frame has the source columns of the load's parts and values as text, HANDLE, FILE and ROW.
+    `frame` has the source columns of the load's parts and values as text, HANDLE, FILE and ROW.
     """
 
     load: Load
@@ -27,9 +27,9 @@ class Sourced:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """Rows ready for the target: one column per name in the load's `columns`, plus FILE and ROW.
+    """Rows ready to be written: one column per name in the load's `columns`, plus FILE and ROW.
 
-    uuid columns are UInt128 (the value itself), all others text in the database's input form, NULL as null.
+    uuid columns are UInt128, all others text in the database's input syntax; NULL is null.
     """
 
     load: Load
@@ -38,10 +38,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staging:
-    """Where other connections have put the rows of a load: a table of theirs, part by part.
+    """The staging table into which other connections have copied the rows of a load, part by part.
 
-    `firsts` says of each part, by number, how many rows the parts before it have. `as_text`: the values are
-    still to be cast.
+    `firsts` has for each part the number of rows in the parts before it. `as_text`: the values are text that
+    still has to be cast.
     """
 
     relation: str
@@ -53,7 +53,8 @@ class Staging:
 class TableWrite:
     """All batches of one table with the same columns, in writing order; `rows` is known before writing.
 
-    Loads that are `staged` lie in the target already; their batches hold the columns that name a row alone.
+    The rows of `staged` loads are in the target already; their batches have only the columns that identify a
+    row.
     """
 
     table: Table
@@ -64,20 +65,20 @@ class TableWrite:
 
     @property
     def mixed(self) -> bool:
-        """Tell whether some of the loads are staged and others are not."""
+        """Whether some of the loads are staged and others are not."""
         return 0 < len(self.staged) < len(self.loads)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns written, in writing order."""
+        """The written columns, in writing order."""
         return self.loads[0].columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Removal:
-    """Rows to be deleted from one table, named by the values of `columns`, which `frame` holds.
+    """Rows to be deleted from one table, identified by the values of `columns` in `frame`.
 
-    Values are as in a Batch (uuid columns UInt128, all others text in the database's input form), never NULL.
+    Values are encoded as in a Batch, and never NULL.
     """
 
     table: Table
@@ -87,10 +88,11 @@ class Removal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritePlan:
-    """What a writer is given: table writes grouped so that parents come first.
+    """The work of a writer: table writes in groups, parents first.
 
-    The tables of a foreign-key cycle share a group. `create` lists tables to be made first, `empty` those
-    without rows. `ours` are the tables with rows whose readers may have to wait for a large load, by name.
+    The tables of a foreign-key cycle share a group. `create` are the names of tables to be created first,
+    `empty` those of tables without rows. `ours` are tables that hold rows, but whose readers may be made to
+    wait for a large load, by name.
     """
 
     groups: tuple[tuple[TableWrite, ...], ...]
@@ -101,7 +103,7 @@ class WritePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserve:
-    """A request for `count` new values of the sequence, or the default, that fills a column."""
+    """A request for `count` new values of the sequence, or default expression, that fills a column."""
 
     table: str
     column: str
@@ -110,10 +112,10 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a writer answers for one load.
+    """The result of writing one load.
 
-    `created` are the ordinals of the created rows among the load's rows in writing order; None where either
-    all or none of them were.
+    `created` are the ordinals of the created rows among the load's rows in writing order; None if all or none
+    of them were created.
     """
 
     load: Load
@@ -125,8 +127,9 @@ class Written:
 class Classified:
     """What a writer would do with the rows of one load.
 
-    `differences`, where asked for, has a line for each row that would be created and for each value that
-    would be updated: FILE, ROW, `outcome`, `column`, `old`, `new` (`database.classified.DIFFERENCES`).
+    `differences`, if requested, has one line per row that would be created and per value that would be
+    updated, with the columns FILE, ROW, `outcome`, `column`, `old`, `new`
+    (`database.classified.DIFFERENCES`).
     """
 
     load: Load

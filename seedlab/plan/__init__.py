@@ -1,7 +1,7 @@
-"""What to do: the project, the graph of its stages, what the catalog means.
+"""Decides what to do: reads the project, orders its stages, and relates its files to the catalog.
 
-The room shares its name with a verb of the Python contract, `seedlab.plan(project, target)`, so the module
-can be called; it passes the call on.
+The package shares its name with a function of the Python contract, `seedlab.plan(project, target)`.
+Importing the package would hide that function, so the module itself can be called and passes calls on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 class _Room(ModuleType):
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Pass a call of `seedlab.plan` on to `seedlab.contract.plan`."""
+        """Call `seedlab.contract.plan`."""
         from importlib import import_module
 
         return import_module("seedlab.contract").plan(*args, **options)

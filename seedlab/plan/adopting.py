@@ -1,6 +1,6 @@
-"""What to make of an existing database: which tables become files, of which columns, known by what.
+"""Plans the export of an existing database: which tables become files, with which columns and keys.
 
-Pure: a catalog and what a person wants in, the plan of an export and the project that it makes out.
+Pure: takes a catalog and what the user wants, and returns the plan of the export and the resulting project.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from seedlab.plan import graph, naming, schema
 from seedlab.plan.columns import Given
 from seedlab.plan.spelling import free
 
-# What migration tools remember; a copy of the schema has its own.
+# Tables of migration tools, in lower case. A copy of the schema gets its own when it is migrated.
 MIGRATIONS = frozenset(
     {
         "alembic_version", "django_migrations", "_prisma_migrations", "schema_migrations",
@@ -39,14 +39,14 @@ MIGRATIONS = frozenset(
         "__diesel_schema_migrations", "atlas_schema_revisions", "phinxlog", "doctrine_migration_versions",
     }
 )  # fmt: skip
-# Characters that some file system or a pattern would take for something else.
+# Names that some file system forbids, or that have a meaning in glob patterns or to seedlab itself.
 _NO_FILE = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*\[\]]|^[. ]|^_seedlab|\.rejects\.|[. ]$')
-_LONGEST = 200  # bytes of a file's name; file systems take 255
+_LONGEST = 200  # bytes of a file's name; file systems allow 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a person wants of a database: patterns of tables to take and to leave, ids or not."""
+    """What the user wants to export: patterns of tables to include and exclude, with or without ids."""
 
     tables: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -54,9 +54,9 @@ class Wanted:
 
 
 def chosen(catalog: Catalog, wanted: Wanted) -> tuple[list[Table], dict[str, str]]:
-    """Choose the tables; of the others that somebody may miss, say why they are left out.
+    """Choose the tables to export, and map tables that are left out on our own account to the reason.
 
-    Raises ConfigurationError for a pattern that means no table.
+    Raises ConfigurationError for a pattern that matches no table.
     """
     known = {name: each for name, each in catalog.tables.items() if each.kind in ("table", "partitioned")}
     for pattern in (*wanted.tables, *wanted.exclude):
@@ -64,22 +64,22 @@ def chosen(catalog: Catalog, wanted: Wanted) -> tuple[list[Table], dict[str, str
             raise ConfigurationError(
                 f"no table is called '{pattern}' in database {catalog.database}{nearest(pattern, known)}"
             )
-    asked = _matching(known, catalog, wanted.tables)
+    named = _matching(known, catalog, wanted.tables)
     taken = known.keys() - _matching(known, catalog, wanted.exclude)
     left_out: dict[str, str] = {}
     for name in sorted(taken):
-        if wanted.tables and name not in asked:
+        if wanted.tables and name not in named:
             continue
-        if name not in asked and known[name].relation.lower() in MIGRATIONS:
+        if name not in named and known[name].relation.lower() in MIGRATIONS:
             left_out[name] = "belongs to a migration tool"
         elif reserved := (RESERVED | NOTES) & known[name].columns.keys():
             left_out[name] = f"has a column {min(reserved)}, a name that seedlab keeps for itself"
-    kept = (asked or known.keys()) & taken - left_out.keys()
+    kept = (named or known.keys()) & taken - left_out.keys()
     return [known[name] for name in sorted(kept)], left_out
 
 
 def _matching(known: Mapping[str, Table], catalog: Catalog, patterns: Sequence[str]) -> set[str]:
-    """Tables that a name or pattern means: `users`, `billing.*`, `public.users`."""
+    """Return the names of tables that match a name or pattern: `users`, `billing.*`, `public.users`."""
     return {
         name
         for name, table in known.items()
@@ -98,25 +98,30 @@ def adopt(
     *,
     with_ids: bool,
 ) -> Export:
-    """Plan the export of these tables. `found` are keys that the rows of keyless tables proved.
+    """Plan the export of these tables.
 
-    Where they prove none, a table without any key is known by whole rows, as a seed knows it.
+    `found` maps tables without a declared key to columns that are unique in their rows. Without such columns
+    the whole row is the key of a table that has none, as it is when the table is seeded.
     """
     whole = {table.name: _stored(table) for table in tables if not table.keys and table.name not in found}
-    who = naming.identify(tables, {**found, **whole}, with_ids=with_ids)
-    mute = {
+    identities = naming.identify(tables, {**found, **whole}, with_ids=with_ids)
+    unidentified = {
         table.name: "no key tells its rows apart" if naming.keyless(table) else "its key leads through itself"
         for table in tables
-        if table.name not in who.keys
+        if table.name not in identities.keys
     }
-    exports = [_table_export(catalog, who, table) for table in tables if table.name in who.keys]
+    exports = [_table_export(catalog, identities, table) for table in tables if table.name in identities.keys]
     exports = [replace(each, declared=True) if each.table in found else each for each in exports]
     exports = _declared(catalog, _ordered(catalog, exports))
-    gone = catalog.tables.keys() - {each.table for each in exports}
+    missing = catalog.tables.keys() - {each.table for each in exports}
     return Export(
         tables=tuple(exports),
-        left_out={**left_out, **mute},
-        notes=(*_kept_notes(who), *_loose_notes(tables, who), *_missing_notes(catalog, exports, gone)),
+        left_out={**left_out, **unidentified},
+        notes=(
+            *_kept_id_notes(identities),
+            *_undeclared_reference_notes(tables, identities),
+            *_missing_parent_notes(catalog, exports, missing),
+        ),
     )
 
 
@@ -124,27 +129,27 @@ def _stored(table: Table) -> tuple[str, ...]:
     return tuple(each.name for each in table.columns.values() if not each.generated)
 
 
-def _table_export(catalog: Catalog, who: naming.Identities, table: Table) -> TableExport:
-    hidden, key = who.hidden.get(table.name), who.keys[table.name]
+def _table_export(catalog: Catalog, identities: naming.Identities, table: Table) -> TableExport:
+    hidden, key = identities.hidden.get(table.name), identities.keys[table.name]
     written = [name for name in _stored(table) if name != hidden]
     return TableExport(
         table=table.name,
         key=key,
         hidden=hidden,
-        leaves=tuple(naming.leaves(catalog, who, table, written)),
-        order=tuple(naming.leaves(catalog, who, table, key)),
+        leaves=tuple(naming.leaves(catalog, identities, table, written)),
+        order=tuple(naming.leaves(catalog, identities, table, key)),
     )
 
 
 def _ordered(catalog: Catalog, exports: Iterable[TableExport]) -> list[TableExport]:
-    """Order exports: parents first, tables of a foreign-key cycle together, else by name."""
+    """Order exports: parents first, the tables of a foreign-key cycle together, otherwise by name."""
     by_name = {each.table: each for each in exports}
     parents = {name: catalog.tables[name].parents for name in by_name}
     return [by_name[name] for group in graph.components(parents) for name in group]
 
 
 def _declared(catalog: Catalog, exports: Sequence[TableExport]) -> list[TableExport]:
-    """Mark the tables whose key seedlab.toml has to say: seeding would infer another one."""
+    """Mark the tables whose key seedlab.toml must declare because seeding would infer another one."""
     given = [
         Given(
             seed=Seed(name=each.table, stage="", files=(), tables=()),
@@ -160,18 +165,18 @@ def _declared(catalog: Catalog, exports: Sequence[TableExport]) -> list[TableExp
     ]
 
 
-# ---- what a person should know --------------------------------------------------------------------------
+# ---- notes to show --------------------------------------------------------------------------------------
 
 
-def _kept_notes(who: naming.Identities) -> list[str]:
-    return [f"{table} keeps its ids: {why}" for table, why in sorted(who.kept.items())]
+def _kept_id_notes(identities: naming.Identities) -> list[str]:
+    return [f"{table} keeps its ids: {why}" for table, why in sorted(identities.kept.items())]
 
 
-def _loose_notes(tables: Sequence[Table], who: naming.Identities) -> list[str]:
-    """Warn of columns named like references that no foreign key explains, where some ids are left out."""
-    if not who.hidden:
+def _undeclared_reference_notes(tables: Sequence[Table], identities: naming.Identities) -> list[str]:
+    """Warn of columns that are named like references but have no foreign key, if some ids are left out."""
+    if not identities.hidden:
         return []
-    kept = {why.partition(" ")[0] for why in who.kept.values()}
+    kept = {why.partition(" ")[0] for why in identities.kept.values()}
     loose = [".".join(place) for place, _ in naming.loose_ids(tables) if ".".join(place) not in kept]
     if not loose:
         return []
@@ -180,11 +185,14 @@ def _loose_notes(tables: Sequence[Table], who: naming.Identities) -> list[str]:
     return [f"{why}: if that is an id that is left out, export --with-ids"]
 
 
-def _missing_notes(catalog: Catalog, exports: Sequence[TableExport], gone: Collection[str]) -> list[str]:
+def _missing_parent_notes(
+    catalog: Catalog, exports: Sequence[TableExport], missing: Collection[str]
+) -> list[str]:
+    """Warn of exported tables that refer to tables that are not exported."""
     found: dict[str, set[str]] = {}
     for each in exports:
         for key in catalog.tables[each.table].foreign_keys:
-            if key.parent in gone:
+            if key.parent in missing:
                 found.setdefault(key.parent, set()).add(each.table)
     return [
         f"{parent} is left out, and {', '.join(sorted(children))} refer{'s' if len(children) == 1 else ''} "
@@ -197,7 +205,7 @@ def _missing_notes(catalog: Catalog, exports: Sequence[TableExport], gone: Colle
 
 
 def file_names(tables: Iterable[str]) -> dict[str, str]:
-    """Name a file for each table: after it, where the name will do for a file on every system."""
+    """Choose a file name for each table: the table's name, as far as every file system allows it."""
     taken: set[str] = set()
     names: dict[str, str] = {}
     for table in tables:
@@ -213,7 +221,7 @@ def file_names(tables: Iterable[str]) -> dict[str, str]:
 def project_of(
     name: str, root: Path, catalog: Catalog, exports: Sequence[TableExport], files: Mapping[str, str]
 ) -> Project:
-    """Make the project of these tables: a seed for each, stages by the levels of the foreign keys."""
+    """Build the project of an export: one seed per table, stages by the levels of the foreign keys."""
     taken: set[str] = set()
     seeds = []
     for each in exports:
@@ -226,5 +234,5 @@ def project_of(
 
 
 def _plain(name: str) -> str:
-    """Turn a table's name into one that seeds may have: letters, digits, - and _."""
+    """Turn a table's name into a valid name of a seed, which has letters, digits, - and _ only."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60] or "table"

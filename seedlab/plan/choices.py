@@ -1,4 +1,7 @@
-"""What is chosen for one run: settings, target, environment. Pure: the caller brings the variables."""
+"""Chooses the settings, target and environment of a run from flags, variables and the project file.
+
+Pure: the caller passes the environment variables.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from seedlab.plan.configuration import nearest_or_all
 
 _T = TypeVar("_T")
 
-DASK = "dask://"  # of an executor that is a scheduler of Dask distributed
+DASK = "dask://"  # the scheme of an executor that is a scheduler of Dask distributed
 ISOLATIONS = ("read committed", "repeatable read", "serializable")
 IDS = ("uuid8", "uuid5")
 DURATION = r"^(0|[0-9]+(\.[0-9]+)?(us|ms|s|min|h|d))$"
@@ -27,7 +30,7 @@ ENVIRONMENTS: Mapping[str, Environment] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetChoice:
-    """Which database was chosen, and by what; `url` is None for the embedded server."""
+    """The chosen database, and the flag, variable or entry that chose it; `url` is None if embedded."""
 
     url: str | None
     origin: str
@@ -40,11 +43,14 @@ class TargetChoice:
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """A setting: its field in Settings, what it may be (`words` to choose from), how text becomes one."""
+    """A setting: its field in Settings, what values are valid, and how text is converted.
+
+    `words` are the valid words, if the setting has such.
+    """
 
     field: str
     expected: str
-    fits: Callable[[Any], bool]
+    is_valid: Callable[[Any], bool]
     from_text: Callable[[str], object] = str
     words: tuple[str, ...] = ()
 
@@ -94,34 +100,35 @@ SETTINGS: Mapping[str, _Setting] = {
 
 
 def check_setting(name: str, value: object) -> object:
-    """Check the value of a setting; a ConfigurationError says what was expected."""
+    """Return the value of a setting if it is valid, else raise ConfigurationError with what was expected."""
     setting = SETTINGS[name]
-    if not setting.fits(value):
+    if not setting.is_valid(value):
         raise ConfigurationError(
-            f"expected {setting.expected}, found {_found(value)}{_nearest_word(setting, value)}"
+            f"expected {setting.expected}, found {_spelled(value)}{_nearest_word(setting, value)}"
         )
     return frozenset(value) if isinstance(value, list | tuple | set) else value
 
 
 def settings(project: Project, flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
-    """Settle how the run is made: flag, else SEEDLAB_* variable, else the project's file, else default.
+    """Choose each setting: from its flag, else its SEEDLAB_* variable, else the project file, else default.
 
-    `flags` goes by the names of `[settings]` (`level`, `disable`, …); None is a flag that was not given.
+    `flags` has the names of `[settings]` (`level`, `disable`, …); None means that a flag was not given.
+    Raises ConfigurationError for an unknown name or an invalid value.
     """
     if unknown := [name for name in flags if name not in SETTINGS]:
         raise ConfigurationError(f"unknown setting '{unknown[0]}'{nearest(unknown[0], SETTINGS)}")
     chosen: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for name, setting in SETTINGS.items():
-        value, origin = _chosen(project, name, flags.get(name), environ.get(f"SEEDLAB_{name.upper()}"))
+        raw, origin = _raw_setting(project, name, flags.get(name), environ.get(f"SEEDLAB_{name.upper()}"))
         origins[setting.field] = origin
-        if value is not None:
-            chosen[setting.field] = _checked(name, value, origin)
+        if raw is not None:
+            chosen[setting.field] = _converted(name, raw, origin)
     return Settings(**chosen, origins=origins)
 
 
 def environment(project: Project, name: str) -> Environment:
-    """Look up an environment by its name."""
+    """Look up an environment by its name. Raises ConfigurationError if the project has none of that name."""
     if name not in project.environments:
         hint = nearest_or_all(name, project.environments)
         raise ConfigurationError(f"unknown environment '{name}'{hint}")
@@ -131,25 +138,28 @@ def environment(project: Project, name: str) -> Environment:
 def choose_target(
     project: Project, *, database_url: str | None, target: str | None, environ: Mapping[str, str]
 ) -> TargetChoice:
-    """Choose the database: `--database-url`, `--target`, the two variables, `[targets.default]`, embedded."""
+    """Choose the database: the first that is given, in this order.
+
+    `--database-url`, `--target`, SEEDLAB_DATABASE_URL, DATABASE_URL, `[targets.default]`, else embedded.
+    """
     if database_url:
         return TargetChoice(url=database_url, origin="--database-url")
     if target:
-        return _configured(_target(project, target), f"--target {target}", environ)
+        return _choice_of(_target_config(project, target), f"--target {target}", environ)
     for variable in ("SEEDLAB_DATABASE_URL", "DATABASE_URL"):
         if environ.get(variable):
             return TargetChoice(url=environ[variable], origin=variable)
     if "default" in project.targets:
-        return _configured(project.targets["default"], "[targets.default]", environ)
+        return _choice_of(project.targets["default"], "[targets.default]", environ)
     return TargetChoice(url=None, origin="embedded")
 
 
 def choose_environment(
     project: Project, flag: str | None, environ: Mapping[str, str], choice: TargetChoice
 ) -> Environment:
-    """Choose the environment: `--env`, SEEDLAB_ENV, the target's own, development.
+    """Choose the environment: `--env`, else SEEDLAB_ENV, else the target's, else development.
 
-    A target whose own environment is protected stays so, whatever `--env` says.
+    If the target's own environment is protected, so is the chosen one, whatever `--env` says.
     """
     name = flag or environ.get("SEEDLAB_ENV") or choice.environment or "development"
     chosen = environment(project, name)
@@ -158,12 +168,12 @@ def choose_environment(
 
 
 def choose_commit(given: str | None) -> Commit:
-    """Check the word of `--commit` or SEEDLAB_COMMIT; None means "run"."""
+    """Check the value of `--commit` or SEEDLAB_COMMIT; None means "run"."""
     return _one_of("--commit", given, _COMMITS)
 
 
 def choose_executor(given: str | None) -> str | None:
-    """Check the word of `--executor` or SEEDLAB_EXECUTOR: `dask://HOST:PORT`, or None."""
+    """Check the value of `--executor` or SEEDLAB_EXECUTOR: `dask://HOST:PORT`, or None."""
     host, colon, port = (given or "").removeprefix(DASK).rpartition(":")
     if given is not None and not (given.startswith(DASK) and host and colon and port.isdecimal()):
         raise ConfigurationError(f"--executor: expected {DASK}HOST:PORT, found {given!r}")
@@ -171,15 +181,12 @@ def choose_executor(given: str | None) -> str | None:
 
 
 def choose_rejects(given: str | None) -> bool:
-    """Tell whether `--on-error` or SEEDLAB_ON_ERROR has bad rows rejected.
-
-    None means that they stop the run.
-    """
+    """Tell whether `--on-error` or SEEDLAB_ON_ERROR says to reject bad rows; None means "stop"."""
     return _one_of("--on-error", given, {"stop": False, "reject": True})
 
 
 def _one_of(option: str, given: str | None, known: Mapping[str, _T]) -> _T:
-    """Look up the value of an option's word; without one the first of `known` is taken."""
+    """Look up the value of an option's word; None stands for the first of `known`."""
     if given is None:
         return next(iter(known.values()))
     if given not in known:
@@ -187,7 +194,8 @@ def _one_of(option: str, given: str | None, known: Mapping[str, _T]) -> _T:
     return known[given]
 
 
-def _chosen(project: Project, name: str, flag: object, variable: str | None) -> tuple[object, str]:
+def _raw_setting(project: Project, name: str, flag: object, variable: str | None) -> tuple[object, str]:
+    """Return a setting's value before it is checked, None if it is not given, and its origin."""
     if flag is not None and flag != ():
         return flag, f"--{name.replace('_', '-')}"
     if variable:
@@ -197,19 +205,19 @@ def _chosen(project: Project, name: str, flag: object, variable: str | None) -> 
     return None, "default"
 
 
-def _checked(name: str, value: object, origin: str) -> object:
+def _converted(name: str, value: object, origin: str) -> object:
     from_file = not origin.startswith(("--", "SEEDLAB_"))
     try:
-        return check_setting(name, value if from_file else _typed(SETTINGS[name], value))
+        return check_setting(name, value if from_file else _from_text(SETTINGS[name], value))
     except ConfigurationError as error:
         raise ConfigurationError(f"{origin}: {error.message}") from None
 
 
-def _typed(setting: _Setting, value: object) -> object:
+def _from_text(setting: _Setting, value: object) -> object:
     return setting.from_text(value.strip()) if isinstance(value, str) else value
 
 
-def _found(value: object) -> str:
+def _spelled(value: object) -> str:
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(map(repr, value))
     return repr(value)
@@ -221,7 +229,7 @@ def _nearest_word(setting: _Setting, value: object) -> str:
     return nearest(unknown[0], setting.words) if unknown else ""
 
 
-def _target(project: Project, name: str) -> TargetConfig:
+def _target_config(project: Project, name: str) -> TargetConfig:
     if name not in project.targets:
         known = nearest_or_all(name, project.targets)
         none = f"; seedlab.toml names none: say --database-url, or give it [targets.{name}] with a url"
@@ -230,7 +238,7 @@ def _target(project: Project, name: str) -> TargetConfig:
     return project.targets[name]
 
 
-def _configured(target: TargetConfig, origin: str, environ: Mapping[str, str]) -> TargetChoice:
+def _choice_of(target: TargetConfig, origin: str, environ: Mapping[str, str]) -> TargetChoice:
     url = re.sub(r"\$\{([^}]*)\}", lambda match: _variable(target, match[1], environ), target.url)
     return TargetChoice(url=url, origin=origin, name=target.name, environment=target.environment)
 

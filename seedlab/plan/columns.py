@@ -1,6 +1,6 @@
-"""What source columns mean in a table: its own columns, or the parts by which foreign keys are given.
+"""Interprets source columns: each is a column of the table, or part of a reference to a parent row.
 
-Pure: names and the catalog's tables in, understood columns out.
+Pure: takes names and the catalog's tables.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from seedlab.errors import ConfigurationError, closest
 from seedlab.flow import Catalog, ForeignKey, Seed, Table, TableSpec
 from seedlab.plan.relations import find_relation, relation_names
 
-# A foreign key's name → how the file calls it, the key, and what follows the dot → source column.
+# The name of a foreign key → the relation's name in the file, the foreign key, and a mapping from the path
+# behind that name ("university.slug", "" for the bare relation) to the source column.
 Relations = Mapping[str, tuple[str, ForeignKey, Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """The columns that one seed's files give one table."""
+    """The source columns that a seed's files have for a table."""
 
     seed: Seed
     spec: TableSpec
@@ -26,13 +27,13 @@ class Given:
 
     @property
     def file(self) -> str | None:
-        """The first of the files, as faults name it."""
+        """The name of the first file, which faults of columns name."""
         return self.seed.files[0].name if self.seed.files else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """One table's source columns, understood: exact columns, and what each foreign key is given by."""
+    """Interpreted source columns: columns of the table, foreign keys given by references, unknown names."""
 
     exact: tuple[str, ...]
     relations: Relations
@@ -41,7 +42,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Understood:
-    """What one seed's files give one table, with the table and what the columns mean in it."""
+    """The source columns of a seed for a table, with the table and the interpretation of the columns."""
 
     given: Given
     table: Table
@@ -49,9 +50,10 @@ class Understood:
 
 
 def understand(columns: Iterable[str], table: Table, catalog: Catalog) -> Columns:
-    """Read source columns; an exact name wins over a dotted reading.
+    """Interpret source columns; the exact name of a column takes precedence over a dotted path.
 
-    Raises ConfigurationError for a relation that may mean several foreign keys, or one given twice.
+    Raises ConfigurationError for a relation that may mean several foreign keys, and for a foreign key that is
+    given twice.
     """
     exact, unknown = [], []
     relations: dict[str, tuple[str, ForeignKey, dict[str, str]]] = {}
@@ -75,9 +77,9 @@ def understand(columns: Iterable[str], table: Table, catalog: Catalog) -> Column
 
 
 def _refuse_twice(table: Table, exact: Sequence[str], relations: Relations) -> None:
-    """Refuse a foreign key that is given twice.
+    """Raise ConfigurationError if a foreign key is given in more than one of three ways.
 
-    It is given by its own columns, or by the bare relation, or by the parts of a key of the parent.
+    These are: by its own columns, by the bare relation, by the parts of a key of the parent.
     """
     for spelling, foreign_key, parts in relations.values():
         own = foreign_key.columns if set(foreign_key.columns) <= set(exact) else ()
@@ -91,7 +93,7 @@ def _refuse_twice(table: Table, exact: Sequence[str], relations: Relations) -> N
 
 
 def reachable(catalog: Catalog, foreign_key: ForeignKey, rest: str) -> bool:
-    """Tell whether `rest` (`university.slug`, or nothing) names a column seen from the parent."""
+    """Tell whether the path `rest` (`university.slug`) leads from the parent to a column, or is empty."""
     parent = catalog.tables[foreign_key.parent]
     if not rest or rest in parent.columns:
         return True
@@ -100,15 +102,15 @@ def reachable(catalog: Catalog, foreign_key: ForeignKey, rest: str) -> bool:
     return following is not None and bool(tail) and reachable(catalog, following, tail)
 
 
-def no_column(catalog: Catalog, table: Table, name: str) -> str:
-    """Say that a name is no column of a table, how far its dotted path leads, and the nearest that is one."""
-    said = f"table {table.name} has no column or relation '{name}'"
+def unknown_column(catalog: Catalog, table: Table, name: str) -> str:
+    """Word the message for a name that is no column: how far its dotted path leads, and the nearest name."""
+    message = f"table {table.name} has no column or relation '{name}'"
     at, walked, rest = table, "", name
     while "." in rest and (key := find_relation(at, rest.partition(".")[0])) is not None:
         head, _, rest = rest.partition(".")
         at, walked = catalog.tables[key.parent], f"{walked}{head}."
     if walked:
-        said += f": {at.name}, where '{walked[:-1]}' leads, has no '{rest.partition('.')[0]}'"
+        message += f": {at.name}, where '{walked[:-1]}' leads, has no '{rest.partition('.')[0]}'"
     relations = [relation_names(at, each)[0] for each in at.foreign_keys]
     head, dot, tail = rest.partition(".")
     if not dot:
@@ -116,9 +118,9 @@ def no_column(catalog: Catalog, table: Table, name: str) -> str:
     elif (meant := rest.replace(".", "_")) not in at.columns:
         found = closest(head, relations)
         meant = f"{found}.{tail}" if found else None
-    return f"{said}; did you mean '{walked}{meant}'?" if meant else said
+    return f"{message}; did you mean '{walked}{meant}'?" if meant else message
 
 
 def covered_by(columns: Columns) -> set[str]:
-    """The columns of the table that the source columns give a value, those of foreign keys included."""
+    """Return the columns of the table that the source columns fill, those of foreign keys included."""
     return {*columns.exact, *(name for _, fk, _ in columns.relations.values() for name in fk.columns)}

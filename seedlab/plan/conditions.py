@@ -1,6 +1,7 @@
-"""When a stage runs: `empty:TABLE`, `environment:NAME,…`, `python:FILE.py:FUNCTION`.
+"""Evaluates the conditions of stages: `empty:TABLE`, `environment:NAME,…`, `python:FILE.py:FUNCTION`.
 
-Conditions are judged once, before any write, and all of them, so that a person reads every reason.
+Conditions are evaluated once, before anything is written. All of them are, so that the user sees every
+reason.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ KINDS: tuple[Kind, ...] = ("empty", "environment", "python")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One condition: `values` are the table, the environments, or the file and the function."""
+    """A parsed condition: `values` are the table, the environments, or the file and the function."""
 
     kind: Kind
     values: tuple[str, ...]
@@ -28,7 +29,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What conditions are judged by. `empty_tables` spells tables as the conditions do."""
+    """What conditions are evaluated against; `empty_tables` are spelled as in the conditions."""
 
     environment: str
     empty_tables: frozenset[str]
@@ -38,14 +39,14 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a stage may run, and why not (or why yet)."""
+    """Whether a stage may run, and the unmet conditions: why it may not, or why it had to be forced."""
 
     met: bool
     reasons: tuple[str, ...] = ()
 
 
 def parse(text: str) -> Condition:
-    """Understand a condition; a ConfigurationError shows how it is spelled."""
+    """Parse a condition. Raises ConfigurationError that shows the syntax."""
     kind, colon, rest = (part.strip() for part in text.partition(":"))
     if kind not in KINDS:
         hint = nearest(kind, KINDS) or f"; known are {', '.join(map(_example, KINDS))}"
@@ -57,16 +58,17 @@ def parse(text: str) -> Condition:
 
 
 def tables_needed(conditions: Iterable[Condition]) -> frozenset[str]:
-    """Name the tables of which must be known whether they are empty."""
+    """Return the tables that conditions require to be empty."""
     return frozenset(each.values[0] for each in conditions if each.kind == "empty")
 
 
 def judge(conditions: Sequence[Condition], situation: Situation) -> Verdict:
-    """Judge all conditions; `force` lets the stage run and says in spite of what.
+    """Evaluate all conditions. With `force` the stage runs all the same, and the reasons say so.
 
-    Raises ConfigurationError when a function of the project fails or answers something else than asked.
+    Raises ConfigurationError if a function of the project fails or returns something other than a bool or
+    (bool, reason).
     """
-    reasons = tuple(reason for each in conditions if (reason := _JUDGES[each.kind](each, situation)))
+    reasons = tuple(reason for each in conditions if (reason := _CHECKS[each.kind](each, situation)))
     if reasons and situation.force:
         return Verdict(met=True, reasons=tuple(f"forced although {reason}" for reason in reasons))
     return Verdict(met=not reasons, reasons=reasons)
@@ -101,10 +103,10 @@ def _call(situation: Situation, file: str, name: str) -> object:
         with scripts.beside((situation.root / file).parent):
             return function(situation)
     except Exception as error:
-        raise ConfigurationError(f"{name} failed: {scripts.tell(error)}", Place(file=file)) from error
+        raise ConfigurationError(f"{name} failed: {scripts.describe(error)}", Place(file=file)) from error
 
 
-_JUDGES: dict[Kind, Callable[[Condition, Situation], str | None]] = {
+_CHECKS: dict[Kind, Callable[[Condition, Situation], str | None]] = {
     "empty": _empty,
     "environment": _environment,
     "python": _python,

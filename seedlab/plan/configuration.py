@@ -1,6 +1,6 @@
-"""Reads a TOML file for a person: every mistake in it is found, with its line and key.
+"""Reads TOML files, and collects every mistake in them with its line and key.
 
-Knows TOML and Python types, and nothing of what the keys mean (`project.py` does).
+Checks types only; the meaning of the keys is known to `project.py` and `stages.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEY = re.compile(rf"\s*(?P<name>{_NAME})\s*=")
 
 @dataclass(slots=True, kw_only=True)
 class Document:
-    """A TOML document and what is wrong with it; `below` is where in the file our part begins."""
+    """A TOML document and the problems found in it; `below` is the key path at which our part begins."""
 
     file: str
     text: str
@@ -48,26 +48,30 @@ class Document:
         return Section(document=self, keys=(), values=values if isinstance(values, dict) else {})
 
     def line(self, keys: Keys) -> int | None:
-        """Find the line of a key, or of the nearest key or header around it."""
+        """Find the line of a key, or of the nearest enclosing key or header."""
         if self._lines is None:
             self._lines = scan_lines(self.text)
         path = self.below + keys
         return next((self._lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self._lines), None)
 
     def place(self, keys: Keys) -> Place:
-        """Say where a key is."""
+        """Return the place of a key, for messages."""
         return Place(file=self.file, line=self.line(keys), key=spell(self.below + keys) or None)
 
     def check(self) -> None:
-        """Raise one ConfigurationError with everything that was found wrong, in the file's order."""
+        """Raise one ConfigurationError with all problems, in the file's order, if there are any."""
         errors = [ConfigurationError(message, self.place(keys)) for keys, message in self.problems]
         if errors:
-            raise together(sorted(errors, key=_line_of))
+            raise combined(sorted(errors, key=_line_of))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A table of the document. Its methods take a value out, or note what is wrong and go on."""
+    """A table of the document.
+
+    Its methods return the value of a key. If the value is wrong, they add a problem to the document and
+    return a default, so that reading goes on.
+    """
 
     document: Document
     keys: Keys
@@ -79,40 +83,40 @@ class Section:
         return self.document.place(self.keys)
 
     def wrong(self, key: str | None, message: str) -> None:
-        """Note a problem with a key of this table, or (None) with the table."""
+        """Add a problem with a key of this table, or with the table itself (None)."""
         self.document.problems.append((self.keys if key is None else (*self.keys, key), message))
 
     def only(self, known: Collection[str]) -> None:
-        """Note every key that is not known."""
+        """Add a problem for every key that is not known."""
         for key in self.values:
             if key not in known:
                 self.wrong(key, f"unknown key '{key}'{nearest_or_all(key, known)}")
 
     def check_known(self, key: str, what: str, given: Iterable[str | None], known: Collection[str]) -> None:
-        """Note every name given under a key that no `what` (stage, environment) of the document has."""
+        """Add a problem for every name under a key that is no known `what` (stage, environment)."""
         for name in given:
             if name is not None and name not in known:
                 self.wrong(key, f"unknown {what} '{name}'{nearest_or_all(name, known)}")
 
     def text(self, key: str, default: str | None = None) -> str | None:
-        """Take a string that is not empty."""
+        """Return a string that must not be empty."""
         value = self._take(key, str, "a string")
         if value is not None and not value.strip():
             self.wrong(key, "expected a string, found an empty one")
         return default if value is None else value
 
     def value(self, key: str) -> str:
-        """Take a string as it is, also an empty one; "" after noting that it is none."""
+        """Return a string, which may be empty."""
         return self._take(key, str, "a string, spelled as in a CSV file") or ""
 
     def needed_text(self, key: str) -> str:
-        """Take a string that must be there; "" after noting that it is not."""
+        """Return a string that must be given, or "" if it is not."""
         if key not in self.values:
             self.wrong(None, f"'{key}' is missing")
         return self.text(key) or ""
 
     def texts(self, key: str) -> tuple[str, ...] | None:
-        """Take a list of strings; None when there is none."""
+        """Return a list of strings, or None if it is not given."""
         values = self._take(key, list, 'a list of strings, like ["a", "b"]')
         if values is None:
             return None
@@ -122,7 +126,7 @@ class Section:
         return tuple(value for value in values if isinstance(value, str))
 
     def choice(self, key: str, choices: Sequence[C], default: C) -> C:
-        """Take one of some words."""
+        """Return one of the words in `choices`."""
         value = self._take(key, str, f"one of {', '.join(choices)}")
         if value is None:
             return default
@@ -131,27 +135,27 @@ class Section:
         return next((choice for choice in choices if choice == value), default)
 
     def flag(self, key: str) -> bool | None:
-        """Take true or false; None when there is none."""
+        """Return a boolean, or None if it is not given."""
         return self._take(key, bool, "true or false")
 
     def count(self, key: str, minimum: int) -> int | None:
-        """Take an integer that is not below `minimum`."""
+        """Return an integer, which must not be below `minimum`, or None if it is not given."""
         value = self._take(key, int, "an integer")
         if value is not None and value < minimum:
             self.wrong(key, f"expected at least {minimum}, found {value}")
         return value
 
     def section(self, key: str) -> Section:
-        """Take a table; an empty one when there is none."""
+        """Return a table, which is empty if it is not given."""
         return self._below(self._take(key, dict, "a table") or {}, key)
 
     def named(self, key: str) -> Mapping[str, Section]:
-        """Take a table of tables by their names."""
+        """Return the tables in a table, by their names."""
         outer = self.section(key)
         return {name: outer.section(name) for name in outer.values}
 
     def sections(self, key: str) -> Iterator[Section]:
-        """Take the tables of an array of tables."""
+        """Yield the tables of an array of tables."""
         for index, value in enumerate(self._take(key, list, f"an array of tables, [[{key}]]") or []):
             if isinstance(value, dict):
                 yield self._below(value, key, index)
@@ -171,8 +175,8 @@ class Section:
 
 
 def read_document(path: Path, *below: str) -> Document:
-    """Parse a TOML file; a ConfigurationError says on which line it is not TOML."""
-    import tomllib  # 13 ms that a folder without configuration does not pay
+    """Parse a TOML file. Raises ConfigurationError with the line that is not TOML."""
+    import tomllib  # takes 13 ms, which a folder without configuration does not need
 
     file = shown(path)
     try:
@@ -190,13 +194,13 @@ def read_document(path: Path, *below: str) -> Document:
 
 
 def shown(path: Path) -> str:
-    """Spell a path as short as it can be from where we are."""
+    """Spell a path relative to the working directory if it is inside it."""
     here = Path.cwd()
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 
 
 def described(value: object) -> str:
-    """Say what a value is, in TOML's words."""
+    """Describe a value by its TOML type."""
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
     spelled = str(value).lower() if isinstance(value, bool) else repr(value)
@@ -204,7 +208,7 @@ def described(value: object) -> str:
 
 
 def nearest_or_all(name: str, known: Collection[str]) -> str:
-    """Say which known name is nearest, or, when none is near, what the names are."""
+    """Word a hint for an unknown name: the nearest known name, or all of them if none is near."""
     return nearest(name, known) or f"; known are {', '.join(sorted(known)) or 'none'}"
 
 
@@ -213,16 +217,16 @@ def spell(keys: Keys) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
 
 
-def together(errors: Sequence[ConfigurationError]) -> ConfigurationError:
-    """Make one error of several: the place of the first, the messages of all, a line each."""
+def combined(errors: Sequence[ConfigurationError]) -> ConfigurationError:
+    """Combine errors into one with the place of the first and the messages of all, one per line."""
     first, *others = errors
     return type(first)("\n".join([first.message, *map(str, others)]), first.place)
 
 
 def scan_lines(text: str) -> dict[Keys, int]:
-    """Map the key paths of a TOML document to their lines (1-based), since tomllib tells none.
+    """Map the key paths of a TOML document to their lines (1-based), which tomllib does not tell.
 
-    Keys inside inline tables and arrays are not found: ask for the nearest path around them.
+    Keys inside inline tables and arrays are not found; look up the nearest enclosing path instead.
     """
     lines: dict[Keys, int] = {}
     counts: dict[Keys, int] = {}
@@ -250,7 +254,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _header_path(parts: tuple[str, ...], counts: Mapping[Keys, int]) -> Keys:
-    """Complete a header's name by the positions in the arrays around it, which it leaves out."""
+    """Insert into a header's path the positions in the enclosing arrays, which TOML leaves out."""
     path: Keys = parts[:1]
     for part in parts[1:]:
         path = (*path, counts[path], part) if path in counts else (*path, part)

@@ -1,6 +1,6 @@
-"""Who gives a column its value, where the files do not: the database, seedlab, or the project's defaults.
+"""Decides what fills a column that the files do not: the database, seedlab, or the project's defaults.
 
-Pure: a table, and which of its columns the files cover.
+Pure: takes a table and those of its columns that the files cover.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from seedlab.plan.relations import relation_names
 
 
 def made_column(table: Table, covered: Collection[str]) -> str | None:
-    """Name the primary-key column whose value we make: a uuid, or what a default gives."""
+    """Return the primary-key column whose value seedlab generates: a uuid, or the next default value."""
     key = table.primary_key
     if len(key) != 1 or key[0] in covered:
         return None
@@ -21,21 +21,24 @@ def made_column(table: Table, covered: Collection[str]) -> str | None:
 
 
 def unfilled(table: Table, covered: Collection[str], defaults: Collection[str]) -> list[str]:
-    """Name the columns that must have a value and get none."""
+    """Return the columns that require a value and have none."""
     filled = by_default(table, covered, defaults)
-    return [name for name in _bare(table, covered) if name not in filled]
+    return [name for name in _without_value(table, covered) if name not in filled]
 
 
 def by_default(table: Table, covered: Collection[str], defaults: Collection[str]) -> tuple[str, ...]:
-    """Name the columns that get the project's default: they need a value, and are no key and no reference."""
+    """Return the columns that the project's defaults fill.
+
+    These columns require a value, and belong neither to the primary key nor to a foreign key.
+    """
     if not defaults:
         return ()
     names = {*table.primary_key, *(name for key in table.foreign_keys for name in key.columns)}
-    return tuple(name for name in _bare(table, covered) if name in defaults and name not in names)
+    return tuple(name for name in _without_value(table, covered) if name in defaults and name not in names)
 
 
 def how_to_fill(table: Table, name: str) -> str:
-    """Say what to do about a column without a value."""
+    """Word the advice for a column that requires a value and has none."""
     if name in table.primary_key:
         return "add the column; seedlab makes ids that are uuids or come from a sequence, no others"
     for key in table.foreign_keys:
@@ -48,8 +51,8 @@ def how_to_fill(table: Table, name: str) -> str:
     )
 
 
-def _bare(table: Table, covered: Collection[str]) -> list[str]:
-    """Name the columns that are NOT NULL, and neither the files nor the database nor we give a value."""
+def _without_value(table: Table, covered: Collection[str]) -> list[str]:
+    """Return the NOT NULL columns that neither the files nor the database nor seedlab fill."""
     made = made_column(table, covered)
     return [
         column.name

@@ -1,6 +1,6 @@
-"""The data files of a project: which there are, in which order, and what their names say.
+"""Finds the data files of a project, orders them, and derives tables and tags from their names.
 
-The only module of this room that looks into the project's folder; it opens no data file.
+The only module of this package that lists the project's folder; it opens no data file.
 """
 
 from __future__ import annotations
@@ -30,22 +30,24 @@ COMPRESSIONS: Mapping[str, Literal["gz", "zst"]] = {".gz": "gz", ".zst": "zst"}
 # Tables, too, but in formats that we do not read.
 _OTHER_TABLES = frozenset({".xlsx", ".xls", ".ods", ".avro", ".orc", ".arrow", ".feather"})
 REPORTS = "reports"
-# What `--reports` keeps elsewhere in the project: folders named by the moment of a run, a profile, a report.
+# Folders of runs, profiles and reports, named by their time, which `--reports` may put anywhere in the
+# project.
 _RECORDS = re.compile(r"^\d{8}T\d{6}Z-")
 _PREFIX = re.compile(r"^(\d+)[-_](?=.)")
 
 
 def source_files(root: Path, patterns: Sequence[str]) -> tuple[SourceFile, ...]:
-    """Find the files of one seed: each pattern must find some, all inside the project, all readable.
+    """Find the files of one seed, in the order of their paths.
 
-    `root` is the project's folder, without links on the way.
+    `root` is the project's folder, with symbolic links resolved. Raises ConfigurationError for a pattern that
+    matches no file, a file outside the project, and a file of an unknown format.
     """
     found = {file.name: file for pattern in patterns for file in _matches(root, pattern)}
     return tuple(sorted(found.values(), key=_order))
 
 
 def folder_seeds(root: Path) -> tuple[Seed, ...]:
-    """Make a seed of every data file of a folder without configuration, in the order of their paths."""
+    """Make one seed per data file of a folder without configuration, in the order of their paths."""
     files = sorted((file for path in _walk(root, root) if (file := _source(root, path))), key=_order)
     if not files:
         raise ConfigurationError(f"{root.name}/ holds no data files; we read TABLE{', TABLE'.join(FORMATS)}")
@@ -58,12 +60,12 @@ def folder_seeds(root: Path) -> tuple[Seed, ...]:
 
 
 def table_name(file: SourceFile) -> str:
-    """Name the table of a file: its base name without suffixes and without a numeric prefix."""
+    """Return the table of a file: its base name without suffixes and numeric prefix."""
     return _PREFIX.sub("", _base_name(file))
 
 
 def as_named(seed: Seed, catalog: Catalog) -> Seed:
-    """Take the number before a file's name for a part of the table's, where there is such a table."""
+    """Keep the numeric prefix of a file's name if the catalog has a table whose name begins with it."""
     whole = _base_name(seed.files[0])
     if catalog.find(whole) is None or whole == seed.tables[0].table:
         return seed
@@ -121,9 +123,10 @@ def _glob(root: Path, pattern: str) -> list[Path]:
 def _is_wanted(root: Path, path: Path, pattern: str) -> bool:
     name = _name(root, path)
     parts = PurePosixPath(name).parts
-    # Reject files lie there, under the names of their sources: only a pattern that says so means them.
-    ours = _holds_records(parts) and parts[:1] != PurePosixPath(pattern).parts[:1]
-    return not path.is_dir() and (name == pattern or not (ours or any(map(_is_ignored, parts))))
+    # Folders of records contain reject files, which have the names of their sources. Only a pattern that
+    # begins with the folder's name matches them.
+    is_record = _holds_records(parts) and parts[:1] != PurePosixPath(pattern).parts[:1]
+    return not path.is_dir() and (name == pattern or not (is_record or any(map(_is_ignored, parts))))
 
 
 def _walk(root: Path, folder: Path) -> Iterator[Path]:
@@ -149,7 +152,7 @@ def _is_ignored(name: str) -> bool:
 
 
 def _source(root: Path, path: Path) -> SourceFile | None:
-    """Understand a path as a data file; None when its suffix is none of ours."""
+    """Return the data file at a path, or None if its suffix is not that of a data file."""
     *_, suffix, last = ["", "", *(each.lower() for each in path.suffixes)]
     compression = COMPRESSIONS.get(last)
     form = FORMATS.get(suffix if compression else last)
@@ -182,16 +185,16 @@ def _without_suffix(file: SourceFile) -> str:
 
 
 def _order(file: SourceFile) -> tuple[tuple[float, str], ...]:
-    """Order by path, folder by folder; numeric prefixes as numbers, so that 10- follows 9-."""
-    return tuple(_rank(part) for part in PurePosixPath(file.name).parts)
+    """Return a sort key by path, folder by folder; numeric prefixes are numbers, so that 10- follows 9-."""
+    return tuple(_part_order(part) for part in PurePosixPath(file.name).parts)
 
 
-def _rank(part: str) -> tuple[float, str]:
+def _part_order(part: str) -> tuple[float, str]:
     found = _PREFIX.match(part)
     return (int(found[1]) if found else float("inf"), part)
 
 
 def shared_table(files: Iterable[SourceFile]) -> str | None:
-    """Name the one table that all files are named after; None when they differ."""
+    """Return the table that all files are named after, or None if they differ."""
     names = {table_name(file) for file in files}
     return names.pop() if len(names) == 1 else None

@@ -1,6 +1,7 @@
-"""Whether a stage has anything to do: all that its rows depend on, hashed by label, now and last time. Pure.
+"""Decides whether a stage is stale: compares the hashes of all that its rows depend on with the last run's.
 
-Parts are kept apart instead of in one fingerprint, so that a person reads what changed.
+The hashes are stored by label instead of combined into one fingerprint, so that the reason can name what
+changed. Pure.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ _REASONS = {
 class Situation:
     """What a run finds: file hashes by name, the hash of the project's Python, the catalog, the settings.
 
-    Where nothing is remembered, there is nothing to compare with, and the catalog is not waited for.
-    `definitions` of its tables are kept, for several stages depend on the same ones.
+    `catalog` is None if the ledger has no stages: there is nothing to compare with, so the run does not wait
+    for it. `definitions` caches the hashes of tables, since several stages depend on the same ones.
     """
 
     files: Mapping[str, str]
@@ -49,7 +50,7 @@ class Situation:
     definitions: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def definition_of(self, table: Table) -> str:
-        """Hash what rows depend on in a table's definition."""
+        """Return the hash of a table's definition, from the cache if possible."""
         if (known := self.definitions.get(table.name)) is None:
             known = self.definitions[table.name] = definition(table)
         return known
@@ -57,10 +58,10 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Why a stage has to run; with no reason it need not.
+    """Whether a stage has to run, and why; None as the reason means that it is up to date.
 
-    `files` are those that changed, if nothing else did: then only they have to be read. None of a stage that
-    runs for another's sake, as long as of that one, too, only changed files are read.
+    `files` are the changed files, if reading only them suffices; None if all files must be read. A stage that
+    runs because of a stage it depends on reads only changed files (perhaps none) if that stage does, too.
     """
 
     stage: str
@@ -69,7 +70,7 @@ class Verdict:
 
 
 def all_stale(stages: Sequence[Stage]) -> dict[str, Verdict]:
-    """Give every stage the verdict that it has to run, with an empty reason."""
+    """Return the verdict that every stage has to run, with an empty reason."""
     return {stage.id: Verdict(stage=stage.id, reason="") for stage in stages}
 
 
@@ -80,10 +81,10 @@ def judge(
     drifted: Collection[str] = (),
     intact: Collection[str] = (),
 ) -> dict[str, Verdict]:
-    """Judge the stages of a run; `drifted` tables were changed by others, or a run left them in doubt.
+    """Judge which stages of a run are stale.
 
-    A stage that depends on one that has to run has to run too. Of `intact` stages the files changed, but none
-    of their rows.
+    A stage that depends on a stale one is stale, too. `drifted` are tables that others changed, or whose
+    content a run left in doubt. `intact` are stages whose files changed, but none of whose rows did.
     """
     by_id = {stage.id: stage for stage in stages}
     verdicts: dict[str, Verdict] = {}
@@ -104,7 +105,7 @@ def _judged(
 ) -> Verdict:
     known = memory.stages.get(stage.id)
     if known is None or _forgotten(known, memory):
-        return Verdict(stage=stage.id, reason="")  # never seeded, as far as is known
+        return Verdict(stage=stage.id, reason="")  # never seeded, as far as the ledger says
     changed = sorted(label for label in {*now, *known.parts} if now.get(label) != known.parts.get(label))
     files = frozenset(label.removeprefix(FILE) for label in changed if label.startswith(FILE))
     alone = len(files) == len(changed) and all(FILE + name in now for name in files)
@@ -123,19 +124,19 @@ def _judged(
 
 
 def _forgotten(known: StageMemory, memory: Memory) -> bool:
-    """Tell whether the ledger lost a stage's rows, as when somebody emptied one of the ledger's tables."""
+    """Tell whether the ledger lost a stage's rows, for example because its table was emptied."""
     return bool(known.tables) and not any(load.stage == known.stage for load in memory.loads)
 
 
 def _drift_reason(tables: Sequence[str], memory: Memory) -> str:
-    """Say which table others changed; one that a run left in doubt is named only where there is no other."""
+    """Name a table that others changed, or, if there is none, one that a run left in doubt."""
     doubtful = {name for name, state in memory.tables.items() if state.rows == IN_DOUBT}
     first = min(tables, key=lambda name: (name in doubtful, name))
     return f"table {first} {'was left in doubt' if first in doubtful else 'was changed by others'}"
 
 
 def _reason(changed: Sequence[str], now: Mapping[str, str], before: Mapping[str, str]) -> str:
-    """Say the first thing that changed, and how many more did."""
+    """Word the reason: the first thing that changed, and how many more did."""
     first = min(changed, key=lambda label: (not label.startswith(FILE), label))
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     kind, _, name = first.partition(":")
@@ -150,7 +151,10 @@ def _reason(changed: Sequence[str], now: Mapping[str, str], before: Mapping[str,
 def parts(
     stage: Stage, situation: Situation, memory: Memory, tables: Collection[str] | None = None
 ) -> dict[str, str]:
-    """Hash all that the rows of a stage depend on; `tables` are those it needs, by default as last time."""
+    """Hash everything that the rows of a stage depend on, by label.
+
+    `tables` are those it needs besides the declared ones, by default those of its last run.
+    """
     seeds = stage.seeds
     known = memory.stages.get(stage.id)
     declared = {spec.table for seed in seeds for spec in seed.tables}
@@ -171,10 +175,7 @@ def parts(
 
 
 def definition(table: Table) -> str:
-    """Hash the part of a table's definition that its rows depend on: columns, keys, foreign keys.
-
-    No rights.
-    """
+    """Hash what rows depend on in a table's definition: columns, keys, foreign keys; not privileges."""
     columns = [
         (c.name, c.type, c.nullable, c.default, c.generated, c.identity, *_parts_of(c))
         for c in table.columns.values()
@@ -187,13 +188,13 @@ def definition(table: Table) -> str:
 
 
 def _parts_of(column: Column) -> list[tuple[object, ...]]:
-    """What the fields of a composite type are called, by which files name them; those within others, too."""
+    """Return the names and types of a composite type's fields, recursively, since files use the names."""
     within = (*column.fields, *([column.element] if column.element else ()))
     return [(each.name, each.type, *_parts_of(each)) for each in within if column.fields or each.fields]
 
 
 def _configured(seed: Seed) -> tuple[object, ...]:
-    """The part of a seed's configuration that its rows depend on; files have hashes of their own."""
+    """Return what rows depend on in a seed's configuration; the files' content is hashed separately."""
     specs = [(s.table, s.path, s.key, s.parent, sorted(s.columns.items())) for s in seed.tables]
     names = [file.name for file in seed.files] if seed.duplicates != "error" else ()
     return (seed.name, specs, seed.mode, seed.duplicates, seed.transform, names)

@@ -1,4 +1,4 @@
-"""Who waits for whom: dependencies of stages, foreign keys between tables, and how both are shown. Pure."""
+"""The dependency graph of stages: declared dependencies and foreign keys, checks, order, drawings. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from graphlib import CycleError, TopologicalSorter
 
 from seedlab.errors import ConfigurationError, GraphError, Place
 from seedlab.flow import Seed, Stage
-from seedlab.plan.configuration import together
+from seedlab.plan.configuration import combined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """A foreign key of a table that a stage fills."""
+    """A foreign key of a table that a stage fills: the stage needs the parent's rows."""
 
     stage: str
     table: str
@@ -31,7 +31,7 @@ class Edge:
 
 
 def topological_order(waits_for: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """Order nodes after all that they wait for; a GraphError prints a circle as a path."""
+    """Order nodes topologically. Raises GraphError that shows a cycle as a path."""
     try:
         return tuple(TopologicalSorter(waits_for).static_order())
     except CycleError as error:
@@ -40,7 +40,7 @@ def topological_order(waits_for: Mapping[str, Iterable[str]]) -> tuple[str, ...]
 
 
 def check_cycles(stages: Sequence[Stage]) -> None:
-    """Raise a GraphError, at the line of the first stage of the circle, when stages wait for themselves."""
+    """Raise GraphError, with the line of a stage in the cycle, if stages depend on each other."""
     try:
         topological_order({stage.id: stage.dependencies for stage in stages})
     except GraphError as error:
@@ -49,7 +49,7 @@ def check_cycles(stages: Sequence[Stage]) -> None:
 
 
 def ancestors(stages: Sequence[Stage]) -> dict[str, frozenset[str]]:
-    """Map each stage to all stages that must be written before it."""
+    """Map each stage to all stages that it depends on, directly or indirectly."""
     waits_for = {stage.id: stage.dependencies for stage in stages}
     before: dict[str, frozenset[str]] = {}
     for node in topological_order(waits_for):
@@ -61,10 +61,10 @@ def ancestors(stages: Sequence[Stage]) -> dict[str, frozenset[str]]:
 def waiting(
     stages: Sequence[Stage], running: Collection[str], links: Iterable[tuple[str, str]]
 ) -> dict[str, frozenset[str]]:
-    """Map each stage that runs to all others that do and must be done before it.
+    """Map each running stage to the other running stages that must finish before it.
 
-    Those are all it depends on, however far behind, and what `links` (before, after) add without making a
-    circle; the first link goes first.
+    These are all it depends on, directly or indirectly, and those that `links` (before, after) add. A link
+    that would close a cycle with dependencies and earlier links is ignored.
     """
     declared = ancestors(stages)
     before = {stage.id: set(declared[stage.id]) for stage in stages}
@@ -79,7 +79,7 @@ def waiting(
 
 
 def providers(filled: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Map each table to the stages that fill it, once each, as (table, stage) come."""
+    """Map each table to the stages that fill it, in the order of the pairs (table, stage)."""
     found: dict[str, dict[str, None]] = {}
     for table, stage in filled:
         found.setdefault(table, {})[stage] = None
@@ -91,10 +91,10 @@ def check_dependencies(
     needs: Iterable[Need],
     providers: Mapping[str, Sequence[str]],
 ) -> None:
-    """Check the declared dependencies against the foreign keys.
+    """Check that the declared dependencies cover the foreign keys.
 
-    `providers` maps a table to the stages that fill it; a table that nobody fills is taken as given.
-    Raises GraphError for a circle, else one ConfigurationError with every dependency that is missing.
+    `providers` maps a table to the stages that fill it; a table that no stage fills needs no dependency.
+    Raises GraphError for a cycle, else one ConfigurationError with all missing dependencies.
     """
     check_cycles(stages)
     before = ancestors(stages)
@@ -106,15 +106,15 @@ def check_dependencies(
             place = _place(by_id[need.stage], f"stages.{need.stage}.dependencies")
             errors.append(ConfigurationError(_missing(need, filled_by, before), place))
     if errors:
-        raise together(errors)
+        raise combined(errors)
 
 
 def edges(
     stages: Sequence[Stage], needs: Iterable[Need], providers: Mapping[str, Sequence[str]]
 ) -> tuple[Edge, ...]:
-    """List why stages wait for each other: every declared dependency, every foreign key between two.
+    """List the edges of the graph: every declared dependency, and every foreign key between two stages.
 
-    Where two stages fill one table, a foreign key to it is no reason to wait for the later one.
+    If two stages fill a table, a foreign key to it does not make a stage between them wait for the later one.
     """
     behind = ancestors(stages)
     declared = [
@@ -132,14 +132,14 @@ def edges(
 
 
 def needless(edges: Sequence[Edge]) -> tuple[tuple[str, str], ...]:
-    """Pick declared dependencies, (stage, what it waits for), that no foreign key between the two needs."""
+    """Return the declared dependencies (stage, stage it waits for) that no foreign key requires."""
     needed = {(each.after, each.before) for each in edges if each.origin != "declared"}
     declared = dict.fromkeys((each.after, each.before) for each in edges if each.origin == "declared")
     return tuple(pair for pair in declared if pair not in needed)
 
 
 def longest_path(waits_for: Mapping[str, Sequence[str]], seconds: Mapping[str, float]) -> tuple[str, ...]:
-    """Find the chain of nodes that takes longest, first to last."""
+    """Find the critical path: the chain of dependent nodes that takes longest, first node first."""
     best: dict[str, tuple[float, tuple[str, ...]]] = {}
     for node in topological_order(waits_for):
         before = max((best[each] for each in waits_for.get(node, ())), default=(0.0, ()))
@@ -148,10 +148,11 @@ def longest_path(waits_for: Mapping[str, Sequence[str]], seconds: Mapping[str, f
 
 
 def components(graph: Mapping[str, Iterable[str]]) -> tuple[tuple[str, ...], ...]:
-    """Group nodes that refer to each other, groups that others refer to first.
+    """Return the strongly connected components, each after those that it refers to.
 
-    `graph` maps a node to the nodes it refers to; those that are no keys of it are passed over. The answer
-    does not depend on any order. Tarjan 1972, with a list for a stack; linear but for the sorting.
+    `graph` maps a node to the nodes it refers to; those that are not themselves keys are ignored. The result
+    does not depend on the order of the graph. Tarjan's algorithm (1972) with an explicit stack; the time is
+    linear but for the sorting.
     """
     found: list[tuple[str, ...]] = []
     index: dict[str, int] = {}
@@ -190,10 +191,10 @@ def components(graph: Mapping[str, Iterable[str]]) -> tuple[tuple[str, ...], ...
 
 
 def levels(seeds: Sequence[Seed], parents: Mapping[str, Collection[str]]) -> tuple[Stage, ...]:
-    """Make stages of the seeds of a folder without configuration: the levels of the foreign-key graph.
+    """Make stages for a project that declares none: the levels of the foreign-key graph.
 
-    `parents` maps each table, spelled as the seeds do, to the tables it refers to. Tables that refer to each
-    other, and the tables of one seed, share a stage.
+    `parents` maps each table, as spelled in the seeds, to the tables it refers to. The tables of a cycle, and
+    those of one seed, share a stage.
     """
     graph = _seeded_graph(seeds, parents)
     level: dict[str, int] = {}
@@ -205,21 +206,21 @@ def levels(seeds: Sequence[Seed], parents: Mapping[str, Collection[str]]) -> tup
 
 
 def waves(stages: Sequence[Stage]) -> tuple[tuple[str, ...], ...]:
-    """Group stages by what could run at the same time; one that is not `parallel` is a wave of its own."""
+    """Group stages that could run concurrently; a stage that is not `parallel` has a wave of its own."""
     sorter = TopologicalSorter({stage.id: stage.dependencies for stage in stages})
     sorter.prepare()
     found: list[tuple[str, ...]] = []
     while sorter.is_active():
         ready = set(sorter.get_ready())
         sorter.done(*ready)
-        together_ = tuple(stage.id for stage in stages if stage.id in ready and stage.parallel)
+        concurrent = tuple(stage.id for stage in stages if stage.id in ready and stage.parallel)
         alone = [(stage.id,) for stage in stages if stage.id in ready and not stage.parallel]
-        found += [together_, *alone] if together_ else alone
+        found += [concurrent, *alone] if concurrent else alone
     return tuple(found)
 
 
 def to_text(stages: Sequence[Stage], shown: Iterable[Edge]) -> str:
-    """Draw the graph as lines: a stage, and below it each one it waits for with the reasons."""
+    """Draw the graph as text: each stage, and below it the stages that it waits for, with the reasons."""
     reasons = _reasons(shown)
     lines = []
     for stage in stages:
@@ -229,7 +230,7 @@ def to_text(stages: Sequence[Stage], shown: Iterable[Edge]) -> str:
 
 
 def to_mermaid(stages: Sequence[Stage], shown: Iterable[Edge]) -> str:
-    """Draw the graph as a Mermaid flowchart; dotted arrows are foreign keys that no dependency declares."""
+    """Draw the graph as a Mermaid flowchart; dotted arrows are undeclared dependencies by foreign keys."""
     nodes = {stage.id: f"s{number}" for number, stage in enumerate(stages)}
     lines = ["flowchart TD"]
     lines += [f"  {nodes[stage.id]}[{_label(stage.name)}]" for stage in stages]
@@ -255,7 +256,7 @@ def _missing(need: Need, filled_by: Sequence[str], before: Mapping[str, frozense
 
 
 def _seeded_graph(seeds: Sequence[Seed], parents: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
-    """Keep the tables with data, and tie the tables of one seed into a ring."""
+    """Build the graph of the tables with data; the tables of one seed form a cycle, so they stay together."""
     graph: dict[str, set[str]] = {}
     for seed in seeds:
         names = [spec.table for spec in seed.tables]

@@ -1,4 +1,4 @@
-"""What protects a database from being seeded by mistake. No option but the typed name passes a guard."""
+"""Guards against writing to a database by mistake. Only typing the database's name overrides one."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from seedlab.flow import Environment, Options, Stage, Target
 
 
 def check_target(target: Target, environment: Environment, yes_seed: str | None) -> None:
-    """Raise Refused, with what to type, unless this database may be written to.
+    """Raise Refused, with what to type, unless this database may be seeded.
 
-    A protected environment needs the database's name. Off loopback so do DATABASE_URL, which is often set
-    for another program, and `[targets.default]`, which nobody typed.
+    The database's name is required for a protected environment. It is also required for a database on
+    another machine that was not named explicitly: DATABASE_URL is often set for another program, and
+    `[targets.default]` applies without being typed.
     """
     _demand_name(_reason(target, environment), target, yes_seed, act="seed")
 
 
 def check_reset(target: Target, environment: Environment, yes_seed: str | None) -> None:
-    """Raise Refused, with what to type, unless the rows that seedlab made may be taken out of this database.
+    """Raise Refused, with what to type, unless the rows that seedlab created may be deleted.
 
-    Off loopback that needs the database's name, however the database was chosen.
+    The database's name is required for a protected environment and for any database on another machine.
     """
     reason = _protected(target, environment)
     if reason is None and not _is_here(target):
@@ -33,7 +34,7 @@ def check_reset(target: Target, environment: Environment, yes_seed: str | None) 
 
 
 def check_dry_run(environment: Environment) -> None:
-    """Raise Refused for a dry run where it is protected: it writes, fires triggers and locks, then undoes."""
+    """Raise Refused in a protected environment: a dry run writes and locks before it rolls back."""
     if environment.protected:
         raise Refused(
             f"environment {environment.name} is protected, and a dry run writes to it before it rolls back; "
@@ -42,7 +43,7 @@ def check_dry_run(environment: Environment) -> None:
 
 
 def check_commit(options: Options) -> None:
-    """Raise ConfigurationError for what cannot be done where each stage is committed by itself."""
+    """Raise ConfigurationError for options that do not work if each stage is committed by itself."""
     if options.commit == "run":
         return
     if options.dry_run:
@@ -68,10 +69,11 @@ def check_stages(stages: Iterable[Stage]) -> None:
 
 
 def check_deletes(doomed: Mapping[str, tuple[int, int]], limit: str | int | None) -> None:
-    """Raise Refused, with what to type, unless `--max-delete` allows rows to go.
+    """Raise Refused, with what to type, unless `--max-delete` allows these deletions.
 
-    `doomed` says how many of how many rows, by whose they are ("table pupils"). A limit that is a number is
-    one of all rows together, a share one of each table's. Without a limit no row may go.
+    `doomed` maps a description ("table pupils") to the numbers of rows to delete and of existing rows. A
+    limit that is a number applies to the sum of all rows, a share to each entry. Without a limit no row may
+    be deleted.
     """
     total = sum(deleted for deleted, _ in doomed.values())
     text = "0" if limit is None else str(limit)
@@ -86,7 +88,7 @@ def check_deletes(doomed: Mapping[str, tuple[int, int]], limit: str | int | None
 
 
 def allowed_deletes(limit: str | int, existing: int) -> int:
-    """Read `--max-delete`: a number of rows, or a share of the existing ones like "10%", rounded down."""
+    """Parse `--max-delete`: a number of rows, or a share of the existing ones like "10%", rounded down."""
     text = str(limit).strip()
     share = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]+)?)%", text)
     if share and Decimal(share[1]) <= 100:
@@ -99,12 +101,12 @@ def allowed_deletes(limit: str | int, existing: int) -> int:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether every host of a URL is this machine: a file, a socket, localhost, 127.0.0.0/8, ::1."""
+    """Tell whether every host of a URL is this machine: none, a socket, localhost, 127.0.0.0/8, ::1."""
     return all(_is_local(each.strip()) for each in host.split(","))
 
 
 def _demand_name(reason: str | None, target: Target, yes_seed: str | None, *, act: str) -> None:
-    """Raise Refused for a reason, unless the database's name was typed."""
+    """Raise Refused for a reason, if there is one, unless the database's name was typed."""
     if reason is None or (target.database and yes_seed == target.database):
         return
     if not target.database:

@@ -1,6 +1,6 @@
-"""By what the rows of a table are known: its natural key, as declared or as the files' columns allow.
+"""Chooses the natural key of each table: the declared one, or one that the files' columns cover.
 
-Pure: the catalog and understood columns in, keys out.
+Pure: takes the catalog and interpreted source columns.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Catalog, Table
-from seedlab.plan.columns import Given, Understood, covered_by, no_column, reachable
+from seedlab.plan.columns import Given, Understood, covered_by, reachable, unknown_column
 from seedlab.plan.relations import find_relation
 
-# The key of a table that has none, nor was given one in seedlab.toml.
+# The origin of the key of a table that has no key, neither in the database nor in seedlab.toml.
 WHOLE_ROWS = "all columns of the file, as the table has no key"
 
 
 @dataclass(slots=True)
 class Keys:
-    """Natural keys by table: the key's columns, sorted, and why it is these."""
+    """Natural keys by table: the key's sorted columns, and the reason why they were chosen."""
 
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
@@ -28,10 +28,10 @@ class Keys:
 def choose_keys(
     sources: Sequence[Understood], catalog: Catalog, known: Mapping[str, tuple[str, ...]]
 ) -> Keys:
-    """Choose one key for each table: declared, else inferred, else whole rows where the table has no key.
+    """Choose one key for each table: the declared or an inferred one, or whole rows if the table has no key.
 
-    `known` are keys that seeds outside of `sources` gave their tables. Raises ConfigurationError where seeds
-    declare different keys, or the files cover no key.
+    `known` are keys that tables have from seeds outside of `sources`. Raises ConfigurationError if seeds
+    declare different keys for a table, or if its files cover no key.
     """
     keys = Keys(columns=dict(known))
     by_table: dict[str, list[Understood]] = {}
@@ -57,14 +57,14 @@ def spelled(keys: Iterable[tuple[str, ...]]) -> str:
 
 
 def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
-    """Name the columns of a declared key, sorted; a relation stands for its foreign key's columns."""
+    """Return the sorted columns of a declared key; a relation stands for its foreign key's columns."""
     columns: list[str] = []
     for name in given.spec.key or ():
         head, _, rest = name.partition(".")
         relation = None if name in table.columns else find_relation(table, head)
         known_relation = relation is not None and reachable(catalog, relation, rest)
         if name not in table.columns and not known_relation:
-            raise ConfigurationError(f"key: {no_column(catalog, table, name)}", given.spec.place)
+            raise ConfigurationError(f"key: {unknown_column(catalog, table, name)}", given.spec.place)
         columns += [name] if relation is None else relation.columns
     return tuple(sorted(set(columns)))
 
@@ -72,9 +72,10 @@ def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
 def _inferred(
     table: Table, fillers: Sequence[Understood], known: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], str]:
-    """Infer the key and why: the one `known`, else the primary key, else the best unique constraint.
+    """Infer a key that all seeds' files cover, and its origin.
 
-    Only such as every seed's files cover. Best: NOT NULL, then of fewest columns, then by name.
+    This is the one `known`, else the primary key, else the best unique constraint. Constraints are ranked by
+    NOT NULL, then by fewest columns, then by name.
     """
     covered = set.intersection(*(covered_by(each.columns) for each in fillers))
     if known and set(known) <= covered:
@@ -100,7 +101,10 @@ def _inferred(
 
 
 def _whole_rows(table: Table, fillers: Sequence[Understood]) -> tuple[str, ...]:
-    """Name all columns that the files give; equal rows can only be counted where they come together."""
+    """Return all columns that the files give, as the key of a table without one.
+
+    Equal rows are told apart by counting them, so they must come from a single seed, which may not be a sync.
+    """
     problem = None
     if len(fillers) > 1:
         problem = f"the seeds {' and '.join(each.given.seed.name for each in fillers)} fill it"
@@ -116,7 +120,7 @@ def _whole_rows(table: Table, fillers: Sequence[Understood]) -> tuple[str, ...]:
 
 
 def _origin(table: Table, key: tuple[str, ...]) -> str:
-    """Say what makes these columns a key: the database, or else the project."""
+    """Word what makes these columns a key: a constraint of the database, or the project's declaration."""
     same = sorted(
         (each for each in table.keys if tuple(sorted(each.columns)) == key), key=lambda each: not each.primary
     )

@@ -1,7 +1,7 @@
-"""By what the rows of an existing database are to be known: natural keys where they do, else ids as they are.
+"""Chooses the keys by which an export identifies rows: natural keys if possible, else the ids themselves.
 
-Pure: a catalog in, keys out. An id is left out only where nothing but foreign keys can hold it, for the next
-database gives its rows other ids.
+An id is left out only if nothing but foreign keys refers to it, because the database that is seeded from the
+export generates other ids. Pure: takes the tables of a catalog.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from seedlab.flow.exports import Leaf
 from seedlab.plan.graph import components
 from seedlab.plan.relations import find_relation, relation_names
 
-# Kinds whose values people can type, and whose equality files and databases see alike.
+# Kinds of columns that may be part of a natural key: people can type their values, and two values are equal
+# in a file if and only if they are in the database.
 NAMING = frozenset(
     {"text", "varchar", "char", "citext", "enum", "int2", "int4", "int8", "numeric", "bool"}
     | {"date", "time", "timestamp", "timestamptz", "uuid"}
@@ -29,11 +30,12 @@ Keys = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identities:
-    """How rows are known.
+    """How the rows of each table are identified.
 
-    `keys` maps each table to columns of it; a table whose keys lead through themselves has none. `hidden`
-    maps tables to the id that files leave out, `places` every column that holds such an id to its table,
-    `kept` the tables whose ids stay, though they have natural keys, to the reason.
+    `keys` maps a table to its key's columns; it lacks tables all of whose keys refer back to themselves.
+    `hidden` maps a table to the id column that its file leaves out. `places` maps every column that holds
+    such an id to the id's table. `kept` maps tables whose ids are exported although they have natural keys to
+    the reason.
     """
 
     keys: Mapping[str, tuple[str, ...]]
@@ -43,10 +45,11 @@ class Identities:
 
 
 def identify(tables: Sequence[Table], found: Mapping[str, tuple[str, ...]], *, with_ids: bool) -> Identities:
-    """Choose keys for tables, and the ids that can be left out. `found` are keys that the rows proved.
+    """Choose the tables' keys, and the ids that can be left out.
 
-    Begins with every id that has a natural key beside it, and takes back those that something else than a
-    reference by name needs.
+    `found` maps tables without a declared key to columns that are unique in their rows. Starts with leaving
+    out every id whose table has a natural key, and keeps those that turn out to be needed, until nothing
+    changes.
     """
     hidden: dict[str, str] = {}
     for table in () if with_ids else tables:
@@ -58,14 +61,14 @@ def identify(tables: Sequence[Table], found: Mapping[str, tuple[str, ...]], *, w
         hidden = {name: own for name, own in hidden.items() if name not in kept}
         places = _places(tables, hidden)
         keys = _choose(tables, hidden, found)
-        more = _unnameable(tables, places) or _endless(tables, hidden, keys)
+        more = _needed_by_references(tables, places) or _in_key_cycles(tables, hidden, keys)
         if not more:
             return Identities(keys=keys, hidden=hidden, places=places, kept=kept)
         kept |= more
 
 
 def surrogate(table: Table) -> str | None:
-    """Name the primary-key column whose values seedlab can make anew: a uuid, or the next of a sequence."""
+    """Return the primary-key column whose values seedlab can generate anew: a uuid or of a sequence."""
     key = table.primary_key
     if len(key) != 1 or any(key[0] in each.columns for each in table.foreign_keys):
         return None
@@ -74,44 +77,41 @@ def surrogate(table: Table) -> str | None:
 
 
 def natural_keys(table: Table) -> list[tuple[str, ...]]:
-    """NOT NULL unique constraints without the primary key's columns, the most telling first.
+    """Return the natural keys, best first: NOT NULL unique constraints apart from the primary key.
 
-    A key that the database fills by itself tells a person nothing, so it comes last.
+    A key that the database generates has no meaning to people, so it comes last.
     """
     own = set(table.primary_key)
-    fit = [
+    candidates = [
         key
         for key in table.keys
         if not own & set(key.columns) and all(_can_name(table.columns[name]) for name in key.columns)
     ]
-    fit.sort(key=lambda key: (any(map(_is_made, _of(table, key))), len(key.columns), key.name))
-    return [key.columns for key in fit]
+    candidates.sort(key=lambda key: (_is_generated(table, key), len(key.columns), key.name))
+    return [key.columns for key in candidates]
 
 
-def _of(table: Table, key: UniqueKey) -> list[Column]:
-    return [table.columns[name] for name in key.columns]
-
-
-def _is_made(column: Column) -> bool:
-    return column.sequence is not None or (column.kind == "uuid" and column.default)
+def _is_generated(table: Table, key: UniqueKey) -> bool:
+    columns = (table.columns[name] for name in key.columns)
+    return any(each.sequence is not None or (each.kind == "uuid" and each.default) for each in columns)
 
 
 def keyless(table: Table) -> bool:
-    """Tell whether the table has no primary key and no NOT NULL unique constraint, so that rows must tell."""
+    """Tell whether the table has neither a primary key nor a NOT NULL unique constraint."""
     return not table.primary_key and not any(
         all(not table.columns[name].nullable for name in key.columns) for key in table.keys
     )
 
 
-def leaves(catalog: Catalog, who: Identities, table: Table, columns: Iterable[str]) -> Iterator[Leaf]:
-    """Spell columns of a table as a file has them: one that holds an id left out, by the parent's key."""
+def leaves(catalog: Catalog, identities: Identities, table: Table, columns: Iterable[str]) -> Iterator[Leaf]:
+    """Return the columns of a file; a reference to a left-out id is replaced by the parent's key."""
     for name in columns:
-        key = _reference(table, name, who.places)
+        key = _reference(table, name, identities.places)
         if key is None:
             yield Leaf(name=name, column=table.columns[name])
             continue
         parent, relation = catalog.tables[key.parent], _relation(table, key)
-        for leaf in leaves(catalog, who, parent, who.keys[parent.name]):
+        for leaf in leaves(catalog, identities, parent, identities.keys[parent.name]):
             yield Leaf(name=f"{relation}.{leaf.name}", column=leaf.column, path=(key, *leaf.path))
 
 
@@ -139,8 +139,8 @@ def _places(tables: Sequence[Table], hidden: Mapping[str, str]) -> dict[Place, s
     return places
 
 
-def _unnameable(tables: Sequence[Table], places: Mapping[Place, str]) -> dict[str, str]:
-    """Map tables whose ids cannot be left out to why: a foreign key to them that no name can stand for."""
+def _needed_by_references(tables: Sequence[Table], places: Mapping[Place, str]) -> dict[str, str]:
+    """Map tables to why their ids are needed: a foreign key to them cannot be given by the parent's key."""
     found: dict[str, str] = {}
     for table in tables:
         for key in table.foreign_keys:
@@ -148,7 +148,8 @@ def _unnameable(tables: Sequence[Table], places: Mapping[Place, str]) -> dict[st
             shared = any(
                 set(key.columns) & set(other.columns) for other in table.foreign_keys if other != key
             )
-            # A seed hands a row's own id on to its children, not one that it has from its parent.
+            # When a project is seeded, a child takes over its parent's own id, but no other column of the
+            # parent's, such as the id of the parent's parent.
             through = any(root != key.parent for root in roots)
             if roots and (len(key.columns) > 1 or shared or through or _relation(table, key) is None):
                 why = f"{table.name} refers to it by {', '.join(key.columns)}, which no name can stand for"
@@ -157,7 +158,10 @@ def _unnameable(tables: Sequence[Table], places: Mapping[Place, str]) -> dict[st
 
 
 def _soft_references(tables: Sequence[Table]) -> dict[str, str]:
-    """Map tables to the column that seems to hold their ids without a foreign key (`user_id` and `users`)."""
+    """Map tables to why their ids are needed: a column seems to hold them without a foreign key.
+
+    Such a column is named after the table: `user_id` for `users`.
+    """
     found: dict[str, str] = {}
     ids = {table.name: table.columns[own] for table in tables if (own := surrogate(table)) is not None}
     named = {table.name: table.relation.lower() for table in tables if table.name in ids}
@@ -174,7 +178,7 @@ def _soft_references(tables: Sequence[Table]) -> dict[str, str]:
 
 
 def loose_ids(tables: Sequence[Table]) -> Iterator[tuple[Place, Column]]:
-    """Find columns named like references (`user_id`) that no foreign key has."""
+    """Find columns that are named like references (`user_id`) but belong to no foreign key."""
     for table in tables:
         bound = {name for key in table.foreign_keys for name in key.columns} | {*table.primary_key}
         for column in table.columns.values():
@@ -198,9 +202,10 @@ def _choose(
     hidden: Mapping[str, str],
     found: Mapping[str, tuple[str, ...]],
 ) -> Keys:
-    """Give each table the best of its keys that does not lead through itself.
+    """Choose for each table the best key that does not lead back to the table itself.
 
-    First choices come first; only when they lead no further one table takes its next.
+    A key that contains references is settled once the keys of the parents are. All tables start with their
+    best key alone; whenever no further table can be settled, one table is allowed its next best, too.
     """
     choices = {table.name: _choices(table, hidden, found) for table in tables}
     tables_by_name = {table.name: table for table in tables}
@@ -241,10 +246,11 @@ def _choices(
     return [*primary, *others, *([found[table.name]] if table.name in found else [])]
 
 
-def _endless(tables: Sequence[Table], hidden: Mapping[str, str], keys: Keys) -> dict[str, str]:
-    """Map tables whose id is left out, and that got no key, to why.
+def _in_key_cycles(tables: Sequence[Table], hidden: Mapping[str, str], keys: Keys) -> dict[str, str]:
+    """Map tables to why their ids are needed: they got no key, since their keys refer to each other.
 
-    Those whose keys lead in a circle, if any: the others may get theirs once these keep their ids.
+    If there are cycles, only the tables in them are returned: the others may get a key once these keep their
+    ids.
     """
     left = [table for table in tables if table.name not in keys]
     graph = {
@@ -262,14 +268,14 @@ def _endless(tables: Sequence[Table], hidden: Mapping[str, str], keys: Keys) -> 
 
 
 def _reference(table: Table, column: str, places: Mapping[Place, str]) -> ForeignKey | None:
-    """Find the foreign key by which a column is given, if it holds a left-out id; else None."""
+    """Return the foreign key that replaces a column that holds a left-out id, else None."""
     if (table.name, column) not in places:
         return None
     return next((key for key in table.foreign_keys if key.columns == (column,)), None)
 
 
 def _relation(table: Table, key: ForeignKey) -> str | None:
-    """Name a foreign key as files call it; None where every name may mean something else."""
+    """Return a name for a foreign key in files, or None if every name may mean something else."""
     for name in relation_names(table, key):
         try:
             means = find_relation(table, name)

@@ -1,4 +1,4 @@
-"""Finds a project and understands it: `seedlab.toml`, `[tool.seedlab]`, or a folder of data files alone."""
+"""Finds and loads a project: from seedlab.toml, `[tool.seedlab]`, or a folder that has only data files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seedlab.plan.stages import KEYS as STAGE_KEYS
 from seedlab.plan.stages import StageReader
 
 FILE = "seedlab.toml"
-# Every key there is, by the table it stands in. The published JSON Schema has the same (a test compares).
+# All keys, by the table in which they stand. A test compares them with the published JSON Schema.
 KEYS: Mapping[str, tuple[str, ...]] = {
     "file": ("project", "targets", "environments", "settings", "defaults", "stages"),
     "project": ("name", "schema", "transforms"),
@@ -28,10 +28,10 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 
 
 def find_project(directory: Path | None, cwd: Path) -> Path:
-    """Find the project's folder: as named, else the nearest seedlab.toml upward, else `[tool.seedlab]`.
+    """Find the project's folder: `directory` if given, else the nearest with a configuration upwards.
 
-    Without a name a folder must have a configuration: what is about to be written should not depend on
-    where somebody stands.
+    Only a named folder may lack a configuration. Otherwise the working directory would decide what is
+    written. Raises ConfigurationError if there is no such folder.
     """
     if directory is not None:
         return _pointed_to(_existing(cwd / directory))
@@ -39,7 +39,7 @@ def find_project(directory: Path | None, cwd: Path) -> Path:
 
 
 def find_home(cwd: Path) -> Path:
-    """Find the folder whose configuration counts here: the nearest seedlab.toml, else `[tool.seedlab]`."""
+    """Find the nearest folder upwards with a seedlab.toml, else with `[tool.seedlab]` in pyproject.toml."""
     upward = [cwd, *cwd.parents]
     for folder in upward:
         if (folder / FILE).is_file():
@@ -54,9 +54,9 @@ def find_home(cwd: Path) -> Path:
 
 
 def load_project(directory: Path) -> Project:
-    """Understand the project in a folder, with or without configuration.
+    """Load the project in a folder, with or without configuration. Opens no data file.
 
-    Raises one ConfigurationError that lists everything wrong with the file, a line each. Opens no data file.
+    Raises one ConfigurationError that lists all mistakes in the configuration, one per line.
     """
     root = _pointed_to(_existing(directory)).resolve()
     document = read_document(root / FILE) if (root / FILE).is_file() else _tool_document(root)
@@ -68,7 +68,7 @@ def load_project(directory: Path) -> Project:
 
 
 def name_of(directory: Path) -> str:
-    """Name the project in a folder, which need not hold data yet."""
+    """Return the name of the project in a folder, which need not have data files yet."""
     root = _pointed_to(_existing(directory)).resolve()
     configured = (root / FILE).is_file() or _tool_document(root) is not None
     return load_project(root).name if configured else root.name
@@ -82,7 +82,7 @@ def _existing(directory: Path) -> Path:
 
 
 def _tool_document(folder: Path) -> Document | None:
-    """Read `[tool.seedlab]`; None when the folder's pyproject.toml has none."""
+    """Read `[tool.seedlab]` of the folder's pyproject.toml; None if there is none."""
     path = folder / "pyproject.toml"
     if not path.is_file() or "seedlab" not in path.read_text("utf-8", errors="replace"):
         return None
@@ -141,10 +141,10 @@ def _tables(value: object) -> list[dict[str, object]]:
 
 
 def _environments(top: Section) -> dict[str, Environment]:
-    """Give the environments: the three that every project has, as the file changes them, and its own."""
-    given = top.named("environments")
-    names = dict.fromkeys([*choices.ENVIRONMENTS, *given])
-    return {name: _environment(name, given.get(name)) for name in names}
+    """Return the three environments that every project has, changed by the file, and the file's own."""
+    sections = top.named("environments")
+    names = dict.fromkeys([*choices.ENVIRONMENTS, *sections])
+    return {name: _environment(name, sections.get(name)) for name in names}
 
 
 def _environment(name: str, section: Section | None) -> Environment:
@@ -185,12 +185,12 @@ def _settings(section: Section) -> dict[str, object]:
 
 
 def _defaults(section: Section) -> dict[str, str]:
-    """Take the defaults of `[defaults]` as text; any column may be named, and the empty text is a value."""
+    """Read `[defaults]`: any column may be named, values are text, and the empty text is a value."""
     return {name: section.value(name) for name in section.values}
 
 
 def _script(section: Section, key: str, root: Path) -> str | None:
-    """Take `FILE.py` (transforms) or `FILE.py:NAME` (schema), a file that is there."""
+    """Read `FILE.py` (transforms) or `FILE.py:NAME` (schema), and check that the file exists."""
     value = section.text(key)
     if value is not None:
         try:

@@ -1,4 +1,4 @@
-"""Hands out work as it becomes ready, without barriers, and runs it on threads."""
+"""Schedules dependent tasks: each starts as soon as its dependencies are done and a thread is free."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seedlab.plan.graph import topological_order
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A piece of work; one that is not `parallel` runs alone."""
+    """A task of the schedule; one that is not `parallel` runs alone."""
 
     id: str
     dependencies: tuple[str, ...] = ()
@@ -24,9 +24,10 @@ class Task:
 
 
 class ReadyQueue:
-    """Tasks whose dependencies are done: by priority, then by the longest path behind them, then as listed.
+    """A queue of the tasks whose dependencies are done.
 
-    Not safe for threads: one thread takes and reports, others work. Raises GraphError for a circle.
+    They are ordered by priority, then by the longest path of tasks that begins with them, then as listed. Not
+    thread-safe: a single thread must call `take` and `done`. Raises GraphError for a cycle.
     """
 
     def __init__(self, tasks: Sequence[Task]) -> None:
@@ -38,9 +39,9 @@ class ReadyQueue:
         self._sorter.prepare()
 
     def take(self) -> str | None:
-        """Hand out the next task, or None when nothing may start now.
+        """Return the next task to start, or None if none may start now.
 
-        A task that runs alone is not overtaken: when it is next, nothing starts until it can.
+        Other tasks do not overtake a task that runs alone: when it is next, none starts until it can.
         """
         self._ready.update(self._sorter.get_ready())
         if not self._ready or any(not self._tasks[each].parallel for each in self._running):
@@ -53,15 +54,15 @@ class ReadyQueue:
         return first
 
     def done(self, task: str) -> None:
-        """Tell that a task that was handed out is done."""
+        """Report that a task that `take` returned is done."""
         self._running.remove(task)
         self._sorter.done(task)
 
 
 def run(queue: ReadyQueue, work: Callable[[str], object], workers: int) -> None:
-    """Do all work, up to `workers` tasks at a time; one worker is the calling thread itself.
+    """Run all tasks, up to `workers` at a time; with one worker in the calling thread.
 
-    The first failure stops the handing out, waits for what is running, and is raised.
+    After a failure no further task starts; once the running ones have ended, the failure is raised.
     """
     if workers == 1:
         while (task := queue.take()) is not None:
@@ -81,7 +82,7 @@ def run(queue: ReadyQueue, work: Callable[[str], object], workers: int) -> None:
 
 
 def simulate(tasks: Sequence[Task], seconds: Mapping[str, float], workers: int) -> tuple[list[str], float]:
-    """Say in which order tasks would be handed out, and after how many seconds all would be done."""
+    """Predict in which order tasks would start, and after how many seconds all would be done."""
     queue, order, now = ReadyQueue(tasks), [], 0.0
     running: list[tuple[float, str]] = []
     while True:

@@ -1,6 +1,6 @@
-"""What a foreign key may be called, and which one a name, a nesting or a list means.
+"""Names of foreign keys in files, and the foreign key that a name, a nested record or a list means.
 
-Pure: the catalog's tables in, foreign keys out.
+Pure: takes the catalog's tables.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from seedlab.errors import ConfigurationError, nearest
 from seedlab.flow import Catalog, ForeignKey, Table, TableSpec
 
-VALUE = "$value"  # the column of a list of scalars
+VALUE = "$value"  # the name of the single column that a list of scalars has
 
 
 def relation_names(table: Table, foreign_key: ForeignKey) -> tuple[str, ...]:
-    """Every name a file may call a foreign key by, the usual one first.
+    """Return all names by which a file may call a foreign key, the usual one first.
 
-    The column less `_id`/`Id`, the column, the referenced table if no other key refers there, the
-    constraint's name.
+    These are the column without `_id` or `Id`, the column, the parent table if no other foreign key
+    references it, and the constraint's name.
     """
     names = []
     if len(foreign_key.columns) == 1:
@@ -31,7 +31,7 @@ def relation_names(table: Table, foreign_key: ForeignKey) -> tuple[str, ...]:
 
 
 def find_relation(table: Table, name: str) -> ForeignKey | None:
-    """Look up a foreign key by any of its names; ambiguous is a ConfigurationError with the choices."""
+    """Look up a foreign key by any of its names. Raises ConfigurationError if the name is ambiguous."""
     found = [each for each in table.foreign_keys if name in relation_names(table, each)]
     if len({each.meaning for each in found}) > 1:
         choices = ", ".join(sorted(each.name for each in found))
@@ -43,7 +43,11 @@ def find_relation(table: Table, name: str) -> ForeignKey | None:
 
 
 def parent_relation(child: Table, parent: str, declared: str | None) -> str:
-    """Name the relation by which nested records refer to the record around them."""
+    """Return the relation by which nested records refer to the record that encloses them.
+
+    Raises ConfigurationError if the `declared` one does not exist, or if none is declared and the child has
+    not exactly one foreign key to the parent.
+    """
     if declared:
         if find_relation(child, declared) is None:
             known = [name for each in child.foreign_keys for name in relation_names(child, each)]
@@ -63,9 +67,10 @@ def parent_relation(child: Table, parent: str, declared: str | None) -> str:
 
 
 def infer_link(catalog: Catalog, table: Table, path: str) -> TableSpec | None:
-    """Find the link table that a list of `table`'s records fills: its key is exactly its two foreign keys.
+    """Find the link table that a list in `table`'s records fills; None if there is not exactly one.
 
-    `path` ends in the list's name, which must name the link table, the other table or the other relation.
+    A link table's key consists of its two foreign keys. The last part of `path` must be the name of the link
+    table, of the other table or of the relation to it.
     """
     name = path.rsplit(".", 1)[-1]
     word = name.casefold()
@@ -87,7 +92,7 @@ def infer_link(catalog: Catalog, table: Table, path: str) -> TableSpec | None:
 
 
 def name_value(columns: Sequence[str], table: Table, parent: str) -> dict[str, str]:
-    """Rename the column of a list of scalars after the link's other relation: `{"$value": "course"}`."""
+    """Map the column of a list of scalars to the link's other relation: `{"$value": "course"}`."""
     if VALUE not in columns:
         return {}
     to_parent = find_relation(table, parent)
@@ -97,6 +102,6 @@ def name_value(columns: Sequence[str], table: Table, parent: str) -> dict[str, s
             f"a list of scalars fills table {table.name}, which must have exactly one other foreign key "
             f"beside '{parent}'; it has {len(others)}: write a list of objects"
         )
-    # By a name that is no column: a column would hold the other row's id, a relation holds its key.
+    # A name that is no column is preferred: a column would hold the other row's id, a relation its key.
     names = relation_names(table, others[0])
     return {VALUE: next((name for name in names if name not in table.columns), names[0])}

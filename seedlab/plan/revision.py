@@ -1,6 +1,7 @@
-"""The commit of a project's git repository: the only thing that is read outside the project's folder.
+"""Finds the commit of a project's git repository.
 
-Read from git's own files, for a git process takes longer than a run with nothing to do.
+It is read from git's own files, because a git process takes longer than a run with nothing to do. Nothing
+else is read outside of the project's folder.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from contextlib import suppress
 from pathlib import Path
 
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")  # SHA-1 or SHA-256
-_LINKS = 5  # names that stand for names; git follows as many
+_LINKS = 5  # how many symbolic references are followed, as by git
 
 
 def commit_of(folder: Path) -> str | None:
-    """Find the commit that is checked out where the folder lies, in full; None outside of a repository.
+    """Return the full hash of the commit that is checked out in a folder, whatever is uncommitted.
 
-    None also where git keeps names in a way that we do not know. What is not committed makes no difference.
-    Files are opened without a look whether they are there: that would double the cost, some 50 µs.
+    None outside of a repository, and if git stores references in a format that is not known here. Takes some
+    50 µs; to check first whether the files exist would double that.
     """
     above, here = "", os.path.realpath(folder)
-    while here != above:  # the root is above itself
+    while here != above:  # the root is its own parent
         if _text(f"{here}/.git/HEAD"):
             return _resolved(f"{here}/.git", "HEAD")
         word, _, path = _text(f"{here}/.git").partition(": ")
@@ -32,7 +33,7 @@ def commit_of(folder: Path) -> str | None:
 
 
 def _resolved(git: str, name: str) -> str | None:
-    """Follow a name to a commit: in the worktree's own files first, then in those all worktrees share."""
+    """Resolve a reference to a commit: first in the worktree's own files, then in the shared ones."""
     shared = _text(f"{git}/commondir")
     common = os.path.join(git, shared) if shared else git  # noqa: PTH118
     for _ in range(_LINKS):
@@ -49,7 +50,7 @@ def _packed(common: str, name: str) -> str:
 
 
 def _text(path: str) -> str:
-    """Read a file; one that is not there, or holds no text, is empty."""
+    """Read a file; return "" if it does not exist or is not text."""
     with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:  # noqa: PTH123 - faster
         return file.read().strip()
     return ""

@@ -1,4 +1,4 @@
-"""A small project that works, for `seedlab init DIR`: it teaches by what it says of itself."""
+"""Writes the example project of `seedlab init DIR`, whose comments explain how a project works."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seedlab.errors import ConfigurationError
 from seedlab.plan.configuration import shown
 from seedlab.plan.folder import FORMATS
 
-# JSON and YAML hold much else at home.
+# Formats that are table data wherever they occur; JSON and YAML files may be something else.
 _TABLES = {suffix for suffix, kind in FORMATS.items() if kind not in ("json", "yaml")}
 SCHEMA_FILE = ".seedlab.schema.json"
 SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}"
@@ -138,12 +138,12 @@ Change a line in `01-people/authors.csv` and seed again: one row is updated, the
 
 
 def schema_text() -> str:
-    """Read the JSON Schema of seedlab.toml."""
+    """Return the text of the JSON Schema of seedlab.toml."""
     return resources.files("seedlab.plan").joinpath("seedlab.schema.json").read_text("utf-8")
 
 
 def files(name: str) -> Mapping[str, str]:
-    """Write out the files of a new project, by their paths in it."""
+    """Return the contents of a new project's files, by their paths in it."""
     return {
         "seedlab.toml": _TOML.replace("{name}", json.dumps(name, ensure_ascii=False)),
         SCHEMA_FILE: schema_text(),
@@ -155,7 +155,10 @@ def files(name: str) -> Mapping[str, str]:
 
 
 def refuse_data(directory: Path) -> None:
-    """Refuse a folder with tables in it: once the scaffold's seedlab.toml is there, they are no seeds."""
+    """Raise ConfigurationError for a folder with data but no seedlab.toml.
+
+    The folder is a project as it is, and the seedlab.toml of the scaffold would exclude its files.
+    """
     held = (
         sorted(p.name for p in directory.iterdir() if _TABLES & {*p.suffixes}) if directory.is_dir() else []
     )
@@ -167,7 +170,7 @@ def refuse_data(directory: Path) -> None:
 
 
 def write(directory: Path, files: Mapping[str, str]) -> None:
-    """Write files into a folder that has none of them; nothing is ever written over."""
+    """Write files into a folder. Raises ConfigurationError if one exists; nothing is overwritten."""
     if directory.exists() and not directory.is_dir():
         raise ConfigurationError(f"expected a folder at {shown(directory)}, found a file")
     there = [name for name in files if (directory / name).exists() or (directory / name).is_symlink()]

@@ -1,6 +1,6 @@
-"""What the catalog means for the files: how each seed and table becomes a load, with its references.
+"""Binds files to the catalog: turns each seed's columns for a table into a load, with key and references.
 
-Pure: a catalog and the column names of the files in, loads and faults out. Opens nothing, asks nobody.
+Pure: takes a catalog and the column names of the files, and returns loads and faults.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from seedlab.errors import ConfigurationError, Fault, Place, nearest
 from seedlab.flow import Catalog, ForeignKey, Load, Part, Reference, Table
-from seedlab.plan.columns import Given, Understood, covered_by, no_column, understand
+from seedlab.plan.columns import Given, Understood, covered_by, understand, unknown_column
 from seedlab.plan.filling import by_default, how_to_fill, made_column, unfilled
 from seedlab.plan.keys import WHOLE_ROWS, Keys, choose_keys, spelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """The loads in the order given, why each table has its key, and faults of columns that do not fit."""
+    """The loads in the order given, the origin of each table's key, and faults of columns."""
 
     loads: tuple[Load, ...]
     key_origins: Mapping[str, str]
@@ -30,20 +30,21 @@ def bind(
     known: Mapping[str, tuple[str, ...]] | None = None,
     defaults: Collection[str] = (),
 ) -> Bound:
-    """Give every source column its meaning, every table its key and every foreign key its parts.
+    """Interpret every source column, choose every table's key, and resolve the parts of every reference.
 
-    `known` are keys of tables that seeds fill which are not given, `defaults` columns for which the project
-    says what new rows get.
-    Raises ConfigurationError for what seedlab.toml must say better (no key, ambiguous relation, views);
-    columns that nobody fills come back as faults, and so do unknown ones, then without any load. Cost:
-    linear in columns.
+    `known` are the keys of tables that other seeds fill. `defaults` are the columns for which the project
+    declares a default.
+
+    Required columns without a value and unknown columns are returned as faults; if there are unknown ones, no
+    load is returned. Raises ConfigurationError for what has to be corrected in seedlab.toml (no key,
+    ambiguous relation, a view). The time is linear in the number of columns.
     """
     sources = [_understood(each, catalog) for each in given]
     misspelt = [each.given for each in sources if each.columns.unknown]
     faults: list[Fault] = []
     for each in sources:
         faults += _unknown(each, catalog)
-        # One of these may be what is missing: here, or in the key that records within inherit.
+        # A misspelt column may be the missing one, of this table or in the key that nested records inherit.
         if not any(each.given is outer or _is_within(each.given, outer) for outer in misspelt):
             faults += _unfilled(each, defaults)
     if misspelt:
@@ -54,11 +55,11 @@ def bind(
 
 
 def key_sources(catalog: Catalog, given: Given) -> tuple[str, ...]:
-    """Name the source columns of one seed's key, which nested records inherit from the record around them."""
+    """Return the source columns of a seed's key, which nested records inherit from the enclosing record."""
     understood = _understood(given, catalog)
     columns = understood.columns
     if columns.unknown:
-        return ()  # `bind` will tell
+        return ()  # `bind` reports them
     key = choose_keys([understood], catalog, {}).columns[understood.table.name]
     names = [name for name in columns.exact if name in key]
     for _, foreign_key, parts in columns.relations.values():
@@ -68,7 +69,7 @@ def key_sources(catalog: Catalog, given: Given) -> tuple[str, ...]:
 
 
 def no_table(catalog: Catalog, name: str) -> str:
-    """Say that a table is missing, and what to do."""
+    """Word the message for a missing table."""
     if name in catalog.partitions:
         root = catalog.partitions[name]
         return f"{name} is a partition of {root}: its rows go into the file of {root}, and find their way"
@@ -102,7 +103,7 @@ def _table(catalog: Catalog, given: Given) -> Table:
 
 
 def _unknown(source: Understood, catalog: Catalog) -> list[Fault]:
-    """Make a fault of each source column that is neither a column of the table nor leads to one."""
+    """Return a fault for each source column that is neither a column of the table nor leads to one."""
     given, table = source.given, source.table
     return [
         Fault(
@@ -111,14 +112,14 @@ def _unknown(source: Understood, catalog: Catalog) -> list[Fault]:
             file=given.file,
             column=name,
             path=None if given.spec.path == "$" else given.spec.path,
-            message=no_column(catalog, table, name),
+            message=unknown_column(catalog, table, name),
         )
         for name in source.columns.unknown
     ]
 
 
 def _unfilled(source: Understood, defaults: Collection[str]) -> list[Fault]:
-    """Make a fault of each column that must have a value and gets none."""
+    """Return a fault for each column that requires a value and has none."""
     given, table = source.given, source.table
     return [
         Fault(
@@ -134,7 +135,7 @@ def _unfilled(source: Understood, defaults: Collection[str]) -> list[Fault]:
 
 
 def _is_within(given: Given, outer: Given) -> bool:
-    """Tell whether the records of a table lie within those of another of the same seed."""
+    """Tell whether the records of one table are nested in those of another table of the same seed."""
     path, around = given.spec.path, outer.spec.path
     return given.seed is outer.seed and path != around and (around == "$" or path.startswith(f"{around}."))
 
@@ -150,7 +151,7 @@ def _load(source: Understood, keys: Keys, catalog: Catalog, defaults: Collection
     ]
     exact = [name for name in columns.exact if not table.columns[name].generated]
     references += [
-        _given_reference(fk, {name: name for name in fk.columns})
+        _direct_reference(fk, {name: name for name in fk.columns})
         for fk in table.foreign_keys
         if fk.enforced and set(fk.columns) <= set(exact) and fk.name not in columns.relations
     ]
@@ -182,7 +183,7 @@ def _is_link(table: Table) -> bool:
 def _key_parts(
     table: Table, key: Sequence[str], references: Sequence[Reference], exact: Sequence[str]
 ) -> Iterable[Part]:
-    """Cut a key's columns into parts; a foreign key wholly inside the key is one part, by its reference."""
+    """Divide a key's columns into parts; a foreign key inside the key is one part, given by its reference."""
     left = list(key)
     while left:
         column = left[0]
@@ -213,7 +214,7 @@ def _reference(
     keys: Mapping[str, tuple[str, ...]],
     catalog: Catalog,
 ) -> Reference:
-    """Understand `relation.column` parts: together they must be a unique key of the parent."""
+    """Build a reference from its `relation.column` parts, which must form a unique key of the parent."""
     parent = catalog.tables[foreign_key.parent]
     if set(parts) == {""}:
         parts = {_scalar_key(spelling, parent, keys): parts[""]}
@@ -223,7 +224,7 @@ def _reference(
         for name, fk, sub in inner.relations.values()
     ]
     nested += [
-        _given_reference(fk, parts) for fk in parent.foreign_keys if set(fk.columns) <= set(inner.exact)
+        _direct_reference(fk, parts) for fk in parent.foreign_keys if set(fk.columns) <= set(inner.exact)
     ]
     covered = covered_by(inner)
     natural = keys.get(parent.name, ())
@@ -244,7 +245,7 @@ def _reference(
 
 
 def _scalar_key(spelling: str, parent: Table, keys: Mapping[str, tuple[str, ...]]) -> str:
-    """Name the one column that a bare `relation` means: the parent's natural key, or its only scalar one."""
+    """Return the column that a bare `relation` means: the parent's natural key, or its only scalar key."""
     natural = keys.get(parent.name, ())
     scalars = (
         {natural} if len(natural) == 1 else {key.columns for key in parent.keys if len(key.columns) == 1}
@@ -256,10 +257,10 @@ def _scalar_key(spelling: str, parent: Table, keys: Mapping[str, tuple[str, ...]
     )
 
 
-def _given_reference(foreign_key: ForeignKey, sources: Mapping[str, str]) -> Reference:
-    """Make the reference of a foreign key whose own columns stand in the file.
+def _direct_reference(foreign_key: ForeignKey, sources: Mapping[str, str]) -> Reference:
+    """Build the reference of a foreign key whose own columns are in the file.
 
-    `sources` maps each of them to its name there.
+    `sources` maps each of these columns to its name in the file.
     """
     pairs = sorted(zip(foreign_key.parent_columns, foreign_key.columns, strict=True))
     return Reference(

@@ -1,4 +1,4 @@
-"""Runs the Python that a project names: conditions, transforms, models. Data files never name any."""
+"""Loads and runs the project's own Python: conditions, transforms, models. Data files cannot name any."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SPELLING = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[^\W\d]\w*)")
 
 
 def split(text: str) -> tuple[str, str]:
-    """Split `FILE.py:NAME`; a ConfigurationError shows the spelling."""
+    """Split `FILE.py:NAME`. Raises ConfigurationError that shows the syntax."""
     found = _SPELLING.fullmatch(text)
     if found is None:
         raise ConfigurationError(f"expected FILE.py:NAME, found '{text}'")
@@ -24,7 +24,7 @@ def split(text: str) -> tuple[str, str]:
 
 
 def find_script(root: Path, file: str) -> Path:
-    """Find a Python file of the project; it must lie inside the project's folder."""
+    """Return the path of a Python file. Raises ConfigurationError unless it exists inside the project."""
     path = root / file
     if PurePosixPath(file).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
         raise ConfigurationError(f"{file} lies outside the project; put it into the project's folder")
@@ -35,9 +35,9 @@ def find_script(root: Path, file: str) -> Path:
 
 
 def load_script(root: Path, file: str) -> ModuleType:
-    """Run a Python file of the project anew and return it as a module.
+    """Execute a Python file of the project, even if it was before, and return the module.
 
-    Whatever it raises becomes a ConfigurationError that names the file.
+    Raises ConfigurationError that names the file for any exception in it.
     """
     path = find_script(root, file)
     name = f"_seedlab_project_{path.stem}"
@@ -50,12 +50,12 @@ def load_script(root: Path, file: str) -> ModuleType:
             spec.loader.exec_module(module)
     except Exception as error:
         sys.modules.pop(name, None)
-        raise ConfigurationError(f"it does not run: {tell(error)}", Place(file=file)) from error
+        raise ConfigurationError(f"it does not run: {describe(error)}", Place(file=file)) from error
     return module
 
 
 def find_name(root: Path, file: str, name: str) -> object:
-    """Run a Python file of the project and return what it calls `name`."""
+    """Execute a Python file of the project and return what it defines as `name`."""
     module = load_script(root, file)
     if not hasattr(module, name):
         hint = nearest(name, (each for each in vars(module) if not each.startswith("_")))
@@ -65,7 +65,10 @@ def find_name(root: Path, file: str, name: str) -> object:
 
 @contextmanager
 def beside(folder: Path) -> Iterator[None]:
-    """Let project code import its neighbours for a while, leaving no trace in the process or on disk."""
+    """Let project code import modules of its folder within this context.
+
+    Afterwards these modules are unloaded again; no bytecode is written.
+    """
     modules, bytecode = set(sys.modules), sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = True
@@ -79,8 +82,8 @@ def beside(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def tell(error: BaseException) -> str:
-    """Say what an exception of project code was."""
+def describe(error: BaseException) -> str:
+    """Describe an exception of project code by its type and message."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

@@ -1,7 +1,7 @@
-"""What of a project takes part in a run, and why the rest does not. Pure.
+"""Selects the stages and seeds that take part in a run. Pure.
 
-A selector is `stage`, `stage.seed`, a seed's name, `tag:NAME` or `path:GLOB`; `+` before it adds all that
-it waits for, `+` behind it all that waits for it.
+A selector is `stage`, `stage.seed`, a seed's name, `tag:NAME` or `path:GLOB`. A leading `+` adds all stages
+that the selected ones depend on, a trailing `+` all stages that depend on them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ Names = frozenset[tuple[str, str]]  # (stage, seed)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The stages that take part, with the seeds that do; why each other `stage` and `stage.seed` does not.
+    """The stages that take part, with only the seeds that do.
 
-    The dependencies of a kept stage skip stages that were left out: they name the nearest kept ones.
+    `left_out` maps each other `stage` and `stage.seed` to the reason. A stage that depended on a left-out one
+    depends instead on the nearest selected ones behind it.
     """
 
     stages: tuple[Stage, ...]
@@ -31,14 +32,14 @@ class Selection:
 def select(
     stages: Sequence[Stage], select: Sequence[str], exclude: Sequence[str], environment: Environment
 ) -> Selection:
-    """Keep what the environment and `select` both choose and `exclude` does not name.
+    """Select the seeds that the environment and `select` choose and `exclude` does not.
 
-    A selector that matches nothing is a ConfigurationError with the nearest name.
+    Raises ConfigurationError, with the nearest name, for a selector that matches nothing.
     """
-    chooser = _Chooser(stages)
-    allowed = chooser.every(environment.select, f"environments.{environment.name}.select: ")
-    asked = chooser.every(select, "-s: ")
-    excluded = {each: chooser.match(each, "-x: ") for each in exclude}
+    matcher = _Matcher(stages)
+    allowed = matcher.match_any(environment.select, f"environments.{environment.name}.select: ")
+    selected = matcher.match_any(select, "-s: ")
+    excluded = {each: matcher.match(each, "-x: ") for each in exclude}
 
     def reason(seed: Seed) -> str | None:
         name = (seed.stage, seed.name)
@@ -46,26 +47,29 @@ def select(
             return f"not in environment {environment.name}"
         if environment.select and name not in allowed:
             return f"not selected by environment {environment.name}"
-        if select and name not in asked:
+        if select and name not in selected:
             return f"not selected by {_spell('-s', select)}"
         return next((f"excluded by -x {each}" for each, names in excluded.items() if name in names), None)
 
     return _keep(stages, reason)
 
 
-class _Chooser:
-    """Finds the seeds that a selector means, by names, tags, files and dependencies of the stages."""
+class _Matcher:
+    """Matches selectors against the names, tags, files and dependencies of the seeds."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.seeds = {(seed.stage, seed.name): seed for stage in stages for seed in stage.seeds}
         self.before = ancestors(stages)
 
-    def every(self, selectors: Iterable[str], origin: str) -> Names:
-        """The seeds that any of the selectors means; `origin` begins the error for one that means none."""
+    def match_any(self, selectors: Iterable[str], origin: str) -> Names:
+        """Return the seeds that any of the selectors matches."""
         return frozenset[tuple[str, str]]().union(*(self.match(each, origin) for each in selectors))
 
     def match(self, selector: str, origin: str) -> Names:
-        """The seeds that a selector means; `+` adds those it waits for, or those that wait for it."""
+        """Return the seeds that a selector matches, with the stages that `+` adds.
+
+        Raises ConfigurationError, whose message begins with `origin`, if it matches none.
+        """
         core = selector.removeprefix("+").removesuffix("+")
         found = self._named(core)
         if not found:
@@ -83,7 +87,7 @@ class _Chooser:
         if kind == "tag":
             return self._where(lambda seed: value in seed.tags)
         if kind == "path":
-            return self._where(lambda seed: any(_lies(file.name, value) for file in seed.files))
+            return self._where(lambda seed: any(_path_matches(file.name, value) for file in seed.files))
         return self._where(lambda seed: core == seed.stage) or self._where(
             lambda seed: core in (seed.name, f"{seed.stage}.{seed.name}")
         )
@@ -112,9 +116,9 @@ def _keep(stages: Sequence[Stage], reason: Callable[[Seed], str | None]) -> Sele
 
 
 def _bridged(stages: Sequence[Stage], kept: Mapping[str, Stage]) -> tuple[Stage, ...]:
-    """Let kept stages wait for the nearest kept ones behind those that were left out."""
+    """Replace dependencies on left-out stages by the nearest kept stages that those depend on."""
     waits_for = {stage.id: stage.dependencies for stage in stages}
-    ends: dict[str, tuple[str, ...]] = {}  # stage → itself if kept, else the nearest kept ones before it
+    ends: dict[str, tuple[str, ...]] = {}  # stage → itself if kept, else the nearest kept ones behind it
     for name in topological_order(waits_for):
         behind = tuple(dict.fromkeys(end for parent in waits_for[name] for end in ends[parent]))
         ends[name] = (name,) if name in kept else behind
@@ -122,7 +126,7 @@ def _bridged(stages: Sequence[Stage], kept: Mapping[str, Stage]) -> tuple[Stage,
     return tuple(replace(stage, dependencies=waits_for[name]) for name, stage in kept.items())
 
 
-def _lies(name: str, glob: str) -> bool:
+def _path_matches(name: str, glob: str) -> bool:
     return fnmatchcase(name, glob) or fnmatchcase(name, f"{glob.rstrip('/')}/*")
 
 

@@ -1,4 +1,4 @@
-"""Spells a project as the seedlab.toml that would be read as it. The inverse of `project.py`."""
+"""Writes a project as a seedlab.toml that loads as the same project: the inverse of `project.py`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CONTROL = re.compile(r"\x7f")
 
 
 def spell(project: Project) -> str:
-    """Write a project with stages as TOML; what equals the default is left out."""
+    """Return the TOML of a project that has stages; values equal to their default are left out."""
     head = {"name": project.name, "schema": project.schema, "transforms": project.transforms}
     lines = ["[project]", *_pairs(head)]
     for name, target in project.targets.items():
@@ -33,7 +33,7 @@ def spell(project: Project) -> str:
 
 
 def free(taken: set[str], *names: str) -> str:
-    """Take the first of these names that is not taken, else the last with a number."""
+    """Return the first of these names that is not taken, else the last with a number; add it to `taken`."""
     numbered = (f"{names[-1]}-{n}" for n in itertools.count(2))
     name = next(each for each in itertools.chain(names, numbered) if each not in taken)
     taken.add(name)
@@ -88,7 +88,7 @@ def _seed(seed: Seed) -> Iterator[str]:
 
 
 def _other_table(seed: Seed) -> str | None:
-    """Name the table of a seed for `table = …`: its only one, with all defaults, not named by the files."""
+    """Return the value of `table`, which is needed if the only, plain table is not named after the files."""
     table = seed.tables[0].table
     plain = len(seed.tables) == 1 and not _table(seed.tables[0])
     return table if plain and shared_table(seed.files) != table else None
@@ -130,5 +130,5 @@ def _value(value: object) -> str:
 
 
 def _text(text: str) -> str:
-    """A basic string: JSON's escapes are TOML's, but for DEL, which TOML does not take as it is."""
+    """Return a TOML basic string: the escapes are those of JSON, but TOML also wants DEL to be escaped."""
     return _CONTROL.sub(r"\\u007f", json.dumps(text, ensure_ascii=False))

@@ -1,6 +1,6 @@
-"""Understands `[[stages]]` of seedlab.toml: stages, their seeds, and the tables that a seed fills.
+"""Reads `[[stages]]` of seedlab.toml: stages, their seeds, and the tables that a seed fills.
 
-Every mistake is noted in the document, and what can be read of the rest is read all the same.
+Mistakes are added to the document's problems, and reading goes on.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     ),
     "table": ("path", "key", "parent", "columns"),
 }
-NAME = r"^[A-Za-z0-9_-]+$"  # of stages and seeds: selectors give a meaning to + . : and the comma
+NAME = r"^[A-Za-z0-9_-]+$"  # of stages and seeds; the characters + . : and , have a meaning in selectors
 _FILLERS = ("$index", "$value")
 
 
 class StageReader:
-    """Reads `[[stages]]`, knowing what stages may refer to.
+    """Reads `[[stages]]`, and checks what stages refer to.
 
-    Files and scripts below `root`, the ids of all `stages`, the `environments`; `transforms` tells whether
-    [project] names Python for transforms.
+    They may refer to files and scripts below `root`, to the ids of `stages`, and to `environments`;
+    `transforms` tells whether [project] names a file of transforms.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class StageReader:
         self._transforms = transforms
 
     def read(self, top: Section) -> tuple[Stage, ...]:
-        """Understand the document's stages, in its order; noted, too, is what is there twice."""
+        """Return the document's stages in its order. Repeated names are problems, too."""
         stages = tuple(self._stage(section) for section in top.sections("stages"))
         _check_repeated(stages, top.document)
         return stages
@@ -81,7 +81,7 @@ class StageReader:
         texts = section.texts("conditions") or ()
         if not texts:
             return ()
-        from seedlab.plan import conditions  # few projects have any
+        from seedlab.plan import conditions  # imported here since few projects have conditions
 
         for text in texts:
             try:
@@ -133,7 +133,7 @@ def _files(section: Section, root: Path) -> tuple[SourceFile, ...]:
 
 
 def _seed_tables(section: Section, files: tuple[SourceFile, ...]) -> tuple[TableSpec, ...]:
-    """Take `tables`, or `table`, or the name that all files share."""
+    """Read `tables`, else `table`, else use the table that all files are named after."""
     if "tables" in section.values:
         if "table" in section.values:
             section.wrong("table", "'table' and 'tables' say the same thing; keep one")
@@ -186,7 +186,7 @@ def _name(section: Section, key: str) -> str:
 
 
 def _check_repeated(stages: Iterable[Stage], document: Document) -> None:
-    """Note stages of one id, and seeds of one name: `-s NAME` and the history go by them."""
+    """Add a problem for stages with the same id and seeds with the same name, which identify them."""
     first: dict[tuple[str, str], int | None] = {}
     for keys, name in _named(stages):
         what = str(keys[-3]).removesuffix("s")

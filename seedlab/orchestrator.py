@@ -2,10 +2,11 @@
 
 look       connect beside hashing the files; catalog and ledger               (looking)
 decide     which stages have something to do, and why                         (agenda)
-run        files → frames → loads → handles → checks → one transaction        (running)
+run        files → frames → loads → handles → checks → one transaction        (pipeline, writing)
 report     what became of every row, by stage and seed                        (reporting)
 
-Light: what a run with nothing to do needs. All that works on rows is imported when there is some to do.
+A run with nothing to do must be quick to import, so the modules that work on rows are imported only when
+there is something to do.
 """
 
 from __future__ import annotations
@@ -28,59 +29,60 @@ from seedlab.plan.choices import TargetChoice
 from seedlab.plan.revision import commit_of
 from seedlab.steps import reporting
 from seedlab.steps.agenda import (
+    Assessment,
     FileState,
-    Standing,
     Task,
     agenda_of,
-    as_it_was,
+    assess,
     data_fingerprint,
     file_hashes,
     file_states,
-    standing_of,
+    unchanged_tally,
 )
-from seedlab.steps.looking import Look, edges_in, look_beside, look_offline, open_look
-from seedlab.steps.writing.retrying import TRIES, refuse_to_try_again, told
+from seedlab.steps.looking import Look, edges_in, look_offline, open_another_look, open_look
+from seedlab.steps.writing.retrying import MAX_ATTEMPTS, raise_unless_retryable, why_to_retry
 
 if TYPE_CHECKING:
     from seedlab.flow import Plan
     from seedlab.steps.writing.transaction import Done
 
 EMBEDDED = "embedded"
-WORTH_A_LOOK = 1.0  # seconds: of a run that took longer it is told where the time went
+EXPLAINED_SECONDS = 1.0  # of runs that take longer the round trip is measured, to say where the time went
 
 
 # ---- the calls ------------------------------------------------------------------------------------------
 
 
 def open_target(choice: TargetChoice, project: Project) -> Target:
-    """Settle which database is meant; without a URL the embedded server is started."""
+    """Make the target that was chosen; without a URL, start the embedded server."""
     if choice.url is not None:
-        # A file that the project names lies beside the project, one that a person types lies where they are.
+        # A relative path in the project's file is relative to the project, one on the command line is
+        # relative to the working directory.
         root = project.root if choice.name is not None else None
         return connect.parse_target(
             choice.url, choice.origin, name=choice.name, environment=choice.environment, root=root
         )
-    from seedlab.database import server  # a target of one's own has no use for it
+    from seedlab.database import server  # needed for the embedded server only
 
     url = server.start(os.environ).url(server.database_name(project.name))
     return connect.parse_target(url, EMBEDDED, environment=choice.environment)
 
 
 def seed(project: Project, target: Target, options: Options, monitor: Monitor) -> Run:
-    """Seed the target: afterwards it is as the files say, or as it was before.
+    """Seed the target, which afterwards is as the files say, or as it was before.
 
-    Raises ConfigurationError, DataFaults, Refused, LockHeld, ConnectionFailed or WriteError; nothing is then
-    written, but where stages are committed by themselves: `monitor.half_done` tells which were.
+    Raises ConfigurationError, DataFaults, Refused, LockHeld, ConnectionFailed or WriteError. Then nothing was
+    written, unless each stage is committed by itself: `monitor.half_done` is the run as far as it got.
     """
     guards.check_commit(options)
     if options.dry_run:
         guards.check_dry_run(options.environment)
     guards.check_target(target, options.environment, options.yes_seed)
     if options.max_delete is not None:
-        guards.allowed_deletes(options.max_delete, 0)  # a misspelled limit is told before any work
+        guards.allowed_deletes(options.max_delete, 0)  # raises for a misspelled limit before any work
     with looking_at(project, target, options, monitor) as look:
         files, hashes = file_states(project), file_hashes(project)
-        for attempt in range(TRIES):
+        for attempt in range(MAX_ATTEMPTS):
             try:
                 task = _task(project, options, look, monitor, hashes, files)
                 run = _seed(task, target, look, monitor)
@@ -88,35 +90,38 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
             except (TargetChanged, DataFaults) as error:
                 if monitor.half_done is not None:
                     raise
-                refuse_to_try_again(error, attempt)
-                monitor.note(f"{told(error)}; trying again")
+                raise_unless_retryable(error, attempt)
+                monitor.note(f"{why_to_retry(error)}; trying again")
             look.session.rollback()
-            look.again()
+            look.refresh()
         before, after = look.wal_before(), look.session.wal_position()
-        looked = monitor.closely or run.seconds >= WORTH_A_LOOK
-        trip = look.session.round_trip_seconds() if looked else None
+        explained = monitor.closely or run.seconds >= EXPLAINED_SECONDS
+        round_trip = look.session.round_trip_seconds() if explained else None
     wal_bytes = after - before if before is not None and after is not None else None
-    return replace(run, wal_bytes=wal_bytes, round_trip_seconds=trip)
+    return replace(run, wal_bytes=wal_bytes, round_trip_seconds=round_trip)
 
 
 def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
-    """Run what has to run; report that and all that need not."""
-    memory, standing = task.memory, task.standing
-    done = _watched(task, target, look, monitor) if standing.stale else None
-    skipped = {**standing.skipped(memory), **(done.skipped if done else {})}
-    tallies = [as_it_was(load) for load in memory.loads if load.stage in skipped]
+    """Run the stages that have to run, and report all of them.
+
+    Raises what ended the run; if some stages were committed before, `monitor.half_done` reports them.
+    """
+    memory, assessment = task.memory, task.assessment
+    done = _watched(task, target, look, monitor) if assessment.stale else None
+    skipped = {**assessment.skipped(memory), **(done.skipped if done else {})}
+    tallies = [unchanged_tally(load) for load in memory.loads if load.stage in skipped]
     tallies += done.tallies if done else ()
     skipped |= done.not_begun if done else {}
-    task = task.told(done.reasons) if done else task
+    task = task.with_reasons(done.reasons) if done else task
     heading, catalog = _heading(task.project, task.options, target), look.catalog()
-    made = reporting.run_of(task, skipped, tallies, monitor, heading, done.failed if done else {})
+    made = reporting.seed_run(task, skipped, tallies, monitor, heading, done.failed if done else {})
     rejected = done.rejected if done else ()
     run = replace(
-        reporting.unindexed(made, catalog),
+        reporting.with_unindexed_references(made, catalog),
         run_id=task.run_id,
         faults=rejected,
         exit_code=DataFaults.exit_code if rejected else made.exit_code,
-        data_fingerprint=data_fingerprint(task.agenda.seeds, standing.situation.files),
+        data_fingerprint=data_fingerprint(task.agenda.seeds, assessment.situation.files),
         versions={**made.versions, catalog.dialect: catalog.version},
     )
     if done and done.failure:
@@ -126,27 +131,27 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
 
 
 def _watched(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
-    """Write, while a thread samples memory and the server."""
-    from seedlab.steps.sampling import sampled  # a thread, which a run with nothing to do does not need
+    """Write, while a thread samples memory and what the server does."""
+    from seedlab.steps.sampling import sampled  # a run with nothing to do does not need it
 
     with sampled(task.project.name, target, monitor, look.wal_before):
         return _write(task, target, look, monitor)
 
 
 def _write(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
-    """Write what has to be written: all at once, or stage by stage."""
+    """Run the stale stages: in one transaction, or each in a transaction of its own."""
     settings = task.options.settings
 
-    def beside() -> Look:
-        return look_beside(task.project, target, settings, monitor)
+    def open_another() -> Look:
+        return open_another_look(task.project, target, settings, monitor)
 
     if task.options.commit == "run":
-        from seedlab.steps.parallel.coordinator import run  # polars, and all that works on rows
+        from seedlab.steps.parallel.coordinator import run
 
-        return run(task, look, monitor, target, beside)
+        return run(task, look, monitor, target, open_another)
     from seedlab.steps.writing.stagewise import run_stages
 
-    return run_stages(task, look, monitor, beside)
+    return run_stages(task, look, monitor, open_another)
 
 
 def _task(
@@ -157,40 +162,45 @@ def _task(
     hashes: Mapping[str, str],
     files: Mapping[str, FileState] = MappingProxyType({}),
 ) -> Task:
-    """Decide what has to run, and why."""
-    agenda, made = agenda_of(project, options, look), new_run_id()
-    ahead: list[Task] = []
+    """Decide what has to run, and why.
 
-    def task_of(standing: Standing) -> Task:
-        stale = standing.stale
+    If files changed, they are prepared while a server computes whether its tables changed.
+    """
+    agenda, run_id = agenda_of(project, options, look), new_run_id()
+    early: list[Task] = []
+
+    def task_of(assessment: Assessment) -> Task:
+        stale = assessment.stale
         monitor.plan({each.id: "waiting" if each.id in stale else "skipped" for each in agenda.stages})
         return Task(
             project=project,
             options=options,
             agenda=agenda,
-            standing=standing,
+            assessment=assessment,
             memory=look.memory(),
             files=files,
-            run_id=made,
+            run_id=run_id,
             started=monitor.started.isoformat(),
         )
 
-    def meanwhile(standing: Standing) -> Callable[[], None]:
+    def on_changed_files(assessment: Assessment) -> Callable[[], None]:
         from seedlab.steps.pipeline import prepared_ahead
-        from seedlab.steps.recalling.unchanged_rows import of_changed  # polars, and all that works on rows
+        from seedlab.steps.recalling.unchanged_rows import of_changed
 
-        task = task_of(standing)
+        task = task_of(assessment)
         fetched = of_changed(task, look.session)
 
         def prepare() -> None:
             if fetched and (prepared := prepared_ahead(task, look, monitor, fetched)) is not None:
-                ahead.append(replace(task, ahead=prepared))
+                early.append(replace(task, prepared_early=prepared))
 
         return prepare
 
-    once = options.commit == "run"  # else each stage is prepared when its turn has come
-    standing = standing_of(project, agenda, hashes, look, options, meanwhile if once else None)
-    return replace(ahead[0], standing=standing) if ahead and not standing.drifted else task_of(standing)
+    in_one = options.commit == "run"  # otherwise each stage is prepared when it is its turn
+    assessment = assess(project, agenda, hashes, look, options, on_changed_files if in_one else None)
+    if early and not assessment.drifted:
+        return replace(early[0], assessment=assessment)
+    return task_of(assessment)
 
 
 def undo(
@@ -202,15 +212,16 @@ def undo(
     stages: tuple[str, ...] = (),
     run: str | None = None,
 ) -> Run:
-    """Delete the rows that seedlab made: of these stages, of one run, or all; children first.
+    """Delete the rows that seedlab created: those of these stages, of one run, or all.
 
-    Raises Refused where rows that it did not make refer to them, or where old values would be needed.
+    Raises Refused where rows that seedlab did not create refer to them, or where the run to be undone also
+    updated or deleted rows, whose old values are not kept.
     """
     from seedlab.steps import undoing
 
     guards.check_reset(target, options.environment, options.yes_seed)
     with looking_at(project, target, options, monitor) as look:
-        asked = undoing.Undo(
+        request = undoing.UndoRequest(
             project=project,
             options=options,
             run_id=new_run_id(),
@@ -218,16 +229,16 @@ def undo(
             stages=frozenset(stages),
             run=run,
         )
-        tallies = undoing.undo(asked, look, monitor)
+        tallies = undoing.undo(request, look, monitor)
         catalog = look.catalog()
-    undone = reporting.undone(asked.run_id, tallies, monitor, _heading(project, options, target))
-    return reporting.unindexed(undone, catalog)
+    undone = reporting.undo_run(request.run_id, tallies, monitor, _heading(project, options, target))
+    return reporting.with_unindexed_references(undone, catalog)
 
 
 def plan(project: Project, target: Target, options: Options, monitor: Monitor, *, rows: bool = False) -> Plan:
-    """Say what `seed` would do, up to the writing; nothing is written, no sequence steps.
+    """Say what `seed` would do; nothing is written, and no sequence is advanced.
 
-    With `rows` every row that would change is told, with its columns.
+    With `rows` the plan lists every row that would change, with its columns.
     """
     from seedlab.steps.previewing import plan_of, preview
 
@@ -242,7 +253,7 @@ def plan(project: Project, target: Target, options: Options, monitor: Monitor, *
 def check(project: Project, options: Options) -> tuple[str, ...]:
     """Check a project without a database, against its own MetaData; returns notes.
 
-    Raises DataFaults or ConfigurationError. What only a database knows is left out and said in a note.
+    Raises DataFaults or ConfigurationError. What only a database can check is left out, and noted.
     """
     from seedlab.steps.pipeline import prepare, resolve
 
@@ -251,9 +262,9 @@ def check(project: Project, options: Options) -> tuple[str, ...]:
     task = _task(project, options, look, monitor, file_hashes(project))
     prepared = prepare(task, look, monitor, task.stale)
     resolve(look, prepared, task, monitor)
-    doubtful = [each for each in prepared.broken if each.rule.suspect]
-    columns = sorted({f"{each.load.table}.{each.rule.column}" for each in doubtful})
-    values = sum(each.frame.height for each in doubtful)
+    suspects = [each for each in prepared.broken if each.rule.suspect]
+    columns = sorted({f"{each.load.table}.{each.rule.column}" for each in suspects})
+    values = sum(each.frame.height for each in suspects)
     not_judged = f"values that only a database can judge were not ({values} in {', '.join(columns)})"
     return (
         *monitor.notes,

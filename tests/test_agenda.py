@@ -29,7 +29,7 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.freshness import Verdict
 from seedlab.plan.project import load_project
 from seedlab.steps import agenda
-from seedlab.steps.agenda import Agenda, Standing
+from seedlab.steps.agenda import Agenda, Assessment
 from seedlab.steps.looking import Look, View, open_look
 from tests.school import CITIES, FILES, SEED, STAGE, TABLES
 from tests.seeding import counted, execute, seed, write
@@ -85,14 +85,14 @@ def looking(folder: Path, url: str) -> Iterator[tuple[Project, Look, Monitor]]:
             look.close()
 
 
-def standing(folder: Path, url: str, options: Options = DEVELOPMENT) -> Standing:
+def assessment(folder: Path, url: str, options: Options = DEVELOPMENT) -> Assessment:
     with looking(folder, url) as (project, look, _):
         chosen = agenda.agenda_of(project, options, look)
-        return agenda.standing_of(project, chosen, agenda.file_hashes(project), look, options)
+        return agenda.assess(project, chosen, agenda.file_hashes(project), look, options)
 
 
 def reasons(folder: Path, url: str, options: Options = DEVELOPMENT) -> dict[str, str | None]:
-    return {name: each.reason for name, each in standing(folder, url, options).verdicts.items()}
+    return {name: each.reason for name, each in assessment(folder, url, options).verdicts.items()}
 
 
 # ---- which stages ---------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_that_nothing_is_remembered_is_known_while_the_catalog_is_on_its_way(
         look = open_look(pool, project, target, Settings(), Monitor(), None)
 
         chosen = agenda.agenda_of(load_project(write(school, {"seedlab.toml": ONE_STAGE})), DEVELOPMENT, look)
-        found = agenda.standing_of(project, chosen, agenda.file_hashes(project), look, DEVELOPMENT)
+        found = agenda.assess(project, chosen, agenda.file_hashes(project), look, DEVELOPMENT)
         other.rollback()  # so far it has waited
         tables = look.catalog().tables
         look.close()
@@ -234,7 +234,7 @@ def test_that_nothing_is_remembered_is_known_while_the_catalog_is_on_its_way(
 
 def test_stages_that_need_not_run_say_whether_others_were_in_their_tables(school: Path) -> None:
     verdicts = {name: Verdict(stage=name, reason=why) for name, why in (("a", None), ("b", None), ("c", ""))}
-    found = Standing(
+    found = Assessment(
         verdicts=verdicts,
         situation=agenda.Situation(
             files={}, python="", catalog=CATALOG, environment=DEVELOPMENT.environment, settings=Settings()
@@ -262,7 +262,7 @@ def test_a_state_has_its_columns_once_and_in_order_and_its_key_as_it_is() -> Non
 
 
 def test_rows_that_nobody_wrote_are_reported_as_they_were() -> None:
-    tally = agenda.as_it_was(
+    tally = agenda.unchanged_tally(
         LoadMemory(stage="a", seed="s", table="t", meaning="", files=("f",), rows=7, key=("x.code",))
     )
 
@@ -287,7 +287,7 @@ def test_after_a_run_nothing_is_to_be_done_and_one_statement_shows_it(school: Pa
     with looking(school, url) as (project, look, monitor):
         chosen = agenda.agenda_of(project, DEVELOPMENT, look)
         before = monitor.counters.statements
-        found = agenda.standing_of(project, chosen, agenda.file_hashes(project), look, DEVELOPMENT)
+        found = agenda.assess(project, chosen, agenda.file_hashes(project), look, DEVELOPMENT)
         asked = monitor.counters.statements - before
 
     assert found.stale == found.foreign == frozenset()
@@ -311,7 +311,7 @@ def test_rows_that_others_added_change_the_table_and_no_row_of_ours(school: Path
     seed(school, url)
     execute(url, "INSERT INTO cities (id, code) VALUES (70, 'others')")
 
-    found = standing(school, url)
+    found = assessment(school, url)
 
     assert (found.stale, found.foreign) == (frozenset(), {"cities"})
 
@@ -328,10 +328,10 @@ def test_a_changed_file_alone_is_read_unless_its_table_was_changed_too(school: P
     write(school, {"seedlab.toml": TWO_STAGES})
     seed(school, url)
     write(school, {"pupils.csv": FILES["pupils.csv"].replace("9", "8")})
-    alone = standing(school, url).verdicts["pupils"]
+    alone = assessment(school, url).verdicts["pupils"]
     execute(url, "DELETE FROM pupils WHERE name = 'Bob'")
 
-    both = standing(school, url).verdicts["pupils"]
+    both = assessment(school, url).verdicts["pupils"]
 
     assert (alone.reason, alone.files) == ("pupils.csv changed", {"pupils.csv"})
     assert (both.reason, both.files) == ("table pupils was changed by others", None)
@@ -346,10 +346,10 @@ def test_what_changed_is_known_while_a_server_is_still_being_asked(
     if changed:
         write(school, {"pupils.csv": FILES["pupils.csv"].replace("9", "8")})
         execute(url, "DELETE FROM pupils WHERE name = 'Bob'")
-    told: list[Standing] = []
+    told: list[Assessment] = []
     with looking(school, url) as (project, look, _):
         chosen, hashes = agenda.agenda_of(project, DEVELOPMENT, look), agenda.file_hashes(project)
-        found = agenda.standing_of(
+        found = agenda.assess(
             project, chosen, hashes, look, DEVELOPMENT, lambda each: partial(told.append, each)
         )
 

@@ -55,7 +55,7 @@ def samplers(connection: psycopg.Connection) -> int:
 def test_memory_is_looked_at_from_the_beginning_and_a_short_run_leaves_the_server_alone(
     target, monkeypatch
 ) -> None:
-    monkeypatch.setattr(sampling, "SHORT", 60)  # on a busy machine this one may last a second
+    monkeypatch.setattr(sampling, "UNOBSERVED_SECONDS", 60)  # on a busy machine this one may last a second
     monitor = Monitor()
     with working(target) as connection, sampled("school", target, monitor, lambda: 0):
         until(lambda: len(monitor.samples) >= 3)
@@ -67,7 +67,7 @@ def test_memory_is_looked_at_from_the_beginning_and_a_short_run_leaves_the_serve
 
 @pytest.mark.slow
 def test_of_a_longer_run_the_server_is_looked_at_too(target, monkeypatch) -> None:
-    monkeypatch.setattr(sampling, "SHORT", 0.2)
+    monkeypatch.setattr(sampling, "UNOBSERVED_SECONDS", 0.2)
     monitor = Monitor()
     with working(target) as connection, sampled("school", target, monitor, lambda: 0):
         connection.execute("SELECT pg_sleep(2)")

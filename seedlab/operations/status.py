@@ -22,7 +22,7 @@ from seedlab.flow import (
 )
 from seedlab.flow.status import LoadStatus, StageStatus, Status
 from seedlab.orchestrator import looking_at
-from seedlab.steps.agenda import Agenda, Standing, agenda_of, file_hashes, standing_of
+from seedlab.steps.agenda import Agenda, Assessment, agenda_of, assess, file_hashes
 from seedlab.steps.looking import Look
 
 LAST_RUNS = 10
@@ -60,12 +60,12 @@ def status(project: Project, target: Target, options: Options, recorder: Recorde
 def _stages(project: Project, options: Options, look: Look) -> tuple[StageStatus, ...]:
     """Stages as declared, then those that only the ledger knows."""
     memory, agenda = look.memory(), agenda_of(project, options, look)
-    standing = standing_of(project, agenda, file_hashes(project), look, options)
+    assessment = assess(project, agenda, file_hashes(project), look, options)
     loads = _loads(project, agenda, look)
     declared = [stage.id for stage in agenda.declared]
     left = sorted({*memory.stages, *loads} - {*declared})
     return (
-        *(_judged(name, agenda, standing, memory, options, loads) for name in declared),
+        *(_judged(name, agenda, assessment, memory, options, loads) for name in declared),
         *(
             _remembered(StageStatus(id=n, verdict="undeclared", reason=UNDECLARED), memory, loads)
             for n in left
@@ -74,15 +74,15 @@ def _stages(project: Project, options: Options, look: Look) -> tuple[StageStatus
 
 
 def _judged(
-    name: str, agenda: Agenda, standing: Standing, memory: Memory, options: Options, loads: Loads
+    name: str, agenda: Agenda, assessment: Assessment, memory: Memory, options: Options, loads: Loads
 ) -> StageStatus:
     if name in agenda.left_out:
         stage = StageStatus(id=name, verdict="skipped", reason=agenda.left_out[name])
-    elif name in standing.stale:
-        reason = standing.verdicts[name].reason or _why_at_all(name, memory, options)
+    elif name in assessment.stale:
+        reason = assessment.verdicts[name].reason or _why_at_all(name, memory, options)
         stage = StageStatus(id=name, verdict="stale", reason=reason)
     else:
-        stage = StageStatus(id=name, verdict="unchanged", reason=standing.skipped(memory)[name])
+        stage = StageStatus(id=name, verdict="unchanged", reason=assessment.skipped(memory)[name])
     return _remembered(stage, memory, loads)
 
 

@@ -1,6 +1,6 @@
-"""What a run has to do, and why: stages selected, conditions judged, what the ledger says compared with now.
+"""Decides which stages run, and why: selects them, judges their conditions, compares with the ledger.
 
-Light: a run with nothing to do never gets further, and imports no polars.
+A run with nothing to do ends here, so this module imports neither polars nor anything that works on rows.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from seedlab.steps.looking import Look
 if TYPE_CHECKING:
     from seedlab.steps.pipeline import Prepared
 
-FileState = tuple[int, int, int]  # what every write to a file changes
-# What tables hold, those of which a seeded row was changed, those that changed otherwise.
+FileState = tuple[int, int, int]  # inode, size and change time: every write to a file changes one of them
+# The states of tables, the tables of which a seeded row was changed, and those that changed otherwise.
 Drift = tuple[dict[str, TableState], frozenset[str], frozenset[str]]
 
 
@@ -52,24 +52,24 @@ class Agenda:
         return tuple(seed for stage in self.stages for seed in stage.seeds)
 
     def left_out_tables(self) -> dict[str, str]:
-        """Say of tables that only seeds left out would fill why they are not."""
-        told: dict[str, str] = {}
+        """Map the tables that seeds left out would fill to a hint that says so, for messages."""
+        hints: dict[str, str] = {}
         for seed in (seed for stage in self.declared for seed in stage.seeds):
             why = self.left_out.get(f"{seed.stage}.{seed.name}") or self.left_out.get(seed.stage)
             if why is not None:
-                told |= {
+                hints |= {
                     spec.table: f"; seed '{seed.name}' brings such rows, but is {why}" for spec in seed.tables
                 }
-        return told
+        return hints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How the stages of an agenda stand against what the target has.
+class Assessment:
+    """The stages of an agenda compared with what the target has: which are stale, and why.
 
-    `foreign` are tables whose content is not the one remembered, though every seeded row is as it was, and
-    `intact` stages whose files changed, but none of their rows. `seen` is what tables were found to
-    hold.
+    `drifted` are tables in which somebody changed a seeded row, or whose state cannot be compared; `foreign`
+    are tables that changed though every seeded row is as it was. `intact` are stages whose files changed, but
+    none of their rows. `table_states` are the tables' states as they were found.
     """
 
     verdicts: Mapping[str, Verdict]
@@ -77,7 +77,7 @@ class Standing:
     foreign: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
     intact: frozenset[str] = frozenset()
-    seen: Mapping[str, TableState] = field(default_factory=dict)
+    table_states: Mapping[str, TableState] = field(default_factory=dict)
 
     @property
     def stale(self) -> frozenset[str]:
@@ -85,10 +85,10 @@ class Standing:
         return frozenset(name for name, each in self.verdicts.items() if each.reason is not None)
 
     def skipped(self, memory: Memory) -> dict[str, str]:
-        """Say of the stages that need not run why."""
-        touched = {load.stage for load in memory.loads if load.table in self.foreign}
+        """Map the stages that need not run to the reason."""
+        affected = {load.stage for load in memory.loads if load.table in self.foreign}
         return {
-            name: "table changed, seeded rows intact" if name in touched else "unchanged"
+            name: "table changed, seeded rows intact" if name in affected else "unchanged"
             for name in self.verdicts.keys() - self.stale
         }
 
@@ -97,73 +97,81 @@ class Standing:
 class Task:
     """What a run has to do, and what was known when that was decided.
 
-    `ahead` is what was prepared while that was being decided: just the files that changed. `files` are the
-    states of all data files before they were hashed.
+    `files` are the states of all data files before they were hashed. `only_stage` is the task's one stage
+    where each stage is committed by itself, else empty. `prepared_early` holds the changed files, if they
+    were prepared while the database was still being asked what its tables hold.
     """
 
     project: Project
     options: Options
     agenda: Agenda
-    standing: Standing
+    assessment: Assessment
     memory: Memory
     run_id: str
     started: str
     files: Mapping[str, FileState] = field(default_factory=dict, repr=False)
-    part: str = ""  # the one stage, where each is committed by itself
-    ahead: Prepared | None = field(default=None, repr=False, compare=False)
+    only_stage: str = ""
+    prepared_early: Prepared | None = field(default=None, repr=False, compare=False)
 
     @property
     def stale(self) -> tuple[Stage, ...]:
         """The stages that have to run."""
-        return tuple(stage for stage in self.agenda.stages if stage.id in self.standing.stale)
+        return tuple(stage for stage in self.agenda.stages if stage.id in self.assessment.stale)
 
     def hashes(self) -> Mapping[str, str]:
-        """Hash the files as they were read: of one that somebody wrote to meanwhile nobody knows as what."""
-        written = written_since(self.project, self.files)
-        known = self.standing.situation.files
-        return {name: "" if name in written else each for name, each in known.items()}
+        """The files' hashes to be remembered.
 
-    def told(self, reasons: Mapping[str, str]) -> Task:
-        """Replace the reasons for which stages run, once they are known better."""
+        The hash is empty for a file that was written to since, because the rows that were read may be either
+        the old ones or the new ones; so the next run looks at that file again.
+        """
+        written = written_since(self.project, self.files)
+        hashes = self.assessment.situation.files
+        return {name: "" if name in written else each for name, each in hashes.items()}
+
+    def with_reasons(self, reasons: Mapping[str, str]) -> Task:
+        """Replace the reasons why stages run by better ones that were found while they ran."""
         verdicts = {
             name: replace(each, reason=reasons.get(name, each.reason))
-            for name, each in self.standing.verdicts.items()
+            for name, each in self.assessment.verdicts.items()
         }
-        return replace(self, standing=replace(self.standing, verdicts=verdicts))
+        return replace(self, assessment=replace(self.assessment, verdicts=verdicts))
 
-    def without(self, found: Collection[str]) -> Task:
-        """Take out stages of which it turned out that their files changed, but none of their rows."""
-        standing = self.standing
-        intact = standing.intact | frozenset(found)
+    def without_intact(self, found: Collection[str]) -> Task:
+        """Judge the stages again, now that the files of those `found` turn out to hold the same rows."""
+        assessment = self.assessment
+        intact = assessment.intact | frozenset(found)
         verdicts = freshness.judge(
-            self.agenda.stages, standing.situation, self.memory, standing.drifted, intact
+            self.agenda.stages, assessment.situation, self.memory, assessment.drifted, intact
         )
-        return replace(self, standing=replace(standing, verdicts=verdicts, intact=intact), ahead=None)
+        assessment = replace(assessment, verdicts=verdicts, intact=intact)
+        return replace(self, assessment=assessment, prepared_early=None)
 
-    def only(self, stage: str, memory: Memory) -> Task:
+    def narrowed_to(self, stage: str, memory: Memory) -> Task:
         """Narrow the task to one stage, with the memory that the stages before it left."""
-        verdicts = {stage: self.standing.verdicts[stage]}
-        seen = {
+        verdicts = {stage: self.assessment.verdicts[stage]}
+        table_states = {
             name: state
-            for name, state in self.standing.seen.items()
+            for name, state in self.assessment.table_states.items()
             if memory.tables.get(name) == self.memory.tables.get(name)
         }
-        standing = replace(self.standing, verdicts=verdicts, intact=frozenset(), seen=seen)
-        return replace(self, standing=standing, memory=memory, part=stage, ahead=None)
+        assessment = replace(
+            self.assessment, verdicts=verdicts, intact=frozenset(), table_states=table_states
+        )
+        return replace(self, assessment=assessment, memory=memory, only_stage=stage, prepared_early=None)
 
 
 # ---- which stages ---------------------------------------------------------------------------------------
 
 
 def agenda_of(project: Project, options: Options, look: Look) -> Agenda:
-    """Select stages; judge their conditions, once, by what the target has now."""
-    stages = project.stages or _levels(project, look.catalog())
+    """Select the stages that take part, and judge their conditions by what the target has now."""
+    stages = project.stages or _inferred_stages(project, look.catalog())
     chosen = select(stages, options.select, options.exclude, options.environment)
     if not any(stage.conditions for stage in chosen.stages):
         return Agenda(declared=stages, stages=chosen.stages, left_out=chosen.left_out)
-    from seedlab.plan import conditions  # few projects have any
+    from seedlab.plan import conditions  # imported late, since few projects have any
 
-    kept, left_out = [], dict(chosen.left_out)
+    taking_part, left_out = [], dict(chosen.left_out)
     for stage in chosen.stages:
         parsed = [conditions.parse(text) for text in stage.conditions]
         situation = conditions.Situation(
@@ -174,22 +182,22 @@ def agenda_of(project: Project, options: Options, look: Look) -> Agenda:
         )
         verdict = conditions.judge(parsed, situation)
         if verdict.met:
-            kept.append(stage)
+            taking_part.append(stage)
         else:
             left_out[stage.id] = "; ".join(verdict.reasons)
-    return Agenda(declared=stages, stages=tuple(kept), left_out=left_out)
+    return Agenda(declared=stages, stages=tuple(taking_part), left_out=left_out)
 
 
-def _levels(project: Project, catalog: Catalog) -> tuple[Stage, ...]:
-    """Stages of a folder without configuration: the levels of its foreign-key graph, as files spell it."""
+def _inferred_stages(project: Project, catalog: Catalog) -> tuple[Stage, ...]:
+    """Make the stages of a folder without configuration: one for each level of its foreign-key graph."""
     seeds = [folder.as_named(seed, catalog) for seed in project.seeds]
     names = {spec.table for seed in seeds for spec in seed.tables}
     tables = {name: table for name in names if (table := catalog.find(name)) is not None}
-    spelled: dict[str, set[str]] = {}
+    spellings: dict[str, set[str]] = {}  # files may spell a table's name in several ways
     for name, table in tables.items():
-        spelled.setdefault(table.name, set()).add(name)
+        spellings.setdefault(table.name, set()).add(name)
     parents = {
-        name: {each for key in table.foreign_keys for each in spelled.get(key.parent, ())}
+        name: {each for key in table.foreign_keys for each in spellings.get(key.parent, ())}
         for name, table in tables.items()
     }
     return graph.levels(seeds, parents)
@@ -199,13 +207,13 @@ def _levels(project: Project, catalog: Catalog) -> tuple[Stage, ...]:
 
 
 def file_states(project: Project) -> dict[str, FileState]:
-    """Ask the file system for the state of every data file, by name: number, size and time."""
+    """Ask the file system for the state of every data file, by name; files that are gone are left out."""
     found = {file.name: stat_of(file) for seed in project.every_seed for file in seed.files}
     return {name: (each.st_ino, each.st_size, each.st_ctime_ns) for name, each in found.items() if each}
 
 
 def written_since(project: Project, states: Mapping[str, FileState]) -> set[str]:
-    """Name the files that are no more in the states that `file_states` has found."""
+    """Name the files that were written to, or removed, since `file_states` returned these states."""
     now = file_states(project)
     return {name for name, state in states.items() if now.get(name) != state}
 
@@ -217,7 +225,7 @@ def file_hashes(project: Project) -> dict[str, str]:
 
 
 def python_hash(root: Path) -> str:
-    """Hash all Python of a project's folder: a transform may import any of it."""
+    """Hash all Python files below a project's folder, since a transform may import any of them."""
     whole = xxh3_128()
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root)
@@ -232,21 +240,22 @@ def data_fingerprint(seeds: Iterable[Seed], hashes: Mapping[str, str]) -> str:
     return xxh3_128_hexdigest("".join(f"{name}\0{hashes[name]}\0" for name in names).encode())
 
 
-# ---- how they stand -------------------------------------------------------------------------------------
+# ---- which stages are stale -----------------------------------------------------------------------------
 
 
-def standing_of(
+def assess(
     project: Project,
     agenda: Agenda,
     hashes: Mapping[str, str],
     look: Look,
     options: Options,
-    meanwhile: Callable[[Standing], Callable[[], None]] | None = None,
-) -> Standing:
-    """Compare with the ledger; two statements at most, three where somebody changed a table.
+    on_changed_files: Callable[[Assessment], Callable[[], None]] | None = None,
+) -> Assessment:
+    """Compare files, configuration and tables with the ledger.
 
-    `meanwhile` is called where files changed, with how things stand if nobody changed a table; what it
-    answers is called while a database that is a process of its own is being asked.
+    `on_changed_files` is called where files changed, with the assessment as it will be if nobody changed a
+    table. What it returns is called while the database computes its answer, if that is a server.
+    Cost: at most two statements, three where somebody changed a table.
     """
     memory = look.memory()
     situation = Situation(
@@ -257,49 +266,58 @@ def standing_of(
         settings=options.settings,
     )
     if options.force or "incremental" not in options.settings.switches or not memory.stages:
-        return Standing(verdicts=freshness.all_stale(agenda.stages), situation=situation)
+        return Assessment(verdicts=freshness.all_stale(agenda.stages), situation=situation)
     verdicts = freshness.judge(agenda.stages, situation, memory)
     changed = {each.stage for each in verdicts.values() if each.files is not None}
-    # Files that changed may turn out to say the same: then what depends on them need not run either.
-    saved = freshness.judge(agenda.stages, situation, memory, intact=changed) if changed else verdicts
-    doubtful = changed | {
-        each.stage for each in saved.values() if each.reason is None or each.files is not None
+    # The changed files may turn out to hold the same rows. Then the stages that depend on them need not run,
+    # so the tables of those stages must be compared, too.
+    if_intact = freshness.judge(agenda.stages, situation, memory, intact=changed) if changed else verdicts
+    may_skip = changed | {
+        each.stage for each in if_intact.values() if each.reason is None or each.files is not None
     }
-    # A load without files is one that the project gave up: nobody brings its rows again.
-    filled = {load.table for load in memory.loads if load.stage in doubtful and load.files}
+    # A load without files is one that the project gave up: no stage would write its rows again.
+    tables = {load.table for load in memory.loads if load.stage in may_skip and load.files}
     prepare = None
-    if changed and meanwhile is not None and look.session.concurrent:
-        prepare = meanwhile(Standing(verdicts=verdicts, situation=situation))
-    drift = _drift(look, filled)
+    if changed and on_changed_files is not None and look.session.concurrent:
+        prepare = on_changed_files(Assessment(verdicts=verdicts, situation=situation))
+    drift = _drift(look, tables)
     if prepare is not None:
         prepare()
-    seen, drifted, foreign = drift()
+    table_states, drifted, foreign = drift()
     if drifted:
         verdicts = freshness.judge(agenda.stages, situation, memory, drifted)
-    return Standing(verdicts=verdicts, situation=situation, foreign=foreign, drifted=drifted, seen=seen)
+    return Assessment(
+        verdicts=verdicts,
+        situation=situation,
+        foreign=foreign,
+        drifted=drifted,
+        table_states=table_states,
+    )
 
 
 def _drift(look: Look, tables: Collection[str]) -> Callable[[], Drift]:
-    """Ask of tables that we filled what they hold now. What comes back waits for that, and for which of them
-    a seeded row was changed, and which changed otherwise.
-    """
+    """Ask what tables hold now; the function that is returned waits for the answer and compares it."""
     memory, ledger = look.memory(), look.session.ledger
-    states = {name: memory.tables[name] for name in sorted(tables) if comparable(name, look)}
+    states = {name: memory.tables[name] for name in sorted(tables) if is_comparable(name, look)}
     unknown = frozenset(tables) - states.keys()
-    asked = ledger.contents_ahead(list(states.values()))
+    wait_for_contents = ledger.contents_ahead(list(states.values()))
 
-    def told() -> Drift:
-        now = asked()
+    def compare() -> Drift:
+        now = wait_for_contents()
         changed = {each.table: each for each in now if each.content != states[each.table].content}
+        # A stamp already tells that no seeded row was changed; otherwise the rows' own hashes are compared.
         doubtful = [states[name] for name, each in changed.items() if not each.stamp]
         drifted = ledger.drifted(doubtful) if doubtful else frozenset()
         return {each.table: each for each in now}, drifted | unknown, frozenset(changed) - drifted
 
-    return told
+    return compare
 
 
-def comparable(name: str, look: Look) -> bool:
-    """Tell whether a remembered state can be compared: table and columns are there, and hashes are alike."""
+def is_comparable(name: str, look: Look) -> bool:
+    """Tell whether the table's remembered state can be compared with its present one.
+
+    It can if the table still has the columns, and a server of the same major version computes the hashes.
+    """
     state, table = look.memory().tables.get(name), look.catalog().tables.get(name)
     if state is None or table is None or not table.exists:
         return False
@@ -307,22 +325,22 @@ def comparable(name: str, look: Look) -> bool:
 
 
 def server_of(catalog: Catalog) -> str:
-    """Name what computes the hashes: they may differ from one major version of a server to the next."""
+    """Name what computes the hashes of rows, which may differ from one major version to the next."""
     return f"{catalog.dialect} {catalog.version.partition('.')[0]}"
 
 
 def state_of(table: str, columns: Iterable[str], key: Sequence[str], catalog: Catalog) -> TableState:
-    """A table's state before anybody has looked at its content."""
+    """Make the state of a table whose content has not been read yet."""
     return TableState(
         table=table, columns=tuple(sorted(set(columns))), key=tuple(key), server=server_of(catalog)
     )
 
 
-def as_it_was(load: LoadMemory) -> Tally:
-    """Say of a load of which nothing was written that all its rows are as they were."""
+def unchanged_tally(load: LoadMemory) -> Tally:
+    """Count all remembered rows of a load as unchanged."""
     return tally_of(load, Outcomes(unchanged=load.rows))
 
 
 def tally_of(load: LoadMemory, outcomes: Outcomes) -> Tally:
-    """Say what became of the rows of a load that is remembered."""
+    """Make the tally of a remembered load."""
     return Tally(stage=load.stage, seed=load.seed, table=load.table, key=load.key, outcomes=outcomes)

@@ -1,7 +1,7 @@
-"""The look at the target: a session and its catalog, on their way while the files are read.
+"""Connects to the target, and reads its catalog and ledger in a thread while the caller hashes the files.
 
-The catalog is the database's own; tables that are missing there come from the project's MetaData, and are
-made in the transaction that fills them.
+The catalog is the database's own. Tables that are missing there are described by the project's MetaData, and
+are created in the transaction that fills them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _NOTHING = Ddl(tables=[], constraints_and_indexes=[])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What the look found.
+    """What was read of the target.
 
-    The session, the whole catalog, the DDL of tables to be made, the ledger, and where the WAL ended.
+    `session` is None without a database. `catalog` includes the tables that `ddl` will create, `memory` is
+    what the ledger says of the project, and `wal` the server's WAL position in bytes, or None.
     """
 
     session: Session | None
@@ -37,9 +38,10 @@ class View:
 
 
 class Look:
-    """A view that may still be on its way; whoever asks first waits for it.
+    """Access to the target while a thread may still be reading it: every method waits for what it needs.
 
-    `bare` is done before it where the target has no ledger, else never.
+    `view` gets the view. `no_ledger` gets an empty memory, before `view` is done, where the target has no
+    ledger; otherwise it never gets a result.
     """
 
     def __init__(
@@ -47,18 +49,18 @@ class Look:
         view: Future[View],
         project: Project,
         connect: Callable[[], Session] | None = None,
-        bare: Future[Memory] | None = None,
+        no_ledger: Future[Memory] | None = None,
     ) -> None:
         self._view = self._first = view
         self._project = project
         self._connect = connect
-        self._bare: Future[Memory] = bare or Future()
+        self._no_ledger: Future[Memory] = no_ledger or Future()
 
     @property
     def session(self) -> Session:
         """The open session."""
         session = self._view.result().session
-        assert session is not None, "nothing is asked of a database that is not there"
+        assert session is not None, "a check without a database has no session"
         return session
 
     @property
@@ -67,43 +69,49 @@ class Look:
         return self._view.result().session is not None
 
     def catalog(self) -> Catalog:
-        """The catalog, with the tables that will be made."""
+        """The catalog, with the tables that will be created."""
         return self._view.result().catalog
 
     def ddl(self) -> Ddl:
-        """The DDL that makes the missing tables, from the project's MetaData."""
+        """The DDL that creates the missing tables, from the project's MetaData."""
         return self._view.result().ddl
 
     def memory(self) -> Memory:
-        """What the ledger remembers of the project; that there is none is known before the catalog."""
+        """What the ledger remembers of the project.
+
+        Where there is no ledger, the answer is known before the catalog has been read.
+        """
         if not self._view.done():
-            on_the_way: tuple[Future[Any], ...] = (self._bare, self._view)
-            wait(on_the_way, return_when=FIRST_COMPLETED)
-        return self._bare.result() if self._bare.done() else self._view.result().memory
+            pending: tuple[Future[Any], ...] = (self._no_ledger, self._view)
+            wait(pending, return_when=FIRST_COMPLETED)
+        return self._no_ledger.result() if self._no_ledger.done() else self._view.result().memory
 
     def wal_before(self) -> int | None:
-        """Where the server's WAL ended when it was first looked at."""
+        """The WAL position, in bytes, when the target was first read; None where there is none."""
         return self._first.result().wal
 
     def empty(self, tables: Iterable[str]) -> frozenset[str]:
-        """Of these tables, those without rows, spelled as asked; a statement only where we are in doubt."""
-        view = self._view.result()
-        asked = {name: _known(view.catalog, name) for name in tables}
-        sure = {t.name for t in asked.values() if not t.exists or t.name in view.catalog.empty}
-        doubtful = {t.name for t in asked.values() if t.holds_rows} - sure
-        if doubtful and view.session is not None:
-            sure |= view.session.find_empty(sorted(doubtful))
-        return frozenset(name for name, table in asked.items() if table.name in sure)
+        """Find the tables without rows among these; the names are returned as they were given.
 
-    def again(self) -> None:
-        """Forget what was read, for others have written since; the next question reads it again."""
+        Cost: one statement, unless the catalog already tells. Raises ConfigurationError for unknown tables.
+        """
+        view = self._view.result()
+        by_name = {name: _find_table(view.catalog, name) for name in tables}
+        empty = {t.name for t in by_name.values() if not t.exists or t.name in view.catalog.empty}
+        unknown = {t.name for t in by_name.values() if t.holds_rows} - empty
+        if unknown and view.session is not None:
+            empty |= view.session.find_empty(sorted(unknown))
+        return frozenset(name for name, table in by_name.items() if table.name in empty)
+
+    def refresh(self) -> None:
+        """Read catalog and ledger again, because another session has written since."""
         session = self.session
-        self._view, self._bare = Future(), Future()
+        self._view, self._no_ledger = Future(), Future()
         self._view.set_result(_view(session, self._project))
 
     def reconnect(self) -> Session:
-        """Open a session in the place of one whose connection is lost; raises ConnectionFailed."""
-        assert self._connect is not None, "a database that is not there has no connection"
+        """Replace a session whose connection is lost by a new one; raises ConnectionFailed."""
+        assert self._connect is not None, "a check without a database has no connection"
         lost, session = self._view.result(), self._connect()
         session.adopt(lost.catalog)
         self.session.close()
@@ -125,15 +133,18 @@ def open_look(
     recorder: Recorder,
     create_database: Callable[[], None] | None,
 ) -> Look:
-    """Begin to connect. `create_database` is called, once, when a first connection fails."""
-    bare: Future[Memory] = Future()
-    # Imported before the thread begins: two of them would take turns at Python's lock, and what the caller
-    # has to do would be done when the server is asked, instead of while it answers.
+    """Begin to connect in a thread of `pool`.
+
+    `create_database` is called, once, if the first connection fails.
+    """
+    no_ledger: Future[Memory] = Future()
+    # The driver is imported before the thread begins. Otherwise the import would compete with the caller for
+    # the interpreter lock, and the caller's work would not overlap with the time in which the server answers.
     open_session = connect.opener(target)
 
     connect_again = partial(open_session, target, settings, recorder, label_of(project.name))
 
-    def connected() -> Session:
+    def connect_or_create() -> Session:
         try:
             return connect_again()
         except ConnectionFailed:
@@ -142,36 +153,41 @@ def open_look(
             create_database()
             return connect_again()
 
-    view = pool.submit(lambda: _first_view(connected(), project, bare.set_result))
-    return Look(view, project, connect_again, bare)
+    view = pool.submit(lambda: _first_view(connect_or_create(), project, no_ledger.set_result))
+    return Look(view, project, connect_again, no_ledger)
 
 
-def _first_view(session: Session, project: Project, bare: Callable[[Memory], None] | None = None) -> View:
-    """View with a session that was opened for it: where that fails nobody else closes it."""
+def _first_view(
+    session: Session, project: Project, on_no_ledger: Callable[[Memory], None] | None = None
+) -> View:
+    """Read the target with a session just opened, and close that session if reading fails."""
     try:
-        return _view(session, project, bare)
+        return _view(session, project, on_no_ledger)
     except BaseException:
         session.close()
         raise
 
 
-def _view(session: Session, project: Project, bare: Callable[[Memory], None] | None = None) -> View:
-    catalog, ddl = _completed(session.catalog(project.name, bare), project)
+def _view(session: Session, project: Project, on_no_ledger: Callable[[Memory], None] | None = None) -> View:
+    catalog, ddl = _with_missing_tables(session.catalog(project.name, on_no_ledger), project)
     session.adopt(catalog)
     memory = session.ledger.read(project.name)
     return View(session=session, catalog=catalog, ddl=ddl, memory=memory, wal=session.wal_position())
 
 
-def look_beside(project: Project, target: Target, settings: Settings, recorder: Recorder) -> Look:
-    """Look with a session of its own, beside that of another look; it is here when this returns."""
-    look: Future[View] = Future()
+def open_another_look(project: Project, target: Target, settings: Settings, recorder: Recorder) -> Look:
+    """Open a further session beside the first look's, and read the target with it before returning."""
+    view: Future[View] = Future()
     connect_again = partial(connect.open_session, target, settings, recorder, label_of(project.name))
-    look.set_result(_first_view(connect_again(), project))
-    return Look(look, project, connect_again)
+    view.set_result(_first_view(connect_again(), project))
+    return Look(view, project, connect_again)
 
 
 def look_offline(project: Project) -> Look:
-    """Look at nothing but the project's MetaData: every table is missing, and so has no rows."""
+    """Make a look without a database: all tables come from the project's MetaData, and none has rows.
+
+    Raises ConfigurationError for a project without MetaData.
+    """
     if project.schema is None:
         raise ConfigurationError(
             'check needs [project] schema = "models.py:metadata" to know the tables without a database; '
@@ -181,29 +197,29 @@ def look_offline(project: Project) -> Look:
 
     metadata = models.load_metadata(project.root, project.schema)
     catalog = models.catalog_of(metadata, "postgresql")
-    future: Future[View] = Future()
-    future.set_result(View(session=None, catalog=catalog, ddl=_NOTHING))
-    return Look(future, project)
+    view: Future[View] = Future()
+    view.set_result(View(session=None, catalog=catalog, ddl=_NOTHING))
+    return Look(view, project)
 
 
-def _known(catalog: Catalog, name: str) -> Table:
+def _find_table(catalog: Catalog, name: str) -> Table:
     table = catalog.find(name)
     if table is None:
-        from seedlab.plan.schema import no_table  # what turns frames into loads, but for a mistake not needed
+        from seedlab.plan.schema import no_table  # a heavy import, which only this error needs
 
         raise ConfigurationError(no_table(catalog, name))
     return table
 
 
 def edges(project: Project) -> tuple[graph.Edge, ...]:
-    """Say why stages wait for each other: as declared, and by the foreign keys of the project's MetaData."""
+    """List which stage waits for which, and why: declared dependencies and foreign keys of the MetaData."""
     if project.schema is None:
         return graph.edges(project.stages, (), {})
     return edges_in(look_offline(project).catalog(), project.stages)
 
 
 def edges_in(catalog: Catalog, stages: Sequence[Stage]) -> tuple[graph.Edge, ...]:
-    """Say why stages wait for each other: as declared, and by the foreign keys of a catalog."""
+    """List which stage waits for which, and why: declared dependencies and foreign keys of the catalog."""
     filled = [
         (stage.id, table)
         for stage in stages
@@ -220,8 +236,11 @@ def edges_in(catalog: Catalog, stages: Sequence[Stage]) -> tuple[graph.Edge, ...
     return graph.edges(stages, needs, providers)
 
 
-def _completed(catalog: Catalog, project: Project) -> tuple[Catalog, Ddl]:
-    """Add the tables that only the MetaData knows; its import is paid only when one is missing."""
+def _with_missing_tables(catalog: Catalog, project: Project) -> tuple[Catalog, Ddl]:
+    """Add the tables that only the MetaData knows, with the DDL that creates them.
+
+    SQLAlchemy is imported only if a table is missing, or on SQLite, whose catalog the MetaData refines.
+    """
     named = {spec.table for seed in project.every_seed for spec in seed.tables}
     missing = [name for name in named if catalog.find(name) is None]
     if project.schema is None or not (missing or catalog.dialect == "sqlite"):

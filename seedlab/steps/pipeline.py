@@ -91,7 +91,7 @@ def prepared_of(task: Task, look: Look, monitor: Monitor, apart: Apart | None = 
     if not (smaller := unchanged_rows.smaller(task)):
         return prepare(task, look, monitor, task.stale, apart)
     try:
-        prepared = task.ahead or prepared_few(
+        prepared = task.prepared_early or prepared_few(
             task, look, monitor, unchanged_rows.of_changed(task, look.session)
         )
         return _reduce(task, look, prepared, frozenset(smaller))
@@ -346,7 +346,7 @@ def resolve(
         rows = named_rows.without_duplicates(prepared.rows)
         tables = {load.table for load in prepared.bound.loads}
         tables |= {reference.parent for load in prepared.bound.loads for reference in load.references}
-        held = {name for name, state in task.standing.seen.items() if state.rows}
+        held = {name for name, state in task.assessment.table_states.items() if state.rows}
         empty = look.empty(tables - held) if empty is None else empty
         filled = frozenset(tables) - empty
         for told in (told for each in rows if each.staged for told in each.staged.answers):

@@ -34,7 +34,7 @@ from seedlab.steps.pipeline import Prepared, Resolved, prepare, resolve
 from seedlab.steps.recalling.unchanged_rows import Name, name_of
 from seedlab.steps.remembering import row_memory
 from seedlab.steps.remembering.row_memory import Kept
-from seedlab.steps.reporting import is_left_out, without
+from seedlab.steps.reporting import is_seed_left_out, left_out_note
 from seedlab.steps.resolving import write_plan
 from seedlab.steps.writing.ledger import Sent, wrote_of
 from seedlab.steps.writing.transaction import expect
@@ -148,9 +148,9 @@ def _with_deletes(classified: Classified, deleted: Mapping[Name, int]) -> Classi
 def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
     """Make the plan: stages in writing order, keys and why, what runs side by side, what is skipped."""
     options, stages = task.options, task.agenda.declared
-    left_out = {**task.agenda.left_out, **task.standing.skipped(task.memory)}
+    left_out = {**task.agenda.left_out, **task.assessment.skipped(task.memory)}
     running = [stage for stage in stages if stage.id not in left_out]
-    verdicts = task.standing.verdicts
+    verdicts = task.assessment.verdicts
     reasons = {name: each.reason for name, each in verdicts.items() if each.reason}
     tables = _planned_tables(previewed, options)
     return Plan(
@@ -209,14 +209,14 @@ def _planned_stage(
             priority=seed.priority,
         )
         for seed in stage.seeds
-        if stage.id not in left_out and not is_left_out(seed, left_out)
+        if stage.id not in left_out and not is_seed_left_out(seed, left_out)
     )
     return PlannedStage(
         id=stage.id,
         name=stage.name,
         status="skipped" if stage.id in left_out else "run",
         reason=left_out.get(stage.id)
-        or "; ".join(filter(None, (reasons.get(stage.id), without(stage, left_out)))),
+        or "; ".join(filter(None, (reasons.get(stage.id), left_out_note(stage, left_out)))),
         waits_for=stage.dependencies,
         seeds=seeds,
         parallel=stage.parallel,

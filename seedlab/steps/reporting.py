@@ -1,4 +1,4 @@
-"""The last part of a run: what became of every row, by stage, seed and table."""
+"""Reports a run: what became of every row, by stage, seed and table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from seedlab.insight.records.runs import Heading, SpansBySeed
 from seedlab.steps.agenda import Task
 
 
-def run_of(
+def seed_run(
     task: Task,
     skipped: Mapping[str, str],
     tallies: Sequence[Tally],
@@ -33,7 +33,7 @@ def run_of(
     heading: Heading,
     failed: Mapping[str, str],
 ) -> Run:
-    """Make the run of a seed; `skipped` says why stages were not written, `failed` why others were undone."""
+    """Make the record of a seed; `skipped` says why stages did not run, `failed` why others were undone."""
     by_seed = runs.spans_by_seed(monitor.spans)
     reports = tuple(
         _undone_stage(stage, task, failed[stage.id], by_seed)
@@ -44,8 +44,8 @@ def run_of(
     return runs.measured(monitor, heading, reports)
 
 
-def undone(run_id: str, tallies: Sequence[Tally], monitor: Monitor, heading: Heading) -> Run:
-    """Make the run of an undo: what was deleted, by stage."""
+def undo_run(run_id: str, tallies: Sequence[Tally], monitor: Monitor, heading: Heading) -> Run:
+    """Make the record of an undo: what was deleted, by stage."""
     stages = []
     for name in dict.fromkeys(each.stage for each in tallies):
         of_stage = [each for each in tallies if each.stage == name]
@@ -62,14 +62,14 @@ def undone(run_id: str, tallies: Sequence[Tally], monitor: Monitor, heading: Hea
     return replace(runs.measured(monitor, heading, tuple(stages)), run_id=run_id)
 
 
-def unindexed(run: Run, catalog: Catalog) -> Run:
+def with_unindexed_references(run: Run, catalog: Catalog) -> Run:
     """Add to the run the foreign keys without an index whose parents lost rows.
 
-    Each delete read all children.
+    Without the index, every delete had to read the whole child table.
     """
     if not run.outcomes.deleted:
         return run
-    from seedlab.flow.evidence import UnindexedReference  # a run with nothing to do is spared it
+    from seedlab.flow.evidence import UnindexedReference  # a run with nothing to do does not need it
 
     deleted: Counter[str] = Counter()
     for each in (each for stage in run.stages for seed in stage.seeds for each in seed.tables):
@@ -94,13 +94,13 @@ def _stage_report(
     of_stage = [each for each in tallies if each.stage == stage.id]
     outcomes = sum((each.outcomes for each in of_stage), Outcomes())
     seeds = tuple(
-        _seed_report(seed, of_stage, spans) for seed in stage.seeds if not is_left_out(seed, left_out)
+        _seed_report(seed, of_stage, spans) for seed in stage.seeds if not is_seed_left_out(seed, left_out)
     )
     status: Literal["run", "skipped"] = "skipped" if stage.id in skipped else "run"
     return StageReport(
         id=stage.id,
         status=status,
-        reason=skipped[stage.id] if status == "skipped" else _why(stage, task, outcomes),
+        reason=skipped[stage.id] if status == "skipped" else _reason(stage, task, outcomes),
         seconds=_seconds(stage, spans),
         outcomes=outcomes,
         seeds=seeds,
@@ -108,7 +108,7 @@ def _stage_report(
 
 
 def _undone_stage(stage: Stage, task: Task, reason: str, spans: SpansBySeed) -> StageReport:
-    seeds = (seed for seed in stage.seeds if not is_left_out(seed, task.agenda.left_out))
+    seeds = (seed for seed in stage.seeds if not is_seed_left_out(seed, task.agenda.left_out))
     return StageReport(
         id=stage.id,
         status="failed",
@@ -122,31 +122,31 @@ def _seconds(stage: Stage, spans: SpansBySeed) -> float:
     return sum(span.seconds for (name, _), some in spans.items() if name == stage.id for span in some)
 
 
-def _why(stage: Stage, task: Task, outcomes: Outcomes) -> str:
-    """Say why a stage ran: what changed, or all that it brings."""
+def _reason(stage: Stage, task: Task, outcomes: Outcomes) -> str:
+    """Say why a stage ran: what changed, or that all its files were seeded."""
     left_out = task.agenda.left_out
-    reason = task.standing.verdicts[stage.id].reason
+    reason = task.assessment.verdicts[stage.id].reason
     changed = outcomes.created + outcomes.updated + outcomes.deleted
     if reason:
-        why = f"{reason} ({several(changed, 'row')})"
+        text = f"{reason} ({several(changed, 'row')})"
     else:
-        why = f"{several(outcomes.total, 'row')} from {_files(stage, left_out)}"
-    return "; ".join(filter(None, (why, without(stage, left_out))))
+        text = f"{several(outcomes.total, 'row')} from {_files(stage, left_out)}"
+    return "; ".join(filter(None, (text, left_out_note(stage, left_out))))
 
 
-def is_left_out(seed: Seed, left_out: Mapping[str, str]) -> bool:
+def is_seed_left_out(seed: Seed, left_out: Mapping[str, str]) -> bool:
     """Tell whether a seed is left out, though its stage runs."""
     return f"{seed.stage}.{seed.name}" in left_out
 
 
-def without(stage: Stage, left_out: Mapping[str, str]) -> str:
+def left_out_note(stage: Stage, left_out: Mapping[str, str]) -> str:
     """Name the seeds of a running stage that do not run, and why."""
-    skipped = [seed.name for seed in stage.seeds if is_left_out(seed, left_out)]
+    skipped = [seed.name for seed in stage.seeds if is_seed_left_out(seed, left_out)]
     return f"without {', '.join(skipped)}: {left_out[f'{stage.id}.{skipped[0]}']}" if skipped else ""
 
 
 def _files(stage: Stage, left_out: Mapping[str, str]) -> str:
-    names = [file.name for seed in stage.seeds if not is_left_out(seed, left_out) for file in seed.files]
+    names = [file.name for seed in stage.seeds if not is_seed_left_out(seed, left_out) for file in seed.files]
     return names[0] if len(names) == 1 else f"{len(names)} files"
 
 

@@ -1,7 +1,8 @@
-"""Look at a run while it lasts, some 20 times a second: memory, and what the server does for it.
+"""Samples a run while it lasts, some 20 times a second: its memory, and what the server does for it.
 
-All of it happens in a thread of its own, whose failure is at most a note. The server is looked at from the
-first second on, since shorter runs would mostly measure the looking; closely, at once.
+All of it happens in a thread of its own, whose failure is at most a note. The server is sampled only after
+the run's first second, since in shorter runs the sampling itself would be most of what is measured; a run
+that is profiled (`monitor.closely`) samples it from the beginning.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from seedlab.insight.measuring.monitor import Monitor
 if TYPE_CHECKING:
     from seedlab.database.activity import Activity
 
-SHORT = 1.0  # seconds of a run in which the server is left alone
-PATIENCE = 1.0  # seconds that a run waits, at its end, for a look that has not come back
+UNOBSERVED_SECONDS = 1.0  # at the beginning of a run, in which the server is not sampled
+JOIN_SECONDS = 1.0  # that a run waits, at its end, for a sample that has not been answered
 
 
 @contextmanager
@@ -46,11 +47,11 @@ def sampled(
     finally:
         monitor.wal_position = None
         sampler.done.set()
-        thread.join(PATIENCE)
+        thread.join(JOIN_SECONDS)
 
 
 class _Sampler:
-    """The sampling of one run. `open` is called at most once; the thread closes the connection."""
+    """Samples one run. `open` is called at most once; the thread closes the connection."""
 
     def __init__(
         self, project: str, target: Target, monitor: Monitor, wal_before: Callable[[], int | None]
@@ -65,7 +66,7 @@ class _Sampler:
         self.done = threading.Event()
 
     def open(self) -> None:
-        """Open a connection of our own to the server; none to a file."""
+        """Open a connection of its own to the server; a database file needs none."""
         self._opened = True
         try:
             self.activity = connect.open_activity(self._target, self._label)
@@ -73,7 +74,7 @@ class _Sampler:
             self._give_up(error)
 
     def wal_position(self) -> int | None:
-        """Ask where the server's WAL ends; None where it does not say."""
+        """Ask for the server's WAL position in bytes; None where it does not tell it."""
         activity = self.activity
         try:
             return activity.wal_position() if activity is not None else None
@@ -86,16 +87,16 @@ class _Sampler:
         monitor = self._monitor
         try:
             while True:
-                if not self._opened and monitor.seconds >= SHORT:
+                if not self._opened and monitor.seconds >= UNOBSERVED_SECONDS:
                     self.open()
-                self._look()
+                self._sample()
                 if self.done.wait(monitor.sample_seconds):
                     return
         finally:
             if self.activity is not None:
                 self.activity.close()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         activity = self.activity
         if activity is not None:
             try:
@@ -110,7 +111,7 @@ class _Sampler:
         self._monitor.sample(rss_bytes())
 
     def _give_up(self, error: ConnectionFailed) -> None:
-        """Stop sampling the server and note why, once: two threads may find out at the same time."""
+        """Stop sampling the server and note why, once, although both threads may find that out."""
         with self._giving_up:
             if self._given_up:
                 return

@@ -25,14 +25,14 @@ from seedlab.flow import (
     Tally,
 )
 from seedlab.frames import contents
-from seedlab.steps.agenda import comparable, tally_of
+from seedlab.steps.agenda import is_comparable, tally_of
 from seedlab.steps.looking import Look
 from seedlab.steps.remembering import row_memory
 from seedlab.steps.remembering.table_state import Touched, marks_of, settle, spell_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Undo:
+class UndoRequest:
     """What is asked for: the rows of these stages (none named: of all), or those that one run made."""
 
     project: Project
@@ -43,26 +43,26 @@ class Undo:
     run: str | None = None
 
 
-def undo(asked: Undo, look: Look, recorder: Recorder) -> list[Tally]:
+def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
     """Delete the rows, and forget them; answers how many of each load.
 
     Raises Refused where other rows refer to them, and where a run did more than create rows.
     """
     session, memory = look.session, look.memory()
-    loads = _loads(asked, memory)
+    loads = _loads(request, memory)
     if not memory.exists:
-        if asked.run is not None:
-            _refuse_impossible(asked.run, ())
+        if request.run is not None:
+            _refuse_impossible(request.run, ())
         recorder.note("nothing is remembered in this target: no run of seedlab wrote to it")
         return []
     session.begin()
-    if session.lock(asked.options.wait) != memory.generation:
+    if session.lock(request.options.wait) != memory.generation:
         raise TargetChanged("another seed has written since we looked")
-    if asked.run is not None:
-        _refuse_impossible(asked.run, session.ledger.runs(asked.project.name, asked.run))
-    packed = session.ledger.recall(asked.project.name, [load.name for load in loads]) if loads else []
+    if request.run is not None:
+        _refuse_impossible(request.run, session.ledger.runs(request.project.name, request.run))
+    packed = session.ledger.recall(request.project.name, [load.name for load in loads]) if loads else []
     remembered = dict(zip(loads, map(contents.unpack, packed), strict=True))
-    doomed = _doomed(asked, remembered, recorder)
+    doomed = _doomed(request, remembered, recorder)
     catalog = look.catalog()
     there = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
     removals = [row_memory.removal_of(load, rows, catalog) for load, rows in there.items()]
@@ -73,29 +73,29 @@ def undo(asked: Undo, look: Look, recorder: Recorder) -> list[Tally]:
     touched = [Touched(state=state, known=state, gone=gone.get(name, b"")) for name, state in known.items()]
     states, marks = settle(session.ledger, touched)
     kept = {load: contents.without(remembered[load], rows) for load, rows in doomed.items()}
-    session.ledger.remember(_memo(asked, kept, counts, marks), states)
+    session.ledger.remember(_memo(request, kept, counts, marks), states)
     session.commit()
     return [tally_of(load, Outcomes(deleted=count)) for load, count in zip(there, counts, strict=True)]
 
 
-def _loads(asked: Undo, memory: Memory) -> list[LoadMemory]:
+def _loads(request: UndoRequest, memory: Memory) -> list[LoadMemory]:
     """Find the remembered loads that are asked for; none where their rows were never made, or are gone."""
     if not memory.possible:
         raise ConfigurationError(
             "what is remembered in this target may not be read by us; have the owner of the schema seedlab "
             "grant its use"
         )
-    known = {load.stage for load in memory.loads} | {stage.id for stage in asked.project.stages}
-    for name in sorted(asked.stages - known):
+    known = {load.stage for load in memory.loads} | {stage.id for stage in request.project.stages}
+    for name in sorted(request.stages - known):
         raise ConfigurationError(f"no stage '{name}' is declared or remembered{nearest(name, sorted(known))}")
-    return [load for load in memory.loads if not asked.stages or load.stage in asked.stages]
+    return [load for load in memory.loads if not request.stages or load.stage in request.stages]
 
 
 def _doomed(
-    asked: Undo, remembered: Mapping[LoadMemory, pl.DataFrame], recorder: Recorder
+    request: UndoRequest, remembered: Mapping[LoadMemory, pl.DataFrame], recorder: Recorder
 ) -> dict[LoadMemory, pl.DataFrame]:
     """The rows of each load that seedlab made, as asked; a note tells of those that no key names."""
-    ours = {load: contents.ours(content, asked.run) for load, content in remembered.items()}
+    ours = {load: contents.ours(content, request.run) for load, content in remembered.items()}
     doomed = {}
     for load, rows in ours.items():
         if contents.nameless(rows, load.made) and rows.height:
@@ -120,7 +120,7 @@ def _refuse_impossible(run: str, found: Sequence[RunMemory]) -> None:
 
 
 def _memo(
-    asked: Undo,
+    request: UndoRequest,
     kept: dict[LoadMemory, pl.DataFrame],
     counts: Sequence[int],
     marks: Mapping[str, bytes | None],
@@ -128,11 +128,11 @@ def _memo(
     """Make the memo of what remains; its stages are unfinished, so that the next run looks at them."""
     left = {load: content for load, content in kept.items() if content.height}
     return Memo(
-        project=asked.project.name,
-        run_id=asked.run_id,
-        environment=asked.options.environment.name,
-        level=asked.options.settings.level,
-        started=asked.started,
+        project=request.project.name,
+        run_id=request.run_id,
+        environment=request.options.environment.name,
+        level=request.options.settings.level,
+        started=request.started,
         outcomes=Outcomes(deleted=sum(counts)),
         stages=(),
         loads=tuple(replace(load, rows=content.height) for load, content in left.items()),
@@ -146,4 +146,4 @@ def _memo(
 def _comparable(removals: Sequence[Removal], look: Look) -> dict[str, TableState]:
     """Map tables to their last known states, as far as those can still be compared with."""
     names = dict.fromkeys(removal.table.name for removal in removals)
-    return {name: look.memory().tables[name] for name in names if comparable(name, look)}
+    return {name: look.memory().tables[name] for name in names if is_comparable(name, look)}

@@ -116,7 +116,7 @@ class Known:
         referred = ids.referred_columns(loads)
         for name in self.compared:
             rows, table, made = self.before[name], name[2], self.loads[name].made
-            if table not in task.standing.seen or table in task.standing.drifted:
+            if table not in task.assessment.table_states or table in task.assessment.drifted:
                 continue
             if {*referred.get(table, ())} <= {made} <= {*task.memory.tables[table].columns} and (
                 f"{contents.KEY}{made}" not in rows.columns
@@ -207,7 +207,7 @@ def smaller(task: Task) -> dict[str, Stage]:
         if (stage := stale.get(name)) is None:
             continue
         alone = all(each in found for each in stage.dependencies if each in stale)
-        small = reduced(stage, task.standing.verdicts[name], task.memory) if alone else None
+        small = reduced(stage, task.assessment.verdicts[name], task.memory) if alone else None
         if small is not None:
             found[name] = small
     return found

@@ -25,7 +25,7 @@ from seedlab.flow import (
 )
 from seedlab.plan import freshness
 from seedlab.plan.graph import topological_order
-from seedlab.steps.agenda import Task, comparable, state_of
+from seedlab.steps.agenda import Task, is_comparable, state_of
 from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import Prepared
 from seedlab.steps.recalling.unchanged_rows import Name, name_of
@@ -85,7 +85,7 @@ def partly_written(
     return [
         memory.tables[name]
         for name in sorted(tables.difference(slightly))
-        if comparable(name, look) and not _is_whole(name, ran, memory)
+        if is_comparable(name, look) and not _is_whole(name, ran, memory)
     ]
 
 
@@ -172,13 +172,13 @@ def stage_memories(wrote: Wrote, task: Task, memory: Memory) -> tuple[StageMemor
 
     Of stages whose files were only saved again the new hashes are kept, and still the run that ran them.
     """
-    agenda, standing = task.agenda, task.standing
-    situation = replace(standing.situation, catalog=wrote.catalog, files=task.hashes())
+    agenda, assessment = task.agenda, task.assessment
+    situation = replace(assessment.situation, catalog=wrote.catalog, files=task.hashes())
     stages = dict(memory.stages)
-    by_id = {stage.id: stage for stage in agenda.stages if stage.id in standing.stale | standing.intact}
+    by_id = {stage.id: stage for stage in agenda.stages if stage.id in assessment.stale | assessment.intact}
     for name in topological_order({stage.id: stage.dependencies for stage in agenda.stages}):
         if (stage := by_id.get(name)) is not None:
-            ran = name in standing.stale
+            ran = name in assessment.stale
             tables = _tables_of(stage, wrote, memory) if ran else memory.stages[name].tables
             parts = freshness.parts(stage, situation, replace(memory, stages=stages), tables)
             run = wrote.run_id if ran else memory.stages[name].run

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from seedlab.database.writer import Session
 from seedlab.flow import Catalog, Memo, Outcomes, TableState, Tally, WritePlan, Written
 from seedlab.plan import guards
-from seedlab.steps.agenda import Task, as_it_was
+from seedlab.steps.agenda import Task, unchanged_tally
 from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import Prepared, Resolved
 from seedlab.steps.recalling import unchanged_rows
@@ -65,7 +65,7 @@ def remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple[
     deleted, gone = _delete(task, session, kept, {state.table: state for state in states}, wrote.catalog)
     ran = {each.load.name for each in kept}
     others = [load for load in memory.loads if load.stage in wrote.known.reduced and load.name not in ran]
-    tallies = (*tallies_of(wrote, resolved, kept, deleted), *map(as_it_was, others))
+    tallies = (*tallies_of(wrote, resolved, kept, deleted), *map(unchanged_tally, others))
     stored, marks = stage_memory.content_of(states, wrote, memory, session, gone)
     declared = {stage.id for stage in task.agenda.declared}
     unfinished = tuple(
@@ -87,7 +87,7 @@ def remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple[
         marks=marks,
         shifts=shifts_of(session.ledger, wrote.slight),
         unfinished=unfinished,
-        part=task.part,
+        part=task.only_stage,
     )
     session.ledger.remember(memo, stored)
     return tallies

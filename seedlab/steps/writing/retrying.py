@@ -1,21 +1,21 @@
-"""When to try again: another session may have come between, and looking again may help."""
+"""Decides whether a run that failed is tried again, because another session wrote meanwhile."""
 
 from __future__ import annotations
 
 from seedlab.errors import DataFaults, TargetChanged, WriteError
 
-TRIES = 3
-CAME_BETWEEN = frozenset({"40001", "40P01"})  # SQLSTATEs of what another transaction was in the way of
+MAX_ATTEMPTS = 3
+CONFLICTS = frozenset({"40001", "40P01"})  # SQLSTATEs: serialization failure, deadlock
 
 
-def refuse_to_try_again(error: TargetChanged | DataFaults, attempt: int) -> None:
-    """Raise the error unless looking again may help.
+def raise_unless_retryable(error: TargetChanged | DataFaults, attempt: int) -> None:
+    """Raise the error unless another attempt may succeed; `attempt` counts from 0.
 
-    Three times for a target that changed, once for a row that is refused as there already: it may be one that
-    another session has added meanwhile.
+    A target that changed is worth MAX_ATTEMPTS attempts. A row that is refused because it exists already is
+    worth one more: another session may have added it meanwhile, and then it will be found.
     """
     if isinstance(error, TargetChanged):
-        if attempt < TRIES - 1:
+        if attempt < MAX_ATTEMPTS - 1:
             return
         cause = error.__cause__
         raise cause if isinstance(cause, WriteError) else error
@@ -23,8 +23,8 @@ def refuse_to_try_again(error: TargetChanged | DataFaults, attempt: int) -> None
         raise error
 
 
-def told(error: TargetChanged | DataFaults) -> str:
-    """Say what came between."""
+def why_to_retry(error: TargetChanged | DataFaults) -> str:
+    """Say in a note what the other session did."""
     if isinstance(error, TargetChanged):
         return str(error)
     return "the target has a row that it had not when we looked"

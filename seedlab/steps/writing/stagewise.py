@@ -25,7 +25,7 @@ from seedlab.steps.pipeline import Prepared, prepare, resolve
 from seedlab.steps.preparing.reading import concurrency
 from seedlab.steps.resolving.named_rows import Rows
 from seedlab.steps.writing import transaction
-from seedlab.steps.writing.retrying import refuse_to_try_again, told
+from seedlab.steps.writing.retrying import raise_unless_retryable, why_to_retry
 from seedlab.steps.writing.transaction import Done, Gate
 
 ONE_BY_ONE = "each stage was committed by itself: readers saw them appear one by one"
@@ -84,7 +84,7 @@ class _Desks:
             desk = self._beside()
             self._made.append(desk)
         else:
-            desk.again()
+            desk.refresh()
         return desk
 
     def give(self, desk: Look) -> None:
@@ -167,7 +167,7 @@ def _open(task: Task, desks: _Desks, prepared: Prepared, monitor: Monitor, lock:
     rows = resolve(desk, prepared, task, monitor).rows
     session.commit()
     if ddl.tables:  # now the database says what they are
-        desk.again()
+        desk.refresh()
         prepared = prepare(task, desk, monitor, task.stale)
         session.begin()
         rows = resolve(desk, prepared, task, monitor).rows
@@ -266,16 +266,16 @@ class _Work:
         part, attempt = _part(self._prepared, stage), 0
         desk = self._desks.take()
         while True:
-            task = self._task.only(stage, desk.memory())
+            task = self._task.narrowed_to(stage, desk.memory())
             try:
                 done = transaction.attempt(task, desk, part, self._monitor, self._write)
             except BaseException as error:
                 desk.session.rollback()
                 if not isinstance(error, TargetChanged | DataFaults):
                     raise
-                refuse_to_try_again(error, attempt)
-                self._monitor.note(f"stage {stage}: {told(error)}; trying again")
-                desk.again()
+                raise_unless_retryable(error, attempt)
+                self._monitor.note(f"stage {stage}: {why_to_retry(error)}; trying again")
+                desk.refresh()
                 attempt += 1
             else:
                 self._desks.give(desk)

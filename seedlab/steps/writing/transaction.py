@@ -37,7 +37,7 @@ from seedlab.steps.resolving.named_rows import Rows
 from seedlab.steps.writing import ledger
 from seedlab.steps.writing.committing import commit
 from seedlab.steps.writing.ledger import Sent
-from seedlab.steps.writing.retrying import CAME_BETWEEN
+from seedlab.steps.writing.retrying import CONFLICTS
 
 LEGACY: Level = "legacy"
 SAVED_AGAIN = "saved again, but no row changed"
@@ -90,14 +90,14 @@ def run(
     intact = prepared.intact
     if intact:
         monitor.plan(dict.fromkeys(intact, "skipped"))
-        smaller = task.without(intact)
+        smaller = task.without_intact(intact)
         told = dict.fromkeys(intact, SAVED_AGAIN)
         if not smaller.stale:
             waiting = {stage.id: "unchanged" for stage in task.stale}
             return Done(skipped={**waiting, **told})
         if len(smaller.stale) < len(task.stale):
             done = run(smaller, look, monitor, write, apart)
-            verdicts = smaller.standing.verdicts
+            verdicts = smaller.assessment.verdicts
             reasons = {stage.id: verdicts[stage.id].reason or "" for stage in smaller.stale}
             return replace(done, skipped={**done.skipped, **told}, reasons={**reasons, **done.reasons})
     return attempt(task, look, prepared, monitor, write or write_once)
@@ -108,7 +108,7 @@ def attempt(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write:
     try:
         return write(task, look, prepared, monitor)
     except WriteError as error:
-        if error.sqlstate not in CAME_BETWEEN:
+        if error.sqlstate not in CONFLICTS:
             raise
         raise TargetChanged(f"another session came between ({error.sqlstate})") from error
     except DataFaults as found:
@@ -135,7 +135,7 @@ def write_once(
             session.create(ddl.constraints_and_indexes)
     with monitor.span("commit"):
         made = _as_made(session, prepared) if ddl.tables else prepared
-        if remembers and not task.part:
+        if remembers and not task.only_stage:
             session.ledger.begin_to_remember()
         wrote = ledger.wrote_of(task, session, made, resolved, sent)
         tallies = (
@@ -236,7 +236,7 @@ def _send_all(task: Task, look: Look, prepared: Prepared, resolved: Resolved, re
     before: Mapping[str, Slight] = {}
     if prepared.reduced:
         with recorder.span("commit"):
-            tables, seen = task.memory.tables, task.standing.seen
+            tables, seen = task.memory.tables, task.assessment.table_states
             before = slight(session.ledger, plan, prepared.reduced, tables, seen)
         spell_out(session.ledger, stage_memory.partly_written(task, look, prepared, before), recorder)
     return Sent(plan=plan, written=session.write(plan, settings.switches), slight=before)

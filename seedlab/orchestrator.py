@@ -44,7 +44,7 @@ from seedlab.steps.writing.retrying import MAX_ATTEMPTS, raise_unless_retryable,
 
 if TYPE_CHECKING:
     from seedlab.flow import Plan
-    from seedlab.steps.writing.transaction import Done
+    from seedlab.steps.writing.transaction import RunResult
 
 EMBEDDED = "embedded"
 EXPLAINED_SECONDS = 1.0  # of runs that take longer the round trip is measured, to say where the time went
@@ -130,7 +130,7 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
     return run
 
 
-def _watched(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
+def _watched(task: Task, target: Target, look: Look, monitor: Monitor) -> RunResult:
     """Write, while a thread samples memory and what the server does."""
     from seedlab.steps.sampling import sampled  # a run with nothing to do does not need it
 
@@ -138,7 +138,7 @@ def _watched(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
         return _write(task, target, look, monitor)
 
 
-def _write(task: Task, target: Target, look: Look, monitor: Monitor) -> Done:
+def _write(task: Task, target: Target, look: Look, monitor: Monitor) -> RunResult:
     """Run the stale stages: in one transaction, or each in a transaction of its own."""
     settings = task.options.settings
 
@@ -184,14 +184,14 @@ def _task(
         )
 
     def on_changed_files(assessment: Assessment) -> Callable[[], None]:
-        from seedlab.steps.pipeline import prepared_ahead
-        from seedlab.steps.recalling.unchanged_rows import of_changed
+        from seedlab.steps.recalling.unchanged_rows import fetch_changed_loads
+        from seedlab.steps.reducing import prepare_early
 
         task = task_of(assessment)
-        fetched = of_changed(task, look.session)
+        fetched = fetch_changed_loads(task, look.session)
 
         def prepare() -> None:
-            if fetched and (prepared := prepared_ahead(task, look, monitor, fetched)) is not None:
+            if fetched and (prepared := prepare_early(task, look, monitor, fetched)) is not None:
                 early.append(replace(task, prepared_early=prepared))
 
         return prepare

@@ -32,6 +32,7 @@ STEPS: tuple[frozenset[str], ...] = (
     frozenset({"resolving"}),
     frozenset({"recalling"}),
     frozenset({"pipeline"}),
+    frozenset({"reducing"}),
     frozenset({"remembering"}),
     frozenset({"writing"}),
     frozenset({"parallel"}),

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from seedlab.flow import FILE, HANDLE, ROW
-from seedlab.steps.recalling.unchanged_rows import Spared
+from seedlab.steps.recalling.reused_handles import ReusedHandles
 
 THEN = pl.Series(HANDLE, [11, 12, 13, 14], dtype=pl.UInt128)
 WHOLE = pl.DataFrame({"code": ["a", "b", "c", "d"], FILE: [0, 0, 0, 1], ROW: [1, 2, 3, 1]})
@@ -24,10 +24,10 @@ WHOLE = pl.DataFrame({"code": ["a", "b", "c", "d"], FILE: [0, 0, 0, 1], ROW: [1,
 def test_rows_that_say_what_they_said_keep_their_handles_and_the_others_get_theirs(same: list[bool]) -> None:
     mask = pl.Series(same)
     others = WHOLE.filter(~mask)
-    spared = Spared(whole=WHOLE, then=THEN, same=mask, others=others)
+    reused = ReusedHandles(frame=WHOLE, remembered=THEN, unchanged=mask, changed=others)
     fresh = pl.Series(HANDLE, [100 + n for n in range(others.height)], dtype=pl.UInt128)
 
-    named = spared.named(fresh)
+    named = reused.all_handles(fresh)
 
     left = iter(fresh)
     assert named[HANDLE].to_list() == [then if s else next(left) for then, s in zip(THEN, same, strict=True)]

@@ -1,26 +1,24 @@
-"""From the files of the stages that have something to do to rows whose every reference is known.
+"""Prepares stages, from their files to rows with handles, and resolves every reference of these rows.
 
-Of a stage of which only files changed, only these are read, and of their rows only those are written that
-the ledger does not know just so. Whatever is not plain about that, the stage is run whole instead.
+To prepare writes nothing and needs only the catalog. To resolve asks the target which rows exist, and finds
+the faults of all rows together.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-import polars as pl
-
 from seedlab.database.writer import Session
-from seedlab.errors import ConfigurationError, DataFaults, Fault, SeedError
-from seedlab.flow import FILE, HANDLE, ROW, Catalog, Load, LoadMemory, Memory, Recorder, Settings, Stage
+from seedlab.errors import DataFaults, Fault
+from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Settings, Stage
 from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, convicted, suspects
 from seedlab.frames.documents import collector_paused
-from seedlab.frames.resolve import Handled, Naming, add_handles, name_rows, numbered
+from seedlab.frames.resolve import Handled, Naming, name_rows
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
 from seedlab.plan.graph import Need
@@ -30,9 +28,8 @@ from seedlab.steps.looking import Look
 from seedlab.steps.preparing import binding, reading, transforming
 from seedlab.steps.preparing.respelling import respell
 from seedlab.steps.preparing.shaping import Shaped
-from seedlab.steps.recalling import unchanged_rows
-from seedlab.steps.recalling.large_files import Differing, differing
-from seedlab.steps.recalling.unchanged_rows import Fetched, Known, Name, Spared, name_of
+from seedlab.steps.recalling.reused_handles import ReusedHandles, reuse_handles
+from seedlab.steps.recalling.unchanged_rows import FetchedRows, Recalled
 from seedlab.steps.resolving import named_rows, rejecting
 from seedlab.steps.resolving.named_rows import Question, Rows
 
@@ -56,10 +53,10 @@ class Prepared:
     rows: Sequence[Rows]
     broken: Sequence[Broken]
     reduced: frozenset[str] = frozenset()
-    known: Known | None = None
+    recalled: Recalled | None = None
     changed: frozenset[str] = frozenset()
     apart: frozenset[int] = frozenset()
-    fetched: Fetched = field(default_factory=dict)
+    fetched: FetchedRows = field(default_factory=dict)
 
     @property
     def intact(self) -> frozenset[str]:
@@ -79,109 +76,6 @@ class Resolved:
     rejected: tuple[Broken, ...] = ()
 
 
-class _NotReducibleError(SeedError):
-    """The changed files alone do not tell enough; caught, and the stages are run whole."""
-
-
-# ---- what changed ---------------------------------------------------------------------------------------
-
-
-def prepared_of(task: Task, look: Look, monitor: Monitor, apart: Apart | None = None) -> Prepared:
-    """Prepare what changed; where that does not do all of the stale stages, `apart` as in `prepare`."""
-    if not (smaller := unchanged_rows.smaller(task)):
-        return prepare(task, look, monitor, task.stale, apart)
-    try:
-        prepared = task.prepared_early or prepared_few(
-            task, look, monitor, unchanged_rows.of_changed(task, look.session)
-        )
-        return _reduce(task, look, prepared, frozenset(smaller))
-    except (DataFaults, ConfigurationError, _NotReducibleError):
-        return prepare(task, look, monitor, task.stale, apart)
-
-
-def prepared_few(task: Task, look: Look, monitor: Monitor, fetched: Fetched) -> Prepared:
-    """Prepare what changed: of stages of which only files did, just these files."""
-    smaller = unchanged_rows.smaller(task)
-    stages = tuple(smaller.get(stage.id, stage) for stage in task.stale)
-    return prepare(task, look, monitor, stages, fetched=fetched)
-
-
-def prepared_ahead(task: Task, look: Look, monitor: Monitor, fetched: Fetched) -> Prepared | None:
-    """Prepare what changed, if nobody changed a table; None where that will not do, or is wrong."""
-    try:
-        return prepared_few(task, look, monitor, fetched)
-    except (DataFaults, ConfigurationError):
-        return None
-
-
-def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str]) -> Prepared:
-    """Leave of the reduced stages the rows that the ledger does not know just so."""
-    mine = [rows for rows in prepared.read if rows.load.stage in reduced]
-    if any(rows.load.whole for rows in mine):
-        raise _NotReducibleError
-    certain = any(not each.rule.suspect for each in prepared.broken)
-    if certain or named_rows.register(prepared.read, prepared.naming, SeedCache()):
-        raise _NotReducibleError
-    differing = _differing(task, look, prepared, reduced)
-    known = unchanged_rows.recall(
-        task, look.session, prepared.stages, prepared.read, reduced, prepared.fetched, differing
-    )
-    if any(name_of(rows.load) not in known.before for rows in mine):
-        raise _NotReducibleError
-    unknown = known.unknown(prepared.rows)
-    if not known.covers(prepared.read, unknown, task.memory, prepared.catalog):
-        raise _NotReducibleError
-    rows = [
-        _held(each, prepared.naming, task.options.settings) if each.load.stage in reduced else each
-        for each in unknown
-        if each.handled.frame.height or (each.shaped.stream and each.load.stage not in reduced)
-    ]
-    left = [each for each in mine if known.has_left(each.load)]
-    changed = frozenset(each.load.stage for each in (*rows, *left))
-    broken = list(_suspected(prepared.broken, rows, reduced))
-    return replace(prepared, rows=rows, broken=broken, reduced=reduced, known=known, changed=changed)
-
-
-def _differing(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str]) -> dict[Name, Differing]:
-    """Compare the loads of which there are only briefs with what is remembered of them."""
-    loads = {load.name: load for load in task.memory.loads}
-    found: dict[Name, Differing] = {}
-    for rows in prepared.read:
-        name = name_of(rows.load)
-        if rows.briefs is not None and rows.load.stage in reduced and name in loads:
-            mine = differing(look.session, task, rows, loads[name], prepared.naming)
-            if mine is None:
-                raise _NotReducibleError
-            found[name] = mine
-    return found
-
-
-def _suspected(broken: Sequence[Broken], rows: Sequence[Rows], reduced: frozenset[str]) -> Iterator[Broken]:
-    """Leave what is suspected of rows that are to be written: all others the target has taken just so."""
-    written = {each.load: each.handled.frame.select(FILE, ROW) for each in rows}
-    for each in broken:
-        if each.load.stage not in reduced:
-            yield each
-        elif each.load in written:
-            mine = each.frame.join(written[each.load], on=[FILE, ROW], how="semi", maintain_order="left")
-            if mine.height:
-                yield replace(each, frame=mine)
-
-
-def _held(rows: Rows, naming: Naming, settings: Settings) -> Rows:
-    """The few rows that are left of files which are gone through in batches, read once more and held."""
-    wanted = rows.handled.frame.select(FILE, ROW)
-    if rows.shaped.stream is None or wanted.height > settings.batch_rows:
-        return rows
-    found = [
-        batch.join(wanted, on=[FILE, ROW], how="semi", maintain_order="left")
-        for batch in rows.shaped.stream()
-    ]
-    shaped = replace(rows.shaped, frame=pl.concat(found), stream=None)
-    frame = numbered(add_handles(shaped.frame, rows.load, naming), rows.load)
-    return Rows(shaped=shaped, handled=replace(rows.handled, frame=frame))
-
-
 # ---- prepare --------------------------------------------------------------------------------------------
 
 
@@ -191,7 +85,7 @@ def prepare(
     monitor: Monitor,
     stages: Sequence[Stage],
     apart: Apart | None = None,
-    fetched: Fetched = MappingProxyType({}),
+    fetched: FetchedRows = MappingProxyType({}),
 ) -> Prepared:
     """Read, shape, bind and name; files are read while the catalog is on its way, where that is known.
 
@@ -222,11 +116,11 @@ def prepare(
         left = apart(pairs, naming) if apart is not None else frozenset()
         mine = [(load, replace(s, stream=None) if n in left else s) for n, (load, s) in enumerate(pairs)]
         held = [None if s.stream else s.frame for _, s in mine]
-        spared = unchanged_rows.spare(task, [load for load, _ in mine], held, fetched)
-        rows, broken = _handled(mine, spared, naming, settings, monitor, _unnamed(task, bound, fetched))
+        reused = reuse_handles(task, [load for load, _ in mine], held, fetched)
+        rows, broken = _handled(mine, reused, naming, settings, monitor, _unnamed(task, bound, fetched))
         rows = [replace(each, shaped=pairs[n][1]) if n in left else each for n, each in enumerate(rows)]
         read = [
-            each.with_frame(spared[n].named(each.handled.frame[HANDLE])) if n in spared else each
+            each.with_frame(reused[n].all_handles(each.handled.frame[HANDLE])) if n in reused else each
             for n, each in enumerate(rows)
         ]
         monitor.count(rows=sum(each.height for each in read))
@@ -245,27 +139,27 @@ def prepare(
 
 def _handled(
     pairs: Sequence[tuple[Load, Shaped]],
-    spared: Mapping[int, Spared],
+    reused: Mapping[int, ReusedHandles],
     naming: Naming,
     settings: Settings,
     monitor: Monitor,
     nameless: frozenset[str],
 ) -> tuple[list[Rows], list[Broken]]:
-    """Name and judge the rows of each load; of those that are `spared` just the others, if there are any."""
+    """Name and judge the rows of each load; of those that are `reused` just the others, if there are any."""
     given = [
-        (load, replace(shaped, frame=spared[n].others) if n in spared else shaped)
+        (load, replace(shaped, frame=reused[n].changed) if n in reused else shaped)
         for n, (load, shaped) in enumerate(pairs)
     ]
-    anew = [n for n, (_, shaped) in enumerate(given) if n not in spared or shaped.frame.height]
+    anew = [n for n, (_, shaped) in enumerate(given) if n not in reused or shaped.frame.height]
     found, broken = named_rows.handle_rows([given[n] for n in anew], naming, settings, monitor, nameless)
     named = dict(zip(anew, found, strict=True))
     return [
-        named[n] if n in named else Rows(shaped=shaped, handled=Handled(load=load, frame=spared[n].nothing()))
+        named[n] if n in named else Rows(shaped=shaped, handled=Handled(load=load, frame=reused[n].no_rows()))
         for n, (load, shaped) in enumerate(given)
     ], broken
 
 
-def _unnamed(task: Task, bound: Bound, fetched: Fetched) -> frozenset[str]:
+def _unnamed(task: Task, bound: Bound, fetched: FetchedRows) -> frozenset[str]:
     """Tables of which nobody needs the names of all rows: nothing refers to them, what is remembered of them
     is nothing, or left where it is; one seed fills them, with all of its rows.
     """
@@ -352,7 +246,7 @@ def resolve(
         for told in (told for each in rows if each.staged for told in each.staged.answers):
             cache.remember(told.label, told.asked, told.answer)
         loads = [each.load for each in rows]
-        certain_ids = prepared.known.as_made(task, loads) if prepared.known else {}
+        certain_ids = prepared.recalled.existing_by_handle(task, loads) if prepared.recalled else {}
         for table, handles in certain_ids.items():
             cache.add_rows(table, handles)
         _ask(look, named_rows.questions(rows, naming, cache, filled, certain_ids), cache)

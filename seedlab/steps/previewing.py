@@ -31,12 +31,12 @@ from seedlab.steps.agenda import Task, state_of, tally_of
 from seedlab.steps.looking import Look
 from seedlab.steps.parallel import coordinator
 from seedlab.steps.pipeline import Prepared, Resolved, prepare, resolve
-from seedlab.steps.recalling.unchanged_rows import Name, name_of
+from seedlab.steps.recalling.unchanged_rows import LoadName, load_name
 from seedlab.steps.remembering import row_memory
-from seedlab.steps.remembering.row_memory import Kept
+from seedlab.steps.remembering.row_memory import LoadUpdate
 from seedlab.steps.reporting import is_seed_left_out, left_out_note
 from seedlab.steps.resolving import write_plan
-from seedlab.steps.writing.ledger import Sent, wrote_of
+from seedlab.steps.writing.ledger import ExecutedPlan, written_run_of
 from seedlab.steps.writing.transaction import expect
 
 
@@ -73,7 +73,7 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
         deleted = _deleted(look, [each for each in kept if each.doomed.height])
     finally:
         look.session.rollback()
-    brought = {name_of(each.load) for each in classified}
+    brought = {load_name(each.load) for each in classified}
     return Previewed(
         classified=tuple(_with_deletes(each, deleted) for each in classified),
         left=tuple(
@@ -121,27 +121,31 @@ def _planned(task: Task, prepared: Prepared, resolved: Resolved) -> WritePlan:
 # ---- what a sync deletes --------------------------------------------------------------------------------
 
 
-def _kept(task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: WritePlan) -> list[Kept]:
+def _kept(
+    task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: WritePlan
+) -> list[LoadUpdate]:
     """Settle what would be remembered of each load, as after a write.
 
     `doomed` are rows that a sync deletes.
     """
-    return row_memory.keep(wrote_of(task, look.session, prepared, resolved, Sent(plan=plan)), task.agenda)
+    return row_memory.load_updates(
+        written_run_of(task, look.session, prepared, resolved, ExecutedPlan(plan=plan)), task.agenda
+    )
 
 
-def _deleted(look: Look, doomed: Sequence[Kept]) -> dict[Name, int]:
+def _deleted(look: Look, doomed: Sequence[LoadUpdate]) -> dict[LoadName, int]:
     """Count the rows of each load that are still there to be deleted."""
     catalog, counts = look.catalog(), {}
     for each in doomed:
-        removal = row_memory.removal_of(each.before, each.doomed, catalog)
+        removal = row_memory.removal_of(each.previous, each.doomed, catalog)
         state = state_of(each.load.table, removal.columns, removal.columns, catalog)
         sets = [RowSet(state=state, frame=removal.frame)] if removal.frame.height else []
         counts[each.load.name] = sum(map(len, look.session.ledger.marks(sets))) // MARK
     return counts
 
 
-def _with_deletes(classified: Classified, deleted: Mapping[Name, int]) -> Classified:
-    outcomes = replace(classified.outcomes, deleted=deleted.get(name_of(classified.load), 0))
+def _with_deletes(classified: Classified, deleted: Mapping[LoadName, int]) -> Classified:
+    outcomes = replace(classified.outcomes, deleted=deleted.get(load_name(classified.load), 0))
     return replace(classified, outcomes=outcomes)
 
 

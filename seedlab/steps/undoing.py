@@ -28,7 +28,7 @@ from seedlab.frames import contents
 from seedlab.steps.agenda import is_comparable, tally_of
 from seedlab.steps.looking import Look
 from seedlab.steps.remembering import row_memory
-from seedlab.steps.remembering.table_state import Touched, marks_of, settle, spell_out
+from seedlab.steps.remembering.table_state import TouchedTable, marks_of, settle_states, spell_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +68,13 @@ def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
     removals = [row_memory.removal_of(load, rows, catalog) for load, rows in there.items()]
     known = _comparable(removals, look)
     spell_out(session.ledger, known.values(), recorder)
-    gone = marks_of(session.ledger, removals, known)
+    deleted = marks_of(session.ledger, removals, known)
     counts = session.delete(removals)
-    touched = [Touched(state=state, known=state, gone=gone.get(name, b"")) for name, state in known.items()]
-    states, marks = settle(session.ledger, touched)
+    touched = [
+        TouchedTable(state=state, previous=state, deleted=deleted.get(name, b""))
+        for name, state in known.items()
+    ]
+    states, marks = settle_states(session.ledger, touched)
     kept = {load: contents.without(remembered[load], rows) for load, rows in doomed.items()}
     session.ledger.remember(_memo(request, kept, counts, marks), states)
     session.commit()

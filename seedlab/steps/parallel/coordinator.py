@@ -36,7 +36,7 @@ from seedlab.steps.preparing.shaping import Shaped
 from seedlab.steps.resolving import write_plan
 from seedlab.steps.resolving.named_rows import Rows, Staged
 from seedlab.steps.writing import stagewise, transaction
-from seedlab.steps.writing.transaction import Done, Gate
+from seedlab.steps.writing.transaction import Gate, RunResult
 
 NOT_RIGHT = "the schema seedlab lets us make no staging table: nothing was spread; same result"
 WRONG = "a row is wrong: the files are gone through once more, to say which"
@@ -45,7 +45,7 @@ AGAIN = "the executor lost some parts; they were done again in this process"
 Pairs = Sequence[tuple[Load, Shaped]]
 
 
-def run(task: Task, look: Look, monitor: Monitor, target: Target, beside: Callable[[], Look]) -> Done:
+def run(task: Task, look: Look, monitor: Monitor, target: Target, beside: Callable[[], Look]) -> RunResult:
     """Run the stale stages with large loads staged over several connections.
 
     `beside` opens a session more; without workers, or where one session writes at a time, all goes the
@@ -168,7 +168,7 @@ class _Spread:
     workers: int
     beside: Callable[[], Look]
 
-    def write(self, task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> Done:
+    def write(self, task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> RunResult:
         """Write what was prepared; staging tables are dropped however this ends."""
         if not prepared.apart:
             return transaction.write_once(task, look, prepared, monitor)
@@ -189,7 +189,7 @@ class _Spread:
 
     def _locked(
         self, task: Task, desk: Look, prepared: Prepared, monitor: Monitor, lock: stagewise.Lock
-    ) -> Done | None:
+    ) -> RunResult | None:
         """Stage, judge and merge, while nobody else seeds; None where the usual way must do it."""
         works = self._works(task, desk, prepared)
         tables = prepared.catalog.tables

@@ -1,391 +1,301 @@
-"""Which rows are remembered of each load from now on, and which of them a sync must delete.
+"""Decides which rows of each load are remembered after a run, and which rows a sync deletes.
 
-Whatever left the files stays ours as long as it is in the target: rows that moved to another seed are that
-seed's now, rows that are named otherwise now are found again, rejected rows have not left.
+A row that left its files stays remembered as ours as long as it is in the target. But a row that moved to
+another seed belongs to that seed now, a row that is known by another key now is the same row, and a rejected
+row has not left its file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from seedlab.errors import ConfigurationError
-from seedlab.flow import (
-    DIGEST,
-    FILE,
-    HANDLE,
-    LEFT,
-    Catalog,
-    Load,
-    LoadMemory,
-    Removal,
-    Seed,
-    TableWrite,
-    WritePlan,
-    Written,
-    memory,
-)
+from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Catalog, LoadMemory, Removal, memory
 from seedlab.frames import brief, contents
 from seedlab.steps.agenda import Agenda
-from seedlab.steps.recalling.unchanged_rows import Known, Name, meaning, name_of
-from seedlab.steps.remembering.table_state import Slight
-from seedlab.steps.resolving.named_rows import Rows
-
-NO_HANDLES = pl.Series(HANDLE, [], dtype=pl.UInt128)
+from seedlab.steps.recalling.unchanged_rows import LoadName, Recalled, load_name, meaning_of
+from seedlab.steps.remembering.written_run import WrittenLoad, WrittenRun, written_loads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Wrote:
-    """What a run did: rows as read and as written, the plan they were written by, what became of them.
+class LoadUpdate:
+    """How the memory of one load changes.
 
-    `rejected` are the handles of rows that were not written, by table; NULL where a row has no name. `slight`
-    are tables of which only few rows were written.
-    """
-
-    run_id: str
-    stages: frozenset[str]
-    read: Sequence[Rows]
-    rows: Sequence[Rows]
-    plan: WritePlan
-    written: Sequence[Written]
-    known: Known
-    catalog: Catalog
-    empty: frozenset[str]
-    rejected: Mapping[str, pl.Series] = field(default_factory=dict)
-    slight: Mapping[str, Slight] = field(default_factory=dict)
-    ids: str = "uuid8"
-
-    @property
-    def writes(self) -> Iterator[TableWrite]:
-        """What was written, table by table."""
-        return (write for group in self.plan.groups for write in group)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Kept:
-    """The rows of one load as they are remembered from now on; `doomed` are to be deleted and forgotten.
-
-    These are named as they were when they were last brought (`before`). Where a run read only what changed,
-    `content` are the rows that are remembered otherwise than they were (`replaced`), beside the `rest`.
+    `load` is what is remembered of the load from now on, `previous` what was, by whose key the rows in
+    `doomed` are named, which are to be deleted from the target and forgotten. `content` are the remembered
+    rows. Where only changes were read, these are just the rows that changed: they take the place of
+    `replaced`, beside the `untouched` ones. Of very many rows there is no content, but they are `packed`
+    already.
     """
 
     load: LoadMemory
     content: pl.DataFrame
     doomed: pl.DataFrame
-    before: LoadMemory
+    previous: LoadMemory
     replaced: pl.DataFrame = field(default_factory=contents.NOTHING.clone)
-    rest: pl.DataFrame | None = None
-    packed: Iterable[bytes] | None = None  # of very many rows, instead of the content
+    untouched: pl.DataFrame | None = None
+    packed: Iterable[bytes] | None = None
 
     @property
     def existing(self) -> int:
         """How many rows there were before any was deleted."""
         return self.load.rows + self.doomed.height
 
-    def whole(self) -> pl.DataFrame:
+    def all_rows(self) -> pl.DataFrame:
         """All remembered rows."""
-        parts = [part for part in (self.rest, self.content) if part is not None and part.height]
+        parts = [part for part in (self.untouched, self.content) if part is not None and part.height]
         return pl.concat(parts, how="diagonal") if parts else self.content
 
-    def recent(self) -> pl.DataFrame:
-        """What has to come behind the rows that were remembered before."""
-        over = contents.without(self.replaced, self.content)
-        return pl.concat([self.content, contents.forgotten(over)], how="diagonal")
+    def is_appended(self, recalled: Recalled) -> bool:
+        """Tell whether the changes are appended to the packs in the ledger, instead of packing all rows anew.
 
-    def continues(self, known: Known) -> bool:
-        """Tell whether to add what is recent will do: files are counted as before, and not too much came."""
-        if self.load.name in known.differing:
-            return True  # all others are not at hand
+        They are as long as both are counted by the same files, and few enough rows have changed.
+        """
+        if self.load.name in recalled.large_changes:
+            return True  # the unchanged rows were not fetched
         return (
-            self.rest is not None
-            and self.before.files == self.load.files
-            and self.load.name not in known.grown
+            self.untouched is not None
+            and self.previous.files == self.load.files
+            and self.load.name not in recalled.repack
             and self.content.estimated_size() + self.replaced.estimated_size() < memory.PACK_BYTES
         )
 
-    def packs(self, known: Known) -> Iterable[bytes]:
-        """What the ledger is given: what is recent, or all."""
+    def packs(self, recalled: Recalled) -> Iterable[bytes]:
+        """Pack what the ledger is given: the changes to be appended, or all rows."""
         if self.packed is not None:
             return self.packed
-        return [contents.pack(self.recent())] if self.continues(known) else contents.packs(self.whole())
+        if self.is_appended(recalled):
+            return [contents.pack(self._changes())]
+        return contents.packs(self.all_rows())
+
+    def _changes(self) -> pl.DataFrame:
+        """The rows that changed, and entries that cancel those that are remembered no longer."""
+        forgotten = contents.without(self.replaced, self.content)
+        return pl.concat([self.content, contents.forgotten(forgotten)], how="diagonal")
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Brought:
-    """What a run knows of one load.
+def load_updates(written_run: WrittenRun, agenda: Agenda) -> list[LoadUpdate]:
+    """Decide for each load what is remembered of it after the run, and which rows a sync deletes.
 
-    `read` are its rows as they were read, `rows` those that were written, `written` what became of these,
-    `keys` frames of HANDLE and key columns for rows that their ids do not name.
+    Loads of reduced stages of which no row changed are left out. Raises ConfigurationError where a table's
+    key changed and another of its seeds did not run.
     """
-
-    seed: Seed
-    read: list[Rows] = field(default_factory=list)
-    rows: list[Rows] = field(default_factory=list)
-    written: list[Written] = field(default_factory=list)
-    keys: list[pl.DataFrame] = field(default_factory=list)
-
-    @property
-    def load(self) -> Load:
-        """The load that all these rows are of."""
-        return self.read[0].load
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Names of all files of the seed, in the order by which remembered rows count them."""
-        return tuple(file.name for file in self.seed.files)
-
-    @property
-    def all_created(self) -> bool:
-        """Tell whether every row that was written is new in the target."""
-        return all(each.outcomes.created == each.outcomes.total for each in self.written)
-
-    def created_places(self) -> list[int]:
-        """The places of the rows that were created among those that were written."""
-        places: list[int] = []
-        start = 0
-        for each in self.written:
-            if each.created is not None:
-                places += [start + n for n in each.created]
-            elif each.outcomes.created == each.outcomes.total:
-                places += range(start, start + each.outcomes.total)
-            start += each.outcomes.total
-        return places
-
-    def created(self) -> pl.Series:
-        """Handles of the rows that were created; a load may have been answered in several pieces."""
-        pieces = [each.handled.frame.get_column(HANDLE) for each in self.rows] or [NO_HANDLES]
-        handles = pl.concat(pieces) if len(pieces) > 1 else pieces[0]
-        return handles if self.all_created else handles.gather(self.created_places())
-
-
-def _by_load(wrote: Wrote, agenda: Agenda) -> dict[Name, _Brought]:
-    seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
-    found: dict[Name, _Brought] = {}
-    for read in wrote.read if wrote.known.reduced else wrote.rows:
-        load = read.load
-        found.setdefault(name_of(load), _Brought(seed=seeds[load.stage, load.seed])).read.append(read)
-    for rows in wrote.rows:
-        brought = found[name_of(rows.load)]
-        brought.rows.append(rows)
-        if rows.load.stage not in wrote.known.reduced:
-            brought.read = brought.rows
-    for written in wrote.written:
-        found[name_of(written.load)].written.append(written)
-    for write in wrote.writes:
-        _add_keys(write, found, wrote.catalog)
-    return found
-
-
-def keep(wrote: Wrote, agenda: Agenda) -> list[Kept]:
-    """Settle which rows are remembered of each load, and which a sync must delete."""
-    known = wrote.known
-    loads = _by_load(wrote, agenda)
-    touched = {name: brought for name, brought in loads.items() if not _is_untouched(brought, known)}
-    before = dict(known.before) | {
-        name: _before(known.loads[name], brought, wrote)
-        for name, brought in touched.items()
-        if name in known.loads
+    recalled = written_run.recalled
+    loads = {
+        name: load
+        for name, load in written_loads(written_run, agenda).items()
+        if not _is_untouched(load, written_run)
     }
-    kept = [_kept(name, brought, before, wrote) for name, brought in touched.items()]
+    remembered = dict(recalled.rows) | {
+        name: _as_named_now(recalled.loads[name], load, written_run)
+        for name, load in loads.items()
+        if name in recalled.loads
+    }
+    updates = [_update(name, load, remembered, written_run) for name, load in loads.items()]
     syncs = {(seed.stage, seed.name) for seed in agenda.seeds if seed.mode == "sync"}
-    kept += [
-        _abandoned(load, known.before[load.name], sync=(load.stage, load.seed) in syncs)
-        for load in no_more(wrote)
+    updates += [
+        _abandoned(load, recalled.rows[load.name], sync=(load.stage, load.seed) in syncs)
+        for load in abandoned_loads(written_run)
     ]
-    return [_without_others(each, kept, wrote) for each in kept]
+    return [_without_moved_rows(each, updates, written_run) for each in updates]
 
 
-def _is_untouched(brought: _Brought, known: Known) -> bool:
-    """Tell of a load of a reduced stage whether its rows are all as they are remembered."""
-    reduced = brought.load.stage in known.reduced
-    return reduced and not brought.rows and not known.has_left(brought.load)
+def abandoned_loads(written_run: WrittenRun) -> list[LoadMemory]:
+    """Find the remembered loads that no file has rows for any more.
 
-
-def _before(known: LoadMemory, brought: _Brought, wrote: Wrote) -> pl.DataFrame:
-    """The remembered rows of a load, by the file numbers and the handles that these have now."""
-    before = contents.renumber(wrote.known.before[known.name], known.files, brought.files)
-    return before if known.stage in wrote.known.reduced else _renamed(before, known, brought, wrote)
-
-
-def _kept(name: Name, brought: _Brought, remembered: Mapping[Name, pl.DataFrame], wrote: Wrote) -> Kept:
-    """Settle what is remembered of one load; `remembered` are the rows of all loads as they were before."""
-    reduced = brought.load.stage in wrote.known.reduced
-    if brought.read[0].briefs is not None and not reduced:
-        return _packed(brought, wrote)
-    before, known = remembered.get(name, contents.NOTHING), wrote.known.loads.get(name)
-    beside = [
-        frame
-        for other, frame in remembered.items()
-        if _table_of(other) == brought.load.table and other != name
-    ]
-    rest, rows = None, 0
-    if reduced:
-        before, rest = _parted(brought, before, wrote.known)
-        apart = wrote.known.differing.get(name)
-        rows = contents.present(rest) + (apart.beside if apart else 0)
-    after = _after(brought, before, beside, wrote)
-    left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
-    load = _load_memory(brought, rows + after.height - left.height, wrote.catalog)
-    gone = left if brought.seed.mode == "sync" else contents.NOTHING
-    doomed = before.filter(pl.col(HANDLE).is_in(gone[HANDLE].implode())) if gone.height else gone
-    return Kept(load=load, content=after, doomed=doomed, before=known or load, replaced=before, rest=rest)
-
-
-def _table_of(name: Name) -> str:
-    _, _, table = name
-    return table
-
-
-def _parted(brought: _Brought, before: pl.DataFrame, known: Known) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split remembered rows into those that were written or have left the files, and all others."""
-    written = [each.handled.frame[HANDLE] for each in brought.rows]
-    left = known.compared[name_of(brought.load)].left[HANDLE]
-    concerned = before[HANDLE].is_in(pl.concat([left, *written]).implode())
-    return before.filter(concerned), before.filter(~concerned)
-
-
-def _packed(brought: _Brought, wrote: Wrote) -> Kept:
-    """Keep very many rows, of which none was remembered: they were packed while they were written."""
-    rows = brought.read[0]
-    assert rows.briefs is not None
-    load = _load_memory(brought, rows.height, wrote.catalog)
-    created = None if brought.all_created else brought.created_places()
-    packed = brief.pack_all(rows.briefs.packs, rows.load, wrote.ids, wrote.run_id, created)
-    return Kept(load=load, content=contents.NOTHING, doomed=contents.NOTHING, before=load, packed=packed)
-
-
-def _renamed(before: pl.DataFrame, known: LoadMemory, brought: _Brought, wrote: Wrote) -> pl.DataFrame:
-    """Give remembered rows that seem to have left, but are known by another key or kind of id now, that name.
-
-    Also those that another seed brings to the same table.
+    Their stage was removed, or all its files were read and the seed, the table or its records are not there.
     """
-    now = pl.concat([each.handled.frame[HANDLE] for each in brought.read])
-    gone = contents.left_now(before, now)
-    columns = contents.named_by(gone, known.made)
-    if not gone.height or not columns:
-        return before
-    if not {*columns} <= {*brought.load.columns}:
-        return before.clear()  # what named them is not known of any row now: they are nobody's
-    frames = [
-        batch.frame.select(HANDLE, *columns)
-        for write in wrote.writes
-        if write.table.name == known.table
-        for batch in write.batches()
-        if batch.frame.height and {*columns} <= {*batch.load.columns}
-    ]
-    table = wrote.catalog.tables[known.table]
-    return contents.renamed(before, pl.concat(frames), known.made, table) if frames else before
-
-
-def no_more(wrote: Wrote) -> list[LoadMemory]:
-    """Find the loads that nothing brings any more.
-
-    They are of a stage that is gone, or that ran whole without a seed, a table or any record of it.
-    """
-    over = wrote.stages - wrote.known.reduced | wrote.known.gone
-    brought = {name_of(each.load) for each in wrote.read}
-    return [load for load in wrote.known.loads.values() if load.stage in over and load.name not in brought]
-
-
-def _abandoned(load: LoadMemory, before: pl.DataFrame, *, sync: bool) -> Kept:
-    """Keep the rows of a load that nothing brings any more as ours; a sync deletes and forgets them."""
-    content = contents.abandoned(before)
-    doomed = content if sync else contents.NOTHING
-    return Kept(load=replace(load, files=(), rows=0), content=content, doomed=doomed, before=load)
-
-
-def _without_others(kept: Kept, every: Sequence[Kept], wrote: Wrote) -> Kept:
-    """Take out of a load the rows that left it and that another seed brings to the same table now.
-
-    Not deleted are, besides, rows that a seed brings which did not run, and rejected ones; none at all is
-    where a rejected row has no name to be told by.
-    """
-    if kept.content[FILE].max() != LEFT:  # the largest number a file can have
-        return kept
-    left = kept.content.filter(pl.col(FILE) == LEFT)
-    table, names = kept.load.table, {each.load.name for each in every}
-    beside = [each.whole() for each in every if each is not kept and each.load.table == table]
-    absent = {
-        name: rows
-        for name, rows in wrote.known.before.items()
-        if _table_of(name) == table and name not in names
-    }
-    if kept.doomed.height and kept.before.key != kept.load.key and absent:
-        raise ConfigurationError(_rekeyed(kept.load, min(absent)))
-    elsewhere = contents.of_other_files(beside)
-    content = contents.without(kept.content, left.filter(pl.col(HANDLE).is_in(elsewhere.implode())))
-    rejected = wrote.rejected.get(table, elsewhere.clear())
-    spared = pl.concat([elsewhere, contents.of_other_files(list(absent.values())), rejected])
-    doomed = kept.doomed.filter(~pl.col(HANDLE).is_in(spared.implode()) & (rejected.null_count() == 0))
-    return replace(kept, content=contents.without(content, doomed), doomed=doomed)
-
-
-def _rekeyed(load: LoadMemory, other: Name) -> str:
-    _, seed, _ = other
-    return (
-        f"seed {load.seed}: the key of table {load.table} is {', '.join(load.key)} now, and seed {seed}, "
-        "which fills it too, does not run: it cannot be told which rows that left are among those; "
-        "run both at once, with --force"
-    )
-
-
-def _add_keys(write: TableWrite, found: Mapping[Name, _Brought], catalog: Catalog) -> None:
-    """Keep key columns of the rows that were written, where their ids do not name them."""
-    if all(load.whole or brief.named_by_id(load, catalog) for load in write.loads):
-        return
-    streamed = {rows.load: rows for load in write.loads for rows in found[name_of(load)].rows}
-    if any(rows.briefs is not None for rows in streamed.values()):
-        return
-    if all(load in streamed and _are_known(streamed[load]) for load in write.loads):
-        for load in write.loads:
-            found[name_of(load)].keys += streamed[load].written
-        return
-    for batch in write.batches():
-        names = [HANDLE, *dict.fromkeys(batch.load.key_columns)]
-        columns = [batch.frame.get_column(name) for name in names]
-        found[name_of(batch.load)].keys.append(pl.DataFrame(columns))
-
-
-def _are_known(rows: Rows) -> bool:
-    """Tell whether the keys of all rows were kept when they were written."""
-    return sum(frame.height for frame in rows.written) == rows.height > 0
-
-
-def _after(
-    brought: _Brought, before: pl.DataFrame, beside: Sequence[pl.DataFrame], wrote: Wrote
-) -> pl.DataFrame:
-    """The content of one load after the run; `beside` are the remembered rows of the table's other loads."""
-    load, files = brought.load, brought.files
-    names = [file.name for file in load.files]
-    told = brought.rows if load.stage in wrote.known.reduced else brought.read
-    now = [
-        pl.DataFrame([each.handled.frame.get_column(name) for name in (FILE, HANDLE, DIGEST)])
-        for each in told
-    ] or [contents.NOTHING.select(FILE, HANDLE, DIGEST)]
-    rows = contents.renumber(pl.concat(now) if len(now) > 1 else now[0], names, files)
-    keys = (pl.concat(brought.keys) if len(brought.keys) > 1 else brought.keys[0]) if brought.keys else None
-    read = [files.index(name) for name in names]
-    moved = contents.made_elsewhere(rows[HANDLE], beside) if beside else contents.NOTHING
-    return contents.renewed(before, rows, brought.created(), wrote.run_id, keys, read, moved)
-
-
-def _load_memory(brought: _Brought, rows: int, catalog: Catalog) -> LoadMemory:
-    load = brought.load
-    return LoadMemory(
-        stage=load.stage,
-        seed=load.seed,
-        table=load.table,
-        meaning=meaning(load),
-        files=brought.files,
-        rows=rows,
-        key=load.spelled_key,
-        made=load.made if brief.named_by_id(load, catalog) else None,
-    )
+    recalled = written_run.recalled
+    stages = written_run.stages - recalled.reduced | recalled.removed_stages
+    read = {load_name(each.load) for each in written_run.read}
+    return [load for load in recalled.loads.values() if load.stage in stages and load.name not in read]
 
 
 def removal_of(load: LoadMemory, rows: pl.DataFrame, catalog: Catalog) -> Removal:
     """Name remembered rows so that they can be deleted; those whose keys are not known are left out."""
     frame = contents.names(rows, load.made)
     return Removal(table=catalog.tables[load.table], columns=tuple(frame.columns), frame=frame)
+
+
+# ---- loads that were read -------------------------------------------------------------------------------
+
+
+def _is_untouched(load: WrittenLoad, written_run: WrittenRun) -> bool:
+    """Tell of a load of a reduced stage whether all its rows are as they are remembered."""
+    reduced = written_run.is_reduced(load.load)
+    return reduced and not load.rows and not written_run.recalled.has_removed_rows(load.load)
+
+
+def _as_named_now(known: LoadMemory, load: WrittenLoad, written_run: WrittenRun) -> pl.DataFrame:
+    """The remembered rows of a load, with the file numbers and the handles that these have now."""
+    rows = contents.renumber(written_run.recalled.rows[known.name], known.files, load.files)
+    return rows if written_run.is_reduced(load.load) else _renamed(rows, known, load, written_run)
+
+
+def _renamed(
+    remembered: pl.DataFrame, known: LoadMemory, load: WrittenLoad, written_run: WrittenRun
+) -> pl.DataFrame:
+    """Give remembered rows the handles that they have now, where the key or the kind of ids was changed.
+
+    Such rows seem to have left the files. They are found by the key or id by which they were known, among
+    all rows that were written to the table, also by other seeds.
+    """
+    now = pl.concat([each.handled.frame[HANDLE] for each in load.read])
+    missing = contents.left_now(remembered, now)
+    columns = contents.named_by(missing, known.made)
+    if not missing.height or not columns:
+        return remembered
+    if not {*columns} <= {*load.load.columns}:
+        return (
+            remembered.clear()
+        )  # the columns of the old name are not seeded any more: nothing finds the rows
+    frames = [
+        batch.frame.select(HANDLE, *columns)
+        for write in written_run.writes
+        if write.table.name == known.table
+        for batch in write.batches()
+        if batch.frame.height and {*columns} <= {*batch.load.columns}
+    ]
+    table = written_run.catalog.tables[known.table]
+    return contents.renamed(remembered, pl.concat(frames), known.made, table) if frames else remembered
+
+
+def _update(
+    name: LoadName, load: WrittenLoad, remembered: Mapping[LoadName, pl.DataFrame], written_run: WrittenRun
+) -> LoadUpdate:
+    """Decide what is remembered of a load; `remembered` has the rows of all loads as they were before."""
+    recalled = written_run.recalled
+    reduced = written_run.is_reduced(load.load)
+    if load.read[0].briefs is not None and not reduced:
+        return _packed(load, written_run)
+    before = remembered.get(name, contents.NOTHING)
+    beside = [
+        frame for other, frame in remembered.items() if _table_of(other) == load.load.table and other != name
+    ]
+    untouched, unchanged = None, 0
+    if reduced:
+        before, untouched = _split_touched(load, before, recalled)
+        large = recalled.large_changes.get(name)
+        unchanged = contents.present(untouched) + (large.unchanged if large else 0)
+    after = _content(load, before, beside, written_run)
+    left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
+    memory = _load_memory(load, unchanged + after.height - left.height, written_run.catalog)
+    doomed = contents.NOTHING
+    if load.seed.mode == "sync" and left.height:
+        doomed = before.filter(pl.col(HANDLE).is_in(left[HANDLE].implode()))
+    return LoadUpdate(
+        load=memory,
+        content=after,
+        doomed=doomed,
+        previous=recalled.loads.get(name) or memory,
+        replaced=before,
+        untouched=untouched,
+    )
+
+
+def _table_of(name: LoadName) -> str:
+    _, _, table = name
+    return table
+
+
+def _split_touched(
+    load: WrittenLoad, remembered: pl.DataFrame, recalled: Recalled
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split remembered rows into those that were written or have left the files, and all others."""
+    written = [each.handled.frame[HANDLE] for each in load.rows]
+    left = recalled.compared[load_name(load.load)].left[HANDLE]
+    touched = remembered[HANDLE].is_in(pl.concat([left, *written]).implode())
+    return remembered.filter(touched), remembered.filter(~touched)
+
+
+def _packed(load: WrittenLoad, written_run: WrittenRun) -> LoadUpdate:
+    """Remember very many rows, which were packed while they were written; none was remembered before."""
+    rows = load.read[0]
+    assert rows.briefs is not None
+    memory = _load_memory(load, rows.height, written_run.catalog)
+    created = None if load.all_created else load.created_places()
+    packed = brief.pack_all(rows.briefs.packs, rows.load, written_run.ids, written_run.run_id, created)
+    return LoadUpdate(
+        load=memory, content=contents.NOTHING, doomed=contents.NOTHING, previous=memory, packed=packed
+    )
+
+
+def _content(
+    load: WrittenLoad, before: pl.DataFrame, beside: Sequence[pl.DataFrame], written_run: WrittenRun
+) -> pl.DataFrame:
+    """Make the remembered rows of a load; `beside` are those of the table's other loads."""
+    names = [file.name for file in load.load.files]
+    current = load.rows if written_run.is_reduced(load.load) else load.read
+    frames = [
+        pl.DataFrame([each.handled.frame.get_column(name) for name in (FILE, HANDLE, DIGEST)])
+        for each in current
+    ] or [contents.NOTHING.select(FILE, HANDLE, DIGEST)]
+    rows = contents.renumber(pl.concat(frames) if len(frames) > 1 else frames[0], names, load.files)
+    keys = (pl.concat(load.keys) if len(load.keys) > 1 else load.keys[0]) if load.keys else None
+    read = [load.files.index(name) for name in names]
+    moved = contents.made_elsewhere(rows[HANDLE], beside) if beside else contents.NOTHING
+    return contents.renewed(before, rows, load.created(), written_run.run_id, keys, read, moved)
+
+
+def _load_memory(written: WrittenLoad, rows: int, catalog: Catalog) -> LoadMemory:
+    load = written.load
+    return LoadMemory(
+        stage=load.stage,
+        seed=load.seed,
+        table=load.table,
+        meaning=meaning_of(load),
+        files=written.files,
+        rows=rows,
+        key=load.spelled_key,
+        made=load.made if brief.named_by_id(load, catalog) else None,
+    )
+
+
+# ---- rows that left their load --------------------------------------------------------------------------
+
+
+def _abandoned(load: LoadMemory, remembered: pl.DataFrame, *, sync: bool) -> LoadUpdate:
+    """Keep the rows of a load that no file has rows for any more as ours; a sync deletes and forgets them."""
+    content = contents.abandoned(remembered)
+    doomed = content if sync else contents.NOTHING
+    return LoadUpdate(load=replace(load, files=(), rows=0), content=content, doomed=doomed, previous=load)
+
+
+def _without_moved_rows(
+    update: LoadUpdate, updates: Sequence[LoadUpdate], written_run: WrittenRun
+) -> LoadUpdate:
+    """Forget the rows that left a load and that another seed writes to the same table now.
+
+    Neither these are deleted, nor rows of seeds that did not run, nor rejected rows. If a rejected row of the
+    table has no handle, nothing is deleted, since that row may be any of them.
+    """
+    if update.content[FILE].max() != LEFT:  # LEFT is larger than any file number
+        return update
+    left = update.content.filter(pl.col(FILE) == LEFT)
+    table, names = update.load.table, {each.load.name for each in updates}
+    beside = [each.all_rows() for each in updates if each is not update and each.load.table == table]
+    not_run = {
+        name: rows
+        for name, rows in written_run.recalled.rows.items()
+        if _table_of(name) == table and name not in names
+    }
+    if update.doomed.height and update.previous.key != update.load.key and not_run:
+        raise ConfigurationError(_key_changed(update.load, min(not_run)))
+    elsewhere = contents.of_other_files(beside)
+    content = contents.without(update.content, left.filter(pl.col(HANDLE).is_in(elsewhere.implode())))
+    rejected = written_run.rejected.get(table, elsewhere.clear())
+    kept = pl.concat([elsewhere, contents.of_other_files(list(not_run.values())), rejected])
+    doomed = update.doomed.filter(~pl.col(HANDLE).is_in(kept.implode()) & (rejected.null_count() == 0))
+    return replace(update, content=contents.without(content, doomed), doomed=doomed)
+
+
+def _key_changed(load: LoadMemory, other: LoadName) -> str:
+    _, seed, _ = other
+    return (
+        f"seed {load.seed}: the key of table {load.table} is {', '.join(load.key)} now, and seed {seed}, "
+        "which fills it too, does not run: it cannot be told which rows that left are among those; "
+        "run both at once, with --force"
+    )

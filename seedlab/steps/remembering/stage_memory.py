@@ -1,7 +1,7 @@
-"""What a run leaves in the ledger: the rows that each seed brought, the content of the tables.
+"""Decides what is remembered of tables and stages after a run, and counts what became of each row.
 
-Rows are remembered by hashes: of their key and of what the file says (to find rows that changed in a file),
-of their key and of what the table holds (to find rows that were changed behind our back).
+A table is remembered by a hash of its seeded columns and by the marks of its seeded rows, so that the next
+run finds rows that somebody else changed. A stage is remembered by the hashes of all that its rows depend on.
 """
 
 from __future__ import annotations
@@ -28,23 +28,26 @@ from seedlab.plan.graph import topological_order
 from seedlab.steps.agenda import Task, is_comparable, state_of
 from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import Prepared
-from seedlab.steps.recalling.unchanged_rows import Name, name_of
-from seedlab.steps.remembering.row_memory import Kept, Wrote, no_more
-from seedlab.steps.remembering.table_state import MARKED_ROWS, Touched, settle
+from seedlab.steps.recalling.unchanged_rows import LoadName, load_name
+from seedlab.steps.remembering.row_memory import LoadUpdate, abandoned_loads
+from seedlab.steps.remembering.table_state import MARKED_ROWS, TouchedTable, settle_states
+from seedlab.steps.remembering.written_run import WrittenRun
 
 # ---- outcomes -------------------------------------------------------------------------------------------
 
 
 def tallies_of(
-    wrote: Wrote, kept: Sequence[Kept] = (), deleted: Mapping[Name, int] | None = None
+    written_run: WrittenRun,
+    updates: Sequence[LoadUpdate] = (),
+    deleted: Mapping[LoadName, int] | None = None,
 ) -> list[Tally]:
-    """Say what became of every row: those that were not written are as they were."""
-    rows = {each.load.name: each.load.rows for each in kept}
-    keys = {name_of(each.load): each.load.spelled_key for each in wrote.rows}
-    keys |= {each.load.name: each.load.key for each in kept if each.load.files or each.doomed.height}
-    outcomes_of: defaultdict[Name, Outcomes] = defaultdict(Outcomes)
-    for each in wrote.written:
-        outcomes_of[name_of(each.load)] += each.outcomes
+    """Count what became of every row of each load; rows that were not written are unchanged."""
+    rows = {each.load.name: each.load.rows for each in updates}
+    keys = {load_name(each.load): each.load.spelled_key for each in written_run.rows}
+    keys |= {each.load.name: each.load.key for each in updates if each.load.files or each.doomed.height}
+    outcomes_of: defaultdict[LoadName, Outcomes] = defaultdict(Outcomes)
+    for each in written_run.written:
+        outcomes_of[load_name(each.load)] += each.outcomes
     tallies = []
     for name, key in keys.items():
         total = outcomes_of[name]
@@ -58,106 +61,127 @@ def tallies_of(
 # ---- tables ---------------------------------------------------------------------------------------------
 
 
-def states_of(wrote: Wrote, memory: Memory, kept: Sequence[Kept]) -> tuple[TableState, ...]:
-    """The tables of a run, with all columns that were ever seeded; what new rows get by default is not."""
-    doomed = {each.load.table for each in kept if each.doomed.height}
+def states_of(
+    written_run: WrittenRun, memory: Memory, updates: Sequence[LoadUpdate]
+) -> tuple[TableState, ...]:
+    """Make the states of the tables that a run writes to, with all columns that were ever seeded.
+
+    Columns that are filled by the project's defaults do not count as seeded. The content is still unread.
+    """
+    doomed = {each.load.table for each in updates if each.doomed.height}
     states: dict[str, TableState] = {name: memory.tables[name] for name in sorted(doomed)}
-    for each in wrote.written:
+    for each in written_run.written:
         name = each.load.table
         known = states.get(name) or memory.tables.get(name)
-        there = wrote.catalog.tables[name].columns
+        present = written_run.catalog.tables[name].columns
         seeded = {*each.load.columns}.difference(each.load.defaults)
-        columns = {*seeded, *(known.columns if known else ())} & there.keys()
-        states[name] = state_of(name, columns, tuple(dict.fromkeys(each.load.key_columns)), wrote.catalog)
+        columns = {*seeded, *(known.columns if known else ())} & present.keys()
+        states[name] = state_of(
+            name, columns, tuple(dict.fromkeys(each.load.key_columns)), written_run.catalog
+        )
     return tuple(states.values())
 
 
 def partly_written(
-    task: Task, look: Look, prepared: Prepared, slightly: Collection[str] = ()
+    task: Task, look: Look, prepared: Prepared, incremental: Collection[str] = ()
 ) -> list[TableState]:
-    """The tables of whose seeded rows a run may write or delete some, but not all, as they are remembered."""
+    """List the remembered states of tables of whose seeded rows a run writes or deletes some, but not all.
+
+    `incremental` tables are left out, since their marks are fetched in another way.
+    """
     memory, declared = task.memory, {stage.id for stage in task.agenda.declared}
-    whole = {stage.id for stage in prepared.stages} - prepared.reduced
-    gone = {load.stage for load in memory.loads} - declared
-    ran = {name_of(each.load) for each in prepared.read if each.load.stage in whole}
+    whole_stages = {stage.id for stage in prepared.stages} - prepared.reduced
+    removed_stages = {load.stage for load in memory.loads} - declared
+    rewritten = {load_name(each.load) for each in prepared.read if each.load.stage in whole_stages}
     tables = {each.load.table for each in prepared.rows}
-    tables |= {load.table for load in memory.loads if load.stage in whole | gone}
+    tables |= {load.table for load in memory.loads if load.stage in whole_stages | removed_stages}
     return [
         memory.tables[name]
-        for name in sorted(tables.difference(slightly))
-        if is_comparable(name, look) and not _is_whole(name, ran, memory)
+        for name in sorted(tables.difference(incremental))
+        if is_comparable(name, look) and not _is_rewritten(name, rewritten, memory)
     ]
 
 
-def content_of(
-    states: Sequence[TableState], wrote: Wrote, memory: Memory, session: Session, gone: Mapping[str, bytes]
+def states_and_marks(
+    states: Sequence[TableState],
+    written_run: WrittenRun,
+    memory: Memory,
+    session: Session,
+    deleted: Mapping[str, bytes],
 ) -> tuple[list[TableState], dict[str, bytes | None]]:
-    """The tables as they will be compared next time, and marks of the seeded rows of each; a table that was
-    empty has no others, and is left out. `gone` has the marks of rows that were deleted. Tables of which only
-    few rows were written are none of these.
+    """Complete the states by which tables are compared next time, and find the marks of their seeded rows.
+
+    `deleted` has by table the marks of rows that were deleted. Tables of which only changed rows were written
+    are left out. Marks are None where none are kept; tables that were empty have none yet.
     """
-    over = _over(wrote)
-    # Equal rows of a table without a key are nobody's: once it is another than we left it, all is compared.
-    keyless: dict[str, bytes | None] = {e.load.table: None for e in wrote.written if e.load.whole}
+    rewritten = _rewritten_loads(written_run)
+    # Rows of a table without a key cannot be told apart, so no marks are kept of them.
+    unmarked: dict[str, bytes | None] = {e.load.table: None for e in written_run.written if e.load.whole}
     # Marks of very many rows would take longer to fetch than the rows take to be compared.
-    keyless |= {each.load.table: None for each in wrote.rows if each.briefs is not None}
-    rows = _rows_of(wrote, memory)
-    keyless |= dict.fromkeys(many := {name for name, count in rows.items() if count > MARKED_ROWS})
+    unmarked |= {each.load.table: None for each in written_run.rows if each.briefs is not None}
+    rows = _row_counts(written_run, memory)
+    unmarked |= dict.fromkeys(many := {name for name, count in rows.items() if count > MARKED_ROWS})
     states = [
         replace(each, rows=IN_DOUBT)
-        if each.table in many and not _is_whole(each.table, over, memory)
+        if each.table in many and not _is_rewritten(each.table, rewritten, memory)
         else replace(each, rows=rows[each.table])
         for each in states
     ]
+    incremental = written_run.incremental.rows.keys()
     touched = [
-        Touched(
+        TouchedTable(
             state=state,
-            known=memory.tables[state.table] if _is_comparable(state, memory, wrote.catalog) else None,
-            frame=_written_keys(state, wrote),
-            gone=gone.get(state.table, b""),
-            whole=whole,
+            previous=memory.tables[state.table]
+            if _has_comparable_state(state, memory, written_run.catalog)
+            else None,
+            frame=_written_keys(state, written_run),
+            deleted=deleted.get(state.table, b""),
+            all_written=all_written,
         )
         for state in states
-        if state.table not in keyless.keys() | wrote.slight.keys()
-        and (not (whole := _is_whole(state.table, over, memory)) or state.table not in wrote.empty)
+        if state.table not in unmarked.keys() | incremental
+        and (
+            not (all_written := _is_rewritten(state.table, rewritten, memory))
+            or state.table not in written_run.empty
+        )
     ]
-    settled, marks = settle(session.ledger, touched)
-    left = (state for state in states if state.table not in marks.keys() | wrote.slight.keys())
-    return [*left, *settled], {**marks, **keyless}
+    settled, marks = settle_states(session.ledger, touched)
+    others = (state for state in states if state.table not in marks.keys() | incremental)
+    return [*others, *settled], {**marks, **unmarked}
 
 
-def _rows_of(wrote: Wrote, memory: Memory) -> Counter[str]:
-    """About how many rows the tables have, by what they had and what was written."""
+def _row_counts(written_run: WrittenRun, memory: Memory) -> Counter[str]:
+    """Estimate how many rows the tables have, by what is remembered and what was written."""
     rows = Counter({name: state.rows for name, state in memory.tables.items() if state.rows != IN_DOUBT})
-    for each in wrote.written:
+    for each in written_run.written:
         rows[each.load.table] += each.outcomes.created
     return rows
 
 
-def _is_comparable(state: TableState, memory: Memory, catalog: Catalog) -> bool:
-    """Tell whether the rows that are remembered of a table can still be looked up."""
+def _has_comparable_state(state: TableState, memory: Memory, catalog: Catalog) -> bool:
+    """Tell whether a table's remembered state has the same key and server, and columns that still exist."""
     known = memory.tables.get(state.table)
     alike = known is not None and (known.key, known.server) == (state.key, state.server)
     return known is not None and alike and {*known.columns} <= {*catalog.tables[state.table].columns}
 
 
-def _over(wrote: Wrote) -> set[Name]:
-    """The loads all of whose remembered rows this run wrote, or that nothing brings any more."""
-    ran = {name_of(each.load) for each in wrote.read if each.load.stage not in wrote.known.reduced}
-    return ran | {load.name for load in no_more(wrote)}
+def _rewritten_loads(written_run: WrittenRun) -> set[LoadName]:
+    """Name the loads of which this run wrote every remembered row, or for which no file has rows any more."""
+    whole = {load_name(each.load) for each in written_run.read if not written_run.is_reduced(each.load)}
+    return whole | {load.name for load in abandoned_loads(written_run)}
 
 
-def _is_whole(table: str, over: set[Name], memory: Memory) -> bool:
-    """Tell whether every row that anybody seeds into the table was written in this run."""
+def _is_rewritten(table: str, loads: set[LoadName], memory: Memory) -> bool:
+    """Tell whether a run that writes all rows of these loads writes every seeded row of the table."""
     return table not in memory.shared and all(
-        load.name in over or not load.files for load in memory.loads if load.table == table
+        load.name in loads or not load.files for load in memory.loads if load.table == table
     )
 
 
-def _written_keys(state: TableState, wrote: Wrote) -> pl.DataFrame | None:
+def _written_keys(state: TableState, written_run: WrittenRun) -> pl.DataFrame | None:
     frames = [
         batch.frame.select(state.key)
-        for write in wrote.writes
+        for write in written_run.writes
         if write.table.name == state.table
         for batch in write.batches()
     ]
@@ -167,30 +191,31 @@ def _written_keys(state: TableState, wrote: Wrote) -> pl.DataFrame | None:
 # ---- stages ---------------------------------------------------------------------------------------------
 
 
-def stage_memories(wrote: Wrote, task: Task, memory: Memory) -> tuple[StageMemory, ...]:
-    """What the stages of a run depend on, as it is now; a stage's own dependencies come before it.
+def stage_memories(written_run: WrittenRun, task: Task, memory: Memory) -> tuple[StageMemory, ...]:
+    """Make what is remembered of the stages of a run: the hashes of all that their rows depend on.
 
-    Of stages whose files were only saved again the new hashes are kept, and still the run that ran them.
+    Stages whose files changed, but none of their rows, get the new hashes, but keep the run that they had.
     """
     agenda, assessment = task.agenda, task.assessment
-    situation = replace(assessment.situation, catalog=wrote.catalog, files=task.hashes())
+    situation = replace(assessment.situation, catalog=written_run.catalog, files=task.hashes())
     stages = dict(memory.stages)
     by_id = {stage.id: stage for stage in agenda.stages if stage.id in assessment.stale | assessment.intact}
+    # A stage's hashes include those of the stages that it depends on, so these are made first.
     for name in topological_order({stage.id: stage.dependencies for stage in agenda.stages}):
         if (stage := by_id.get(name)) is not None:
             ran = name in assessment.stale
-            tables = _tables_of(stage, wrote, memory) if ran else memory.stages[name].tables
+            tables = _tables_of(stage, written_run, memory) if ran else memory.stages[name].tables
             parts = freshness.parts(stage, situation, replace(memory, stages=stages), tables)
-            run = wrote.run_id if ran else memory.stages[name].run
+            run = written_run.run_id if ran else memory.stages[name].run
             stages[name] = StageMemory(stage=name, parts=parts, tables=tables, run=run)
     return tuple(stages[name] for name in by_id)
 
 
-def _tables_of(stage: Stage, wrote: Wrote, memory: Memory) -> tuple[str, ...]:
-    """Tables that a stage fills, and those that it refers to."""
-    loads = [each.load for each in wrote.read if each.load.stage == stage.id]
+def _tables_of(stage: Stage, written_run: WrittenRun, memory: Memory) -> tuple[str, ...]:
+    """Name the tables that a stage fills, and those that it refers to."""
+    loads = [each.load for each in written_run.read if each.load.stage == stage.id]
     tables = {load.table for load in loads}
     tables |= {reference.parent for load in loads for reference in load.references}
-    if stage.id in wrote.known.reduced:
+    if stage.id in written_run.recalled.reduced:
         tables |= set(memory.stages[stage.id].tables)
     return tuple(sorted(tables))

@@ -1,4 +1,4 @@
-"""The end of a transaction: what a sync deletes, and what the ledger remembers of the run."""
+"""Ends the transaction of a run: deletes what a sync must, and writes to the ledger what is remembered."""
 
 from __future__ import annotations
 
@@ -12,66 +12,76 @@ from seedlab.steps.agenda import Task, unchanged_tally
 from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import Prepared, Resolved
 from seedlab.steps.recalling import unchanged_rows
-from seedlab.steps.recalling.unchanged_rows import Name
+from seedlab.steps.recalling.unchanged_rows import LoadName
 from seedlab.steps.remembering import row_memory, stage_memory
-from seedlab.steps.remembering.row_memory import Kept, Wrote
-from seedlab.steps.remembering.table_state import Slight, marks_of, shifts_of
+from seedlab.steps.remembering.row_memory import LoadUpdate
+from seedlab.steps.remembering.table_state import IncrementalTables, marks_of, shifts_of
+from seedlab.steps.remembering.written_run import WrittenRun
 from seedlab.steps.resolving import rejecting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sent:
-    """The order of the writes, what became of them, and tables of which only few rows were written."""
+class ExecutedPlan:
+    """A write plan and what became of it; of `incremental` tables only changed rows were written."""
 
     plan: WritePlan
     written: Sequence[Written] = ()
-    slight: Mapping[str, Slight] = field(default_factory=dict)
+    incremental: IncrementalTables = field(default_factory=IncrementalTables)
 
 
-def wrote_of(
+def written_run_of(
     task: Task,
     session: Session,
     prepared: Prepared,
     resolved: Resolved,
-    sent: Sent,
-) -> Wrote:
-    """Put together what a run did, or would do: then nothing is `written`."""
-    known = prepared.known
-    if known is None:
-        known = unchanged_rows.recall(task, session, prepared.stages, prepared.read)
-    return Wrote(
+    executed: ExecutedPlan,
+) -> WrittenRun:
+    """Put together what a run did, or what it would do if nothing of the plan was written yet."""
+    recalled = prepared.recalled
+    if recalled is None:
+        recalled = unchanged_rows.recall(task, session, prepared.stages, prepared.read)
+    return WrittenRun(
         run_id=task.run_id,
         stages=frozenset(stage.id for stage in prepared.stages),
         read=prepared.read,
         rows=resolved.rows,
-        plan=sent.plan,
-        written=sent.written,
-        known=known,
+        plan=executed.plan,
+        written=executed.written,
+        recalled=recalled,
         catalog=prepared.catalog,
         empty=resolved.empty,
         rejected=rejecting.handles(prepared.read, resolved.rejected),
-        slight=sent.slight,
+        incremental=executed.incremental,
         ids=task.options.settings.ids,
     )
 
 
-def remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple[Tally, ...]:
-    """Delete what a sync must, and leave in the ledger what the next run has to know."""
+def remember(task: Task, look: Look, written_run: WrittenRun, resolved: Resolved) -> tuple[Tally, ...]:
+    """Delete what a sync must, write to the ledger what the next run has to know, and count all rows.
+
+    Raises Refused where more rows would be deleted than allowed.
+    """
     session, memory = look.session, task.memory
-    kept = row_memory.keep(wrote, task.agenda)
-    states = stage_memory.states_of(wrote, memory, kept)
-    doomed = {each.load.table for each in kept if each.doomed.height}
-    wrote = replace(wrote, slight={name: e for name, e in wrote.slight.items() if name not in doomed})
-    deleted, gone = _delete(task, session, kept, {state.table: state for state in states}, wrote.catalog)
-    ran = {each.load.name for each in kept}
-    others = [load for load in memory.loads if load.stage in wrote.known.reduced and load.name not in ran]
-    tallies = (*tallies_of(wrote, resolved, kept, deleted), *map(unchanged_tally, others))
-    stored, marks = stage_memory.content_of(states, wrote, memory, session, gone)
+    updates = row_memory.load_updates(written_run, task.agenda)
+    states = stage_memory.states_of(written_run, memory, updates)
+    doomed = {each.load.table for each in updates if each.doomed.height}
+    written_run = replace(written_run, incremental=written_run.incremental.without(doomed))
+    deleted, deleted_marks = _delete(
+        task, session, updates, {state.table: state for state in states}, written_run.catalog
+    )
+    updated = {each.load.name for each in updates}
+    unchanged = [
+        load
+        for load in memory.loads
+        if load.stage in written_run.recalled.reduced and load.name not in updated
+    ]
+    tallies = (*tallies_of(written_run, resolved, updates, deleted), *map(unchanged_tally, unchanged))
+    stored, marks = stage_memory.states_and_marks(states, written_run, memory, session, deleted_marks)
     declared = {stage.id for stage in task.agenda.declared}
     unfinished = tuple(
         sorted({each.load.stage for each in resolved.rejected} | (memory.stages.keys() - declared))
     )
-    stages = stage_memory.stage_memories(wrote, task, memory)
+    stages = stage_memory.stage_memories(written_run, task, memory)
     memo = Memo(
         project=task.project.name,
         run_id=task.run_id,
@@ -80,12 +90,14 @@ def remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple[
         started=task.started,
         outcomes=sum((tally.outcomes for tally in tallies), Outcomes()),
         stages=tuple(stage for stage in stages if stage.stage not in unfinished),
-        loads=tuple(each.load for each in kept),
-        contents=tuple(each.packs(wrote.known) for each in kept),
-        continued=frozenset(each.load.name for each in kept if each.continues(wrote.known)),
-        forgotten=tuple(each.load.name for each in kept if not each.load.files and not each.content.height),
+        loads=tuple(each.load for each in updates),
+        contents=tuple(each.packs(written_run.recalled) for each in updates),
+        continued=frozenset(each.load.name for each in updates if each.is_appended(written_run.recalled)),
+        forgotten=tuple(
+            each.load.name for each in updates if not each.load.files and not each.content.height
+        ),
         marks=marks,
-        shifts=shifts_of(session.ledger, wrote.slight),
+        shifts=shifts_of(session.ledger, written_run.incremental),
         unfinished=unfinished,
         part=task.only_stage,
     )
@@ -94,33 +106,37 @@ def remember(task: Task, look: Look, wrote: Wrote, resolved: Resolved) -> tuple[
 
 
 def _delete(
-    task: Task, session: Session, kept: Sequence[Kept], states: Mapping[str, TableState], catalog: Catalog
-) -> tuple[dict[Name, int], dict[str, bytes]]:
-    """Delete rows that left the files of a sync; answers how many of each load, and their marks by table."""
-    doomed = [each for each in kept if each.doomed.height]
+    task: Task,
+    session: Session,
+    updates: Sequence[LoadUpdate],
+    states: Mapping[str, TableState],
+    catalog: Catalog,
+) -> tuple[dict[LoadName, int], dict[str, bytes]]:
+    """Delete the rows that left the files of a sync; returns the counts by load, and marks by table."""
+    doomed = [each for each in updates if each.doomed.height]
     if not doomed:
         return {}, {}
-    told = {
+    shares = {
         f"seed {each.load.seed}, table {each.load.table}": (each.doomed.height, each.existing)
         for each in doomed
     }
-    guards.check_deletes(told, task.options.max_delete)
-    removals = [row_memory.removal_of(each.before, each.doomed, catalog) for each in doomed]
-    gone = marks_of(session.ledger, removals, states)
+    guards.check_deletes(shares, task.options.max_delete)
+    removals = [row_memory.removal_of(each.previous, each.doomed, catalog) for each in doomed]
+    marks = marks_of(session.ledger, removals, states)
     counts = session.delete(removals)
-    return {each.load.name: count for each, count in zip(doomed, counts, strict=True)}, gone
+    return {each.load.name: count for each, count in zip(doomed, counts, strict=True)}, marks
 
 
 def tallies_of(
-    wrote: Wrote,
+    written_run: WrittenRun,
     resolved: Resolved,
-    kept: Sequence[Kept] = (),
-    deleted: Mapping[Name, int] | None = None,
+    updates: Sequence[LoadUpdate] = (),
+    deleted: Mapping[LoadName, int] | None = None,
 ) -> tuple[Tally, ...]:
-    """Count every row once, also those that were rejected."""
-    found = stage_memory.tallies_of(wrote, kept, deleted)
+    """Count every row once, including those that were rejected."""
+    found = stage_memory.tallies_of(written_run, updates, deleted)
     rejection = rejecting.Rejection(rows=list(resolved.rows), broken=list(resolved.rejected))
-    counts = {unchanged_rows.name_of(load): count for load, count in rejection.counts.items()}
+    counts = {unchanged_rows.load_name(load): count for load, count in rejection.counts.items()}
     return tuple(
         replace(
             each,

@@ -26,14 +26,14 @@ from seedlab.steps.preparing.reading import concurrency
 from seedlab.steps.resolving.named_rows import Rows
 from seedlab.steps.writing import transaction
 from seedlab.steps.writing.retrying import raise_unless_retryable, why_to_retry
-from seedlab.steps.writing.transaction import Done, Gate
+from seedlab.steps.writing.transaction import Gate, RunResult
 
 ONE_BY_ONE = "each stage was committed by itself: readers saw them appear one by one"
 
 Beside = Callable[[], Look]
 
 
-def run_stages(task: Task, look: Look, monitor: Monitor, beside: Beside) -> Done:
+def run_stages(task: Task, look: Look, monitor: Monitor, beside: Beside) -> RunResult:
     """Run the stale stages, each in a transaction of its own; `beside` gives another session to do so.
 
     What ends the run after the first stage has begun is told in the answer, not raised.
@@ -42,7 +42,7 @@ def run_stages(task: Task, look: Look, monitor: Monitor, beside: Beside) -> Done
     return transaction.run(task, look, monitor, partial(_run_prepared, beside=beside))
 
 
-def _run_prepared(task: Task, look: Look, prepared: Prepared, monitor: Monitor, beside: Beside) -> Done:
+def _run_prepared(task: Task, look: Look, prepared: Prepared, monitor: Monitor, beside: Beside) -> RunResult:
     desks = _Desks(look, beside)
     try:
         lock = Lock(look)
@@ -184,7 +184,7 @@ def _part(prepared: Prepared, stage: str) -> Prepared:
         return [each for each in rows if each.load.stage == stage]
 
     reduced = prepared.reduced & {stage}
-    known = replace(prepared.known, reduced=reduced) if prepared.known and reduced else None
+    recalled = replace(prepared.recalled, reduced=reduced) if prepared.recalled and reduced else None
     bound = prepared.bound
     return replace(
         prepared,
@@ -193,7 +193,7 @@ def _part(prepared: Prepared, stage: str) -> Prepared:
         read=of_stage(prepared.read),
         rows=of_stage(prepared.rows),
         reduced=reduced,
-        known=known,
+        recalled=recalled,
     )
 
 
@@ -239,10 +239,10 @@ class _Work:
         self._monitor = monitor
         self._desks = desks
         self._write = partial(transaction.write_once, gate=Gate(begin=lock.begin, check=lock.check))
-        self._done: dict[str, Done] = {}
+        self._done: dict[str, RunResult] = {}
         self._failed: dict[str, BaseException] = {}
 
-    def run(self, workers: int) -> Done:
+    def run(self, workers: int) -> RunResult:
         """Write stage by stage; the first failure lets those end that have begun, and no other begin."""
         failure: BaseException | None = None
         try:
@@ -261,7 +261,7 @@ class _Work:
             self._failed[stage] = error
             raise
 
-    def _try(self, stage: str) -> Done:
+    def _try(self, stage: str) -> RunResult:
         """Write one stage, again where others came between; whatever else happens, nothing of it stays."""
         part, attempt = _part(self._prepared, stage), 0
         desk = self._desks.take()
@@ -281,12 +281,12 @@ class _Work:
                 self._desks.give(desk)
                 return done
 
-    def _told(self, failure: BaseException | None) -> Done:
+    def _told(self, failure: BaseException | None) -> RunResult:
         """Sum up the run.
 
         Tallies of committed stages, why others failed or were not begun, and the failure.
         """
-        done = Done(tallies=tuple(tally for each in self._done.values() for tally in each.tallies))
+        done = RunResult(tallies=tuple(tally for each in self._done.values() for tally in each.tallies))
         if failure is None:
             return done
         first = None
@@ -309,7 +309,7 @@ def _of_stage(error: BaseException, stage: str | None) -> BaseException:
     return error
 
 
-def _explained(error: BaseException, done: Mapping[str, Done], stage: str | None) -> BaseException:
+def _explained(error: BaseException, done: Mapping[str, RunResult], stage: str | None) -> BaseException:
     """Add to an error what was committed before it, and where the next run goes on."""
     committed = f"committed and kept: {', '.join(done)}" if done else "no stage was committed"
     error.add_note(f"{committed}; the next run goes on with {f'stage {stage}' if stage else 'the others'}")

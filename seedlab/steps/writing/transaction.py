@@ -26,17 +26,17 @@ from seedlab.steps.pipeline import (
     Resolved,
     completed,
     prepare,
-    prepared_of,
     resolve,
     set_apart,
 )
+from seedlab.steps.reducing import prepare_changes
 from seedlab.steps.remembering import stage_memory
-from seedlab.steps.remembering.table_state import Slight, slight, spell_out
+from seedlab.steps.remembering.table_state import IncrementalTables, incremental_tables, spell_out
 from seedlab.steps.resolving import rejecting, write_plan
 from seedlab.steps.resolving.named_rows import Rows
 from seedlab.steps.writing import ledger
 from seedlab.steps.writing.committing import commit
-from seedlab.steps.writing.ledger import Sent
+from seedlab.steps.writing.ledger import ExecutedPlan
 from seedlab.steps.writing.retrying import CONFLICTS
 
 LEGACY: Level = "legacy"
@@ -51,7 +51,7 @@ _PASSES = 100  # of writing what is left after the target refused single rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class RunResult:
     """What became of every row of the stages that ran, and why others turned out to have nothing to do.
 
     Where each stage is committed by itself, `failure` is what ended the run before all were, `failed` says
@@ -67,7 +67,7 @@ class Done:
     failure: BaseException | None = None
 
 
-Write = Callable[[Task, Look, Prepared, Monitor], Done]
+Write = Callable[[Task, Look, Prepared, Monitor], RunResult]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +80,13 @@ class Gate:
 
 def run(
     task: Task, look: Look, monitor: Monitor, write: Write | None = None, apart: Apart | None = None
-) -> Done:
+) -> RunResult:
     """Run the stale stages; nothing is written where no row turns out to differ from what is remembered.
 
     `write` writes what was prepared, by default in one transaction; `apart` says what it goes through itself.
     Raises TargetChanged when another session came between: look again, decide again.
     """
-    prepared = prepared_of(task, look, monitor, apart)
+    prepared = prepare_changes(task, look, monitor, apart)
     intact = prepared.intact
     if intact:
         monitor.plan(dict.fromkeys(intact, "skipped"))
@@ -94,7 +94,7 @@ def run(
         told = dict.fromkeys(intact, SAVED_AGAIN)
         if not smaller.stale:
             waiting = {stage.id: "unchanged" for stage in task.stale}
-            return Done(skipped={**waiting, **told})
+            return RunResult(skipped={**waiting, **told})
         if len(smaller.stale) < len(task.stale):
             done = run(smaller, look, monitor, write, apart)
             verdicts = smaller.assessment.verdicts
@@ -103,7 +103,7 @@ def run(
     return attempt(task, look, prepared, monitor, write or write_once)
 
 
-def attempt(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write: Write) -> Done:
+def attempt(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write: Write) -> RunResult:
     """Write what was prepared; where the changed rows alone do not tell enough, prepare and write all."""
     try:
         return write(task, look, prepared, monitor)
@@ -121,7 +121,7 @@ def attempt(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write:
 
 def write_once(
     task: Task, look: Look, prepared: Prepared, monitor: Monitor, gate: Gate | None = None
-) -> Done:
+) -> RunResult:
     """Write in one transaction, by default one that locks out other seeders by itself."""
     session, ddl, gate = look.session, look.ddl(), gate or Gate(begin=lock)
     remembers = gate.begin(task, session, monitor)
@@ -129,7 +129,7 @@ def write_once(
         with monitor.span("index"):
             session.create(ddl.tables)
     resolved = resolve(look, prepared, task, monitor)
-    resolved, sent = _send(task, look, prepared, resolved, monitor)
+    resolved, executed = _send(task, look, prepared, resolved, monitor)
     if ddl.constraints_and_indexes:
         with monitor.span("index"):
             session.create(ddl.constraints_and_indexes)
@@ -137,11 +137,13 @@ def write_once(
         made = _as_made(session, prepared) if ddl.tables else prepared
         if remembers and not task.only_stage:
             session.ledger.begin_to_remember()
-        wrote = ledger.wrote_of(task, session, made, resolved, sent)
+        written_run = ledger.written_run_of(task, session, made, resolved, executed)
         tallies = (
-            ledger.remember(task, look, wrote, resolved) if remembers else ledger.tallies_of(wrote, resolved)
+            ledger.remember(task, look, written_run, resolved)
+            if remembers
+            else ledger.tallies_of(written_run, resolved)
         )
-        done = Done(tallies=tallies, rejected=_write_rejects(task, prepared, resolved))
+        done = RunResult(tallies=tallies, rejected=_write_rejects(task, prepared, resolved))
         if task.options.dry_run:
             session.verify()
             session.rollback()
@@ -172,7 +174,7 @@ def lock(task: Task, session: Session, recorder: Recorder) -> bool:
 
 def _send(
     task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder
-) -> tuple[Resolved, Sent]:
+) -> tuple[Resolved, ExecutedPlan]:
     """Write all rows, or with rejects all that can be written."""
     if task.options.rejects is None:
         try:
@@ -214,7 +216,9 @@ def _placed(found: DataFaults, task: Task, look: Look, prepared: Prepared, resol
     return DataFaults(rejecting.faults(resolved.rows, refused)) if refused else found
 
 
-def _send_all(task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder) -> Sent:
+def _send_all(
+    task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder
+) -> ExecutedPlan:
     """Write row by row or set by set; only the latter takes values from sequences before."""
     expect(resolved.rows, recorder)
     session, naming, settings = look.session, prepared.naming, task.options.settings
@@ -230,16 +234,18 @@ def _send_all(task: Task, look: Look, prepared: Prepared, resolved: Resolved, re
             again = replace(prepared, rows=resolved.rows, broken=())
             known = resolve(look, again, task, recorder, empty=frozenset())
             write_plan.expose(known.rows, naming, known.cache)
-            return Sent(plan=_ordered(task, naming, known), written=written)
+            return ExecutedPlan(plan=_ordered(task, naming, known), written=written)
     with recorder.span("resolve"):
         plan = _planned(task, look, naming, resolved)
-    before: Mapping[str, Slight] = {}
+    incremental = IncrementalTables()
     if prepared.reduced:
         with recorder.span("commit"):
-            tables, seen = task.memory.tables, task.assessment.table_states
-            before = slight(session.ledger, plan, prepared.reduced, tables, seen)
-        spell_out(session.ledger, stage_memory.partly_written(task, look, prepared, before), recorder)
-    return Sent(plan=plan, written=session.write(plan, settings.switches), slight=before)
+            remembered, found = task.memory.tables, task.assessment.table_states
+            incremental = incremental_tables(session.ledger, plan, prepared.reduced, remembered, found)
+        others = stage_memory.partly_written(task, look, prepared, incremental.rows)
+        spell_out(session.ledger, others, recorder)
+    written = session.write(plan, settings.switches)
+    return ExecutedPlan(plan=plan, written=written, incremental=incremental)
 
 
 def expect(rows: Sequence[Rows], recorder: Recorder) -> None:

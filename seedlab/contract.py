@@ -1,4 +1,4 @@
-"""The Python contract: what `import seedlab` offers, in terms a notebook can use."""
+"""The public Python interface: the functions that `import seedlab` offers to programs and notebooks."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from seedlab.plan.project import load_project as _load
 if TYPE_CHECKING:
     from seedlab.insight.notebooks.chronicle import History
 
-_OF_RUN = frozenset({"wait", "max_delete", "dry_run", "rejects", "commit", "executor"})
+# The keywords of `seed` that are options of one run; all others are names of `[settings]`.
+_RUN_OPTIONS = frozenset({"wait", "max_delete", "dry_run", "rejects", "commit", "executor"})
 
 
 def load_project(directory: str | Path | None = None) -> Project:
-    """Read a project: the folder named, else the nearest one upward from here.
+    """Read the project in `directory`, else the nearest project in or above the working directory.
 
-    Raises SeedError with every mistake of the project file.
+    Raises SeedError, which lists every mistake in the project file.
     """
     return _load(find_project(Path(directory) if directory is not None else None, Path.cwd()))
 
@@ -47,24 +48,28 @@ def seed(
     yes_seed: str | None = None,
     **settings: object,
 ) -> Run:
-    """Seed a database: afterwards it is as the files say, or, with a SeedError, as it was before.
+    """Seed a database, so that it holds what the project's files say.
 
-    `target` is a URL, the name of a `[targets]` entry, a Target, or None for what the environment and the
-    project say (at last the embedded server). `settings` are those of `[settings]` (workers, disable, …), and
-    of one run: `wait`, `max_delete`, `dry_run`, `commit` ("run" or "stage"), `rejects`, the folder for
-    rows that cannot be written, and `executor`, any `concurrent.futures.Executor` (or "dask://HOST:PORT")
-    that is to stage the parts of large loads.
+    `target` is a URL, the name of a `[targets]` entry, a Target, or None for the target that the environment
+    variables and the project name (the embedded server if they name none).
+
+    `settings` are those of `[settings]` (workers, disable, …), and these options of one run: `wait`,
+    `max_delete`, `dry_run`, `commit` ("run" or "stage"), `rejects` (the folder for rows that cannot be
+    written), and `executor` (any `concurrent.futures.Executor`, or "dask://HOST:PORT") that stages the parts
+    of large loads.
+
+    Raises SeedError if the database cannot be seeded; the database is then as it was before.
     """
-    of_run: dict[str, Any] = {name: settings.pop(name) for name in _OF_RUN & settings.keys()}
-    if of_run.get("rejects") is not None:
-        of_run["rejects"] = Path(of_run["rejects"])
-    of_run["commit"] = choices.choose_commit(of_run.get("commit"))
-    if isinstance(executor := of_run.get("executor"), str):
-        of_run["executor"] = choices.choose_executor(executor)
-    where, options = _asked(project, target, environment, {"level": level, **settings})
-    options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed, **of_run)
-    with _watched(project, where) as monitor:
-        return Run.of(judged(orchestrator.seed(project, where, options, monitor)))
+    run_options: dict[str, Any] = {name: settings.pop(name) for name in _RUN_OPTIONS & settings.keys()}
+    if run_options.get("rejects") is not None:
+        run_options["rejects"] = Path(run_options["rejects"])
+    run_options["commit"] = choices.choose_commit(run_options.get("commit"))
+    if isinstance(executor := run_options.get("executor"), str):
+        run_options["executor"] = choices.choose_executor(executor)
+    resolved, options = _resolve(project, target, environment, {"level": level, **settings})
+    options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed, **run_options)
+    with _monitored(project, resolved) as monitor:
+        return Run.of(judged(orchestrator.seed(project, resolved, options, monitor)))
 
 
 def plan(
@@ -77,44 +82,44 @@ def plan(
     exclude: tuple[str, ...] = (),
     **settings: object,
 ) -> Plan:
-    """Say what `seed` would do to the target, without writing to it."""
-    where, options = _asked(project, target, environment, {"level": level, **settings})
+    """Report what `seed` would do to the target, without writing to it."""
+    resolved, options = _resolve(project, target, environment, {"level": level, **settings})
     options = replace(options, select=select, exclude=exclude)
-    with _watched(project, where) as monitor:
-        return Plan.of(orchestrator.plan(project, where, options, monitor))
+    with _monitored(project, resolved) as monitor:
+        return Plan.of(orchestrator.plan(project, resolved, options, monitor))
 
 
 @contextmanager
 def connected(
     project: Project, target: Target | str | None = None, *, environment: str | None = None
 ) -> Iterator[Target]:
-    """Keep the connection to a target open, to seed it again and again.
+    """Keep the connection to a target open, so that it can be seeded repeatedly.
 
         with seedlab.connected(project, url) as target:
             seedlab.seed(project, target)
 
-    A run that finds nothing changed takes half the time. The target is chosen as by `seed`; a connection that
-    the server closes meanwhile is made anew.
+    A run that finds nothing changed takes half the time. The target is chosen as by `seed`. If the server
+    closes the connection meanwhile, a new one is opened.
     """
-    where, options = _asked(project, target, environment, {})
-    with kept(replace(where, environment=options.environment.name)) as open_target:
+    resolved, options = _resolve(project, target, environment, {})
+    with kept(replace(resolved, environment=options.environment.name)) as open_target:
         yield open_target
 
 
 @contextmanager
-def _watched(project: Project, target: Target) -> Iterator[Monitor]:
-    """Measure a run, and show it: in a notebook, elsewhere only where SEEDLAB_PROGRESS asks for it."""
-    monitor, mode = Monitor(), progress.chosen(os.environ)
+def _monitored(project: Project, target: Target) -> Iterator[Monitor]:
+    """Measure a run, and show its progress in a notebook, or wherever SEEDLAB_PROGRESS asks for it."""
+    monitor, mode = Monitor(), progress.read_mode(os.environ)
     if mode == "auto" and not progress.in_notebook():
         mode = "off"
-    with progress.watched(monitor, sys.stderr, mode, f"{project.name} → {target.shown}"):
+    with progress.shown(monitor, sys.stderr, mode, f"{project.name} → {target.shown}"):
         yield monitor
 
 
 def history(directory: str | Path = "reports") -> History:
-    """Read the records of all runs below a folder; those that cannot be read are in its `notes`.
+    """Read the records of all runs below a folder; records that cannot be read are listed in `notes`.
 
-    About 0.3 s for 1,000 runs.
+    Takes about 0.3 s for 1,000 runs.
     """
     from seedlab.insight.notebooks.chronicle import read_history
 
@@ -133,16 +138,18 @@ def profile(
     yes_seed: str | None = None,
     **settings: object,
 ) -> Profile:
-    """Run every level `pairs` times in fresh databases beside the target, taking turns; nothing is kept.
+    """Run every level `pairs` times, interleaved, in fresh databases on the target's server.
 
-    `ablation` adds the default level without each of its switches, `round_trip_ms` the delays to measure at.
+    The databases are dropped afterwards. `ablation` also measures the default level with each of its
+    optimisations switched off in turn. `round_trip_ms` are the network delays to measure at.
     """
     from seedlab.experiment import profiling
 
-    where, options = _asked(project, target, environment, settings)
-    asked = profiling.Design(levels=levels, pairs=pairs, round_trip_ms=round_trip_ms, ablation=ablation)
-    with progress.experiment_line() as tell:
-        return Profile.of(profiling.profile(project, where, replace(options, yes_seed=yes_seed), asked, tell))
+    resolved, options = _resolve(project, target, environment, settings)
+    options = replace(options, yes_seed=yes_seed)
+    design = profiling.Design(levels=levels, pairs=pairs, round_trip_ms=round_trip_ms, ablation=ablation)
+    with progress.experiment_line() as show_progress:
+        return Profile.of(profiling.profile(project, resolved, options, design, show_progress))
 
 
 def compare(
@@ -155,20 +162,20 @@ def compare(
     reports: str | Path = "reports",
     **rules: Any,
 ) -> Comparison:
-    """Compare two runs, or what two names mean: stored runs, levels, project folders, git revisions.
+    """Compare two runs, or what two names stand for: stored runs, levels, project folders, git revisions.
 
-    Two runs are compared as they are; all else is run in pairs, in fresh databases beside the target. `rules`
-    are `pairs`, `max_pairs`, `threshold`, `anyway` and `round_trip_ms`.
+    Two runs are compared by their records. Anything else is run in interleaved pairs, in fresh databases on
+    the target's server. `rules` are `pairs`, `max_pairs`, `threshold`, `anyway` and `round_trip_ms`.
     """
     from seedlab.experiment import asking
     from seedlab.experiment.comparing import Rules
 
     if isinstance(a, flow.Run) and isinstance(b, flow.Run):
-        made = asking.compare_runs(a, b, names=(a.run_id, b.run_id), rules=Rules(**rules))
-        return Comparison.of(made)
+        compared = asking.compare_runs(a, b, names=(a.run_id, b.run_id), rules=Rules(**rules))
+        return Comparison.of(compared)
     if isinstance(a, flow.Run) or isinstance(b, flow.Run):
         raise ConfigurationError("expected two runs or two names, found one of each")
-    asked = asking.Asked(
+    request = asking.ComparisonRequest(
         names=(str(a), str(b)),
         reports=Path(reports),
         **_url_or_name(target),
@@ -176,24 +183,25 @@ def compare(
         yes_seed=yes_seed,
         rules=Rules(**rules),
     )
-    with progress.experiment_line() as tell:
-        return Comparison.of(asking.compare(asked, tell))
+    with progress.experiment_line() as show_progress:
+        return Comparison.of(asking.compare(request, show_progress))
 
 
-def _asked(
+def _resolve(
     project: Project, target: Target | str | None, environment: str | None, flags: dict[str, object]
 ) -> tuple[Target, Options]:
+    """Resolve the target that a caller named, and the options of the run."""
     settings = choices.settings(project, flags, os.environ)
     if isinstance(target, Target):
-        named = environment or target.environment or "development"
-        return target, Options(environment=choices.environment(project, named), settings=settings)
+        name = environment or target.environment or "development"
+        return target, Options(environment=choices.environment(project, name), settings=settings)
     choice = choices.choose_target(project, **_url_or_name(target), environ=os.environ)
     chosen = choices.choose_environment(project, environment, os.environ, choice)
     return orchestrator.open_target(choice, project), Options(environment=chosen, settings=settings)
 
 
 def _url_or_name(target: str | None) -> dict[str, Any]:
-    """Tell whether a word is a URL or a target's name, as the keyword arguments of `choose_target`."""
+    """Return the keyword arguments of `choose_target` for a URL or a target's name."""
     is_url = target is not None and "://" in target
     return {"database_url": target if is_url else None, "target": None if is_url else target}
 

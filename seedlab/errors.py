@@ -1,19 +1,19 @@
-"""The error tree, split by who must act. Each family has one exit code.
+"""The tree of errors. Each class has one exit code, which tells the user what to do.
 
 SeedError                    1  a stage failed, or no connection
 ├── ConfigurationError       2  edit seedlab.toml, or the command line
 │   └── GraphError           2  the stages depend on each other in a circle
-├── DataFaults               3  mend the files; carries every fault found
-├── Refused                  4  a guard said no; the message tells what to type
+├── DataFaults               3  correct the files; contains every fault found
+├── Refused                  4  a guard refused; the message says what to type to go on
 ├── LockHeld                 5  another seed is running
-├── GateFailed               6  a comparison found what was not to be
+├── GateFailed               6  a comparison failed a gate
 ├── ConnectionFailed         1  the target does not answer
 ├── WriteError               1  the target refused a statement
-├── CannotOrderRows          1  one row at a time will not do; caught, and written set by set
-├── TargetChanged            1  another session came between; caught, and looked again, three times at most
+├── CannotOrderRows          1  rows cannot be written one by one; caught, and written table by table
+├── TargetChanged            1  another session changed the target; caught, and the run is repeated twice
 └── ServerError              1  the embedded server does not start
 
-Messages are lower case and say: what we did, to which file, line or table, what was expected, what was
+Messages are lower case and say what was done to which file, line or table, what was expected, what was
 found, and what to do. Every error can be pickled.
 """
 
@@ -49,7 +49,7 @@ _NAMED = re.compile(r"(?i)\b((?:ssl)?(?:password|passwd|pwd)\s*=\s*)('(?:[^'\\]|
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where something is said: a file as the user names it, a line (1-based) and a key path in it."""
+    """A place in a configuration file: the file as the user names it, the line (1-based) and the key path."""
 
     file: str
     line: int | None = None
@@ -61,16 +61,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing wrong with the data.
+    """One fault of the data.
 
     `rule` is a stable short name (`unknown-column`, `missing-parent`, `duplicate-key`, `null-key`,
     `not-null`, `type`, `overflow`, `rounding`, `too-long`, `field-count`, `syntax`, `encoding`, `nul`, `bom`,
-    `id-conflict`, `unique`, `constraint`, `exclusion`, `trigger`, `too-large`, `rejected-parent`). `line` is
-    the physical line (Parquet: the row; JSON and YAML: where the record begins), `column` the column of the
-    table or file, `path` the place inside a JSON or YAML document, `excerpt` the source line, or the one of
-    the number `excerpt_line`, `caret` the 0-based start and length of what is wrong in it. `message` never
-    holds a row's value; `value` does, and is shown only with --show-values. `row` is the ordinal from which
-    the line is found.
+    `id-conflict`, `unique`, `constraint`, `exclusion`, `trigger`, `too-large`, `rejected-parent`).
+
+    `line` is the physical line (Parquet: the row; JSON and YAML: where the record begins), `column` the
+    column of the table or file, and `path` the path in a JSON or YAML document. `excerpt` is the text of
+    line `excerpt_line`, or of `line` if that is None; `caret` is the 0-based start and the length of the
+    fault in it. `message` never contains a row's value; `value` does, and is shown only with --show-values.
+    `row` is the ordinal by which the line is found.
     """
 
     rule: str
@@ -88,13 +89,13 @@ class Fault:
 
 
 class SeedError(Exception):
-    """Anything seedlab refuses or fails to do."""
+    """The base class of all errors that seedlab raises on purpose."""
 
     exit_code: ClassVar[int] = 1
 
 
 class ConfigurationError(SeedError):
-    """The project file, the command line or the schema does not say something we can do."""
+    """The project file, the command line or the schema is wrong or not sufficient."""
 
     exit_code = 2
 
@@ -108,11 +109,11 @@ class ConfigurationError(SeedError):
 
 
 class GraphError(ConfigurationError):
-    """Stages or seeds depend on each other in a circle."""
+    """Stages or seeds depend on each other in a cycle."""
 
 
 class DataFaults(SeedError):
-    """The files do not fit the tables. Carries all faults of all files; `so` is what follows from them."""
+    """The files do not fit the tables. Contains all faults of all files; `so` words the consequence."""
 
     exit_code = 3
 
@@ -139,13 +140,13 @@ class LockHeld(SeedError):
 
 
 class GateFailed(SeedError):
-    """A comparison found more statements, a slower run, or whatever was not to be; says what."""
+    """A comparison found a difference that must not be, such as more statements or a slower run."""
 
     exit_code = 6
 
 
 class ConnectionFailed(SeedError):
-    """The target cannot be reached or does not let us in. Never carries a password."""
+    """The target cannot be reached or rejects the login. The message never contains a password."""
 
 
 class WriteError(SeedError):
@@ -165,19 +166,19 @@ class WriteError(SeedError):
 
 
 class CommitUnanswered(WriteError):
-    """The connection was lost before the server had answered COMMIT."""
+    """The connection was lost before the server answered COMMIT, so its outcome is unknown."""
 
 
 class CannotOrderRows(SeedError):
-    """Rows or tables refer to each other in a circle, so no row can come first; nothing was written."""
+    """Rows or tables refer to each other in a cycle, so no row can be first; nothing was written."""
 
 
 class TargetChanged(SeedError):
-    """The target is no longer what it was when we looked at it; nothing was written."""
+    """Another session changed the target after it was read; nothing was written."""
 
 
 class ServerError(SeedError):
-    """The embedded PostgreSQL cannot be found, made or started."""
+    """The embedded PostgreSQL cannot be found, created or started."""
 
 
 def _write_error(message: str, table: str | None, sqlstate: str | None) -> WriteError:
@@ -185,14 +186,14 @@ def _write_error(message: str, table: str | None, sqlstate: str | None) -> Write
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Say which of `names` is nearest to `name`: `"; did you mean 'x'?"`, or an empty string."""
+    """Word the hint `"; did you mean 'x'?"` with the nearest of `names`, or "" if none is near."""
     meant = closest(name, names)
     return f"; did you mean '{meant}'?" if meant else ""
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
-    """Find which of `names` is so near to `name` that it may be meant."""
-    import difflib  # only when there is something to complain about
+    """Return the nearest of `names` if it is so similar to `name` that it may be meant."""
+    import difflib  # imported here, since only errors need it
 
     lowered = {each.lower(): each for each in sorted(names)}
     match = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
@@ -200,5 +201,5 @@ def closest(name: str, names: Iterable[str]) -> str | None:
 
 
 def masked(text: str) -> str:
-    """Replace whatever looks like a password of a URL or of a connection string by `***`."""
+    """Replace everything that looks like a password in a URL or connection string by `***`."""
     return _NAMED.sub(r"\g<1>***", _IN_URL.sub(r"\g<1>***", text))

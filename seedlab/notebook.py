@@ -1,7 +1,7 @@
-"""What notebooks call, a function a question: what a command does, with values in place of text.
+"""The functions that notebooks call: each does what a command does, but returns a value instead of text.
 
-Works wherever a notebook stands: below the project, beside it, or run by `seedlab report`, for which each
-value that a report is about is published as soon as it is there.
+They work wherever the notebook lies, inside the project or beside it. When `seedlab report` runs a notebook,
+each value is also published, that is, its summary and figures are written into the report at once.
 """
 
 from __future__ import annotations
@@ -53,164 +53,166 @@ __all__ = [
 _T = TypeVar("_T")
 
 
-# ---- the questions --------------------------------------------------------------------------------------
+# ---- commands -------------------------------------------------------------------------------------------
 
 
-def seed(asked: SeedParameters) -> Run:
+def seed(parameters: SeedParameters) -> Run:
     """Seed, with live progress, and write the run's record."""
-    made = contract.seed(
-        _project(asked.project),
-        _target(asked.target),
-        environment=asked.environment or None,
-        level=asked.level,
-        force=asked.force,
+    seeded = contract.seed(
+        _project(parameters.project),
+        _target(parameters.target),
+        environment=parameters.environment or None,
+        level=parameters.level,
+        force=parameters.force,
     )
-    made = replace(made, args=("seedlab", "report", "01-seed"))
-    records.write(made, _reports())
-    return _published(made)
+    seeded = replace(seeded, args=("seedlab", "report", "01-seed"))
+    records.write(seeded, _reports())
+    return _published(seeded)
 
 
-def profile(asked: ProfileParameters) -> Profile:
-    """Read a stored profile, or make one and keep it."""
+def profile(parameters: ProfileParameters) -> Profile:
+    """Read a stored profile, or profile the project and write the record."""
     from seedlab.insight.records import profiles
 
-    if asked.profile:
-        return _published(Profile.of(profiles.read(stored.find(asked.profile, _reports(), "profile"))))
-    made = contract.profile(
-        _project(asked.project),
-        _target(asked.target),
-        environment=asked.environment or None,
-        levels=words(asked.levels),
-        pairs=asked.pairs,
-        round_trip_ms=tuple(map(float, words(asked.round_trip_ms))),
-        ablation=asked.ablation,
+    if parameters.profile:
+        return _published(Profile.of(profiles.read(stored.find(parameters.profile, _reports(), "profile"))))
+    profiled = contract.profile(
+        _project(parameters.project),
+        _target(parameters.target),
+        environment=parameters.environment or None,
+        levels=words(parameters.levels),
+        pairs=parameters.pairs,
+        round_trip_ms=tuple(map(float, words(parameters.round_trip_ms))),
+        ablation=parameters.ablation,
     )
-    profiles.write(made, _reports())
-    return _published(made)
+    profiles.write(profiled, _reports())
+    return _published(profiled)
 
 
-def before_after(made: Profile) -> Comparison:
-    """Compare the profile's first level with its last, phase by phase, at the longest round trip."""
-    before, after = _runs_of_ends(made)
+def before_after(profiled: Profile) -> Comparison:
+    """Compare the profile's first level with its last, phase by phase, at the longest delay."""
+    before, after = _runs_of_ends(profiled)
     names = (before[0].level, after[0].level)
     return Comparison.of(compared(before, after, names=names, threshold=0.05))
 
 
-def ends(made: Profile) -> tuple[Run, Run]:
-    """The last run of each of the two variants that `before_after` compares."""
-    before, after = _runs_of_ends(made)
+def ends(profiled: Profile) -> tuple[Run, Run]:
+    """Return the last run of each of the two variants that `before_after` compares."""
+    before, after = _runs_of_ends(profiled)
     return Run.of(before[-1]), Run.of(after[-1])
 
 
-def _runs_of_ends(made: Profile) -> tuple[list[flow.Run], list[flow.Run]]:
-    """Pick the runs of the first level and of the last one, at the longest round trip."""
-    delay = max(each.round_trip_ms for each in made.attempts)
-    levels = [each for each in made.variants if each in LEVELS]
+def _runs_of_ends(profiled: Profile) -> tuple[list[flow.Run], list[flow.Run]]:
+    """Return the runs of the first level and those of the last one, at the longest delay."""
+    delay = max(each.round_trip_ms for each in profiled.attempts)
+    levels = [each for each in profiled.variants if each in LEVELS]
     before, after = (
-        [each.run for each in made.attempts if (each.variant, each.round_trip_ms) == (name, delay)]
+        [each.run for each in profiled.attempts if (each.variant, each.round_trip_ms) == (name, delay)]
         for name in (levels[0], levels[-1])
     )
     return before, after
 
 
-def run(asked: RunParameters) -> Run:
-    """Read a stored run: by its id or the beginning of it, `last`, or its path."""
-    return _published(Run.of(records.read(stored.find(asked.run, _reports()))))
+def run(parameters: RunParameters) -> Run:
+    """Read a stored run, named by its id, the beginning of its id, `last`, or its path."""
+    return _published(Run.of(records.read(stored.find(parameters.run, _reports()))))
 
 
-def compare(asked: CompareParameters) -> Comparison:
+def compare(parameters: CompareParameters) -> Comparison:
     """Compare two stored runs, levels, project folders or git revisions."""
     reports = _reports().resolve()
-    with chdir(_project(asked.project).root if asked.project else _home()):
-        made = contract.compare(
-            asked.before,
-            asked.after,
-            target=_target(asked.target),
-            environment=asked.environment or None,
+    with chdir(_project(parameters.project).root if parameters.project else _home()):
+        comparison = contract.compare(
+            parameters.before,
+            parameters.after,
+            target=_target(parameters.target),
+            environment=parameters.environment or None,
             reports=reports,
-            pairs=asked.pairs,
-            max_pairs=max(asked.max_pairs, asked.pairs),
-            threshold=asked.threshold,
-            anyway=asked.anyway,
-            round_trip_ms=asked.round_trip_ms,
+            pairs=parameters.pairs,
+            max_pairs=max(parameters.max_pairs, parameters.pairs),
+            threshold=parameters.threshold,
+            anyway=parameters.anyway,
+            round_trip_ms=parameters.round_trip_ms,
         )
-    return _published(made)
+    return _published(comparison)
 
 
-def measured_on(made: flow.Run) -> MeasuredOn:
-    """Say on which machine, by which versions and with which data a run was measured."""
-    return MeasuredOn(run=made)
+def measured_on(run: flow.Run) -> MeasuredOn:
+    """Describe the machine, versions and data with which a run was measured."""
+    return MeasuredOn(run=run)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # a face has one
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # Face has a __repr__
 class MeasuredOn(Face):
-    """What times depend on: machine, versions, data; it names no machine."""
+    """What the times of a run depend on: kind of machine, versions, data. The host is not named."""
 
     run: flow.Run
 
     def _page(self) -> Page:
-        made = self.run
-        versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
-        facts = [f"{made.machine.get('python', '')}; {versions}"]
-        facts += [f"commit {made.commit}"] if made.commit else []
-        facts += [f"data {made.data_fingerprint[:12]}, environment {made.environment}"]
-        return Page(title=machine_name(made.machine), facts=tuple(facts))
+        run = self.run
+        versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+        facts = [f"{run.machine.get('python', '')}; {versions}"]
+        facts += [f"commit {run.commit}"] if run.commit else []
+        facts += [f"data {run.data_fingerprint[:12]}, environment {run.environment}"]
+        return Page(title=machine_name(run.machine), facts=tuple(facts))
 
 
-def gate(made: Comparison, asked: CompareParameters) -> None:
-    """Raise GateFailed where the comparison has what `fail_on` names."""
-    if reasons := fails(made, asked.fail_on):
-        raise GateFailed(f"the gate on {asked.fail_on} failed: {'; '.join(reasons)}")
+def gate(comparison: Comparison, parameters: CompareParameters) -> None:
+    """Raise GateFailed if the comparison has a difference that `fail_on` names."""
+    if reasons := fails(comparison, parameters.fail_on):
+        raise GateFailed(f"the gate on {parameters.fail_on} failed: {'; '.join(reasons)}")
 
 
-def history(asked: HistoryParameters) -> History:
-    """Read all runs on record."""
-    kept = contract.history(_reports()).select(
-        project=asked.project or None, level=asked.level or None, environment=asked.environment or None
+def history(parameters: HistoryParameters) -> History:
+    """Read all recorded runs that the parameters select."""
+    selected = contract.history(_reports()).select(
+        project=parameters.project or None,
+        level=parameters.level or None,
+        environment=parameters.environment or None,
     )
-    return _published(kept)
+    return _published(selected)
 
 
-# ---- where things are -----------------------------------------------------------------------------------
+# ---- folders and targets --------------------------------------------------------------------------------
 
 
 def _published(value: _T) -> _T:
-    """Write the summary and the figures of a value into the report that is being made, if one is."""
+    """Write the summary and figures of a value into the report, if the notebook runs for one."""
     if os.environ.get(FOLDER):
-        from seedlab.insight.notebooks.publishing import publish  # charts: not for who only looks at a cell
+        from seedlab.insight.notebooks.publishing import publish  # imports charts, which only reports need
 
         publish(value, Path(os.environ[FOLDER]))
     return value
 
 
 def _reports() -> Path:
-    """Where records are: SEEDLAB_REPORTS, else `reports` beside the configuration that counts here."""
-    named = os.environ.get("SEEDLAB_REPORTS")
-    return Path(named) if named else _home() / "reports"
+    """Return the folder of records: SEEDLAB_REPORTS, else `reports` beside the configuration."""
+    folder = os.environ.get("SEEDLAB_REPORTS")
+    return Path(folder) if folder else _home() / "reports"
 
 
 def _home() -> Path:
-    """The folder of the configuration that counts here, else the current one.
+    """Return the nearest folder upwards that has a configuration, else the working directory.
 
-    Jupyter starts kernels in the notebook's folder, often one below.
+    Jupyter starts kernels in the notebook's folder, which is often below that of the configuration.
     """
     try:
         return find_home(Path.cwd())
-    except ConfigurationError:  # a project without configuration, named by its folder
+    except ConfigurationError:  # the project is a folder without configuration
         return Path.cwd()
 
 
-def _project(named: str) -> Project:
-    """Load the project in a folder named from here, or from where commands would be typed."""
-    beside = _home() / named
-    return contract.load_project(beside if named and beside.is_dir() else named or None)
+def _project(directory: str) -> Project:
+    """Load a project; its folder is relative to the configuration's folder or the working directory."""
+    beside = _home() / directory
+    return contract.load_project(beside if directory and beside.is_dir() else directory or None)
 
 
-def _target(named: str) -> str | None:
-    """Give what `$NAME` holds, a name or a URL; nothing: as the project and the environment say."""
-    if not named.startswith("$"):
-        return named or None
-    found = os.environ.get(named[1:])
-    if not found:
-        raise ConfigurationError(f"parameter target: the environment has no variable {named[1:]}")
-    return found
+def _target(target: str) -> str | None:
+    """Return a target's name or URL, or the value of the variable `$NAME`; None for the usual choice."""
+    if not target.startswith("$"):
+        return target or None
+    value = os.environ.get(target[1:])
+    if not value:
+        raise ConfigurationError(f"parameter target: the environment has no variable {target[1:]}")
+    return value

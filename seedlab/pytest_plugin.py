@@ -1,6 +1,7 @@
-"""The pytest plugin: a seeded database of its own for each test that asks, and a limit to what it may send.
+"""The pytest plugin: a fixture with a seeded database for each test, and a limit on a test's statements.
 
-Light: nothing of seedlab is imported before a test uses a fixture of ours.
+Every pytest session of the user's environment loads this module, so it imports nothing else of seedlab before
+a test uses one of its fixtures.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from seedlab.experiment.clones import Asked
-    from seedlab.experiment.testing import Database, Loan, Workshop
+    from seedlab.experiment.clones import SnapshotRequest
+    from seedlab.experiment.testing import ClonePools, Database, LentClone
 
 _FIXTURE = "seedlab_database"
 _VARIABLE = "SEEDLAB_DATABASE_URL"
-_WORDS = ("project", "environment")
-_workshop: pytest.StashKey[Workshop] = pytest.StashKey()
-_loan: pytest.StashKey[Loan] = pytest.StashKey()
+_ARGUMENTS = ("project", "environment")
+_pools: pytest.StashKey[ClonePools] = pytest.StashKey()
+_loan: pytest.StashKey[LentClone] = pytest.StashKey()
 _keeping = pytest.StashKey[bool]()
-_left = pytest.StashKey[int]()
+_remaining = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the settings of a project's tests."""
+    """Add the plugin's settings and its option."""
     parser.addini("seedlab_project", "folder of the seedlab project, from the root directory")
     parser.addini("seedlab_environment", "environment that seedlab seeds for tests (default: test)")
     parser.addini("seedlab_target", "target of the seedlab project beside which databases for tests are made")
@@ -36,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers."""
+    """Register the plugin's markers."""
     config.addinivalue_line(
         "markers", "seedlab(project=…, environment=…): what the test's seedlab_database is a copy of"
     )
@@ -46,23 +47,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Count the tests that want a database: no more are made ahead."""
+    """Count the tests that use a database, so that no more are created in advance."""
     wanted = sum(_FIXTURE in getattr(item, "fixturenames", ()) for item in session.items)
-    session.config.stash[_left] = wanted
+    session.config.stash[_remaining] = wanted
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Drop all databases that are left."""
-    if (workshop := config.stash.get(_workshop, None)) is not None:
-        del config.stash[_workshop]
-        workshop.close()
+    """Drop all remaining databases."""
+    if (pools := config.stash.get(_pools, None)) is not None:
+        del config.stash[_pools]
+        pools.close()
 
 
 @pytest.fixture
 def seedlab_database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """Give a seeded database of the test's own, with `url`, `name`, `connect()`; it is dropped afterwards."""
-    loan = _lent(request)
-    if isinstance(loan, str):  # why there is none; told here, where no other error stands behind it
+    """Provide a seeded database of the test's own, with `url`, `name` and `connect()`; dropped afterwards."""
+    loan = _lend(request)
+    if isinstance(loan, str):  # fails here, and not where the exception was, to show no traceback of ours
         pytest.fail(loan, pytrace=False)
     request.node.stash[_loan] = loan
     yield loan.database
@@ -74,7 +75,7 @@ def seedlab_database(request: pytest.FixtureRequest) -> Iterator[Database]:
 
 @pytest.fixture
 def seedlab_url(seedlab_database: Database) -> str:
-    """Give the URL of the test's own seeded database."""
+    """Provide the URL of the test's own seeded database."""
     return seedlab_database.url
 
 
@@ -92,12 +93,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
             "let it take seedlab_database or seedlab_url",
             pytrace=False,
         )
-    loan.statements.clear()  # of fixtures
+    loan.statements.clear()  # forgets those of the fixtures
     result = yield
     from seedlab.experiment.testing import too_many
 
-    if (told := too_many(loan.statements, most)) is not None:
-        pytest.fail(told, pytrace=False)
+    if (message := too_many(loan.statements, most)) is not None:
+        pytest.fail(message, pytrace=False)
     return result
 
 
@@ -105,63 +106,66 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep the database of a test that failed, if that is asked for, and say where it is."""
+    """With `--seedlab-keep`, keep the database of a failed test, and report where it is."""
     report = yield
     loan = item.stash.get(_loan, None)
     if loan is not None and call.when == "call" and report.failed and item.config.getoption("seedlab_keep"):
-        item.stash[_keeping] = True  # when all that uses it is done
+        item.stash[_keeping] = True  # the fixture keeps it once all fixtures that use it are finalised
         report.sections.append(("seedlab database, kept", loan.kept_as))
     return report
 
 
-# ---- what a test asks for -------------------------------------------------------------------------------
+# ---- requests -------------------------------------------------------------------------------------------
 
 
-def _lent(request: pytest.FixtureRequest) -> Loan | str:
-    """Borrow a database, or say why there is none."""
-    from seedlab.experiment.testing import CannotLend
+def _lend(request: pytest.FixtureRequest) -> LentClone | str:
+    """Return a database for the test, or the reason why there is none."""
+    from seedlab.experiment.testing import NoDatabase
 
     stash = request.config.stash
-    stash[_left] = left = max(stash.get(_left, 0) - 1, 0)
+    stash[_remaining] = remaining = max(stash.get(_remaining, 0) - 1, 0)
     counted = request.node.get_closest_marker("max_statements") is not None
-    asked = _asked(request)
+    snapshot = _snapshot_request(request)
     try:
-        return _opened(request.config).lend(asked, counted=counted, wanted=left)
-    except CannotLend as error:
+        return _session_pools(request.config).lend(snapshot, counted=counted, wanted=remaining)
+    except NoDatabase as error:
         return str(error)
 
 
-def _opened(config: pytest.Config) -> Workshop:
-    """The session's workshop; it opens with the first test that needs it."""
-    from seedlab.experiment.testing import Workshop
+def _session_pools(config: pytest.Config) -> ClonePools:
+    """Return the session's pools, which are created for the first test that needs them."""
+    from seedlab.experiment.testing import ClonePools
 
-    return config.stash.setdefault(_workshop, Workshop())
+    return config.stash.setdefault(_pools, ClonePools())
 
 
-def _asked(request: pytest.FixtureRequest) -> Asked:
-    """What the markers say, the nearest first, then the settings."""
-    from seedlab.experiment.clones import Asked
+def _snapshot_request(request: pytest.FixtureRequest) -> SnapshotRequest:
+    """Return what the test's markers request, the nearest first, and for the rest what the settings do."""
+    from seedlab.experiment.clones import SnapshotRequest
 
     config = request.config
-    said: dict[str, str] = {}
+    marked: dict[str, str] = {}
     for marker in request.node.iter_markers("seedlab"):
-        unknown = [*map(repr, marker.args), *(name for name in marker.kwargs if name not in _WORDS)]
+        unknown = [
+            *map(repr, marker.args),
+            *(name for name in marker.kwargs if name not in _ARGUMENTS),
+        ]
         if unknown:
             pytest.fail(f"seedlab({unknown[0]}): expected project=… or environment=…", pytrace=False)
-        said = {**marker.kwargs, **said}
-    project = said.get("project") or config.getini("seedlab_project")
-    return Asked(
+        marked = {**marker.kwargs, **marked}
+    project = marked.get("project") or config.getini("seedlab_project")
+    return SnapshotRequest(
         directory=config.rootpath / project if project else None,
         start=Path(config.rootpath),
-        # A variable overrides what a file says, as everywhere.
+        # As everywhere, an environment variable overrides a setting in a file.
         target=None if os.environ.get(_VARIABLE) else config.getini("seedlab_target") or None,
-        environment=said.get("environment") or config.getini("seedlab_environment") or None,
+        environment=marked.get("environment") or config.getini("seedlab_environment") or None,
     )
 
 
 def _limit(marker: pytest.Mark) -> int:
-    """Read the number of max_statements(n)."""
-    given = [*marker.args, *marker.kwargs.values()]
-    if len(given) != 1 or isinstance(given[0], bool) or not isinstance(given[0], int) or given[0] < 0:
-        pytest.fail(f"max_statements: expected one number of statements, found {given}", pytrace=False)
-    return int(given[0])
+    """Return the n of max_statements(n)."""
+    values = [*marker.args, *marker.kwargs.values()]
+    if len(values) != 1 or isinstance(values[0], bool) or not isinstance(values[0], int) or values[0] < 0:
+        pytest.fail(f"max_statements: expected one number of statements, found {values}", pytrace=False)
+    return int(values[0])

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from seedlab.experiment.clones import Asked, Stock, open_stock
+from seedlab.experiment.clones import SnapshotProvider, SnapshotRequest, open_provider
 from tests.learning import databases_of, school
 from tests.school import CITIES
 
@@ -78,9 +78,9 @@ def times_seeded(tmp_path: Path) -> int:
     return len((tmp_path / "seeded.txt").read_text().splitlines())
 
 
-def stocked(folder: Path, url: str, environment: str | None = None) -> Iterator[Stock]:
-    """Open the stock of a project beside a target."""
-    return open_stock(Asked(directory=folder, database_url=url, environment=environment))
+def stocked(folder: Path, url: str, environment: str | None = None) -> Iterator[SnapshotProvider]:
+    """Open the provider of a project beside a target."""
+    return open_provider(SnapshotRequest(directory=folder, database_url=url, environment=environment))
 
 
 def ours_at(url: str, tmp_path: Path) -> list[str]:

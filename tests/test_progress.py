@@ -59,7 +59,7 @@ def test_a_short_run_shows_nothing_and_imports_no_rich(monitor, monkeypatch, mod
     monkeypatch.delitem(sys.modules, "rich.live", raising=False)
     screen = Screen(terminal=True)
 
-    with progress.watched(monitor, screen, mode):
+    with progress.shown(monitor, screen, mode):
         pass
 
     assert screen.getvalue() == ""
@@ -70,7 +70,7 @@ def test_a_terminal_gets_a_dashboard_that_vanishes_and_its_cursor_back(monitor, 
     monkeypatch.setattr(progress, "SHORT", 0)
     screen = Screen(terminal=True)
 
-    with progress.watched(monitor, screen, "auto"):
+    with progress.shown(monitor, screen, "auto"):
         seen = screen.written.wait(20)
 
     assert seen
@@ -97,7 +97,7 @@ def test_everything_else_gets_lines(monitor, monkeypatch, mode, tty, environ, en
     screen = Screen(terminal=tty)
     screen.encoding = encoding
 
-    with progress.watched(monitor, screen, mode):
+    with progress.shown(monitor, screen, mode):
         seen = screen.written.wait(20)
 
     assert seen
@@ -111,7 +111,7 @@ def test_live_draws_even_where_auto_would_not_and_from_the_beginning(monitor, mo
     monkeypatch.setattr(progress, "SHORT", 60.0)
     screen = Screen(terminal=False)
 
-    with progress.watched(monitor, screen, "live"):
+    with progress.shown(monitor, screen, "live"):
         seen = screen.written.wait(20)
 
     assert seen
@@ -120,13 +120,13 @@ def test_live_draws_even_where_auto_would_not_and_from_the_beginning(monitor, mo
 
 @pytest.mark.parametrize("mode", ["auto", "live", "plain", "off"])
 def test_the_environment_chooses(mode) -> None:
-    assert progress.chosen({progress.VARIABLE: mode}) == mode
-    assert progress.chosen({progress.VARIABLE: ""}) == progress.chosen({}) == "auto"
+    assert progress.read_mode({progress.VARIABLE: mode}) == mode
+    assert progress.read_mode({progress.VARIABLE: ""}) == progress.read_mode({}) == "auto"
 
 
 def test_a_wrong_choice_is_told_with_the_right_ones() -> None:
     with pytest.raises(ConfigurationError, match=r"SEEDLAB_PROGRESS is 'bars', .* auto, live, plain, off"):
-        progress.chosen({progress.VARIABLE: "bars"})
+        progress.read_mode({progress.VARIABLE: "bars"})
 
 
 def test_outside_a_kernel_there_is_no_notebook() -> None:
@@ -134,7 +134,7 @@ def test_outside_a_kernel_there_is_no_notebook() -> None:
 
 
 def test_an_error_passes_through_and_the_thread_ends(monitor) -> None:
-    with pytest.raises(ZeroDivisionError), progress.watched(monitor, Screen(terminal=False), "auto"):
+    with pytest.raises(ZeroDivisionError), progress.shown(monitor, Screen(terminal=False), "auto"):
         raise ZeroDivisionError
 
     assert "progress" not in {thread.name for thread in threading.enumerate()}

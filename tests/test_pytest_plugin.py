@@ -225,7 +225,7 @@ def test_other():
     lines = [line for line in told.outlines if "nowhere" in line or "pupils.csv" in line]
     assert any("pupils.csv:2" in line for line in lines), told.outlines
     assert str(told.stdout).count("pupils.csv:2") == 1
-    assert str(told.stdout).count("told in full by the first test") >= 2
+    assert str(told.stdout).count("described in full by the first test") >= 2
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
-"""The commands: arguments in, text or JSON and an exit code out. Only this package prints or exits.
+"""The command line: dispatches to the commands, and turns their errors into messages and exit codes.
 
-Everything of ours is imported by the command that needs it, so that `--help` stays light.
+Only this package prints and exits. Each command imports what it needs itself, so that `--help` stays fast.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from seedlab.cli.arguments import build_parser, parse
-from seedlab.cli.printing import complain, explain, tolerate_narrow_encodings
+from seedlab.cli.printing import report_error, tolerate_narrow_encodings, write_stderr
 from seedlab.errors import ConfigurationError
 
-# As many objects as Python makes before it looks for garbage: a seed with nothing to do makes 56,000, nearly
-# all of them in modules that stay, and to look through them took 12 ms.
-_MADE = 60_000
-# Where each command is carried out: module and function of this package.
+# The number of new objects after which Python collects garbage. A seed with nothing to do creates 56,000,
+# nearly all of them in modules, which stay; collecting among them took 12 ms.
+_GC_THRESHOLD = 60_000
+# The module of this package and the function that carry out each command.
 _COMMANDS = {
     "seed": ("seeding", "seed"),
     "plan": ("seeding", "plan"),
@@ -45,14 +45,14 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code; without arguments, those of a process of its own."""
+    """Run one command and return its exit code; without arguments, run that of the process's command line."""
     if arguments is not None:
         return _run(arguments)
-    gc.set_threshold(_MADE)
+    gc.set_threshold(_GC_THRESHOLD)
     try:
         return _run(sys.argv[1:])
     finally:
-        gc.freeze()  # else Python looks through all that is there once more before it ends, 20 ms
+        gc.freeze()  # skips the collection at exit, which takes 20 ms
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -63,7 +63,7 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit as done:  # after --help
         return int(done.code or 0)
     except ConfigurationError as error:
-        complain(f"✗ {error}\n")
+        write_stderr(f"✗ {error}\n")
         return error.exit_code
     args.line = ("seedlab", *line)
     if args.version:
@@ -74,15 +74,15 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         return _command(args.command)(args)
     except BrokenPipeError:
-        # The reader of our output went away; Python would complain again when it flushes at exit.
+        # Whoever read our output has closed it. Without this, flushing at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last one who can tell
-        return explain(args, error)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - nobody above would report it
+        return report_error(args, error)
 
 
 def _command(name: str) -> Callable[[Namespace], int]:
-    """Find what carries out a command."""
+    """Import and return the function that carries out a command."""
     module, function = _COMMANDS[name]
     found: Callable[[Namespace], int] = getattr(import_module(f"seedlab.cli.{module}"), function)
     return found

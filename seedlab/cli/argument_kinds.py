@@ -1,4 +1,4 @@
-"""What the value of a flag may be: text in, a value out, or what was expected instead."""
+"""Converters of flag values for argparse: each returns the value of a text, or says what was expected."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _T = TypeVar("_T")
 
 
 def positive(text: str) -> int:
-    """Read a number of at least 1."""
+    """Convert an integer of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
     return int(text)
 
 
 def limit(text: str) -> tuple[str, int]:
-    """Read TABLE=N."""
+    """Convert TABLE=N to a pair."""
     table, _, number = text.rpartition("=")
     if not table or not number.isdecimal():
         raise argparse.ArgumentTypeError(f"expected TABLE=N, such as users=100, found {text!r}")
@@ -25,7 +25,7 @@ def limit(text: str) -> tuple[str, int]:
 
 
 def delay(text: str) -> float:
-    """Read milliseconds."""
+    """Convert milliseconds from 0 to 10,000."""
     try:
         delay = float(text)
     except ValueError:
@@ -36,7 +36,7 @@ def delay(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """Read 5% or 0.05."""
+    """Convert a share, such as 5% or 0.05."""
     number, percent, rest = text.partition("%")
     try:
         share = float(number) / (100 if percent else 1)
@@ -47,10 +47,10 @@ def share(text: str) -> float:
     return share
 
 
-def listed(one: Callable[[str], _T]) -> Callable[[str], tuple[_T, ...]]:
-    """Make a reader of several words with commas between, each read by `one`."""
+def listed(convert: Callable[[str], _T]) -> Callable[[str], tuple[_T, ...]]:
+    """Return a converter of words with commas between them, each of which `convert` converts."""
 
-    def each(text: str) -> tuple[_T, ...]:
-        return tuple(one(part.strip()) for part in text.split(",") if part.strip())
+    def convert_all(text: str) -> tuple[_T, ...]:
+        return tuple(convert(part.strip()) for part in text.split(",") if part.strip())
 
-    return each
+    return convert_all

@@ -1,4 +1,4 @@
-"""A parser of command lines that says what was expected, what was found and what may be meant."""
+"""An argument parser whose errors say what was expected, what was found and what may be meant."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from seedlab.errors import ConfigurationError, nearest
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises ConfigurationError where argparse would print all of the usage and leave the process."""
+    """Raises ConfigurationError where argparse would print the usage and exit the process."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the command line; the usage is one line, since the options are listed by --help."""
+        """Raise ConfigurationError with the message and a usage of one line, as --help lists the options."""
         positionals = " ".join(_shown(each) for each in self._actions if not each.option_strings)
         usage = f"usage: {self.prog} [OPTION]… {positionals}".rstrip()
         raise ConfigurationError(f"{message.removeprefix('argument ')}\n{usage}; see {self.prog} --help")
 
     def refuse(self, unknown: Sequence[str], command: str | None) -> NoReturn:
-        """Refuse what no parser took, by the parser of the command, which knows the nearest option."""
+        """Raise ConfigurationError for the first unknown argument, with the command's nearest option."""
         parser = self._commands().get(command or "", self)
         name = next((each for each in unknown if each.startswith("-")), None)
         if name is None:

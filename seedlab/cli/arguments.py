@@ -1,6 +1,6 @@
-"""The command line: what may be written, and the SEEDLAB_* variables that stand for flags not given.
+"""Defines and parses the command line; flags that are not given are read from SEEDLAB_* variables.
 
-Imports nothing heavy: `--help` has to answer at once.
+Imports nothing that is slow to import, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from seedlab.cli.argument_kinds import delay, limit, listed, positive, share
 from seedlab.cli.argument_parser import Parser
 
-# Flags that become settings; the project settles them, from these, the variables and the file.
+# Flags that are settings. `plan.choices.settings` chooses among the flag, the variable and the project file.
 SETTINGS = (
     "level", "disable", "isolation", "statement_timeout", "lock_timeout", "batch_rows", "workers", "ids",
 )  # fmt: skip
 _SWITCHES = ("json", "quiet", "show_values", "debug", "force", "dry_run", "rows", "history")
+# Flags that are read from variables here, by the type of their value.
 _WORDS = ("select", "exclude")
 _TEXTS = (
     "database_url", "target", "yes_seed", "reports", "wait", "max_delete", "on_error", "commit", "executor",
@@ -32,11 +33,14 @@ flags that are not given are taken from variables: --batch-rows from SEEDLAB_BAT
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-    """Understand a command line; flags not given come from their variables. May raise ConfigurationError."""
+    """Parse a command line, and read flags that are not given from variables.
+
+    Raises ConfigurationError for arguments or variables that are wrong.
+    """
     parser = build_parser(arguments[0] if arguments else None)
     args, more = parser.parse_known_args(arguments)
     if args.command == "generate" and len(more) == 1 and not more[0].startswith("-"):
-        # argparse takes all positionals at the first of them: of `DIR --rows N OUT` it took DIR for OUT.
+        # argparse assigns all positionals at the first of them: of `DIR --rows N OUT` it takes DIR for OUT.
         args.directory, args.out = args.out, more[0]
     elif more:
         parser.refuse(more, args.command)
@@ -48,7 +52,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Name
 
 
 def build_parser(command: str | None = None) -> Parser:
-    """Build the parser of all commands, or of one and its like: that of all takes 8 ms."""
+    """Build the parser of all commands, which takes 8 ms, or only that of one command and its group."""
     parser = Parser(
         prog="seedlab",
         description="Fill PostgreSQL and SQLite databases from data files, fast and exactly.",
@@ -66,7 +70,7 @@ def build_parser(command: str | None = None) -> Parser:
     return parser
 
 
-_Commands = argparse._SubParsersAction  # the only name argparse has for it
+_Commands = argparse._SubParsersAction  # argparse has no public name for it
 
 
 def _add_runs(commands: _Commands[Parser]) -> None:
@@ -87,23 +91,21 @@ def _add_runs(commands: _Commands[Parser]) -> None:
     _switch(seed, "--dry-run", "write, then roll back: finds what triggers and constraints refuse")
     seed.add_argument(
         "--on-error", choices=("stop", "reject"),
-        help="stop (the default), or reject: bad rows go to files beside the record, and the exit code is 3",
+        help="stop (the default), or reject: write bad rows to files beside the record; the exit code is 3",
     )  # fmt: skip
     seed.add_argument(
         "--commit", choices=("run", "stage"),
         help="run (the default): all or nothing; stage: each by itself, independent ones at the same time",
     )  # fmt: skip
     seed.add_argument(
-        "--executor", metavar="URL", help="who stages the parts of large loads: dask://HOST:PORT"
+        "--executor", metavar="URL", help="executor that stages the parts of large loads: dask://HOST:PORT"
     )
     seed.add_argument(
         "--max-delete",
         metavar="N",
-        help="how many rows, or which share (10%%), a sync may delete",
+        help="number or share (10%%) of rows that a sync may delete",
     )
-    seed.add_argument(
-        "--trace", metavar="FILE", help="write what happened when, for ui.perfetto.dev or chrome://tracing"
-    )
+    seed.add_argument("--trace", metavar="FILE", help="write a trace for ui.perfetto.dev or chrome://tracing")
     _add_wait(seed)
     _add_reports(seed)
     plan = _command(commands, "plan", "show what a seed would do; nothing is written")
@@ -354,13 +356,13 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _switch(parser: argparse._ActionsContainer, *names_and_help: str) -> None:
-    """Add a flag without a value: None when it was not given, so that a variable may speak."""
+    """Add a flag without a value, which is None if it is not given, so that its variable applies."""
     *names, about = names_and_help
     parser.add_argument(*names, action="store_const", const=True, default=None, help=about)
 
 
 def _fill(args: argparse.Namespace, environ: Mapping[str, str]) -> None:
-    """Take what was not given from SEEDLAB_* variables; no flag is left None that has a plain default."""
+    """Set flags that were not given from SEEDLAB_* variables, or to their defaults."""
     given = {name for name, value in vars(args).items() if value is not None}
     for name in (*_SWITCHES, *_WORDS, *_TEXTS):
         if name in given or not hasattr(args, name):
@@ -370,7 +372,7 @@ def _fill(args: argparse.Namespace, environ: Mapping[str, str]) -> None:
             setattr(args, name, _truth(name, text))
         elif name in _WORDS:
             setattr(args, name, (text or "").replace(",", " ").split())
-        elif text and name != "database_url":  # the project reads that one, and says where it came from
+        elif text and name != "database_url":  # `choose_target` reads that variable, since its origin matters
             setattr(args, name, text)
 
 
@@ -382,7 +384,7 @@ def _truth(name: str, text: str | None) -> bool:
     return _TRUTHS[text.lower()]
 
 
-# Which commands each of these adds.
+# Functions that add commands to the parser, and the commands that each adds.
 _ADDERS = {
     _add_runs: ("seed", "plan"),
     _add_undos: ("reset", "rollback"),

@@ -1,4 +1,4 @@
-"""The commands of seeded databases: copy one, list them, drop what is no longer of use."""
+"""The commands `clone` and `snapshots`: copy a seeded database; list or drop the copies' originals."""
 
 from __future__ import annotations
 
@@ -8,52 +8,53 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seedlab.cli.printing import complain, show, width
+from seedlab.cli.printing import show, width, write_stderr
 
 if TYPE_CHECKING:
     from seedlab.database.snapshots import Snapshot
-    from seedlab.experiment.clones import Asked
+    from seedlab.experiment.clones import SnapshotRequest
 
 
 def clone(args: Namespace) -> int:
-    """Copy the project's snapshot to a database of its own, and print how to connect to it."""
+    """Clone the project's snapshot, seeding it first if necessary, and print the clone's URL."""
     from seedlab.database.connect import url_of
-    from seedlab.experiment.clones import open_stock
+    from seedlab.experiment.clones import open_provider
 
-    with open_stock(_asked(args)) as stock:
-        stock.snapshots.claim(args.name, replace=bool(args.replace))  # before a seed that takes its time
-        snapshot, seeded = stock.snapshot()
-        made = stock.snapshots.hand_over(snapshot, args.name, replace=bool(args.replace))
+    with open_provider(_request(args)) as provider:
+        # The name is checked first, since seeding may take long.
+        provider.snapshots.claim(args.name, replace=bool(args.replace))
+        snapshot, seeded = provider.snapshot()
+        cloned = provider.snapshots.hand_over(snapshot, args.name, replace=bool(args.replace))
     if seeded and not args.quiet:
-        complain(f"seeded {snapshot.name} with {snapshot.mark.rows:,} rows; clones are copies of it\n")
-    record = {"url": url_of(made), "name": made.database, "snapshot": snapshot.name, "seeded": seeded}
+        write_stderr(f"seeded {snapshot.name} with {snapshot.mark.rows:,} rows; clones are copies of it\n")
+    record = {"url": url_of(cloned), "name": cloned.database, "snapshot": snapshot.name, "seeded": seeded}
     about = {each: getattr(snapshot.mark, each) for each in ("project", "environment", "rows")}
-    show(args, f"{url_of(made)}\n", lambda: {**record, **about}, essential=True)
+    show(args, f"{url_of(cloned)}\n", lambda: {**record, **about}, essential=True)
     return 0
 
 
 def snapshots(args: Namespace) -> int:
-    """List the snapshots where the target is, or drop those that are no longer of use."""
+    """List the snapshots on the target's server, or drop those that are no longer needed."""
     from seedlab.database.durations import milliseconds
-    from seedlab.experiment.clones import open_stock, prune
+    from seedlab.experiment.clones import open_provider, prune
 
     oldest = milliseconds(args.older_than) / 1000 if args.older_than else None
-    with open_stock(_asked(args)) as stock:
+    with open_provider(_request(args)) as provider:
         if args.action == "prune":
-            gone, used = prune(stock.snapshots, oldest)
-            lines = [*(f"- {name}\n" for name in gone), *(f"! {name} is in use\n" for name in used)]
+            dropped, used = prune(provider.snapshots, oldest)
+            lines = [*(f"- {name}\n" for name in dropped), *(f"! {name} is in use\n" for name in used)]
             text = "".join(lines) or "nothing to prune\n"
-            show(args, text, lambda: {"dropped": gone, "in_use": used})
+            show(args, text, lambda: {"dropped": dropped, "in_use": used})
             return 0
-        found = stock.snapshots.every()
+        found = provider.snapshots.every()
         show(args, _listed(found), lambda: {"snapshots": list(map(_record, found))})
     return 0
 
 
-def _asked(args: Namespace) -> Asked:
-    from seedlab.experiment.clones import Asked
+def _request(args: Namespace) -> SnapshotRequest:
+    from seedlab.experiment.clones import SnapshotRequest
 
-    return Asked(
+    return SnapshotRequest(
         directory=Path(args.directory) if args.directory else None,
         database_url=args.database_url,
         target=args.target,
@@ -63,7 +64,7 @@ def _asked(args: Namespace) -> Asked:
 
 
 def _listed(found: Sequence[Snapshot]) -> str:
-    """A line for each, the newest first."""
+    """Word the list of snapshots, one per line, newest first."""
     from datetime import UTC, datetime
 
     from seedlab.insight.faces.text import roughly, size, table
@@ -77,7 +78,7 @@ def _listed(found: Sequence[Snapshot]) -> str:
         age = roughly((now - datetime.fromisoformat(mark.created)).total_seconds())
         numbers = (f"{mark.rows:,}", size(mark.bytes), age, str(each.clones))
         rows.append((each.name, mark.project, mark.environment, *numbers))
-    # Names are copied, to clone or to prune; those of SQLite are paths.
+    # Names are shown in full, because people copy them; on SQLite they are paths.
     lines = table(rows, "<<<>>>>", cells=width(), flexible=1, spare=(2, 1), whole=(0,))
     return "".join(f"{line}\n" for line in lines)
 

@@ -1,4 +1,4 @@
-"""Examine an installation, a project and a target; every finding that is not well has its remedy."""
+"""Diagnoses an installation, a project and a target; a finding that is not "ok" comes with a remedy."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from seedlab.plan.choices import choose_target
 from seedlab.plan.folder import FORMATS, unread_files
 from seedlab.plan.project import find_project, load_project
 
-FREE_BYTES = 1_000_000_000
+FREE_BYTES = 1_000_000_000  # less free disk space than this is a warning
 _MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing examined."""
+    """The result of one check."""
 
     name: str
     status: Literal["ok", "warn", "fail"]
@@ -35,8 +35,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
-    """What is examined: a project and a target as the command line names them, and the environment."""
+class Subject:
+    """What is examined: the project and target that the command line names, and the environment."""
 
     directory: Path | None
     database_url: str | None
@@ -44,13 +44,13 @@ class Patient:
     environ: Mapping[str, str]
 
 
-def examine(patient: Patient) -> tuple[Finding, ...]:
-    """Examine everything; starts nothing, writes nothing."""
-    return tuple(_findings(patient))
+def examine(subject: Subject) -> tuple[Finding, ...]:
+    """Run all checks; they neither start nor write anything."""
+    return tuple(_findings(subject))
 
 
 def findings_text(findings: tuple[Finding, ...]) -> str:
-    """Spell each finding on a line of any length, with its remedy below: people send this to others."""
+    """Word each finding on one line, which is not cut since people send it to others, remedies below."""
     rows = [[_MARKS[each.status], each.name, printable(each.found)] for each in findings]
     lines = table(rows, "<<<", cells=max((len(each.found) + 40 for each in findings), default=0), flexible=2)
     remedies = [
@@ -59,13 +59,13 @@ def findings_text(findings: tuple[Finding, ...]) -> str:
     return "".join(f"{line}{remedy}\n" for line, remedy in zip(lines, remedies, strict=True))
 
 
-def _findings(patient: Patient) -> Iterator[Finding]:
+def _findings(subject: Subject) -> Iterator[Finding]:
     yield _python()
     yield _packages()
     yield _disk(Path.cwd())
-    yield _programs(patient.environ)
+    yield _programs(subject.environ)
     try:
-        project = load_project(find_project(patient.directory, Path.cwd()))
+        project = load_project(find_project(subject.directory, Path.cwd()))
     except SeedError as error:
         yield Finding(
             name="project", status="fail", found=str(error), remedy="seedlab check names every fault"
@@ -73,7 +73,7 @@ def _findings(patient: Patient) -> Iterator[Finding]:
         return
     yield _project(project)
     yield from _unread(project)
-    yield _target(project, patient)
+    yield _target(project, subject)
 
 
 def _python() -> Finding:
@@ -81,7 +81,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    """Compare the metadata's requirements with what is installed; extras are not required."""
+    """Check that all required packages are installed; those of extras are optional."""
     needed = [line for line in requires("seedlab") or () if "extra ==" not in line]
     names = [_name(line) for line in needed]
     missing = [name for name in names if _version(name) is None]
@@ -112,14 +112,16 @@ def _disk(place: Path) -> Finding:
 
 
 def _programs(environ: Mapping[str, str]) -> Finding:
-    """Look for the embedded server's programs and whether it runs."""
+    """Check that the embedded server's programs exist, and whether it runs."""
     try:
-        seen = server.status(environ)
+        status = server.status(environ)
     except SeedError as error:
         remedy = "only needed without a database of your own"
         return Finding(name="embedded server", status="warn", found=str(error), remedy=remedy)
-    state = f"running, process {seen.pid}" if seen.running else "not running; a seed without a URL starts it"
-    return Finding(name="embedded server", status="ok", found=f"PostgreSQL {seen.major}, {state}")
+    state = (
+        f"running, process {status.pid}" if status.running else "not running; a seed without a URL starts it"
+    )
+    return Finding(name="embedded server", status="ok", found=f"PostgreSQL {status.major}, {state}")
 
 
 def _project(project: Project) -> Finding:
@@ -136,10 +138,10 @@ def _unread(project: Project) -> Iterator[Finding]:
         yield Finding(name="files", status="warn", found=f"no seed reads {', '.join(names)}", remedy=remedy)
 
 
-def _target(project: Project, patient: Patient) -> Finding:
+def _target(project: Project, subject: Subject) -> Finding:
     try:
         choice = choose_target(
-            project, database_url=patient.database_url, target=patient.target, environ=patient.environ
+            project, database_url=subject.database_url, target=subject.target, environ=subject.environ
         )
         if choice.url is None:
             return Finding(name="target", status="ok", found="the embedded server")

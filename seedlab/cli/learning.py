@@ -1,4 +1,4 @@
-"""The commands that run seeds to learn from them: profile and compare."""
+"""The commands `profile` and `compare`, which run seeds in order to measure them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from seedlab.cli.printing import complain, show, width
+from seedlab.cli.printing import show, width, write_stderr
 
 
 def profile(args: Namespace) -> int:
-    """Run every level in fresh databases, keep all of it, and show what each bought."""
+    """Run every level in fresh databases, write the profile's record, and show what each level gains."""
     from seedlab import orchestrator
     from seedlab.cli.request import request_of
     from seedlab.experiment import profiling
@@ -22,20 +22,20 @@ def profile(args: Namespace) -> int:
         levels=args.levels, pairs=args.pairs, round_trip_ms=args.round_trip_ms, ablation=args.ablation,
         args=args.line,
     )  # fmt: skip
-    profiling.variants_of(design, request.options.settings)  # a misspelled level should not wait for a server
+    profiling.variants_of(design, request.options.settings)  # finds misspelt levels before a server starts
     target = orchestrator.open_target(request.choice, request.project)
-    made = profiling.profile(request.project, target, request.options, design, _teller(args))
-    path = profiles.write(made, Path(args.reports or "reports"))
-    record = profiles.effects_record
-    show(args, profile_text.profile_text(made, width()), lambda: {**record(made), "record": str(path)})
+    profiled = profiling.profile(request.project, target, request.options, design, _on_progress(args))
+    path = profiles.write(profiled, Path(args.reports or "reports"))
+    text = profile_text.profile_text(profiled, width())
+    show(args, text, lambda: {**profiles.effects_record(profiled), "record": str(path)})
     if not args.quiet:
-        complain(f"record: {path}\n")
+        write_stderr(f"record: {path}\n")
     return 0
 
 
 def compare(args: Namespace) -> int:
-    """Compare two runs, levels, folders or revisions, and judge what differs."""
-    from seedlab.experiment.asking import Asked, compare
+    """Compare two runs, levels, folders or revisions; the exit code says whether `--fail-on` failed."""
+    from seedlab.experiment.asking import ComparisonRequest, compare
     from seedlab.experiment.comparing import Rules
     from seedlab.insight.faces import comparison_text
     from seedlab.insight.judging.compare import GATE_FAILED, fails
@@ -47,7 +47,7 @@ def compare(args: Namespace) -> int:
         anyway=args.anyway,
         round_trip_ms=args.round_trip_ms,
     )
-    asked = Asked(
+    request = ComparisonRequest(
         names=(args.before, args.after),
         reports=Path(args.reports or "reports"),
         database_url=args.database_url,
@@ -56,15 +56,15 @@ def compare(args: Namespace) -> int:
         yes_seed=args.yes_seed,
         rules=rules,
     )
-    found = compare(asked, _teller(args))
-    text = comparison_text.comparison_text(found, width())
-    show(args, text, lambda: comparison_text.comparison_record(found))
-    reasons = fails(found, args.fail_on)
+    comparison = compare(request, _on_progress(args))
+    text = comparison_text.comparison_text(comparison, width())
+    show(args, text, lambda: comparison_text.comparison_record(comparison))
+    reasons = fails(comparison, args.fail_on)
     if reasons:
-        complain(f"✗ --fail-on {args.fail_on}: {'; '.join(reasons)}\n")
+        write_stderr(f"✗ --fail-on {args.fail_on}: {'; '.join(reasons)}\n")
     return GATE_FAILED if reasons else 0
 
 
-def _teller(args: Namespace) -> Callable[[str], None]:
-    """Say on standard error what is being done; an experiment takes a while."""
-    return (lambda _: None) if args.quiet else (lambda text: complain(f"{text}\n"))
+def _on_progress(args: Namespace) -> Callable[[str], None]:
+    """Return a function that shows on standard error what an experiment is doing, unless `--quiet`."""
+    return (lambda _: None) if args.quiet else (lambda text: write_stderr(f"{text}\n"))

@@ -1,4 +1,4 @@
-"""The commands that make something: a project, a larger one, a server."""
+"""The commands `init`, `export` and `generate`, which write projects, and `server`, the embedded server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def init(args: Namespace) -> int:
-    """Write a project to start from: a small one, or what a database holds."""
+    """Write a project to start from: the example, or an export of a database."""
     from pathlib import Path
 
     from seedlab.errors import ConfigurationError
@@ -33,7 +33,7 @@ def init(args: Namespace) -> int:
 
 
 def export(args: Namespace) -> int:
-    """Write a project from what a database holds."""
+    """Write a project with the content of a database."""
     from pathlib import Path
 
     return _export(args, Path(args.out))
@@ -47,48 +47,48 @@ def _export(args: Namespace, out: Path) -> int:
     from seedlab.plan.adopting import Wanted
 
     wanted = Wanted(tables=tuple(args.table), exclude=tuple(args.exclude_table), with_ids=args.with_ids)
-    made = export(source_of(args), out, wanted, dict(args.subset), Monitor())
+    exported = export(source_of(args), out, wanted, dict(args.subset), Monitor())
     show(
         args,
-        export_text.export_text(made, str(out), width()),
-        lambda: export_text.export_record(made, str(out)),
+        export_text.export_text(exported, str(out), width()),
+        lambda: export_text.export_record(exported, str(out)),
     )
     return 0
 
 
 def generate(args: Namespace) -> int:
-    """Grow a project to a size."""
+    """Write a copy of a project that is grown to a number of rows."""
     from pathlib import Path
 
     from seedlab.cli.request import project_of
     from seedlab.operations.generation import generate
 
-    made = generate(project_of(args), rows=args.rows, out=Path(args.out), format=args.format)
+    grown = generate(project_of(args), rows=args.rows, out=Path(args.out), format=args.format)
     text = (
-        f"wrote {made.rows:,} rows ({made.repetitions:,} times the project's own) in {len(made.files)} files "
-        f"to {args.out}\nnext: seedlab seed {args.out}\n"
+        f"wrote {grown.rows:,} rows ({grown.repetitions:,} times the project's own) in "
+        f"{len(grown.files)} files to {args.out}\nnext: seedlab seed {args.out}\n"
     )
-    record = {"directory": args.out, "rows": made.rows, "repetitions": made.repetitions}
-    show(args, text, lambda: {**record, "files": [str(path) for path in made.files]})
+    record = {"directory": args.out, "rows": grown.rows, "repetitions": grown.repetitions}
+    show(args, text, lambda: {**record, "files": [str(path) for path in grown.files]})
     return 0
 
 
 def server(args: Namespace) -> int:
-    """Start, stop, clean or name the embedded server."""
+    """Start, stop or clean the embedded server, or show its status or URL."""
     from seedlab.database import server
 
     if args.action == "url":
         return _server_url(args)
-    act = {"start": server.start, "stop": server.stop, "status": server.status, "clean": server.clean}
-    seen = act[args.action](os.environ)
-    state = f"running, process {seen.pid}" if seen.running else "not running"
-    record = {"running": seen.running, "pid": seen.pid, "major": seen.major, "home": str(seen.home)}
-    show(args, f"PostgreSQL {seen.major}: {state}, in {seen.home}\n", lambda: record)
+    actions = {"start": server.start, "stop": server.stop, "status": server.status, "clean": server.clean}
+    status = actions[args.action](os.environ)
+    state = f"running, process {status.pid}" if status.running else "not running"
+    record = {"running": status.running, "pid": status.pid, "major": status.major, "home": str(status.home)}
+    show(args, f"PostgreSQL {status.major}: {state}, in {status.home}\n", lambda: record)
     return 0
 
 
 def _server_url(args: Namespace) -> int:
-    """Print how to connect to the project's database, starting the server so that it can be used at once."""
+    """Print the URL of the project's database; the server is started so that it can be used at once."""
     from pathlib import Path
 
     from seedlab.database import server

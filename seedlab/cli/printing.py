@@ -1,4 +1,4 @@
-"""What is printed: text or JSON on standard output, what is wrong on standard error."""
+"""Prints results as text or JSON on standard output, and messages and errors on standard error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLOURS = {"✓": "32", "+": "32", "-": "2", "!": "33", "✗": "31"}
 def show(
     args: Namespace, text: str, record: Callable[[], Mapping[str, Any]], *, essential: bool = False
 ) -> None:
-    """Print the text, or with --json the record; --quiet leaves only what was asked for by name."""
+    """Print the text, or with --json the record; with --quiet, print only text that is `essential`."""
     if args.json:
         sys.stdout.write(_as_json(args, record()))
     elif essential or not args.quiet:
@@ -28,14 +28,17 @@ def show(
 
 
 def _as_json(args: Namespace, record: Mapping[str, Any]) -> str:
-    """Spell a record for people who read JSON too, or, where many follow each other, in one line."""
+    """Return a record as indented JSON, or with --watch, where records follow each other, as one line."""
     from seedlab.insight.records.files import to_json, to_line
 
     return to_line(record) if getattr(args, "watch", False) else to_json(record)
 
 
-def explain(args: Namespace, error: BaseException, run: Run | None = None) -> int:
-    """Say what went wrong and what to do, and give the exit code; passwords are masked."""
+def report_error(args: Namespace, error: BaseException, run: Run | None = None) -> int:
+    """Print an error and what to do about it, with passwords masked, and return the exit code.
+
+    With --json the record of the failed run is printed, too.
+    """
     from seedlab.errors import DataFaults, SeedError
     from seedlab.insight.faces import summary as faces
     from seedlab.insight.measuring.monitor import Monitor
@@ -46,15 +49,15 @@ def explain(args: Namespace, error: BaseException, run: Run | None = None) -> in
         sys.stdout.write(_as_json(args, history.to_record(run)))
         sys.stdout.flush()
     if args.debug:
-        complain(_traceback(error))
+        write_stderr(_traceback(error))
     if isinstance(error, DataFaults):
-        complain(faces.faults_text(error.faults, show_values=args.show_values, width=width()))
+        write_stderr(faces.faults_text(error.faults, show_values=args.show_values, width=width()))
     known = isinstance(error, SeedError | KeyboardInterrupt)
     advice = "" if known or args.debug else "\nthis is a fault of seedlab; --debug shows where it happened"
     hint = (
         "; --show-values shows row values" if isinstance(error, DataFaults) and not args.show_values else ""
     )
-    complain(f"✗ {runs.message_of(error)}{hint}{advice}\n")
+    write_stderr(f"✗ {runs.message_of(error)}{hint}{advice}\n")
     return runs.verdict(error)[1]
 
 
@@ -66,28 +69,28 @@ def _traceback(error: BaseException) -> str:
     return masked("".join(traceback.format_exception(error)))
 
 
-def complain(text: str) -> None:
-    """Print a message on standard error, with its marks coloured in a terminal."""
+def write_stderr(text: str) -> None:
+    """Print text on standard error; in a terminal the marks at the beginnings of lines are coloured."""
     sys.stderr.write(_coloured(text, sys.stderr))
     sys.stderr.flush()
 
 
 def _coloured(text: str, stream: io.TextIOBase | Any) -> str:
-    """Colour the marks at the beginnings of lines, in a terminal that is not told otherwise."""
+    """Colour the marks at the beginnings of lines if the stream is a terminal that supports it."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
         return text
     return re.sub("(?m)^[✓+!✗-](?= )", lambda mark: f"\x1b[{_COLOURS[mark[0]]}m{mark[0]}\x1b[0m", text)
 
 
 def width() -> int:
-    """The width of the terminal in cells."""
+    """Return the width of the terminal in cells."""
     import shutil
 
     return shutil.get_terminal_size((120, 24)).columns
 
 
 def tolerate_narrow_encodings() -> None:
-    """Escape what a terminal's encoding lacks, rather than fail after the work is done."""
+    """Escape characters that the output's encoding lacks, instead of failing after the work is done."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

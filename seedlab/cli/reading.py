@@ -1,4 +1,4 @@
-"""The commands that read: a project, a target, what the ledger remembers."""
+"""The commands that only read: `check`, `ls`, `graph`, `status` and `doctor`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seedlab.cli.printing import show, width
 
 
 def check(args: Namespace) -> int:
-    """Check all data files without a database."""
+    """Read all data files and report every fault, without a database."""
     from seedlab import orchestrator
     from seedlab.cli.request import project_of, reading_options
 
@@ -22,7 +22,7 @@ def check(args: Namespace) -> int:
 
 
 def ls(args: Namespace) -> int:
-    """List stages and seeds."""
+    """List the project's stages and seeds."""
     from seedlab.cli.request import project_of
     from seedlab.insight.faces import summary as faces
 
@@ -32,7 +32,7 @@ def ls(args: Namespace) -> int:
 
 
 def graph(args: Namespace) -> int:
-    """Draw the dependencies between stages."""
+    """Draw the dependency graph of the stages, from the declared dependencies alone."""
     from seedlab.cli.request import project_of
     from seedlab.errors import ConfigurationError
     from seedlab.plan import graph
@@ -56,7 +56,7 @@ def graph(args: Namespace) -> int:
 
 
 def status(args: Namespace) -> int:
-    """Show what the ledger remembers."""
+    """Show what the target's ledger says of the project."""
     from seedlab import orchestrator
     from seedlab.cli.request import request_of
     from seedlab.insight.faces import status_text
@@ -65,20 +65,20 @@ def status(args: Namespace) -> int:
 
     request = request_of(args)
     target = orchestrator.open_target(request.choice, request.project)
-    found = status(request.project, target, request.options, Monitor())
-    show(args, status_text.status_text(found, width()), lambda: status_text.status_record(found))
-    return 1 if found.ledger == "unreadable" else 0
+    state = status(request.project, target, request.options, Monitor())
+    show(args, status_text.status_text(state, width()), lambda: status_text.status_record(state))
+    return 1 if state.ledger == "unreadable" else 0
 
 
 def doctor(args: Namespace) -> int:
-    """Check this installation, the project and the target."""
+    """Examine this installation, the project and the target; the exit code is 1 if anything fails."""
     from dataclasses import asdict
     from pathlib import Path
 
-    from seedlab.cli.doctor import Patient, examine, findings_text
+    from seedlab.cli.doctor import Subject, examine, findings_text
 
     findings = examine(
-        Patient(
+        Subject(
             directory=Path(args.directory) if args.directory else None,
             database_url=args.database_url,
             target=args.target,

@@ -1,4 +1,4 @@
-"""The command that runs a notebook."""
+"""The command `report NOTEBOOK`, which runs a notebook."""
 
 from __future__ import annotations
 
@@ -7,33 +7,32 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from seedlab.cli.printing import complain, show
+from seedlab.cli.printing import show, write_stderr
 
 
 def report_notebook(args: Namespace) -> int:
-    """Run a notebook and write its report; 1 when the notebook fails, which leaves a report, too."""
+    """Run a notebook and write its report, which is also written if the notebook fails."""
     from seedlab.insight.notebooks import front_door as notebooks
 
     reports = Path(args.reports or "reports")
     notebook = notebooks.find(args.notebook)
-    given = _given(args.parameter)
     made = notebooks.run(
         notebook,
-        given,
+        _parameters(args.parameter),
         Path(args.out) if args.out else notebooks.new_folder(reports, notebook),
         environ={**os.environ, "SEEDLAB_REPORTS": str(reports.resolve())},
-        tell=lambda heading: None if args.quiet else complain(f"{notebook.name}: {heading}\n"),
+        tell=lambda heading: None if args.quiet else write_stderr(f"{notebook.name}: {heading}\n"),
     )
     notebooks.append_step_summary(made, os.environ)
     page = made.folder / "report.html"
     show(args, f"report: {page}\n", lambda: notebooks.summary_record(made))
     if made.failure is not None and not args.json:
-        complain(f"✗ {notebook.name} failed: {made.failure}\n")
+        write_stderr(f"✗ {notebook.name} failed: {made.failure}\n")
     return made.exit_code
 
 
-def _given(pairs: Sequence[str]) -> Mapping[str, str]:
-    """Split `name=value`; of a name given twice the last counts."""
+def _parameters(pairs: Sequence[str]) -> Mapping[str, str]:
+    """Split each `name=value`; the last value of a repeated name counts."""
     from seedlab.errors import ConfigurationError
 
     for pair in pairs:

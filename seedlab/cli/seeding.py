@@ -1,4 +1,4 @@
-"""The commands that run: seed, plan, and what undoes a seed."""
+"""The commands `seed`, `plan`, `reset` and `rollback`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from seedlab.cli.printing import complain, explain, show, width
+from seedlab.cli.printing import report_error, show, width, write_stderr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from seedlab.flow import Project, Run, Target
     from seedlab.insight.measuring.monitor import Monitor
 
-MUCH = 1 << 20  # bytes of files: with less, one thread reads them all
+MUCH = 1 << 20  # bytes of files; fewer are read by one thread, so that the order does not matter
 
 
 def seed(args: Namespace) -> int:
-    """Seed a target, once or whenever a file is saved."""
-    return _watch(args) if args.watch else _tell(args, *_attempt(args))
+    """Seed a target, once or, with --watch, whenever a file is saved."""
+    return _watch(args) if args.watch else _finish(args, *_run(args))
 
 
-def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
-    """Seed, or undo; gives the run, also one that failed, and why. No run: the request was not understood."""
+def _run(args: Namespace) -> tuple[Run | None, BaseException | None]:
+    """Seed, reset or roll back; return the run and, if it failed, the error.
+
+    The run is None if the arguments or the project are wrong, so that nothing began.
+    """
     from dataclasses import replace
 
     from seedlab.cli.request import request_of
@@ -38,12 +41,12 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
     request = target = None
     try:
         request = request_of(args)
-        from seedlab import orchestrator  # heavy: a misspelled name should not wait for it
+        from seedlab import orchestrator  # slow to import, and not needed to report wrong arguments
 
         target = orchestrator.open_target(request.choice, request.project)
-        with _watched(args, monitor):
+        with _progress_shown(args, monitor):
             if args.command == "seed":
-                project = _informed(args, request, monitor, target)
+                project = _with_experience(args, request, monitor, target)
                 run = orchestrator.seed(project, target, request.options, monitor)
             else:
                 stages, undone = tuple(getattr(args, "stage", ())), getattr(args, "run", None)
@@ -51,15 +54,17 @@ def _attempt(args: Namespace) -> tuple[Run | None, BaseException | None]:
                     request.project, target, request.options, monitor, stages=stages, run=undone
                 )
         return runs.judged(replace(run, args=request.line)), None
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it has a record too
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a failed run has a record, too
         if request is None:
             return None, error
         return runs.judged(runs.failed(monitor, request.heading(target), error)), error
 
 
-def _informed(args: Namespace, request: Request, monitor: Monitor, target: Target) -> Project:
-    """Give the project with the times its seeds took, where their order makes a difference; the monitor
-    learns how long it usually takes.
+def _with_experience(args: Namespace, request: Request, monitor: Monitor, target: Target) -> Project:
+    """Return the project with estimates from earlier runs, by which the longest seeds start first.
+
+    Also tells the monitor how long a run usually takes. Projects whose order makes no difference are returned
+    as they are, without reading the history.
     """
     project = request.project
     files = (file for seed in project.every_seed for file in seed.files)
@@ -78,8 +83,8 @@ def _informed(args: Namespace, request: Request, monitor: Monitor, target: Targe
 
 
 def undo(args: Namespace) -> int:
-    """Delete the rows that seedlab made, of stages or of one run."""
-    return _tell(args, *_attempt(args))
+    """Delete rows that seedlab created: those of stages (`reset`) or of one run (`rollback`)."""
+    return _finish(args, *_run(args))
 
 
 def _watch(args: Namespace) -> int:
@@ -87,44 +92,47 @@ def _watch(args: Namespace) -> int:
     from seedlab.cli import watching
     from seedlab.cli.request import request_of
 
-    project = request_of(args).project  # what is not understood at the beginning ends it
-    begun = "" if args.quiet else f"watching {project.name}; Ctrl-C ends\n"
+    project = request_of(args).project  # wrong arguments end the command before it begins to watch
+    message = "" if args.quiet else f"watching {project.name}; Ctrl-C ends\n"
     return watching.watch(
         watching.Folder(project, args.reports or "reports"),
-        run=lambda saved: _tell(args, *_attempt(args), watching.heading(saved)),
-        begun=lambda: complain(begun),
+        run=lambda saved: _finish(args, *_run(args), watching.heading(saved)),
+        begun=lambda: write_stderr(message),
     )
 
 
-def _tell(args: Namespace, run: Run | None, failure: BaseException | None, why: str = "") -> int:
-    """Keep the record of a run, show what came of it, and give its exit code; `why` says why it ran again."""
-    kept = _keep(args, run, quiet=args.quiet or bool(why)) if run else ""
+def _finish(args: Namespace, run: Run | None, failure: BaseException | None, why: str = "") -> int:
+    """Write the record of a run, show its result, and return its exit code; `why` says why it ran again."""
+    written = _write_records(args, run, quiet=args.quiet or bool(why)) if run else ""
     if failure is not None:
-        complain(f"{why}:\n" if why else "")
-        exit_code = explain(args, failure, run)
+        write_stderr(f"{why}:\n" if why else "")
+        exit_code = report_error(args, failure, run)
     else:
         assert run is not None
         exit_code = _show_run(args, run, why)
-    complain(kept)
+    write_stderr(written)
     return exit_code
 
 
-def _keep(args: Namespace, run: Run, *, quiet: bool) -> str:
-    """Write the run record, and a trace if one was asked for, and say where."""
+def _write_records(args: Namespace, run: Run, *, quiet: bool) -> str:
+    """Write the record of a run, and its trace with --trace; return messages that say where."""
     from pathlib import Path
 
     from seedlab.insight.records import history
 
-    kept = _kept("record", lambda: history.write(run, Path(args.reports or "reports")), quiet=quiet)
+    messages = _written("record", lambda: history.write(run, Path(args.reports or "reports")), quiet=quiet)
     if name := getattr(args, "trace", None):
         from seedlab.insight.records import trace
 
-        kept += _kept("trace", lambda: trace.write(run, Path(name)), quiet=quiet)
-    return kept
+        messages += _written("trace", lambda: trace.write(run, Path(name)), quiet=quiet)
+    return messages
 
 
-def _kept(what: str, write: Callable[[], Path], *, quiet: bool) -> str:
-    """Write, and say where; a failure here leaves the exit code, for the data is written."""
+def _written(what: str, write: Callable[[], Path], *, quiet: bool) -> str:
+    """Write a file and return a message that says where.
+
+    A failure does not change the exit code, since the data has been written.
+    """
     from seedlab.errors import ConfigurationError
 
     try:
@@ -141,12 +149,12 @@ def _show_run(args: Namespace, run: Run, why: str) -> int:
     text = faces.outcome_line(run, why) if why else faces.summary(run, width())
     show(args, text, lambda: history.to_record(run))
     if run.faults and not args.json:
-        complain(faces.faults_text(run.faults, show_values=args.show_values, width=width()))
+        write_stderr(faces.faults_text(run.faults, show_values=args.show_values, width=width()))
     return run.exit_code
 
 
 def plan(args: Namespace) -> int:
-    """Say what a seed would do, and how long that would take."""
+    """Show what a seed would do, and how long it would take."""
     from pathlib import Path
 
     from seedlab import orchestrator
@@ -160,7 +168,7 @@ def plan(args: Namespace) -> int:
     monitor = Monitor()
     request = request_of(args)
     target = orchestrator.open_target(request.choice, request.project)
-    with _watched(args, monitor):
+    with _progress_shown(args, monitor):
         planned = orchestrator.plan(request.project, target, request.options, monitor, rows=args.rows)
     run = runs.measured(monitor, request.heading(target))
     earlier = history.newest(Path(args.reports or "reports"))
@@ -177,11 +185,11 @@ def plan(args: Namespace) -> int:
     return args.exit_on_change or 0 if planned.outcomes.total != planned.outcomes.unchanged else 0
 
 
-def _watched(args: Namespace, monitor: Monitor) -> AbstractContextManager[None]:
-    """Show progress on standard error: drawn for a person, lines for a log, nothing with --quiet."""
+def _progress_shown(args: Namespace, monitor: Monitor) -> AbstractContextManager[None]:
+    """Show progress on standard error: a dashboard in a terminal, lines in a log, nothing with --quiet."""
     from seedlab import progress
 
-    mode = progress.chosen(os.environ)
+    mode = progress.read_mode(os.environ)
     if args.json and mode == "auto":
         mode = "plain"
-    return progress.watched(monitor, sys.stderr, "off" if args.quiet else mode)
+    return progress.shown(monitor, sys.stderr, "off" if args.quiet else mode)

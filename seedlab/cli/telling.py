@@ -1,4 +1,4 @@
-"""The commands that tell of runs on record: history, show, report."""
+"""The commands that read recorded runs: `history`, `show` and `report`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from seedlab.errors import ConfigurationError
 if TYPE_CHECKING:
     from seedlab.insight.notebooks.chronicle import History
 
-PROFILES = 3  # the newest ones that are asked what was measured
+PROFILES = 3  # how many of the newest profiles recommendations are based on
 
 
 def history(args: Namespace) -> int:
-    """List the runs on record."""
+    """List the recorded runs."""
     from seedlab.insight.faces.history_text import history_record, history_text
 
-    found = _history(args)
+    runs = _history(args)
     if args.directory:
         from seedlab.cli.request import project_of
 
-        found = found.select(project=project_of(args).name)
-    text = history_text(found, limit=args.limit, width=width())
-    print_out(args, text, lambda: history_record(found, args.limit))
+        runs = runs.select(project=project_of(args).name)
+    text = history_text(runs, limit=args.limit, width=width())
+    print_out(args, text, lambda: history_record(runs, args.limit))
     return 0
 
 
 def show(args: Namespace) -> int:
-    """Show one run, with what other runs and profiles say of what would help it."""
+    """Show one run, with recommendations that are based on other runs and profiles."""
     from dataclasses import replace
 
     from seedlab.insight.faces.run_text import run_text
@@ -47,7 +47,7 @@ def show(args: Namespace) -> int:
 
 
 def report(args: Namespace) -> int:
-    """Write a page: of all runs, or of a notebook."""
+    """Write an HTML page: the report of a notebook, or the history of all runs."""
     if args.history:
         return report_history(args)
     if args.notebook is None:
@@ -60,20 +60,20 @@ def report(args: Namespace) -> int:
 
 
 def report_history(args: Namespace) -> int:
-    """Write the page of all runs."""
+    """Write the HTML page of all runs."""
     from seedlab.insight.pages.history_page import history_page
 
-    found = _history(args)
+    runs = _history(args)
     out = Path(args.out) if args.out else _folder(args) / "history.html"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(history_page(found), "utf-8")
+        out.write_text(history_page(runs), "utf-8")
     except OSError as error:
         raise ConfigurationError(
             f"cannot write {out}: {error.strerror}; name another file with --out"
         ) from error
-    notes = "".join(f"! {note.path}: {note.why}\n" for note in found.notes)
-    record = {"page": str(out), "runs": len(found), "notes": [str(note.path) for note in found.notes]}
+    notes = "".join(f"! {note.path}: {note.why}\n" for note in runs.notes)
+    record = {"page": str(out), "runs": len(runs), "notes": [str(note.path) for note in runs.notes]}
     print_out(args, f"{notes}page: {out}\n", lambda: record)
     return 0
 

@@ -1,7 +1,7 @@
-"""Watch a project: what of it was saved since the last look, and a run for each time something was.
+"""Watches a project's files, and runs a function whenever some were saved.
 
-Files are looked at again and again rather than asked for by the system's own means: those differ by system,
-miss what is saved over a network, and the files of a project are few.
+The files are polled. The notifications of operating systems differ from each other and miss files that are
+saved over a network, and a project has few files.
 """
 
 from __future__ import annotations
@@ -21,31 +21,32 @@ from seedlab.insight.records.runs import INTERRUPTED
 from seedlab.plan.folder import COMPRESSIONS, FORMATS
 from seedlab.plan.project import load_project
 
-TICK = 0.2  # seconds between two looks
-_OF_EVERY_PROJECT = frozenset({".py", ".toml"})
-_ENDINGS = frozenset({*FORMATS, *COMPRESSIONS, *_OF_EVERY_PROJECT})
+TICK = 0.2  # seconds between two polls
+_CODE = frozenset({".py", ".toml"})
+_ENDINGS = frozenset({*FORMATS, *COMPRESSIONS, *_CODE})
 _FOREIGN = frozenset({"__pycache__", "node_modules"})
 _NAMES_SHOWN = 3
-# A first run that ends otherwise has a cause outside the project's files: no saving would mend it.
-_MENDED_BY_SAVING = frozenset({0, 2, 3})
+# Exit codes after which saving a file may help. A first run with another code failed for a reason outside of
+# the project's files.
+_FIXABLE_BY_SAVING = frozenset({0, 2, 3})
 
-Stamp = tuple[int, int, int]  # modified (ns), size, inode: a file saved anew differs in one of them
+Stamp = tuple[int, int, int]  # time of modification (ns), size, inode: saving a file changes one of them
 Stamps = Mapping[str, Stamp]  # by the file's name in the project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A file, and what became of it since the last look."""
+    """A file that differs from the previous poll, and how."""
 
     name: str
     what: Literal["changed", "added", "removed"]
 
 
-# ---- what was saved -------------------------------------------------------------------------------------
+# ---- files ----------------------------------------------------------------------------------------------
 
 
 class Folder:
-    """The files of a project, looked at whenever asked; `reports` is where its runs are recorded."""
+    """The files of a project; `reports` is the folder of its runs' records, which is not watched."""
 
     def __init__(self, project: Project, reports: str | Path) -> None:
         self._root = project.root
@@ -53,22 +54,20 @@ class Folder:
         self._files = _files_of(project)
 
     def look(self) -> Stamps:
-        """Stamp the files that belong to the project, or would if a configuration named them."""
+        """Return the stamps of all files that belong to the project, or might after an edit of it."""
         paths = {self._root / name for name in self._files} | set(_walk(self._root))
         own = (path for path in paths if not path.is_relative_to(self._reports))
         return dict(_stamped(self._root, own))
 
     def concerning(self, saved: Sequence[Saved]) -> tuple[Saved, ...]:
-        """Pick the saved files that a run depends on: data files, before or now, and all Python and TOML."""
+        """Select the saved files that a run depends on: data files, before or now, and Python and TOML."""
         known = self._files
         try:
             self._files = _files_of(load_project(self._root))
         except ConfigurationError:
-            return tuple(saved)  # one of them may be why; the run will tell
+            return tuple(saved)  # one of them may be the cause, which the run will report
         known |= self._files
-        return tuple(
-            each for each in saved if each.name in known or Path(each.name).suffix in _OF_EVERY_PROJECT
-        )
+        return tuple(each for each in saved if each.name in known or Path(each.name).suffix in _CODE)
 
 
 def _files_of(project: Project) -> frozenset[str]:
@@ -76,8 +75,8 @@ def _files_of(project: Project) -> frozenset[str]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Find files with the right endings; hidden folders, virtual environments and the like are passed by."""
-    with suppress(OSError):  # it may be gone by now
+    """Find files with known endings; hidden folders, virtual environments and the like are skipped."""
+    with suppress(OSError):  # the folder may have been deleted meanwhile
         entries = list(os.scandir(folder))
         if any(entry.name == "pyvenv.cfg" for entry in entries):
             return
@@ -98,7 +97,7 @@ def _stamped(root: Path, paths: Iterable[Path]) -> Iterator[tuple[str, Stamp]]:
 
 
 def changes(before: Stamps, now: Stamps) -> tuple[Saved, ...]:
-    """Say what differs between two looks, by name."""
+    """Return the differences between two polls, by name."""
     both = before.keys() & now.keys()
     found = [
         *(Saved(name=name, what="changed") for name in both if before[name] != now[name]),
@@ -108,16 +107,16 @@ def changes(before: Stamps, now: Stamps) -> tuple[Saved, ...]:
     return tuple(sorted(found, key=lambda each: each.name))
 
 
-# ---- when to run ----------------------------------------------------------------------------------------
+# ---- runs -----------------------------------------------------------------------------------------------
 
 
 def saves(
     look: Callable[[], Stamps], sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[Saved, ...]]:
-    """Give nothing for the beginning, then what was saved, whenever something was.
+    """Yield an empty tuple at the beginning, then the saved files whenever there are some.
 
-    Files are taken as saved when they stay the same for a tick, so that none is read while half is there.
-    What is saved while the taker is at work is given next.
+    Files count as saved once they have not changed for a tick, so that none is read half-written. Files saved
+    while the caller is at work are yielded next.
     """
     seen = look()
     yield ()
@@ -143,10 +142,10 @@ def watch(
     begun: Callable[[], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Run, and run again whenever something was saved, until interrupted; gives the last run's exit code.
+    """Call `run` now and whenever files were saved, until interrupted; return the last exit code.
 
-    `begun` is called after the first run. A first run that fails for another reason than the project's files
-    ends it.
+    `begun` is called after the first run. If the first run fails for a reason outside of the project's files,
+    watching ends.
     """
     code = 0
     with suppress(KeyboardInterrupt):
@@ -155,23 +154,23 @@ def watch(
             if saved and not concerning:
                 continue
             code = run(concerning)
-            if code == INTERRUPTED or not (saved or code in _MENDED_BY_SAVING):
+            if code == INTERRUPTED or not (saved or code in _FIXABLE_BY_SAVING):
                 break
             if not saved:
                 begun()
     return code
 
 
-# ---- how it reads ---------------------------------------------------------------------------------------
+# ---- text -----------------------------------------------------------------------------------------------
 
 
 def heading(saved: Sequence[Saved], clock: Callable[[], time.struct_time] = time.localtime) -> str:
-    """Say when what was saved: `14:03:07  cities.csv changed`; "" where nothing was."""
+    """Word when which files were saved: `14:03:07  cities.csv changed`; "" if none were."""
     by_kind: dict[str, list[str]] = {}
     for each in saved:
         by_kind.setdefault(each.what, []).append(isolate(printable(each.name)))
-    told = ", ".join(f"{_few(names)} {what}" for what, names in by_kind.items())
-    return f"{time.strftime('%H:%M:%S', clock())}  {told}" if told else ""
+    text = ", ".join(f"{_few(names)} {what}" for what, names in by_kind.items())
+    return f"{time.strftime('%H:%M:%S', clock())}  {text}" if text else ""
 
 
 def _few(names: Sequence[str]) -> str:

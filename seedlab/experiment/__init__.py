@@ -1,1 +1,1 @@
-"""Runs that are made to learn from: profiles and comparisons, in databases of their own."""
+"""Experiments that run seeds in databases of their own: profiles, comparisons, and clones for tests."""

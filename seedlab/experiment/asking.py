@@ -1,4 +1,4 @@
-"""A comparison as it is asked for: two names and where to run, understood, run and judged."""
+"""Carries out a requested comparison: resolves the two names, runs what they stand for, and compares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedlab import orchestrator
 from seedlab.database.arena import Arena
 from seedlab.experiment import sides
 from seedlab.experiment.comparing import Rules, Side, compare_sides
-from seedlab.experiment.trials import Tell, arena_of, silent
+from seedlab.experiment.trials import ProgressCallback, open_guarded_arena, silent
 from seedlab.flow import Options, Project, Run
 from seedlab.flow.evidence import Comparison
 from seedlab.insight.judging import compare as insight
@@ -21,11 +21,8 @@ from seedlab.plan.project import find_project, load_project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A comparison that is asked for.
-
-    The names of two sides, and target, environment and consent as for a seed.
-    """
+class ComparisonRequest:
+    """A requested comparison: the names of its two sides; target, environment and consent as for a seed."""
 
     names: tuple[str, str]
     reports: Path = Path("reports")
@@ -36,9 +33,9 @@ class Asked:
     rules: Rules = field(default_factory=Rules)
 
     def project(self, kind: sides.Kind) -> Project:
-        """Load the project whose targets and environments count: the first folder, else the nearest one."""
+        """Load the project that names the target: the first folder, else the nearest project upwards."""
         if kind == "folder":
-            return load_project(Path(sides.bare(self.names[0])))
+            return load_project(Path(sides.without_prefix(self.names[0])))
         return load_project(find_project(None, Path.cwd()))
 
     def choice(self, project: Project) -> choices.TargetChoice:
@@ -48,53 +45,53 @@ class Asked:
         )
 
     def options(self, project: Project, choice: choices.TargetChoice) -> Options:
-        """The options of a seed of this project."""
+        """Return the options for seeding this project."""
         chosen = choices.choose_environment(project, self.environment, os.environ, choice)
         settings = choices.settings(project, {}, os.environ)
         return Options(environment=chosen, settings=settings, yes_seed=self.yes_seed)
 
 
-def compare(asked: Asked, tell: Tell = silent) -> Comparison:
-    """Compare what two names mean.
+def compare(request: ComparisonRequest, on_progress: ProgressCallback = silent) -> Comparison:
+    """Compare what two names stand for.
 
-    Raises ConfigurationError where that is not clear, or stored runs do not match; Refused where the
-    databases are not equal.
+    Raises ConfigurationError if a name is unknown or ambiguous, or if stored runs are not comparable, and
+    Refused if the two sides do not produce equal databases.
     """
-    kind = sides.kind_of(*asked.names, asked.reports)
+    kind = sides.kind_of(*request.names, request.reports)
     if kind == "run":
-        one, other = (sides.stored_run(name, asked.reports) for name in asked.names)
-        return compare_runs(one, other, names=_bare(asked.names), rules=asked.rules)
-    with _prepared(kind, asked) as (arena, pair):
-        return compare_sides(arena, pair, asked.rules, tell)
+        one, other = (sides.stored_run(name, request.reports) for name in request.names)
+        return compare_runs(one, other, names=_without_prefixes(request.names), rules=request.rules)
+    with _prepared(kind, request) as (arena, pair):
+        return compare_sides(arena, pair, request.rules, on_progress)
 
 
 def compare_runs(one: Run, other: Run, *, names: tuple[str, str], rules: Rules) -> Comparison:
-    """Compare two stored runs. Raises ConfigurationError where their times are not comparable."""
+    """Compare two stored runs. Raises ConfigurationError if their times are not comparable."""
     notes = insight.may_compare(one, other, anyway=rules.anyway)
     found = insight.compare([one], [other], names=names, threshold=rules.threshold)
     return replace(found, notes=(*found.notes, *notes))
 
 
 @contextmanager
-def _prepared(kind: sides.Kind, asked: Asked) -> Iterator[tuple[Arena, tuple[Side, Side]]]:
-    """Open the arena and make both sides; all of it is dropped afterwards."""
-    project = asked.project(kind)
-    choice = asked.choice(project)
-    options = asked.options(project, choice)
+def _prepared(kind: sides.Kind, request: ComparisonRequest) -> Iterator[tuple[Arena, tuple[Side, Side]]]:
+    """Open an arena and set up both sides in it; the arena's databases are dropped afterwards."""
+    project = request.project(kind)
+    choice = request.choice(project)
+    options = request.options(project, choice)
     target = orchestrator.open_target(choice, project)
 
     def options_of(other: Project) -> Options:
-        return asked.options(other, choice)
+        return request.options(other, choice)
 
-    with arena_of(target, options.environment, asked.yes_seed) as arena:
+    with open_guarded_arena(target, options.environment, request.yes_seed) as arena:
         if kind == "level":
-            yield arena, sides.levels(arena, project, target, options, asked.names)
+            yield arena, sides.levels(arena, project, target, options, request.names)
         elif kind == "folder":
-            yield arena, sides.folders(arena, target, options_of, asked.names)
+            yield arena, sides.folders(arena, target, options_of, request.names)
         else:
-            with sides.revisions(arena, target, options_of, project.root, asked.names) as pair:
+            with sides.revisions(arena, target, options_of, project.root, request.names) as pair:
                 yield arena, pair
 
 
-def _bare(names: tuple[str, str]) -> tuple[str, str]:
-    return sides.bare(names[0]), sides.bare(names[1])
+def _without_prefixes(names: tuple[str, str]) -> tuple[str, str]:
+    return sides.without_prefix(names[0]), sides.without_prefix(names[1])

@@ -1,6 +1,7 @@
-"""Seeded databases to take copies of: what a snapshot is made of, and whether it may be made there.
+"""Provides snapshots of projects: seeded databases to clone, which are reused while nothing changes.
 
-The environment is `test` unless somebody says otherwise, and a protected one is refused whatever is typed.
+Decides by a fingerprint whether an existing snapshot is up to date. The environment is `test` by default; a
+protected environment is always refused.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ ENVIRONMENT = "test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """Which project, seeded how, beside which database; what is not said is chosen as `seed` chooses it."""
+class SnapshotRequest:
+    """Which project to seed, how, and on which target's server; None means the same choice as by `seed`."""
 
     directory: Path | None = None
     start: Path | None = None  # where the search for a project begins
@@ -41,21 +42,21 @@ class Asked:
     yes_seed: str | None = None
 
 
-class Stock:
-    """The snapshot of one project, seeded when it is first asked for, and the clones of it."""
+class SnapshotProvider:
+    """Finds or seeds the snapshot of one project, and drops its clones when closed."""
 
     def __init__(self, project: Project, target: Target, options: Options) -> None:
         self.project = project
         self.target = target
         self._options = options
-        self._files: Mapping[str, FileState] = {}  # before they were hashed
+        self._files: Mapping[str, FileState] = {}  # as they were before their content was hashed
         self.snapshots: Snapshots = _snapshots(target, project)
 
     def snapshot(self) -> tuple[Snapshot, bool]:
-        """Find the snapshot of the project as it is now, else seed it; tells whether it was seeded now.
+        """Return the snapshot of the project as it is now, and whether it had to be seeded.
 
-        Raises what `seed` raises, and ConfigurationError where a file was written to meanwhile. Where the
-        project has no MetaData the tables are those of the target.
+        If the project has no MetaData, the tables are copied from the target. Raises what `seed` raises, and
+        ConfigurationError if a file was written to while the snapshot was seeded.
         """
         self._files = file_states(self.project)
         if self.project.schema is not None:
@@ -66,18 +67,18 @@ class Stock:
             return self.snapshots.ready(wanted, self._seed)
 
     def close(self) -> None:
-        """Drop the clones that are left."""
+        """Drop the remaining clones."""
         self.snapshots.close()
 
     def _seed(self, database: Target) -> int:
         options = replace(self._options, yes_seed=database.database)
-        made = orchestrator.seed(self.project, database, options, Monitor()).outcomes
+        outcomes = orchestrator.seed(self.project, database, options, Monitor()).outcomes
         if written := written_since(self.project, self._files):
             raise ConfigurationError(
                 f"{min(written)} was written to while a snapshot was seeded from it, and would be found by "
                 "the file's content before that; nothing is kept: try again"
             )
-        return made.created + made.updated + made.unchanged
+        return outcomes.created + outcomes.updated + outcomes.unchanged
 
     def _wanted(self, tables: str, empties: Relations | None) -> Wanted:
         environment, project = self._options.environment, self.project
@@ -103,26 +104,26 @@ class Stock:
 
 
 @contextmanager
-def open_stock(asked: Asked) -> Iterator[Stock]:
-    """Open a stock, and close it."""
-    stock = stock_of(asked)
+def open_provider(request: SnapshotRequest) -> Iterator[SnapshotProvider]:
+    """Open a provider, and close it afterwards."""
+    provider = provider_for(request)
     try:
-        yield stock
+        yield provider
     finally:
-        stock.close()
+        provider.close()
 
 
-def stock_of(asked: Asked) -> Stock:
-    """Open the stock of the project that is asked for; the caller closes it.
+def provider_for(request: SnapshotRequest) -> SnapshotProvider:
+    """Open the provider of the requested project; the caller must close it.
 
-    Raises Refused where a guard refuses the target, or the environment is protected.
+    Raises Refused if a guard refuses the target, or if the environment is protected.
     """
-    project = load_project(find_project(asked.directory, asked.start or Path.cwd()))
+    project = load_project(find_project(request.directory, request.start or Path.cwd()))
     choice = choices.choose_target(
-        project, database_url=asked.database_url, target=asked.target, environ=os.environ
+        project, database_url=request.database_url, target=request.target, environ=os.environ
     )
-    named = asked.environment or os.environ.get("SEEDLAB_ENV") or ENVIRONMENT
-    environment = choices.choose_environment(project, named, os.environ, choice)
+    name = request.environment or os.environ.get("SEEDLAB_ENV") or ENVIRONMENT
+    environment = choices.choose_environment(project, name, os.environ, choice)
     if environment.protected:
         raise Refused(
             f"environment {environment.name} is protected, or that of the target is: databases for tests are "
@@ -130,31 +131,31 @@ def stock_of(asked: Asked) -> Stock:
         )
     settings = choices.settings(project, {}, os.environ)
     target = orchestrator.open_target(choice, project)
-    guards.check_target(target, environment, asked.yes_seed)
-    return Stock(project, target, Options(environment=environment, settings=settings))
+    guards.check_target(target, environment, request.yes_seed)
+    return SnapshotProvider(project, target, Options(environment=environment, settings=settings))
 
 
 def prune(snapshots: Snapshots, older_than: float | None = None) -> tuple[list[str], list[str]]:
-    """Drop leftovers, and snapshots older than so many seconds.
+    """Drop leftovers of failed runs, and snapshots that are older than `older_than` seconds.
 
-    Without `older_than` all but the newest of each project and environment go. Answers what is gone, and what
-    somebody uses and so is not.
+    Without `older_than`, all snapshots but the newest of each project and environment are dropped. Returns
+    the names of what was dropped, and of what was not because it is in use.
     """
     now = datetime.now(UTC)
     newest: set[tuple[str, str]] = set()
     doomed = snapshots.leftovers()
     for each in snapshots.every():
         age = (now - datetime.fromisoformat(each.mark.created)).total_seconds()
-        whose = (each.mark.project, each.mark.environment)
-        if age > older_than if older_than is not None else whose in newest:
+        owner = (each.mark.project, each.mark.environment)
+        if age > older_than if older_than is not None else owner in newest:
             doomed.append(each.name)
-        newest.add(whose)
-    gone = [name for name in doomed if snapshots.remove(name)]
-    return gone, [name for name in doomed if name not in gone]
+        newest.add(owner)
+    dropped = [name for name in doomed if snapshots.remove(name)]
+    return dropped, [name for name in doomed if name not in dropped]
 
 
 def _snapshots(target: Target, project: Project) -> Snapshots:
-    """Open the snapshots beside a target; the database of the embedded server is made if it is missing."""
+    """Open the snapshots on a target's server; create the embedded server's database if it is missing."""
     embedded = target.origin == orchestrator.EMBEDDED
     if embedded and project.schema is None:
         from seedlab.database import server
@@ -167,16 +168,16 @@ def _snapshots(target: Target, project: Project) -> Snapshots:
 
 
 def _declared(project: Project, target: Target) -> str:
-    """Give the DDL of the project's MetaData: its file may import what is not in the project's folder."""
+    """Return the DDL of the project's MetaData, whose file may import modules from outside the project."""
     from seedlab.database import models  # SQLAlchemy costs 200 ms: imported where tables are declared
 
     assert project.schema is not None
-    made = models.declared(project.root, project.schema, target.dialect)
-    return repr(sorted(made))  # its own order varies
+    ddl = models.declared(project.root, project.schema, target.dialect)
+    return repr(sorted(ddl))  # sorted, as its own order varies from run to run
 
 
 def _emptied(catalog: Catalog, project: Project) -> Relations:
-    """Name the tables that the project fills, and all that refer to them."""
+    """Return the tables that the project fills, and all that refer to them, directly or indirectly."""
     names = {spec.table for seed in project.every_seed for spec in seed.tables}
     missing = sorted(name for name in names if catalog.find(name) is None)
     if missing:
@@ -192,12 +193,12 @@ def _emptied(catalog: Catalog, project: Project) -> Relations:
 
 
 def _stages(project: Project) -> tuple[Stage, ...]:
-    """The stages as configured, those of a folder without configuration as one."""
+    """Return the configured stages, or a single one for a project that declares none."""
     return project.stages or (Stage(id="", name="", seeds=project.seeds),)
 
 
 def _configured(stage: Stage) -> tuple[object, ...]:
-    """The part of a stage's configuration that its rows depend on: no line numbers, no estimated times."""
+    """Return what rows depend on in a stage's configuration, so without line numbers and estimated times."""
     seeds = [
         (
             replace(seed, files=(), tables=(), estimated_ms=None),

@@ -1,4 +1,4 @@
-"""Compare two ways to seed: in pairs, taking turns, in fresh databases that must end up equal."""
+"""Compares two ways to seed by interleaved pairs of runs in fresh databases, which must end up equal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from seedlab.database.arena import Arena
 from seedlab.database.content import Columns, comparable, contents, read_tables
 from seedlab.errors import ConfigurationError, Refused
-from seedlab.experiment.trials import Tell, at_distance
+from seedlab.experiment.trials import ProgressCallback, delayed
 from seedlab.flow import Catalog, Run, Target
 from seedlab.flow.evidence import Comparison
 from seedlab.insight.judging import compare as insight
@@ -19,21 +19,19 @@ from seedlab.insight.measuring.monitor import Monitor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One side of a comparison.
-
-    Its name, the `ground` (template with empty tables), how it seeds a database.
-    """
+    """One side of a comparison: its name, the template database with its empty tables, how it seeds."""
 
     name: str
-    ground: str
+    template: str
     seed: Callable[[Target], Run]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How to compare: pairs to begin with and at most; the share from which a ratio counts as a difference.
+    """How to compare: the least and greatest number of pairs, and what counts as a difference.
 
-    `anyway` compares also what is not comparable; `round_trip_ms` is a delay to add.
+    Ratios that differ from 1 by less than `threshold` count as the same. `anyway` compares even what is not
+    comparable, and `round_trip_ms` is a delay to add to each round trip.
     """
 
     pairs: int = 7
@@ -43,17 +41,19 @@ class Rules:
     round_trip_ms: float = 0.0
 
 
-def compare_sides(arena: Arena, sides: tuple[Side, Side], rules: Rules, tell: Tell) -> Comparison:
-    """Seed both in turn, ABBA or BAAB, until more pairs would tell little or there are `max_pairs`.
+def compare_sides(
+    arena: Arena, sides: tuple[Side, Side], rules: Rules, on_progress: ProgressCallback
+) -> Comparison:
+    """Run both sides alternately until more pairs would add little precision, or there are `max_pairs`.
 
-    A first pair does not count; by it the databases are compared. Raises Refused where they differ.
+    A first pair is not measured; its databases are compared. Raises Refused if they differ.
     """
     if rules.pairs < 1 or rules.max_pairs < rules.pairs:
         raise ConfigurationError(
             f"expected at least one pair, and not fewer at most; found {rules.pairs} and {rules.max_pairs}"
         )
-    with at_distance(arena, rules.round_trip_ms) as lead:
-        tell("a first pair, which does not count")
+    with delayed(arena, rules.round_trip_ms) as reroute:
+        on_progress("a first pair, which does not count")
         difference = _difference(arena, sides)
         if difference and not rules.anyway:
             raise Refused(f"{difference}; to compare what they cost all the same, type --anyway")
@@ -62,11 +62,11 @@ def compare_sides(arena: Arena, sides: tuple[Side, Side], rules: Rules, tell: Te
         names = (sides[0].name, sides[1].name)
         for pair, swapped in enumerate(swaps(random.SystemRandom()), start=1):
             most = rules.pairs if pair <= rules.pairs else f"at most {rules.max_pairs}"
-            tell(f"pair {pair} of {most}")
-            two = ((sides[0], before), (sides[1], after))
-            for side, runs in two[::-1] if swapped else two:
-                with arena.fresh(side.ground) as database:
-                    runs.append(side.seed(lead(database)))
+            on_progress(f"pair {pair} of {most}")
+            measured = ((sides[0], before), (sides[1], after))
+            for side, runs in measured[::-1] if swapped else measured:
+                with arena.fresh(side.template) as database:
+                    runs.append(side.seed(reroute(database)))
             if pair < rules.pairs:
                 continue
             found = insight.compare(before, after, names=names, threshold=rules.threshold)
@@ -77,10 +77,10 @@ def compare_sides(arena: Arena, sides: tuple[Side, Side], rules: Rules, tell: Te
 
 
 def swaps(chance: random.Random) -> Iterator[bool]:
-    """Say of each pair whether the second side goes first: in every other one, and a coin says in which.
+    """Yield for each pair whether the second side runs first: once in every two pairs, in random order.
 
-    So both are first equally often, and neighbours that work by turns do not fall in step with one of them
-    (docs/design.md).
+    So both sides are first equally often (ABBA or BAAB), and a disturbance that recurs regularly does not
+    always hit the same side (docs/design.md).
     """
     while True:
         swapped = chance.random() < 0.5
@@ -92,15 +92,15 @@ def swaps(chance: random.Random) -> Iterator[bool]:
 
 
 def _difference(arena: Arena, sides: tuple[Side, Side]) -> str:
-    """Seed both once and say in what the databases differ; nothing if they are equal.
+    """Seed both sides once and word how the databases differ; return "" if they are equal.
 
-    Where they seem to differ, a third one, of the first side again, shows which columns differ always: those
-    tell of the moment (`now()`), and not of the data.
+    If rows differ, the first side is seeded once more. Columns in which its own two databases differ depend
+    on the time (`now()`) instead of the data, and are left out of the comparison.
     """
     with ExitStack() as stack:
 
         def seeded(side: Side) -> tuple[Target, Catalog]:
-            database = stack.enter_context(arena.fresh(side.ground))
+            database = stack.enter_context(arena.fresh(side.template))
             side.seed(database)
             return database, read_tables(database, Monitor())
 
@@ -116,15 +116,15 @@ def _difference(arena: Arena, sides: tuple[Side, Side]) -> str:
                 return f"{names}: only one of them has the column {table}.{only[0]}"
         if not _differing(one, other, columns):
             return ""
-        steady = _steady(one, seeded(sides[0]), columns)
-        differing = _differing(one, other, steady)
+        deterministic = _deterministic(one, seeded(sides[0]), columns)
+        differing = _differing(one, other, deterministic)
         return f"{names}: rows of {', '.join(differing)} differ" if differing else ""
 
 
 def _differing(one: tuple[Target, Catalog], other: tuple[Target, Catalog], columns: Columns) -> list[str]:
-    """Name the tables whose rows differ in these columns, with their counts of rows."""
-    asked = list(columns.items())
-    pairs = zip(asked, contents(*one, asked), contents(*other, asked), strict=True)
+    """Name the tables whose rows differ in these columns, with their row counts."""
+    tables = list(columns.items())
+    pairs = zip(tables, contents(*one, tables), contents(*other, tables), strict=True)
     return [
         f"{table} ({before.rows:,} and {after.rows:,})"
         for (table, _), before, after in pairs
@@ -132,12 +132,12 @@ def _differing(one: tuple[Target, Catalog], other: tuple[Target, Catalog], colum
     ]
 
 
-def _steady(one: tuple[Target, Catalog], again: tuple[Target, Catalog], columns: Columns) -> Columns:
-    """Keep the columns that two runs of the same side fill with the same values: no `now()`."""
-    asked = [(table, (name,)) for table, names in columns.items() for name in names]
-    pairs = zip(asked, contents(*one, asked), contents(*again, asked), strict=True)
-    unsteady = {(table, name) for (table, (name,)), first, second in pairs if first != second}
+def _deterministic(one: tuple[Target, Catalog], again: tuple[Target, Catalog], columns: Columns) -> Columns:
+    """Keep the columns that two runs of the same side fill with the same values, so without `now()`."""
+    single = [(table, (name,)) for table, names in columns.items() for name in names]
+    pairs = zip(single, contents(*one, single), contents(*again, single), strict=True)
+    changing = {(table, name) for (table, (name,)), first, second in pairs if first != second}
     return {
-        table: tuple(name for name in names if (table, name) not in unsteady)
+        table: tuple(name for name in names if (table, name) not in changing)
         for table, names in columns.items()
     }

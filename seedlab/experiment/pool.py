@@ -1,4 +1,4 @@
-"""A pool of clones that are ready: a thread makes them ahead, drops them behind; tests wait for neither."""
+"""A pool of clones, which a background thread creates in advance and drops, so that tests need not wait."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from seedlab.database.snapshots import Snapshot, Snapshots
 from seedlab.errors import SeedError
 from seedlab.flow import Target
 
-AHEAD = 4  # clones ready at a time, at most,
-ROOM = 512 << 20  # and so many bytes of them, unless one has more
+# The most clones to create in advance, and the most bytes of them (at least one clone is created).
+AHEAD = 4
+ROOM = 512 << 20
 
 
 class Pool:
-    """Clones of one snapshot. One thread makes and drops them, one after the other, with one connection."""
+    """Clones of one snapshot, which a single thread with a single connection creates and drops."""
 
     def __init__(self, snapshots: Snapshots, snapshot: Snapshot) -> None:
         self._snapshots = snapshots
@@ -25,7 +26,7 @@ class Pool:
         self.ahead = max(1, min(AHEAD, ROOM // max(snapshot.mark.bytes, 1)))
 
     def take(self, wanted: int | None = None) -> Target:
-        """Hand out a clone, and have the next ones made: as many as are `wanted` after this one, at most."""
+        """Return a clone, and start creating the next ones, at most as many as will still be `wanted`."""
         if not self._ready:
             self._make()
         clone = self._ready.popleft().result()
@@ -35,15 +36,15 @@ class Pool:
         return clone
 
     def drop(self, clone: Target) -> None:
-        """Drop a clone, when there is time."""
+        """Drop a clone in the background."""
         self._thread.submit(self._snapshots.drop, clone)
 
     def keep(self, clone: Target) -> None:
-        """Keep a clone when the pool is closed."""
+        """Keep a clone beyond the closing of the pool."""
         self._thread.submit(self._snapshots.keep, clone).result()
 
     def close(self) -> None:
-        """Stop making clones, and drop those that nobody took."""
+        """Stop creating clones, and drop those that were not taken."""
         for each in self._ready:
             if not each.cancel():
                 with suppress(SeedError):

@@ -1,4 +1,4 @@
-"""Profile a project: run every level, and the default one without each switch, and keep all of it."""
+"""Profiles a project: runs every level, and the default level without each optimisation, repeatedly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from functools import partial
 
 from seedlab.database.arena import Arena
 from seedlab.errors import ConfigurationError, masked, nearest
-from seedlab.experiment.trials import Lead, Tell, arena_of, at_distance, ground_of, run_once, silent
+from seedlab.experiment.trials import (
+    ProgressCallback,
+    Reroute,
+    delayed,
+    make_template,
+    open_guarded_arena,
+    run_once,
+    silent,
+)
 from seedlab.flow import LEVELS, SWITCHES, Level, Options, Project, Run, Settings, Target
 from seedlab.flow.evidence import Attempt, Profile
 from seedlab.insight.measuring.monitor import Monitor
@@ -21,7 +29,7 @@ DEFAULT: Level = "incremental"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One way to seed; `again` names its second run, with nothing to do, if there is one to be recorded."""
+    """One way to seed; `again` names a second run, which finds nothing to do, if that is recorded, too."""
 
     name: str
     settings: Settings
@@ -29,13 +37,13 @@ class Variant:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of its runs, in the order in which they are made."""
+        """The names of its runs, in their order."""
         return (self.name, self.again) if self.again else (self.name,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """What a profile is to do: `pairs` rounds for each delay."""
+    """What a profile runs: every level, `pairs` times at each delay; `ablation` adds variants."""
 
     levels: tuple[str, ...] = tuple(LEVELS)
     pairs: int = 7
@@ -45,21 +53,21 @@ class Design:
 
 
 def profile(
-    project: Project, target: Target, options: Options, design: Design, tell: Tell = silent
+    project: Project, target: Target, options: Options, design: Design, on_progress: ProgressCallback = silent
 ) -> Profile:
-    """Run the variants in turn, each in a fresh database, in reversed order every other round.
+    """Run the variants in rounds, each run in a fresh database; every other round in reversed order.
 
-    A first round, without delay, does not count: it pays for what is done once in a process. Raises what a
-    seed raises; nothing is left in the server then, either.
+    A first round without delay is not recorded: it pays for what a process does only once. Raises what a seed
+    raises. The databases are dropped in any case.
     """
     variants = variants_of(design, options.settings)
     started = datetime.now(UTC)
-    with arena_of(target, options.environment, options.yes_seed) as arena:
+    with open_guarded_arena(target, options.environment, options.yes_seed) as arena:
         if any(design.round_trip_ms):
-            arena.door()  # a target that has none is refused before any work
-        ground = ground_of(arena, project, target)
-        bench = _Bench(project=project, options=options, arena=arena, ground=ground)
-        attempts = tuple(_rounds(bench, variants, design, tell))
+            arena.door()  # refuses a target whose connections cannot be delayed, before any work
+        template = make_template(arena, project, target)
+        setup = _Setup(project=project, options=options, arena=arena, template=template)
+        attempts = tuple(_rounds(setup, variants, design, on_progress))
         notes = arena.notes
     return Profile(
         profile_id=new_run_id(),
@@ -73,9 +81,9 @@ def profile(
 
 
 def variants_of(design: Design, settings: Settings) -> tuple[Variant, ...]:
-    """Name the variants: levels in the order asked for, then the default one without each of its switches.
+    """List the variants: the levels in the order given, then the default level less each of its switches.
 
-    What the project itself disables stays so. Raises ConfigurationError for a level there is not.
+    What the project itself disables stays disabled. Raises ConfigurationError for an unknown level.
     """
     levels = tuple(dict.fromkeys(design.levels))
     for level in levels:
@@ -89,13 +97,13 @@ def variants_of(design: Design, settings: Settings) -> tuple[Variant, ...]:
         found.append(_variant(DEFAULT, default, again=True))
     for switch in (each for each in SWITCHES if design.ablation and each in default.switches):
         without = replace(default, disabled=default.disabled | {switch})
-        # The worth of `incremental` shows in a second run only.
+        # What `incremental` saves shows only in a second run.
         found.append(_variant(f"{DEFAULT}{WITHOUT}{switch}", without, again=switch == "incremental"))
     return tuple(found)
 
 
 def at_level(settings: Settings, level: str) -> Settings:
-    """The settings at another level; `origins` says that an experiment chose it."""
+    """Return the settings at another level, whose origin is then "experiment"."""
     known: Level = next(each for each in LEVELS if each == level)
     return replace(settings, level=known, origins={**settings.origins, "level": "experiment"})
 
@@ -105,33 +113,35 @@ def _variant(name: str, settings: Settings, *, again: bool) -> Variant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Bench:
-    """What every run of a profile needs."""
+class _Setup:
+    """What all runs of a profile have in common."""
 
     project: Project
     options: Options
     arena: Arena
-    ground: str
+    template: str
 
-    def runs(self, variant: Variant, lead: Lead) -> Iterator[tuple[str, Run]]:
-        """Run a variant in a fresh database, and again where that is asked for, looking closely."""
+    def runs(self, variant: Variant, reroute: Reroute) -> Iterator[tuple[str, Run]]:
+        """Run a variant in a fresh database, a second time if the variant says so; measure in detail."""
         options = replace(self.options, settings=variant.settings)
-        with self.arena.fresh(self.ground) as database:
+        with self.arena.fresh(self.template) as database:
             for name in variant.names:
-                # What looks goes past a proxy that delays.
+                # The monitor's own connection does not go through the delaying proxy.
                 watch = partial(Monitor, closely=True, beside=database)
-                yield name, run_once(self.project, lead(database), options, watch)
+                yield name, run_once(self.project, reroute(database), options, watch)
 
 
-def _rounds(bench: _Bench, variants: Sequence[Variant], design: Design, tell: Tell) -> Iterator[Attempt]:
-    tell("a first round, which does not count")
+def _rounds(
+    setup: _Setup, variants: Sequence[Variant], design: Design, on_progress: ProgressCallback
+) -> Iterator[Attempt]:
+    on_progress("a first round, which does not count")
     for variant in variants:
-        list(bench.runs(variant, lambda target: target))
+        list(setup.runs(variant, lambda target: target))
     for delay in dict.fromkeys(design.round_trip_ms):
         at = f" at {delay:g} ms a round trip" if any(design.round_trip_ms) else ""
-        with at_distance(bench.arena, delay) as lead:
+        with delayed(setup.arena, delay) as reroute:
             for pair in range(1, design.pairs + 1):
-                tell(f"round {pair} of {design.pairs}{at}")
+                on_progress(f"round {pair} of {design.pairs}{at}")
                 for variant in variants if pair % 2 else tuple(reversed(variants)):
-                    for name, run in bench.runs(variant, lead):
+                    for name, run in setup.runs(variant, reroute):
                         yield Attempt(variant=name, round_trip_ms=delay, pair=pair, run=run)

@@ -1,4 +1,4 @@
-"""Two revisions of a git repository, each in a worktree of its own for as long as they are compared."""
+"""Checks out git revisions into temporary worktrees, and seeds with a revision's own seedlab."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from seedlab.errors import ConfigurationError, SeedError, masked
 from seedlab.flow import Run, Target
 from seedlab.insight.records import history
 
-_OURS = Path(__file__).parents[2]  # where this seedlab is imported from
+_THIS_SEEDLAB = Path(__file__).parents[2]  # the folder from which this package is imported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """A revision as files; `seedlab` is where its own seedlab is imported from, None if it has none."""
+    """A checked-out revision; `seedlab` is the folder of its own seedlab package, None if it has none."""
 
     revision: str
     root: Path
@@ -30,7 +30,7 @@ class Tree:
 
 
 def is_revision(folder: Path, name: str) -> bool:
-    """Tell whether git knows a revision of this name, where the folder is in a repository."""
+    """Tell whether the folder's repository, if it is in one, has a revision of this name."""
     if name.startswith("-"):
         return False
     try:
@@ -42,9 +42,9 @@ def is_revision(folder: Path, name: str) -> bool:
 
 @contextmanager
 def checked_out(project: Path, revisions: Sequence[str]) -> Iterator[list[Tree]]:
-    """Check revisions out into a temporary folder, and forget them afterwards.
+    """Check out revisions into a temporary folder, and remove them afterwards.
 
-    Raises ConfigurationError where the project's folder is in no repository, or not in a revision.
+    Raises ConfigurationError if the project's folder is not in a repository, or not part of a revision.
     """
     top = Path(_git(project, "rev-parse", "--show-toplevel"))
     inside = project.resolve().relative_to(top.resolve())
@@ -56,7 +56,7 @@ def checked_out(project: Path, revisions: Sequence[str]) -> Iterator[list[Tree]]
             ]
         finally:
             for each in Path(name).iterdir():
-                with suppress(ConfigurationError):  # the folder goes anyway, and git notices
+                with suppress(ConfigurationError):  # the folder is deleted in any case, and git notices
                     _git(top, "worktree", "remove", "--force", str(each))
 
 
@@ -68,27 +68,26 @@ def _check_out(top: Path, revision: str, root: Path, inside: Path) -> Tree:
     return Tree(revision=revision, root=root, project=root / inside, seedlab=root if own else None)
 
 
-def run_apart(tree: Tree, target: Target, environment: str) -> Run:
-    """Seed by a process of its own, with the seedlab of the revision, or with ours where it has none.
+def seed_in_subprocess(tree: Tree, target: Target, environment: str) -> Run:
+    """Seed in a process of its own, with the revision's seedlab, or with this one if it has none.
 
-    Everything is in the clock that the process itself starts, imports too. Raises SeedError with the end of
-    what the process said.
+    The process measures itself, imports included. Raises SeedError with the last lines of its error output.
     """
     with tempfile.TemporaryDirectory(prefix="seedlab-run-") as reports:
         command = [
             sys.executable, "-m", "seedlab", "seed", str(tree.project), "--json", "--env", environment,
             "--reports", reports, "--yes-seed", target.database,
         ]  # fmt: skip
-        home = tree.seedlab or _OURS
-        # The URL may hold a password, which a command line would show to everybody.
+        home = tree.seedlab or _THIS_SEEDLAB
+        # The URL may contain a password; other users can see command lines, but not the environment.
         environ = {**os.environ, "PYTHONPATH": str(home), "SEEDLAB_DATABASE_URL": url_of(target)}
         done = subprocess.run(  # noqa: S603
             command, cwd=home, env=environ, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            said = masked("; ".join(done.stderr.strip().splitlines()[-5:]))
+            output = masked("; ".join(done.stderr.strip().splitlines()[-5:]))
             raise SeedError(
-                f"seeding revision '{tree.revision}' ended with exit code {done.returncode}: {said}"
+                f"seeding revision '{tree.revision}' ended with exit code {done.returncode}: {output}"
             )
         record = Path(reports, "record.json")
         record.write_text(done.stdout, "utf-8")
@@ -96,8 +95,8 @@ def run_apart(tree: Tree, target: Target, environment: str) -> Run:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Run git and give what it prints. Raises ConfigurationError with its message."""
-    # Hooks belong to the user's own checkouts.
+    """Run git and return its output. Raises ConfigurationError with git's message if it fails."""
+    # The user's hooks are meant for their own checkouts, not for ours.
     command = ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603

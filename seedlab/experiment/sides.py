@@ -1,4 +1,4 @@
-"""What the two names of a comparison mean: stored runs, levels, project folders, or git revisions."""
+"""Resolves the two names of a comparison to sides: stored runs, levels, project folders, git revisions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from seedlab.database.arena import Arena
 from seedlab.errors import ConfigurationError, nearest
 from seedlab.experiment.comparing import Side
 from seedlab.experiment.profiling import at_level
-from seedlab.experiment.revisions import Tree, checked_out, is_revision, run_apart
-from seedlab.experiment.trials import ground_of, run_once
+from seedlab.experiment.revisions import Tree, checked_out, is_revision, seed_in_subprocess
+from seedlab.experiment.trials import make_template, run_once
 from seedlab.flow import LEVELS, Options, Project, Run, Target
 from seedlab.insight.records import history, stored
 from seedlab.plan.project import load_project
@@ -25,12 +25,12 @@ _PLAIN: dict[Kind, str] = {
 OptionsOf = Callable[[Project], Options]
 
 
-# ---- what a name means ----------------------------------------------------------------------------------
+# ---- names ----------------------------------------------------------------------------------------------
 
 
 def kind_of(a: str, b: str, reports: Path) -> Kind:
-    """The kind of thing that both names mean. Raises ConfigurationError where they mean different kinds."""
-    one, other = _meaning(a, reports), _meaning(b, reports)
+    """Return the kind of both names. Raises ConfigurationError if they have different kinds."""
+    one, other = _kind(a, reports), _kind(b, reports)
     if one != other:
         raise ConfigurationError(
             f"'{a}' is {_PLAIN[one]} and '{b}' is {_PLAIN[other]}; expected two of one kind"
@@ -38,14 +38,15 @@ def kind_of(a: str, b: str, reports: Path) -> Kind:
     return one
 
 
-def _meaning(name: str, reports: Path) -> Kind:
-    kind, colon, rest = name.partition(":")
-    if colon and kind in get_args(Kind):
-        named: Kind = next(each for each in _PLAIN if each == kind)
-        if not _means(named, rest, reports):
-            raise ConfigurationError(f"there is no {_PLAIN[named].partition(' ')[2]} '{rest}'")
-        return named
-    found = [each for each in _PLAIN if _means(each, name, reports)]
+def _kind(name: str, reports: Path) -> Kind:
+    """Return the kind of a name: as its prefix says (`level:bulk`), else the only kind that has this name."""
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in get_args(Kind):
+        kind: Kind = next(each for each in _PLAIN if each == prefix)
+        if not _exists(kind, rest, reports):
+            raise ConfigurationError(f"there is no {_PLAIN[kind].partition(' ')[2]} '{rest}'")
+        return kind
+    found = [each for each in _PLAIN if _exists(each, name, reports)]
     if len(found) > 1:
         choices = " and ".join(_PLAIN[each] for each in found)
         ways = " or ".join(f"{each}:{name}" for each in found)
@@ -58,7 +59,7 @@ def _meaning(name: str, reports: Path) -> Kind:
     return found[0]
 
 
-def _means(kind: Kind, name: str, reports: Path) -> bool:
+def _exists(kind: Kind, name: str, reports: Path) -> bool:
     match kind:
         case "run":
             return stored.is_known(name, reports)
@@ -70,60 +71,62 @@ def _means(kind: Kind, name: str, reports: Path) -> bool:
             return is_revision(Path.cwd(), name)
 
 
-def bare(name: str) -> str:
-    """A name without the prefix that says its kind: `level:bulk` is `bulk`."""
+def without_prefix(name: str) -> str:
+    """Remove the prefix that says a name's kind: `level:bulk` becomes `bulk`."""
     kind, colon, rest = name.partition(":")
     return rest if colon and kind in get_args(Kind) else name
 
 
 def stored_run(name: str, reports: Path) -> Run:
     """Read a stored run."""
-    return history.read(stored.find(bare(name), reports))
+    return history.read(stored.find(without_prefix(name), reports))
 
 
-# ---- what is run ----------------------------------------------------------------------------------------
+# ---- sides ----------------------------------------------------------------------------------------------
 
 
 def levels(
     arena: Arena, project: Project, target: Target, options: Options, names: tuple[str, str]
 ) -> tuple[Side, Side]:
-    """Make the sides of two levels of one project."""
-    ground = ground_of(arena, project, target)
-    chosen = [replace(options, settings=at_level(options.settings, bare(name))) for name in names]
-    one, other = (_side(bare(name), ground, project, each) for name, each in zip(names, chosen, strict=True))
+    """Return the sides of two levels of one project."""
+    template = make_template(arena, project, target)
+    chosen = [replace(options, settings=at_level(options.settings, without_prefix(name))) for name in names]
+    one, other = (
+        _side(without_prefix(name), template, project, each) for name, each in zip(names, chosen, strict=True)
+    )
     return one, other
 
 
 def folders(arena: Arena, target: Target, options: OptionsOf, names: tuple[str, str]) -> tuple[Side, Side]:
-    """Make the sides of two project folders."""
-    projects = [load_project(Path(bare(name))) for name in names]
+    """Return the sides of two project folders."""
+    projects = [load_project(Path(without_prefix(name))) for name in names]
     one, other = (
-        _side(bare(name), ground_of(arena, each, target), each, options(each))
+        _side(without_prefix(name), make_template(arena, each, target), each, options(each))
         for name, each in zip(names, projects, strict=True)
     )
     return one, other
 
 
-def _side(name: str, ground: str, project: Project, options: Options) -> Side:
-    """Make a side that seeds in this process."""
+def _side(name: str, template: str, project: Project, options: Options) -> Side:
+    """Return a side that seeds in this process."""
 
     def seed(database: Target) -> Run:
         return run_once(project, database, options)
 
-    return Side(name=name, ground=ground, seed=seed)
+    return Side(name=name, template=template, seed=seed)
 
 
 @contextmanager
 def revisions(
     arena: Arena, target: Target, options: OptionsOf, folder: Path, names: tuple[str, str]
 ) -> Iterator[tuple[Side, Side]]:
-    """Seed a project as it was in two revisions.
+    """Return the sides of a project in two git revisions, which are checked out meanwhile.
 
-    Where a revision has a seedlab of its own, as the repository of seedlab has, that one seeds, and then both
-    run in processes of their own.
+    If a revision contains a seedlab package, as in seedlab's own repository, it is used for that revision. To
+    keep the comparison fair, both revisions are then seeded in processes of their own.
     """
     with ExitStack() as stack:
-        trees = stack.enter_context(checked_out(folder, [bare(name) for name in names]))
+        trees = stack.enter_context(checked_out(folder, [without_prefix(name) for name in names]))
         apart = any(tree.seedlab for tree in trees)
         one, other = (_revision(arena, target, options, tree, apart=apart) for tree in trees)
         yield one, other
@@ -131,11 +134,11 @@ def revisions(
 
 def _revision(arena: Arena, target: Target, options: OptionsOf, tree: Tree, *, apart: bool) -> Side:
     project = load_project(tree.project)
-    ground, chosen = ground_of(arena, project, target), options(project)
+    template, chosen = make_template(arena, project, target), options(project)
     if not apart:
-        return _side(tree.revision, ground, project, chosen)
+        return _side(tree.revision, template, project, chosen)
 
     def seed(database: Target) -> Run:
-        return run_apart(tree, database, chosen.environment.name)
+        return seed_in_subprocess(tree, database, chosen.environment.name)
 
-    return Side(name=tree.revision, ground=ground, seed=seed)
+    return Side(name=tree.revision, template=template, seed=seed)

@@ -1,4 +1,4 @@
-"""What the pytest plugin needs: clones for a session's tests, and the count of what one sends to its own."""
+"""Supports the pytest plugin: lends clones to tests, and counts the statements that a test sends."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from seedlab.database.connect import url_of
 from seedlab.database.counting import Statements
 from seedlab.database.snapshots import Snapshot
 from seedlab.errors import DataFaults, SeedError
-from seedlab.experiment.clones import Asked, Stock, stock_of
+from seedlab.experiment.clones import SnapshotProvider, SnapshotRequest, provider_for
 from seedlab.experiment.pool import Pool
 from seedlab.flow import Target
 
-MOST = 5  # statements shown of one test that sent too many
+MOST = 5  # how many statements are shown of a test that sent too many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """A test's own database. `url` holds the password, if there is one; `shown` does not."""
+    """A test's own database. `url` contains the password, if there is one; `shown` does not."""
 
     url: str = field(repr=False)
     shown: str
@@ -28,7 +28,7 @@ class Database:
     path: Path | None = field(default=None, repr=False)  # of SQLite's file
 
     def connect(self, **options: Any) -> Any:
-        """Connect with psycopg or sqlite3, with options of theirs; the caller closes the connection."""
+        """Connect by psycopg or sqlite3, with that library's options; the caller closes the connection."""
         if self.dialect == "sqlite":
             import sqlite3
 
@@ -38,14 +38,14 @@ class Database:
         return psycopg.connect(self.url, **options)
 
 
-class Loan:
-    """A clone lent to one test, with the statements that the test sends to it, if they are counted."""
+class LentClone:
+    """A clone that one test uses, with the statements that the test sends to it, if they are counted."""
 
-    def __init__(self, stock: Stock, pool: Pool, clone: Target, *, counted: bool) -> None:
-        self._stock, self._pool = stock, pool
+    def __init__(self, provider: SnapshotProvider, pool: Pool, clone: Target, *, counted: bool) -> None:
+        self._provider, self._pool = provider, pool
         self.clone = clone
         self.statements = Statements() if counted else None
-        self._door: Any = None
+        self._counting_door: Any = None
         url = url_of(clone)
         if self.statements is not None and clone.dialect == "sqlite":
             from seedlab.database import sqlite_counting
@@ -54,9 +54,9 @@ class Loan:
         elif self.statements is not None:
             from seedlab.database.counting import CountingDoor
 
-            where = stock.snapshots.door()
-            self._door = CountingDoor(self.statements, where.address)
-            url = self._door.url_for(url, where.password)
+            door = provider.snapshots.door()
+            self._counting_door = CountingDoor(self.statements, door.address)
+            url = self._counting_door.url_for(url, door.password)
         self.database = Database(
             url=url,
             shown=clone.shown,
@@ -67,79 +67,82 @@ class Loan:
 
     @property
     def kept_as(self) -> str:
-        """The URL, without its password, that the database has once it is kept."""
-        return self._stock.snapshots.kept_as(self.clone).shown
+        """The URL, without password, under which the database can be found once it is kept."""
+        return self._provider.snapshots.kept_as(self.clone).shown
 
     def keep(self) -> None:
-        """Let the database stay."""
+        """Keep the database after the test."""
         self._close()
         self._pool.keep(self.clone)
 
     def give_back(self) -> None:
-        """Drop the database, whoever of ours is still connected."""
+        """Drop the database, even if the test is still connected."""
         self._close()
         self._pool.drop(self.clone)
 
     def _close(self) -> None:
-        if self._door is not None:
-            self._door.close()
+        if self._counting_door is not None:
+            self._counting_door.close()
         if self.statements is not None and self.clone.dialect == "sqlite":
             from seedlab.database import sqlite_counting
 
             sqlite_counting.forget(Path(self.clone.url))
 
 
-class Workshop:
-    """All that a session of tests makes: a stock and a pool for each project that is asked for."""
+class ClonePools:
+    """The clones of a test session: a snapshot provider and a pool for each requested project."""
 
     def __init__(self) -> None:
-        self._pools: dict[Asked, tuple[Stock, Pool]] = {}
-        self._failed: dict[Asked, str] = {}
+        self._opened: dict[SnapshotRequest, tuple[SnapshotProvider, Pool]] = {}
+        self._failed: dict[SnapshotRequest, str] = {}
 
-    def lend(self, asked: Asked, *, counted: bool, wanted: int | None = None) -> Loan:
-        """Lend a clone; raises CannotLend, which tells a fault of the project in full only the first time."""
-        stock, pool = self._pool(asked)
+    def lend(self, request: SnapshotRequest, *, counted: bool, wanted: int | None = None) -> LentClone:
+        """Lend a clone to a test.
+
+        Raises NoDatabase if there is none. A fault of the project is described in full only the first time.
+        """
+        provider, pool = self._pool(request)
         try:
             clone = pool.take(wanted)
         except SeedError as error:
-            raise CannotLend(text_of(error)) from error
-        return Loan(stock, pool, clone, counted=counted)
+            raise NoDatabase(text_of(error)) from error
+        return LentClone(provider, pool, clone, counted=counted)
 
     def close(self) -> None:
-        """Drop all that is left."""
-        for stock, pool in self._pools.values():
+        """Drop all snapshots' clones and close the providers."""
+        for provider, pool in self._opened.values():
             pool.close()
-            stock.close()
-        self._pools.clear()
+            provider.close()
+        self._opened.clear()
 
-    def _pool(self, asked: Asked) -> tuple[Stock, Pool]:
-        if asked in self._failed:
-            raise CannotLend(f"{self._failed[asked]} (told in full by the first test that needed it)")
-        if asked not in self._pools:
+    def _pool(self, request: SnapshotRequest) -> tuple[SnapshotProvider, Pool]:
+        if request in self._failed:
+            raise NoDatabase(f"{self._failed[request]} (described in full by the first test that needed it)")
+        if request not in self._opened:
             try:
-                self._pools[asked] = _opened(asked)
+                self._opened[request] = _open_pool(request)
             except SeedError as error:
-                self._failed[asked] = f"no seeded database: {str(error).splitlines()[0]}"
-                raise CannotLend(text_of(error)) from error
-        return self._pools[asked]
+                self._failed[request] = f"no seeded database: {str(error).splitlines()[0]}"
+                raise NoDatabase(text_of(error)) from error
+        return self._opened[request]
 
 
-class CannotLend(Exception):
-    """There is no database for a test; the text is for a person."""
+class NoDatabase(Exception):
+    """A test cannot get a database; the text is shown to the user."""
 
 
-def _opened(asked: Asked) -> tuple[Stock, Pool]:
-    stock = stock_of(asked)
+def _open_pool(request: SnapshotRequest) -> tuple[SnapshotProvider, Pool]:
+    provider = provider_for(request)
     try:
-        snapshot: Snapshot = stock.snapshot()[0]
+        snapshot: Snapshot = provider.snapshot()[0]
     except BaseException:
-        stock.close()
+        provider.close()
         raise
-    return stock, Pool(stock.snapshots, snapshot)
+    return provider, Pool(provider.snapshots, snapshot)
 
 
 def text_of(error: SeedError) -> str:
-    """Say what went wrong as the command line does: each fault with its line, no value of a row."""
+    """Word an error as the command line does, with the line of each fault, but without row values."""
     from seedlab.insight.faces.summary import faults_text
 
     faults = faults_text(error.faults, show_values=False, width=110) if isinstance(error, DataFaults) else ""
@@ -147,7 +150,7 @@ def text_of(error: SeedError) -> str:
 
 
 def too_many(statements: Statements, most: int) -> str | None:
-    """Say that a test sent more statements than it may, and which it repeated; None if it did not."""
+    """Word that a test sent more than `most` statements, with the most frequent ones; None if it did not."""
     if statements.total <= most:
         return None
     counts = statements.counts

@@ -1,4 +1,4 @@
-"""One run of an experiment: in a fresh database, at a distance, measured."""
+"""The parts of an experiment's run: the arena, a template with empty tables, added delay, the run itself."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from seedlab.flow import Environment, Options, Project, Run, Target
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import guards
 
-Tell = Callable[[str], None]
-Lead = Callable[[Target], Target]
+ProgressCallback = Callable[[str], None]  # called with what the experiment is about to do
+Reroute = Callable[[Target], Target]  # returns the target as reached through a delaying proxy
 
 
 def silent(_: str) -> None:
-    """Tell nobody: the `Tell` of those who show nothing."""
+    """Show nothing: the default ProgressCallback."""
 
 
 @contextmanager
-def arena_of(target: Target, environment: Environment, yes_seed: str | None) -> Iterator[Arena]:
-    """Open an arena beside the target. Raises Refused where a seed of the target would be refused."""
+def open_guarded_arena(target: Target, environment: Environment, yes_seed: str | None) -> Iterator[Arena]:
+    """Open an arena on the target's server. Raises Refused if seeding the target would be refused."""
     guards.check_target(target, environment, yes_seed)
     superuser = None
     if target.origin == orchestrator.EMBEDDED:
@@ -37,10 +37,10 @@ def arena_of(target: Target, environment: Environment, yes_seed: str | None) -> 
         yield arena
 
 
-def ground_of(arena: Arena, project: Project, target: Target) -> str:
-    """Make a project's empty tables in the arena, by its MetaData or as the target has them.
+def make_template(arena: Arena, project: Project, target: Target) -> str:
+    """Create a template database with a project's empty tables in the arena, and return its name.
 
-    Gives their name.
+    The tables are those of the project's MetaData, else copies of the target's.
     """
     if project.schema is None:
         return arena.taken(target, {spec.table for seed in project.every_seed for spec in seed.tables})
@@ -50,8 +50,8 @@ def ground_of(arena: Arena, project: Project, target: Target) -> str:
 
 
 @contextmanager
-def at_distance(arena: Arena, round_trip_ms: float) -> Iterator[Lead]:
-    """Delay each round trip by a proxy; gives a function that leads a target through it."""
+def delayed(arena: Arena, round_trip_ms: float) -> Iterator[Reroute]:
+    """Run a proxy that delays each round trip; yields a function that reroutes a target through it."""
     if round_trip_ms < 0:
         raise ConfigurationError(f"--round-trip-ms: expected 0 or more, found {round_trip_ms:g}")
     if not round_trip_ms:
@@ -64,9 +64,10 @@ def at_distance(arena: Arena, round_trip_ms: float) -> Iterator[Lead]:
 def run_once(
     project: Project, target: Target, options: Options, watch: Callable[[], Monitor] = Monitor
 ) -> Run:
-    """Seed a database of the arena, which needs no consent of its own.
+    """Seed a database of the arena, which the guards need not protect.
 
-    `watch` makes what measures it, whose clock starts then: after the collector's debts are paid.
+    `watch` creates the monitor, whose clock starts at once. So it is called only after garbage collection,
+    which would otherwise be measured with the run.
     """
     gc.collect()
     return orchestrator.seed(project, target, replace(options, yes_seed=target.database), watch())

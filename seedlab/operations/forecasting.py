@@ -1,6 +1,6 @@
-"""What a plan will take: by what runs here took, else by the project's estimates.
+"""Forecasts how long a plan will take, from earlier runs or the project's own estimates.
 
-Above the orchestrator: it knows plans and records, and no target.
+Uses plans and records only, and no target.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from seedlab.plan import graph, ready
 
 
 def forecast(project: Project, plan: Plan, heading: Run, runs: Iterable[Run]) -> Forecast:
-    """Say how long a plan will take; `heading` is a run as it would be recorded, `runs` the newest last.
+    """Forecast how long a plan will take.
 
-    Files are read side by side by the workers; all else is done one after another: it is one transaction.
+    `heading` is the record of a run as far as it is known before, `runs` are earlier ones, newest last. The
+    model: workers read files concurrently, and all else happens sequentially in one transaction.
     """
     experience = predict.learn(runs, predict.situation_of(heading))
     estimates = {f"{seed.stage}.{seed.name}": seed.estimated_ms for seed in project.every_seed}
@@ -51,7 +52,7 @@ def forecast(project: Project, plan: Plan, heading: Run, runs: Iterable[Run]) ->
 
 
 def _total(plan: Plan, experience: Experience, seeds: Sequence[Expectation]) -> Expectation:
-    """Expect the whole run: by whole runs where there were enough, else as the sum of its seeds."""
+    """Predict the whole run from earlier whole runs if there are enough, else as the sum of its seeds."""
     timings = experience.runs.get(predict.kind_of(plan.outcomes, ran=bool(seeds)), ())
     if len(timings) < predict.ENOUGH and seeds:
         return predict.together(seeds)
@@ -67,18 +68,18 @@ def _rows(seed: PlannedSeed) -> int:
 
 
 def _workers(run: Run) -> int:
-    """The number of files read at a time, by a run's settings and machine."""
-    asked, cores = run.settings.get("workers"), run.machine.get("cores")
+    """Return how many files a run reads at a time, by its settings and machine."""
+    workers, cores = run.settings.get("workers"), run.machine.get("cores")
     disabled = predict.situation_of(run).disabled
     if run.level in ("legacy", "bulk") or "parallel" in disabled:
         return 1
-    return int(str(asked or cores or 1))
+    return int(str(workers or cores or 1))
 
 
 def _makespan(plan: Plan, reading: Mapping[str, float], workers: int) -> float:
-    """Seconds that the seeds take to read on so many workers.
+    """Return the seconds in which so many workers read all seeds.
 
-    Only a stage that runs alone waits for others.
+    Reading waits for nothing, but for a stage that runs alone.
     """
     tasks = [
         ready.Task(
@@ -96,7 +97,7 @@ def _makespan(plan: Plan, reading: Mapping[str, float], workers: int) -> float:
 def _order(
     plan: Plan, seconds: Mapping[str, float], waits_for: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
-    """The stages in the order in which they would be handed out: the longest path first."""
+    """Return the stages in the order in which they would start: the longest path first."""
     tasks = [
         ready.Task(
             id=stage.id,
@@ -111,7 +112,7 @@ def _order(
 
 
 def _idle(plan: Plan) -> dict[str, str]:
-    """Map stages that could run beside others, and do not, to why."""
+    """Map stages that could run beside others, but do not, to the reason."""
     running = {stage.id for stage in plan.stages if stage.status == "run"}
     found = {
         stage.id: "parallel = false" for stage in plan.stages if stage.id in running and not stage.parallel
@@ -123,9 +124,9 @@ def _idle(plan: Plan) -> dict[str, str]:
 
 
 def experience_of(project: Project, runs: Iterable[Run], heading: Run) -> tuple[Project, Expectation | None]:
-    """Give the project with what its seeds took here as estimates, and how long the next run usually takes.
+    """Return the project with measured times as its seeds' estimates, and the usual duration of a run.
 
-    By these estimates the longest path starts first.
+    The scheduler starts the longest path first by these estimates.
     """
     experience = predict.learn(runs, predict.situation_of(heading))
     took: dict[str, int] = {}
@@ -133,11 +134,11 @@ def experience_of(project: Project, runs: Iterable[Run], heading: Run) -> tuple[
         if len(timings) >= predict.ENOUGH:
             seconds = predict.expect(timings[-1].rows, timings).seconds
             took[name] = max(took.get(name, 0), round(seconds * 1000))
-    stages = tuple(_informed(stage, took) for stage in project.stages)
+    stages = tuple(_with_estimates(stage, took) for stage in project.stages)
     return replace(project, stages=stages), experience.usual
 
 
-def _informed(stage: Stage, took: Mapping[str, int]) -> Stage:
+def _with_estimates(stage: Stage, took: Mapping[str, int]) -> Stage:
     seeds = tuple(
         replace(seed, estimated_ms=took.get(f"{stage.id}.{seed.name}", seed.estimated_ms))
         for seed in stage.seeds

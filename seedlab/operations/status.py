@@ -1,7 +1,7 @@
-"""What the ledger remembers of a project, for a person: read, and compared with now; nothing is written.
+"""Reports what the ledger says of a project and what the next seed would do; writes nothing.
 
-Round trips on PostgreSQL: the catalog with the ledger, the content of tables (one more where others changed
-some), the packed rows, the last runs, the size.
+Takes five round trips on PostgreSQL: catalog and ledger, the content of tables (one more if others changed
+some), the packed rows, the last runs, the size of the ledger.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ Loads = Mapping[str, tuple[LoadStatus, ...]]  # by stage
 
 
 def status(project: Project, target: Target, options: Options, recorder: Recorder) -> Status:
-    """Say what the target's ledger remembers of the project, and what the next seed would make of it."""
-    told = Status(
+    """Return the status of a project in a target: the ledger's content, each stage, the last runs."""
+    missing = Status(
         project=project.name, target=target.shown, environment=options.environment.name, ledger="missing"
     )
     with looking_at(project, target, options, recorder) as look:
         memory = look.memory()
         if not memory.possible:
-            return replace(told, ledger="unreadable", grants=reading_grants(look.catalog().user))
+            return replace(missing, ledger="unreadable", grants=reading_grants(look.catalog().user))
         if not memory.exists:
-            return told
+            return missing
         ledger = look.session.ledger
         return replace(
-            told,
+            missing,
             ledger="there",
             generation=memory.generation,
             bytes=ledger.size(),
@@ -58,7 +58,7 @@ def status(project: Project, target: Target, options: Options, recorder: Recorde
 
 
 def _stages(project: Project, options: Options, look: Look) -> tuple[StageStatus, ...]:
-    """Stages as declared, then those that only the ledger knows."""
+    """Return the declared stages, then those that only the ledger has."""
     memory, agenda = look.memory(), agenda_of(project, options, look)
     assessment = assess(project, agenda, file_hashes(project), look, options)
     loads = _loads(project, agenda, look)
@@ -87,7 +87,7 @@ def _judged(
 
 
 def _why_at_all(name: str, memory: Memory, options: Options) -> str:
-    """Say why a stage would run though nothing is known to have changed."""
+    """Word why a stage would run although nothing is known to have changed."""
     if name not in memory.stages:
         return UNFINISHED if any(load.stage == name for load in memory.loads) else NEVER
     return _FORGOTTEN if "incremental" in options.settings.switches else _ALWAYS
@@ -101,11 +101,11 @@ def _remembered(stage: StageStatus, memory: Memory, loads: Loads) -> StageStatus
 
 
 def _loads(project: Project, agenda: Agenda, look: Look) -> Loads:
-    """Map each stage to the loads remembered of it; remembered rows are unpacked to count those we made."""
+    """Map each stage to its loads in the ledger; their rows are unpacked to count those we created."""
     memory = look.memory()
     if not memory.loads:
         return {}
-    from seedlab.frames import contents  # polars: only where there are rows to count
+    from seedlab.frames import contents  # imports polars, which is needed only to count rows
 
     declared = {(stage.id, seed.name) for stage in agenda.declared for seed in stage.seeds}
     packed = look.session.ledger.recall(project.name, [load.name for load in memory.loads])
@@ -128,5 +128,5 @@ def _in_utc(run: RunMemory) -> RunMemory:
 
 
 def _utc(text: str) -> str:
-    """Spell a time as run records do, whatever the session's time zone is."""
+    """Spell a time as in run records, whatever the session's time zone is."""
     return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="milliseconds")

@@ -26,7 +26,7 @@ from psycopg.sql import SQL, Identifier
 from seedlab.database import server
 from seedlab.database.postgres_snapshots import PostgresSnapshots
 from seedlab.database.snapshots import Snapshot, Snapshots
-from seedlab.experiment.clones import Asked, open_stock
+from seedlab.experiment.clones import SnapshotRequest, open_provider
 from seedlab.experiment.pool import Pool
 from seedlab.flow import Target
 from seedlab.operations.generation import generate
@@ -86,7 +86,9 @@ def measure(
     folder: Path, url: str, what: str, asked: tuple[float, float] | None, runs: int, rest: float
 ) -> list[Figure]:
     """Measure one project on one target; `rest` is how many seconds nothing has to be dropped beforehand."""
-    with open_stock(Asked(directory=folder, database_url=url, environment="development")) as stock:
+    with open_provider(
+        SnapshotRequest(directory=folder, database_url=url, environment="development")
+    ) as stock:
         began = time.perf_counter()
         snapshot, made = stock.snapshot()
         first = [(time.perf_counter() - began) * 1000]

@@ -1,8 +1,8 @@
-"""Grows rows to a size by repeating them: repetition 0 is the rows as they are, the others are numbered.
+"""Multiply rows by repeating them: repetition 0 has the original rows, later ones have numbered keys.
 
-A text gets `~1`, `~2`, … (more tildes where the rows have such endings already), shortened with a hash where
-its column is too short; an integer or date is moved by whole spans of its domain; a uuid becomes a uuid8 of
-itself and the number. Equal values become equal values everywhere, so that references stay whole.
+A text gets a suffix `~1`, `~2`, … (with more tildes if some texts end like this already), and is shortened
+with a hash where its column is too short. An integer or date is shifted by the span of its domain's values. A
+uuid becomes a uuid8 of itself and the number. Equal values stay equal, so references stay valid.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Renumber = Callable[[pl.Expr, pl.Expr], pl.Expr]  # (canonical value, number fro
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Repeatable:
-    """The rows of one load, all text, and how each column that must differ is spelled in a repetition."""
+    """The rows of one load as text, and how to number the columns that must differ between repetitions."""
 
     load: Load
     frame: pl.DataFrame
     numbered: Mapping[str, tuple[Column, Renumber]]
 
     def blocks(self, repetitions: int, block_rows: int) -> Iterator[pl.LazyFrame]:
-        """All repetitions in order, in frames of about `block_rows` rows with the columns of `frame`."""
+        """Yield all repetitions in order, in frames of about `block_rows` rows."""
         each = max(1, block_rows // max(1, self.frame.height))
         for first in range(0, repetitions, each):
             yield self._block(first, min(each, repetitions - first))
@@ -57,17 +57,17 @@ class Repeatable:
 
 
 def repetitions(rows: int, wanted: int) -> int:
-    """How often `rows` rows must stand to be as near to `wanted` as whole repetitions come; at least once."""
+    """Return the number of repetitions of `rows` rows that is closest to `wanted` rows, and at least 1."""
     return max(1, (2 * wanted + rows) // (2 * rows)) if rows else 1
 
 
 def repeatable(
     catalog: Catalog, pairs: Sequence[tuple[Load, pl.DataFrame]], repetitions: int
 ) -> list[Repeatable]:
-    """Settle how all rows are numbered; `frame` has the load's source columns as text, and only those.
+    """Decide how the rows of all loads are numbered; each frame has the load's source columns as text.
 
-    Explicit ids that are not the key, and by which nobody refers, are left out: the target makes new ones.
-    Raises ConfigurationError for keys that cannot be numbered, or have no room for the numbers.
+    Explicit ids that are neither the key nor used by references are dropped, so that the target makes new
+    ones. Raises ConfigurationError for keys that cannot be numbered or are too short for the numbers.
     """
     spare = numbering.spare_ids(catalog, [load for load, _ in pairs])
     kept = [_without(load, frame, spare[load]) if load in spare else (load, frame) for load, frame in pairs]
@@ -91,13 +91,13 @@ def _without(load: Load, frame: pl.DataFrame, column: str) -> tuple[Load, pl.Dat
 
 
 def _values(chosen: Numbering, pairs: Sequence[tuple[Load, pl.DataFrame]]) -> dict[Place, pl.Series]:
-    """The distinct canonical values of every domain to be numbered, in order, from all loads."""
+    """Collect the distinct canonical values, sorted, of every domain to be numbered, from all loads."""
     found: dict[Place, list[pl.LazyFrame]] = {name: [] for name in chosen.domains}
     for load, frame in pairs:
         for source, (column, domain) in chosen.of(load).items():
             spelled = canonical(column, pl.col(source)).alias("value")
-            given = frame.lazy().filter(pl.col(source).is_not_null())
-            found[domain.name].append(given.select(spelled))
+            present = frame.lazy().filter(pl.col(source).is_not_null())
+            found[domain.name].append(present.select(spelled))
     distinct = [pl.concat(parts).unique().sort("value") for parts in found.values()]
     values = {name: frame["value"] for name, frame in zip(found, pl.collect_all(distinct), strict=True)}
     for name, series in values.items():
@@ -134,7 +134,7 @@ def _unchanged(value: pl.Expr, number: pl.Expr) -> pl.Expr:  # noqa: ARG001 - on
 
 
 def _mark(texts: pl.Series) -> str:
-    """The shortest run of tildes with which no text ends before digits: what we write is then new."""
+    """Return the shortest run of tildes that no text has before trailing digits, so that suffixes are new."""
     mark = "~"
     while texts.str.contains(rf"{mark}\d+$").any():
         mark += "~"
@@ -142,7 +142,7 @@ def _mark(texts: pl.Series) -> str:
 
 
 def _text(domain: Domain, values: pl.Series, mark: str, digits: int) -> Renumber:
-    """Append the number; texts too long for it keep their beginning and get a hash of the whole."""
+    """Append the number; texts too long for it are cut and get a hash of the whole text."""
     room = None if domain.length is None else domain.length - len(mark) - digits
 
     def stem(value: pl.Expr) -> pl.Expr:
@@ -165,7 +165,7 @@ def _text(domain: Domain, values: pl.Series, mark: str, digits: int) -> Renumber
 
 
 def _integer(domain: Domain, values: pl.Series, repetitions: int) -> Renumber:
-    """Move by the span of the values, so that no repetition meets another."""
+    """Shift by a multiple of the values' span, so that repetitions do not overlap."""
     numbers = values.cast(pl.Int64, strict=False)
     if numbers.null_count():
         raise ConfigurationError(
@@ -184,7 +184,7 @@ def _integer(domain: Domain, values: pl.Series, repetitions: int) -> Renumber:
 
 
 def _date(domain: Domain, values: pl.Series, repetitions: int) -> Renumber:
-    """Move by the span of the values in days."""
+    """Shift by a multiple of the values' span in days."""
     days = values.str.to_date("%Y-%m-%d")
     low, high = days.min(), days.max()
     assert isinstance(low, date)
@@ -200,7 +200,7 @@ def _date(domain: Domain, values: pl.Series, repetitions: int) -> Renumber:
 
 
 def _uuid(value: pl.Expr, number: pl.Expr) -> pl.Expr:
-    """RFC 9562 section 5.8: a hash of the uuid and the number, with version 8 and the variant set."""
+    """Hash the uuid and the number to a uuid8 (RFC 9562 section 5.8)."""
     named = plh.concat_str([value, pl.lit("~"), number.cast(pl.String)])
     digits = named.nchash.sha1()
     cuts = ("", 0, 8), ("-", 8, 4), ("-8", 13, 3), ("-8", 17, 3), ("-", 20, 12)

@@ -1,7 +1,7 @@
-"""From handles to ids: the rows as the table will have them, every column settled.
+"""Replace handles by ids and other referenced values, which makes rows ready for their table.
 
-For a row that does not exist yet the handle *is* its uuid. `SeedCache` holds the exceptions: rows that
-exist with another id, explicit ids of the files, values of sequences. They are joined in by handle.
+The handle of a row that does not exist yet *is* its uuid. `SeedCache` has the exceptions: existing rows with
+other ids, explicit ids of the files, and values of sequences. They are joined by handle.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from seedlab.frames.resolve import (
 
 
 def settle(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
-    """Give every column of the load its value; columns as in `Load.columns`, then FILE and ROW, HANDLE.
+    """Compute the values of all `Load.columns`; return them with FILE, ROW and HANDLE.
 
-    uuid columns made from handles are UInt128, all else is text.
+    uuid columns made from handles are UInt128, all others text.
     """
     load, frame = handled.load, handled.frame
     columns: dict[str, pl.Expr] = {}
@@ -49,7 +49,7 @@ def settle(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
 def _value(
     frame: pl.DataFrame, handle: str, label: str, column: str, cache: SeedCache
 ) -> tuple[pl.DataFrame, pl.Expr]:
-    """A parent's column by its handle: the handle itself, but for the exceptions that the cache holds."""
+    """Look a parent's column up by its handle; it is the handle itself unless the cache has another value."""
     values = cache.values(label, column)
     if values is None:
         return frame, pl.col(handle)
@@ -67,7 +67,7 @@ def _value(
 
 
 def expose_explicit(handled: Handled, naming: Naming, cache: SeedCache, wanted: Sequence[str]) -> None:
-    """Tell the cache the values of columns that the files give outright and other tables refer to."""
+    """Add to the cache the values of referenced columns that the files give explicitly."""
     load = handled.load
     for column in wanted:
         source = load.source_of(column)
@@ -80,9 +80,9 @@ def expose_explicit(handled: Handled, naming: Naming, cache: SeedCache, wanted: 
 
 
 def expose_inherited(handled: Handled, naming: Naming, cache: SeedCache, wanted: Sequence[str]) -> None:
-    """Tell the cache the values of columns that are references themselves and that other tables refer to.
+    """Add to the cache the values of referenced columns that are references themselves.
 
-    As in a table whose primary key is the id of another's row. To be called for that one's rows first.
+    For example a primary key that is also a foreign key. The parent's rows must have been exposed before.
     """
     for column in wanted:
         if (found := handled.load.inherits(column)) is None:
@@ -95,9 +95,9 @@ def expose_inherited(handled: Handled, naming: Naming, cache: SeedCache, wanted:
 
 
 def expose_alternatives(handled: Handled, naming: Naming, cache: SeedCache, wanted: Sequence[str]) -> None:
-    """Tell the cache the ids of the files' rows under the other keys by which references name them.
+    """Add to the cache the ids of the files' rows under the alternative keys that references use.
 
-    To be called when the cache knows the rows by their natural key: explicit ids, sequences, the target's.
+    Explicit ids, ids from sequences and existing ids must be in the cache under the natural key before.
     """
     load = handled.load
     columns = naming.catalog.tables[load.table].columns
@@ -113,7 +113,7 @@ def expose_alternatives(handled: Handled, naming: Naming, cache: SeedCache, want
 
 
 def referred_columns(loads: Sequence[Load]) -> Mapping[str, tuple[str, ...]]:
-    """Columns of each table that some reference takes by handle rather than from its own file."""
+    """Return, by table, the columns whose values references need but do not have in their own files."""
     wanted: dict[str, dict[str, None]] = {}
     for reference in (each for load in loads for each in load.references):
         for column in reference.foreign_key.parent_columns:
@@ -125,7 +125,7 @@ def referred_columns(loads: Sequence[Load]) -> Mapping[str, tuple[str, ...]]:
 def key_frame(
     handled: Handled, parts: Sequence[Part], table: str, handle: str, naming: Naming
 ) -> pl.DataFrame:
-    """HANDLE and the canonical key chain, for asking the target about rows; one row per handle."""
+    """Return HANDLE and the canonical key chain, one row per handle, for look-ups in the target."""
     chain = {
         source: canonical(column, pl.col(source)).alias(source)
         for source, column in leaves(naming.catalog, table, parts)
@@ -135,10 +135,10 @@ def key_frame(
 
 
 def take_subset(handled: Sequence[Handled], kept: Mapping[str, pl.Series], naming: Naming) -> list[Handled]:
-    """Keep these rows alone, by handle, of the tables named, and drop every row that refers to a dropped one.
+    """Keep only these handles of the tables in `kept`, and drop all rows that refer to dropped ones.
 
-    The result does not depend on the order of files or rows. Raises nothing: a table without rows keeps
-    none. Cost: one pass per round, as many rounds as the longest chain of references.
+    The result does not depend on the order of files or rows. Cost: one pass over the rows per round, and as
+    many rounds as the longest chain of references.
     """
     frames = [each.frame for each in handled]
     dropped: dict[str, list[pl.Series]] = {}
@@ -160,9 +160,9 @@ def take_subset(handled: Sequence[Handled], kept: Mapping[str, pl.Series], namin
 
 
 def first_by_key(handled: Iterable[Handled], rows: int, naming: Naming) -> pl.Series:
-    """The handles of a table's first N rows by key, of all its loads, each in one frame or several.
+    """Return the handles of a table's first N rows in key order, over all its loads.
 
-    Holds N rows and a frame at a time. Cost: one pass over the frames, each sorted.
+    Memory: N rows and one frame. Cost: one pass over the frames, each of which is sorted.
     """
     first: pl.DataFrame | None = None
     for each in handled:
@@ -170,15 +170,15 @@ def first_by_key(handled: Iterable[Handled], rows: int, naming: Naming) -> pl.Se
             sortable(column, canonical(column, pl.col(source))).alias(str(n))
             for n, (source, column) in enumerate(leaves(naming.catalog, each.load.table, each.load.key))
         ]
-        mine = each.frame.select(HANDLE, *order)
-        table = (mine if first is None else pl.concat([first, mine])).unique(subset=[HANDLE], keep="first")
-        # HANDLE decides between keys that sort equally, so that the order of the rows never does.
+        keys = each.frame.select(HANDLE, *order)
+        table = (keys if first is None else pl.concat([first, keys])).unique(subset=[HANDLE], keep="first")
+        # HANDLE decides between keys that sort equally, so that the order of the rows in files does not.
         first = table.sort([*(name for name in table.columns if name != HANDLE), HANDLE]).head(rows)
     return pl.Series(HANDLE, [], dtype=pl.UInt128) if first is None else first[HANDLE]
 
 
 def _drop(frame: pl.DataFrame, bad: pl.Expr, table: str, dropped: dict[str, list[pl.Series]]) -> pl.DataFrame:
-    """Take bad rows out and remember under every label what they were called."""
+    """Remove bad rows, and add their handles under every label to `dropped`."""
     gone = frame.filter(bad)
     if len(gone):
         dropped.setdefault(table, []).append(gone[HANDLE])

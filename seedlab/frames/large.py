@@ -1,4 +1,4 @@
-"""Files larger than memory: read in batches, and in pieces that can be read apart from each other."""
+"""Read files larger than memory in batches, and split them into pieces that can be read independently."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from seedlab.frames.sources import POLARS_ERRORS, TYPICAL_RATIO, chunks, damaged
 
 __all__ = ["WHOLE", "Piece", "batches", "blocks", "is_large", "pieces"]
 
-MAX_RECORD_BYTES = 64 << 20  # a CSV record or a line of JSONL
-WIDE = 256  # bytes of text: a longer row counts for several
+MAX_RECORD_BYTES = 64 << 20  # the limit for a CSV record or a line of JSONL
+WIDE = 256  # bytes of text; a longer row counts as several
 
-_BLOCK_CHUNKS = 4  # parsed together: what a block costs beside its rows is soon forgotten
-_PACKED_ROWS = 16  # a byte of Parquet: of a file with fewer the rows fit in memory, and are not counted
-_PACKED_TEXT = 200  # characters a byte of it: rows of a file with fewer are not wide enough to look at
+_BLOCK_CHUNKS = 4  # chunks parsed together, which makes the fixed cost of a block negligible
+_PACKED_ROWS = 16  # rows per byte of Parquet that are not exceeded; smaller files need not be opened
+_PACKED_TEXT = 200  # characters of text per byte of Parquet, likewise
 _SAMPLE_ROWS = 1000
-_SLICE_ROWS = 100_000  # of Parquet decoded at a time: of a large row group, smaller slices cost more
-_BATCH_BYTES = 32 << 20  # of a batch: of wide rows it has fewer
-_LINES_BYTES = 8 << 20  # of JSONL: as objects in memory it takes twenty times as much
+_SLICE_ROWS = 100_000  # Parquet rows decoded at a time; smaller slices of a large row group cost more
+_BATCH_BYTES = 32 << 20  # the most bytes of a batch, which therefore has fewer rows when they are wide
+_LINES_BYTES = 8 << 20  # the same for JSONL, which takes twenty times as much memory as objects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A part of a file, from `start` to before `stop` (None: the end): rows of Parquet, bytes of all else."""
+    """A part of a file from `start` up to `stop` (None: the end), in rows for Parquet and else in bytes."""
 
     start: int = 0
     stop: int | None = None
@@ -45,9 +45,9 @@ WHOLE = Piece()
 
 
 def is_large(file: SourceFile, batch_rows: int) -> bool:
-    """Estimate whether a file has more rows than a batch, from its size and its first lines. Cheap.
+    """Estimate whether a file has more rows than a batch, from its size and its first rows.
 
-    Rows longer than WIDE bytes count for several. JSON and YAML are parsed whole, so they are never large.
+    Rows longer than WIDE bytes count as several. JSON and YAML are parsed as a whole, so never large.
     """
     if file.format in ("json", "yaml"):
         return False
@@ -72,7 +72,7 @@ def _parquet_rows(file: SourceFile) -> int:
 
 
 def _parquet_width(file: SourceFile) -> int:
-    """Estimate how many bytes a row is as text, from the first rows."""
+    """Estimate the size of a row as text in bytes, from the first rows."""
     flat = sources.read_parquet(file)
     try:
         sample = flat.part(0, _SAMPLE_ROWS).collect()
@@ -85,12 +85,12 @@ def _parquet_width(file: SourceFile) -> int:
 
 
 def batches(file: SourceFile, batch_rows: int, piece: Piece = WHOLE) -> Iterator[pl.DataFrame | Records]:
-    """Read a file in batches of at most `batch_rows` rows, ROW counted through; memory goes by the batch.
+    """Read a file in batches of at most `batch_rows` rows, with memory for one batch.
 
-    CSV, TSV and Parquet come as frames like those of `collect`, JSONL as Records; JSON and YAML are one
-    batch. With a `piece` (of `pieces`) only its rows are read, and rows and lines are counted from its own
-    first one. Raises DataFaults at the end of the file, with the faults of all batches; batches after the
-    first fault are checked, but not given out.
+    CSV, TSV and Parquet give frames like those of `collect`, JSONL gives Records; JSON and YAML are one
+    batch. ROW counts through all batches. With a `piece` only its rows are read, and rows and lines are
+    counted from its start. Raises DataFaults at the end of the file with the faults of all batches; batches
+    after the first fault are checked but not returned.
     """
     if file.format in delimited.DELIMITERS:
         yield from _rebatched(_delimited_frames(file, piece), batch_rows)
@@ -105,7 +105,7 @@ def batches(file: SourceFile, batch_rows: int, piece: Piece = WHOLE) -> Iterator
 
 
 def blocks(file: SourceFile, faults: FaultList, piece: Piece = WHOLE) -> Iterator[tuple[bytes, int]]:
-    """Whole records of CSV, TSV and JSONL as clean bytes, with the number of their first line."""
+    """Yield blocks of complete records of CSV, TSV or JSONL, checked, with the number of their first line."""
     for data, line in _raw_blocks(file, piece):
         yield clean(data, faults, line=line), line
 
@@ -127,19 +127,19 @@ def _raw_blocks(file: SourceFile, piece: Piece) -> Iterator[tuple[bytes, int]]:
 
 
 def _gathered(file: SourceFile, piece: Piece) -> Iterator[bytes]:
-    """The bytes of a piece, some chunks together: an archive is unpacked in small ones."""
-    waiting, held = [], 0
+    """Read a piece with several chunks joined; the chunks of an archive are small."""
+    joined, size = [], 0
     for chunk in chunks(file, piece.start, piece.stop):
-        waiting.append(chunk)
-        held += len(chunk)
-        if held >= sources.CHUNK * _BLOCK_CHUNKS:
-            yield b"".join(waiting)
-            waiting, held = [], 0
-    yield b"".join(waiting)
+        joined.append(chunk)
+        size += len(chunk)
+        if size >= sources.CHUNK * _BLOCK_CHUNKS:
+            yield b"".join(joined)
+            joined, size = [], 0
+    yield b"".join(joined)
 
 
 def _overlong(file: SourceFile, rest: bytes, line: int) -> bytes:
-    """Of a record without end, give the lines there are: the check will find the quote that is not closed."""
+    """Return the lines of an endless record, in which the check will find the quote that is not closed."""
     if b"\n" in rest:
         return rest[: rest.rfind(b"\n") + 1]
     message = f"a line is longer than {MAX_RECORD_BYTES:,} bytes"
@@ -165,7 +165,7 @@ def _delimited_frames(file: SourceFile, piece: Piece) -> Iterator[pl.DataFrame]:
 def _parsed(
     data: bytes, columns: tuple[str, ...], delimiter: bytes, faults: FaultList, *, line: int, first: int
 ) -> pl.DataFrame | None:
-    """Check and parse a block; None once there are faults."""
+    """Check and parse a block; None if it or an earlier one has faults."""
     if faults.found or not delimited.is_plain(data, delimiter, len(columns)):
         delimited.check(data, delimiter, len(columns), faults, line=line)
     try:
@@ -178,7 +178,7 @@ def _parsed(
 
 
 def _columns(file: SourceFile) -> tuple[str, ...]:
-    """The header's names, for a piece that begins behind it."""
+    """Read the column names, for a piece that does not contain the header."""
     faults = FaultList(file)
     head, _ = next(blocks(file, faults))
     return delimited.header(head, delimited.DELIMITERS[file.format], faults)[0]
@@ -203,9 +203,9 @@ def _rebatched(frames: Iterator[pl.DataFrame], batch_rows: int) -> Iterator[pl.D
 
 
 def _parquet_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterator[pl.DataFrame]:
-    """Slice by slice: of each polars reads just the pages that it needs.
+    """Read slice by slice, for each of which polars decodes only the pages that it needs.
 
-    Its own `collect_batches` decodes far ahead of us: 600 MB for 10 million narrow rows, here 60.
+    polars' own `collect_batches` decodes far ahead: for 10 million narrow rows it took 600 MB, this takes 60.
     """
     flat = sources.read_parquet(file)
     stop = _parquet_rows(file) if piece.stop is None else piece.stop
@@ -231,7 +231,7 @@ def _line_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterator[R
             yield Records(file=file, records=waiting[:batch_rows], first=first)
             waiting, first, held = waiting[batch_rows:], first + batch_rows, 0
         if faults.found:
-            waiting = []  # what comes is only checked
+            waiting = []  # from now on lines are only checked
         elif held >= _LINES_BYTES:
             yield Records(file=file, records=waiting, first=first)
             waiting, first, held = [], first + len(waiting), 0
@@ -244,11 +244,11 @@ def _line_batches(file: SourceFile, batch_rows: int, piece: Piece) -> Iterator[R
 
 
 def pieces(file: SourceFile, rows: int) -> list[Piece]:
-    """Cut a file into pieces of about so many rows, each to be read by itself.
+    """Split a file into pieces of about `rows` rows each.
 
-    Together they hold every row once. An archive, JSON and YAML are one piece. Cost: of Parquet the footer;
-    a text file is gone through once, for where a CSV record ends is known only by all quotes before it
-    (a few GB a second; nothing is parsed).
+    Together the pieces have every row once. Archives, JSON and YAML are one piece. Cost: for Parquet reading
+    the footer. A text file is searched once for quotes and newlines (a few GB per second), because only all
+    quotes before it tell whether a newline ends a CSV record.
     """
     if file.compression or file.format in ("json", "yaml"):
         return [WHOLE]
@@ -261,7 +261,7 @@ def pieces(file: SourceFile, rows: int) -> list[Piece]:
 
 
 def _ends(file: SourceFile, size: int) -> Iterator[int]:
-    """Ends of records, each the first at least `size` bytes behind the one before; at last the file's."""
+    """Yield ends of records that are at least `size` bytes apart, and the end of the file."""
     quoting, odd = file.format != "jsonl", 0
     position, wanted = 0, size
     for chunk in chunks(file):
@@ -272,7 +272,7 @@ def _ends(file: SourceFile, size: int) -> Iterator[int]:
                 break
             odd = (odd + chunk.count(b'"', counted, end)) % 2 if quoting else 0
             counted = end
-            if odd:  # inside of a field
+            if odd:  # the newline is inside a quoted field
                 wanted = position + end
                 continue
             yield position + end

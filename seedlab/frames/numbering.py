@@ -1,8 +1,8 @@
-"""Which columns must be numbered so that the rows of a project can be repeated.
+"""Choose the columns that must be numbered when the rows of a project are repeated.
 
-Columns joined by foreign keys hold the same values and are numbered alike: they make a *domain*. Of every
-key (the natural one, and each unique constraint that the files cover) one domain at least is numbered, and
-no more than needed, so that a code within its parent, a position or a kind stays as it is. Touches no frame.
+Columns connected by foreign keys have the same values and are numbered alike: they form a *domain*. At least
+one domain of every key (the natural key, and each unique constraint that the files cover) must be numbered,
+and no more than necessary, so that codes within a parent, positions and kinds stay as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seedlab.flow import Catalog, Column, Load, Reference, part_sources
 Place = tuple[str, str]  # table and column
 Family = Literal["text", "integer", "uuid", "date"]
 
-_FAMILIES: Mapping[str, Family] = {  # in the order in which we like to number them
+_FAMILIES: Mapping[str, Family] = {  # in order of preference
     **dict.fromkeys(("text", "varchar", "char", "citext"), "text"),
     **dict.fromkeys(("int2", "int4", "int8", "numeric"), "integer"),
     "uuid": "uuid",
@@ -29,7 +29,7 @@ _LARGEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
-    """Columns of filled tables that hold the same values; `name` is the one that the others refer to."""
+    """Columns of seeded tables with the same values; `name` is the column that the others refer to."""
 
     name: Place
     family: Family
@@ -37,12 +37,12 @@ class Domain:
 
     @property
     def length(self) -> int | None:
-        """The most characters that every column takes; None without a limit."""
+        """The length limit that fits every column; None without a limit."""
         return min((c.length for c in self.columns if c.length is not None), default=None)
 
     @property
     def largest(self) -> int:
-        """The greatest integer that every column takes."""
+        """The largest integer that fits every column."""
         return min(map(_largest, self.columns))
 
     def __str__(self) -> str:
@@ -51,14 +51,14 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbering:
-    """The domains to be numbered, by the first column of each; `roots` names that column for every column."""
+    """The domains to be numbered, by name; `roots` maps every column to the name of its domain."""
 
     catalog: Catalog
     domains: Mapping[Place, Domain]
     roots: Mapping[Place, Place]
 
     def of(self, load: Load) -> dict[str, tuple[Column, Domain]]:
-        """Give for each source column to be numbered the column whose values it holds, and its domain."""
+        """Return, by source column to be numbered, the column whose values it holds, and its domain."""
         return {
             source: (self.catalog.tables[place[0]].columns[place[1]], self.domains[self.roots[place]])
             for source, place in _places(load).items()
@@ -74,9 +74,10 @@ class _Key:
 
 
 def choose(catalog: Catalog, loads: Sequence[Load]) -> Numbering:
-    """Choose domains so that every key of the loads differs from repetition to repetition.
+    """Choose domains so that every key of the loads differs between repetitions.
 
-    Raises ConfigurationError for a key of which nothing can be numbered.
+    Greedy: keys with the fewest domains come first. Raises ConfigurationError for a key without any domain
+    that can be numbered.
     """
     roots = _join(catalog)
     filled = {load.table for load in loads}
@@ -85,7 +86,7 @@ def choose(catalog: Catalog, loads: Sequence[Load]) -> Numbering:
     known = {each.name: each for each in _domains(catalog, filled, roots) if each.name not in fixed}
     chosen: dict[Place, Domain] = {}
     keys = {key for load in loads for key in _keys(load, catalog, roots)}
-    # A key of one domain leaves no choice, and a parent's key has no more of them than those it is part of.
+    # A key with one domain leaves no choice, and a parent's key has no more domains than a key containing it.
     for key in sorted(keys, key=lambda key: (len(set(key.domains)), key.table, key.columns, key.domains)):
         if not chosen.keys() & set(key.domains):
             candidates = [known[name] for name in key.domains if name in known]
@@ -97,7 +98,7 @@ def choose(catalog: Catalog, loads: Sequence[Load]) -> Numbering:
 
 
 def spare_ids(catalog: Catalog, loads: Sequence[Load]) -> dict[Load, str]:
-    """Find explicit ids that the target can make anew: not the key, and no reference goes by them."""
+    """Find explicit ids that the target can generate: neither part of the key nor used by references."""
     roots = _join(catalog)
     used = {roots[place] for load in loads for each in load.references for place in _below(each).values()}
     spare = {}
@@ -116,7 +117,7 @@ def spare_ids(catalog: Catalog, loads: Sequence[Load]) -> dict[Load, str]:
 
 
 def _join(catalog: Catalog) -> dict[Place, Place]:
-    """Map every column to the one that names its domain: the end of its foreign keys."""
+    """Map every column to the one that names its domain: the last of its chain of foreign keys."""
     above = {(t.name, column): (t.name, column) for t in catalog.tables.values() for column in t.columns}
 
     def end(place: Place) -> Place:
@@ -133,7 +134,7 @@ def _join(catalog: Catalog) -> dict[Place, Place]:
 
 
 def _domains(catalog: Catalog, filled: Iterable[str], roots: Mapping[Place, Place]) -> Iterator[Domain]:
-    """The domains that can be numbered: all their columns are of one family."""
+    """Yield the domains that can be numbered: those whose columns are all of one family."""
     members: dict[Place, list[Column]] = {}
     for table in sorted(filled):
         for column in catalog.tables[table].columns.values():
@@ -153,7 +154,7 @@ def _largest(column: Column) -> int:
 
 
 def _dislike(domain: Domain) -> tuple[bool, int, float]:
-    """Rank a domain: user-defined types have checks we do not know, text has room, long text more of it."""
+    """Rank a domain, best first: no user-defined types (which have unknown checks), text, longer text."""
     defined = any(column.domain for column in domain.columns)
     return defined, _RANKS[domain.family], -(domain.length or float("inf"))
 
@@ -162,7 +163,7 @@ def _dislike(domain: Domain) -> tuple[bool, int, float]:
 
 
 def _places(load: Load) -> dict[str, Place]:
-    """Map each source column of a load to the column whose values it holds, at the end of its references."""
+    """Map each source column of a load to the table column whose values it has."""
     places = {name: (load.table, name) for name in load.values}
     for reference in load.references:
         places |= _below(reference)
@@ -180,7 +181,7 @@ def _below(reference: Reference) -> dict[str, Place]:
 
 
 def _outside(reference: Reference, filled: set[str]) -> Iterator[Place]:
-    """The columns by which rows are named that no seed fills: they are in the target already, once."""
+    """Yield the columns that identify rows which no seed fills: those exist in the target only once."""
     if reference.parent not in filled:
         yield from _below(reference).values()
     for part in reference.parts:
@@ -189,7 +190,7 @@ def _outside(reference: Reference, filled: set[str]) -> Iterator[Place]:
 
 
 def _keys(load: Load, catalog: Catalog, roots: Mapping[Place, Place]) -> Iterator[_Key]:
-    """The natural key, and every unique key that the files cover."""
+    """Yield the natural key and every unique key that the files cover."""
     places = _places(load)
     natural = [source for part in load.key for source in part_sources(part)]
     written = {*load.values, *(name for each in load.references for name in each.foreign_key.columns)}
@@ -201,7 +202,7 @@ def _keys(load: Load, catalog: Catalog, roots: Mapping[Place, Place]) -> Iterato
 
 
 def _key_sources(load: Load, columns: set[str]) -> Iterator[str]:
-    """Source columns that tell rows apart by these columns; of a reference partly within, its own part."""
+    """Yield the source columns that determine these columns; of a reference partly within, only that part."""
     yield from (name for name in load.values if name in columns)
     for reference in load.references:
         key = reference.foreign_key

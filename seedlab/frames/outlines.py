@@ -1,7 +1,7 @@
-"""What the records of a file have, path by path, where they come in batches: found before any row is made.
+"""Determine the paths and columns of a whole file before its rows are read in batches.
 
-One batch does not tell: where a relation is null in all of its records, only another says that it is an
-object elsewhere, and a list that no record of a batch has still fills a table.
+A single batch does not show all: a relation that is null in all its records may be an object in another
+batch, and a list that none of its records has may still fill a table.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ __all__ = ["Outline", "outline", "parts"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outline:
-    """The paths of a file and what each has; small, whatever the size of the file."""
+    """The paths of a file and their columns; its size does not depend on the number of rows."""
 
     file: SourceFile
     shapes: Shapes
 
     def empty(self) -> dict[str, pl.DataFrame]:
-        """Give frames like those of the file, without any row."""
-        return {path: self.complete(path, _nothing(path)) for path in self.shapes}
+        """Return the frames of all paths without rows."""
+        return {path: self.complete(path, _no_rows(path)) for path in self.shapes}
 
     def complete(self, path: str, frame: pl.DataFrame) -> pl.DataFrame:
-        """Give the rows of a batch the columns that only other batches have, as NULL; all in one order."""
+        """Add the columns that only other batches have as NULL, and order all columns."""
         shape = self.shapes[path]
         names = shape.own(shape.columns)
         missing = [name for name in names if name not in frame.columns]
         if missing:
             frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
-        return frame.select(*_nothing(path).columns, *names)
+        return frame.select(*_no_rows(path).columns, *names)
 
 
-def _nothing(path: str) -> pl.DataFrame:
+def _no_rows(path: str) -> pl.DataFrame:
     places = (ROW,) if path == ROOT else (ROW, PARENT, INDEX)
     return pl.DataFrame(schema=dict.fromkeys(places, pl.UInt32))
 
 
 def outline(file: SourceFile, documents: Documents, batch_rows: int) -> Outline:
-    """Find what a file has: of JSON and YAML by going through it, of others by their header or schema.
+    """Determine a file's outline: for JSONL, JSON and YAML from all records, else from header or schema.
 
-    Raises DataFaults with all records that are misshapen.
+    Raises DataFaults with all records whose shapes contradict each other.
     """
     shapes: Shapes = {}
     faults = FaultList(file)
@@ -74,12 +74,12 @@ def _shapes(frames: dict[str, pl.DataFrame]) -> Shapes:
 
 
 def _is_doubtful(shape: Shape) -> bool:
-    """Tell whether some records may have a scalar where others have more: null is none."""
+    """Tell whether some records may have a scalar where others have an object or a list; null is neither."""
     return not (shape.objects | shape.lists).isdisjoint(shape.columns)
 
 
 def _faults(file: SourceFile, documents: Documents, batch_rows: int, shapes: Shapes) -> FaultList:
-    """Go through the records once more, now that it is known what all of them have."""
+    """Read the records once more to locate faults, now that the shapes of all of them are known."""
     faults = FaultList(file)
     for shape in shapes.values():
         shape.told.clear()
@@ -92,9 +92,9 @@ def _faults(file: SourceFile, documents: Documents, batch_rows: int, shapes: Sha
 def parts(
     known: Outline, documents: Documents, batch_rows: int, piece: Piece = WHOLE
 ) -> Iterator[dict[str, pl.DataFrame]]:
-    """Read a file, or a piece of it, in batches: of each a frame per path that it has, with all columns.
+    """Read a file, or a piece of it, in batches; yield a frame with all columns per path of each batch.
 
-    ROW counts through in every path; PARENT is a place in the batch's own frame.
+    ROW counts through all batches, per path; PARENT is an index into the parent's frame of the same batch.
     """
     rows: dict[str, int] = {}
     for batch in large.batches(known.file, batch_rows, piece):

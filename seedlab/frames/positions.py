@@ -1,4 +1,7 @@
-"""The second pass, made only when there is a fault: in which line a row begins, and where in its document."""
+"""Locate rows in their files: line, path in the document, column.
+
+This needs a second pass over the file, which is made only when there are faults to report.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'')
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Record:
-    """A record of JSON or YAML in its document, of whose `lines` the first has the number `first`."""
+    """A record of JSON or YAML and the document's lines, of which the first has the number `first`."""
 
     value: Any
     tree: Tree
@@ -34,10 +37,10 @@ class _Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where a row begins: 1-based line (Parquet: the row), that line's text, its place in the document.
+    """Where a row begins: 1-based line (Parquet: row), the text of the line, the path in the document.
 
-    `columns` and `delimiter` are those of CSV and TSV; `start` is where on the line a record of JSON or YAML
-    begins, or a value in it, and `length` how far that goes.
+    `columns` and `delimiter` are set for CSV and TSV. For a record of JSON or YAML, or a value in it, `start`
+    is its offset in the line, and `length` its length.
     """
 
     line: int
@@ -50,7 +53,7 @@ class Position:
     record: _Record | None = None
 
     def at(self, column: str | None) -> Position:
-        """Give the position of the column's value, which may be lines below; where none is known, its own."""
+        """Return the position of a column's value, which may be on a later line, or else the row's own."""
         found = _find(self.record.tree, self.record.value, column) if self.record and column else None
         if self.record is None or found is None:
             return self
@@ -61,7 +64,7 @@ class Position:
         )
 
     def point(self, column: str | None = None) -> tuple[str | None, tuple[int, int] | None]:
-        """Give the line to show and the 0-based start and length of the column's field in it, if known."""
+        """Return the line to show, and the 0-based start and length of the column's field in it, if known."""
         if self.text is None:
             return None, None
         if column not in self.columns:
@@ -70,17 +73,17 @@ class Position:
         line = self.text.encode()
         found = delimited.spans(line, self.delimiter)
         index = self.columns.index(column)
-        if index >= len(found):  # it begins on a later line
+        if index >= len(found):  # the field is on a later line of the record
             return excerpt(self.text)
         start, end = (len(line[:offset].decode()) for offset in found[index])
         return excerpt(self.text, (start, max(1, end - start)))
 
 
 def locate(file: SourceFile, path: str, rows: Collection[int]) -> dict[int, Position]:
-    """Find where rows of `path` begin, by their ordinals (ROW); HEADER asks for the header of CSV and TSV.
+    """Find where rows of `path` begin, by their ordinals (ROW); HEADER stands for the header of CSV and TSV.
 
-    Rows that the file does not have are left out, nested rows of Parquet too. Reads the file up to the last
-    row; CSV, TSV and JSONL in blocks.
+    Rows that cannot be located, such as nested rows of Parquet, are left out. Cost: reads the file up to the
+    last of the rows; CSV, TSV and JSONL in blocks.
     """
     if not rows:
         return {}
@@ -97,7 +100,7 @@ def locate(file: SourceFile, path: str, rows: Collection[int]) -> dict[int, Posi
 
 
 def locate_name(file: SourceFile, path: str, column: str) -> Position | None:
-    """Find where a file names a column: in its header, or in the first of its records that has it."""
+    """Find where a column is named: in the header, or in the first record that has it."""
     if file.format in delimited.DELIMITERS:
         return locate(file, path, [HEADER]).get(HEADER)
     if file.format == "parquet":
@@ -132,7 +135,7 @@ def _delimited(file: SourceFile, wanted: frozenset[int]) -> Iterator[tuple[int, 
 
 
 def _nested(file: SourceFile, wanted: frozenset[int] | None, path: str) -> Iterator[tuple[int, Position]]:
-    """The `wanted` rows, or all."""
+    """Yield the positions of the `wanted` rows, or of all rows."""
     row = 0
     for tree, lines, first, ordinal in _trees(file):
         for value, (line, column), place in _rows(tree, path, ordinal):
@@ -146,7 +149,7 @@ def _nested(file: SourceFile, wanted: frozenset[int] | None, path: str) -> Itera
 
 
 def _trees(file: SourceFile) -> Iterator[tuple[Tree, list[str], int, int | None]]:
-    """The documents of a file, their lines, the first line's number, and the ordinal of a record of JSONL."""
+    """Yield the documents of a file: tree, lines, number of the first line, and ordinal of a JSONL record."""
     faults = FaultList(file)
     if file.format != "jsonl":
         text = clean(read_bytes(file), faults).decode()
@@ -179,7 +182,7 @@ def _records(tree: Tree, ordinal: int | None) -> Iterator[tuple[Any, Mark, str]]
 
 
 def _items(tree: Tree, record: dict[str, Any], path: str, place: str) -> Iterator[tuple[Any, Mark, str]]:
-    """The items of every list that lies at the dotted `path` below a record, in the order of the file."""
+    """Yield the items of all lists at the dotted `path` below a record, in file order."""
     for key, value in record.items():
         below = f"{place}.{key}"
         if path == key and isinstance(value, list):
@@ -196,7 +199,7 @@ def _items(tree: Tree, record: dict[str, Any], path: str, place: str) -> Iterato
 
 
 def _find(tree: Tree, record: Any, column: str) -> tuple[Mark, Any] | None:
-    """Where the value of a column is, and what it is: of the key, or of keys within each other (`a.b`)."""
+    """Find the mark and the value of a column, which may be in nested objects (`a.b`)."""
     if not isinstance(record, dict):
         return None
     for (key, value), mark in zip(record.items(), tree.marks[id(record)], strict=True):
@@ -208,7 +211,7 @@ def _find(tree: Tree, record: Any, column: str) -> tuple[Mark, Any] | None:
 
 
 def _length(text: str, start: int, value: Any) -> int:
-    """How many characters a value takes on its line; one of a list, an object, a text of several lines."""
+    """Return the length of a value on its line; 1 for lists, objects and texts of several lines."""
     if quoted := _QUOTED.match(text, start):
         return len(quoted[0])
     return max(len(value), 1) if isinstance(value, str) and text.startswith(value, start) else 1

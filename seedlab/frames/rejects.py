@@ -1,7 +1,7 @@
-"""Reject files: the source's own records that were not written, each with its line and why.
+"""Write reject files: the records of a source that were not written, each with its line and the reason.
 
-In the format of the source, with the values, types and number tokens that it has, so that what is wrong can
-be mended there and the file seeded as it is: readers ignore the two columns that are added (NOTES).
+A reject file has the format of its source, with unchanged values, types and spellings of numbers, so that it
+can be corrected and seeded: readers ignore its two extra columns (NOTES).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from seedlab.frames.outputs import packed, write_private
 
 __all__ = ["REJECTED", "write"]
 
-# Of each record to be written: its ordinal in the source, the physical line (Parquet: the row), and why.
+# Per rejected record: its ordinal in the source, its physical line (Parquet: row), and the reason.
 REJECTED = pl.Schema({ROW: pl.UInt32, LINE: pl.UInt32, REASON: pl.String})
 
 _BATCH_ROWS = 50_000
@@ -35,9 +35,9 @@ class _Note(NamedTuple):
 
 
 def write(file: SourceFile, rejected: pl.DataFrame, folder: Path) -> Path:
-    """Write the records of `file` that `rejected` (REJECTED, one row a record) names, in their order.
+    """Write the records of `file` that are in `rejected` (REJECTED), in their order; return the new file.
 
-    Lies under `folder` by the source's relative name. Reads the source again, in blocks where it can be.
+    It is named like the source, relative to `folder`. Reads the source again, in blocks if possible.
     """
     if file.format == "parquet":
         data = _parquet(file, rejected)
@@ -54,7 +54,7 @@ def write(file: SourceFile, rejected: pl.DataFrame, folder: Path) -> Path:
 
 
 def _delimited(file: SourceFile, notes: Mapping[int, _Note]) -> bytes:
-    """The fields as they are written in the source, quotes included."""
+    """Copy records with fields spelled as in the source, quotes included."""
     delimiter, faults = delimited.DELIMITERS[file.format], FaultList(file)
     pieces: list[bytes] = []
     old: frozenset[int] = frozenset()
@@ -74,7 +74,7 @@ def _delimited(file: SourceFile, notes: Mapping[int, _Note]) -> bytes:
 
 
 def _extended(record: bytes, delimiter: bytes, without: frozenset[int], *added: bytes) -> bytes:
-    """A record with more fields, and without those (by place) that an older reject file had added."""
+    """Append fields to a record, and remove those (by position) that an earlier reject file had added."""
     body = record.removesuffix(b"\n").removesuffix(b"\r")
     if without:
         spans = enumerate(delimited.spans(body, delimiter))
@@ -107,10 +107,10 @@ def _noted(record: dict[str, Any], note: _Note, file: SourceFile) -> dict[str, A
 
 
 def _yaml(value: object) -> bytes:
-    import yaml  # 15 ms that a project without YAML does not pay
+    import yaml  # takes 15 ms, which projects without YAML should not pay
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    # So wide that no text is folded.
+    # The width is so large that no text is folded.
     text: str = yaml.emit(_events(value), Dumper=dumper, allow_unicode=True, width=1 << 30)
     return text.encode()
 
@@ -126,13 +126,13 @@ def _events(value: object) -> Iterator[Any]:
 
 
 def _value_events(value: object) -> Iterator[Any]:
-    """Text in quotes, and plain what was plain: a json column tells the two apart."""
+    """Quote text, but leave plain scalars plain: for a json column the two differ."""
     from yaml import events
 
     if isinstance(value, dict):
         yield events.MappingStartEvent(None, None, implicit=True, flow_style=not value)
         for key, each in value.items():
-            plain = key != "<<"  # which without quotes would merge
+            plain = key != "<<"  # without quotes it would be a merge key
             yield events.ScalarEvent(None, None, (plain, True), key, style=None if plain else '"')
             yield from _value_events(each)
         yield events.MappingEndEvent()

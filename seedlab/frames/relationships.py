@@ -1,7 +1,7 @@
-"""Links: rows of many-to-many tables, batched by table, critical ones first, the others side by side.
+"""Group loads into batches that are written together, and order the batches.
 
-Entities come before links, so that a link's two ends are there; links of many seeds to one table make one
-batch, sent as one statement.
+Loads of one table with the same columns form one batch, sent as one statement. Entities come before links
+(rows of many-to-many tables), so that both ends of a link exist; critical batches come first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from seedlab.flow import PRIORITIES, Load, Priority
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relationships:
-    """Loads that are written together: of one table, with the same columns."""
+    """A batch: loads of one table with the same columns, which are written together."""
 
     table: str
     columns: tuple[str, ...]
@@ -41,10 +41,10 @@ def gather(loads: Sequence[Load]) -> list[Relationships]:
 def order(
     groups: Sequence[tuple[str, ...]], batches: Sequence[Relationships], needed: frozenset[str]
 ) -> list[tuple[Relationships, ...]]:
-    """Put batches into the groups of tables that are written together, parents first.
+    """Order batches, parents first; each tuple has batches that must be written together.
 
-    `groups` are the tables in the order of their foreign keys; tables that nobody refers to (`needed` has
-    the others) and that hold links are moved behind everything else, the critical ones before the others.
+    `groups` are the tables in foreign-key order, those of a cycle together. Link tables that no other table
+    refers to (that are not in `needed`) come last, in order of priority.
     """
     by_table: dict[str, list[Relationships]] = {}
     for batch in batches:
@@ -52,13 +52,13 @@ def order(
     entities: list[tuple[Relationships, ...]] = []
     links: list[tuple[Relationships, ...]] = []
     for tables in groups:
-        mine = [batch for table in tables for batch in by_table.get(table, ())]
-        if len(tables) == 1 and tables[0] not in needed and mine and mine[0].link:
-            links += [(batch,) for batch in mine]
+        group = [batch for table in tables for batch in by_table.get(table, ())]
+        if len(tables) == 1 and tables[0] not in needed and group and group[0].link:
+            links += [(batch,) for batch in group]
         elif len(tables) == 1:
-            entities += [(batch,) for batch in sorted(mine, key=_urgency)]
-        elif mine:
-            entities.append(tuple(sorted(mine, key=_urgency)))
+            entities += [(batch,) for batch in sorted(group, key=_urgency)]
+        elif group:
+            entities.append(tuple(sorted(group, key=_urgency)))
     return entities + sorted(links, key=lambda group: _urgency(group[0]))
 
 

@@ -1,4 +1,4 @@
-"""From broken rules to faults with lines: the second pass over the files, made only when there is a fault."""
+"""Turn the rows that break rules into faults with lines, by reading their files again."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from seedlab.frames.faults import MAX_FAULTS
 from seedlab.frames.positions import Position, locate, locate_name
 
 _PLACES = pl.Schema({FILE: BROKEN[FILE], ROW: BROKEN[ROW]})
-_BEFORE = {REJECTED_PARENT: ", "}  # between a rule's message and where the row before is
+_BEFORE = {REJECTED_PARENT: ", "}  # what separates a rule's message from the place of the earlier row
 Paths = Mapping[tuple[str, str], str]  # (seed, table) → path of its records in the files
 
 
 def trace(broken: Iterable[Broken], paths: Paths, *, every: bool = False) -> list[Fault]:
-    """Make one fault per broken row, in order of files and lines.
+    """Make one fault per row that breaks a rule, in order of files and lines.
 
-    Of rows that come twice all but the first are told, and it too if `every` row is. At most MAX_FAULTS of
-    one rule and load are listed, then a fault says how many more there are.
+    Of duplicate rows all but the first are reported, or all with `every`. At most MAX_FAULTS faults are made
+    per rule and load; a further one tells how many are not listed.
     """
     faults: list[Fault] = []
     for each in broken:
-        twice = each.rule.name in ("duplicate-key", "unique") and not each.before
-        first_of = _pairs(each.frame) if twice else {}
+        is_duplicate = each.rule.name in ("duplicate-key", "unique") and not each.before
+        first_of = _first_places(each.frame) if is_duplicate else {}
         hidden = pl.DataFrame([] if every else list(first_of.values()), schema=_PLACES, orient="row")
         shown = replace(
             each, frame=each.frame.join(hidden, on=[FILE, ROW], how="anti", maintain_order="left")
@@ -41,7 +41,7 @@ def _path(broken: Broken, paths: Paths) -> str:
 
 
 def _elsewhere(broken: Broken, paths: Paths) -> dict[str, str]:
-    """Where the files have the rows before that had the `same`: `file:line`."""
+    """Locate the earlier rows of other loads with the same value; value → `file:line`."""
     found: dict[str, str] = {}
     shown = broken.frame.head(MAX_FAULTS)
     for other in broken.before:
@@ -55,16 +55,16 @@ def _elsewhere(broken: Broken, paths: Paths) -> dict[str, str]:
 
 
 def _place(fault: Fault) -> tuple[bool, str, int, str]:
-    """By file and line; how many more there are comes behind."""
+    """Sort faults by file and line, and those about rows that are not listed last."""
     return fault.row is None, fault.file or "", fault.line or 0, fault.column or ""
 
 
 def complete(
     faults: Sequence[Fault], files: Mapping[str, SourceFile], paths: Mapping[str, str]
 ) -> list[Fault]:
-    """Add the line to faults that know only file and row (as a writer tells them).
+    """Add lines to faults that have only file and row, as writers report them.
 
-    `files` maps a file's name to it, `paths` a table to the path of its records.
+    `files` has the files by name, `paths` the path of each table's records.
     """
     wanted: dict[tuple[str, str], set[int]] = {}
     for fault in faults:
@@ -120,7 +120,7 @@ def _traced(
 def _since(
     broken: Broken, file: int, first: tuple[int, int], positions: Mapping[tuple[int, int], Position]
 ) -> str:
-    """Say where what comes again came first."""
+    """Say where the first of duplicate rows is."""
     position = positions.get(first)
     if position is None:
         return ""
@@ -141,8 +141,8 @@ def _positions(
     }
 
 
-def _pairs(frame: pl.DataFrame) -> dict[str, tuple[int, int]]:
-    """Where what comes more than once comes first."""
+def _first_places(frame: pl.DataFrame) -> dict[str, tuple[int, int]]:
+    """Find the first place (FILE, ROW) of each value that occurs more than once."""
     repeated = frame.filter(pl.col("same").is_duplicated()).sort(FILE, ROW)
     first = repeated.unique(subset=["same"], keep="first", maintain_order=True)
     return {same: (file, row) for same, file, row in first.select("same", FILE, ROW).rows()}

@@ -1,7 +1,7 @@
-"""JSON and YAML as trees that know their lines: YAML is always read so, JSON only to find a fault's place.
+"""Parse JSON and YAML into trees with the line and column of every item.
 
-Both readers keep their own stack, so that no document, however deep, can exhaust the interpreter's (the
-YAML composer written in C crashes the process).
+YAML is always parsed here, JSON only to locate faults. Both parsers keep their own stack, so that deeply
+nested documents cannot exhaust the interpreter's (the YAML composer written in C crashes the process).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ __all__ = ["MAX_ALIASED", "MAX_DEPTH", "Mark", "Plain", "Tree", "json_tree", "ya
 
 Mark = tuple[int, int]  # 1-based line, 0-based column
 
-MAX_DEPTH = 100  # of lists and objects within each other
-MAX_ALIASED = 1_000_000  # values that the aliases of one YAML file may stand for
+MAX_DEPTH = 100  # the deepest nesting of lists and objects
+MAX_ALIASED = 1_000_000  # the most values that the aliases of one YAML file may expand to
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})  # the core schema of YAML 1.2
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|\n|[^\s{}\[\],:"]+')
-_TOO_DEEP = "maximum nesting depth"  # libyaml from 0.2.6 on looks ahead, and gives up before we are told
+_TOO_DEEP = "maximum nesting depth"  # libyaml since 0.2.6 may raise this before our own limit is reached
 _SPECIAL = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
 class Plain(str):
-    """A YAML scalar written without quotes: its text, which may stand for a number or a boolean."""
+    """A YAML scalar written without quotes, whose text may stand for a number or a boolean."""
 
     __slots__ = ()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Tree:
-    """A document and where its parts begin: per `id` of a list or object, one mark for each item."""
+    """A document and the positions of its parts: by `id` of a list or object, one mark per item."""
 
     value: Any = None
     start: Mark = (1, 0)
@@ -44,7 +44,7 @@ class Tree:
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A list or object that is being read; `key` waits for its value."""
+    """A list or object that is being parsed; `key` is the name whose value comes next."""
 
     items: dict[str, Any] | list[Any]
     marks: list[Mark]
@@ -55,14 +55,14 @@ class _Open:
 
 
 class _Builder:
-    """Puts values into the list or object around them; notes keys that are said twice."""
+    """Add values to the enclosing list or object, and report repeated names."""
 
     def __init__(self, faults: FaultList | None, lines: list[str], first: int = 1) -> None:
         self.tree = Tree()
         self.stack: list[_Open] = []
         self.faults = faults
         self.lines = lines
-        self.first = first  # number of the first of these lines
+        self.first = first  # the number of the first line
 
     def begin(self, items: dict[str, Any] | list[Any], mark: Mark, anchor: str | None = None) -> None:
         self.place(items, mark)
@@ -106,9 +106,10 @@ class _Builder:
 
 
 def json_tree(text: str, faults: FaultList | None = None, *, line: int = 1) -> Tree:
-    """Read JSON that the parser of the standard library has read before, this time with positions.
+    """Parse JSON, whose syntax json's parser has accepted, with positions.
 
-    Numbers stay tokens. Keys that come twice, NaN and Infinity, NUL and lone surrogates go to `faults`.
+    Numbers keep their spelling. Repeated names, NaN and Infinity, NUL and lone surrogates are added to
+    `faults`.
     """
     builder = _Builder(faults, text.split("\n"), line)
     first = 0  # offset of the current line
@@ -154,12 +155,12 @@ def _json_text(builder: _Builder, piece: str, mark: Mark) -> str:
 
 
 def yaml_tree(text: str, faults: FaultList) -> Tree:
-    """Read one YAML document; every scalar stays text: `Plain` where it has no quotes, null is None.
+    """Parse one YAML document; scalars stay text (`Plain` if they have no quotes), and null becomes None.
 
-    Tags are refused, never run. Aliases and merge keys (`<<`) are read. Faults go to `faults`; of those of
-    grammar only the first is known.
+    Aliases and merge keys (`<<`) are supported; tags are reported as faults and never constructed. Errors are
+    added to `faults`, of syntax errors only the first.
     """
-    import yaml  # 15 ms that a project without YAML does not pay
+    import yaml  # takes 15 ms, which projects without YAML should not pay
 
     reader = _Yaml(faults, text)
     try:
@@ -181,7 +182,7 @@ def yaml_tree(text: str, faults: FaultList) -> Tree:
 
 
 class _Yaml:
-    """Turns the events of the YAML parser into a tree."""
+    """Build a tree from the events of the YAML parser."""
 
     def __init__(self, faults: FaultList, text: str) -> None:
         self.builder = _Builder(faults, text.split("\n"))
@@ -191,9 +192,9 @@ class _Yaml:
         self.documents = 0
 
     def take(self, event: Any) -> bool:
-        """Take one event; False ends the reading."""
+        """Process one event; return False to stop parsing."""
         name = type(event).__name__
-        if name == "ScalarEvent":  # nearly all are
+        if name == "ScalarEvent":  # the most frequent one
             return self._scalar(event)
         if name in ("MappingEndEvent", "SequenceEndEvent"):
             return self._close()
@@ -253,7 +254,7 @@ class _Yaml:
         return True
 
     def refuse_depth(self, mark: Mark) -> None:
-        """Say that lists and objects lie too deep within each other."""
+        """Report that lists and objects are nested too deep."""
         self.builder.fault("too-large", f"nested deeper than {MAX_DEPTH} levels", mark)
 
     def _close(self) -> bool:
@@ -291,14 +292,14 @@ class _Yaml:
             self._unmerge(merging, value, mark)
 
     def _merging(self) -> _Open | None:
-        """The object whose merge key waits for its value."""
+        """Return the object whose merge key has no value yet."""
         top = self.builder.stack[-1] if self.builder.stack else None
         if top is None or not top.merged:
             return None
         return top if top.key == "<<" and top.merged[-1][0] is None else None
 
     def _unmerge(self, top: _Open, value: Any, mark: Mark) -> None:
-        """Take the value of a merge key out of the object again; it is merged when the object is whole."""
+        """Remove the value of a merge key from the object; it is merged when the object is complete."""
         assert isinstance(top.items, dict)
         del top.items["<<"]
         top.marks.pop()

@@ -1,6 +1,6 @@
-"""`IncrementalUpdater`: what has to be done to one frame so that it holds the rows of another.
+"""`IncrementalUpdater`: compute the changes that turn the rows of one frame into those of another.
 
-For use by itself, in a notebook or a transform. A seed compares in the database, where the rows are.
+For use in notebooks and transforms; seeding itself compares rows in the database.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from polars.exceptions import PolarsError
 from seedlab.errors import ConfigurationError, nearest
 from seedlab.flow import Outcomes
 
-COLUMN, OLD, NEW = "column", "old", "new"  # what `Update.updated` has besides the key
+COLUMN, OLD, NEW = "column", "old", "new"  # the columns of `Update.updated` besides the key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Update:
-    """What became of the rows of `new`, and what `existing` has besides.
+    """The difference between the frames `existing` and `new`.
 
-    `created` are whole rows. `updated` has a row for each value that differs: the key, and the name of the
-    `column` with its `old` and `new` value as text. `patches` have the same in the columns' own types, ready
-    to be written: one frame for each set of columns that differ together, with the key and the new values
-    of just these columns; every updated row is in one patch. `left` are rows whose key is not in `new`.
+    `created` has the rows of `new` whose key does not exist yet. `updated` has a row per changed value: the
+    key, the name of the `column`, and its `old` and `new` value as text. `patches` has the same changes in
+    the columns' own types, ready to be written: one frame per set of columns that change together, with the
+    key and the new values; every updated row is in exactly one patch. `left` has the rows of `existing` whose
+    key is not in `new`.
     """
 
     key: tuple[str, ...]
@@ -37,7 +38,7 @@ class Update:
 
     @property
     def outcomes(self) -> Outcomes:
-        """Count the rows of `new` by what became of them."""
+        """The numbers of created, updated and unchanged rows of `new`."""
         changed = sum(patch.height for patch in self.patches)
         return Outcomes(created=self.created.height, updated=changed, unchanged=self.unchanged)
 
@@ -49,7 +50,7 @@ class Update:
         return f"<p>Update by {escape(', '.join(self.key))}</p><ul>{counts}</ul>"
 
     def _counts(self) -> Iterator[str]:
-        """Spell the counts, the updated rows also by column; values are for `updated` to show."""
+        """Describe the counts, of updated rows also by column, without showing any value."""
         outcomes = self.outcomes
         by_column = self.updated[COLUMN].value_counts().sort("count", COLUMN, descending=[True, False])
         shown = by_column.select(pl.format("{} {}", COLUMN, "count")).to_series().to_list()
@@ -61,7 +62,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncrementalUpdater:
-    """Compares rows that are known by `key`, in `columns`, or in all columns that the new rows have."""
+    """Compare rows identified by `key` in these `columns`, or else in all columns of the new rows."""
 
     key: Sequence[str]
     columns: Sequence[str] | None = None
@@ -78,39 +79,40 @@ class IncrementalUpdater:
             )
 
     def compare(self, existing: pl.DataFrame | pl.LazyFrame, new: pl.DataFrame | pl.LazyFrame) -> Update:
-        """Say which rows of `new` are to be created, which to be changed in which columns, and which not.
+        """Compute which rows of `new` must be created or updated, and in which columns.
 
-        NULL equals NULL, text equals text of the same spelling only; the order of rows does not matter. A
-        column that `new` lacks is left alone. Where a column's types differ, the new values are cast to the
-        existing type if that loses nothing. Raises one ConfigurationError with everything that is in the
-        way: columns that are missing or of another type, and keys that are NULL or there twice.
+        NULL equals NULL, and the order of rows does not matter. Columns that `new` lacks are not compared.
+        Where a column's types differ, the new values are cast to the existing type if that is lossless.
+        Raises one ConfigurationError that lists all problems: missing columns, incompatible types, and keys
+        that are NULL or occur more than once.
         """
-        old, given = pl.collect_all([existing.lazy(), new.lazy()])
-        compared = self._compared(old, given)
-        old, given = _alike(old, given, (*self.key, *compared))
-        _raise([*_key_problems(old, self.key, "existing"), *_key_problems(given, self.key, "new")])
+        old_rows, new_rows = pl.collect_all([existing.lazy(), new.lazy()])
+        compared = self._compared(old_rows, new_rows)
+        old_rows, new_rows = _alike(old_rows, new_rows, (*self.key, *compared))
+        _raise([*_key_problems(old_rows, self.key, "existing"), *_key_problems(new_rows, self.key, "new")])
         by = list(self.key)
-        pairs = _pairs(old, given, by, compared)
+        pairs = _pairs(old_rows, new_rows, by, compared)
         different = pairs.filter(pl.any_horizontal(pl.lit(False), *map(pl.col, _marks(compared))))
         return Update(
             key=tuple(by),
-            created=given.join(old, on=by, how="anti", maintain_order="left"),
+            created=new_rows.join(old_rows, on=by, how="anti", maintain_order="left"),
             updated=_in_long_form(different, by, compared),
             patches=tuple(_patch(part, by, compared) for part in _by_columns(different, compared)),
             unchanged=pairs.height - different.height,
-            left=old.join(given, on=by, how="anti", maintain_order="left"),
+            left=old_rows.join(new_rows, on=by, how="anti", maintain_order="left"),
         )
 
-    def _compared(self, old: pl.DataFrame, given: pl.DataFrame) -> list[str]:
-        asked = [c for c in (given.columns if self.columns is None else self.columns) if c not in self.key]
-        needed = ((frame, what, self.key) for frame, what in ((old, "existing"), (given, "new")))
+    def _compared(self, old: pl.DataFrame, new: pl.DataFrame) -> list[str]:
+        """Return the columns to compare; raise ConfigurationError for missing ones."""
+        wanted = [c for c in (new.columns if self.columns is None else self.columns) if c not in self.key]
+        needed = ((frame, what, self.key) for frame, what in ((old, "existing"), (new, "new")))
         _raise(
             f"{what}: there is no column '{name}'{nearest(name, frame.columns)}"
-            for frame, what, names in (*needed, (old, "existing", asked))
+            for frame, what, names in (*needed, (old, "existing", wanted))
             for name in names
             if name not in frame.columns
         )
-        return [name for name in asked if name in given.columns]
+        return [name for name in wanted if name in new.columns]
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:
@@ -125,27 +127,25 @@ def _raise(problems: Sequence[str] | Iterator[str]) -> None:
 # ---- the same types on both sides -----------------------------------------------------------------------
 
 
-def _alike(
-    old: pl.DataFrame, given: pl.DataFrame, columns: Sequence[str]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Cast the given columns to the existing types; an existing column without a type takes theirs."""
+def _alike(old: pl.DataFrame, new: pl.DataFrame, columns: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Cast new columns to the existing types; an existing column of only NULL gets the new type instead."""
     problems = []
     for name in columns:
-        have, want = given.schema[name], old.schema[name]
+        have, want = new.schema[name], old.schema[name]
         if pl.Object in (have, want):
             problems.append(f"column '{name}' holds Python objects, which cannot be compared")
         elif want == pl.Null:
             old = old.with_columns(pl.col(name).cast(have))
         elif have != want:
-            cast, problem = _cast(given[name], want)
-            given = given.with_columns(cast)
+            cast, problem = _cast(new[name], want)
+            new = new.with_columns(cast)
             problems += [f"column '{name}' is {want} in existing and {have} in new{problem}"] * bool(problem)
     _raise(problems)
-    return old, given
+    return old, new
 
 
 def _cast(values: pl.Series, dtype: pl.DataType) -> tuple[pl.Series, str]:
-    """Cast, and say what stands against it, or nothing: what is cast back must be what was given."""
+    """Cast values; also return the problem, if any: casting back must give the original values."""
     have = values.dtype
     if {_zoned(have), _zoned(dtype)} == {True, False}:
         return values, ": a time without a zone is no moment; give both a zone, or none"
@@ -179,25 +179,21 @@ def _count(count: int, noun: str) -> str:
 
 
 # ---- row beside row -------------------------------------------------------------------------------------
-# Inside, columns are called k0, k1, … (key), o0, … (old), n0, … (new), d0, … (differs): no name of a user's
-# column can get in the way.
+# Internally columns are called k0, k1, … (key), o0, … (old), n0, … (new) and d0, … (differs), which cannot
+# conflict with the names of users' columns.
 
 
-def _pairs(
-    old: pl.DataFrame, given: pl.DataFrame, by: Sequence[str], compared: Sequence[str]
-) -> pl.DataFrame:
-    """Put the rows that both sides have beside each other, and mark what differs."""
+def _pairs(old: pl.DataFrame, new: pl.DataFrame, by: Sequence[str], compared: Sequence[str]) -> pl.DataFrame:
+    """Join old and new rows by key, and mark the columns that differ."""
     keys = [pl.col(name).alias(f"k{n}") for n, name in enumerate(by)]
-    mine = given.select(*keys, *(pl.col(name).alias(f"n{n}") for n, name in enumerate(compared)))
-    theirs = old.select(*keys, *(pl.col(name).alias(f"o{n}") for n, name in enumerate(compared)))
-    both = mine.join(theirs, on=[f"k{n}" for n in range(len(by))], how="inner", maintain_order="left")
-    return both.with_columns(
-        _differs(n, given.schema[name]).alias(f"d{n}") for n, name in enumerate(compared)
-    )
+    right = old.select(*keys, *(pl.col(name).alias(f"o{n}") for n, name in enumerate(compared)))
+    left = new.select(*keys, *(pl.col(name).alias(f"n{n}") for n, name in enumerate(compared)))
+    both = left.join(right, on=[f"k{n}" for n in range(len(by))], how="inner", maintain_order="left")
+    return both.with_columns(_differs(n, new.schema[name]).alias(f"d{n}") for n, name in enumerate(compared))
 
 
 def _differs(n: int, dtype: pl.DataType) -> pl.Expr:
-    """Tell where a column differs; 0.0 and -0.0 differ, though they are equal as numbers."""
+    """True where a column differs; 0.0 and -0.0 differ, though they are equal as numbers."""
     old, new = pl.col(f"o{n}"), pl.col(f"n{n}")
     differs = new.ne_missing(old)
     return differs | (1 / new).ne_missing(1 / old) if dtype.is_float() else differs
@@ -208,7 +204,7 @@ def _marks(compared: Sequence[str]) -> list[str]:
 
 
 def _in_long_form(different: pl.DataFrame, by: Sequence[str], compared: Sequence[str]) -> pl.DataFrame:
-    """Give each value that differs a row, in the order of the new rows and then of the columns."""
+    """Make a row per changed value, in the order of the new rows and then of the columns."""
     keys = [pl.col(f"k{n}") for n in range(len(by))]
     rows = different.with_row_index("row")
     none = [pl.lit(None, pl.String).alias(name) for name in (COLUMN, OLD, NEW)]
@@ -240,14 +236,14 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _by_columns(different: pl.DataFrame, compared: Sequence[str]) -> list[pl.DataFrame]:
-    """Part the rows by the set of columns in which they differ."""
+    """Partition the rows by the set of columns in which they differ."""
     if different.is_empty():
         return []
     return different.partition_by(_marks(compared), maintain_order=True)
 
 
 def _patch(part: pl.DataFrame, by: Sequence[str], compared: Sequence[str]) -> pl.DataFrame:
-    """Give the key and the new values of rows that all differ in the same columns."""
+    """Select the key and the new values of rows that all differ in the same columns."""
     keys = (pl.col(f"k{n}").alias(name) for n, name in enumerate(by))
     values = (
         pl.col(f"n{n}").alias(name) for n, name in enumerate(compared) if part.get_column(f"d{n}").first()

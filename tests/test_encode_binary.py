@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from seedlab.database import postgres_direct
-from seedlab.database.encode_binary import Unspeakable, copy_binary, speaks
+from seedlab.database.encode_binary import NotBinary, copy_binary, has_binary_form
 from seedlab.errors import DataFaults
 from seedlab.flow import Column, Table
 from tests.cases import some
@@ -96,7 +96,7 @@ def test_every_value_of_every_type_is_kept_as_text_would_have_it(
     columns |= {f"c{n}": [coin.choice(each) for _ in range(rows)] for n, each in enumerate(VALUES.values())}
     folder = project(tmp_path / "p", columns)
     expected = text_of(folder, url, monkeypatch, asked(len(VALUES)))
-    monkeypatch.setattr(postgres_direct, "Unspeakable", ZeroDivisionError)  # what is raised is not caught
+    monkeypatch.setattr(postgres_direct, "NotBinary", ZeroDivisionError)  # what is raised is not caught
 
     assert counted(seed(folder, url)) == (rows, 0, 0)
 
@@ -150,7 +150,7 @@ def column(name: str, kind: str, **more: object) -> Column:
 @pytest.mark.parametrize("kind", ["char", "citext", "time", "interval", "bytea", "array", "other", "float4"])
 def test_other_types_have_no_binary_form_here(kind: str) -> None:
     mine = Table(name="t", schema="s", relation="t", columns={"c": column("c", kind)})
-    assert not speaks(mine, ["c"])
+    assert not has_binary_form(mine, ["c"])
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_other_types_have_no_binary_form_here(kind: str) -> None:
     ids=["domain", "unlimited", "too long", "too fine", "negative scale", "below the point"],
 )
 def test_nor_have_domains_and_some_numerics(mine: Column) -> None:
-    assert not speaks(Table(name="t", schema="s", relation="t", columns={"c": mine}), ["c"])
+    assert not has_binary_form(Table(name="t", schema="s", relation="t", columns={"c": mine}), ["c"])
 
 
 def test_a_row_is_a_count_and_each_value_behind_its_length() -> None:
@@ -192,5 +192,5 @@ def test_a_row_is_a_count_and_each_value_behind_its_length() -> None:
 @pytest.mark.parametrize("value", ["32768", "x", "", "1.0"])
 def test_a_value_that_does_not_fit_is_left_to_the_server(value: str) -> None:
     mine = Table(name="t", schema="s", relation="t", columns={"n": column("n", "int2")})
-    with pytest.raises(Unspeakable):
+    with pytest.raises(NotBinary):
         copy_binary(pl.DataFrame({"n": ["1", value]}), ["n"], mine)

@@ -1,7 +1,7 @@
-"""What a PostgreSQL server does for a run, seen from a connection beside it.
+"""`Activity`: observe what a PostgreSQL server does for a run, through a second connection.
 
-That connection has another name, is no part of the run and is not counted. All it asks is what any role may
-know of its own connections.
+That connection has another application_name, and its statements are not counted. It needs no more rights than
+every role has on its own connections.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from seedlab.flow import Target
 from seedlab.flow.evidence import Wait
 
 WAL_POSITION = SQL("SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::int8")
-# Who has no wait event is at work, or has just been told what comes next. Of other roles one sees no state.
-# Whom one waits for is only asked of who waits: the server stops its lock manager to answer.
+# A backend without a wait event is working. The state of other roles' backends is hidden. pg_blocking_pids is
+# called only for backends that wait for a lock, because it blocks the lock manager.
 _ACTIVITY = SQL("""
 SELECT wal.position, seen.pid, seen.what, CASE WHEN seen.what LIKE 'Lock/%' THEN (
     SELECT string_agg(format(
@@ -37,9 +37,9 @@ SELECT wal.position, seen.pid, seen.what, CASE WHEN seen.what LIKE 'Lock/%' THEN
 
 
 class Activity:
-    """A connection that looks at those called `label`. Its methods may be called from any thread.
+    """A connection that observes those whose application_name is `label`. Thread-safe.
 
-    Raises ConnectionFailed, also when the connection is lost or the server refuses.
+    All methods raise ConnectionFailed when the connection is lost or the server refuses.
     """
 
     def __init__(self, target: Target, label: str) -> None:
@@ -49,18 +49,18 @@ class Activity:
         self._connection = connection_to(target, f"seedlab-sampler {pid}@{host}")
 
     def look(self) -> tuple[int, tuple[Wait, ...]]:
-        """Ask where the WAL ends, and what each of the connections does: one query, about a millisecond."""
+        """Return the WAL position and what each connection waits for; one query of about a millisecond."""
         rows = self._ask(_ACTIVITY, self._label)
         return rows[0][0], tuple(
             Wait(pid=pid, what=what, holder=holder or "") for _, pid, what, holder in rows if pid is not None
         )
 
     def wal_position(self) -> int:
-        """Ask where the WAL ends."""
+        """Return the WAL position in bytes."""
         return int(self._ask(WAL_POSITION)[0][0])
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._connection.close()
 
     def _ask(self, query: SQL | Composed, *parameters: str) -> list[tuple[Any, ...]]:

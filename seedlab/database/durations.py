@@ -1,4 +1,4 @@
-"""Durations as PostgreSQL spells them."""
+"""Parse durations in PostgreSQL's notation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNITS = {"": 1, "us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000,
 
 
 def milliseconds(timeout: str) -> int:
-    """Read a PostgreSQL-style duration: `10s`, `500ms`, `2min`, or a plain number of milliseconds."""
+    """Parse a duration: `10s`, `500ms`, `2min`, or a number of milliseconds. Raises ConfigurationError."""
     match = re.fullmatch(r"\s*(\d+)\s*([a-z]*)\s*", timeout)
     if match is None or match[2] not in _UNITS:
         raise ConfigurationError(f"'{timeout}' is no duration; expected a number and one of us ms s min h d")

@@ -1,6 +1,7 @@
-"""Batches as PostgreSQL takes them: text for COPY, array literals for unnest, rows for VALUES.
+"""Encode batches for PostgreSQL: as COPY text, as array literals for unnest, and as parameters of VALUES.
 
-Text goes as it is; uuid columns are UInt128 and are spelled here, where the work overlaps the server's.
+Values are text already, except uuid columns, which are UInt128; they are spelled here, while the server works
+on earlier rows.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import polars as pl
 
 from seedlab.flow import Batch
 
-SMALL = 5_000  # rows up to which Python joins faster than an expression (docs/performance.md)
+SMALL = 5_000  # rows up to which joining in Python is faster than a polars query (docs/performance.md)
 _NULL = "\\N"
 _SPECIAL = ["\\", "\t", "\n", "\r"]
 _ESCAPED = ["\\\\", "\\t", "\\n", "\\r"]
 
 
 def spell_uuids(frame: pl.DataFrame, null: str | None = None) -> pl.DataFrame:
-    """Turn every UInt128 column into 32 hexadecimal digits, which uuid takes as input; NULL into `null`."""
+    """Convert every UInt128 column to 32 hexadecimal digits, which uuid accepts, and NULL to `null`."""
     return pl.DataFrame(
         [
             pl.Series(each.name, _hexadecimal(each, null), dtype=pl.String)
@@ -31,17 +32,17 @@ def spell_uuids(frame: pl.DataFrame, null: str | None = None) -> pl.DataFrame:
 
 
 def _hexadecimal(series: pl.Series, null: str | None) -> list[Any]:
-    """Polars casts no UInt128 to hexadecimal; 0.25 µs a value here, overlapped with the server's work."""
+    """Convert in Python, since polars has no cast of UInt128 to hexadecimal. Cost: 0.25 µs per value."""
     if series.null_count():
         return [null if value is None else f"{value:032x}" for value in series.to_list()]
     return ["%032x" % value for value in series.to_list()]  # noqa: UP031 (a third faster than an f-string)
 
 
 def copy_text(frame: pl.DataFrame, columns: Sequence[str]) -> bytes:
-    r"""Encode for COPY's text format: tabs between columns, a line a row, NULL as `\N`, specials escaped.
+    r"""Encode as COPY text: tabs between columns, a line per row, NULL as `\N`, special characters escaped.
 
-    A small frame is joined in Python, where nothing costs beside the rows, and taken if the result shows
-    that no value had to be escaped; else one expression does it all.
+    A small frame is joined in Python, which has no fixed cost. If the result shows that a value needs
+    escaping, and for larger frames, a polars query does it.
     """
     if not frame.height:
         return b""
@@ -50,7 +51,7 @@ def copy_text(frame: pl.DataFrame, columns: Sequence[str]) -> bytes:
 
 
 def _joined(frame: pl.DataFrame, columns: Sequence[str]) -> str | None:
-    """Join the values as they are; None when one of them holds what COPY would take for its own."""
+    """Join the values without escaping; None if one of them contains a special character of COPY."""
     series = [frame.get_column(name) for name in columns]
     text = "\n".join(map("\t".join, zip(*map(_spelled, series), strict=True)))
     plain = (
@@ -63,7 +64,7 @@ def _joined(frame: pl.DataFrame, columns: Sequence[str]) -> str | None:
 
 
 def _spelled(series: pl.Series) -> list[str]:
-    r"""The values of a column, NULL as `\N`."""
+    r"""Return the values of a column as text, NULL as `\N`."""
     if series.dtype == pl.UInt128:
         return _hexadecimal(series, _NULL)
     values = series.to_list()
@@ -83,12 +84,12 @@ def _escaped(frame: pl.DataFrame, columns: Sequence[str]) -> str:
 
 
 def array_literals(batch: Batch) -> list[str]:
-    """Encode as one PostgreSQL array literal per column, for `unnest(%s::text[], …)`."""
+    """Encode the batch as one PostgreSQL array literal per column, for `unnest`."""
     return frame_literals(batch.frame, batch.load.columns)
 
 
 def frame_literals(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
-    """Encode columns of a frame as one PostgreSQL array literal each; few rows are joined in Python."""
+    """Encode columns of a frame as one PostgreSQL array literal each."""
     few = frame.height <= SMALL
     joined = [_joined_literal(frame.get_column(name)) if few else None for name in columns]
     literals = [each for each in joined if each is not None]
@@ -105,7 +106,7 @@ def array_literal(values: pl.Series) -> str:
 
 
 def _joined_literal(series: pl.Series) -> str | None:
-    """Join the values as they are; None where one of them is NULL or would have to be escaped."""
+    """Join the values without escaping; None if one of them is NULL or needs escaping."""
     if series.null_count():
         return None
     text = '","'.join(_spelled(series))
@@ -114,12 +115,12 @@ def _joined_literal(series: pl.Series) -> str | None:
 
 
 def _quoted(name: str) -> pl.Expr:
-    """All values of a column, quoted for an array literal and joined by commas."""
+    """Quote all values of a column for an array literal, and join them by commas."""
     text = pl.col(name).str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
     return pl.concat_str(pl.lit('"'), text, pl.lit('"')).fill_null("NULL").str.join(",").alias(name)
 
 
 def value_rows(frame: pl.DataFrame, columns: Sequence[str]) -> list[str | None]:
-    """Encode as one flat list, row after row, for the parameters of a multi-row VALUES."""
+    """Encode as one flat list of parameters, row by row, for a multi-row VALUES."""
     texts = spell_uuids(frame.select(columns)).get_columns()
     return [value for row in zip(*(series.to_list() for series in texts), strict=True) for value in row]

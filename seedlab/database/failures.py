@@ -1,6 +1,6 @@
-"""What PostgreSQL's errors mean for a person: which family, which table, what to do. Never a row's value.
+"""Turn PostgreSQL's errors into our own, with table and advice, and without values of rows.
 
-The server's message and DETAIL may quote rows, so they go into `Fault.value`, which is shown on request.
+The server's message and DETAIL may quote rows, so they go into `Fault.value`, which is shown on request only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import psycopg
 from seedlab.errors import ConnectionFailed, DataFaults, Fault, Refused, SeedError, WriteError
 from seedlab.flow import Target
 
-# A row without a partition has the SQLSTATE of a CHECK.
+# The server function that refuses a row without a partition; the SQLSTATE is that of a CHECK constraint.
 _PARTITIONS = "ExecFindPartition"
 NO_PARTITION = "no partition of the table takes the row; make one, or mend the row"
 _RULES = {
@@ -26,7 +26,7 @@ _RULES = {
     "22021": ("nul", "a text holds a character the database cannot store"),
     "22P05": ("nul", "a json text holds \\u0000, which jsonb cannot store"),
 }
-# Where the server refuses a row by a policy; the SQLSTATE is that of any missing right.
+# The server function that refuses a row by a policy; the SQLSTATE is that of any missing right.
 _POLICIES = "ExecWithCheckOptions"
 _HINTS = {
     "57014": "statement_timeout was reached; raise it with --statement-timeout, or 0 for none",
@@ -42,7 +42,7 @@ _HINTS = {
 
 
 def connection_failed(error: psycopg.Error, target: Target) -> ConnectionFailed:
-    """Say that the target does not let us in; libpq's message never holds the password."""
+    """Make the error for a failed connection; libpq's message never contains the password."""
     reason = "; ".join(line.strip() for line in str(error).strip().splitlines())
     return ConnectionFailed(f"cannot connect to {target.shown} (from {target.origin}): {reason}")
 
@@ -50,9 +50,9 @@ def connection_failed(error: psycopg.Error, target: Target) -> ConnectionFailed:
 def write_failed(
     error: psycopg.Error, table: str | None = None, row: Fault | None = None, *, secured: bool = False
 ) -> SeedError:
-    """Turn a refused statement into data faults (classes 22 and 23) or a WriteError with its SQLSTATE.
+    """Turn a failed statement into DataFaults (classes 22 and 23) or a WriteError with its SQLSTATE.
 
-    `row` tells where the refused row stands, if that is known; `secured`, that policies may hide rows.
+    `row` has the place of the refused row, if it is known; `secured` says that policies may hide rows.
     """
     diag, state = error.diag, error.sqlstate or ""
     name = diag.table_name or table
@@ -81,7 +81,7 @@ def write_failed(
         return Refused(f"the database refused: {diag.message_primary}")
     if diag.source_function == _POLICIES:
         state = _POLICIES
-    doing = "" if name and name.startswith("the ") else "writing "  # what is no table may be read only
+    doing = "" if name and name.startswith("the ") else "writing "  # "the ledger" may have been read
     where = f"{doing}{name}: " if name else ""
     hint = f"; {_HINTS[state]}" if state in _HINTS else ""
     reason = diag.message_primary or str(error).strip() or type(error).__name__

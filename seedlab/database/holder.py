@@ -1,4 +1,4 @@
-"""Who seeds a target: as the one who does tells it to others, and as they read it."""
+"""Identify the process that holds a target's lock, through the application_name of its connection."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from seedlab.database.durations import milliseconds
 
-_LABEL = 63  # bytes of an application_name; the server would cut the rest, which is what matters
+_LABEL = 63  # bytes of an application_name; the server would cut off the end, which has process and host
 _WHO = 40  # bytes of it for process and host
-_SAID = re.compile(r"seedlab (?P<project>.*) (?P<pid>\d+)@(?P<host>.+)")
+_LABEL_FORM = re.compile(r"seedlab (?P<project>.*) (?P<pid>\d+)@(?P<host>.+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds the lock of a target: a process on a host, `since` when in UTC.
+    """The process that holds the lock of a target; `since` is in UTC, `server_pid` is the server's process.
 
-    What others may not see, or have not said, is empty; `server_pid` is the server's process.
+    Fields that are unknown, or hidden from this user, are empty.
     """
 
     pid: int | None = None
@@ -38,29 +38,33 @@ class Holder:
 
 
 def this_process() -> tuple[int, str]:
-    """Say by what others know this process."""
+    """Return process id and host name, as other processes see them in a label."""
     return os.getpid(), _plain(os.uname().nodename)
 
 
 def label_of(project: str) -> str:
-    """Name a connection after project, process and host, in no more than the server keeps."""
+    """Make a connection's label of project, process and host, within the length that the server keeps."""
     pid, host = this_process()
     who = f"{pid}@{host}"[:_WHO]
     return f"seedlab {_plain(project)[: _LABEL - len(f'seedlab  {who}')]} {who}"
 
 
 def read_label(label: str, *, server_pid: int, host: str, since: str) -> Holder:
-    """Understand what another connection is called; `host` is where the server says that it comes from."""
-    said = _SAID.fullmatch(label)
-    if said is None:
+    """Parse the label of another connection; `host` is where it comes from according to the server."""
+    parts = _LABEL_FORM.fullmatch(label)
+    if parts is None:
         return Holder(host=host, since=since, project=label, server_pid=server_pid)
     return Holder(
-        pid=int(said["pid"]), host=said["host"], since=since, project=said["project"], server_pid=server_pid
+        pid=int(parts["pid"]),
+        host=parts["host"],
+        since=since,
+        project=parts["project"],
+        server_pid=server_pid,
     )
 
 
 def held(holder: Holder | None, wait: str | None) -> str:
-    """Say that the lock is held, and what can be done about it."""
+    """Make the message that the lock is held, and what can be done about it."""
     waited = f"; waited {wait}" if wait and milliseconds(wait) else "; --wait 30s waits for it"
     if holder is None:
         return f"another seed was running; it has just ended, run again{waited}"
@@ -68,5 +72,5 @@ def held(holder: Holder | None, wait: str | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Printable ASCII: the server would spell all else in its own way."""
+    """Replace all but printable ASCII, as the server does in its own way."""
     return re.sub(r"[^ -~]", "?", text)

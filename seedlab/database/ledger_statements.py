@@ -1,8 +1,6 @@
-"""The ledger's SQL on PostgreSQL: small functions that build one statement each and return it.
+"""The SQL of the ledger on PostgreSQL: small functions that build one statement each.
 
-Tables of the schema `seedlab`, made by us: `ledger` (its version, and a generation that every run raises),
-`lock` (locked while a run writes, never written), `runs`, `stages`, `rows` (what each seed brought to each
-table, packed) and `tables` (the content of seeded tables when we last wrote).
+The tables of the schema `seedlab` are described in `ledger.sql`.
 """
 
 from __future__ import annotations
@@ -21,12 +19,12 @@ from seedlab.flow import IN_DOUBT, Column, Settings, Table, TableState
 
 _FOLDER = Path(__file__).parent
 _READ = (_FOLDER / "memory.sql").read_text()
-Cut = tuple[int, int] | None  # start and length of some marks in a parameter
-RECENT = 1 << 18  # bytes of marks that may come behind the others before they are written anew
-_LONGEST = 2**31 - 1  # milliseconds that a timeout can have, 24 days
-CREATION = 0x5EED_1AB0  # advisory lock while the ledger itself is made: CREATE IF NOT EXISTS alone races
+Cut = tuple[int, int] | None  # start and length of a table's marks within a parameter
+RECENT = 1 << 18  # bytes of recent marks up to which they are not merged into the others
+_LONGEST = 2**31 - 1  # the longest timeout in milliseconds, 24 days
+CREATION = 0x5EED_1AB0  # key of the advisory lock while the ledger is created: IF NOT EXISTS alone may race
 
-# One message; each statement sees what its predecessor waited for, whatever isolation the role prefers.
+# One message. With READ COMMITTED each statement sees what was committed while the previous one waited.
 CREATE: Sequence[SQL] = (
     SQL("BEGIN ISOLATION LEVEL READ COMMITTED"),
     SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({CREATION})"),
@@ -34,13 +32,13 @@ CREATE: Sequence[SQL] = (
     SQL("COMMIT"),
 )
 
-# What was written since: the one row says it only of runs that commit once, for stages that are committed at
-# the same time cannot all change it. They share it, so that no other run changes it meanwhile.
+# A run that commits once increases the generation. Stages that commit concurrently cannot all update its row:
+# they lock it for share, which keeps other runs from updating it, and each add a row to `runs`.
 GENERATION = SQL("SELECT generation + (SELECT count(*) FROM seedlab.runs) FROM seedlab.ledger")
 RAISE_GENERATION = SQL("UPDATE seedlab.ledger SET generation = generation + 1 RETURNING generation")
 SHARE_GENERATION = SQL("SELECT generation FROM seedlab.ledger FOR SHARE")
-# Who holds the lock. A user sees whose sessions are whose, but of another user's only that they are there.
-# Oids are looked for in this database alone: a database made from a template has those of its template.
+# The holder of the lock. Of other users' sessions PostgreSQL shows only that they exist. The database is
+# compared, too, because a database made from a template has the same oids.
 HOLDER = SQL(
     "SELECT a.pid, COALESCE(a.application_name, ''), COALESCE(a.client_addr::text, ''), "
     "COALESCE(pg_catalog.to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), '') "
@@ -51,9 +49,9 @@ HOLDER = SQL(
 
 
 def lock(milliseconds: int, settings: Settings) -> list[Composable]:
-    """Lock out other seeders, at once or waiting so long; answers the generation.
+    """Lock out other runs, at once or after waiting, and read the generation.
 
-    The statement that waits is not one that `statement_timeout` is meant for.
+    `statement_timeout` does not apply to the statement that waits.
     """
     statement = "LOCK TABLE seedlab.lock IN EXCLUSIVE MODE"
     if not milliseconds:
@@ -70,8 +68,8 @@ def lock(milliseconds: int, settings: Settings) -> list[Composable]:
     ]
 
 
-# The catalog that the ledger keeps, if nothing that it depends on was altered since, and where the WAL ends.
-# Both run with search_path = pg_catalog.
+# The ledger's copy of the catalog, if its digest is still right, and the WAL position. This query and the
+# next statement run with search_path = pg_catalog.
 KEPT_CATALOG = SQL(
     "SELECT c.document, CASE WHEN NOT pg_is_in_recovery() "
     "THEN (pg_current_wal_insert_lsn() - '0/0')::text END "
@@ -85,18 +83,18 @@ KEEP_CATALOG = SQL(
 
 
 def read(project: str) -> Composed:
-    """Read all that the ledger knows of a project, but for the packed rows, as one JSON document."""
+    """Read all that the ledger knows about a project, except the packed rows, as one JSON document."""
     place = stamps.place(SQL("(t.stamp->>'relation')::pg_catalog.oid"))
     return SQL(_READ).format(project=Literal(project), place=place)
 
 
 def recall(project: str, stage: str, seed: str, table: str, *, several: bool = False) -> Composed:
-    """Fetch the packed rows that a seed brought to a table, the first pack, and how many more there are."""
-    mine = SQL("project = {} AND stage = {} AND seed = {} AND {} = {}").format(
+    """Fetch the first pack of a load's rows, its recent packs, and the number of further packs."""
+    load = SQL("project = {} AND stage = {} AND seed = {} AND {} = {}").format(
         Literal(project), Literal(stage), Literal(seed), Identifier("table"), Literal(table)
     )
-    more = SQL("(SELECT count(*) FROM seedlab.packs WHERE {})").format(mine) if several else SQL("0")
-    return SQL("SELECT content, recent, {}::int4 FROM seedlab.rows WHERE {}").format(more, mine)
+    more = SQL("(SELECT count(*) FROM seedlab.packs WHERE {})").format(load) if several else SQL("0")
+    return SQL("SELECT content, recent, {}::int4 FROM seedlab.rows WHERE {}").format(more, load)
 
 
 RECALL_PACK = SQL(
@@ -106,7 +104,7 @@ RECALL_PACK = SQL(
 
 
 def runs(project: str, run: str | None, limit: int | None) -> Composed:
-    """List what the runs of a project, or one, or the last of them, committed: documents, the last first."""
+    """List the rows of a project's runs, or of one or the latest runs, as documents, latest first."""
     one = SQL("AND {} = {} ").format(_RUN, Literal(run)) if run is not None else _NOTHING
     return SQL(
         "SELECT pg_catalog.to_jsonb(r) FROM seedlab.runs r WHERE project = {project} AND {run} IN "
@@ -132,7 +130,7 @@ RECALL_MARKS = SQL(
 
 
 def contents(states: Sequence[tuple[TableState, Table]]) -> Composed:
-    """Hash the seeded columns of tables: number of the table, count, xor, sum. One pass over each."""
+    """Hash the seeded columns of tables; one row (index of the table, count, xor, sum) and pass per table."""
     return SQL(" UNION ALL ").join(
         SQL(
             "SELECT {}, pg_catalog.count(*), COALESCE(pg_catalog.bit_xor(h), 0)::text, "
@@ -143,30 +141,25 @@ def contents(states: Sequence[tuple[TableState, Table]]) -> Composed:
 
 
 def marks(state: TableState, table: Table, *, by_stamp: bool = False) -> Composed:
-    """Hash every row of a table, or those that the state's stamp tells of: key hash and row hash of each, 16
-    bytes, one behind the other.
-    """
-    those = SQL(" WHERE {}").format(stamps.by(state, "t.xmin")) if by_stamp else _NOTHING
-    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh", those))
+    """Compute the marks of all rows of a table, or of those written by transactions of the state's stamp."""
+    condition = SQL(" WHERE {}").format(stamps.by(state, "t.xmin")) if by_stamp else _NOTHING
+    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh", condition))
 
 
 def marks_to_compare(state: TableState, table: Table) -> Composed:
-    """Compute the marks of a table's seeded rows, only where marks are remembered to compare them with."""
+    """Compute the marks of all rows of a table, provided that the ledger has marks to compare them with."""
     return SQL("{} WHERE EXISTS (SELECT FROM seedlab.tables WHERE {} = {} AND marks IS NOT NULL)").format(
         marks(state, table), Identifier("table"), Literal(state.table)
     )
 
 
 def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
-    """Compute the marks of the rows that have given values in `columns`.
-
-    One text-array parameter a column.
-    """
+    """Compute the marks of the rows with given values in `columns`: a text-array parameter per column."""
     return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _named(state, table, columns))
 
 
 def attested(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
-    """Compute these rows' marks, and tell how the stamp stands to them."""
+    """Compute the marks of these rows, and count who wrote them (`Attested`)."""
     return SQL("SELECT {}, {} FROM ({}) q").format(
         _PAIRS, stamps.attested(state, table), _named(state, table, columns, ", t.xmin AS x")
     )
@@ -189,9 +182,10 @@ _PAIRS = SQL(
 def _hashed(
     state: TableState, table: Table, what: str, joined: Composable = _NOTHING, more: str = ""
 ) -> Composed:
-    """Rows as hashes of key (k) and content (h); OFFSET keeps them from being computed twice.
+    """Select the hashes of the rows' keys (k) and seeded columns (h), as `what` names them.
 
-    Quoted, for of a bare 0 the planner does not see yet that it is none, and hashes with one process only.
+    OFFSET keeps the planner from flattening the subquery, which would compute each hash twice. It is a
+    quoted '0' because a plain 0 prevents a parallel plan.
     """
     columns = {"k": state.key, "h": state.columns}
     hashes = SQL(", ").join(_hash_of(table, columns[letter], letter) for letter in what)
@@ -199,15 +193,15 @@ def _hashed(
 
 
 def _hash_of(table: Table, columns: Sequence[str], alias: str) -> SQL:
-    """64 bits of a row: each column's hash by a seed of its own, put together and hashed once more, so that
-    values which change places between rows do not cancel each other out.
+    """Hash columns to 64 bits: each column with its own seed, combined by xor and hashed once more.
 
-    To call a type's own hash costs a third of `hash_record_extended`, which makes a row and looks up its
-    types each time; that is left for types without one, or without one that sees every change.
+    The last hash keeps values that are swapped between rows from cancelling out. The hash function of a type
+    costs a third of `hash_record_extended`, which builds a row and looks up its types each time; the latter
+    is used for types without such a function, or whose function misses some changes.
     """
     parts, others = [], []
     for seed, name in enumerate(columns, 1):
-        if (hashed := _called(table.columns[name], Identifier("t", name).as_string(), seed)) is not None:
+        if (hashed := _type_hash(table.columns[name], Identifier("t", name).as_string(), seed)) is not None:
             parts.append(f"COALESCE({hashed}, {seed})")
         else:
             others.append(_sent(table, name))
@@ -226,32 +220,32 @@ _HASHES = {
     "float8": "hashfloat8",
     **dict.fromkeys(("text", "varchar", "numeric", "json", "jsonb"), "hashtext"),
 }
-_CASTS = {"bool": "int4", "numeric": "text", "json": "text", "jsonb": "text"}  # which show all that there is
+_CASTS = {"bool": "int4", "numeric": "text", "json": "text", "jsonb": "text"}  # lossless, and can be hashed
 
 
-def _called(column: Column, value: str, seed: int) -> str | None:
-    """The hash of a value by a function of its type, or None."""
+def _type_hash(column: Column, value: str, seed: int) -> str | None:
+    """Hash a value by the function of its type; None if it has none that detects every change."""
     kind = column.kind
-    if kind not in _HASHES or (column.send and kind in ("text", "varchar")):  # equal in other spellings
+    if kind not in _HASHES or (column.send and kind in ("text", "varchar")):  # nondeterministic collation
         return None
     as_text = f"pg_catalog.hashtextextended(CAST({value} AS pg_catalog.text), {seed})"
     cast = f"CAST({value} AS pg_catalog.{_CASTS[kind]})" if kind in _CASTS else value
     hashed = f"pg_catalog.{_HASHES[kind]}extended({cast}, {seed})"
-    if kind == "int8":  # its halves are folded before they are hashed
+    if kind == "int8":  # hashint8 folds the two halves, so some values collide
         return f"({hashed} # {value})"
-    # To the hash of floats 0.0 and -0.0 are equal.
+    # The hash function of floats does not distinguish 0.0 and -0.0.
     return f"CASE WHEN {value} = 0 THEN {as_text} ELSE {hashed} END" if kind[:5] == "float" else hashed
 
 
 def _sent(table: Table, name: str) -> str:
-    """A value as its bytes tell it apart; moments are whole numbers of eight bytes, and hashed like those."""
+    """Spell a value whose every change a hash detects; a timestamp's binary form is an 8-byte integer."""
     kind, value = table.columns[name].kind, seen(table, name, "t").as_string()
     return f"pg_catalog.{kind}_send({value})" if kind in ("timestamp", "timestamptz") else value
 
 
 # ---- writing --------------------------------------------------------------------------------------------
 
-# Parameters: JSON documents, and one byte string that holds all packed rows, cut by offset and length.
+# Parameters are JSON documents, and one byte string with all packed rows, cut by offset and length.
 ADD_RUN = SQL(
     "INSERT INTO seedlab.runs (run_id, project, environment, level, started, outcomes) "
     "SELECT r->>'run_id', r->>'project', r->>'environment', r->>'level', (r->>'started')::timestamptz, "
@@ -280,9 +274,9 @@ ADD_ROWS = SQL(
     "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) WHERE r.project = s->>'project' "
     "AND r.stage = s->>'stage' AND r.seed = s->>'seed' AND r.\"table\" = s->>'table'"
 )
-# Further packs of the rows of a load, which one value could not hold. Made by the first run that has so many
-# rows, in its transaction: a small ledger is made sooner without. Stages that are committed at the same time
-# wait here for each other, as those who make the ledger do.
+# The table for further packs of a load, whose rows do not fit into one value. It is created by the first run
+# that needs it, in its transaction, so that creating a ledger stays fast. Stages that commit concurrently
+# wait here for each other.
 CREATE_PACKS: Sequence[SQL] = (
     SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({CREATION})"),
     SQL(
@@ -311,7 +305,7 @@ FORGET_STAGES = SQL(
 
 
 def spell_out(states: Sequence[tuple[TableState, Table]]) -> Composed:
-    """Keep the marks of all rows that stamps tell of, if these are as many as they were."""
+    """Store the marks of all rows of stamps, if no such row was changed since."""
     found = SQL(" UNION ALL ").join(
         SQL("SELECT {}, {}, ({})").format(
             Literal(state.table), Literal(state.stamp.rows), marks(state, table, by_stamp=True)
@@ -327,9 +321,7 @@ def spell_out(states: Sequence[tuple[TableState, Table]]) -> Composed:
 
 
 def shift_tables(*, stamped: bool) -> Composed:
-    """Change what is known of tables; answers those of which so many marks have come behind the others that
-    it is time to write them anew.
-    """
+    """Update states and append recent marks; return the tables whose recent marks should be merged."""
     stamp = SQL(
         ", stamp = CASE WHEN {} THEN r.stamp || (s->'stamp') || pg_catalog.jsonb_build_object("
         "'run', pg_catalog.txid_current(), 'transactions', "
@@ -348,10 +340,10 @@ def shift_tables(*, stamped: bool) -> Composed:
 def put_tables(
     states: Sequence[tuple[TableState, Table, Cut]], *, stamped: bool, hashed: Collection[str] = ()
 ) -> Composed:
-    """Keep the content of tables, hashed here and now but for `hashed` ones, and, `stamped`, what proves it.
+    """Store the states of tables: the server hashes them, except `hashed` ones; with stamps if `stamped`.
 
-    With a start and a length the marks are those bytes of the parameter (length -1: unknown, NULL), without
-    they are those of all rows, which this run has written; where a stamp is made, they are left out.
+    The marks are the bytes of the parameter that the Cut says (length -1: unknown, NULL). Without a Cut, this
+    run wrote all rows: the server computes the marks, or leaves them out where a stamp takes their place.
     """
     parts = []
     for state, table, cut in states:
@@ -364,7 +356,7 @@ def put_tables(
                 else SQL("NULL::pg_catalog.bytea")
             )
         bare = state.table in hashed or (stamped and cut is None and stamps.unmarked(state, table))
-        if bare:  # the stamp says which rows these are, so marks can be made of them later
+        if bare:  # the marks can be computed later, of the rows that the stamp names
             kept = SQL("CASE WHEN NOT {} THEN ({}) END").format(stamps.POSSIBLE, marks(state, table))
         rows = SQL("pg_catalog.count(*)") if state.rows != IN_DOUBT else SQL(str(IN_DOUBT))
         totals: Composable = SQL("COALESCE(pg_catalog.bit_xor(h), 0), COALESCE(pg_catalog.sum(h), 0)")
@@ -372,8 +364,8 @@ def put_tables(
         if state.table in hashed:
             rows, totals = SQL(f"{state.rows}::int8"), SQL(f"{state.xor}::int8, {state.sum}::numeric")
             source = SQL("SELECT")
-        worth = stamped and stamps.worth(state, table)
-        stamp = stamps.stamp(table, rows, filled=cut is None) if worth else SQL("NULL::pg_catalog.jsonb")
+        provable = stamped and stamps.can_prove(state, table)
+        stamp = stamps.stamp(table, rows, filled=cut is None) if provable else SQL("NULL::pg_catalog.jsonb")
         parts.append(
             SQL("SELECT {}, {}::jsonb, {}::jsonb, {}, {}, {}, {}{} FROM ({}) q").format(
                 Literal(state.table),

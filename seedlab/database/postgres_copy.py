@@ -1,4 +1,4 @@
-"""How rows get into a COPY, and which of them it stumbled over."""
+"""Encode rows for COPY while the server works on earlier ones, and find the row at which a COPY failed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from seedlab.database.wire import StatementError, Wire
 from seedlab.errors import Fault, SeedError
 from seedlab.flow import FILE, ROW, Batch, Load, Table, TableWrite
 
-ENCODE_ROWS = 20_000  # encoded at a time: enough to forget the fixed cost, little enough to overlap
-_AHEAD = 8  # pieces that wait for the server, each of ENCODE_ROWS rows
-_MOMENT = 0.05  # seconds between looks whether the load has failed
+ENCODE_ROWS = 20_000  # rows encoded at a time: enough to make the fixed cost small, and to overlap sending
+_AHEAD = 8  # the most encoded pieces that wait for the server, each of ENCODE_ROWS rows
+_POLL = 0.05  # seconds between checks whether the load has failed
 _COPY_LINE = re.compile(r"COPY .*, line (\d+)(?:, column ([^:]+))?")
 
 
 def encoded(
     wire: Wire, write: TableWrite, counts: dict[Load, int], *, binary: bool = False
 ) -> Iterator[bytes]:
-    """Encode some rows after the other; small batches together, for what each costs beside its rows.
+    """Encode the rows of a write piece by piece, and count them in `counts` once they are sent.
 
-    Whoever asks for the next bytes has sent those before. Raises Unspeakable where `binary` cannot be.
+    A piece counts as sent when the next one is requested. Raises NotBinary for a value without binary form.
     """
     head = HEADER if binary else b""
     for batches in _gathered(write.batches()):
@@ -50,7 +50,7 @@ def encoded(
 
 
 def _gathered(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
-    """Put small batches together until they are worth encoding, and take large ones apart."""
+    """Combine small batches, because encoding has a fixed cost, and split large ones."""
     waiting: list[Batch] = []
     rows = 0
     for batch in batches:
@@ -64,20 +64,23 @@ def _gathered(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
         yield waiting
 
 
-class Teller:
-    """Gives every COPY its bytes: the first of the next are encoded while the server is at work."""
+class InlineEncoder:
+    """Provide the bytes of each COPY, encoded in the calling thread.
+
+    The first piece of the next COPY is encoded while the server works on the previous one.
+    """
 
     def __init__(self, tables: Sequence[Iterator[bytes]]) -> None:
         self._tables = tables
         self._first: dict[int, bytes | BaseException] = {}
 
-    def __enter__(self) -> Teller:
+    def __enter__(self) -> InlineEncoder:
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
     def pieces(self, number: int) -> Iterator[bytes]:
-        """Give the bytes of one COPY. Raises what encoding raised."""
+        """Yield the bytes of one COPY; exceptions of encoding are raised here."""
         first = self._first.pop(number, b"")
         if isinstance(first, BaseException):
             raise first
@@ -85,18 +88,18 @@ class Teller:
         yield from self._tables[number]
 
     def ahead(self, number: int) -> None:
-        """Encode the first rows of the COPY that comes next."""
+        """Encode the first piece of this COPY, which comes next."""
         if number < len(self._tables):
             try:
                 self._first[number] = next(self._tables[number], b"")
-            except Exception as error:  # noqa: BLE001 (raised again where the server awaits the bytes)
+            except Exception as error:  # noqa: BLE001 (raised again by `pieces`)
                 self._first[number] = error
 
 
-class Feeder:
-    """Gives every COPY its bytes, encoded by a thread of its own while the server is at work.
+class ThreadedEncoder:
+    """Provide the bytes of each COPY, encoded by a thread while the server works.
 
-    It is a few pieces ahead, over the end of a table too, and no more: what the server does not take waits.
+    The thread is at most a few pieces ahead, also beyond the end of a table, so memory is bounded.
     """
 
     def __init__(self, tables: Sequence[Iterator[bytes]]) -> None:
@@ -104,7 +107,7 @@ class Feeder:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._encode, args=(tables,), name="encode", daemon=True)
 
-    def __enter__(self) -> Feeder:
+    def __enter__(self) -> ThreadedEncoder:
         self._thread.start()
         return self
 
@@ -112,14 +115,14 @@ class Feeder:
         self._ended.set()
         while self._thread.is_alive():
             with suppress(queue.Empty):
-                self._pieces.get(timeout=_MOMENT)
+                self._pieces.get(timeout=_POLL)
         self._thread.join()
 
     def ahead(self, number: int) -> None:
         """Do nothing: the thread encodes ahead by itself."""
 
     def pieces(self, number: int) -> Iterator[bytes]:
-        """Give the bytes of one COPY; they are asked for in order. Raises what encoding raised."""
+        """Yield the bytes of one COPY, in the order of the COPYs; exceptions of encoding are raised here."""
         while True:
             table, piece = self._pieces.get()
             if isinstance(piece, BaseException):
@@ -136,19 +139,19 @@ class Feeder:
                     if not self._put(number, piece):
                         return
                 self._put(number, None)
-        except BaseException as error:  # noqa: BLE001 (raised again where the bytes are awaited)
+        except BaseException as error:  # noqa: BLE001 (raised again by `pieces`)
             self._put(-1, error)
 
     def _put(self, number: int, piece: bytes | BaseException | None) -> bool:
         while not self._ended.is_set():
             with suppress(queue.Full):
-                self._pieces.put((number, piece), timeout=_MOMENT)
+                self._pieces.put((number, piece), timeout=_POLL)
                 return True
         return False
 
 
 def sequences(loads: Iterable[tuple[Load, Table]]) -> list[Composable]:
-    """Build statements that raise sequences above the values that files gave their columns."""
+    """Build the statements that move sequences past explicit values of their columns."""
     filled = {
         (table.name, name): (table, name)
         for load, table in loads
@@ -159,7 +162,7 @@ def sequences(loads: Iterable[tuple[Load, Table]]) -> list[Composable]:
 
 
 def explain(failed: StatementError, write: TableWrite | None) -> SeedError:
-    """Find the row that a COPY stumbled over by the line it names; None where no COPY failed."""
+    """Turn a failed statement into an error; for the COPY of `write`, with the row that the server names."""
     if write is None:
         return write_failed(failed.error)
     match = _COPY_LINE.match(failed.error.diag.context or "")
@@ -167,7 +170,7 @@ def explain(failed: StatementError, write: TableWrite | None) -> SeedError:
 
 
 def _row_at(write: TableWrite, match: re.Match[str]) -> Fault | None:
-    """The row of a COPY's line: in the text format every row is one line."""
+    """Find the row of a COPY's line; in the text format every row is one line."""
     place, column = int(match[1]) - 1, match[2]
     for batch in write.batches():
         if 0 <= place < batch.frame.height:

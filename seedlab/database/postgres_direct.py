@@ -1,9 +1,9 @@
-"""How rows get into empty tables of PostgreSQL: COPY, with as little as possible to be kept meanwhile.
+"""Load empty PostgreSQL tables by COPY, with as few constraints and indexes in place as possible.
 
-Foreign keys among the tables are dropped, all tables copied and the keys made again and validated, in one
-message. A large load takes indexes, primary keys and unique constraints off as well, and off its large
-tables the foreign keys to tables with rows whose readers may wait. Where that cannot be, the load is done
-with more left on, down to everything: slower, the same rows.
+Foreign keys among the tables are dropped, all tables are copied, and the keys are added again and validated,
+all in one message. A large load also drops indexes, primary keys and unique constraints, and the foreign keys
+of its large tables to tables with rows, if their readers may have to wait. Where something cannot be dropped
+(no right, a lock held), the load is repeated with more in place: slower, with the same result.
 """
 
 from __future__ import annotations
@@ -16,33 +16,41 @@ from psycopg.sql import SQL, Composable
 
 from seedlab.database import rebuilding, staging
 from seedlab.database import statements as sql
-from seedlab.database.encode_binary import Unspeakable, speaks
-from seedlab.database.postgres_copy import ENCODE_ROWS, Feeder, Teller, encoded, explain, sequences
+from seedlab.database.encode_binary import NotBinary, has_binary_form
+from seedlab.database.postgres_copy import (
+    ENCODE_ROWS,
+    InlineEncoder,
+    ThreadedEncoder,
+    encoded,
+    explain,
+    sequences,
+)
 from seedlab.database.rebuilding import Facts, Keys
 from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.errors import SeedError, WriteError
 from seedlab.flow import ForeignKey, Load, Outcomes, Table, TableWrite, WritePlan, Written
 
-# From here on sorting all keys at once pays for asking what they are, and a table's foreign keys are worth a
-# lock on the tables with rows that they lead to (docs/performance.md).
+# From this many rows on, building indexes at once saves more than asking for their definitions costs, and
+# dropping foreign keys is worth a lock on the tables that they refer to (docs/performance.md).
 REBUILD_ROWS = 50_000
-# Tables of fewer rows keep their indexes even then.
+# Smaller tables of a large load keep their indexes.
 REBUILD_TABLE_ROWS = 2_000
-# From here on a table goes as COPY's binary format, whose expressions cost some 8 ms a frame.
+# From this many rows on a table is sent in COPY's binary format, which has a fixed cost of 8 ms per frame.
 BINARY_ROWS = 6_000
-# Errors before the first row that only mean "not in this way": lock held, not owner, feature; what hangs on
-# a constraint, what is gone since we looked.
+# SQLSTATEs before the first row that only mean that something cannot be dropped: lock held, not the owner,
+# not supported, other objects depend on it, it does not exist any more.
 NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
-# Deferred triggers wait for the end, and a table cannot be altered meanwhile. No DDL before the rows tells.
+# A table with pending deferred triggers cannot be altered, which fails only after the rows are copied.
 PENDING = "55006"
-# Class of errors that code of the user's raises: an event trigger that forbids to alter tables.
+# Class of errors raised by the user's code, such as an event trigger that forbids ALTER TABLE.
 RAISED = "P0"
-# Classes of errors that no other way would be spared: connection, conflict, resources, cancelled, broken.
+# Classes of errors that another attempt cannot avoid: connection, transaction state, conflict, resources,
+# cancelled, system, internal.
 FINAL = frozenset({"08", "25", "40", "53", "57", "58", "XX"})
 
 
-class Stumbled(Exception):
-    """A load failed at a statement: before its first row, in the COPY of `write`, or behind the rows."""
+class LoadFailed(Exception):
+    """A statement of a load failed: before the rows (`early`), in the COPY of `write`, or after the rows."""
 
     def __init__(self, failed: StatementError, write: TableWrite | None, *, early: bool) -> None:
         super().__init__(failed)
@@ -51,24 +59,24 @@ class Stumbled(Exception):
 
     @property
     def explained(self) -> SeedError:
-        """The error to raise, with the table and what the server said."""
+        """The error to raise to the caller."""
         return explain(self.failed, self.write)
 
     @property
     def message(self) -> str:
-        """What the server says, in one line."""
+        """The server's message, in one line."""
         return self.failed.error.diag.message_primary or ""
 
     @property
     def avoidable(self) -> bool:
-        """Tell whether the same rows may go in when more is left on."""
+        """Tell whether the load may succeed with more constraints in place."""
         refused = self.state in NOT_THIS_WAY or self.state[:2] == RAISED
         return (self.early and refused) or self.state == PENDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    """The statements of a load before its first COPY, after the last COPY of each table, and at the end."""
+    """The statements before the first COPY, after the last COPY of each table, and at the end of a load."""
 
     before: Sequence[Composable] = ()
     behind: Mapping[str, Sequence[Composable]] = field(default_factory=dict)
@@ -76,46 +84,51 @@ class _Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How COPY gets its rows: `binary` where every column has that form; `parallel` encodes in a thread."""
+class CopyOptions:
+    """How rows are sent: in `binary` format if all columns have one; `parallel` encodes in a thread."""
 
     binary: bool = False
     parallel: bool = False
 
-    def speaks(self, write: TableWrite) -> bool:
-        """Tell whether a table goes as COPY's binary format."""
-        return self.binary and write.rows >= BINARY_ROWS and speaks(write.table, write.columns)
+    def is_binary(self, write: TableWrite) -> bool:
+        """Tell whether a table is sent in COPY's binary format."""
+        return self.binary and write.rows >= BINARY_ROWS and has_binary_form(write.table, write.columns)
 
 
 def write_direct(
     wire: Wire, plan: WritePlan, groups: Sequence[Sequence[TableWrite]], switches: frozenset[str]
 ) -> list[Written] | None:
-    """Copy these groups of a plan into empty tables; None where keys of a cycle have to stay on.
+    """Copy these groups of a plan into empty tables; None if the keys of a cycle cannot be dropped.
 
-    Raises DataFaults.
+    Raises DataFaults or WriteError.
     """
-    rebuild, manner = "rebuild" in switches, Manner(binary=True, parallel="parallel" in switches)
+    rebuild, options = "rebuild" in switches, CopyOptions(binary=True, parallel="parallel" in switches)
     try:
-        return _direct(wire, plan, groups, manner, rebuild=rebuild)
-    except Unspeakable:
+        return _direct(wire, plan, groups, options, rebuild=rebuild)
+    except NotBinary:
         _go_back(wire, None)
-        return _direct(wire, plan, groups, replace(manner, binary=False), rebuild=rebuild)
+        return _direct(wire, plan, groups, replace(options, binary=False), rebuild=rebuild)
 
 
 def _direct(
-    wire: Wire, plan: WritePlan, groups: Sequence[Sequence[TableWrite]], manner: Manner, *, rebuild: bool
+    wire: Wire,
+    plan: WritePlan,
+    groups: Sequence[Sequence[TableWrite]],
+    options: CopyOptions,
+    *,
+    rebuild: bool,
 ) -> list[Written] | None:
     writes = [write for group in groups for write in group]
     keys: Keys = _among(writes) if rebuild else {}
     if rebuild and sum(write.rows for write in writes) >= REBUILD_ROWS:
         try:
-            return _rebuild(wire, writes, keys, plan, manner)
-        except Stumbled as found:
-            keys = _less(wire, found, keys)
+            return _rebuild(wire, writes, keys, plan, options)
+        except LoadFailed as found:
+            keys = _fallback(wire, found, keys)
     if keys:
         try:
-            return _copy_all(wire, writes, keys, manner)
-        except Stumbled as found:
+            return _copy_all(wire, writes, keys, options)
+        except LoadFailed as found:
             if not found.avoidable:
                 raise found.explained from found.failed.error
             _go_back(wire, f"foreign keys stay on during the load ({found.message}): slower, same result")
@@ -123,8 +136,8 @@ def _direct(
     if not keys and any(len(group) > 1 for group in groups):
         return None
     try:
-        return _copy_all(wire, writes, {}, manner)
-    except Stumbled as found:
+        return _copy_all(wire, writes, {}, options)
+    except LoadFailed as found:
         raise found.explained from found.failed.error
 
 
@@ -134,10 +147,11 @@ def _go_back(wire: Wire, note: str | None) -> None:
     wire.script([SQL("ROLLBACK TO SAVEPOINT direct")])
 
 
-def _less(wire: Wire, found: Stumbled, keys: Keys) -> Keys:
-    """Go back to before a rebuild that failed; answers the foreign keys that may still come off.
+def _fallback(wire: Wire, found: LoadFailed, keys: Keys) -> Keys:
+    """Undo a failed rebuild; return the foreign keys to drop in the next attempt, or raise its error.
 
-    A row that breaks a unique index was found when that was made: COPY with the index on tells which it is.
+    A row that violates a unique index fails when the index is built; the next attempt, a COPY with the index
+    in place, tells which row it is.
     """
     if found.write is not None or found.state[:2] in FINAL or not found.state:
         raise found.explained from found.failed.error
@@ -153,7 +167,7 @@ def _less(wire: Wire, found: Stumbled, keys: Keys) -> Keys:
 
 
 def _among(writes: Sequence[TableWrite]) -> Keys:
-    """Foreign keys among the loaded empty tables."""
+    """Find the foreign keys among the loaded empty tables."""
     loaded = {write.table.name: write.table for write in writes}
     return _droppable(
         loaded.values(), lambda key: (parent := loaded.get(key.parent)) is not None and parent.rebuildable
@@ -161,7 +175,7 @@ def _among(writes: Sequence[TableWrite]) -> Keys:
 
 
 def _outward(writes: Sequence[TableWrite], plan: WritePlan) -> Keys:
-    """Foreign keys of large empty tables to tables that are not loaded with them, and may be locked."""
+    """Find the foreign keys of large tables to tables with rows that may be locked."""
     loaded, rows = {table.name for table in _tables(writes)}, _rows(writes)
     return _droppable(
         (table for table in _tables(writes) if rows[table.name] >= REBUILD_ROWS),
@@ -179,21 +193,21 @@ def _droppable(tables: Iterable[Table], may: Callable[[ForeignKey], bool]) -> Ke
 
 
 def locked_with(key: ForeignKey, plan: WritePlan) -> Table | None:
-    """The table with rows that a foreign key leads to, which dropping the key locks, too.
+    """Return the referenced table with rows, which dropping a foreign key locks, too.
 
-    None where the key must stay on: it could not be made again, or we do not know who reads the table.
+    None if the key must not be dropped: it could not be added again, or readers of the table must not wait.
     """
     parent = plan.ours.get(key.parent)
     return parent if parent is not None and parent.rebuildable and key.validated else None
 
 
 def drop_keys(keys: Keys) -> list[Composable]:
-    """Drop foreign keys, those of a table in one statement."""
+    """Drop foreign keys, with one statement per table."""
     return [sql.drop_foreign_keys(table, mine) for table, mine in keys.values()]
 
 
 def add_keys(keys: Keys) -> list[Composable]:
-    """Make foreign keys again, with their comments."""
+    """Add foreign keys again, with their comments."""
     adds: list[Composable] = [sql.add_foreign_keys(table, mine) for table, mine in keys.values()]
     return adds + [
         sql.comment_foreign_key(table, key) for table, mine in keys.values() for key in mine if key.comment
@@ -207,22 +221,23 @@ def _look(wire: Wire, statements: Sequence[Composable]) -> Results:
     try:
         results = wire.script(statements)
     except StatementError as failed:
-        raise Stumbled(failed, None, early=True) from failed
+        raise LoadFailed(failed, None, early=True) from failed
     _see_empty(results)
     return results
 
 
 def _see_empty(results: Results) -> None:
+    """Raise WriteError (to be retried) when the third statement found a table with rows."""
     if int(results[2].get_value(0, 0) or 0):
         raise WriteError("a table was filled while we looked; run again", sqlstate="40001")
 
 
 def _rebuild(
-    wire: Wire, writes: Sequence[TableWrite], keys: Keys, plan: WritePlan, manner: Manner
+    wire: Wire, writes: Sequence[TableWrite], keys: Keys, plan: WritePlan, options: CopyOptions
 ) -> list[Written]:
-    """Lock, look again and ask what there is; then take it off, copy, and put it on again, table by table.
+    """Lock the tables, read their indexes and constraints, drop these, copy, and create them again.
 
-    The server builds a table's indexes while the next one is encoded. Raises Stumbled.
+    The server builds the indexes of a table while the next one is encoded. Raises LoadFailed.
     """
     tables, rows = _tables(writes), _rows(writes)
     start = [SQL("SAVEPOINT direct"), sql.lock_exclusively(tables), sql.count_filled(tables)]
@@ -250,20 +265,20 @@ def _rebuild(
         behind=behind,
         end=[*add_keys(off), rebuilding.RESET, rebuilding.ask_facts(tables)],
     )
-    written, results = _load(wire, writes, frame, manner)
+    written, results = _load(wire, writes, frame, options)
     place = -1 - sum(1 for _ in sequences((load, write.table) for write in writes for load in write.loads))
     rebuilding.compare(facts, rebuilding.read_facts(results[place].get_value(0, 0)))
     return written
 
 
 def _dropped(wire: Wire, keys: Keys, plan: WritePlan) -> bool:
-    """Drop foreign keys to tables with rows, which locks these; tell whether that could be at once."""
+    """Drop foreign keys to tables with rows, if these can be locked without waiting; tell whether."""
     parents = {key.parent: plan.ours[key.parent] for _, mine in keys.values() for key in mine}
     lock = sql.lock_exclusively(list(parents.values()))
     try:
         wire.script([SQL("SAVEPOINT outward"), lock, *drop_keys(keys)])
     except StatementError as failed:
-        found = Stumbled(failed, None, early=True)
+        found = LoadFailed(failed, None, early=True)
         if not found.avoidable:
             raise found from failed
         what = f"foreign keys to {', '.join(sorted(parents))}"
@@ -276,16 +291,16 @@ def _dropped(wire: Wire, keys: Keys, plan: WritePlan) -> bool:
 def choose(
     wire: Wire, facts: Facts, tables: Sequence[Table], keys: Keys
 ) -> dict[tuple[str, str], list[rebuilding.Index]]:
-    """Choose the indexes that come off, by table; a note says which stay on, and why."""
+    """Choose the indexes to drop, by table; note which ones stay, and why."""
     chosen, staying = rebuilding.rebuilt(facts, tables, keys)
     if staying:
-        told = ", ".join(f"{name}: {why}" for name, why in staying.items())
-        wire.recorder.note(f"indexes that stay on during the load: {told}; slower, same result")
+        reasons = ", ".join(f"{name}: {why}" for name, why in staying.items())
+        wire.recorder.note(f"indexes that stay on during the load: {reasons}; slower, same result")
     return chosen
 
 
 def forbidden(facts: Facts) -> str | None:
-    """Say why nothing but foreign keys may come off: code that runs beside the load might need the rest."""
+    """Say why no index may be dropped, if so: triggers that run during the load may need them."""
     if facts.event_trigger:
         return f"event trigger {facts.event_trigger} watches what is altered"
     return f"trigger {facts.trigger} may need them" if facts.trigger else None
@@ -302,36 +317,36 @@ def _rows(writes: Sequence[TableWrite]) -> Counter[str]:
     return rows
 
 
-def _copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, manner: Manner) -> list[Written]:
-    """Lock, look again, drop keys, copy everything, make the keys again: one message, one answer.
+def _copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, options: CopyOptions) -> list[Written]:
+    """Lock the tables, check that they are empty, drop keys, copy, and add the keys again, in one message.
 
-    Raises Stumbled.
+    Raises LoadFailed.
     """
     tables = _tables(writes)
     lock = sql.lock_exclusively(tables) if keys else sql.lock_for_writing(tables)
     start: list[Composable] = [SQL("SAVEPOINT direct"), lock, sql.count_filled(tables)]
     frame = _Frame(before=[*start, *drop_keys(keys)], end=add_keys(keys))
-    return _load(wire, writes, frame, manner, looks=True)[0]
+    return _load(wire, writes, frame, options, looks=True)[0]
 
 
 def _load(
-    wire: Wire, writes: Sequence[TableWrite], frame: _Frame, manner: Manner, *, looks: bool = False
+    wire: Wire, writes: Sequence[TableWrite], frame: _Frame, options: CopyOptions, *, looks: bool = False
 ) -> tuple[list[Written], Results]:
-    """Send all in one message; the next rows are encoded while the server takes those before.
+    """Send a load in one message, encoding rows while the server works on earlier ones. Raises LoadFailed.
 
-    With `looks` the third statement counts the tables that have a row after all.
+    With `looks` the third statement counts the tables that are not empty.
     """
-    statements, places = _statements(writes, frame, manner)
+    statements, places = _statements(writes, frame, options)
     counts: dict[Load, int] = {}
     copied = [write for write in writes if not write.staged]
-    pieces = [encoded(wire, write, counts, binary=manner.speaks(write)) for write in copied]
-    large = manner.parallel and any(write.rows > ENCODE_ROWS for write in copied)
+    pieces = [encoded(wire, write, counts, binary=options.is_binary(write)) for write in copied]
+    large = options.parallel and any(write.rows > ENCODE_ROWS for write in copied)
 
     # One span: the server answers at the end, so copying and keys cannot be told apart.
     try:
         with (
             wire.recorder.span("merge", rows=sum(write.rows for write in writes)),
-            Feeder(pieces) if large else Teller(pieces) as bytes_of,
+            ThreadedEncoder(pieces) if large else InlineEncoder(pieces) as bytes_of,
         ):
 
             def feed(number: int, results: Results) -> Iterator[bytes]:
@@ -347,7 +362,7 @@ def _load(
             wire.recorder.progress(batch.load, batch.frame.height)
     except StatementError as failed:
         early = failed.index < len(frame.before)
-        raise Stumbled(failed, places.get(failed.index), early=early) from failed
+        raise LoadFailed(failed, places.get(failed.index), early=early) from failed
     return [
         Written(load=load, outcomes=Outcomes(created=counts.get(load, 0)))
         for write in writes
@@ -356,9 +371,9 @@ def _load(
 
 
 def _statements(
-    writes: Sequence[TableWrite], frame: _Frame, manner: Manner
+    writes: Sequence[TableWrite], frame: _Frame, options: CopyOptions
 ) -> tuple[list[Composable], dict[int, TableWrite]]:
-    """All statements of a load, and which of them is whose COPY."""
+    """Build all statements of a load; also return which of them write rows of which table."""
     statements = list(frame.before)
     places: dict[int, TableWrite] = {}
     last = {write.table.name: number for number, write in enumerate(writes)}
@@ -369,7 +384,7 @@ def _statements(
         if not write.staged:
             places[len(statements)] = write
             target = sql.qualified(write.table)
-            statements.append(sql.copy_in(target, write.columns, binary=manner.speaks(write)))
+            statements.append(sql.copy_in(target, write.columns, binary=options.is_binary(write)))
         if last[write.table.name] == number:
             statements += frame.behind.get(write.table.name, ())
     statements += frame.end

@@ -1,8 +1,8 @@
-"""How many new rows get into a table of PostgreSQL that has rows: keys and indexes off around their merge.
+"""Merge many new rows into a PostgreSQL table that has rows, without its foreign keys and indexes.
 
-The table's foreign keys and what indexes nothing else needs come off, the rows are merged, and all of it is
-made again and validated over old and new rows, in the same transaction. Other tables stay as they are. Where
-that cannot be, or anything fails on the way, the merge is done with everything on: slower, the same rows, and
+The table's foreign keys, and indexes that nothing else needs, are dropped before the merge, created again
+after it and validated over old and new rows, in the same transaction. Other tables stay as they are. Where
+that is impossible, or fails, the merge is repeated with everything in place: slower, with the same result and
 the same faults.
 """
 
@@ -22,19 +22,19 @@ from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import ForeignKey, Load, Table, TableWrite, WritePlan, Written
 
-# From so many new rows on, and from such a part of the rows that are there (docs/performance.md).
+# It pays from this many new rows on, and from this share of the existing rows (docs/performance.md).
 NEW_ROWS = 50_000
 SHARE = 0.2
-SAMPLE_ROWS = 1_000  # of which it is asked whether they are there
+SAMPLE_ROWS = 1_000  # rows by which the share of new rows is estimated
 
 Staged = Mapping[Load, Identifier]
 
 
 def may_grow(write: TableWrite, plan: WritePlan, switches: frozenset[str]) -> bool:
-    """Tell, by what the plan knows, whether everything may come off a table.
+    """Tell whether the plan allows to drop a table's keys and indexes.
 
-    Until the commit the server may not use an index that was made behind updated rows. So the plan must not
-    come back to the table, nor delete rows that are looked for in it.
+    An index that is built after rows were updated may not be usable until the commit (broken HOT chains). So
+    the plan must not write to the table again, nor delete rows for which the table is searched.
     """
     if "rebuild" not in switches or write.rows < NEW_ROWS:
         return False
@@ -52,9 +52,9 @@ def may_grow(write: TableWrite, plan: WritePlan, switches: frozenset[str]) -> bo
 
 
 def _parents(write: TableWrite, plan: WritePlan) -> list[Table] | None:
-    """The tables that it refers to; None where a foreign key must stay on, whose checks are most of the work.
+    """Return the tables referred to, or None if a foreign key must stay, whose checks are most of the work.
 
-    One to its own table may act on rows when others change.
+    A foreign key to the table itself must stay if the referenced columns are updated: it may have actions.
     """
     table = write.table
     changed = {name for load in write.loads for name in sql.compared(load, table)}
@@ -70,7 +70,7 @@ def _parents(write: TableWrite, plan: WritePlan) -> list[Table] | None:
 
 
 def _checked(table: Table) -> list[ForeignKey]:
-    """The foreign keys that are checked row by row."""
+    """Return the foreign keys that the server checks row by row."""
     return [key for key in table.foreign_keys if key.enforced]
 
 
@@ -80,9 +80,9 @@ def _checked(table: Table) -> list[ForeignKey]:
 def around(
     wire: Wire, plan: WritePlan, write: TableWrite, staged: Staged, merge: Callable[[], list[Written]]
 ) -> list[Written]:
-    """Merge, with all off that may be if enough rows are new; the rows are `staged`, and analyzed.
+    """Call `merge`, without keys and indexes if enough rows are new; the rows are `staged` and analyzed.
 
-    Raises what `merge` does: a fault is found by it with everything on.
+    Raises what `merge` raises with everything in place.
     """
     if not _grows(wire, write, staged):
         return merge()
@@ -107,18 +107,18 @@ def around(
 
 
 def _plainly(wire: Wire, merge: Callable[[], list[Written]]) -> list[Written]:
-    """Go back to before anything was taken off, which gives the locks back, and merge."""
+    """Roll back to before anything was dropped, which also releases the locks, and merge."""
     wire.script([SQL("ROLLBACK TO SAVEPOINT growing")])
     return merge()
 
 
 def _grows(wire: Wire, write: TableWrite, staged: Staged) -> bool:
-    """Ask how many rows there are, as far as that matters, and for a sample of ours whether it is there."""
+    """Tell whether enough rows are new: count existing rows (up to a limit), and look a sample up."""
     part = min(1.0, SAMPLE_ROWS / write.rows)
-    most = math.floor(write.rows / SHARE) + 1  # then there are too many, whatever is new
+    most = math.floor(write.rows / SHARE) + 1  # with more existing rows the share is too small anyway
     answer = _run(wire, write.table, [_question(write, staged, part, most)])[0]
-    there, new = (int(answer.get_value(0, n) or 0) for n in range(2))
-    return max(NEW_ROWS, SHARE * there) <= new / part
+    existing, new = (int(answer.get_value(0, n) or 0) for n in range(2))
+    return max(NEW_ROWS, SHARE * existing) <= new / part
 
 
 def _question(write: TableWrite, staged: Staged, part: float, most: int) -> Composed:
@@ -136,7 +136,7 @@ def _question(write: TableWrite, staged: Staged, part: float, most: int) -> Comp
 
 
 def _take_off(wire: Wire, table: Table, parents: Sequence[Table]) -> tuple[Facts, list[Composable]] | None:
-    """Lock, ask what there is, and take it off; answers how it is put on again, None where nothing may be."""
+    """Lock the tables and drop keys and indexes; return how to create them again, or None without any."""
     locked = {each.name: each for each in (table, *parents)}
     lock = sql.lock_exclusively(list(locked.values()))
     results = _run(wire, table, [SQL("SAVEPOINT growing"), lock, rebuilding.ask_facts([table])])
@@ -154,7 +154,7 @@ def _take_off(wire: Wire, table: Table, parents: Sequence[Table]) -> tuple[Facts
 
 
 def _put_on(wire: Wire, table: Table, facts: Facts, on: Sequence[Composable]) -> None:
-    """Make everything again, and see that all is as it was."""
+    """Create everything again, and check that it is as it was."""
     with wire.recorder.span("index"):
         results = _run(wire, table, [*on, rebuilding.RESET, rebuilding.ask_facts([table])])
     rebuilding.compare(facts, rebuilding.read_facts(results[-1].get_value(0, 0)))

@@ -1,4 +1,4 @@
-"""The ledger on PostgreSQL: the schema `seedlab`, and the server's own hashes of rows."""
+"""`PostgresLedger`: the implementation of `Ledger` for PostgreSQL, in the schema `seedlab`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import polars as pl
     from psycopg.sql import Composable
 
-# Of packs in one statement. The server holds a parameter three times over, as message, value and pieces, and
-# asks the system for memory anew each time once it is large.
+# Bytes of packs in one statement. The server copies a parameter three times, and allocates memory from the
+# operating system for each copy once it is large.
 STATEMENT_BYTES = 1 << 18
 NO_TABLE, NO_RIGHT = "42P01", "42501"
 OfTables = Callable[[Sequence[tuple[TableState, Table]]], "Composable"]
@@ -39,7 +39,11 @@ Arrays = Callable[["pl.DataFrame"], Sequence[str]]
 
 
 class PostgresLedger(Ledger):
-    """A `Ledger` on a session's wire; `tables` looks up the catalog that the session has adopted."""
+    """A `Ledger` on a session's connection.
+
+    `tables` looks a table up in the session's catalog, `arrays` encodes a frame as array literals, and
+    `search_path` returns the connection's own search path.
+    """
 
     signed = True
 
@@ -55,14 +59,14 @@ class PostgresLedger(Ledger):
         self._arrays = arrays
         self._search_path = search_path
         self.memory = Memory()
-        self.keeps_catalog = False  # as it is
+        self.keeps_catalog = False  # whether the ledger has a valid copy of the catalog
 
-    def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
-        """Give the project's memory as it was read in the catalog's own query; no round trip."""
+    def read(self, project: str) -> Memory:  # noqa: ARG002 (the project was given with the catalog)
+        """Return what was read together with the catalog, without a round trip."""
         return self.memory
 
     def ensure(self) -> bool:
-        """Make the ledger; one message."""
+        """Create the ledger if it is missing, in one message."""
         try:
             self._wire.script(sql.CREATE)
         except StatementError as failed:
@@ -74,41 +78,41 @@ class PostgresLedger(Ledger):
         return True
 
     def generation(self) -> int:
-        """Read the generation.
-
-        As the first statement after the lock it sees what the last holder committed.
-        """
+        """Read the generation; as the first query after the lock it sees what the last holder committed."""
         return int(self._ask([(sql.GENERATION, ())])[0][0][0])
 
     def begin_run(self) -> int:
-        """Raise the generation in the open transaction, and give the new one."""
+        """Increase the generation in the open transaction, and return it."""
         return int(self._ask([(sql.RAISE_GENERATION, ())])[0][0][0])
 
     def join_run(self) -> int:
-        """Share-lock the generation's row, as all transactions of a run may at once; give the generation."""
+        """Lock the generation's row for share, which all transactions of a run may hold, and return it."""
         return int(self._ask([(sql.SHARE_GENERATION, ())])[0][0][0])
 
     def contents_ahead(self, states: Sequence[TableState]) -> Callable[[], list[TableState]]:
-        """Let the server count rows by stamps and hash others; what stamps do not prove is hashed then."""
+        """Count the rows of tables with stamps and hash all others.
+
+        Tables whose stamp does not prove that they are unchanged are hashed in a second query.
+        """
         stamped = [state for state in states if state.stamp]
         others = [state for state in states if not state.stamp]
         questions = [*self._of_tables(stamps.stamped, stamped), *self._of_tables(sql.contents, others)]
         answers = self._wire.ask_ahead(questions) if questions else list
 
-        def found() -> list[TableState]:
-            with _told_of_ledger():
+        def wait() -> list[TableState]:
+            with _ledger_errors():
                 rows = iter(answers())
-                same, doubtful = _judged(stamped, next(rows)) if stamped else ([], [])
-                same += _hashed(others, next(rows)) if others else []
-            if doubtful:
-                same += _hashed(doubtful, self._ask(self._of_tables(sql.contents, doubtful))[0])
-            by_name = {state.table: state for state in same}
+                known, unproven = _by_stamps(stamped, next(rows)) if stamped else ([], [])
+                known += _hashed(others, next(rows)) if others else []
+            if unproven:
+                known += _hashed(unproven, self._ask(self._of_tables(sql.contents, unproven))[0])
+            by_name = {state.table: state for state in known}
             return [by_name[state.table] for state in states]
 
-        return found
+        return wait
 
     def _of_tables(self, statement: OfTables, states: Sequence[TableState]) -> list[Question]:
-        """A question of tables; of none nothing is asked."""
+        """Make one query about all these tables, or none without tables."""
         return [(statement([(each, self._table(each.table)) for each in states]), ())] if states else []
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
@@ -125,7 +129,7 @@ class PostgresLedger(Ledger):
         yield from ([pack] for pack in self._more(project, name, more))
 
     def _first(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[tuple[bytes, bytes, int]]:
-        """The first pack of each load, the recent ones, and how many more there are."""
+        """Fetch the first pack of each load, the recent packs, and the number of further packs."""
         several = self.memory.several
         questions: list[Question] = [(sql.recall(project, *name, several=several), ()) for name in names]
         answers = self._ask(questions, binary=True) if names else []
@@ -136,17 +140,17 @@ class PostgresLedger(Ledger):
             yield self._ask([(sql.RECALL_PACK, (project, *name, str(number)))], binary=True)[0][0][0]
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
-        """Give for each set the marks of its rows now, and those remembered of its table; in one pipeline."""
+        """Fetch current and remembered marks in one pipeline."""
         if not sets:
             return []
         names = [each.state.table for each in sets]
         questions = self._mark_questions(sets, sql.marks_to_compare)
-        remembered, *now = self._ask([_recall_marks(names), *questions], binary=True)
+        remembered, *current = self._ask([_recall_marks(names), *questions], binary=True)
         known = _marks_of(remembered)
-        return [(rows[0][0] or b"", known.get(name)) for name, rows in zip(names, now, strict=True)]
+        return [(rows[0][0] or b"", known.get(name)) for name, rows in zip(names, current, strict=True)]
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
-        """Fetch the marks of tables' seeded rows in one statement; None where they are not known."""
+        """Fetch the remembered marks in one statement."""
         return _marks_of(self._ask([_recall_marks(tables)], binary=True)[0]) if tables else {}
 
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
@@ -155,18 +159,18 @@ class PostgresLedger(Ledger):
         return [rows[0][0] or b"" for rows in answers]
 
     def attested(self, sets: Sequence[RowSet]) -> Callable[[], list[Attested]]:
-        """Ask for all of it ahead of what is sent next."""
+        """Send the queries without waiting for the answers."""
         questions = [self._named(each, sql.attested if each.state.stamp else sql.marks_of) for each in sets]
         answers = self._wire.ask_ahead(questions, binary=True) if questions else list
 
-        def found() -> list[Attested]:
-            with _told_of_ledger():
+        def wait() -> list[Attested]:
+            with _ledger_errors():
                 return [Attested(marks or b"", *counts) for ((marks, *counts),) in answers()]
 
-        return found
+        return wait
 
     def spell_out(self, states: Sequence[TableState]) -> None:
-        """Have the server store the marks of stamped tables, in one statement; no mark is sent to us."""
+        """Let the server compute and store the marks in one statement, without sending them to the client."""
         self._ask([(sql.spell_out([(state, self._table(state.table)) for state in states]), ())])
 
     def _mark_questions(
@@ -187,38 +191,39 @@ class PostgresLedger(Ledger):
         return statement, self._arrays(rows.frame)
 
     def runs(self, project: str, run: str | None = None, *, limit: int | None = None) -> list[RunMemory]:
-        """Read the runs on record in one statement, the last first."""
+        """Read the remembered runs in one statement."""
         return runs_of(document for (document,) in self._ask([(sql.runs(project, run, limit), ())])[0])
 
     def size(self) -> int:
-        """Bytes that the ledger's tables take on disk, with indexes and TOAST."""
+        """Return the size of the ledger's tables on disk, including indexes and TOAST."""
         return int(self._ask([(sql.SIZE, ())])[0][0][0])
 
     def begin_to_remember(self) -> None:
-        """Let the server read the catalog and keep it, if the one that is kept is not as it is now."""
+        """Let the server store a copy of the catalog, unless there is a valid one."""
         if not self.keeps_catalog:
-            ours = put_search_path(self._search_path())
-            self._wire.tell([SYSTEM_NAMES, sql.KEEP_CATALOG, ours])
+            restore = put_search_path(self._search_path())
+            self._wire.tell([SYSTEM_NAMES, sql.KEEP_CATALOG, restore])
             self.keeps_catalog = True
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
-        """Write the memo and the states in one pipeline, or in several of about PACK_BYTES each."""
+        """Write everything in one pipeline, or in several of about PACK_BYTES each."""
         if not memo.part:
             self.begin_to_remember()
         put_filled = self._hash_ahead([state for state in states if state.table not in memo.marks])
-        partly = [state for state in states if state.table in memo.marks]
+        partly_seeded = [state for state in states if state.table in memo.marks]
         grown = self._wire.ask_ahead([self._shift(memo.shifts)]) if memo.shifts else list
-        for questions in batched(self._questions(memo, partly), _bytes_of):
+        for questions in batched(self._questions(memo, partly_seeded), _bytes_of):
             self._ask(questions)
         put_filled()
         for names in grown():
             self._fold([name for (name,) in names])
 
     def _hash_ahead(self, states: Sequence[TableState]) -> Callable[[], None]:
-        """Let the server hash tables that this run has filled, while their rows are packed.
+        """Let the server hash tables that this run has filled, while the client packs their rows.
 
-        Small ones are put down at once. Large ones are hashed by a statement that only asks, since one that
-        writes as well is not run in parallel; what comes back puts them down, and the small ones beside them.
+        Small tables are hashed and stored by one statement. Large ones are hashed by a query of their own,
+        because a statement that also writes is not run in parallel; then the function returned stores the
+        results, those of small tables too.
         """
         large = [state for state in states if stamps.unmarked(state, self._table(state.table))]
         if not large or not self.memory.stamped:
@@ -228,13 +233,14 @@ class PostgresLedger(Ledger):
         hashes = self._wire.ask_ahead(self._of_tables(sql.contents, large))
 
         def put() -> None:
-            with _told_of_ledger():
+            with _ledger_errors():
                 hashed = {state.table: state for state in _hashed(large, hashes()[0])}
             self._ask([self._put_tables({}, [hashed.get(state.table, state) for state in states], hashed)])
 
         return put
 
     def _questions(self, memo: Memo, states: Sequence[TableState]) -> Iterator[Question]:
+        """Yield the statements that write the memo and the states of tables with known marks."""
         yield from [
             *([] if memo.part else [(sql.RAISE_GENERATION, ())]),
             (sql.ADD_RUN, (json.dumps(run_document(memo)),)),
@@ -244,26 +250,26 @@ class PostgresLedger(Ledger):
             ),
         ]
         if self.memory.several:
-            anew = (load.name for load in memo.loads if load.name not in memo.continued)
-            yield sql.FORGET_PACKS, (json.dumps([[memo.project, *n] for n in (*anew, *memo.forgotten)]),)
+            replaced = (load.name for load in memo.loads if load.name not in memo.continued)
+            yield sql.FORGET_PACKS, (json.dumps([[memo.project, *n] for n in (*replaced, *memo.forgotten)]),)
         yield from self._put_rows(memo)
         if memo.forgotten:
             yield sql.FORGET_ROWS, (json.dumps([[memo.project, *name] for name in memo.forgotten]),)
         if memo.unfinished:
             yield sql.FORGET_STAGES, (json.dumps([[memo.project, stage] for stage in memo.unfinished]),)
-        for some in batched(states, lambda state: len(memo.marks.get(state.table) or b"")):
-            if some:
-                yield self._put_tables(memo.marks, some)
+        for batch in batched(states, lambda state: len(memo.marks.get(state.table) or b"")):
+            if batch:
+                yield self._put_tables(memo.marks, batch)
 
     def _put_rows(self, memo: Memo) -> Iterator[Question]:
-        """Keep the packs of each load, or put them behind those that are there."""
+        """Yield the statements that store the packs of each load, or append them to those stored."""
         packs = [iter([b"".join(p)] if self.memory.undivided else p) for p in memo.contents]
         for continued, statement in ((False, sql.PUT_ROWS), (True, sql.ADD_ROWS)):
-            mine = [n for n, load in enumerate(memo.loads) if (load.name in memo.continued) == continued]
-            firsts = ((n, next(packs[n], b"")) for n in mine)
-            for some in batched(firsts, lambda each: len(each[1]), STATEMENT_BYTES):
-                if some:
-                    yield _put_first(statement, memo, dict(some))
+            loads = [n for n, load in enumerate(memo.loads) if (load.name in memo.continued) == continued]
+            firsts = ((n, next(packs[n], b"")) for n in loads)
+            for batch in batched(firsts, lambda each: len(each[1]), STATEMENT_BYTES):
+                if batch:
+                    yield _put_first(statement, memo, dict(batch))
         for load, others in zip(memo.loads, packs, strict=True):
             for number, pack in enumerate(others, 1):
                 if not self.memory.several:
@@ -272,7 +278,7 @@ class PostgresLedger(Ledger):
                 yield sql.PUT_PACK, (memo.project, *load.name, str(number), pack)
 
     def _shift(self, shifts: Sequence[Shift]) -> Question:
-        """Change what is known of few rows."""
+        """Make the statement that updates the states and marks of tables in which few rows changed."""
         written, places = packed(each.marks for each in shifts)
         documents = [
             {
@@ -290,7 +296,7 @@ class PostgresLedger(Ledger):
         return sql.shift_tables(stamped=self.memory.stamped), (json.dumps(documents), written)
 
     def _fold(self, grown: Sequence[str]) -> None:
-        """Write all marks of tables anew."""
+        """Merge the recent marks of tables into the others."""
         known = self.recall_marks(grown)
         if grown:
             self._ask([(sql.FOLD_MARKS, (name, known[name])) for name in grown])
@@ -301,52 +307,55 @@ class PostgresLedger(Ledger):
         states: Sequence[TableState],
         hashed: Collection[str] = (),
     ) -> Question:
-        given = [state.table for state in states if state.table in marks]
-        content, places = packed(marks[name] or b"" for name in given)
+        """Make the statement that stores states with these marks; the tables `hashed` need no hashing."""
+        with_marks = [state.table for state in states if state.table in marks]
+        content, places = packed(marks[name] or b"" for name in with_marks)
         unknown = -1
         cuts = {
             name: (start, unknown if marks[name] is None else length)
-            for name, (start, length) in zip(given, places, strict=True)
+            for name, (start, length) in zip(with_marks, places, strict=True)
         }
         statement = sql.put_tables(
             [(state, self._table(state.table), cuts.get(state.table)) for state in states],
             stamped=self.memory.stamped,
             hashed=hashed,
         )
-        return statement, ((content,) if any(marks[name] is not None for name in given) else ())
+        return statement, ((content,) if any(marks[name] is not None for name in with_marks) else ())
 
     def _ask(self, questions: Sequence[Question], *, binary: bool = False) -> list[list[tuple[Any, ...]]]:
-        with _told_of_ledger():
+        with _ledger_errors():
             return self._wire.ask(questions, binary=binary)
 
 
 @contextmanager
-def _told_of_ledger() -> Iterator[None]:
+def _ledger_errors() -> Iterator[None]:
+    """Turn a failed statement into an error about the ledger."""
     try:
         yield
     except StatementError as failed:
         raise write_failed(failed.error, "the ledger") from failed.error
 
 
-def _judged(
+def _by_stamps(
     states: Sequence[TableState], counts: Sequence[tuple[Any, ...]]
 ) -> tuple[list[TableState], list[TableState]]:
-    """Tell tables that are as they were from others; these lose a stamp whose rows are not all there."""
-    same: list[TableState] = []
-    doubtful: list[TableState] = []
-    for n, total, theirs in counts:
+    """Separate tables proven to be unchanged from others, which lose a stamp whose rows are incomplete.
+
+    `counts` has (index of the state, rows, rows written by transactions of the stamp).
+    """
+    proven: list[TableState] = []
+    unproven: list[TableState] = []
+    for n, rows, stamped_rows in counts:
         state, stamp = states[n], states[n].stamp
-        if stamp is None or theirs != stamp.rows:
-            doubtful.append(replace(state, stamp=None))
+        if stamp is None or stamped_rows != stamp.rows:
+            unproven.append(replace(state, stamp=None))
         else:
-            (same if total == theirs == state.rows else doubtful).append(state)
-    return same, doubtful
+            (proven if rows == stamped_rows == state.rows else unproven).append(state)
+    return proven, unproven
 
 
 def _hashed(states: Sequence[TableState], hashes: Sequence[tuple[Any, ...]]) -> list[TableState]:
-    return [
-        replace(states[n], rows=rows, xor=int(crossed), sum=int(total)) for n, rows, crossed, total in hashes
-    ]
+    return [replace(states[n], rows=rows, xor=int(xor), sum=int(total)) for n, rows, xor, total in hashes]
 
 
 def _recall_marks(tables: Sequence[str]) -> Question:
@@ -358,7 +367,7 @@ def _marks_of(rows: Sequence[tuple[Any, ...]]) -> dict[str, bytes | None]:
 
 
 def _put_first(statement: Composable, memo: Memo, packs: Mapping[int, bytes]) -> Question:
-    """Write what is known of loads, by their places, with the first pack of each."""
+    """Make the statement that writes loads, by index, with the first pack of each."""
     content, places = packed(packs.values())
     documents = [
         load_document(memo.loads[n]) | {"project": memo.project, "start": start, "length": length}

@@ -1,4 +1,4 @@
-"""What a delete must know on either dialect: who refers to whom, which tables go first, how it is refused."""
+"""The parts of a delete that all dialects share: referring tables, the order of deletes, and refusals."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ class Referral:
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """Columns of the parent, each with the child's column that refers to it."""
+        """Pairs of a parent's column and the child's column that refers to it."""
         return tuple(zip(self.key.parent_columns, self.key.columns, strict=True))
 
 
 def find_referrals(catalog: Catalog, parents: Collection[str]) -> list[Referral]:
-    """Every foreign key of every table that refers to one of these tables, whoever fills it.
+    """Find all foreign keys of all tables that refer to one of these tables.
 
-    One that SQLite cannot match with a key of its parent is passed over: SQLite refuses any delete there.
+    A foreign key that SQLite cannot match with a key of the parent is left out: SQLite itself refuses any
+    delete there.
     """
     return [
         Referral(child=table, parent=catalog.tables[key.parent], key=key)
@@ -40,7 +41,7 @@ def find_referrals(catalog: Catalog, parents: Collection[str]) -> list[Referral]
 
 
 def children_first(tables: Iterable[str], referrals: Sequence[Referral]) -> list[list[str]]:
-    """Group tables so that those that refer come before those referred to; a cycle shares a group."""
+    """Order tables so that referring ones come before those referred to; a cycle shares a group."""
     group = {name: frozenset({name}) for name in sorted(tables)}
     edges = [(each.child.name, each.parent.name) for each in referrals if each.child.name in group]
     while True:
@@ -56,7 +57,7 @@ def children_first(tables: Iterable[str], referrals: Sequence[Referral]) -> list
 
 
 def still_referred(referral: Referral, rows: int) -> str:
-    """Say that rows which stay refer to rows that would go."""
+    """Make the reason that remaining rows refer to rows to be deleted."""
     subject = "1 row" if rows == 1 else f"{rows} rows"
     return (
         f"{subject} of table {referral.child.name} {'refers' if rows == 1 else 'refer'} to rows of table "
@@ -65,5 +66,5 @@ def still_referred(referral: Referral, rows: int) -> str:
 
 
 def refusal(reasons: Iterable[str]) -> Refused:
-    """One error for all that stands against a delete."""
+    """Make one error of all reasons against a delete."""
     return Refused(f"nothing was deleted: {'; '.join(reasons)}; {_CURE}")

@@ -1,4 +1,4 @@
-"""What a user may do in a target: asked by people whose seed does not get through, never by a seed."""
+"""Find out what the user may do in a target, for `seedlab doctor`; seeding itself never asks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from seedlab.database.sqlite_connection import quote
 from seedlab.errors import ConnectionFailed, masked
 from seedlab.flow import Target
 
-PATIENCE = 5  # seconds for the server to answer
+PATIENCE = 5  # seconds to wait for a connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:
-    """Who we are in a database, and what we may make there; `grants` are what we lack on its tables."""
+    """The user of a connection, what the user may create, and the GRANT statements for missing rights."""
 
     version: str
     user: str
@@ -30,8 +30,9 @@ class Rights:
 
 
 def rights(target: Target, tables: Collection[str] = ()) -> Rights:
-    """Connect and ask for our rights, also those on tables as a project names them; raises
-    ConnectionFailed.
+    """Connect and read the user's rights, also on `tables` as a project names them.
+
+    Raises ConnectionFailed.
     """
     if target.dialect == "sqlite":
         return _sqlite_rights(Path(target.url))
@@ -39,7 +40,7 @@ def rights(target: Target, tables: Collection[str] = ()) -> Rights:
 
 
 def reading_grants(user: str) -> tuple[str, ...]:
-    """Spell what the owner of a ledger grants, so that this user may read it."""
+    """Make the GRANT statements by which the ledger's owner lets this user read it."""
     name = _spelled(user)
     return (
         f"GRANT USAGE ON SCHEMA seedlab TO {name};",
@@ -51,7 +52,7 @@ def _spelled(user: str) -> str:
     return user if re.fullmatch("[a-z_][a-z0-9_]*", user) else quote(user)
 
 
-# Of tables (a text-array parameter): what is missing to write rows, on which tables or sequences, spelled.
+# The rights that are missing to write rows to tables (a text-array parameter), with the objects they are on.
 _LACKING = """
 WITH named AS (
   SELECT c.oid, n.oid AS schema FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -100,7 +101,7 @@ def _postgres_rights(target: Target, tables: Sequence[str]) -> Rights:
 
 
 def _sqlite_rights(file: Path) -> Rights:
-    """Ask the file system: a missing file can be made where its folder is writable."""
+    """Ask the file system: a missing file can be created if its folder is writable."""
     place = file if file.exists() else file.parent
     if not place.exists():
         raise ConnectionFailed(f"opening {file} failed: there is no folder {place}; make it first")

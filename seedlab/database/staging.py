@@ -1,9 +1,9 @@
-"""Tables in which other connections put the rows of a load before one transaction merges them.
+"""Staging tables, into which parallel workers copy the rows of a load before one transaction merges them.
 
-They are UNLOGGED, lie beside the ledger, and are named after the run: one for each load, and one of marks.
-A part of a load is staged in one transaction with its mark, so a part that two workers did, or one that was
-done again after its worker was lost, is there once. Who holds the ledger's lock may drop all others: their
-runs are dead.
+They are UNLOGGED tables in the ledger's schema, named after the run: one per load, and one that records which
+parts are done. A part is copied and recorded in one transaction, so a part that two workers do, or that is
+repeated after a worker was lost, is staged once. The holder of the ledger's lock may drop all staging tables
+of other runs: these are dead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database import statements as sql
 from seedlab.database.encode import copy_text
-from seedlab.database.encode_binary import HEADER, TRAILER, Unspeakable, copy_binary, speaks
+from seedlab.database.encode_binary import HEADER, TRAILER, NotBinary, copy_binary, has_binary_form
 from seedlab.database.failures import write_failed
 from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.flow import Column, Load, Staging, Table, TableWrite
@@ -25,7 +25,7 @@ from seedlab.flow import Column, Load, Staging, Table, TableWrite
 _SCHEMA = "seedlab"
 _PREFIX = "staging_"
 _PART = "_seedlab_part"
-_IN_PART = "_seedlab_in_part"  # place of the row in its part, from 1
+_IN_PART = "_seedlab_in_part"  # position of the row in its part, from 1
 _SWEPT = SQL(
     "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = {} AND c.relkind = 'r' AND pg_catalog.starts_with(c.relname, {}) "
@@ -35,24 +35,24 @@ _OWN = {
     _PART: Column(name=_PART, type="integer", kind="int4"),
     _IN_PART: Column(name=_IN_PART, type="bigint", kind="int8"),
 }
-# Nobody is to look through what is dropped in a moment: on few cores that takes time from the merge.
-_ALONE = SQL("WITH (autovacuum_enabled = false)")
+# Autovacuum of tables that are dropped soon would only take CPU time from the merge.
+_NO_AUTOVACUUM = SQL("WITH (autovacuum_enabled = false)")
 _IN_USE = "55P03"
-_ALREADY = frozenset({"23505", "40001"})  # another transaction has made the mark meanwhile
+_ALREADY = frozenset({"23505", "40001"})  # another transaction has claimed the part meanwhile
 
-Session = Any  # a PostgresSession; the others never stage
+Session = Any  # a PostgresSession; other dialects have no staging tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where rows belong: a part by its number, and how many of its rows lie before them."""
+    """Where rows belong: the number of their part, and the number of rows of the part before them."""
 
     part: int
     first: int
 
 
 def relation_of(run: str, number: int) -> str:
-    """Name the table of a load of a run."""
+    """Name the staging table of a run's load."""
     return f"{_PREFIX}{run}_{number}"
 
 
@@ -60,25 +60,25 @@ def relation_of(run: str, number: int) -> str:
 
 
 def make_marks(run: str) -> Composed:
-    """Make the table that knows which parts are done."""
+    """Create the table of the parts that are done."""
     return SQL("CREATE UNLOGGED TABLE {} (relation text, part int4, PRIMARY KEY (relation, part))").format(
         _marks(run)
     )
 
 
 def make(staging: Staging, table: Table, columns: Sequence[str]) -> Composed:
-    """Make the table of a load: with the target's own types, or as text where those are yet to be made."""
+    """Create the table of a load: with the target's types, or as text if the target has no such table yet."""
     own = [SQL("{} int4").format(Identifier(_PART)), SQL("{} int8").format(Identifier(_IN_PART))]
     if staging.as_text:
         texts = [SQL("{} text").format(Identifier(name)) for name in columns]
         return SQL("CREATE UNLOGGED TABLE {} ({}) {}").format(
-            named(staging.relation), SQL(", ").join([*texts, *own]), _ALONE
+            named(staging.relation), SQL(", ").join([*texts, *own]), _NO_AUTOVACUUM
         )
     return SQL(
         "CREATE UNLOGGED TABLE {} {} AS SELECT {}, 0::int4 AS {}, 0::int8 AS {} FROM {} WITH NO DATA"
     ).format(
         named(staging.relation),
-        _ALONE,
+        _NO_AUTOVACUUM,
         sql.names(columns),
         Identifier(_PART),
         Identifier(_IN_PART),
@@ -87,14 +87,14 @@ def make(staging: Staging, table: Table, columns: Sequence[str]) -> Composed:
 
 
 def claim(run: str, relation: str, part: int) -> Composed:
-    """Say that this transaction stages a part; whoever comes second waits for it, and is told that it is."""
+    """Claim a part for this transaction; another that claims it waits for this one, and gets no row."""
     return SQL("INSERT INTO {} VALUES ({}, {}) ON CONFLICT DO NOTHING RETURNING part").format(
         _marks(run), Literal(relation), Literal(part)
     )
 
 
 def source(staging: Staging, columns: Sequence[str]) -> Composed:
-    """The rows of a load, with their place among all of it, as `statements.merge` takes them."""
+    """Make the source of a load's rows for `statements.merge`, with PLACE among all rows of the load."""
     firsts = ", ".join(map(str, staging.firsts))
     return SQL("(SELECT {}, (ARRAY[{}]::int8[])[s.{} + 1] + s.{} AS {} FROM {} s) AS r").format(
         sql.names(columns, "s"),
@@ -107,7 +107,7 @@ def source(staging: Staging, columns: Sequence[str]) -> Composed:
 
 
 def insert(staging: Staging, load: Load, table: Table) -> Composed:
-    """Put all rows of a load into a table that has none."""
+    """Insert all rows of a load into an empty table."""
     always = any(table.columns[name].identity for name in load.columns)
     return SQL("INSERT INTO {} ({}) {}SELECT {} FROM {} r").format(
         sql.qualified(table),
@@ -119,7 +119,7 @@ def insert(staging: Staging, load: Load, table: Table) -> Composed:
 
 
 def analyze(staging: Staging, key: Sequence[str]) -> Composed:
-    """Let the server know of the columns of the join: without that one of 300k rows ran for minutes."""
+    """Analyze the join columns: without statistics a join of 300,000 rows ran for minutes."""
     return SQL("ANALYZE {} ({})").format(named(staging.relation), sql.names(key))
 
 
@@ -136,15 +136,15 @@ def named(relation: str) -> Identifier:
 
 
 def prepare(session: Session, run: str, loads: Sequence[tuple[Staging, Table, Sequence[str]]]) -> bool:
-    """Sweep what dead runs left, and make the tables of this one; False without the right to.
+    """Drop the tables of dead runs, and create those of this run; False without the right to do so.
 
-    To be called while this run holds the ledger's lock, outside of a transaction.
+    Must be called while this run holds the ledger's lock, outside of a transaction.
     """
     sweep(session)
     session.begin()
-    made: list[Composable] = [make_marks(run), *(make(*load) for load in loads)]
+    creates: list[Composable] = [make_marks(run), *(make(*load) for load in loads)]
     try:
-        session.wire.script(made)
+        session.wire.script(creates)
     except StatementError as failed:
         session.rollback()
         if failed.error.sqlstate == "42501":
@@ -155,13 +155,12 @@ def prepare(session: Session, run: str, loads: Sequence[tuple[Staging, Table, Se
 
 
 def sweep(session: Session, run: str | None = None) -> None:
-    """Drop the staging tables of a run, or of all; what a lost worker still holds is left to the next."""
+    """Drop the staging tables of a run, or of all runs, except tables that a lost worker still has locked."""
     try:
         session.begin()
         found = [name for (name,) in session.wire.ask([(_SWEPT, ())])[0]]
         session.commit()
-        mine = [name for name in found if run is None or name.split("_")[1] == run]
-        for name in mine:
+        for name in (name for name in found if run is None or name.split("_")[1] == run):
             session.begin()
             try:
                 session.wire.script(
@@ -180,7 +179,7 @@ def sweep(session: Session, run: str | None = None) -> None:
 
 
 def begin_part(session: Session, run: str, relation: str, part: int) -> bool:
-    """Begin the transaction that stages a part; False where another has done so already."""
+    """Begin the transaction that stages a part; False if another one has staged it already."""
     session.begin()
     try:
         return bool(session.wire.ask([(claim(run, relation, part), ())])[0])
@@ -200,7 +199,7 @@ def copy(
     columns: Sequence[str],
     place: Place,
 ) -> None:
-    """Copy settled rows of a part, of which `place.first` went before. Raises DataFaults or WriteError."""
+    """Copy rows of a part, in an open transaction. Raises DataFaults or WriteError."""
     numbered = frame.select(columns).with_columns(
         pl.lit(str(place.part)).alias(_PART),
         pl.int_range(place.first + 1, place.first + 1 + pl.len()).cast(pl.String).alias(_IN_PART),
@@ -216,13 +215,13 @@ def copy(
 
 
 def _binary(frame: pl.DataFrame, names: Sequence[str], table: Table) -> bytes | None:
-    """Encode in COPY's binary format; None where a column or a value has no such form."""
+    """Encode in COPY's binary format; None if a column or a value has no such form."""
     own = replace(table, columns={**table.columns, **_OWN})
-    if not speaks(own, names):
+    if not has_binary_form(own, names):
         return None
     try:
         return copy_binary(frame, names, own)
-    except Unspeakable:
+    except NotBinary:
         return None
 
 
@@ -230,7 +229,7 @@ def _binary(frame: pl.DataFrame, names: Sequence[str], table: Table) -> bytes | 
 
 
 def step(wire: Wire, write: TableWrite, load: Load) -> tuple[Load, Table, Composable, bool]:
-    """Analyze what is staged of a load, and give it as a step of `statements.merge`."""
+    """Analyze the staged rows of a load, and return its step for `statements.merge`."""
     staged = write.staged[load]
     _run(wire, write, [analyze(staged, load.key_columns)])
     for batch in write.batches():

@@ -1,7 +1,8 @@
-"""SQL that proves a table unchanged on PostgreSQL, by the transactions that wrote its rows (xmin).
+"""SQL that proves a PostgreSQL table unchanged by the transactions that wrote its rows (xmin): stamps.
 
-Every change of a row is a row that another transaction wrote, so while there are as many rows of those that
-a stamp names, none of them was changed or deleted; and while there are no others, none came.
+An update writes a new version of a row, with the xmin of its own transaction. So while a table has as many
+rows as before of the transactions that a stamp names, none of them was updated or deleted; and while it has
+no other rows, none was inserted. Counting rows by xmin is far cheaper than hashing them.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from seedlab.database.ledger import TRANSACTIONS
 from seedlab.database.statements import qualified, stored, trusted
 from seedlab.flow import IN_DOUBT, Column, Table, TableState
 
-UNMARKED_ROWS = 10_000  # of fewer marks cost nothing
+UNMARKED_ROWS = 10_000  # the marks of smaller tables cost next to nothing
 _NUMBERS_ARE_UNIQUE = SQL(
-    "pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) < 4294967296"  # later they come again
+    "pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) < 4294967296"  # no wraparound yet
 )
-# A deferred trigger could still change rows, and nobody would see it, for the transaction is the same.
+# A deferred trigger could change rows at the commit, which a stamp would not detect: the xmin is the same.
 POSSIBLE = SQL(
     "({} AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND NOT tgisinternal))"
 ).format(_NUMBERS_ARE_UNIQUE)
 
 
 def place(relation: Composable) -> Composed:
-    """Tell all that a stamp of a relation, of which this is the oid, depends on; NULL where none can hold.
+    """Describe all that a stamp of the relation with this oid depends on; NULL if stamps are impossible.
 
-    That is the database; the table's own name, for another may have it now; the columns; and, since no row
-    is written for another name, the labels of enums.
+    That is the database, the table's name, its columns, and the labels of enums, which can be renamed without
+    any row being written.
     """
     return SQL(
         "(SELECT pg_catalog.concat_ws(' ', d.oid, d.xmin, (SELECT "
@@ -43,25 +44,25 @@ def place(relation: Composable) -> Composed:
 
 
 def by(state: TableState, transaction: str) -> SQL:
-    """Tell whether a transaction is one of a state's stamp."""
+    """Make the condition that a transaction is one of a state's stamp."""
     numbers = ",".join(map(str, state.stamp.transactions)) if state.stamp else ""
     return trusted(f"{transaction} = ANY ('{{{numbers}}}'::pg_catalog.xid[])")
 
 
-def worth(state: TableState, table: Table) -> bool:
-    """Tell whether a stamp can say what the rows of a table hold.
+def can_prove(state: TableState, table: Table) -> bool:
+    """Tell whether a stamp can prove the table unchanged.
 
-    Not in doubt, nor of a table that has its rows in others; nor values of composite types, which lose a
-    field without any row being written.
+    It cannot for a state in doubt, for tables whose rows are in other tables (partitions, inheritance), and
+    for composite types, a field of which can be dropped without any row being written.
     """
     whole = state.rows != IN_DOUBT and table.kind == "table" and not table.inherits
-    return whole and all(_is_in_its_row(table.columns[name]) for name in state.columns)
+    return whole and all(_changes_with_its_row(table.columns[name]) for name in state.columns)
 
 
-def _is_in_its_row(column: Column) -> bool:
+def _changes_with_its_row(column: Column) -> bool:
     while column.element:
         column = column.element
-    # What elements of a type that is no usual one are made of is not known.
+    # An element of an unknown type (without a name of its own) might be a composite.
     return (
         column.kind != "composite"
         and column.send != "pg_catalog.record_send"
@@ -70,13 +71,14 @@ def _is_in_its_row(column: Column) -> bool:
 
 
 def unmarked(state: TableState, table: Table) -> bool:
-    """Tell whether a table that a run has filled needs no marks: by its stamp they can be made later."""
-    return worth(state, table) and state.rows >= UNMARKED_ROWS
+    """Tell whether a table filled by this run needs no marks, as its stamp allows to compute them later."""
+    return can_prove(state, table) and state.rows >= UNMARKED_ROWS
 
 
 def attested(state: TableState, table: Table) -> Composed:
-    """Count of rows, with xmin as x, those that a transaction of the stamp wrote, or this one; and how often
-    this one has written or deleted rows of the table that are none of them.
+    """Count, of rows with xmin as x, those written by the stamp or this transaction, and its other writes.
+
+    The latter are rows of the table that this transaction wrote or deleted, but that are not among the rows.
     """
     own = SQL(
         "pg_catalog.count(*) FILTER (WHERE x = (pg_catalog.txid_current_if_assigned()::text)::pg_catalog.xid)"
@@ -85,12 +87,12 @@ def attested(state: TableState, table: Table) -> Composed:
         SQL("pg_catalog.pg_stat_get_xact_tuples_{}({})").format(SQL(how), _oid(table))
         for how in ("inserted", "updated", "deleted")
     )
-    theirs = SQL("pg_catalog.count(*) FILTER (WHERE {})").format(by(state, "x"))
-    return SQL("{theirs} + {own}, {written} - {own}").format(theirs=theirs, own=own, written=written)
+    of_stamp = SQL("pg_catalog.count(*) FILTER (WHERE {})").format(by(state, "x"))
+    return SQL("{of_stamp} + {own}, {written} - {own}").format(of_stamp=of_stamp, own=own, written=written)
 
 
 def stamped(states: Sequence[tuple[TableState, Table]]) -> Composed:
-    """Count rows, and those that the transactions of a stamp wrote: number of the table, all, theirs."""
+    """Count per table all rows, and those of its stamp's transactions: (index of the table, all, stamped)."""
     return SQL(" UNION ALL ").join(
         SQL("SELECT {}, pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {}) FROM {} t").format(
             Literal(n), by(state, "t.xmin"), stored(table)
@@ -100,7 +102,10 @@ def stamped(states: Sequence[tuple[TableState, Table]]) -> Composed:
 
 
 def stamp(table: Table, rows: Composable, *, filled: bool) -> Composed:
-    """Name the transactions that wrote the `rows` of a table, one where this run has `filled` it."""
+    """Build the stamp of a table with `rows` rows: the transactions that wrote them.
+
+    A table that this run has `filled` has one transaction. There is none if there are too many transactions.
+    """
     return SQL(
         "CASE WHEN {possible} THEN (SELECT pg_catalog.jsonb_build_object("
         "'run', pg_catalog.txid_current(), 'relation', {relation}, 'place', {place}, "

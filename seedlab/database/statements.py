@@ -1,7 +1,7 @@
-"""The SQL that PostgreSQL is sent: small functions that build one statement each and return it.
+"""SQL for PostgreSQL: small functions that build one statement each, without a connection.
 
-Every identifier comes from the catalog and goes through `psycopg.sql`; type names and constraint
-definitions are the server's own text. Values are parameters. Nothing here talks to a server.
+Every identifier comes from the catalog and goes through `psycopg.sql`; type names and constraint definitions
+are the server's own text. Values are parameters.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from seedlab.flow import Catalog, Column, ForeignKey, Table
 if TYPE_CHECKING:
     from seedlab.flow import Load, Part
 
-TAKES_ERRORS = 160_000  # the server version from which pg_input_is_valid is there
-# Kinds of which a text reaches a question unproven, so that the server may find that it is none.
+TAKES_ERRORS = 160_000  # the first server version with pg_input_is_valid
+# Kinds whose values are looked up without having been validated, so that a cast may fail.
 _MAY_NOT_READ = frozenset({"enum", "interval", "timetz", "jsonb", "hstore", "array", "composite", "other"})
 
 
@@ -27,17 +27,17 @@ def qualified(table: Table) -> Identifier:
 
 
 def stored(table: Table) -> Composable:
-    """Name a table to read, update or delete its own rows, and not those of tables that inherit from it."""
+    """Name a table without the tables that inherit from it, to read, update or delete its own rows only."""
     return SQL("ONLY {}").format(qualified(table)) if table.inherits else qualified(table)
 
 
 def names(columns: Sequence[str], prefix: str | None = None) -> Composed:
-    """List columns, each behind `prefix.` if given."""
+    """List columns, each prefixed by `prefix.` if given."""
     return SQL(", ").join(Identifier(prefix, name) if prefix else Identifier(name) for name in columns)
 
 
 def trusted(text: str) -> SQL:
-    """Take the server's own text (a type, a definition, a sequence's quoted name) or numbers as SQL."""
+    """Use text as SQL that the server itself has spelled (a type, a definition, a sequence's quoted name)."""
     return SQL(text)
 
 
@@ -45,23 +45,23 @@ def trusted(text: str) -> SQL:
 
 
 def lock_exclusively(tables: Sequence[Table]) -> Composed:
-    """Lock tables whose foreign keys are about to be dropped; do not wait for anybody."""
+    """Lock tables whose foreign keys are about to be dropped; fail instead of waiting."""
     return SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(SQL(", ").join(map(qualified, tables)))
 
 
 def lock_for_writing(tables: Sequence[Table]) -> Composed:
-    """Keep other writers out, let readers in."""
+    """Lock tables against other writers, but not readers."""
     return SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(SQL(", ").join(map(qualified, tables)))
 
 
 def count_filled(tables: Sequence[Table]) -> Composed:
-    """Count tables that have a row after all."""
+    """Count the tables that have rows."""
     asks = [SQL("EXISTS (SELECT FROM {})::int").format(stored(table)) for table in tables]
     return SQL("SELECT {}").format(SQL(" + ").join(asks))
 
 
 def find_empty(tables: Sequence[Table]) -> Composed:
-    """Tell of each table whether it has no row."""
+    """Ask for each table whether it is empty."""
     asks = [SQL("NOT EXISTS (SELECT FROM {})").format(stored(table)) for table in tables]
     return SQL("SELECT {}").format(SQL(", ").join(asks))
 
@@ -73,7 +73,7 @@ def drop_foreign_keys(table: Table, keys: Sequence[ForeignKey]) -> Composed:
 
 
 def add_foreign_keys(table: Table, keys: Sequence[ForeignKey]) -> Composed:
-    """Make dropped foreign keys again, each by the server's own definition; this validates them."""
+    """Add dropped foreign keys again by the server's own definitions, which validates them."""
     adds = SQL(", ").join(
         SQL("ADD CONSTRAINT {} {}").format(Identifier(key.name), trusted(key.definition)) for key in keys
     )
@@ -81,7 +81,7 @@ def add_foreign_keys(table: Table, keys: Sequence[ForeignKey]) -> Composed:
 
 
 def comment_foreign_key(table: Table, key: ForeignKey) -> Composed:
-    """Give a foreign key its comment back."""
+    """Restore the comment of a foreign key."""
     return SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
         Identifier(key.name), qualified(table), Literal(key.comment)
     )
@@ -94,9 +94,9 @@ def copy_in(target: Composable, columns: Sequence[str], *, binary: bool = False)
 
 
 def raise_sequence(table: Table, column: Column) -> Composed:
-    """Put a column's sequence behind its last value; never takes it back, nor one that has not begun.
+    """Move a column's sequence past the column's last value; never move it back.
 
-    The last is the highest, or of a sequence that goes down the lowest, of those that the sequence may reach.
+    The last value is the highest that the sequence can reach, or the lowest for a descending sequence.
     """
     return SQL(
         "SELECT pg_catalog.setval(q.seqrelid, m::int8) FROM pg_catalog.pg_sequence q, {sequence} s, "
@@ -115,18 +115,21 @@ def raise_sequence(table: Table, column: Column) -> Composed:
 # ---- staged: merge from a source ------------------------------------------------------------------------
 
 
-PLACE = "_seedlab_place"  # of a row in its source, from 1
+PLACE = "_seedlab_place"  # a row's position in its source, from 1
 
 
 def arrays_source(columns: Sequence[str], first: int = 1, *, place: str | None = None) -> Composed:
-    """Rows from one text-array parameter per column, numbered from `first`; `place` counts them from 1."""
+    """Make a source of rows of text-array parameters, one per column, the first of which is `first`.
+
+    `place` is a column that numbers the rows from 1.
+    """
     named = names([*columns, place] if place else columns)
     numbered = SQL(" WITH ORDINALITY" if place else "")
     return SQL("unnest({}){} AS r({})").format(_arrays(len(columns), first), numbered, named)
 
 
 def values_source(columns: Sequence[str], rows: int) -> Composed:
-    """Rows from `rows * len(columns)` text parameters; PLACE counts them from 1."""
+    """Make a source of rows of `rows * len(columns)` text parameters; PLACE numbers them from 1."""
     width = len(columns)
     lines = (
         "(" + ", ".join(f"${n}::text" for n in range(start, start + width)) + ")"
@@ -138,7 +141,7 @@ def values_source(columns: Sequence[str], rows: int) -> Composed:
 
 
 def staging_source(name: str, columns: Sequence[str], *, place: str | None = None) -> Composed:
-    """Rows from a temporary table made by `staging_table`; `place` counts them from 1 as they were copied."""
+    """Make a source of the rows of a `staging_table`; `place` numbers them from 1 in the order of COPY."""
     numbered = SQL(", row_number() OVER () AS {}").format(Identifier(place)) if place else SQL("")
     return SQL("(SELECT {}{} FROM {}) AS r").format(names(columns), numbered, Identifier("pg_temp", name))
 
@@ -148,7 +151,7 @@ def _arrays(count: int, first: int) -> SQL:
 
 
 def staging_table(name: str, table: Table, columns: Sequence[str]) -> Composed:
-    """Make a temporary table with the target's own column types, gone at the end of the transaction."""
+    """Create a temporary table with the target's column types, dropped at the end of the transaction."""
     return SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
         Identifier("pg_temp", name), names(columns), qualified(table)
     )
@@ -157,11 +160,11 @@ def staging_table(name: str, table: Table, columns: Sequence[str]) -> Composed:
 def merge(steps: Sequence[tuple[Load, Table, Composable, bool]]) -> Composed:
     """Classify and write the rows of one load, or of a cycle's loads, in one statement.
 
-    Each step is a load, its table, its source of rows, and whether that holds text to be cast. By join on
-    the key: rows found and different are updated, rows not found inserted. No ON CONFLICT: it would burn
-    sequence values and write WAL for rows that do not change. Foreign keys are checked at the end of the
-    statement, so cycles work. Answers one row, for each step in turn: updated, inserted, seen, and the places
-    of the inserted rows, if they were some but not all. Every source has PLACE.
+    Each step is a load, its table, its source of rows (with PLACE), and whether the source has text to be
+    cast. Rows are joined by key; those that exist and differ are updated, those that do not exist inserted.
+    ON CONFLICT is not used, as it consumes sequence values and writes WAL for unchanged rows. Foreign keys
+    are checked at the end of the statement, so cycles work. The result is one row with, per step: updated,
+    inserted, all, and the places of the inserted rows if these are some but not all.
     """
     parts: list[Composable] = []
     counts: list[Composable] = []
@@ -206,14 +209,14 @@ def _merge_parts(
 def judged(
     n: int, load: Load, table: Table, source: Composable, *, as_text: bool, place: str | None = None
 ) -> Composed:
-    """Judge the rows of a source, as `j{n}`: is there a row with the key, and does it differ.
+    """Make the CTE `j{n}`, which classifies the rows of a source: does the row exist, and does it differ.
 
-    `place` is a column of the source that is kept beside the load's own.
+    `place` is a column of the source that is passed on.
     """
     values = casts(table, load.columns) if as_text else names(load.columns)
     values = SQL("{}, {}").format(values, Identifier("r", place)) if place else values
     if load.whole:
-        return _judged_by_number(n, load, table, SQL("SELECT {} FROM {}").format(values, source))
+        return _classified_by_number(n, load, table, SQL("SELECT {} FROM {}").format(values, source))
     return SQL(
         "{j} AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _seedlab_hit, "
         "{differs} AS _seedlab_differs FROM (SELECT {values} FROM {source}) s LEFT JOIN {target} t ON {key})"
@@ -227,10 +230,10 @@ def judged(
     )
 
 
-def _judged_by_number(n: int, load: Load, table: Table, given: Composed) -> Composed:
-    """Classify rows of a table without a key.
+def _classified_by_number(n: int, load: Load, table: Table, given: Composed) -> Composed:
+    """Make the CTE for a table without a key: the nth of equal rows exists if the table has n of them.
 
-    Of equal rows (byte by byte) as many are there as the table has.
+    Rows are compared byte by byte, through 128 bits of hash.
     """
 
     def counted(columns: str, rows: Composable, alias: str) -> Composed:
@@ -264,13 +267,13 @@ def _merge_counts(n: int, *, updates: bool) -> list[Composable]:
 
 
 def compared(load: Load, table: Table) -> list[str]:
-    """Columns that an update may change: neither key, nor id, nor default, nor GENERATED ALWAYS."""
+    """Return the columns that an update may change: not key, id, project defaults or GENERATED ALWAYS."""
     fixed = {*load.key_columns, *table.primary_key, *load.defaults}
     return [name for name in load.columns if name not in fixed and table.columns[name].identity != "always"]
 
 
 def _differs(load: Load, table: Table) -> Composed | None:
-    """Tell a row that needs an update; None where there is nothing to update."""
+    """Make the condition for rows that need an update; None if no column may be updated."""
     columns = [] if load.mode == "insert" else compared(load, table)
     if not columns:
         return None
@@ -278,23 +281,23 @@ def _differs(load: Load, table: Table) -> Composed | None:
 
 
 def distinct(table: Table, column: str) -> Composed:
-    """Tell whether a column of the row given, `s`, differs from the one that is there, `t`."""
+    """Make the condition that a column of the new row `s` differs from that of the existing row `t`."""
     return SQL("{} IS DISTINCT FROM {}").format(seen(table, column, "s"), seen(table, column, "t"))
 
 
 def seen(table: Table, column: str, alias: str) -> Composable:
-    """A column as comparison must see it: through its send function where equality is blind."""
+    """Spell a column for comparison: in binary form (send) if `=` does not detect every change."""
     known, name = table.columns[column], Identifier(alias, column)
     return SQL("{}({})").format(trusted(known.send), as_base(known, name)) if known.send else name
 
 
 def as_base(column: Column, value: Composable) -> Composable:
-    """A value of a domain as one of the type below: functions and operators of any enum take no domain."""
+    """Cast a domain over an enum, array or the like to its base type, as polymorphic functions need it."""
     return SQL("CAST({} AS {})").format(value, trusted(column.base)) if column.polymorphic else value
 
 
 def casts(table: Table, columns: Sequence[str]) -> Composed:
-    """Columns of `r` that hold text, cast to the table's own types."""
+    """Cast text columns of `r` to the types of the table's columns."""
     return SQL(", ").join(
         SQL("CAST({} AS {}) AS {}").format(Identifier("r", c), trusted(table.columns[c].type), Identifier(c))
         for c in columns
@@ -302,7 +305,7 @@ def casts(table: Table, columns: Sequence[str]) -> Composed:
 
 
 def equal_keys(table: Table, columns: Sequence[str]) -> Composed:
-    """Say that the row `t` of a table and the row `s` of what is written have one key."""
+    """Make the condition that the existing row `t` and the new row `s` have the same key."""
     return SQL(" AND ").join(
         SQL("{} = {}").format(*(as_base(table.columns[name], Identifier(side, name)) for side in "ts"))
         for name in columns
@@ -315,9 +318,10 @@ def equal_keys(table: Table, columns: Sequence[str]) -> Composed:
 def lookup(
     catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[str], version: int
 ) -> Composed:
-    """Find rows by their key chain: text-array parameters in chain order; answers number and values.
+    """Find rows by their key chain, given as text-array parameters in chain order.
 
-    Keys compare in the database's own equality. Numbers start at 1. `version` is the server's.
+    The result has the number of the row in the parameters (from 1) and the `wanted` columns as text. Keys are
+    compared by the database's own equality. `version` is the server's.
     """
     joins: list[Composable] = []
     conditions: list[Composable] = []
@@ -353,10 +357,11 @@ def lookup(
 
 
 def _named_by(column: Column, own: Composable, text: Composable, version: int) -> Composed:
-    """Compare a column of a key with a text. One that is no value of its type names no row: it is a fault of
-    its own, told with its line, and must not make the question fail.
+    """Compare a key column with text; invalid text matches no row instead of failing the query.
+
+    Invalid values are faults that are reported elsewhere, with their lines.
     """
-    kind = trusted(column.base or column.type)  # the checks of a domain are none of a question's
+    kind = trusted(column.base or column.type)  # a look-up must not fail at the checks of a domain
     if column.kind not in _MAY_NOT_READ:
         return SQL("{} = CAST({} AS {})").format(own, text, kind)
     if version >= TAKES_ERRORS:
@@ -369,7 +374,7 @@ def _named_by(column: Column, own: Composable, text: Composable, version: int) -
 
 
 def reserve(column: Column, count: int) -> Composed:
-    """Take the next values of a sequence, or of what else a column's default says."""
+    """Take the next values of a column's sequence, or of its default expression."""
     value = SQL("pg_catalog.nextval({}::pg_catalog.regclass)").format(Literal(column.sequence))
     if column.expression:
         value = SQL("CAST(CAST({} AS {}) AS pg_catalog.text)").format(

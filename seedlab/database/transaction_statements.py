@@ -1,4 +1,4 @@
-"""The SQL by which a transaction on PostgreSQL begins, and by which a target is looked at."""
+"""SQL that begins transactions on PostgreSQL, and that wraps the queries of the catalog."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ ISOLATION = ("read committed", "repeatable read", "serializable")
 
 
 def opening(settings: Settings, search_path: Composable, *, read_only: bool) -> list[Composable]:
-    """Begin, with everything set for this transaction only, so that a pooler's next user sees none of it.
+    """Begin a transaction with SET LOCAL for all settings, as a pooler may give the connection to others.
 
-    The search path keeps the user's (triggers and checks need it) but puts temporary objects last.
+    The user's search path is kept, since triggers and checks need it, but temporary objects come last.
     """
     isolation = next(level for level in ISOLATION if level == settings.isolation)
     begin = f"BEGIN ISOLATION LEVEL {isolation.upper()}{' READ ONLY' if read_only else ''}"
@@ -24,7 +24,7 @@ def opening(settings: Settings, search_path: Composable, *, read_only: bool) -> 
     sets: list[Composable] = [
         SQL("SET LOCAL {} = {}").format(Identifier(k), Literal(v)) for k, v in values.items()
     ]
-    # A killed client's statement ends within half a second instead of holding its locks.
+    # The statement of a killed client ends within half a second, and does not hold its locks any longer.
     sets.append(SQL("SET LOCAL client_connection_check_interval = 500"))
     return [SQL(begin), *sets, put_search_path(search_path)]
 
@@ -38,12 +38,11 @@ SYSTEM_NAMES = SQL("SET LOCAL search_path = pg_catalog")
 
 
 def look(questions: Sequence[Composable], lock_timeout: str) -> list[Composable]:
-    """Ask for the catalog under a search path that holds the server's own names only.
+    """Run the queries of catalog and ledger in one snapshot, with search_path = pg_catalog.
 
-    It too waits for whoever alters a table, and no longer than any other statement. The ledger that may come
-    along is of the same moment, or a seed in between would go unseen. Its schema is never a default, though a
-    role of that name would have it so ("$user"). A server that compiles expressions (jit) would take 0.3 s
-    for that alone, where it thinks the question a dear one.
+    One snapshot, so that no other seed can commit between reading the two. The first result has the user's
+    search path. `lock_timeout` applies here, too, as the queries wait for DDL on the tables. JIT compilation
+    is off, because it would take 0.3 s where the planner overestimates the cost.
     """
     settings = (
         "SELECT array_to_json(current_schemas(false)), set_config('lock_timeout', {}, true), "

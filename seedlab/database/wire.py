@@ -1,8 +1,9 @@
-"""How PostgreSQL is talked to: scripts and pipelines on one connection, every message counted.
+"""`Wire`: send statements to PostgreSQL with few round trips, and count them.
 
-A *script* is many statements in one simple query, COPY included; a *pipeline* is many statements with
-parameters. Either is one round trip (and one more per COPY). Whatever opens the transaction is sent in
-front of the first message of it. What is *told* is not waited for: it begins the pipeline that comes next.
+A *script* is many statements in one simple query, including COPY; a *pipeline* is many statements with
+parameters. Each is one round trip (and one more per COPY). The statements that open a transaction are sent
+with its first message. Statements may also be sent *ahead*, without waiting for their answers: these are
+received with the answers of the next pipeline.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ from psycopg.sql import SQL, Composable
 from seedlab.flow import Recorder
 
 Results = list[pq.abc.PGresult]
-Question = tuple[Composable, Sequence[str | bytes | None]]  # parameters: text, or the bytes of a bytea
-Feed = Callable[[int, Results], Iterator[bytes]]  # number of the COPY, results so far → its bytes
-Ahead = Callable[[int], None]  # number of the COPY that comes next, to be prepared while the server works
+Question = tuple[Composable, Sequence[str | bytes | None]]  # a statement and its parameters; bytes for bytea
+Feed = Callable[[int, Results], Iterator[bytes]]  # (number of the COPY, results so far) → its bytes
+Ahead = Callable[[int], None]  # prepares the COPY of this number while the server works
 _EMPTY_QUERIES = 5
-_SLICE = 1 << 18  # libpq buffers what it is given; quarter-megabyte slices keep the client's memory flat
-_WAITING = 1 << 20  # bytes that may wait in a local socket, where the system allows it
+_SLICE = 1 << 18  # bytes given to libpq at a time, since it buffers everything that it is given
+_SEND_BUFFER = 1 << 20  # bytes of a local socket's send buffer, if the system allows it
 
 
 class StatementError(Exception):
-    """A statement failed: `index` counts the caller's statements, `error` is psycopg's.
+    """A statement failed: `index` is its index among the caller's statements, `error` is psycopg's error.
 
-    `results` are those of the caller's statements before it, where they were sent as a script.
+    `index` is negative when a statement sent before the caller's failed, such as BEGIN. For a script,
+    `results` has the results of the statements before it.
     """
 
     def __init__(self, index: int, error: psycopg.Error, results: Results | None = None) -> None:
@@ -43,34 +45,34 @@ class StatementError(Exception):
         self.results = results or []
 
 
-def _widen(connection: psycopg.Connection[Any]) -> None:
-    """Let more wait in a local socket than the system gives it, so that the server never waits for us.
+def _enlarge_send_buffer(connection: psycopg.Connection[Any]) -> None:
+    """Enlarge the send buffer of a local socket, so that the server does not wait for the client.
 
-    Of the usual 200 kB three quarters must be gone before the sender is woken: a COPY then takes a quarter
-    longer (docs/performance.md). TCP finds its size by itself.
+    With the usual 200 kB, of which three quarters must be consumed before the sender is woken, a COPY takes a
+    quarter longer (docs/performance.md). TCP adapts its buffers itself.
     """
     local = getattr(socket, "AF_UNIX", None)
-    mine = socket.socket(fileno=connection.fileno())
+    borrowed = socket.socket(fileno=connection.fileno())
     try:
-        if mine.family == local:
-            mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WAITING)
-    except OSError:  # more than the system allows; then as it was
+        if borrowed.family == local:
+            borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+    except OSError:  # the system does not allow so much: keep the buffer as it is
         pass
     finally:
-        mine.detach()  # it is libpq's
+        borrowed.detach()  # libpq owns the file descriptor
 
 
 class Wire:
-    """One psycopg connection in autocommit mode; transactions are statements of our own."""
+    """A psycopg connection in autocommit mode, on which transactions are begun and ended by statements."""
 
     def __init__(self, connection: psycopg.Connection[Any], recorder: Recorder) -> None:
         self.connection = connection
         self.recorder = recorder
         self._pid = connection.pgconn.backend_pid
-        _widen(connection)
-        self.opening: Sequence[Composable] = ()  # sent in front of whatever comes next
-        self._told = 0  # statements that were sent, and of which no answer was taken yet
-        self._awaited: list[tuple[slice, Results]] = []  # which answers to these somebody comes for later
+        _enlarge_send_buffer(connection)
+        self.opening: Sequence[Composable] = ()  # sent with the next message, before its statements
+        self._sent_ahead = 0  # statements that were sent and whose answers were not received yet
+        self._awaited: list[tuple[slice, Results]] = []  # those of their answers that a caller wants
 
     def script(
         self,
@@ -78,12 +80,12 @@ class Wire:
         feed: Feed | None = None,
         ahead: Ahead = lambda _: None,
     ) -> Results:
-        """Send statements as one simple query; answers one result per statement. Raises StatementError.
+        """Send statements as one simple query; return one result per statement. Raises StatementError.
 
-        `feed` gives the bytes of each COPY; what it raises ends the COPY, fails the transaction and comes
-        out here. `ahead` is called when a COPY is sent and the server is at work on it.
+        `feed` yields the bytes of each COPY; an exception of it ends the COPY, fails the transaction and is
+        raised here. `ahead` is called after a COPY is sent, while the server still works on it.
         """
-        self._hear()
+        self._receive_ahead()
         opening, self.opening = self.opening, ()
         text = b"; ".join(each.as_bytes(self.connection) for each in (*opening, *statements))
         self.recorder.count(
@@ -103,7 +105,7 @@ class Wire:
     def _receive(
         self, results: Results, before: int, feed: Feed | None, ahead: Ahead
     ) -> BaseException | None:
-        """Take every answer, feeding the COPYs; `results` grows, the first failure comes back."""
+        """Receive all answers into `results` and feed COPYs; return the first failure, if any."""
         copies = 0
         failure: BaseException | None = None
         while (result := self._next_result()) is not None:
@@ -127,7 +129,7 @@ class Wire:
         return pgconn.get_result()
 
     def _send(self, feed: Feed | None, number: int, results: Results) -> BaseException | None:
-        """Feed one COPY; a client that cannot go on tells the server so, and the error is kept."""
+        """Feed one COPY; on an exception abort the COPY and return the exception."""
         pgconn = self.connection.pgconn
         self.recorder.count(round_trips=1)
         try:
@@ -136,7 +138,7 @@ class Wire:
                     pgconn.put_copy_data(piece[start : start + _SLICE])
                     self._flush()
                 self.recorder.count(bytes_sent=len(piece))
-        except BaseException as error:  # noqa: BLE001 (also Ctrl-C: the server must hear of it)
+        except BaseException as error:  # noqa: BLE001 (also Ctrl-C: the COPY must be ended)
             pgconn.put_copy_end(b"the client could not go on")
             self._flush()
             return error
@@ -145,7 +147,7 @@ class Wire:
         return None
 
     def _flush(self) -> None:
-        """Wait until the server has taken what was put: the connection does not block by itself."""
+        """Wait until everything is sent, because the connection is non-blocking."""
         pgconn = self.connection.pgconn
         while pgconn.flush():
             readable, _, _ = select.select([pgconn.socket], [pgconn.socket], [])
@@ -153,8 +155,8 @@ class Wire:
                 pgconn.consume_input()
 
     def copy_out(self, statement: Composable, size: int) -> Iterator[bytes]:
-        """Send `COPY … TO STDOUT`; whole rows, about `size` bytes at a time. Raises StatementError."""
-        self._hear()
+        """Run `COPY … TO STDOUT`; yield whole rows, about `size` bytes at a time. Raises StatementError."""
+        self._receive_ahead()
         opening, self.opening = self.opening, ()
         text = b"; ".join(each.as_bytes(self.connection) for each in (*opening, statement))
         self.recorder.count(statements=len(opening) + 1, round_trips=1, bytes_sent=len(text), pid=self._pid)
@@ -171,7 +173,7 @@ class Wire:
             raise StatementError(0, lost) from lost
 
     def _pieces(self, size: int) -> Iterator[bytes]:
-        """Put the rows of a COPY together; each comes in a message of its own."""
+        """Join the rows of a COPY, each of which comes in its own message."""
         pgconn, rows, held = self.connection.pgconn, [], 0
         while (got := pgconn.get_copy_data(1))[0] >= 0:
             if got[0] == 0:
@@ -187,33 +189,34 @@ class Wire:
             yield b"".join(rows)
 
     def ask(self, questions: Sequence[Question], *, binary: bool = False) -> list[list[tuple[Any, ...]]]:
-        """Send statements with text parameters through one pipeline; answers their rows.
+        """Send statements in one pipeline; return the rows of each. Raises StatementError.
 
-        `binary` spares bytes that come the detour over hex digits; it is for types that psycopg knows.
-        Raises StatementError.
+        `binary` requests results in binary format, which avoids hex digits for bytea; all types in the result
+        must be known to psycopg.
         """
         return self._rows(self._asked(questions, int(binary)))
 
     def ask_ahead(
         self, questions: Sequence[Question], *, binary: bool = False
     ) -> Callable[[], list[list[tuple[Any, ...]]]]:
-        """Send statements and go on while the server is at work on them; what comes back waits for the rows.
+        """Send statements without waiting; the function returned waits for their rows.
 
-        What they fail with comes out of that, or of whatever is sent before it.
+        Errors are raised by that function, or by whatever is sent before it is called.
         """
-        before = self._told + len(self.opening)
+        before = self._sent_ahead + len(self.opening)
         self._send_ahead(questions, int(binary))
         answers: Results = []
-        self._awaited.append((slice(before, self._told), answers))
+        self._awaited.append((slice(before, self._sent_ahead), answers))
 
         def rows() -> list[list[tuple[Any, ...]]]:
-            self._hear()
+            self._receive_ahead()
             return self._rows(answers)
 
         return rows
 
     def _asked(self, questions: Sequence[Question], answer: int) -> Results:
-        before, self._told = self._told + len(self.opening), 0
+        """Send questions in a pipeline, and receive their answers and those of statements sent ahead."""
+        before, self._sent_ahead = self._sent_ahead + len(self.opening), 0
         awaited, self._awaited = self._awaited, []
         results: Results = []
         try:
@@ -226,37 +229,34 @@ class Wire:
         return results[before:]
 
     def tell(self, statements: Sequence[Composable]) -> None:
-        """Send statements and go on while the server is at work on them.
-
-        What they fail with comes out of whatever is sent next, as before its first statement.
-        """
+        """Send statements without waiting for them; their errors are raised by whatever is sent next."""
         self._send_ahead([(each, ()) for each in statements])
 
     def _send_ahead(self, questions: Sequence[Question], answer: int = 0) -> None:
-        told = self._told + len(self.opening) + len(questions)
+        sent_ahead = self._sent_ahead + len(self.opening) + len(questions)
         try:
             self._put(questions, round_trips=0, answer=answer)
             self._flush()
         except psycopg.Error as lost:
             raise StatementError(-1, lost) from lost
-        self._told = told
+        self._sent_ahead = sent_ahead
 
-    def _hear(self) -> None:
-        """Take the answers to what was told, in front of what is no pipeline."""
-        if self._told:
+    def _receive_ahead(self) -> None:
+        """Receive the answers to statements sent ahead, if there are any."""
+        if self._sent_ahead:
             self.ask([])
 
     def _put(self, questions: Sequence[Question], *, round_trips: int, answer: int = 0) -> None:
-        """Put statements, and what opens the transaction, into the pipeline.
+        """Put statements into the pipeline, after those that open the transaction.
 
-        psycopg's own pipelines cost a cursor and a generator for each statement, a fifth of a millisecond.
+        psycopg's own pipelines need a cursor and a generator per statement, which take 0.2 ms.
         """
         opening, self.opening = self.opening, ()
         pgconn, sent = self.connection.pgconn, 0
         texts = [question.as_bytes(self.connection) for question in (*opening, *(q for q, _ in questions))]
-        given: list[Sequence[str | bytes | None]] = [*(() for _ in opening), *(p for _, p in questions)]
+        parameters: list[Sequence[str | bytes | None]] = [*(() for _ in opening), *(p for _, p in questions)]
         pgconn.enter_pipeline_mode()
-        for text, each in zip(texts, given, strict=True):
+        for text, each in zip(texts, parameters, strict=True):
             values = [value.encode() if isinstance(value, str) else value for value in each]
             formats = [int(isinstance(value, bytes)) for value in each]
             pgconn.send_query_params(
@@ -266,7 +266,7 @@ class Wire:
         self.recorder.count(statements=len(texts), round_trips=round_trips, bytes_sent=sent, pid=self._pid)
 
     def _take(self, results: Results) -> None:
-        """Take every answer of the pipeline; `results` grows until one is a failure, which is raised."""
+        """Receive all answers of the pipeline into `results`, up to the first failure, which is raised."""
         pgconn, failure = self.connection.pgconn, None
         pgconn.pipeline_sync()
         self._flush()
@@ -282,7 +282,7 @@ class Wire:
             raise failure
 
     def _rows(self, results: Results) -> list[list[tuple[Any, ...]]]:
-        """Load the rows of each answer, each value as its type says; what loads a type is looked up once."""
+        """Convert the rows of each answer to Python values."""
         transformer, answers = Transformer(self.connection), []
         for result in results:
             transformer.set_pgresult(result)
@@ -290,7 +290,7 @@ class Wire:
         return answers
 
     def round_trip_seconds(self) -> float | None:
-        """Give the least that an empty query takes; the first of a few wakes the server up."""
+        """Return the shortest time of a few empty queries, of which the first wakes the server up."""
 
         def ask() -> float:
             began = time.perf_counter()
@@ -306,7 +306,7 @@ class Wire:
         """Roll back; a connection that is lost has done so."""
         if not self.connection.closed:
             with suppress(StatementError):
-                self._hear()
+                self._receive_ahead()
             with suppress(StatementError):
                 self.end([SQL("ROLLBACK")])
 

@@ -364,10 +364,8 @@ def put_tables(
         if state.table in hashed:
             rows, totals = SQL(f"{state.rows}::int8"), SQL(f"{state.xor}::int8, {state.sum}::numeric")
             source = SQL("SELECT")
-        provable = stamped and stamps.can_prove(state, table)
-        stamp = stamps.stamp(table, rows, filled=cut is None) if provable else SQL("NULL::pg_catalog.jsonb")
         parts.append(
-            SQL("SELECT {}, {}::jsonb, {}::jsonb, {}, {}, {}, {}{} FROM ({}) q").format(
+            SQL("SELECT {}, {}::jsonb, {}::jsonb, {}, {}, {}, {}, {} FROM ({}) q").format(
                 Literal(state.table),
                 Literal(json.dumps(state.columns)),
                 Literal(json.dumps(state.key)),
@@ -375,17 +373,20 @@ def put_tables(
                 rows,
                 totals,
                 kept,
-                SQL(", {}").format(stamp) if stamped else _NOTHING,
+                stamps.proof(state, table, filled=cut is None),
                 source,
             )
         )
+    # Stamps are made behind the union: in each of its parts they took the planner as long as all the rest.
     return SQL(
-        'INSERT INTO seedlab.tables ("table", columns, key, server, rows, xor, sum, marks{}) {} '
-        'ON CONFLICT ("table") DO UPDATE SET columns = excluded.columns, key = excluded.key, '
-        "server = excluded.server, rows = excluded.rows, xor = excluded.xor, sum = excluded.sum, "
-        "marks = excluded.marks, recent = ''{}"
+        "INSERT INTO seedlab.tables ({named}{also}) SELECT {named}{made} FROM ({tables}) "
+        't({named}, relation, transactions) ON CONFLICT ("table") DO UPDATE SET columns = excluded.columns, '
+        "key = excluded.key, server = excluded.server, rows = excluded.rows, xor = excluded.xor, "
+        "sum = excluded.sum, marks = excluded.marks, recent = ''{again}"
     ).format(
-        SQL(", stamp" if stamped else ""),
-        SQL(" UNION ALL ").join(parts),
-        SQL(", stamp = excluded.stamp" if stamped else ""),
+        named=SQL('"table", columns, key, server, rows, xor, sum, marks'),
+        also=SQL(", stamp" if stamped else ""),
+        made=SQL(", {}").format(stamps.STAMP) if stamped else _NOTHING,
+        tables=SQL(" UNION ALL ").join(parts),
+        again=SQL(", stamp = excluded.stamp" if stamped else ""),
     )

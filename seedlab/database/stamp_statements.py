@@ -101,28 +101,33 @@ def stamped(states: Sequence[tuple[TableState, Table]]) -> Composed:
     )
 
 
-def stamp(table: Table, rows: Composable, *, filled: bool) -> Composed:
-    """Build the stamp of a table with `rows` rows: the transactions that wrote them.
+def proof(state: TableState, table: Table, *, filled: bool) -> Composed | SQL:
+    """Build two columns: the oid of a table, and the transactions that wrote its rows, as JSON.
 
-    A table that this run has `filled` has one transaction. There is none if there are too many transactions.
+    They are NULL if no stamp can prove what the rows hold, if there is no row, and if too many transactions
+    wrote them. A table that this run has `filled` has one transaction.
     """
+    if not can_prove(state, table):
+        return SQL("NULL::pg_catalog.oid, NULL::pg_catalog.jsonb")
     return SQL(
-        "CASE WHEN {possible} THEN (SELECT pg_catalog.jsonb_build_object("
-        "'run', pg_catalog.txid_current(), 'relation', {relation}, 'place', {place}, "
-        "'transactions', pg_catalog.jsonb_agg(x)) "
-        "FROM (SELECT {each} (xmin::text)::int8 AS x FROM {table} LIMIT {most}) w "
-        "HAVING pg_catalog.count(*) BETWEEN 1 AND {enough}) "
-        "|| pg_catalog.jsonb_build_object('rows', {rows}) END"
+        "{relation}, (SELECT pg_catalog.jsonb_agg(x) FROM (SELECT {each} (xmin::text)::int8 AS x "
+        "FROM {table} LIMIT {most}) w HAVING pg_catalog.count(*) BETWEEN 1 AND {enough})"
     ).format(
-        rows=rows,
-        possible=POSSIBLE,
         relation=_oid(table),
-        place=place(_oid(table)),
         each=SQL("" if filled else "DISTINCT"),
         table=stored(table),
         most=Literal(1 if filled else TRANSACTIONS + 1),
         enough=Literal(TRANSACTIONS),
     )
+
+
+# The stamp, built from the columns `relation` and `transactions` of `proof` and from the row count. NULL
+# if they are, and on servers where no stamp is valid.
+STAMP = SQL(
+    "CASE WHEN {possible} AND transactions IS NOT NULL THEN pg_catalog.jsonb_build_object("
+    "'run', pg_catalog.txid_current(), 'relation', relation, 'place', {place}, "
+    "'transactions', transactions, 'rows', rows) END"
+).format(possible=POSSIBLE, place=place(SQL("relation")))
 
 
 def _oid(table: Table) -> Composed:

@@ -94,6 +94,16 @@ def test_a_uuid5_handle_is_the_standard_librarys(slug: str, code: str) -> None:
     assert frame[HANDLE].item() == uuid.uuid5(namespace, chain("faculties", code, slug).decode()).int
 
 
+@pytest.mark.parametrize("name", ["rooms", "{}", "{rooms}", "a{b", "}", "{{}}", "חדר"])
+def test_a_table_may_have_any_name(name: str) -> None:
+    rooms = table(name, {"number": "int4 not null"}, primary=["number"])
+    (load,) = loads_of(catalog(rooms), **{name: ["number"]})
+
+    frame = handled(load, name_rows(catalog(rooms), [load], "uuid8"), {"number": ["7"]})
+
+    assert frame[HANDLE].item() == uuid8(name, "7")
+
+
 def test_keys_that_run_together_have_different_handles() -> None:
     (load,) = loads_of(SCHOOL, faculties=["university.slug", "code"])
 

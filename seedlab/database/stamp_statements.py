@@ -121,8 +121,8 @@ def proof(state: TableState, table: Table, *, filled: bool) -> Composed | SQL:
     )
 
 
-# The stamp, built from the columns `relation` and `transactions` of `proof` and from the row count. NULL
-# if they are, and on servers where no stamp is valid.
+# The stamp, built from the columns `relation` and `transactions` of `proof` and from the row count. It
+# is NULL if they are, and on servers where no stamp is valid.
 STAMP = SQL(
     "CASE WHEN {possible} AND transactions IS NOT NULL THEN pg_catalog.jsonb_build_object("
     "'run', pg_catalog.txid_current(), 'relation', relation, 'place', {place}, "

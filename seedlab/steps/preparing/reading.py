@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import Catalog, Recorder, Seed, Settings, SourceFile, Stage
 from seedlab.frames import flatten, large, sources
@@ -30,17 +32,26 @@ class Large:
     file: SourceFile
 
 
-Source = Flat | Records | Large
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parsed:
+    """The rows of a flat file."""
+
+    file: SourceFile
+    frame: pl.DataFrame
+
+
+Source = Parsed | Records | Large
 
 
 def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dict[str, list[Source]]:
     """Open every file once, parsed but for large ones; the faults of all files come out together.
 
-    Seeds are read as a ready queue hands them out, on as many threads as there are workers.
+    Seeds are read as a ready queue hands them out, on as many threads as there are workers. Small flat files
+    are parsed in one go.
     """
     seeds = {seed.name: seed for stage in stages for seed in stage.seeds}
     loader = LazyDataLoader(Counter(file.path for seed in seeds.values() for file in seed.files))
-    opened: dict[str, list[Source]] = {}
+    opened: dict[str, list[Flat | Records | Large]] = {}
     faults: list[Fault] = []
 
     def load(name: str) -> None:
@@ -62,7 +73,18 @@ def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dic
     ready.run(ready.ReadyQueue(_reading(stages)), load, _readers(seeds.values(), settings))
     if faults:
         raise DataFaults(sorted(faults, key=lambda fault: (fault.file or "", fault.line or 0)))
-    return opened
+    flats = [source for mine in opened.values() for source in mine if isinstance(source, Flat)]
+    with recorder.span("read"):
+        parsed = sources.collect(dict(enumerate(flats)))
+        recorder.count(rows=sum(frame.height for frame in parsed.values()))
+    rows = iter(parsed.values())
+    return {
+        name: [
+            Parsed(file=source.file, frame=next(rows)) if isinstance(source, Flat) else source
+            for source in mine
+        ]
+        for name, mine in opened.items()
+    }
 
 
 def _reading(stages: Sequence[Stage]) -> list[ready.Task]:
@@ -102,17 +124,8 @@ def shape(
 ) -> list[Shaped]:
     """Make one text frame per seed and table; nested records get their parent's reference.
 
-    Small flat files are parsed in one go; files larger than a batch are left to be streamed.
+    Files larger than a batch are left to be streamed.
     """
-    flats = {
-        (seed.name, n): source
-        for seed in seeds
-        for n, source in enumerate(opened[seed.name])
-        if isinstance(source, Flat)
-    }
-    with recorder.span("read"):
-        parsed = sources.collect(flats)
-        recorder.count(rows=sum(frame.height for frame in parsed.values()))
     shaped: list[Shaped] = []
     for seed in seeds:
         with recorder.span("flatten", seed=seed):
@@ -123,8 +136,8 @@ def shape(
             frames = [
                 flatten.flatten(source, documents)
                 if isinstance(source, Records)
-                else split(source.file, parsed[seed.name, n], documents)
-                for n, source in enumerate(opened[seed.name])
+                else split(source.file, source.frame, documents)
+                for source in opened[seed.name]
                 if not isinstance(source, Large)
             ]
             made = shape_seed(seed, frames, catalog, trusted=flatten.only_json(documents))

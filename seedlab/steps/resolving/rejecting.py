@@ -64,7 +64,7 @@ def questions(
 ) -> list[Question]:
     """What the target must be asked before `reject`: whether it has parents that would be rejected.
 
-    `filled` are the tables that have rows. To be remembered as answers to `resolution.questions` are.
+    `filled` are the tables that have rows. To be remembered as answers to `named_rows.questions` are.
     """
     gone = _gone(_nodes(rows, naming), broken, cache)
     wanted = ids.referred_columns([each.load for each in rows])

@@ -109,7 +109,7 @@ def slow(run: Run) -> Run:
         for resource, share, where, evidence in (
             ("round trips", 0.64, f"merge, {run.project}", "20,832 round trips of 0.34 ms each"),
             ("client CPU", 0.2, "merge", "this process computed"),
-            ("disk", 0.05, "commit", "IO/WALSync in 5 of 100 looks"),
+            ("disk", 0.05, "commit", "IO/WALSync in 5 of 100 samples"),
         )
     )  # fmt: skip
     advice = Recommendation(

@@ -39,7 +39,7 @@ def test_without_samples_the_server_has_what_cpu_and_round_trips_leave() -> None
     run = run_of([span("merge", 0.0, 10.0, cpu=2.0, trips=1000)], 10.0, round_trip_seconds=0.003)
 
     assert seconds_of(run) == {"server CPU": 5.0, "round trips": 3.0, "client CPU": 2.0}
-    assert "nobody looked" in bottlenecks(run)[0].evidence
+    assert "not sampled" in bottlenecks(run)[0].evidence
 
 
 def test_round_trips_that_nobody_timed_are_the_servers() -> None:
@@ -68,7 +68,7 @@ def test_what_the_server_was_seen_at_says_which_resource_it_used(what: str, reso
     assert resource_of(what) == resource
     assert seconds_of(run) == {resource: 7.0, "client CPU": 3.0}
     assert bottlenecks(run)[0].where == "merge answers"
-    assert f"{what} in 140 of 200 looks" in bottlenecks(run)[0].evidence
+    assert f"{what} in 140 of 200 samples" in bottlenecks(run)[0].evidence
 
 
 def test_cpu_of_ours_beside_the_servers_work_cost_no_time() -> None:
@@ -254,7 +254,7 @@ def test_the_text_says_where_why_and_what_would_help() -> None:
     assert findings_text(slow_run(), 100) == (
         "where the time went\n"
         "  90%  9.00 s  locks  merge answers\n"
-        "      the server: Lock/transactionid in 180 of 200 looks\n"
+        "      the server: Lock/transactionid in 180 of 200 samples\n"
         "\n"
         "what would help\n"
         "  end that session: saves 9.00 s, as the model says\n"
@@ -265,7 +265,7 @@ def test_the_text_says_where_why_and_what_would_help() -> None:
 
 def test_the_summary_has_two_lines_of_it_at_most() -> None:
     assert headline(slow_run()) == [
-        "Where the time went: 90% locks, merge answers; the server: Lock/transactionid in 180 of 200 looks",
+        "Where the time went: 90% locks, merge answers; the server: Lock/transactionid in 180 of 200 samples",
         "What would help: end that session: saves 9.00 s, as the model says; psql -c x",
     ]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight.measuring.course import RECENT, Course
+from seedlab.insight.measuring.course import RECENT, Progress
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.measuring.state import RunState, StageState
 from tests.cases import some
@@ -28,25 +28,25 @@ TWO_STAGES = {
 }
 
 
-def stage(course: Course, *at_work: str) -> StageState:
-    return course.stages(at_work)[0]
+def stage(progress: Progress, *at_work: str) -> StageState:
+    return progress.stages(at_work)[0]
 
 
-# ---- a course -------------------------------------------------------------------------------------------
+# ---- a progress -------------------------------------------------------------------------------------------
 
 
 def test_a_stage_waits_is_read_is_written_and_done() -> None:
-    course = Course()
-    course.plan({"modules": "waiting"})
-    found = [stage(course)]
-    course.advance(NAME, 7)
-    found += [stage(course, "modules"), stage(course)]
-    course.expect(NAME, 10, 0.0)
-    found += [stage(course), stage(course, "modules")]
-    course.advance(NAME, 4)
-    found += [stage(course)]
-    course.advance(NAME, 6)
-    found += [stage(course, "modules"), stage(course)]
+    progress = Progress()
+    progress.plan({"modules": "waiting"})
+    found = [stage(progress)]
+    progress.advance(NAME, 7)
+    found += [stage(progress, "modules"), stage(progress)]
+    progress.expect(NAME, 10, 0.0)
+    found += [stage(progress), stage(progress, "modules")]
+    progress.advance(NAME, 4)
+    found += [stage(progress)]
+    progress.advance(NAME, 6)
+    found += [stage(progress, "modules"), stage(progress)]
 
     assert [(each.status, each.rows, each.total) for each in found] == [
         ("waiting", 0, None),
@@ -61,13 +61,13 @@ def test_a_stage_waits_is_read_is_written_and_done() -> None:
 
 
 def test_a_stage_that_is_planned_again_begins_anew_and_others_go_on() -> None:
-    course = Course()
+    progress = Progress()
     for name in ("modules", "courses"):
-        course.expect((name, "a", "b"), 10, 0.0)
-        course.advance((name, "a", "b"), 10)
-    course.plan({"modules": "waiting"})
+        progress.expect((name, "a", "b"), 10, 0.0)
+        progress.advance((name, "a", "b"), 10)
+    progress.plan({"modules": "waiting"})
 
-    assert {each.id: each.status for each in course.stages(())} == {"modules": "waiting", "courses": "done"}
+    assert {each.id: each.status for each in progress.stages(())} == {"modules": "waiting", "courses": "done"}
 
 
 @given(
@@ -77,15 +77,15 @@ def test_a_stage_that_is_planned_again_begins_anew_and_others_go_on() -> None:
 def test_a_stage_never_has_more_rows_than_it_should_and_is_done_when_it_has_all(
     totals: list[int], told: list[tuple[int, int]]
 ) -> None:
-    course = Course()
+    progress = Progress()
     for number, total in enumerate(totals):
-        course.expect(("modules", "physics", str(number)), total, 0.0)
+        progress.expect(("modules", "physics", str(number)), total, 0.0)
     sent = 0
     for number, rows in told:
         if number < len(totals):
-            course.advance(("modules", "physics", str(number)), rows)
+            progress.advance(("modules", "physics", str(number)), rows)
             sent += rows
-    found = stage(course)
+    found = stage(progress)
 
     assert found.total == sum(totals)
     assert found.rows == min(sent, sum(totals))
@@ -93,15 +93,15 @@ def test_a_stage_never_has_more_rows_than_it_should_and_is_done_when_it_has_all(
 
 
 def test_the_rate_is_that_of_the_last_seconds_and_begins_anew_with_the_rows() -> None:
-    course = Course()
-    assert course.rate(0, 0.0) is None
-    course.expect(NAME, 1000, 10.0)
-    assert course.rate(100, 11.0) == 100.0
-    assert course.rate(100, 12.0) == 50.0
+    progress = Progress()
+    assert progress.rate(0, 0.0) is None
+    progress.expect(NAME, 1000, 10.0)
+    assert progress.rate(100, 11.0) == 100.0
+    assert progress.rate(100, 12.0) == 50.0
     for second in range(13, 23):
-        rate = course.rate(100, float(second))
+        rate = progress.rate(100, float(second))
     assert rate == 0.0, f"nothing came within {RECENT} s"
-    assert course.rate(40, 30.0) == 2.0
+    assert progress.rate(40, 30.0) == 2.0
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_the_rate_is_that_of_the_last_seconds_and_begins_anew_with_the_rows() ->
 def test_what_is_left_follows_from_the_rows_once_there_are_some(
     rows: int, at: float, left: float | None
 ) -> None:
-    course = Course()
-    course.expect(NAME, 100, 10.0)
+    progress = Progress()
+    progress.expect(NAME, 100, 10.0)
 
-    assert course.remaining(rows, 100, at) == left
+    assert progress.remaining(rows, 100, at) == left
 
 
 def test_the_end_of_a_good_run_leaves_no_stage_open_and_of_a_bad_one_all_as_they_were() -> None:

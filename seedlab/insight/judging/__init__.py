@@ -1,1 +1,1 @@
-"""Judged: what is slower, usual, in the way, or to be expected."""
+"""Judges measurements: comparisons, trends, bottlenecks, recommendations, predictions."""

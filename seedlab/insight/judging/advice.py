@@ -1,7 +1,7 @@
-"""What would make a run faster: a rule for each cause that its record can prove, the command that tries it.
+"""Recommends what would make a run faster: one rule for each cause that a record can prove.
 
-What a cure saves is measured where runs or a profile of the same project tell; else a model says it, and
-docs/design.md says where its numbers are from. A rule that finds nothing to blame says nothing.
+Each recommendation names a command that tries it, and what it would save. That is measured if other runs or
+a profile of the same project are available, else estimated by a model whose numbers docs/design.md explains.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
     from seedlab.flow import Phase, Run
     from seedlab.flow.evidence import Profile
 
-LEAST_SHARE = 0.2  # of the run: a cure for less is not told
+LEAST_SHARE = 0.2  # of the run's time; a cause that takes less yields no recommendation
 FULL = ("copy", "incremental")
-# A run at the full level, by docs/performance.md: what it takes besides, for each row, and its round trips.
+# A run at the full level takes this many seconds in any case, per row, and this many round trips
+# (docs/performance.md).
 FULL_SECONDS, FULL_ROW_SECONDS, FULL_TRIPS = 0.2, 10e-6, 20
-JSON_SAVES = 0.9  # of the time to read YAML; 20,000 records: 350 ms of CPU as YAML, 18 as JSON
-NEAR_SECONDS = 0.1e-3  # a round trip to a server on the same host, through TCP
-_BUSY: Mapping[str, object] = {"load_average": None}  # what differs from run to run on one machine
+JSON_SAVES = 0.9  # of the time to read YAML: 20,000 records take 350 ms of CPU as YAML, 18 ms as JSON
+NEAR_SECONDS = 0.1e-3  # a round trip by TCP to a server on the same host
+_BUSY: Mapping[str, object] = {"load_average": None}  # the machine facts that differ from run to run
 _YAML = re.compile(r"\.ya?ml$", re.IGNORECASE)
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _WRITING: frozenset[Phase] = frozenset({"resolve", "stage", "merge", "index"})
 
 
 def completed(run: Run) -> Run:
-    """Give the run with its `bottlenecks` and `recommendations` filled in."""
+    """Return the run with its `bottlenecks` and `recommendations` filled in."""
     parts = spent(run)
     case = _Case(run=run, spent=parts)
     return replace(run, bottlenecks=bottlenecks(run, parts), recommendations=_recommended(case))
@@ -45,9 +46,10 @@ def completed(run: Run) -> Run:
 def recommendations(
     run: Run, earlier: Sequence[Run] = (), profiles: Sequence[Profile] = ()
 ) -> tuple[Recommendation, ...]:
-    """Say what would help a run that took more than a second, the greatest saving first.
+    """Return recommendations for a run of more than a second, the greatest saving first.
 
-    `earlier` runs and `profiles` of the same project say what was measured; those of others do no harm.
+    Savings are measured by `earlier` runs and `profiles` of the same project; those of other projects are
+    ignored.
     """
     return _recommended(_Case(run=run, spent=spent(run), earlier=earlier, profiles=profiles))
 
@@ -61,7 +63,7 @@ def _recommended(case: _Case) -> tuple[Recommendation, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
-    """A run, what it spent, and what else is known of its project."""
+    """A run, its time by resource, and other measurements of its project."""
 
     run: Run
     spent: Sequence[Spent]
@@ -78,7 +80,7 @@ class _Case:
 
     @property
     def writing(self) -> float:
-        """Seconds of the writing phases, without waits for locks of other sessions and for the disk."""
+        """The seconds of the writing phases, without waits for other sessions' locks and for the disk."""
         return self.seconds(
             where=lambda each: each.phase in _WRITING and each.resource not in ("locks", "disk")
         )
@@ -90,7 +92,7 @@ class _Case:
     @property
     def disabled(self) -> tuple[str, ...]:
         switches: Iterable[str] = self.run.settings.get("disabled", ())  # type: ignore[assignment]
-        # That one saves nothing the first time.
+        # Without `incremental`, since it saves nothing in a first run.
         return tuple(each for each in switches if each != "incremental")
 
 
@@ -98,7 +100,7 @@ class _Case:
 
 
 def _level(case: _Case) -> Iterable[Recommendation]:
-    """Advise a higher level where the run's sends rows one by one, or not by COPY."""
+    """Recommend the full level to a run whose level writes without COPY."""
     run = case.run
     if run.level in FULL or not case.matters(case.writing):
         return
@@ -116,7 +118,7 @@ def _level(case: _Case) -> Iterable[Recommendation]:
 
 
 def _switch(case: _Case) -> Iterable[Recommendation]:
-    """Advise to switch on an optimisation that was switched off."""
+    """Recommend to switch on an optimisation that was switched off."""
     run = case.run
     if run.level not in FULL or not case.disabled or not case.matters(case.writing):
         return
@@ -132,7 +134,7 @@ def _switch(case: _Case) -> Iterable[Recommendation]:
 
 
 def _far(case: _Case) -> Iterable[Recommendation]:
-    """Advise to seed from nearer by, where a database is far away and few round trips are left to save."""
+    """Recommend to run nearer to a distant database, once no more round trips can be saved."""
     seconds = case.seconds("round trips")
     if case.run.level not in FULL or case.trip <= 2 * NEAR_SECONDS or not case.matters(seconds):
         return
@@ -147,7 +149,7 @@ def _far(case: _Case) -> Iterable[Recommendation]:
 
 
 def _commits(case: _Case) -> Iterable[Recommendation]:
-    """Advise one commit in all, where each stage had its own: each waits for the disk."""
+    """Recommend a single commit instead of one per stage, since each waits for the disk."""
     commits = sum(1 for span in case.run.spans if span.phase == "commit")
     seconds = sum(
         case.seconds(each, lambda part: part.phase in ("commit", None)) for each in ("disk", "round trips")
@@ -164,7 +166,7 @@ def _commits(case: _Case) -> Iterable[Recommendation]:
 
 
 def _slow_disk(case: _Case) -> Iterable[Recommendation]:
-    """Advise a faster disk where the server waited for its own."""
+    """Recommend a faster disk if the server waited for its own."""
     seconds = case.seconds("disk")
     if case.run.target.startswith("sqlite") or not case.matters(seconds):
         return
@@ -178,7 +180,7 @@ def _slow_disk(case: _Case) -> Iterable[Recommendation]:
 
 
 def _locked(case: _Case) -> Iterable[Recommendation]:
-    """Advise to end the session that holds a lock the run waited for."""
+    """Recommend to end the session that held a lock for which the run waited."""
     seconds = case.seconds("locks")
     if not case.matters(seconds):
         return
@@ -197,8 +199,8 @@ def _locked(case: _Case) -> Iterable[Recommendation]:
 
 
 def _unindexed(case: _Case) -> Iterable[Recommendation]:
-    """Advise an index on a foreign key without one: each deleted parent row reads the whole child table."""
-    # A delete belongs to no seed's span: it goes by all tables at once.
+    """Recommend to index a foreign key: without, each deleted parent row scans the whole child table."""
+    # Deletions are measured by a span without a seed, since one covers all tables.
     seconds = case.seconds("server CPU", lambda each: each.phase == "merge" and each.table is None)
     if not case.run.unindexed or not case.matters(seconds):
         return
@@ -218,7 +220,7 @@ def _unindexed(case: _Case) -> Iterable[Recommendation]:
 
 
 def _yaml(case: _Case) -> Iterable[Recommendation]:
-    """Advise JSON instead of YAML, which takes twenty times as long to read."""
+    """Recommend JSON instead of YAML, which takes twenty times as long to read."""
     for stage in case.run.stages:
         for seed in stage.seeds:
             files = [name for name in seed.files if _YAML.search(name)]
@@ -247,13 +249,13 @@ _RULES: tuple[Callable[[_Case], Iterable[Recommendation]], ...] = (
 )  # fmt: skip
 
 
-# ---- what it saves --------------------------------------------------------------------------------------
+# ---- savings --------------------------------------------------------------------------------------------
 
 
 def _worth(
     case: _Case, *, what: str, why: str, command: str, model: float | None, measured: float | None = None
 ) -> Iterable[Recommendation]:
-    """Give the recommendation, none where it saves too little: as measured, else as the model estimates."""
+    """Yield the recommendation unless it saves too little, as measured, or else as the model estimates."""
     saves = model if measured is None else measured
     if saves is None or saves >= LEAST_SHARE / 2 * case.run.seconds:
         yield Recommendation(
@@ -266,9 +268,9 @@ def _worth(
 
 
 def _at_full_level(case: _Case) -> float | None:
-    """Seconds that the full level would save, as profiles measured it, else earlier runs of the same work.
+    """Return the seconds that the full level would save, as measured by profiles, else by earlier runs.
 
-    None where neither did.
+    None if there are neither.
     """
     ratios = [each for profile in case.profiles if (each := _profiled(case, profile)) is not None]
     if not ratios:
@@ -277,9 +279,9 @@ def _at_full_level(case: _Case) -> float | None:
 
 
 def _profiled(case: _Case, profile: Profile) -> float | None:
-    """The ratio of the seconds at the full level to those at the run's own level, as a profile measured it.
+    """Return the ratio of the seconds at the full level to those at the run's own, measured by a profile.
 
-    At the profile's round-trip time that is nearest to the run's; None where it lacks one of the levels.
+    Uses the profile's delay that is nearest to the run's round-trip time. None if the profile lacks a level.
     """
     if profile.project != case.run.project or len(case.disabled) > 1:
         return None
@@ -293,7 +295,7 @@ def _profiled(case: _Case, profile: Profile) -> float | None:
 
 
 def _same_but_full(run: Run, other: Run) -> bool:
-    """Tell whether the other run did the same work in the same place, with all optimisations."""
+    """Tell whether the other run did the same work on the same target, with all optimisations."""
     same = ("project", "target", "data_fingerprint", "outcomes")
     return (
         other.status == "succeeded"
@@ -305,7 +307,7 @@ def _same_but_full(run: Run, other: Run) -> bool:
 
 
 def _median(numbers: Sequence[float]) -> float:
-    """The middle one, or the mean of the middle two; the module statistics takes 10 ms to import."""
+    """Return the median; the module statistics would take 10 ms to import."""
     ordered, half = sorted(numbers), len(numbers) // 2
     return (ordered[half] + ordered[~half]) / 2
 
@@ -314,7 +316,7 @@ def _median(numbers: Sequence[float]) -> float:
 
 
 def again(run: Run, flags: Mapping[str, str | None]) -> str:
-    """Spell the command of a run with other flags; None leaves a flag out."""
+    """Return a run's command line with other flags; None removes a flag."""
     words, kept = list(run.args or ("seedlab", "seed")), []
     while words:
         word = words.pop(0)
@@ -327,7 +329,7 @@ def again(run: Run, flags: Mapping[str, str | None]) -> str:
 
 
 def _to_json(file: str) -> str:
-    """Spell a command that keeps every scalar as it is spelled: `007`, `NO` and `1.10` are to YAML others."""
+    """Return a command that converts YAML to JSON and keeps the spelling of scalars (`007`, `NO`, `1.10`)."""
     program = (
         "import json, sys, yaml; L = yaml.CSafeLoader; "
         "L.yaml_implicit_resolvers = {first: [each for each in all if each[0][-5:] in (':null', 'merge')] "

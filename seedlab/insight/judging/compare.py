@@ -1,6 +1,7 @@
-"""Compare two sides of runs: times in pairs, counts exactly. Pure; whoever makes the runs is above.
+"""Compares two sides of runs: times by pairs, counts exactly. Pure.
 
-A comparison is only as good as the pairs: fresh databases, one machine, sides that take turns.
+A comparison is only as good as its pairs, which `experiment.comparing` makes: in fresh databases, on one
+machine, with interleaved sides.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from seedlab.insight.measuring.monitor import phase_totals
 
 GATE_FAILED = 6  # the exit code
 Gate = Literal["counts", "time", "any", "none"]
-_GATING_SHARE = 0.1  # phases below are shown, and fail nothing
+_GATING_SHARE = 0.1  # phases with a smaller share of the time are shown, but fail no gate
 
 
 # ---- two sides ------------------------------------------------------------------------------------------
@@ -30,9 +31,10 @@ _GATING_SHARE = 0.1  # phases below are shown, and fail nothing
 def compare(
     before: Sequence[Run], after: Sequence[Run], *, names: tuple[str, str], threshold: float = 0.05
 ) -> Comparison:
-    """Compare runs in the pairs they were made in, the same number on each side, at least one.
+    """Compare runs pair by pair; there must be as many of each side, at least one.
 
-    Differences of time below `threshold` (a share) do not count. Seconds of a phase are those of all threads.
+    Differences of time below `threshold` (a share) do not count. A phase's seconds are the sum of all
+    threads'.
     """
     seconds = [(one.seconds, other.seconds) for one, other in zip(before, after, strict=True)]
     phases = [(_phases(one), _phases(other)) for one, other in zip(before, after, strict=True)]
@@ -58,7 +60,7 @@ def _phases(run: Run) -> Mapping[Phase, float]:
 def _phase_changes(
     pairs: Sequence[tuple[Mapping[Phase, float], Mapping[Phase, float]]], measured: float, threshold: float
 ) -> Iterable[Change]:
-    """Compare the phases that either side has, in the order of a run; one that a run lacks took no time."""
+    """Compare the phases that either side has, in the order of a run; a missing phase took no time."""
     for name in get_args(Phase):
         if any(name in side for pair in pairs for side in pair):
             seconds = [(one.get(name, 0.0), other.get(name, 0.0)) for one, other in pairs]
@@ -92,10 +94,7 @@ def bounded(change: Change) -> bool:
 
 
 def enough(comparison: Comparison) -> bool:
-    """Tell whether to stop: whether more pairs would hardly narrow the interval of the total.
-
-    To be asked after each pair, from the 7th on.
-    """
+    """Tell whether more pairs would hardly narrow the interval of the total, so that measuring may end."""
     return settled(comparison.total, comparison.threshold)
 
 
@@ -104,7 +103,7 @@ def enough(comparison: Comparison) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Count:
-    """A count of a run; None where it was not counted."""
+    """A count, and how to read it from a run, whose value is None if it was not counted."""
 
     name: str
     of: Callable[[Run], int | None]
@@ -128,7 +127,7 @@ _COUNTS = (
 def _counts(
     before: Sequence[Run], after: Sequence[Run], names: tuple[str, str]
 ) -> tuple[tuple[CountChange, ...], list[str]]:
-    """Compare each count's median on the two sides; the notes tell of counts that vary within a side."""
+    """Compare each count's medians; return also notes of counts that vary within a side."""
     changes, notes = [], []
     for count in _COUNTS:
         one, other = (
@@ -167,15 +166,15 @@ _SETTINGS = (
     "batch_rows",
     "workers",
     "ids",
-)  # that times depend on; levels are what one compares
+)  # those that times depend on, but for the level, which may be what is compared
 _MACHINE = ("cpu", "cores", "os", "python")
 
 
 def may_compare(before: Run, after: Run, *, anyway: bool = False) -> tuple[str, ...]:
-    """Say what a reader of the comparison of two stored runs should know.
+    """Return notes on differences that readers of a comparison of two stored runs should know.
 
-    What makes their times incomparable (machine, data, settings, target, what there was to do) is a
-    `ConfigurationError` that tells every difference, or is said with the rest where it is wanted `anyway`.
+    Differences that make times incomparable (machine, data, settings, target, work) raise a
+    ConfigurationError that lists them all; with `anyway` they are among the notes instead.
     """
     differences = [
         f"{name}: {one} and {other}" for name, one, other in _conditions(before, after) if one != other
@@ -224,14 +223,14 @@ def _work(run: Run) -> str:
 
 
 def _server(run: Run) -> str:
-    """Dialect and host: what a round trip goes to."""
+    """Return dialect and host, on which the time of a round trip depends."""
     parts = urlsplit(run.target)
     dialect = parts.scheme.partition("+")[0]
     return f"{dialect} on {parts.hostname}" if parts.hostname else dialect
 
 
 def _alike(one: object, other: object) -> bool:
-    """Tell whether machines have the same memory, but for the little that the kernel keeps for itself."""
+    """Tell whether two sizes of memory are the same but for the little that a kernel reserves."""
     return isinstance(one, int) and isinstance(other, int) and not _differ(one, other, 0.05)
 
 
@@ -249,10 +248,10 @@ def _disabled(run: Run) -> str:
 
 
 def fails(comparison: Comparison, on: Gate) -> tuple[str, ...]:
-    """Say why a comparison fails a build that cares for `on`; nothing if it does not.
+    """Return the reasons why a comparison fails the gate `on`; empty if it passes.
 
-    Counts fail where there are more of them, rows where there are others. Time fails where the total or a
-    phase of at least a tenth of it is slower; what is unclear fails nothing.
+    A count fails if it is greater, a number of rows if it differs. Time fails if the total, or a phase with
+    at least a tenth of it, is slower; an unclear difference does not fail.
     """
     reasons = []
     if on in ("counts", "any"):
@@ -269,5 +268,5 @@ def fails(comparison: Comparison, on: Gate) -> tuple[str, ...]:
 
 
 def worse(change: CountChange) -> bool:
-    """Tell whether a count got worse: more of a cost, or any other number of rows, which is other work."""
+    """Tell whether a count got worse: a greater cost, or a different number of rows (different work)."""
     return change.verdict == "more" or (change.verdict == "fewer" and change.name.startswith("rows "))

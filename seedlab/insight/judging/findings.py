@@ -1,4 +1,4 @@
-"""Where the time of a run went, by resource: what the summary and `seedlab show` say of it."""
+"""Finds the bottlenecks of a run: the resources that took its time; words them for the terminal."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Bottleneck, Recommendation, Resource
 from seedlab.insight.faces.text import duration, printable, several, shorten, table
-from seedlab.insight.judging.spending import IDLE, OUTSIDE, Looks, Spent, resource_of, spent
+from seedlab.insight.judging.spending import IDLE, OUTSIDE, Activity, Spent, resource_of, spent
 
 if TYPE_CHECKING:
     from seedlab.flow import Run
 
-LEAST_SHARE = 0.01  # of the run; less is no bottleneck, whatever it is
-WORTH_SECONDS = 1.0  # a shorter run needs no advice
-WORTH_SHARE = 0.4  # of one resource, to be said in the summary
+LEAST_SHARE = 0.01  # of the run's time; a resource that took less is no bottleneck
+WORTH_SECONDS = 1.0  # shorter runs need no advice
+WORTH_SHARE = 0.4  # the share that a resource must have to be mentioned in the summary
 
 
 # ---- bottlenecks ----------------------------------------------------------------------------------------
 
 
 def bottlenecks(run: Run, parts: Sequence[Spent] | None = None) -> tuple[Bottleneck, ...]:
-    """Give the resources that the time went to, the greatest first; each once, with where most of it was.
+    """Return the resources that took the time, the greatest first, each with where most of it was spent.
 
-    `parts` are what `spent` says of the run, where somebody has asked before.
+    `parts` is the result of `spent` for the run, if it has been computed before.
     """
     by_resource: dict[Resource, list[Spent]] = {}
     for each in spent(run) if parts is None else parts:
@@ -56,70 +56,73 @@ def _where(parts: Sequence[Spent], seconds: float) -> str:
 
 
 def _by(parts: Iterable[Spent], name: Callable[[Spent], str]) -> list[tuple[str, float]]:
-    """Add up seconds by name, the most first."""
+    """Sum seconds by name, the greatest sum first."""
     found: dict[str, float] = {}
     for each in parts:
         found[name(each)] = found.get(name(each), 0.0) + each.seconds
     return sorted(found.items(), key=lambda each: -each[1])
 
 
-def _of_client(_: Run, parts: Sequence[Spent]) -> str:
+def _client_evidence(_: Run, parts: Sequence[Spent]) -> str:
     phases = _by(parts, lambda each: each.phase or OUTSIDE)[:3]
-    told = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in phases)
-    return f"this program computed while no server did: {told}"
+    times = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in phases)
+    return f"this program computed while no server did: {times}"
 
 
-def _of_trips(run: Run, _: Sequence[Spent]) -> str:
+def _trip_evidence(run: Run, _: Sequence[Spent]) -> str:
     count = several(run.counters.round_trips, "round trip")
     return f"{count} of at least {duration(run.round_trip_seconds or 0.0)}"
 
 
-def _of_looks(run: Run, parts: Sequence[Spent]) -> str:
-    """Say what the samples saw, and by whom locks were held."""
+def _server_evidence(run: Run, parts: Sequence[Spent]) -> str:
+    """Word what the samples found the server doing with a resource."""
     resource = parts[0].resource
-    seen: Looks = Counter()
-    for looks in {id(each.looks): each.looks for each in parts}.values():
-        seen.update({what: n for what, n in looks.items() if what != IDLE and resource_of(what) == resource})
-    if not seen:
-        return "what the server was asked, less CPU and round trips; nobody looked what it did"
-    told = ", ".join(f"{what} in {max(round(times), 1)}" for what, times in seen.most_common(3))
-    looked = sum(1 for sample in run.samples if sample.waits)
-    return f"the server: {told} of {several(looked, 'look')}"
+    counts: Activity = Counter()
+    # Parts of the same span share one counter, which must be added only once.
+    for activity in {id(each.activity): each.activity for each in parts}.values():
+        counts.update(
+            {what: n for what, n in activity.items() if what != IDLE and resource_of(what) == resource}
+        )
+    if not counts:
+        return "the time of statements, less CPU and round trips; the server was not sampled"
+    text = ", ".join(f"{what} in {max(round(times), 1)}" for what, times in counts.most_common(3))
+    sampled = sum(1 for sample in run.samples if sample.waits)
+    return f"the server: {text} of {several(sampled, 'sample')}"
 
 
 def holders(run: Run) -> list[str]:
-    """Say who held locks that the run waited for, whoever did so longest first."""
+    """Return the holders of locks that the run waited for, longest first."""
     held = Counter(wait.holder for sample in run.samples for wait in sample.waits if wait.holder)
     return [holder for holder, _ in held.most_common()]
 
 
-def _of_locks(run: Run, parts: Sequence[Spent]) -> str:
-    told = f"; held by {', '.join(holders(run))}" if holders(run) else ""
-    return f"{_of_looks(run, parts)}{told}"
+def _lock_evidence(run: Run, parts: Sequence[Spent]) -> str:
+    held = f"; held by {', '.join(holders(run))}" if holders(run) else ""
+    return f"{_server_evidence(run, parts)}{held}"
 
 
-def _of_disk(run: Run, parts: Sequence[Spent]) -> str:
+def _disk_evidence(run: Run, parts: Sequence[Spent]) -> str:
     if run.target.startswith("sqlite"):
         return "SQLite was at work and this program's CPU was not"
-    return _of_looks(run, parts)
+    return _server_evidence(run, parts)
 
 
-def _of_waiting(run: Run, _: Sequence[Spent]) -> str:
+def _waiting_evidence(run: Run, _: Sequence[Spent]) -> str:
     trips = several(run.counters.round_trips, "round trip")
-    told = f"the server waited for this program (Client/ClientRead) longer than its CPU and {trips} explain"
+    text = f"the server waited for this program (Client/ClientRead) longer than its CPU and {trips} explain"
     load, cores = run.machine.get("load_average"), run.machine.get("cores")
     if isinstance(load, float) and isinstance(cores, int) and load > cores:
-        return f"{told}; other programs were at work, the load was {load:.1f} on {several(cores, 'core')}"
-    return told
+        return f"{text}; other programs were at work, the load was {load:.1f} on {several(cores, 'core')}"
+    return text
 
 
 _EVIDENCE: Mapping[Resource, Callable[[Run, Sequence[Spent]], str]] = {
-    "client CPU": _of_client,
-    "round trips": _of_trips,
-    "server CPU": _of_looks,
-    "locks": _of_locks,
-    "disk": _of_disk,
-    "client waiting": _of_waiting,
+    "client CPU": _client_evidence,
+    "round trips": _trip_evidence,
+    "server CPU": _server_evidence,
+    "locks": _lock_evidence,
+    "disk": _disk_evidence,
+    "client waiting": _waiting_evidence,
 }
 
 
@@ -127,19 +130,19 @@ _EVIDENCE: Mapping[Resource, Callable[[Run, Sequence[Spent]], str]] = {
 
 
 def findings_text(run: Run, width: int = 120) -> str:
-    """Show where the time went and by what that was seen, what would help and the command that tries it."""
+    """Word the bottlenecks with their evidence, and the recommendations with their commands."""
     rows = [
         [f"{each.share:.0%}", duration(each.seconds), each.resource, printable(each.where)]
         for each in run.bottlenecks
     ]
     lines = table(rows, ">><<", cells=width - 2, flexible=3)
-    told = [
+    found = [
         text
         for line, each in zip(lines, run.bottlenecks, strict=True)
         for text in (f"  {line}", f"      {printable(each.evidence)}")
     ]
     helps = [text for each in run.recommendations for text in _help_lines(each)]
-    blocks = [["where the time went", *told]] if told else []
+    blocks = [["where the time went", *found]] if found else []
     blocks += [["what would help", *helps]] if helps else []
     return "\n\n".join("\n".join(block) for block in blocks) + "\n" if blocks else ""
 
@@ -161,7 +164,7 @@ def _saves(each: Recommendation) -> str:
 
 
 def headline(run: Run, width: int = 120) -> list[str]:
-    """Say in at most two lines where the time of a long run went, where one resource had most of it."""
+    """Word in at most two lines where the time of a long run went, if one resource took most of it."""
     first = run.bottlenecks[0] if run.bottlenecks else None
     if first is None or run.seconds < WORTH_SECONDS or first.share < WORTH_SHARE:
         return []

@@ -1,8 +1,9 @@
-"""How long a seed will take, from how long it took.
+"""Predicts how long a seed will take from how long earlier ones took.
 
-Earlier runs of the same kind, scaled to the rows of now, are exchangeable with the next one. So the interval
-from the shortest to the longest of n holds the next with probability (n - 1) / (n + 1), whatever the
-distribution (Wilks 1941, Determination of sample sizes for setting tolerance limits).
+The times of earlier runs of the same kind, scaled to the present number of rows, are taken to be exchangeable
+with that of the next run. So the interval from the shortest to the longest of n times contains the next with
+probability (n - 1) / (n + 1), whatever the distribution (Wilks 1941, Determination of sample sizes for
+setting tolerance limits).
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from seedlab.flow.evidence import Expectation
 
 Kind = Literal["cold", "changed", "compared", "idle"]
 
-ENOUGH = 3  # runs: fewer say too little
-NEWEST = 20  # runs that count: older ones tell of another program
-# What a seed costs however few rows it has, in rows: files to open, statements, keys; as the academy's do.
+ENOUGH = 3  # earlier runs that a prediction needs
+NEWEST = 20  # earlier runs that count; older ones were made by another program
+# The fixed costs of a seed (opening files, statements, keys), as a number of rows that would take as long;
+# measured with the academy.
 FIXED = 1_000
-# What is taken of a seed nobody has run or estimated: seconds a row.
+# The seconds per row of a seed that has neither been run nor estimated.
 GUESS = 20e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What times depend on besides the rows; only runs of the same situation tell of each other."""
+    """What times depend on besides rows; only runs in the same situation predict each other."""
 
     project: str
     target: str
@@ -39,7 +41,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How long so many rows took; `reading` is the part of the seconds in which other seeds may be read."""
+    """How long a number of rows took; `reading` is the part in which other seeds can be read, too."""
 
     rows: int
     seconds: float
@@ -48,17 +50,17 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experience:
-    """What earlier runs of one situation took, the newest last: whole runs by kind, seeds by id and kind."""
+    """The timings of earlier runs in one situation, newest last: runs by kind, seeds by id and kind."""
 
     runs: Mapping[Kind, Sequence[Timing]] = field(default_factory=dict)
     seeds: Mapping[tuple[str, Kind], Sequence[Timing]] = field(default_factory=dict)
-    kinds: Sequence[Kind] = ()  # of the runs, as they came
+    kinds: Sequence[Kind] = ()  # of the runs, in their order
 
     @property
     def usual(self) -> Expectation | None:
         """The expectation for a run of which nothing is known yet.
 
-        None unless the last ENOUGH runs were all of one kind; then it is taken to be like the last of them.
+        If the last ENOUGH runs were of one kind, the next is assumed to be like the last of them; else None.
         """
         last = set(self.kinds[-ENOUGH:])
         if len(self.kinds) < ENOUGH or len(last) > 1:
@@ -68,7 +70,7 @@ class Experience:
 
 
 def situation_of(run: Run) -> Situation:
-    """Give what the times of a run depend on besides its rows."""
+    """Return what the times of a run depend on besides its rows."""
     machine = run.machine
     disabled = run.settings.get("disabled") or ()
     return Situation(
@@ -91,7 +93,7 @@ def kind_of(outcomes: Outcomes, *, ran: bool = True) -> Kind:
 
 
 def learn(runs: Iterable[Run], situation: Situation) -> Experience:
-    """Collect the timings of the runs of one situation; `runs` come with the newest last."""
+    """Collect the timings of the runs in one situation; `runs` are in order, newest last."""
     alike = [run for run in runs if run.status == "succeeded" and situation_of(run) == situation]
     whole: dict[Kind, list[Timing]] = {}
     kinds: list[Kind] = []
@@ -108,7 +110,10 @@ def learn(runs: Iterable[Run], situation: Situation) -> Experience:
 
 
 def _seeds(run: Run) -> dict[str, tuple[Kind, Timing]]:
-    """The timing of each seed that ran: its own spans, and of those of several seeds a share by its rows."""
+    """Return the timing of each seed that ran.
+
+    It has the seconds of the seed's own spans, and a share by rows of the spans that belong to no seed.
+    """
     ran = {
         f"{stage.id}.{seed.name}": (seed, sum((each.outcomes for each in seed.tables), Outcomes()))
         for stage in run.stages
@@ -131,7 +136,7 @@ def _seeds(run: Run) -> dict[str, tuple[Kind, Timing]]:
 
 
 def expect(rows: int, timings: Sequence[Timing], estimated_ms: int | None = None) -> Expectation:
-    """Say how long so many rows will take: by these timings, or where they are too few by an estimate."""
+    """Predict how long a number of rows will take: by timings, or by an estimate if those are too few."""
     scaled = [each.seconds * (rows + FIXED) / (each.rows + FIXED) for each in timings[-NEWEST:]]
     if len(scaled) < ENOUGH:
         seconds = estimated_ms / 1000 if estimated_ms is not None else (rows + FIXED) * GUESS
@@ -149,7 +154,7 @@ def expect(rows: int, timings: Sequence[Timing], estimated_ms: int | None = None
 
 
 def together(parts: Sequence[Expectation]) -> Expectation:
-    """Add up expectations of work done one after another; one estimate among them makes all an estimate."""
+    """Sum the expectations of consecutive work; if one is an estimate, so is the sum."""
     known = bool(parts) and all(each.basis == "history" for each in parts)
     return Expectation(
         seconds=sum(each.seconds for each in parts),
@@ -162,5 +167,5 @@ def together(parts: Sequence[Expectation]) -> Expectation:
 
 
 def reading(timings: Sequence[Timing]) -> float:
-    """Give the usual part of the seconds in which other seeds may be read."""
+    """Return the usual share of the seconds in which other seeds can be read, too."""
     return median([each.reading / each.seconds for each in timings[-NEWEST:] if each.seconds] or [0.0])

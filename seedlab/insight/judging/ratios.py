@@ -1,4 +1,4 @@
-"""Judge paired times: the ratio of two sides, the interval that holds it, and a verdict. Pure."""
+"""Judges paired times: the ratio of two sides, its confidence interval, and a verdict. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from statistics import median
 
 from seedlab.flow.evidence import Change, Verdict
 
-_CHANCE = 0.05  # that the interval misses, at most
-LEAST_SECONDS = 1e-6  # of what did not happen: ratios stay finite
+_CHANCE = 0.05  # the greatest probability that the interval does not contain the ratio
+LEAST_SECONDS = 1e-6  # shorter times count as this, so that ratios are finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """After/before, and the 95 % interval; 0 and infinity where the pairs are too few for one."""
+    """The ratio after/before and its 95 % interval, which is (0, infinity) if there are too few pairs."""
 
     ratio: float
     low: float
@@ -28,16 +28,17 @@ class Ratio:
 
 
 def judge(pairs: Sequence[tuple[float, float]], threshold: float) -> Ratio:
-    """Judge pairs of seconds, before and after, at least one; a difference below `threshold` does not count.
+    """Judge at least one pair of seconds (before, after).
 
-    The ratio is Hodges and Lehmann's: the median of the means of any two log ratios, or of one with itself.
-    `slower` if all of the interval is above 1 and the ratio at least 1 + threshold, `faster` if swapped sides
-    were slower, `same` if the interval lies within 1 + threshold either way.
+    The ratio is the Hodges-Lehmann estimator: the median of the means of any two log ratios, each with itself
+    included. The verdict is `slower` if the whole interval is above 1 and the ratio at least 1 + threshold,
+    `faster` if swapped sides would be slower, `same` if the interval lies within a factor of 1 + threshold
+    around 1, and else `unclear`.
     """
     logs = sorted(_log(after) - _log(before) for before, after in pairs)
     middle = median(_means(logs))
     low, high = _interval(logs)
-    # A few dozen pairs may lie so that the middle is at one end: the interval holds it all the same.
+    # With a few dozen pairs the estimate can lie just outside of the interval, which then is extended to it.
     low, high = min(low, middle), max(high, middle)
     return Ratio(
         ratio=math.exp(middle),
@@ -48,10 +49,11 @@ def judge(pairs: Sequence[tuple[float, float]], threshold: float) -> Ratio:
 
 
 def settled(found: Ratio | Change, threshold: float) -> bool:
-    """Say whether more pairs would tell little: the interval is narrower than what it measures.
+    """Tell whether more pairs would add little precision.
 
-    That is the ratio's distance from 1, or the threshold either way. Not the verdict is asked: whoever adds
-    pairs until there is one gets two or three times as many false ones (docs/design.md).
+    This is so if the interval is narrower than the ratio's distance from 1, or than the threshold on both
+    sides of 1. It must not depend on the verdict: to add pairs until there is one yields two or three times
+    as many false ones (docs/design.md).
     """
     if found.low <= 0:
         return False
@@ -73,17 +75,17 @@ def _verdict(middle: float, low: float, high: float, limit: float) -> Verdict:
 
 # ---- the interval ---------------------------------------------------------------------------------------
 #
-# Which side of a pair runs first alternates from a coin's throw, so without a difference each log ratio is
-# as likely to be x as -x. Then all 2^n choices of signs are equally likely, and the chance of any sum of
-# scores can be counted: the interval misses in 5 % at most, whatever the number of pairs and the shape of
-# noise, if pairs do not depend on each other. Scores are ranks of absolute values, as Wilcoxon's, but cut
-# off at a quarter of the pairs: one that the machine held up counts as one of the bad ones, not as the
-# worst ("Winsorized": Hettmansperger, Statistical Inference Based on Ranks, 1984). Why not the bootstrap,
-# and why a quarter: docs/design.md.
+# The interval inverts a signed-rank test. Which side of a pair runs first is random, so without a difference
+# each log ratio is as likely to be x as -x. Then all 2^n choices of signs are equally likely, and the
+# probability of any sum of scores can be counted. So the interval misses in at most 5 % of cases, whatever
+# the number of pairs and the distribution of noise, if pairs are independent. Scores are the ranks of
+# absolute values, as in Wilcoxon's test, but capped at a quarter of the pairs: a pair that the machine
+# disturbed counts as one of the worst, not as the very worst ("Winsorized": Hettmansperger, Statistical
+# Inference Based on Ranks, 1984). docs/design.md says why not the bootstrap, and why a quarter.
 
 
 def _interval(logs: Sequence[float]) -> tuple[float, float]:
-    """The 95 % confidence interval of the log ratio: all differences that the test does not reject."""
+    """Return the 95 % confidence interval of the log ratio: all differences that the test does not reject."""
     limit = _unlikely(len(logs))
     if limit is None:
         return -math.inf, math.inf
@@ -91,9 +93,9 @@ def _interval(logs: Sequence[float]) -> tuple[float, float]:
 
 
 def _upper(logs: Sequence[float], limit: int) -> float:
-    """Give the least difference above which too few log ratios are left.
+    """Return the least difference for which the sum of positive scores is unlikely (at most `limit`).
 
-    The sum changes at means of two log ratios only: it is asked between them.
+    The sum changes only at means of two log ratios, so it is evaluated between them.
     """
     steps = sorted(set(_means(logs)))
     between = [(low + high) / 2 for low, high in pairwise(steps)]
@@ -102,7 +104,7 @@ def _upper(logs: Sequence[float], limit: int) -> float:
 
 
 def _positive(logs: Sequence[float], difference: float) -> int:
-    """Add up the scores (ranks by distance, capped) of the log ratios that are above a difference."""
+    """Sum the scores (capped ranks by distance) of the log ratios that are above a difference."""
     apart = sorted((each - difference for each in logs), key=abs)
     return sum(score for each, score in zip(apart, _scores(len(apart)), strict=True) if each > 0)
 
@@ -119,8 +121,8 @@ def _scores(pairs: int) -> tuple[int, ...]:
 
 @cache
 def _unlikely(pairs: int) -> int | None:
-    """The largest sum that is as unlikely as 2.5 %, if signs are by chance; None for fewer than 6 pairs."""
-    ways = Counter({0: 1})  # in which signs give each sum
+    """Return the largest sum whose probability under random signs is at most 2.5 %; None below 6 pairs."""
+    ways = Counter({0: 1})  # sum → the number of choices of signs that give it
     for score in _scores(pairs):
         ways += Counter({total + score: number for total, number in ways.items()})
     sums = accumulate(ways[total] for total in sorted(ways))

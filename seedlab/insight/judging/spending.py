@@ -1,10 +1,10 @@
-"""Divide the seconds of a run among resources: pure functions of its record.
+"""Divides the seconds of a run among resources. Pure functions of its record.
 
-What this program did is measured: spans with their CPU time, and counts. What the server did meanwhile is
-sampled. A span that asked the server nothing is the client's. Of one that did, the samples in it say how
-much of it the server computed or waited for locks and disk; while the server was idle, the time went to this
-program's CPU first, then to round trips, and what is left is waiting of the client that nothing explains.
-Without samples the server has what CPU and round trips leave. docs/design.md has the reasons.
+What this program did is measured: spans with their CPU time, and counts. What the server did is sampled. A
+span without statements is attributed to the client's CPU. In a span with statements, the samples tell for
+which share of it the server computed, or waited for locks or disk. The time in which the server was idle is
+attributed to this program's CPU first, then to round trips; the rest is "client waiting", which nothing
+explains. Without samples, the rest is attributed to the server's CPU. docs/design.md has the reasons.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Resource
-from seedlab.insight.records.trace import opened
+from seedlab.insight.records.trace import with_ends
 
 if TYPE_CHECKING:
     from seedlab.flow import Phase, Run, Span
@@ -27,13 +27,13 @@ OUTSIDE = "outside the phases"
 _ASLEEP = ("Client/", "Activity/")
 _OF_DISK = ("IO/", "LWLock/WAL")
 
-Extent = tuple["Span", float]  # a span, and when it ended
-Looks = Counter[str]  # what the server did, by the number of samples that found it so
+Extent = tuple["Span", float]  # a span and the time of its end
+Activity = Counter[str]  # what the server did → the number of samples in which it did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Seconds that one piece of work spent on one resource; `looks` are the samples taken meanwhile."""
+    """The seconds of one span on one resource; `activity` is what the server did during the span."""
 
     resource: Resource
     seconds: float
@@ -41,7 +41,7 @@ class Spent:
     stage: str | None = None
     seed: str | None = None
     table: str | None = None
-    looks: Looks = field(default_factory=Counter)
+    activity: Activity = field(default_factory=Counter)
 
     @property
     def place(self) -> str:
@@ -53,72 +53,71 @@ class Spent:
 
 
 def spent(run: Run) -> tuple[Spent, ...]:
-    """Divide the seconds of a run among resources; they never add up to more than the run took.
+    """Divide the seconds of a run among resources; the sum never exceeds the run's seconds.
 
-    Spans of threads that worked at the same time share the time that they cover. Costs 1 ms with 100 spans
-    and 1,000 samples.
+    Concurrent spans share the time that they cover. Takes 1 ms for 100 spans and 1,000 samples.
     """
-    extents = list(opened(run.spans))
+    extents = list(with_ends(run.spans))
     covered = min(_covered(extents), run.seconds)
     worked = sum(span.seconds for span in run.spans)
-    fair = min(1.0, covered / worked) if worked else 1.0
-    looks = _looks(run.samples, extents)
+    scale = min(1.0, covered / worked) if worked else 1.0
+    activity = _activity(run.samples, extents)
     found = [
         Spent(
             resource=resource,
-            seconds=seconds * fair,
+            seconds=seconds * scale,
             phase=span.phase,
             stage=span.stage,
             seed=span.seed,
             table=span.table,
-            looks=looks.get(number, Counter()),
+            activity=activity.get(number, Counter()),
         )
         for number, (span, _) in enumerate(extents)
-        for resource, seconds in _divided(run, span, looks.get(number, Counter())).items()
+        for resource, seconds in _divided(run, span, activity.get(number, Counter())).items()
         if seconds > 0
     ]
-    return (*found, *_outside(run, run.seconds - covered, looks.get(None, Counter())))
+    return (*found, *_outside(run, run.seconds - covered, activity.get(None, Counter())))
 
 
 def resource_of(what: str) -> Resource:
-    """Say which resource a server process used or waited for; what is no lock and no disk is its own work."""
+    """Return the resource of a server's activity: whatever is neither lock nor disk is the server's CPU."""
     if what.startswith("Lock/"):
         return "locks"
     return "disk" if what.startswith(_OF_DISK) else "server CPU"
 
 
-def _divided(run: Run, span: Span, looks: Looks) -> Mapping[Resource, float]:
+def _divided(run: Run, span: Span, activity: Activity) -> Mapping[Resource, float]:
     cpu = min(span.cpu_seconds, span.seconds)
     if not span.statements:
         return {"client CPU": span.seconds}
-    if run.target.startswith("sqlite"):  # it computes in this thread, and what it does not compute it writes
+    if run.target.startswith("sqlite"):  # it runs in this thread; time without CPU is time of the disk
         return {"client CPU": cpu, "disk": span.seconds - cpu}
-    server, idle = _of_server(span.seconds, looks)
+    server, idle = _server_seconds(span.seconds, activity)
     cpu = min(cpu, idle)
     trips = min(span.round_trips * (run.round_trip_seconds or 0.0), idle - cpu)
-    rest: Resource = "client waiting" if looks else "server CPU"
+    rest: Resource = "client waiting" if activity else "server CPU"
     return {**server, "client CPU": cpu, "round trips": trips, rest: idle - cpu - trips}
 
 
-def _of_server(seconds: float, looks: Looks) -> tuple[dict[Resource, float], float]:
-    """Divide seconds as the samples say; gives what the server did with them, and how long it was idle."""
+def _server_seconds(seconds: float, activity: Activity) -> tuple[dict[Resource, float], float]:
+    """Divide seconds in proportion to the samples; return the server's by resource, and the idle ones."""
     server: dict[Resource, float] = {}
-    for what, times in looks.items():
+    for what, times in activity.items():
         if what != IDLE:
             resource = resource_of(what)
-            server[resource] = server.get(resource, 0.0) + seconds * times / looks.total()
+            server[resource] = server.get(resource, 0.0) + seconds * times / activity.total()
     return server, seconds - sum(server.values())
 
 
-def _outside(run: Run, seconds: float, looks: Looks) -> Iterator[Spent]:
-    """Attribute the time outside of phases, as far as samples show the server at work, and to round trips."""
+def _outside(run: Run, seconds: float, activity: Activity) -> Iterator[Spent]:
+    """Attribute time outside of spans to what samples found the server doing, and to round trips."""
     interval = _interval(run.samples)
     left = max(seconds, 0.0)
-    for what, times in looks.items():
+    for what, times in activity.items():
         if what != IDLE:
             took = min(times * interval, left)
             left -= took
-            yield Spent(resource=resource_of(what), seconds=took, looks=Counter({what: times}))
+            yield Spent(resource=resource_of(what), seconds=took, activity=Counter({what: times}))
     trips = run.counters.round_trips - sum(span.round_trips for span in run.spans)
     took = min(max(trips, 0) * (run.round_trip_seconds or 0.0), left)
     if took > 0:
@@ -126,7 +125,7 @@ def _outside(run: Run, seconds: float, looks: Looks) -> Iterator[Spent]:
 
 
 def _interval(samples: Sequence[Sample]) -> float:
-    """Seconds between two samples, the time that one stands for."""
+    """Return the seconds between two samples, which is the time that each sample stands for."""
     return (samples[-1].at - samples[0].at) / (len(samples) - 1) if len(samples) > 1 else 0.0
 
 
@@ -134,7 +133,7 @@ def _interval(samples: Sequence[Sample]) -> float:
 
 
 def _covered(extents: Iterable[Extent]) -> float:
-    """Add up the seconds in which at least one span was open."""
+    """Return the seconds in which at least one span was open."""
     seconds = until = 0.0
     for start, end in sorted((span.start, end) for span, end in extents):
         seconds += max(end - max(start, until), 0.0)
@@ -142,12 +141,14 @@ def _covered(extents: Iterable[Extent]) -> float:
     return seconds
 
 
-def _looks(samples: Sequence[Sample], extents: Sequence[Extent]) -> dict[int | None, Looks]:
-    """Lay each sample to the spans that were waiting for the server then, by their numbers; None is outside.
+def _activity(samples: Sequence[Sample], extents: Sequence[Extent]) -> dict[int | None, Activity]:
+    """Assign samples to the spans that were waiting for the server, by number; None is outside of spans.
 
-    We do not know whose connection is whose: where several wait, each has its part of what all were at.
+    Which span uses which connection is not known. If several spans wait, each is assigned an equal share of
+    what all connections did.
     """
-    seen: dict[tuple[tuple[int | None, ...], tuple[str, ...]], int] = {}  # many samples are alike
+    # Many samples are alike, so these are counted first.
+    seen: dict[tuple[tuple[int | None, ...], tuple[str, ...]], int] = {}
     moments = _moments(extents)
     asking, until = next(moments)
     for sample in samples:
@@ -156,18 +157,18 @@ def _looks(samples: Sequence[Sample], extents: Sequence[Extent]) -> dict[int | N
         if sample.waits and asking:
             what = (asking, tuple(wait.what for wait in sample.waits))
             seen[what] = seen.get(what, 0) + 1
-    found: dict[int | None, Looks] = {}
+    found: dict[int | None, Activity] = {}
     for (numbers, waits), times in seen.items():
-        look = _look(waits, len(numbers))
+        shares = _shares(waits, len(numbers))
         for number in numbers:
-            found.setdefault(number, Counter()).update({what: n * times for what, n in look.items()})
+            found.setdefault(number, Counter()).update({what: n * times for what, n in shares.items()})
     return found
 
 
 def _moments(extents: Sequence[Extent]) -> Iterator[tuple[tuple[int | None, ...], float]]:
-    """Cut the run into moments: which spans wait for the server, and the end of the moment.
+    """Divide the run into moments: yield the numbers of the spans that wait for the server, and the end.
 
-    The spans are (None,) where none is open, and () where all open ones compute.
+    The numbers are (None,) if no span is open, and () if all open spans compute.
     """
     edges = sorted({edge for span, end in extents for edge in (span.start, end)})
     later = sorted(range(len(extents)), key=lambda n: -extents[n][0].start)
@@ -184,10 +185,11 @@ def _moments(extents: Sequence[Extent]) -> Iterator[tuple[tuple[int | None, ...]
         )
 
 
-def _look(waits: Sequence[str], asking: int) -> dict[str, float]:
+def _shares(waits: Sequence[str], asking: int) -> dict[str, float]:
+    """Return what one of `asking` spans sees of a sample: each activity with its share."""
     busy = [what for what in waits if not what.startswith(_ASLEEP)]
-    shares = max(asking, len(busy))
-    look: dict[str, float] = {IDLE: (shares - len(busy)) / shares}
+    total = max(asking, len(busy))
+    shares: dict[str, float] = {IDLE: (total - len(busy)) / total}
     for what in busy:
-        look[what] = look.get(what, 0.0) + 1 / shares
-    return look
+        shares[what] = shares.get(what, 0.0) + 1 / total
+    return shares

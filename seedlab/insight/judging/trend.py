@@ -1,4 +1,4 @@
-"""What is usual: runs that can be compared in series, and how each compares with those before it. Pure."""
+"""Groups comparable runs into series, and judges each run by those before it. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Literal
 
 from seedlab.insight.records.past import PastRun
 
-ENOUGH = 5  # earlier runs, before anything is called unusual
-WINDOW = 20  # earlier runs that count: after a lasting change the band has followed when half of them are new
-SPREADS = 2.0  # times the distance of the quartiles; docs/design.md has the alarms of other widths
-NARROWEST = 0.05  # of the median, on each side: runs that happen to be alike make no alarm
+ENOUGH = 5  # earlier runs before any is judged unusual
+WINDOW = 20  # earlier runs that count; after a lasting change the band follows once half of them are new
+SPREADS = 2.0  # the band's width in interquartile ratios; docs/design.md has the false alarms of others
+NARROWEST = 0.05  # the least width on each side, as a share of the median
 
 Judgement = Literal["as usual", "slower than usual", "faster than usual", "too few runs", "not finished"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """What runs have in common whose times compare; `kind` is `failed` where none has succeeded yet."""
+    """What comparable runs have in common; `kind` is `failed` if none has succeeded yet."""
 
     project: str
     dialect: str
@@ -37,14 +37,14 @@ class Series:
 
     @property
     def circumstances(self) -> str:
-        """What else the series depends on, but the machine: dialect, environment, selection and the like."""
+        """What the series depends on besides the machine: dialect, environment, switches, selection."""
         without = [f"without {each}" for each in self.disabled]
         return ", ".join(filter(None, (self.dialect, self.environment, *without, self.selection)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usual:
-    """Seconds that earlier runs took: the median, and the band of noise around it."""
+    """The usual seconds of earlier runs: the median, and the band of noise around it."""
 
     median: float
     low: float
@@ -52,7 +52,7 @@ class Usual:
     runs: int
 
     def judge(self, seconds: float) -> Judgement:
-        """Judge a run's seconds against the noise band of the runs before it."""
+        """Judge a run's seconds against the band."""
         if self.runs < ENOUGH:
             return "too few runs"
         if seconds > self.high:
@@ -62,7 +62,7 @@ class Usual:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A run of a series, what was usual before it, and how it compares with that."""
+    """A run of a series, what was usual before it, and the judgement."""
 
     run: PastRun
     series: Series
@@ -72,7 +72,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
-    """A series, with its runs in the order of time."""
+    """A series with its runs in the order of time."""
 
     series: Series
     points: tuple[Point, ...]
@@ -84,10 +84,10 @@ class Trend:
 
 
 def usual(seconds: Sequence[float]) -> Usual | None:
-    """Give the median of the last `WINDOW` times, and the band around it; None without any.
+    """Return the median of the last `WINDOW` times and the band around it; None if there are none.
 
-    The band is the ratio of the quartiles, to the power of `SPREADS`, on each side: noise multiplies. Times
-    below a microsecond count as one.
+    The band extends on each side by the ratio of the quartiles to the power of `SPREADS`, since noise is
+    multiplicative. Times below a microsecond count as one.
     """
     last = [max(each, 1e-6) for each in seconds[-WINDOW:]]
     if len(last) < 2:
@@ -98,9 +98,9 @@ def usual(seconds: Sequence[float]) -> Usual | None:
 
 
 def trends(runs: Iterable[PastRun]) -> tuple[Trend, ...]:
-    """Put runs, which are in the order of time, in series and judge each by those before it.
+    """Group runs, which are in the order of time, into series, and judge each by those before it.
 
-    The series with the newest run comes last.
+    The series with the newest run is last.
     """
     by_series: dict[Series, list[PastRun]] = {}
     for run, series in _with_series(tuple(runs)):
@@ -109,15 +109,15 @@ def trends(runs: Iterable[PastRun]) -> tuple[Trend, ...]:
 
 
 def ceiling(seconds: Sequence[float], clip: float) -> float:
-    """Give the most of the times, or `clip` times their median if that is less: for the edge of a chart.
+    """Return the upper end of a chart's axis: the greatest time, but at most `clip` times the median.
 
-    One run that hung would flatten all the others. Never 0.
+    Otherwise a single run that hung would flatten all others. Never 0.
     """
     return min(max(seconds), statistics.median(seconds) * clip) or 1.0 if seconds else 1.0
 
 
 def in_order(trends: Iterable[Trend]) -> tuple[Point, ...]:
-    """Give the runs of all series in the order of time."""
+    """Return the runs of all series in the order of time."""
     points = (point for trend in trends for point in trend.points)
     return tuple(sorted(points, key=lambda point: (point.run.started, point.run.run_id)))
 
@@ -138,10 +138,10 @@ def _judged(series: Series, runs: Sequence[PastRun]) -> tuple[Point, ...]:
 
 
 def _with_series(runs: Sequence[PastRun]) -> Iterable[tuple[PastRun, Series]]:
-    """Give each run its series.
+    """Pair each run with its series.
 
-    What a run that failed would have done is not known: it goes with the run before it in its circumstances,
-    or with the first one after it.
+    The kind of a failed run is not known. It is put into the series of the previous run in the same
+    circumstances, or of the next one if there is no previous.
     """
     kinds: dict[Series, str] = {}
     for run in reversed(runs):
@@ -154,7 +154,7 @@ def _with_series(runs: Sequence[PastRun]) -> Iterable[tuple[PastRun, Series]]:
 
 
 def _circumstances(run: PastRun) -> Series:
-    """The series of a run without its kind, which of a failed run is not known."""
+    """Return the series of a run without its kind."""
     return Series(
         project=run.project,
         dialect=run.dialect,

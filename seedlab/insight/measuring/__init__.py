@@ -1,1 +1,1 @@
-"""Measured while it happens: spans, counts, memory, and one state of it all."""
+"""Measures a run while it happens: spans, counts, memory, progress."""

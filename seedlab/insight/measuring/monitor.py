@@ -1,8 +1,8 @@
-"""Measure a run: the `Recorder` that the rooms report to.
+"""Measures a run: the implementation of `Recorder` that all modules report to.
 
-A span costs about 10 µs, a third of it for its own peak of memory. `closely` asks for more than a usual run
-should pay: the server is looked at from the beginning, and asked at both ends of each span that writes where
-its WAL ends. What that takes is not counted as the run's time.
+A span costs about 10 µs, a third of it for its peak memory. Option `closely` measures more than a usual run
+should pay for: the server is sampled from the beginning, and the position of its WAL is read at both ends of
+each span that writes. The time that this takes is not counted as the run's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from seedlab.flow import Counters, Phase, Run, Seed, Target
-from seedlab.insight.measuring.course import Course
+from seedlab.insight.measuring.course import Progress
 from seedlab.insight.measuring.machine import load_average
 from seedlab.insight.measuring.memory import PEAKS, Work, rss_bytes
 from seedlab.insight.measuring.spans import FIELDS, Broken, Lane, OpenSpan
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from seedlab.flow.evidence import Sample, Wait
     from seedlab.insight.measuring.state import LaneState, RunState
 
-SAMPLES_KEPT = 1200  # a minute of 20 a second; of a longer run every second one is dropped, again and again
+SAMPLES_KEPT = 1200  # those of a minute, at 20 a second; in longer runs every other one is dropped repeatedly
 SAMPLE_SECONDS = 0.05
-_OLD = 20  # steps of sampling after which a look at the server says nothing of now
+_OLD = 20  # intervals of sampling after which a sample no longer describes the present
 
 
 class Clock(Protocol):
-    """Where the monitor gets its times from; tests give their own."""
+    """The source of the monitor's times, which tests replace."""
 
     def now(self) -> datetime:
-        """Date and time, UTC."""
+        """Return date and time in UTC."""
 
     def wall(self) -> float:
-        """Seconds that only grow."""
+        """Return seconds of a monotonic clock."""
 
     def cpu(self) -> float:
-        """CPU seconds of the calling thread."""
+        """Return the CPU seconds of the calling thread."""
 
 
 class SystemClock:
@@ -52,13 +52,13 @@ class SystemClock:
 
     @staticmethod
     def now() -> datetime:
-        """Date and time, UTC."""
+        """Return date and time in UTC."""
         return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseTotal:
-    """All spans of one phase; seconds of parallel threads add up."""
+    """The sums over all spans of one phase; seconds of parallel threads add up."""
 
     name: Phase
     seconds: float
@@ -72,11 +72,11 @@ class PhaseTotal:
 
 
 class Monitor(Work):
-    """Keep what a run reports: the `Recorder` of the house. Make it in the thread that runs.
+    """Collects what a run reports. Must be created in the run's main thread.
 
-    `expected` is set to the seconds that the run will take, where they can be told beforehand. `closely` is
-    for a profile or a trace; `beside` is the way to the server for those looks, where the target's own is a
-    detour (a delaying proxy). `Span` values and states are made only when they are asked for.
+    `expected` is set to the seconds that the run will take, if they can be predicted. `closely` is for
+    profiles and traces. `beside` is the target by which the server is sampled if that must not go through a
+    delaying proxy. `Span` values and states are created only when they are requested.
     """
 
     def __init__(
@@ -98,24 +98,24 @@ class Monitor(Work):
         self._lanes: list[Lane] = []
         self._enrol = threading.Lock()
         self._closed: list[tuple[object, ...]] = []
-        self._course = Course()
-        self._speakers: dict[int, Lane] = {}  # by server process, who spoke to it last
+        self._progress = Progress()
+        self._speakers: dict[int, Lane] = {}  # server process → the thread that used it last
         self._notes: dict[str, None] = {}
         self.broken: Broken | None = None
-        self.half_done: Run | None = None  # what a run that failed has committed all the same
-        self.wal_position: Callable[[], int | None] | None = None  # asks the server; raises nothing
+        self.half_done: Run | None = None  # what a failed run has committed nevertheless
+        self.wal_position: Callable[[], int | None] | None = None  # asks the server; never raises
         self.sample_seconds = SAMPLE_SECONDS
         self._samples: list[Sample] = []
-        self._aside = 0.0  # seconds that the measuring itself took from the run
-        self._lane()  # the first is that of the thread that runs
+        self._aside = 0.0  # seconds that measuring took from the run
+        self._lane()  # makes lane 0 that of the main thread
         PEAKS.follow(self)
 
-    # ---- what the rooms call
+    # ---- Recorder
 
     def span(
         self, phase: Phase, *, load: Load | None = None, seed: Seed | None = None, rows: int = 0
     ) -> OpenSpan:
-        """Measure a block; without a load or seed it belongs to those of the span around it."""
+        """Measure a block; without load and seed, it belongs to those of the enclosing span."""
         lane = self._lane()
         opened = OpenSpan(self, lane, phase, rows)
         if load is not None:
@@ -130,9 +130,9 @@ class Monitor(Work):
     def count(
         self, *, statements: int = 0, round_trips: int = 0, bytes_sent: int = 0, rows: int = 0, pid: int = 0
     ) -> None:
-        """Add to the counters of the run and of the innermost span of this thread; `rows` to the span.
+        """Add to the counters of the run and of this thread's innermost span; `rows` only to the span.
 
-        `pid` is the server process that is spoken to.
+        `pid` is the server process that executes the statements.
         """
         lane = self._lane()
         if pid:
@@ -150,48 +150,48 @@ class Monitor(Work):
             inner.rows += rows
 
     def cache(self, *, hits: int = 0, misses: int = 0, queries: int = 0) -> None:
-        """Add to the look-up cache's counters."""
+        """Add to the counters of the look-up cache."""
         lane = self._lane()
         lane.hits += hits
         lane.misses += misses
         lane.queries += queries
 
     def expect(self, load: Load, rows: int) -> None:
-        """Remember how many rows of a load are to be sent, and that none of them is yet."""
-        self._course.expect((load.stage, load.seed, load.table), rows, self.clock.wall())
+        """Set how many rows of a load will be sent, before the first is."""
+        self._progress.expect((load.stage, load.seed, load.table), rows, self.clock.wall())
 
     def progress(self, load: Load, rows: int) -> None:
-        """Add rows of a load that were read, or where some are expected, sent."""
-        self._course.advance((load.stage, load.seed, load.table), rows)
+        """Add rows of a load: as read, or, after `expect` was called for it, as sent."""
+        self._progress.advance((load.stage, load.seed, load.table), rows)
 
     def note(self, message: str) -> None:
-        """Keep something a person should read; the same words are kept once."""
+        """Keep something that the user should read; the same message is kept only once."""
         self._notes[message] = None
 
-    # ---- what the order of the work tells
+    # ---- called by the orchestrator
 
     def plan(self, stages: Mapping[str, Literal["waiting", "skipped"]]) -> None:
-        """Remember which stages there are to run and which not; they begin anew."""
-        self._course.plan(stages)
+        """Set the stages that will run and those that will not; their earlier progress is discarded."""
+        self._progress.plan(stages)
 
-    # ---- what the sampler calls
+    # ---- called by the sampler
 
     def sample(self, rss_bytes: int, wal_bytes: int | None = None, waits: tuple[Wait, ...] = ()) -> None:
         """Keep a sample.
 
-        When there are too many, every second one is dropped, and they are asked for half as often.
+        If there are too many, every other one is dropped, and the interval of sampling is doubled.
         """
         from seedlab.flow.evidence import Sample
 
         at = self.clock.wall() - self._began
         self._samples.append(Sample(at=at, rss_bytes=rss_bytes, wal_bytes=wal_bytes, waits=waits))
-        if len(self._samples) > SAMPLES_KEPT:  # an odd number: the last one stays
+        if len(self._samples) > SAMPLES_KEPT:  # an odd number, so the last one is kept
             del self._samples[1::2]
             self.sample_seconds *= 2
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Leave the time of the block out of the run's and the open span's: it is the cost of measuring."""
+        """Exclude the time of the block, a cost of measuring, from the run's and the open span's time."""
         lane, wall, cpu = self._lane(), self.clock.wall(), self.clock.cpu()
         try:
             yield
@@ -202,40 +202,40 @@ class Monitor(Work):
             if lane.number == 0:
                 self._aside += wall
 
-    # ---- what the faces ask
+    # ---- results
 
     @property
     def seconds(self) -> float:
-        """Seconds since the run began, without what was spent in `aside`."""
+        """Seconds since the run began, without those excluded by `aside`."""
         return self.clock.wall() - self._began - self._aside
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """Samples of the run so far, evenly spaced in time."""
+        """The samples of the run so far, evenly spaced in time."""
         return tuple(self._samples)
 
     @property
     def peak(self) -> int:
-        """Most bytes of memory that the process has held since the run began."""
+        """The peak memory of the process in bytes since the run began."""
         return PEAKS.peak(self)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should read, in the order it was said."""
+        """The notes, in the order in which they were first made."""
         return tuple(self._notes)
 
     @property
     def spans(self) -> tuple[Span, ...]:
-        """Spans that have ended, in order of their ends."""
+        """The spans that have ended, in the order of their ends."""
         if not self._closed:
             return ()
-        from seedlab.flow import Span  # a run with nothing to do has none
+        from seedlab.flow import Span  # not needed in a run with nothing to do
 
         return tuple(Span(**dict(zip(FIELDS, values, strict=True))) for values in tuple(self._closed))  # type: ignore[arg-type]
 
     @property
     def counters(self) -> Counters:
-        """Counts of all threads."""
+        """The counts of all threads."""
         return Counters(
             statements=sum(lane.statements for lane in self._lanes),
             round_trips=sum(lane.round_trips for lane in self._lanes),
@@ -246,15 +246,15 @@ class Monitor(Work):
         )
 
     def state(self) -> RunState:
-        """Say what the run is doing now; may be called from any one thread."""
-        from seedlab.insight.measuring.state import RunState  # of a short run nobody asks for its state
+        """Return what the run is doing now; may be called from any thread, but only from one."""
+        from seedlab.insight.measuring.state import RunState  # not needed in a short run
 
         at = self.clock.wall()
         opened = {lane: spans[-1] for lane in tuple(self._lanes) if (spans := tuple(lane.open))}
-        course = self._course
+        progress = self._progress
         state = RunState(
             seconds=at - self._began,
-            stages=course.stages({span.stage for span in opened.values()}),
+            stages=progress.stages({span.stage for span in opened.values()}),
             lanes=self._lane_states(opened, at),
             rss_bytes=rss_bytes(),
             notes=self.notes,
@@ -262,14 +262,14 @@ class Monitor(Work):
         left = (self.expected or 0.0) - state.seconds
         return replace(
             state,
-            rows_per_second=course.rate(state.rows, at),
-            eta=left if left > 0 else course.remaining(state.rows, state.total, at),
+            rows_per_second=progress.rate(state.rows, at),
+            eta=left if left > 0 else progress.remaining(state.rows, state.total, at),
         )
 
-    # ---- inside
+    # ---- internals
 
     def ask_wal(self) -> int | None:
-        """Ask the server where its WAL ends."""
+        """Ask the server for its WAL position, without counting the time."""
         assert self.wal_position is not None
         with self.aside():
             return self.wal_position()
@@ -279,7 +279,7 @@ class Monitor(Work):
         self._closed.append(opened.values(wall, cpu, self._began))
 
     def _lane_states(self, opened: Mapping[Lane, OpenSpan], at: float) -> tuple[LaneState, ...]:
-        """List the lanes: each thread at work with its server process, then all other server processes."""
+        """Return each thread at work with its server process, then all other server processes."""
         from seedlab.insight.measuring.state import LaneState
 
         waits = self._waits(at)
@@ -297,7 +297,7 @@ class Monitor(Work):
         return (*lanes, *(LaneState(pid=pid, wait=wait) for pid, wait in waits.items()))
 
     def _waits(self, at: float) -> dict[int, str]:
-        """Map each server process to what it did at the last sample; nothing where that is too long ago."""
+        """Map each server process to what it did at the last sample; empty if that is too long ago."""
         last = self._samples[-1] if self._samples else None
         if last is None or at - self._began - last.at > _OLD * self.sample_seconds:
             return {}
@@ -314,7 +314,7 @@ class Monitor(Work):
 
 
 def phase_totals(spans: Iterable[Span]) -> tuple[PhaseTotal, ...]:
-    """Add up spans by phase, in the order of a run."""
+    """Sum spans by phase, in the order of a run."""
     by_phase: dict[Phase, list[Span]] = {}
     for span in spans:
         by_phase.setdefault(span.phase, []).append(span)

@@ -1,4 +1,4 @@
-"""A piece of work while it is measured, and the thread that it runs in."""
+"""Open spans, which measure a piece of work, and the lanes of the threads that they run in."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ WRITING: frozenset[Phase] = frozenset({"stage", "merge", "index", "commit"})  # 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """The innermost span that an error left."""
+    """The innermost span in which an error occurred."""
 
     doing: str
     stage: str | None
 
 
 class Lane:
-    """What one thread has counted, and its open spans; only that thread writes to it."""
+    """The counts and open spans of one thread; only that thread writes to them."""
 
     __slots__ = (
         "bytes_sent",
@@ -41,13 +41,13 @@ class Lane:
     def __init__(self, number: int) -> None:
         self.number = number
         self.open: list[OpenSpan] = []
-        self.failing = False  # an error is on its way out through our spans
+        self.failing = False  # an error is propagating through the thread's spans
         self.statements = self.round_trips = self.bytes_sent = 0
         self.hits = self.misses = self.queries = 0
 
 
 class OpenSpan(Work):
-    """A span that has not ended. A class, not a generator: half the cost."""
+    """A span that has not ended. Being a class, it costs half as much as a generator would."""
 
     __slots__ = (
         "_cpu", "_inner_cpu", "_inner_wal", "_inner_wall", "_lane", "_monitor", "_wal", "_wall", "bytes_sent",
@@ -62,7 +62,7 @@ class OpenSpan(Work):
         self.table: str | None = None
         self._inner_wall = self._inner_cpu = 0.0
         self.statements = self.round_trips = self.bytes_sent = self.peak_rss_bytes = 0
-        self.wal_began: int | None = None  # where the server's WAL ended before anything was sent
+        self.wal_began: int | None = None  # the server's WAL position before anything was sent
         self._wal: int | None = None
         self._inner_wal = 0
 
@@ -71,7 +71,7 @@ class OpenSpan(Work):
         PEAKS.begin(self)
         clock = self._monitor.clock
         self._wall, self._cpu = clock.wall(), clock.cpu()
-        self._lane.open.append(self)  # last: from here on other threads see it
+        self._lane.open.append(self)  # last, as from here on other threads can see it
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -94,16 +94,16 @@ class OpenSpan(Work):
 
     @property
     def since(self) -> float:
-        """When it began, by the monitor's clock."""
+        """The time when it began, by the monitor's clock."""
         return self._wall
 
     def begin_wal(self) -> None:
-        """Ask where the WAL ends, before the first thing is sent that may write."""
+        """Read the WAL position before the first statement that may write is sent."""
         if self.phase in WRITING and not self.round_trips:
             self.wal_began = self._monitor.ask_wal()
 
     def _end_wal(self, outer: OpenSpan | None) -> None:
-        """Set the WAL bytes written since the span first sent something, without those of spans inside it."""
+        """Set the WAL bytes since the span first sent something, without those of nested spans."""
         if self.round_trips == 0:
             self._wal = 0
             return
@@ -114,12 +114,12 @@ class OpenSpan(Work):
                 outer._inner_wal += ended - self.wal_began
 
     def exclude(self, wall: float, cpu: float) -> None:
-        """Leave out of the span the seconds that the measuring itself took."""
+        """Exclude seconds that measuring took from the span's time."""
         self._inner_wall += wall
         self._inner_cpu += cpu
 
     def values(self, seconds: float, cpu_seconds: float, began: float) -> tuple[object, ...]:
-        """Give what a `Span` is made of, in the order of `FIELDS`."""
+        """Return the values of a `Span`, in the order of `FIELDS`."""
         return (
             self.phase, seconds, cpu_seconds, self._wall - began, self._lane.number, self.peak_rss_bytes,
             self.stage, self.seed, self.table, self.rows, self.statements, self.round_trips, self.bytes_sent,

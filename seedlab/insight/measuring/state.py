@@ -1,4 +1,4 @@
-"""What a run is doing now: the value that every live face shows."""
+"""The state of a running run: the value that all live displays show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Status = Literal["waiting", "running", "done", "skipped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageState:
-    """How far a stage is: `rows` of `total` were sent to the target; without a total, `rows` were read."""
+    """The progress of a stage: `rows` of `total` were sent; without a total, `rows` were read."""
 
     id: str
     status: Status
@@ -20,14 +20,14 @@ class StageState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneState:
-    """What a thread, or a connection that no thread uses at present, does, and since how many seconds.
+    """What a thread, or a connection that no thread uses at present, is doing, and for how many seconds.
 
-    `pid` is the server process that the thread spoke to last, `wait` what that did when last looked at:
-    `CPU`, or what it waited for (`Lock/transactionid`).
+    `pid` is the server process that the thread used last, `wait` what that process did at the last sample:
+    `CPU`, or its wait event (`Lock/transactionid`).
     """
 
     number: int = 0
-    doing: str = ""  # innermost open span: "merge questions"
+    doing: str = ""  # the innermost open span: "merge questions"
     seconds: float = 0.0
     pid: int | None = None
     wait: str | None = None
@@ -35,7 +35,7 @@ class LaneState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """What a run is doing now. `end` says how it ended, as far as it has; `eta` are seconds."""
+    """What a run is doing. `end` says how it ended, None if it has not; `eta` is in seconds."""
 
     seconds: float
     stages: tuple[StageState, ...] = ()
@@ -48,16 +48,16 @@ class RunState:
 
     @property
     def rows(self) -> int:
-        """Rows that were sent to the target."""
+        """The number of rows sent to the target."""
         return sum(stage.rows for stage in self.stages if stage.total is not None)
 
     @property
     def total(self) -> int:
-        """Rows that are to be sent, as far as that is known."""
+        """The number of rows to be sent, as far as it is known."""
         return sum(stage.total or 0 for stage in self.stages)
 
     def ended(self, end: str) -> RunState:
-        """Say how it ended: `done`, or in another way; then stages stay where they were."""
+        """Return the final state. If `end` is "done", all stages are; else they keep their progress."""
         stages = self.stages
         if end == "done":
             stages = tuple(

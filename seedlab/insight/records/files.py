@@ -1,6 +1,6 @@
-"""Records as files: JSON that is written whole or not at all, and read or refused with one kind of error.
+"""Reads and writes records as JSON files: atomically, and with ConfigurationError for anything unreadable.
 
-Knows nothing of what a record holds but `schema_version`, which every one has.
+Knows nothing of a record's content but `schema_version`, which every record has.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ _compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def folder_name(moment: datetime, what: str) -> str:
-    """Name the folder of a record so that names sort by time: `20260301T120000Z-5f0c2a9b`; UTC."""
+    """Name the folder of a record so that names sort by time (UTC): `20260301T120000Z-5f0c2a9b`."""
     return f"{moment:%Y%m%dT%H%M%SZ}-{what}"
 
 
 def name_in(folder: str) -> str:
-    """Give of a name that `folder_name` made what it names; any other is given as it is."""
+    """Remove the time from a name that `folder_name` made; other names are returned as they are."""
     return folder.rpartition("Z-")[2]
 
 
 def write(record: Mapping[str, Any], path: Path, what: str) -> Path:
-    """Write a record, called `what` in errors, and give its path; the file appears whole or not at all."""
+    """Write a record atomically and return its path; `what` names it in errors.
+
+    Raises ConfigurationError if it cannot be written.
+    """
     unfinished = path.with_suffix(".json.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A command line may hold bytes that are no text: they become JSON's own escapes.
+        # A command line may contain bytes that are not text; they become JSON escapes.
         unfinished.write_bytes(to_json(record).encode("utf-8", "backslashreplace"))
         unfinished.replace(path)
     except OSError as error:
@@ -53,10 +56,10 @@ def read(
     mark: str = "schema_version",
     parse: Callable[[bytes], Any] = json.loads,
 ) -> _Made:
-    """Read a record, called `what` in errors, and make a value of it.
+    """Read a record and convert it by `make`; `what` names it in errors.
 
-    Raises ConfigurationError for a file that cannot be read, one without the name `mark`, one whose
-    schema_version is beyond `version`, and one of which `make` makes nothing.
+    Raises ConfigurationError for a file that cannot be read, lacks the name `mark`, has a schema_version
+    greater than `version`, or that `make` cannot convert.
     """
     place = Place(file=str(path))
     try:
@@ -79,7 +82,7 @@ def read(
 
 
 def read_newest(paths: Iterable[Path], read: Callable[[Path], _Made], limit: int) -> list[_Made]:
-    """Read the records in the `limit` newest folders, the newest last; skip those that cannot be read."""
+    """Read the records in the `limit` newest folders, newest last; skip those that cannot be read."""
     found = []
     for path in sorted(paths, key=lambda path: path.parent.name)[-limit:]:
         with suppress(ConfigurationError):
@@ -88,21 +91,21 @@ def read_newest(paths: Iterable[Path], read: Callable[[Path], _Made], limit: int
 
 
 def to_json(record: Mapping[str, Any]) -> str:
-    """Spell a record as JSON, a line for each name and each item of a list; never NaN or Infinity.
+    """Return a record as JSON, with one line per name and per item of a list, without NaN and Infinity.
 
-    `indent=2` would give a line to every number and take three times as long.
+    `indent=2` would put every number on a line of its own and take three times as long.
     """
     lines = ",\n".join(f"  {_compact(name)}: {_spelled(value)}" for name, value in record.items())
     return f"{{\n{lines}\n}}\n"
 
 
 def to_line(record: Mapping[str, Any]) -> str:
-    """Spell a record as one line of JSON Lines."""
+    """Return a record as one line of JSON Lines."""
     return f"{_compact(record)}\n"
 
 
 def parse_without(names: Collection[str], data: bytes) -> Any:
-    """Parse what `to_json` spelled, but for the values of these names; other JSON is parsed whole."""
+    """Parse the output of `to_json` without the values of these names; other JSON is parsed as a whole."""
     first, *parts = data.decode("utf-8").split('\n  "')
     if first != "{" or not parts or not parts[-1].endswith("\n}\n"):
         return json.loads(data)

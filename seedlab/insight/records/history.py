@@ -1,7 +1,7 @@
-"""Keep run records: one JSON file a run, in `reports/runs/<utc>-<id>/run.json`.
+"""Converts runs to records and back; one JSON file per run, in `reports/runs/<utc>-<id>/run.json`.
 
-Version 2 added `commit`, `samples`, `bottlenecks`, `recommendations`, the WAL bytes of a span, the files of a
-seed, and of the database `round_trip_seconds` and `unindexed`.
+Schema version 2 added `commit`, `samples`, `bottlenecks`, `recommendations`, a span's `wal_bytes`, a seed's
+`files`, and `round_trip_seconds` and `unindexed` of the database.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from seedlab.flow.evidence import Sample, UnindexedReference
 
 SCHEMA_VERSION = 2
-RECENT = 60  # records that tell of a run to come, or of another: a few of them are of its situation
+RECENT = 60  # how many of the newest records are read for predictions and advice
 _Made = TypeVar("_Made")
 _AS_THEY_ARE = (
     "run_id", "project", "started", "status", "exit_code", "level", "environment", "target", "settings",
     "machine", "versions", "data_fingerprint", "commit", "seconds", "peak_rss_bytes", "error",
 )  # fmt: skip
-# Nearly all of a record, and nothing that a list of runs shows.
+# The names that make up nearly all of a record, but are not shown in lists of runs.
 _LONG = frozenset({"spans", "samples", "stages", "errors"})
 _FAULT_FIELDS = ("file", "line", "column", "table", "rule", "message", "path")
 
@@ -47,7 +47,7 @@ _FAULT_FIELDS = ("file", "line", "column", "table", "rule", "message", "path")
 
 
 def to_record(run: Run) -> dict[str, Any]:
-    """Turn a run into its record: plain values for JSON, without the row values of faults."""
+    """Convert a run to its record: plain values for JSON, without the row values of faults."""
     return {
         "schema_version": SCHEMA_VERSION,
         **{name: getattr(run, name) for name in _AS_THEY_ARE},
@@ -59,7 +59,7 @@ def to_record(run: Run) -> dict[str, Any]:
         "stages": [_stage_record(stage) for stage in run.stages],
         "errors": [fault_record(fault) for fault in run.faults],
         "notes": list(run.notes),
-        # asdict copies deeply: three times the cost, and spans are many.
+        # asdict makes deep copies, which would take three times as long, and there are many spans.
         "spans": [{name: getattr(span, name) for name in FIELDS} for span in run.spans],
         "samples": [_sample_record(sample) for sample in run.samples],
         "bottlenecks": [asdict(each) for each in run.bottlenecks],
@@ -68,9 +68,9 @@ def to_record(run: Run) -> dict[str, Any]:
 
 
 def plan_record(run: Run, plan: Plan, *, show_values: bool = False) -> dict[str, Any]:
-    """Turn a plan into a record in the shape of a run's.
+    """Convert a plan to a record in the shape of a run's, with the outcomes that are expected.
 
-    Stages are `planned` or `skipped`, outcomes as they would be.
+    The status of stages is `planned` or `skipped`.
     """
     planned = replace(run, status="planned", outcomes=plan.outcomes, notes=(*plan.notes, *run.notes))
     stages = [_planned_stage_record(stage) for stage in plan.stages]
@@ -103,12 +103,12 @@ def _sample_record(sample: Sample) -> dict[str, Any]:
 
 
 def phases_record(spans: Iterable[Span]) -> list[dict[str, Any]]:
-    """Give one entry a phase (the fields of `PhaseTotal`), in the order of a run."""
+    """Return one entry per phase, with the fields of `PhaseTotal`, in the order of a run."""
     return [asdict(total) for total in phase_totals(spans)]
 
 
 def fault_record(fault: Fault) -> dict[str, Any]:
-    """Turn a fault into plain values, without the row's value and the source line."""
+    """Convert a fault to plain values, without the row's value and the source line."""
     return {name: getattr(fault, name) for name in _FAULT_FIELDS}
 
 
@@ -182,11 +182,11 @@ def _planned_seed_record(seed: PlannedSeed) -> dict[str, Any]:
 
 
 # ---- record → value -------------------------------------------------------------------------------------
-# `flow.evidence` is imported where it is read: whoever only writes, which every seed does, has no use for it.
+# These functions import `flow.evidence` themselves, since every seed writes a record and need not import it.
 
 
 def from_record(record: Mapping[str, Any]) -> Run:
-    """Turn a record, also of an older version, back into the run; KeyError or TypeError where it is none."""
+    """Convert a record, perhaps of an older version, to the run; KeyError or TypeError if it is not one."""
     from seedlab.flow.evidence import Bottleneck, Recommendation, Span
 
     record = _upgraded(record)
@@ -226,7 +226,7 @@ def _sample(record: Mapping[str, Any]) -> Sample:
 
 
 def _upgraded(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Bring a record of an older version into today's shape; what it did not say yet is empty."""
+    """Convert a record of an older version to the present shape; what it lacks is empty."""
     if record["schema_version"] < 2:
         empty: dict[str, list[object]] = {"samples": [], "bottlenecks": [], "recommendations": []}
         return {**record, "schema_version": 2, "commit": None, **empty}
@@ -268,24 +268,24 @@ def _seed(record: Mapping[str, Any], spans: tuple[Span, ...]) -> SeedReport:
 
 
 def folder_of(reports: Path, started: str, run_id: str) -> Path:
-    """Path of a run's folder below the reports; `started` is UTC, ISO 8601."""
+    """Return the path of a run's folder; `started` is UTC, ISO 8601."""
     return reports / "runs" / files.folder_name(datetime.fromisoformat(started), run_id)
 
 
 def write(run: Run, reports: Path) -> Path:
-    """Write the record of a run below `reports` and give its path."""
+    """Write the record of a run below `reports` and return its path."""
     return files.write(to_record(run), folder_of(reports, run.started, run.run_id) / "run.json", "run record")
 
 
 def read(path: Path) -> Run:
-    """Read a run record; a record of a newer schema, or a file that is none, is a `ConfigurationError`."""
+    """Read a run record. Raises ConfigurationError for a newer schema, and for a file that is no record."""
     return files.read(path, from_record, what="run record", version=SCHEMA_VERSION)
 
 
 def read_head(path: Path, make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
-    """Read a record without its stages, errors, spans and samples, and make a value of it; raises as `read`.
+    """Read a record without stages, errors, spans and samples, and convert it by `make`; raises as `read`.
 
-    About 0.1 ms a record, a tenth of the whole one: damage to what is left out is not seen.
+    Takes about 0.1 ms, a tenth of the time of the whole record. Damage to what is left out is not noticed.
     """
     return files.read(
         path,
@@ -297,6 +297,6 @@ def read_head(path: Path, make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
 
 
 def newest(reports: Path, limit: int = RECENT) -> list[Run]:
-    """Read the newest records below `reports`, the newest last; skip those that cannot be read."""
+    """Read the newest records below `reports`, newest last; skip those that cannot be read."""
     found = files.read_newest((reports / "runs").glob("*/run.json"), read, limit)
-    return sorted(found, key=lambda run: run.started)  # folders are named to the second
+    return sorted(found, key=lambda run: run.started)  # as the names of folders have only seconds

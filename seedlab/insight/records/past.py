@@ -1,4 +1,4 @@
-"""Runs of the past as a list needs them: read from all records below some folders, in the order of time."""
+"""Reads the heads of all run records below some folders, as lists and trends of runs need them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MAYBE_TEXTS = ("error", "commit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
-    """One run on record, without its spans and stages; `read` gives the whole of it.
+    """A recorded run without its spans and stages; `read` returns the complete run.
 
-    `machine` is its name by what times depend on, `phases` are seconds, `selection` the flags that chose a
-    part of the project.
+    `machine` is a name made of the facts that times depend on, `phases` has seconds, and `selection` the
+    flags that selected a part of the project.
     """
 
     path: Path
@@ -37,11 +37,11 @@ class PastRun:
     level: str
     disabled: tuple[str, ...]
     environment: str
-    target: str  # masked
+    target: str  # without the password
     machine: str
     commit: str | None
     selection: str
-    kind: Kind | None  # None: it did not come so far
+    kind: Kind | None  # None: the run did not finish
     seconds: float
     outcomes: Outcomes
     statements: int
@@ -51,31 +51,31 @@ class PastRun:
 
     @property
     def dialect(self) -> str:
-        """The kind of database: `postgresql` or `sqlite`."""
+        """`postgresql` or `sqlite`."""
         return self.target.partition(":")[0].partition("+")[0]
 
     @property
     def moment(self) -> datetime:
-        """When it started, UTC."""
+        """When it started, in UTC."""
         return datetime.fromisoformat(self.started)
 
     def read(self) -> Run:
-        """Read the whole record."""
+        """Read the complete record."""
         return history.read(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
-    """A file among the records that could not be read, and why."""
+    """A record that could not be read, and why."""
 
     path: Path
     why: str
 
 
 def read_past(*folders: Path) -> tuple[tuple[PastRun, ...], tuple[Unread, ...]]:
-    """Read every record below the folders' `runs`, or below a folder without one; sorted by start.
+    """Read every record below each folder's `runs`, or below the folder itself; sorted by start.
 
-    A run that is found twice is kept once. About 0.2 s for 1,000 runs.
+    Returns the runs, each once, and the unreadable records. Takes about 0.2 s for 1,000 runs.
     """
     found: dict[tuple[str, str], PastRun] = {}
     unread = []
@@ -98,7 +98,7 @@ def _records(folder: Path) -> Iterator[Path]:
 
 
 def _past(path: Path, record: Mapping[str, Any]) -> PastRun:
-    """Turn a record's head into a PastRun; ValueError, TypeError or KeyError where the record is damaged."""
+    """Convert a record's head; raises ValueError, TypeError or KeyError if the record is damaged."""
     if datetime.fromisoformat(record["started"]).tzinfo is None or not record["seconds"] >= 0:
         raise ValueError(f"started {record['started']}, {record['seconds']} seconds")
     outcomes = Outcomes(**{name: int(count) for name, count in record["outcomes"].items()})
@@ -123,26 +123,29 @@ def _past(path: Path, record: Mapping[str, Any]) -> PastRun:
 
 
 def _texts(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record's fields that are text, by name; `error` and `commit` may be None."""
-    told: dict[str, Any] = {name: str(record[name]) for name in _TEXTS}
-    return told | {name: None if record[name] is None else str(record[name]) for name in _MAYBE_TEXTS}
+    """Return the record's text fields by name; `error` and `commit` may be None."""
+    texts: dict[str, Any] = {name: str(record[name]) for name in _TEXTS}
+    return texts | {name: None if record[name] is None else str(record[name]) for name in _MAYBE_TEXTS}
 
 
 def machine_name(machine: Mapping[str, Any]) -> str:
-    """Name a machine by what times depend on and updates leave: `AMD EPYC, 2 cores, 25 GB, Linux x86_64`."""
+    """Name a machine by what times depend on: `AMD EPYC, 2 cores, 25 GB, Linux x86_64`.
+
+    What updates change, such as the version of the kernel, is left out.
+    """
     system = str(machine["os"]).split()
     memory = f"{machine['memory_bytes'] / 1e9:.0f} GB"
     return f"{machine['cpu']}, {machine['cores']} cores, {memory}, {system[0]} {system[-1]}"
 
 
 def _selection(args: list[str]) -> str:
-    """Join the flags that chose a part of the project, each with its word."""
+    """Return the flags that select a part of the project, with their values."""
     pairs = zip(("", *args), args, strict=False)
     return " ".join(word for before, word in pairs if before in _SELECTING or word.startswith(_SELECTING))
 
 
 def _kind(args: list[str], outcomes: Outcomes) -> Kind:
-    """Classify the run by what it did: only runs of one kind have times that compare."""
+    """Classify a run by what it did, as only the times of runs of one kind are comparable."""
     if "--dry-run" in args:
         return "dry run"
     if args[1:2] in (["reset"], ["rollback"]):

@@ -1,6 +1,6 @@
-"""Keep profiles, in `reports/profiles/<utc>-<id>/profile.json`, and say what each variant bought.
+"""Stores profiles in `reports/profiles/<utc>-<id>/profile.json`, and computes the effect of each variant.
 
-The file holds the record of every run, raw; what is told of a profile is worked out from them.
+The file contains the record of every run; all that is shown of a profile is computed from them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from seedlab.insight.measuring.monitor import phase_totals
 from seedlab.insight.records import files, history
 
 SCHEMA_VERSION = 1
-AGAIN = ", again"  # ends the name of a variant's second run
-WITHOUT = " without "  # stands between a level and the switch that is off
+AGAIN = ", again"  # the end of the name of a variant's second run
+WITHOUT = " without "  # in the name of a variant, between the level and the switch that is off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What one variant took: medians of its runs; `than` names what `change` compares it with.
+    """The medians of a variant's runs, and their `change` from the variant `than`.
 
-    A level is compared with the first one; a variant without a switch with the one that has it. `saved` are
-    the seconds less than the level before it.
+    A level is compared with the first level, a variant without a switch with the one that has it. `saved` is
+    how many seconds less it took than the level before it.
     """
 
     variant: str
@@ -46,7 +46,7 @@ class Effect:
 
 
 def effects(profile: Profile) -> tuple[Effect, ...]:
-    """Summarise each variant at each delay: delays in the order measured, variants as asked for."""
+    """Summarise each variant at each delay, both in the order of the profile."""
     return tuple(
         _effect(profile, variant, delay)
         for delay in delays(profile)
@@ -56,12 +56,12 @@ def effects(profile: Profile) -> tuple[Effect, ...]:
 
 
 def delays(profile: Profile) -> tuple[float, ...]:
-    """The round-trip delays of the profile, in milliseconds, in the order measured."""
+    """Return the round-trip delays of the profile in milliseconds, in the order measured."""
     return tuple(dict.fromkeys(each.round_trip_ms for each in profile.attempts))
 
 
 def runs_of(profile: Profile, variant: str, round_trip_ms: float) -> tuple[Run, ...]:
-    """The runs of a variant at a delay, in the order of the pairs."""
+    """Return the runs of a variant at a delay, in the order of the pairs."""
     attempts = sorted(profile.attempts, key=lambda attempt: attempt.pair)
     return tuple(
         each.run for each in attempts if (each.variant, each.round_trip_ms) == (variant, round_trip_ms)
@@ -123,7 +123,7 @@ def _phases(runs: Sequence[Run]) -> dict[str, float]:
 
 
 def profile_record(profile: Profile) -> dict[str, Any]:
-    """Turn a profile into its record, with the whole record of every run."""
+    """Convert a profile to its record, with the complete record of every run."""
     return {
         "schema_version": SCHEMA_VERSION,
         "profile_id": profile.profile_id,
@@ -145,7 +145,7 @@ def profile_record(profile: Profile) -> dict[str, Any]:
 
 
 def effects_record(profile: Profile) -> dict[str, Any]:
-    """Give what a profile says, for JSON: what `profile_text` shows, without rounding, and all seconds."""
+    """Return the effects of a profile for JSON: as `profile_text` shows them, but not rounded."""
     return {
         "schema_version": SCHEMA_VERSION,
         "profile_id": profile.profile_id,
@@ -177,7 +177,7 @@ def _effect_record(profile: Profile, effect: Effect) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Profile:
-    """Turn a record back into the profile."""
+    """Convert a record to the profile."""
     return Profile(
         profile_id=record["profile_id"],
         project=record["project"],
@@ -198,16 +198,16 @@ def from_record(record: Mapping[str, Any]) -> Profile:
 
 
 def write(profile: Profile, reports: Path) -> Path:
-    """Write a profile below `reports` and give its path."""
+    """Write a profile below `reports` and return its path."""
     name = files.folder_name(datetime.fromisoformat(profile.started), profile.profile_id)
     return files.write(profile_record(profile), reports / "profiles" / name / "profile.json", "profile")
 
 
 def newest(reports: Path, limit: int) -> list[Profile]:
-    """Read the newest profiles below `reports`, the newest last; skip those that cannot be read."""
+    """Read the newest profiles below `reports`, newest last; skip those that cannot be read."""
     return files.read_newest((reports / "profiles").glob("*/profile.json"), read, limit)
 
 
 def read(path: Path) -> Profile:
-    """Read a profile; a newer one, or a file that is none, is a `ConfigurationError`."""
+    """Read a profile. Raises ConfigurationError for a newer schema, and for a file that is no profile."""
     return files.read(path, from_record, what="profile", version=SCHEMA_VERSION, mark="attempts")

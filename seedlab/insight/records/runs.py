@@ -1,4 +1,4 @@
-"""Make the value of a run from what its monitor measured, also of one that failed."""
+"""Builds the value of a run, successful or failed, from what its monitor measured."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _RULES: tuple[tuple[type[BaseException], str], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """What a record says of a run before it begins; `target` is a URL without its password."""
+    """What is known of a run before it begins; `target` is a URL without the password."""
 
     project: str = ""
     target: str = ""
@@ -55,14 +55,14 @@ class Heading:
 
 
 def new_run_id() -> str:
-    """Name a run: 8 hex digits."""
+    """Return a random id of 8 hex digits."""
     return os.urandom(4).hex()
 
 
 def measured(monitor: Monitor, heading: Heading, stages: tuple[StageReport, ...] = ()) -> Run:
-    """Make the run of a seed that succeeded.
+    """Build the run of a seed that succeeded.
 
-    What the monitor cannot know (`data_fingerprint`, `wal_bytes`, the server's version) is left for
+    The caller adds what the monitor cannot know (`data_fingerprint`, `wal_bytes`, the server's version) by
     `dataclasses.replace`.
     """
     return Run(
@@ -93,7 +93,10 @@ def measured(monitor: Monitor, heading: Heading, stages: tuple[StageReport, ...]
 
 
 def failed(monitor: Monitor, heading: Heading, error: BaseException) -> Run:
-    """Make the run of a seed that ended in `error`: nothing of it is in the target but what was half done."""
+    """Build the run of a seed that ended in `error`.
+
+    If some of it was committed nevertheless (`monitor.half_done`), the run reports that.
+    """
     status, exit_code = verdict(error)
     run = measured(monitor, heading, _broken_stages(monitor))
     if monitor.half_done is not None:
@@ -102,16 +105,16 @@ def failed(monitor: Monitor, heading: Heading, error: BaseException) -> Run:
 
 
 def judged(run: Run) -> Run:
-    """Fill in the run's bottlenecks and recommendations; one that ran no stage stays as it is."""
+    """Fill in a run's bottlenecks and recommendations; a run that ran no stage is returned as it is."""
     if all(stage.status == "skipped" for stage in run.stages):
         return run
-    from seedlab.insight.judging.advice import completed  # a run with nothing to do is spared it
+    from seedlab.insight.judging.advice import completed  # not needed by a run with nothing to do
 
     return completed(run)
 
 
 def verdict(error: BaseException) -> tuple[Literal["failed", "refused", "interrupted"], int]:
-    """Map an error to the run's status and exit code."""
+    """Return the status and exit code of a run that ended in an error."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", INTERRUPTED
     if isinstance(error, Refused | LockHeld):
@@ -120,7 +123,7 @@ def verdict(error: BaseException) -> tuple[Literal["failed", "refused", "interru
 
 
 def message_of(error: BaseException) -> str:
-    """Give the error's message without passwords; of an error that is not ours also its class."""
+    """Return an error's message without passwords; preceded by the class if it is not a SeedError."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     text = masked("; ".join([str(error), *getattr(error, "__notes__", ())]))
@@ -128,7 +131,7 @@ def message_of(error: BaseException) -> str:
 
 
 def faults_of(error: BaseException) -> tuple[Fault, ...]:
-    """The data faults of an error; any other error becomes one fault, whose rule names its kind."""
+    """Return the data faults of an error; any other error becomes one fault, whose rule is its kind."""
     if isinstance(error, DataFaults):
         return error.faults
     rule = next((name for kind, name in _RULES if isinstance(error, kind)), "internal")
@@ -146,7 +149,7 @@ def faults_of(error: BaseException) -> tuple[Fault, ...]:
 
 
 def settings_record(settings: Settings) -> Mapping[str, object]:
-    """Turn settings into plain values: sets sorted, `origins` (where each came from) beside them."""
+    """Convert settings to plain values; sets become sorted lists."""
     return {
         "level": settings.level,
         "disabled": sorted(settings.disabled),
@@ -161,7 +164,7 @@ def settings_record(settings: Settings) -> Mapping[str, object]:
 
 
 def spans_by_seed(spans: Iterable[Span]) -> SpansBySeed:
-    """Group spans by stage and seed, in one pass: there may be hundreds of seeds."""
+    """Group spans by stage and seed, in one pass since there may be hundreds of seeds."""
     found: SpansBySeed = defaultdict(tuple)
     for span in spans:
         found[span.stage, span.seed] += (span,)

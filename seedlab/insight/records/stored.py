@@ -1,4 +1,4 @@
-"""Find a stored record by what a person calls it: file, folder, id, the beginning of an id, or `last`."""
+"""Finds a stored record by its file, its folder, its id, the beginning of its id, or `last`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _T = TypeVar("_T")
 
 
 def find(name: str, reports: Path, kind: Kept = "run") -> Path:
-    """Find one record. Raises ConfigurationError where the name means none, or several."""
+    """Find a record. Raises ConfigurationError if the name matches none, or several."""
     path = record_at(name, kind)
     return path or one_of(name, _known(reports, kind), kind, (reports,))
 
 
 def is_known(name: str, reports: Path) -> bool:
-    """Tell whether a name means a run: one that can be found, or several."""
-    return record_at(name, "run") is not None or any(_meant(name, _known(reports, "run")))
+    """Tell whether a name matches at least one run."""
+    return record_at(name, "run") is not None or any(_matching(name, _known(reports, "run")))
 
 
 def record_at(name: str, kind: Kept) -> Path | None:
-    """The path of the record that `name` is a path to: its file, or the folder that holds it; else None."""
+    """Return the path of the record if `name` is the path of its file or folder; else None."""
     file, inside = Path(name), Path(name, f"{kind}.json")
     if file.suffix == ".json" and file.is_file():
         return file
@@ -34,8 +34,11 @@ def record_at(name: str, kind: Kept) -> Path | None:
 
 
 def one_of(name: str, known: Sequence[tuple[str, _T]], kind: Kept, folders: Iterable[Path]) -> _T:
-    """Pick from `known`, (id, record) in the order of time, the one that a name means; raises as `find`."""
-    found = _meant(name, known)
+    """Return the record that a name matches among `known`, which are (id, record), oldest first.
+
+    Raises as `find`.
+    """
+    found = _matching(name, known)
     if len(found) == 1:
         return found[0][1]
     if found:
@@ -47,11 +50,11 @@ def one_of(name: str, known: Sequence[tuple[str, _T]], kind: Kept, folders: Iter
     raise ConfigurationError(f"no {kind} '{name}' is on record below {where}{last}{listed}")
 
 
-def _meant(name: str, known: Sequence[tuple[str, _T]]) -> list[tuple[str, _T]]:
+def _matching(name: str, known: Sequence[tuple[str, _T]]) -> list[tuple[str, _T]]:
     if name == "last":
         return list(known[-1:])
-    begun = files.name_in(name)  # of its folder, too, as a seed prints it
-    return [each for each in known if each[0].startswith(begun)] if begun else []
+    beginning = files.name_in(name)  # `name` may be that of the record's folder, which a seed prints
+    return [each for each in known if each[0].startswith(beginning)] if beginning else []
 
 
 def _known(reports: Path, kind: Kept) -> list[tuple[str, Path]]:

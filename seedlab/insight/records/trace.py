@@ -1,8 +1,8 @@
-"""A run as a trace for ui.perfetto.dev or chrome://tracing: the Trace Event Format, JSON.
+"""Writes a run as a trace for ui.perfetto.dev or chrome://tracing, in the Trace Event Format (JSON).
 
-One track for each thread of ours, with its spans, and one for each process of the server, with what it waited
-for; curves of memory and WAL. Spans know the time that was their own; how long they were open follows from
-those inside them.
+The trace has one track per thread of this process, with its spans, one track per process of the server, with
+its wait events, and curves of memory and WAL. A span records only its own time; when it ended is computed
+from the spans nested in it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 CLIENT, SERVER = 1, 2  # the format groups tracks by process; these are their numbers in the trace
-_TOLD = tuple(
+_SPAN_ARGUMENTS = tuple(
     each.name
     for each in fields(Span)
     if each.name not in ("phase", "seconds", "start", "lane", "stage", "seed", "table")
@@ -30,7 +30,7 @@ _TOLD = tuple(
 
 
 def write(run: Run, path: Path) -> Path:
-    """Write the trace of a run and give its path; raises ConfigurationError where it cannot be written."""
+    """Write the trace of a run and return its path. Raises ConfigurationError if it cannot be written."""
     try:
         path.write_text(json.dumps(trace_of(run), ensure_ascii=False, allow_nan=False), encoding="utf-8")
     except OSError as error:
@@ -41,11 +41,11 @@ def write(run: Run, path: Path) -> Path:
 
 
 def trace_of(run: Run) -> Mapping[str, Any]:
-    """Give the trace of a run; times are in microseconds since it began."""
+    """Return the trace of a run; times are in microseconds since it began."""
     about = {"run": run.run_id, "project": run.project, "started": run.started, "status": run.status}
     events = [
         *_processes(run),
-        *(_slice_of(span, end) for span, end in opened(run.spans)),
+        *(_slice_of(span, end) for span, end in with_ends(run.spans)),
         *_waits(run.samples),
         *_curves(run.samples),
     ]
@@ -56,7 +56,7 @@ def trace_of(run: Run) -> Mapping[str, Any]:
 
 
 def _processes(run: Run) -> Iterator[Event]:
-    """Give the metadata events that name processes and tracks."""
+    """Return the metadata events that name processes and tracks."""
     yield _named("process_name", CLIENT, 0, f"seedlab {run.project}")
     for lane in sorted({span.lane for span in run.spans}):
         yield _named("thread_name", CLIENT, lane, f"thread {lane}" if lane else "main thread")
@@ -74,11 +74,11 @@ def _named(what: str, process: int, track: int, name: str) -> Event:
 # ---- slices ---------------------------------------------------------------------------------------------
 
 
-def opened(spans: Iterable[Span]) -> Iterator[tuple[Span, float]]:
-    """Say of each span when it ended, in seconds since the run began.
+def with_ends(spans: Iterable[Span]) -> Iterator[tuple[Span, float]]:
+    """Pair each span with the time of its end, in seconds since the run began.
 
-    Spans come in order of their ends: those of the thread that began later than this one, and that no other
-    holds, were inside it.
+    Spans are in the order of their ends. So the earlier spans of the same thread that began after this one,
+    and are not nested in another one, are nested in it.
     """
     for _, lane in groupby(sorted(spans, key=lambda span: span.lane), key=lambda span: span.lane):
         before: list[tuple[Span, float]] = []
@@ -87,24 +87,24 @@ def opened(spans: Iterable[Span]) -> Iterator[tuple[Span, float]]:
             while before and before[-1][0].start >= span.start:
                 inner, end = before.pop()
                 own += end - inner.start
-                last = max(last, end)  # asking for WAL lies between spans, and is nobody's time
+                last = max(last, end)  # reading the WAL position takes time that belongs to no span
             before.append((span, max(last, span.start + own)))
             yield before[-1]
 
 
 def _slice_of(span: Span, end: float) -> Event:
-    told = {name: value for name in _TOLD if (value := getattr(span, name))}
+    arguments = {name: value for name in _SPAN_ARGUMENTS if (value := getattr(span, name))}
     where = {"stage": span.stage, "seed": span.seed, "table": span.table}
     about = {name: value for name, value in where.items() if value is not None}
     name = " ".join(filter(None, (span.phase, span.table or span.seed)))
-    return _slice(name, span.phase, CLIENT, span.lane, (span.start, end), {**about, **told})
+    return _slice(name, span.phase, CLIENT, span.lane, (span.start, end), {**about, **arguments})
 
 
 def _slice(
     name: str, kind: str, process: int, track: int, seconds: tuple[float, float], args: Mapping[str, object]
 ) -> Event:
     begin, end = _microseconds(seconds[0]), _microseconds(seconds[1])
-    # Rounded ends, not a rounded duration: slices that nest or meet do so in the trace, too.
+    # Ends are rounded instead of the duration, so that slices that nest or meet do so in the trace, too.
     return {
         "ph": "X", "name": name, "cat": kind, "pid": process, "tid": track,
         "ts": begin, "dur": end - begin, "args": args,
@@ -112,10 +112,10 @@ def _slice(
 
 
 def _waits(samples: Sequence[Sample]) -> Iterator[Event]:
-    """Make one slice of consecutive samples in which a server process did the same."""
+    """Combine consecutive samples in which a server process did the same into one slice."""
     ends = [later.at for _, later in pairwise(samples)]
     seen: dict[int, list[tuple[str, float, float]]] = {}
-    for sample, end in zip(samples, ends, strict=False):  # how long the last one lasted is not known
+    for sample, end in zip(samples, ends, strict=False):  # the last sample has no end
         for wait in sample.waits:
             slices_of_pid = seen.setdefault(wait.pid, [])
             if slices_of_pid and (slices_of_pid[-1][0], slices_of_pid[-1][2]) == (wait.what, sample.at):

@@ -199,10 +199,10 @@ SPAN = busy(1).spans[0]
         (charts.waterfall, bare(), "No phase was measured"),
         (charts.waterfall, replace(bare(), status="refused"), "refused"),
         (charts.memory, bare(), "Memory was not measured"),
-        (charts.waits, bare(), "Nobody looked at the server"),
+        (charts.waits, bare(), "The server was not sampled"),
         (charts.operations, bare(), "No phase has a statement"),
         (charts.pareto, bare(), "No bottleneck was found"),
-        (charts.waits, replace(bare(), samples=(Sample(at=1.0, rss_bytes=5),)), "Nobody looked"),
+        (charts.waits, replace(bare(), samples=(Sample(at=1.0, rss_bytes=5),)), "The server was not sampled"),
         (charts.waterfall, replace(bare(), spans=(replace(SPAN, seconds=0.0, start=0.0),)), "No phase"),
     ],
 )
@@ -286,7 +286,7 @@ def test_memory_is_sampled_where_it_was_and_else_what_spans_saw() -> None:
     run = SIZES["usual"]
 
     assert "memory of the process, 30 samples" in charts.memory(run).alt
-    assert "had held by then" in charts.memory(replace(run, samples=())).alt
+    assert "peak memory of the process until then" in charts.memory(replace(run, samples=())).alt
     assert charts.memory(run).title.startswith("Memory peaks at 120 MB after")
 
 
@@ -308,7 +308,7 @@ def test_a_long_run_with_thousands_of_looks_is_drawn_as_small_as_a_short_one() -
     assert len(charts.waits(long).svg()) < 250_000
     assert len(charts.memory(long).svg()) < 100_000
     assert charts.waits(long).title == charts.waits(run).title
-    assert "12,000 looks" in said(charts.waits(long))
+    assert "12,000 samples" in said(charts.waits(long))
 
 
 def test_operations_of_two_runs_stand_beside_each_other(academies: Academies) -> None:

@@ -21,7 +21,7 @@ ADDRESS = re.compile(r"""(?:src|href|url|@import)[\s=("']+(?:https?:)?//""", re.
 
 def run(path: Path, out: Path, heard: list[str] | None = None, **given: str) -> notebooks.Report:
     tell = (heard if heard is not None else []).append
-    return notebooks.run(notebooks.find(str(path)), given, out, environ=os.environ, tell=tell)
+    return notebooks.run(notebooks.find(str(path)), given, out, environ=os.environ, on_heading=tell)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_a_notebook_runs_with_its_parameters_and_leaves_a_report(tmp_path: Path)
 
     made = notebooks.run(
         notebooks.find(str(path)), {"rows": "2000", "commit": "7e12345"}, tmp_path / "out {y}",
-        environ=environ, tell=heard.append,
+        environ=environ, on_heading=heard.append,
     )  # fmt: skip
 
     assert (made.failure, made.exit_code) == (None, 0)
@@ -58,7 +58,7 @@ def test_a_notebook_runs_with_its_parameters_and_leaves_a_report(tmp_path: Path)
     page = (made.folder / "report.html").read_text("utf-8")
     assert "<title>Counting &lt;sheep&gt;</title>" in page
     assert "2,000 rows 7e12345 None" in page
-    assert "Asked with rows = 2000, commit = 7e12345" in page
+    assert "Parameters: rows = 2000, commit = 7e12345" in page
     summary = json.loads((made.folder / "summary.json").read_text("utf-8"))
     assert summary == {
         "notebook": "count {x}",

@@ -21,7 +21,7 @@ def report_notebook(args: Namespace) -> int:
         _parameters(args.parameter),
         Path(args.out) if args.out else notebooks.new_folder(reports, notebook),
         environ={**os.environ, "SEEDLAB_REPORTS": str(reports.resolve())},
-        tell=lambda heading: None if args.quiet else write_stderr(f"{notebook.name}: {heading}\n"),
+        on_heading=lambda heading: None if args.quiet else write_stderr(f"{notebook.name}: {heading}\n"),
     )
     notebooks.append_step_summary(made, os.environ)
     page = made.folder / "report.html"

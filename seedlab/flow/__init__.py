@@ -184,7 +184,7 @@ _HOMES = {"Span": ("evidence",), **dict.fromkeys(_PLANS, ("plans",))}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name's module when the name is first asked for (PEP 562)."""
+    """Import the module of a name when the name is first used (PEP 562)."""
     for module in _HOMES.get(name, ("loads", "writes")) if name in __all__ else ():
         if (found := getattr(import_module(f"seedlab.flow.{module}"), name, None)) is not None:
             return found

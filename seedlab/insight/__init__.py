@@ -1,1 +1,1 @@
-"""What happened: runs measured, kept, shown."""
+"""Measures runs, keeps their records, judges and displays them."""

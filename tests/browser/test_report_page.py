@@ -24,7 +24,7 @@ HTML("<table><tr>" + "".join(f"<td>a wide cell {n}</td>" for n in range(40)) + "
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> notebooks.Report:
     """Of a notebook that shows a chart and a table, and fails."""
     monkeypatch.chdir(tmp_path)
-    chart = "from seedlab.insight.charts.style import nothing\nnothing('A finding', 'because')"
+    chart = "from seedlab.insight.charts.style import empty_chart\nempty_chart('A finding', 'because')"
     cells = (
         "# Title",
         "# ## Question?",

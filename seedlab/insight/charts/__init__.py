@@ -1,4 +1,7 @@
-"""Charts: pure functions of run records, each titled by what it shows. They need the extra `notebook`."""
+"""Draws charts of runs, comparisons, profiles and histories; needs matplotlib, of the extra `notebook`.
+
+Each chart is a pure function of a value, and its title states what it shows.
+"""
 
 from importlib.util import find_spec
 

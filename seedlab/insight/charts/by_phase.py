@@ -1,4 +1,4 @@
-"""Charts by phase: what a run asked of the database, and what each level or switch bought."""
+"""Draws charts by phase: the operations of a run, and the time of each variant of a profile."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from seedlab.flow.evidence import Profile
 from seedlab.insight.charts.style import (
     Chart,
     context_of,
-    drawn,
+    empty_chart,
+    finished,
     legend_above,
     name,
     new_chart,
-    nothing,
     rows_axis,
     seconds_axis,
-    told,
+    styled,
 )
 from seedlab.insight.faces.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES
-from seedlab.insight.faces.profile_times import bought, delay_text, profile_finding
+from seedlab.insight.faces.profile_times import delay_text, effect_text, profile_finding
 from seedlab.insight.faces.text import duration, several, size
 from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
 
@@ -38,16 +38,16 @@ _MEASURES: tuple[tuple[str, Callable[[Span], int], Callable[[int], str]], ...] =
 )
 
 
-@drawn
+@styled
 def operations(run: Run, after: Run | None = None) -> Chart:
     """Draw statements, round trips, bytes sent and WAL by phase, of one run, or of two beside each other."""
     runs = (run,) if after is None else (run, after)
-    phases = [phase for phase in get_args(Phase) if any(map(partial(_asks, phase), runs))]
+    phases = [phase for phase in get_args(Phase) if any(map(partial(_has_operations, phase), runs))]
     context = context_of(run) if after is None else f"grey: {context_of(run)}\ncolour: {context_of(after)}"
     if not phases:
-        return nothing("Nothing was asked of the database", "No phase has a statement.", context)
+        return empty_chart("Nothing was asked of the database", "No phase has a statement.", context)
     height = 1.5 + (0.3 if after is None else 0.48) * len(phases)
-    chart = new_chart(" → ".join(map(_asked, runs)), context, height=height)
+    chart = new_chart(" → ".join(map(_operations_text, runs)), context, height=height)
     panels = chart.subplots(1, len(_MEASURES), sharey=True)
     for axes, (title, value, spelled) in zip(panels, _MEASURES, strict=True):
         axes.set_title(title)
@@ -61,14 +61,14 @@ def operations(run: Run, after: Run | None = None) -> Chart:
         axes.spines["bottom"].set_visible(False)
         axes.set_xticks([])
         axes.tick_params(axis="y", length=0)
-    return told(chart, *(_told_phase(phase, runs) for phase in phases))
+    return finished(chart, *(_phase_text(phase, runs) for phase in phases))
 
 
-def _asks(phase: Phase, run: Run) -> bool:
+def _has_operations(phase: Phase, run: Run) -> bool:
     return any(value(span) for span in run.spans if span.phase == phase for _, value, _ in _MEASURES)
 
 
-def _asked(run: Run) -> str:
+def _operations_text(run: Run) -> str:
     counters = run.counters
     sent = f" send {size(counters.bytes_sent)}" if counters.bytes_sent else ""
     return (
@@ -109,7 +109,7 @@ def _unmeasured(axes: Axes, runs: Sequence[Run]) -> None:
     axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8.5, color="#6A6A6A")
 
 
-def _told_phase(phase: Phase, runs: Sequence[Run]) -> str:
+def _phase_text(phase: Phase, runs: Sequence[Run]) -> str:
     sides = [
         ", ".join(f"{spelled(_sum(run, phase, value))} {title}" for title, value, spelled in _MEASURES[:3])
         for run in runs
@@ -119,16 +119,16 @@ def _told_phase(phase: Phase, runs: Sequence[Run]) -> str:
 
 # ---- steps ----------------------------------------------------------------------------------------------
 
-_LETTER = 0.0105  # a letter's part of the width of the axes
-_DWARFS = 6  # times as long as the next one: then a bar is cut …
-_BESIDE = 1.3  # … at so many times that one
+_LETTER = 0.0105  # the width of a letter as a share of the axes'
+_DWARFS = 6  # a variant that takes more than this factor of the next one's time has its bar cut …
+_BESIDE = 1.3  # … at this factor of the next one's time
 
 
-@drawn
+@styled
 def steps(profile: Profile) -> Chart:
-    """Draw the seconds of each variant by phase, all its samples, and what it bought.
+    """Draw the seconds of each variant by phase, all its samples, and what it saved.
 
-    A bar that would leave the others no room is cut, and marked so.
+    A bar that would leave too little room for the others is cut and marked.
     """
     known = effects(profile)
     shown = [[each for each in known if each.round_trip_ms == delay] for delay in delays(profile)]
@@ -136,7 +136,7 @@ def steps(profile: Profile) -> Chart:
     measured = f"medians of {rounds}, dots: each run"
     context = f"{name(profile.project, 40)} · {measured} · profile {profile.profile_id}"
     if not known:
-        return nothing("Nothing was profiled", "The profile holds no run.", context)
+        return empty_chart("Nothing was profiled", "The profile holds no run.", context)
     height = 1.4 + sum(0.65 + 0.34 * len(variants) for variants in shown)
     chart = new_chart(profile_finding(profile), context, height=height)
     panels = chart.subplots(len(shown), 1, squeeze=False)[:, 0]
@@ -145,7 +145,7 @@ def steps(profile: Profile) -> Chart:
         delay = variants[0].round_trip_ms
         axes.set_xlabel(delay_text(delay) if len(shown) > 1 or delay else "")
     _phase_legend(panels[0], known)
-    return told(chart, *map(_told_variants, shown))
+    return finished(chart, *map(_variants_text, shown))
 
 
 def _steps_panel(axes: Axes, profile: Profile, variants: Sequence[Effect]) -> None:
@@ -160,7 +160,7 @@ def _steps_panel(axes: Axes, profile: Profile, variants: Sequence[Effect]) -> No
             seconds, [row] * len(seconds), "o", markersize=4, color=INK, markeredgecolor="white", zorder=4
         )
         cut = "cut, longer than drawn" if each.seconds > largest else ""
-        text = "  ".join(filter(None, (duration(each.seconds), bought(each), cut)))
+        text = "  ".join(filter(None, (duration(each.seconds), effect_text(each), cut)))
         right = max([*seconds, reached]) + largest * 0.02
         axes.text(right, row, text, va="center", fontsize=8.5)
         room = max(room, right / (1 - len(text) * _LETTER))
@@ -170,18 +170,19 @@ def _steps_panel(axes: Axes, profile: Profile, variants: Sequence[Effect]) -> No
 
 
 def _end(samples: Sequence[Sequence[float]]) -> float:
-    """Give the seconds at which the time axis ends: past the longest run, or past the second longest variant.
+    """Return the seconds at which the time axis ends.
 
-    The latter where one variant takes so much longer than all others that their bars could not be told apart.
+    This is the longest run, unless one variant takes so much longer than all others that their bars would be
+    too short. Then it is a little more than the longest run of the others.
     """
     *_, others, longest = (0.0, *sorted(map(max, samples)))
     return others * _BESIDE if others and longest > others * _DWARFS else longest
 
 
 def _stacked(axes: Axes, row: int, effect: Effect, end: float) -> float:
-    """Draw one variant as a stacked bar, cut at `end` seconds: its phases, then time outside of phases.
+    """Draw a variant as a stacked bar, cut at `end` seconds: its phases, then the time outside of phases.
 
-    Gives the x at which the bar ends.
+    Returns the x at which the bar ends.
     """
     reached = 0.0
     for phase in get_args(Phase):
@@ -195,7 +196,7 @@ def _stacked(axes: Axes, row: int, effect: Effect, end: float) -> float:
     whole = min(effect.seconds, end)
     axes.barh(row, max(whole - reached, 0.0), left=reached, height=0.62, color=PALE, linewidth=0)
     if effect.seconds > end:
-        for shift in (0.96, 0.975):  # two strokes through a bar: it is longer than drawn
+        for shift in (0.96, 0.975):  # two strokes through the bar mark it as cut
             strokes = [end * (shift - 0.005), end * (shift + 0.005)]
             axes.plot(strokes, [row + 0.42, row - 0.42], color="white", linewidth=2.5, zorder=5)
     return max(whole, reached)
@@ -210,6 +211,6 @@ def _phase_legend(axes: Axes, known: Sequence[Effect]) -> None:
     legend_above(axes, [*handles, Patch(facecolor=PALE, label="outside of phases")])
 
 
-def _told_variants(variants: Sequence[Effect]) -> str:
+def _variants_text(variants: Sequence[Effect]) -> str:
     medians = ", ".join(f"{each.variant} {duration(each.seconds)}" for each in variants)
     return f"{delay_text(variants[0].round_trip_ms).capitalize()}: {medians}"

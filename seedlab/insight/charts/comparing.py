@@ -1,4 +1,4 @@
-"""Charts of a comparison: each phase before and after, and every pair by itself."""
+"""Draws charts of a comparison: each phase before and after, and the ratio of each pair."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 from seedlab.flow.evidence import Change, Comparison
 from seedlab.insight.charts.style import (
     Chart,
-    drawn,
+    empty_chart,
+    finished,
     legend_above,
     name,
     new_chart,
-    nothing,
     rows_axis,
     seconds_axis,
-    told,
+    styled,
 )
 from seedlab.insight.faces.comparison_text import interval, relative, spelled_ratio
 from seedlab.insight.faces.palette import ACCENT, CONTEXT, INK, PALE, PHASE_COLOURS
@@ -35,16 +35,18 @@ _AFTER: dict[str, Any] = {"marker": "D", "markersize": 7}
 # ---- each phase -----------------------------------------------------------------------------------------
 
 
-@drawn
+@styled
 def before_after(comparison: Comparison) -> Chart:
-    """Draw median seconds before and after, of the total and of each phase; all samples of the total.
+    """Draw the median seconds before and after of the total and each phase, and all samples of the total.
 
-    The bar on the `after` mark is the 95 % interval of the ratio, times the median before.
+    The bar on the `after` mark is the 95 % interval of the ratio, multiplied by the median before.
     """
     total = comparison.total
     changes = [total, *sorted(comparison.phases, key=lambda each: -abs(each.before - each.after))]
     if not any(each.before or each.after for each in changes):
-        return nothing("Nothing took any time", "No pair has a phase that was measured.", _sides(comparison))
+        return empty_chart(
+            "Nothing took any time", "No pair has a phase that was measured.", _sides(comparison)
+        )
     chart = new_chart(finding(comparison), _sides(comparison), height=1.6 + 0.4 * len(changes))
     axes = chart.add_subplot()
     largest = max(
@@ -72,13 +74,13 @@ def before_after(comparison: Comparison) -> Chart:
         Line2D([], [], linestyle="none", color=INK, label=f"after: {name(comparison.after, 40)}", **_AFTER),
         Line2D([], [], color=INK, linewidth=1, marker="|", label="95 % interval"),
     ], ncols=3)  # fmt: skip
-    return told(
+    return finished(
         chart, *(f"{each.name}: {duration(each.before)} to {duration(each.after)}" for each in changes)
     )
 
 
 def finding(comparison: Comparison) -> str:
-    """Say in one line what a comparison found."""
+    """Word the result of a comparison in one line."""
     total = comparison.total
     measured = f"{_ratio_text(total)} in {several(len(comparison.pairs), 'pair')}"
     if total.verdict == "same":
@@ -112,7 +114,7 @@ def _dumbbell(axes: Axes, row: int, change: Change) -> None:
 
 
 def _strip(axes: Axes, pairs: Sequence[tuple[float, float]]) -> None:
-    """Show every sample of the total: those before above the line, those after below."""
+    """Draw all samples of the total, those before above the line, those after below it."""
     for side, shift, marker in ((0, -0.3, "o"), (1, 0.3, "D")):
         values = [pair[side] for pair in pairs]
         axes.plot(values, [shift] * len(values), marker, markersize=3.5, color=CONTEXT, alpha=0.8, zorder=3)
@@ -121,14 +123,16 @@ def _strip(axes: Axes, pairs: Sequence[tuple[float, float]]) -> None:
 # ---- each pair ------------------------------------------------------------------------------------------
 
 
-@drawn
+@styled
 def pairs(comparison: Comparison) -> Chart:
     """Draw the ratio of each pair, the estimate with its interval, and the band in which nothing changed."""
     ratios = [
         (n, after / before) for n, (before, after) in enumerate(comparison.pairs, 1) if before > 0 < after
     ]
     if not ratios:
-        return nothing("There is no pair to compare", "No pair has a time on both sides.", _sides(comparison))
+        return empty_chart(
+            "There is no pair to compare", "No pair has a time on both sides.", _sides(comparison)
+        )
     chart = new_chart(finding(comparison), _sides(comparison), height=3.3)
     axes = chart.add_subplot()
     total, threshold = comparison.total, comparison.threshold
@@ -149,7 +153,7 @@ def pairs(comparison: Comparison) -> Chart:
     ], ncols=3)  # fmt: skip
     skipped = len(comparison.pairs) - len(ratios)
     spelled = ", ".join(f"{ratio:.2f}" for _, ratio in ratios)
-    return told(
+    return finished(
         chart, f"Ratios of the pairs: {spelled}", f"{skipped} pairs without a time" if skipped else ""
     )
 

@@ -1,4 +1,4 @@
-"""Charts of what runs show: where the time went by resource, and how it grows with rows."""
+"""Draws charts of findings: the bottlenecks of a run, and how time grows with rows."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from seedlab.flow import Run
 from seedlab.insight.charts.style import (
     Chart,
     context_of,
-    drawn,
+    empty_chart,
+    finished,
     legend_above,
     name,
     new_chart,
-    nothing,
     rows_axis,
-    told,
+    styled,
 )
 from seedlab.insight.faces.palette import ACCENT, CONTEXT, INK, PALE
 from seedlab.insight.faces.text import duration, percent, printable, shorten
 from seedlab.insight.judging.growth import ENOUGH, Growth, Point, fit
 
-VITAL = 0.8  # of all that was found: what is worth looking at first
+VITAL = 0.8  # the share of all bottlenecks that the coloured ones make up
 
 # ---- bottlenecks ----------------------------------------------------------------------------------------
 
 
-@drawn
+@styled
 def pareto(run: Run) -> Chart:
     """Draw a Pareto chart of a run's bottlenecks: seconds, largest first, and their cumulative share.
 
@@ -37,7 +37,7 @@ def pareto(run: Run) -> Chart:
     """
     found = sorted(run.bottlenecks, key=lambda each: -each.seconds)
     if not found:
-        return nothing("No bottleneck was found", _why_no_bottleneck(run), context_of(run))
+        return empty_chart("No bottleneck was found", _why_no_bottleneck(run), context_of(run))
     first = found[0]
     title = f"{percent(first.share)} of the time goes to {first.resource}: {duration(first.seconds)}"
     chart = new_chart(f"{title} of {duration(run.seconds)}", context_of(run), height=1.4 + 0.62 * len(found))
@@ -53,12 +53,12 @@ def pareto(run: Run) -> Chart:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, min_n_ticks=2))
     axes.set_xlabel("of the run")
     if len(found) > 1:
-        _added_up(axes, sums)
+        _cumulative(axes, sums)
     advice = [f"advice: {each.what} ({each.command})" for each in run.recommendations]
-    return told(chart, *(f"{each.resource}, {each.where}: {each.evidence}" for each in found), *advice)
+    return finished(chart, *(f"{each.resource}, {each.where}: {each.evidence}" for each in found), *advice)
 
 
-def _added_up(axes: Axes, sums: Sequence[float]) -> None:
+def _cumulative(axes: Axes, sums: Sequence[float]) -> None:
     rows = range(len(sums))
     axes.plot(sums, rows, color=INK, marker="o", markersize=5, linewidth=1.2, label="added up", zorder=1)
     for row in rows[1:]:
@@ -79,19 +79,19 @@ def _evidence(axes: Axes, row: int, text: str) -> None:
 
 
 def _why_no_bottleneck(run: Run) -> str:
-    return f"The run took {duration(run.seconds)}; no resource stood out, or nobody looked for one."
+    return f"The run took {duration(run.seconds)}; no resource stood out, or none was looked for."
 
 
 # ---- scaling --------------------------------------------------------------------------------------------
 
 
-@drawn
+@styled
 def scaling(points: Sequence[Point], *, context: str = "") -> Chart:
-    """Draw seconds by rows, both logarithmic, with the fitted growth beside slopes 1 and 2."""
+    """Draw seconds over rows on logarithmic axes, with the fitted growth and lines of slope 1 and 2."""
     usable = sorted((rows, seconds) for rows, seconds in points if rows > 0 < seconds)
     growth = fit(usable)
     if not usable:
-        return nothing("Nothing to scale", "No run has rows and seconds.", context)
+        return empty_chart("Nothing to scale", "No run has rows and seconds.", context)
     if growth is None:
         title = f"Too few sizes to say how time grows: {len({n for n, _ in usable})} of {ENOUGH}"
     else:
@@ -108,7 +108,7 @@ def scaling(points: Sequence[Point], *, context: str = "") -> Chart:
     _log_axes(axes, usable)
     legend_above(axes, axes.get_legend_handles_labels()[0])
     spelled = ", ".join(f"{rows:,.0f} rows {duration(seconds)}" for rows, seconds in usable[:12])
-    return told(chart, f"Measured: {spelled}")
+    return finished(chart, f"Measured: {spelled}")
 
 
 def _growth_text(growth: Growth) -> str:
@@ -120,10 +120,7 @@ def _growth_text(growth: Growth) -> str:
 
 
 def _slopes(axes: Axes, points: Sequence[Point]) -> None:
-    """Draw guide lines through the last point.
-
-    Slope 1 is time in proportion to rows, slope 2 to their square.
-    """
+    """Draw guide lines through the last point: slope 1 is proportional to rows, slope 2 to their square."""
     first, (last, seconds) = points[0][0], points[-1]
     bottom = min(each for _, each in points) / 1.5
     for slope, style in ((1, "--"), (2, ":")):

@@ -1,4 +1,4 @@
-"""Charts of one run over its time: what each lane did, what the server waited for, what memory was held."""
+"""Draws charts of a run over time: what each lane did, what the server waited for, memory."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from seedlab.flow.evidence import Sample
 from seedlab.insight.charts.style import (
     Chart,
     context_of,
-    drawn,
+    empty_chart,
+    finished,
     legend_above,
     name,
     new_chart,
-    nothing,
     rows_axis,
     seconds_axis,
-    told,
+    styled,
 )
 from seedlab.insight.faces.palette import (
     CONTEXT,
@@ -36,27 +36,26 @@ from seedlab.insight.faces.palette import (
 from seedlab.insight.faces.text import duration, percent, size
 from seedlab.insight.faces.timing import Piece, by_phase, covered, in_groups, lanes, length, time_went, totals
 
-LOOKS = 240  # that are drawn of a run; of more, groups are put together
-# A letter's part of the width of a chart, at the size of labels in bars.
-_LETTER = 0.0085
-_DARK = frozenset({"merge", "resolve", "commit"})  # white letters read better on these
+GROUPS = 240  # the most groups of samples that are drawn; each has several samples if there are more
+_LETTER = 0.0085  # the width of a letter in a bar's label, as a share of the chart's
+_DARK = frozenset({"merge", "resolve", "commit"})  # phases whose colours need white letters
 NOT_SAMPLED = (
-    "Nobody looked at the server meanwhile: runs are sampled from their first second on, and in a profile."
+    "The server was not sampled: that begins after the first second of a run, or at once in a profile."
 )
 
 
 # ---- waterfall ------------------------------------------------------------------------------------------
 
 
-@drawn
+@styled
 def waterfall(run: Run) -> Chart:
     """Draw the spans of each thread over the time of the run, coloured by phase.
 
-    One shorter than a thousandth of the run is counted in the sums, but not drawn.
+    Spans shorter than a thousandth of the run are included in the sums, but not drawn.
     """
     found = {number: by_phase(pieces) for number, pieces in lanes(run).items() if pieces}
     if not found:
-        return nothing("No phase was measured", _why_no_spans(run), context_of(run))
+        return empty_chart("No phase was measured", _why_no_spans(run), context_of(run))
     chart = new_chart(time_went(run), context_of(run), height=1.55 + 0.42 * len(found))
     axes = chart.add_subplot()
     whole = length(run)
@@ -72,7 +71,7 @@ def waterfall(run: Run) -> Chart:
     outside = f"outside of phases {duration(max(run.seconds - covered(run), 0.0))}"
     handles = [_patch(total.name, text) for total, text in zip(totals(run), spelled, strict=True)]
     legend_above(axes, [*handles, Patch(facecolor=PALE, label=outside)])
-    return told(chart, f"By phase: {', '.join(spelled)}, {outside}")
+    return finished(chart, f"By phase: {', '.join(spelled)}, {outside}")
 
 
 def _why_no_spans(run: Run) -> str:
@@ -109,12 +108,12 @@ def _patch(phase: Phase, label: str) -> Patch:
 # ---- memory ---------------------------------------------------------------------------------------------
 
 
-@drawn
+@styled
 def memory(run: Run) -> Chart:
-    """Draw the memory held over time: as sampled, else the highest so far at the end of each span."""
+    """Draw the memory over time: as sampled, else the peak so far at the end of each span."""
     points, how = _memory_points(run)
     if not points:
-        return nothing("Memory was not measured", _why_no_spans(run), context_of(run))
+        return empty_chart("Memory was not measured", _why_no_spans(run), context_of(run))
     at, most = max(points, key=lambda point: point[1])
     phase = _phase_at(run, at)
     when = f"after {duration(at)}" + (f", in {phase}" if phase else "")
@@ -133,18 +132,18 @@ def memory(run: Run) -> Chart:
     axes.set_ylim(0, most * 1.25 or 1)
     axes.yaxis.set_major_formatter(EngFormatter(unit="B"))
     seconds_axis(axes, length(run), "since the run began")
-    return told(chart, f"{how}, from {size(ys[0])} to {size(ys[-1])}")
+    return finished(chart, f"{how}, from {size(ys[0])} to {size(ys[-1])}")
 
 
 def _memory_points(run: Run) -> tuple[list[tuple[float, int]], str]:
     if len(run.samples) > 1:
-        groups = in_groups(run.samples, LOOKS)
+        groups = in_groups(run.samples, GROUPS)
         points = [(group[0].at, max(each.rss_bytes for each in group)) for group in groups]
         return points, f"memory of the process, {len(run.samples):,} samples"
     ends = sorted((span.start + span.seconds, span.peak_rss_bytes) for span in run.spans)
     highest = accumulate((peak for _, peak in ends), max)
     points = [(at, peak) for (at, _), peak in zip(ends, highest, strict=True)]
-    return points, "most memory the process had held by then"
+    return points, "peak memory of the process until then"
 
 
 def _main_lane(run: Run) -> Sequence[Piece]:
@@ -158,7 +157,7 @@ def _phase_at(run: Run, at: float) -> str:
 
 
 def _phase_bands(axes: Axes, run: Run) -> None:
-    """Colour the background by what the busiest lane did."""
+    """Colour the background by the phases of the busiest lane."""
     pieces = _main_lane(run)
     for piece in pieces:
         axes.axvspan(
@@ -176,30 +175,30 @@ def _phase_bands(axes: Axes, run: Run) -> None:
 # ---- waits ----------------------------------------------------------------------------------------------
 
 
-@drawn
+@styled
 def waits(run: Run) -> Chart:
-    """Draw, for each sample, how many of the run's server processes ran and how many waited, by wait type."""
-    looks = [sample for sample in run.samples if sample.waits]
-    if not looks:
-        return nothing("What the server waited for is not known", NOT_SAMPLED, context_of(run))
-    kinds = _kinds(looks)
-    seen = Counter(wait.what for sample in looks for wait in sample.waits)
+    """Draw how many of the run's server processes computed or waited, by wait type, at each sample."""
+    samples = [sample for sample in run.samples if sample.waits]
+    if not samples:
+        return empty_chart("What the server waited for is not known", NOT_SAMPLED, context_of(run))
+    kinds = _kinds(samples)
+    seen = Counter(wait.what for sample in samples for wait in sample.waits)
     first, count = seen.most_common(1)[0]
     finding = f"{_spelled(first)} {percent(count / seen.total())} of the time"
-    chart = new_chart(finding, f"{len(looks):,} looks at the server · {context_of(run)}", height=3.1)
+    chart = new_chart(finding, f"{len(samples):,} samples of the server · {context_of(run)}", height=3.1)
     axes = chart.add_subplot()
     _stack(axes, run, kinds)
     axes.set_ylabel("server processes")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     seconds_axis(axes, length(run), "since the run began")
     legend_above(axes, axes.get_legend_handles_labels()[0], ncols=2)
-    told_waits = ", ".join(f"{what} {percent(n / seen.total())}" for what, n in seen.most_common(6))
-    return told(chart, f"Of {seen.total()} looks at processes: {told_waits}")
+    shares = ", ".join(f"{what} {percent(n / seen.total())}" for what, n in seen.most_common(6))
+    return finished(chart, f"Of {seen.total()} samples of processes: {shares}")
 
 
-def _kinds(looks: Iterable[Sample]) -> list[str]:
-    """List the wait types of the samples: those with a colour of their own in its order, then the others."""
-    found = {_kind(wait.what) for sample in looks for wait in sample.waits}
+def _kinds(samples: Iterable[Sample]) -> list[str]:
+    """List the wait types of the samples: first those that have a colour, in its order, then the others."""
+    found = {_kind(wait.what) for sample in samples for wait in sample.waits}
     return [*(kind for kind in WAIT_COLOURS if kind in found), *sorted(found - WAIT_COLOURS.keys())]
 
 
@@ -217,10 +216,10 @@ def _spelled(what: str) -> str:
 
 
 def _stack(axes: Axes, run: Run, kinds: Sequence[str]) -> None:
-    groups = in_groups(run.samples, LOOKS)
+    groups = in_groups(run.samples, GROUPS)
     times = [group[0].at for group in groups]
     seen = [Counter(_kind(wait.what) for sample in group for wait in sample.waits) for group in groups]
-    # A look stands for the time until the next one, the last for as long as the one before.
+    # A group stands for the time until the next one, and the last one for as long as the one before it.
     last = times[-1] - times[-2] if len(times) > 1 else length(run) - times[-1]
     xs = [*times, max(min(times[-1] + last, length(run)), times[-1])]
     floor = [0.0] * len(xs)
@@ -237,8 +236,8 @@ def _stack(axes: Axes, run: Run, kinds: Sequence[str]) -> None:
 
 
 def _legend_of(kind: str, details: Counter[str]) -> str:
-    mine = {what: count for what, count in details.items() if _kind(what) == kind}
-    events = sorted(mine, key=lambda what: (-mine[what], what))[:2]
+    counts = {what: count for what, count in details.items() if _kind(what) == kind}
+    events = sorted(counts, key=lambda what: (-counts[what], what))[:2]
     names = [event for what in events if (event := what.partition("/")[2])]
-    spelled = f" ({', '.join(names)}{', …' if len(mine) > 2 else ''})" if names else ""
-    return f"{kind}{spelled} {percent(sum(mine.values()) / details.total())}"
+    spelled = f" ({', '.join(names)}{', …' if len(counts) > 2 else ''})" if names else ""
+    return f"{kind}{spelled} {percent(sum(counts.values()) / details.total())}"

@@ -1,4 +1,4 @@
-"""The chart of a history: how long the runs of a series took, beside what was usual before each."""
+"""Draws the chart of a series of runs: their seconds beside what was usual before each."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from matplotlib.patches import Patch
 
 from seedlab.insight.charts.style import (
     Chart,
-    drawn,
+    empty_chart,
+    finished,
     in_one_unit,
     legend_above,
     name,
     new_chart,
-    nothing,
-    told,
+    styled,
 )
 from seedlab.insight.faces.history_text import health, moment
 from seedlab.insight.faces.palette import ACCENT, CONTEXT, INK, PALE, WARNING
 from seedlab.insight.faces.text import duration, several
 from seedlab.insight.judging.trend import Judgement, Trend, ceiling
 
-_CLIP = 4  # times the median: one run that hung would flatten all the others
+_CLIP = (
+    4  # the end of the axis as a factor of the median, so that a run that hung does not flatten the others
+)
 _MARKS: dict[Judgement, dict[str, Any]] = {
     "as usual": {"marker": "o", "color": INK},
     "slower than usual": {"marker": "^", "color": WARNING},
@@ -33,11 +35,11 @@ _MARKS: dict[Judgement, dict[str, Any]] = {
 }
 
 
-@drawn
+@styled
 def trend(past: Trend | None) -> Chart:
-    """Draw the seconds of each run of a series, over the median and the noise band of the runs before it."""
+    """Draw the seconds of each run of a series over the median and band of noise of the runs before it."""
     if past is None or not past.points:
-        return nothing("No run is on record", "Each seed writes a record below reports; make one first.")
+        return empty_chart("No run is on record", "Each seed writes a record below reports; make one first.")
     context = f"{past.series.circumstances} · {name(past.series.machine, 60)}"
     series = f"{name(past.series.project, 40)}/{past.series.level}/{past.series.kind}"
     chart = new_chart(f"{series}: {health(past)}", context, height=3.3)
@@ -64,7 +66,7 @@ def trend(past: Trend | None) -> Chart:
         for p in past.points
         if p.judgement not in ("as usual", "too few runs")
     ]
-    return told(chart, f"{several(len(past.points), 'run')} on record", *unusual[-8:])
+    return finished(chart, f"{several(len(past.points), 'run')} on record", *unusual[-8:])
 
 
 def _band(axes: Axes, past: Trend) -> None:
@@ -78,7 +80,7 @@ def _band(axes: Axes, past: Trend) -> None:
 
 
 def _dates(axes: Axes, past: Trend) -> None:
-    """Label some of the runs with their date; runs are evenly spaced, whatever time lay between them."""
+    """Label some of the runs with their date; runs are evenly spaced, whatever the time between them."""
     count = len(past.points)
     step = max(1, -(-count // 6))
     shown = range(0, count, step)

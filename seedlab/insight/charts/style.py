@@ -1,4 +1,4 @@
-"""How every chart looks, and the figure they all are: the same to the byte, and told in words."""
+"""The style and figure class of all charts: byte-for-byte reproducible, with a description in words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from seedlab.flow import Run
 from seedlab.insight.faces.palette import CONTEXT, INK, PALE
 from seedlab.insight.faces.text import printable, several, shorten
 
-WIDTH = 8.5  # inches: a notebook's column
+WIDTH = 8.5  # inches, the width of a notebook's column
 STYLE: dict[str, Any] = {
     "figure.figsize": (WIDTH, 3.2),
     "figure.dpi": 100,
@@ -35,10 +35,10 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
     "figure.titlesize": 13,
     "figure.titleweight": "bold",
-    "font.family": "DejaVu Sans",  # comes with matplotlib, has Hebrew: the same picture everywhere
+    "font.family": "DejaVu Sans",  # part of matplotlib, so that charts are the same everywhere; has Hebrew
     "font.size": 10,
     "text.color": INK,
-    "text.parse_math": False,  # a $ in a name is a $
+    "text.parse_math": False,  # so that a $ in a name is just a $
     "axes.edgecolor": CONTEXT,
     "axes.labelcolor": INK,
     "axes.titlelocation": "left",
@@ -66,9 +66,9 @@ P = ParamSpec("P")
 
 
 class Chart(Figure):
-    """A matplotlib figure that says what it shows: `title` is the finding, `alt` tells all of it in words.
+    """A matplotlib figure with a description: `title` is the finding, `alt` describes all that is drawn.
 
-    The same values give the same bytes, as SVG and as PNG. A notebook shows it without pyplot.
+    The same values give the same bytes, as SVG and as PNG. Notebooks display it without pyplot.
     """
 
     title: str = ""
@@ -80,7 +80,7 @@ class Chart(Figure):
     __str__ = __repr__
 
     def savefig(self, fname: Any, **options: Any) -> None:
-        """Write the figure as matplotlib does, without the date and independent of the user's own style."""
+        """Write the figure as matplotlib does, but without the date and independent of the user's style."""
         kind = options.get("format") or Path(str(fname)).suffix.removeprefix(".")
         if kind == "svg":
             nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -95,11 +95,11 @@ class Chart(Figure):
             fname.write(data) if hasattr(fname, "write") else Path(fname).write_bytes(data)
 
     def svg(self) -> str:
-        """Give the figure as an SVG document, text as outlines."""
+        """Return the figure as an SVG document, with text as outlines."""
         return self._bytes("svg").decode()
 
     def png(self) -> bytes:
-        """Give the figure as PNG, for a screen of twice the usual density."""
+        """Return the figure as PNG, for screens of twice the usual density."""
         return self._bytes("png")
 
     def _bytes(self, kind: str) -> bytes:
@@ -107,12 +107,12 @@ class Chart(Figure):
         self.savefig(written, format=kind)
         return written.getvalue()
 
-    # An image keeps its ids to itself; SVG written into a page would share them with the next chart.
+    # As an image, since the ids of inline SVG would clash with those of other charts in the page.
     def _repr_html_(self) -> str:
         width = round(self.get_figwidth() * 100)
         return (
             '<figure style="margin:.5em 0">'
-            f"<img src='data:image/svg+xml,{_in_an_address(self.svg())}' alt=\"{escape(self.alt)}\""
+            f"<img src='data:image/svg+xml,{_url_encoded(self.svg())}' alt=\"{escape(self.alt)}\""
             f' style="width:{width}px;max-width:100%;height:auto"></figure>'
         )
 
@@ -121,20 +121,20 @@ class Chart(Figure):
 
 
 def _slim(svg: str) -> str:
-    """Shrink an SVG by a quarter without a visible change: no comments, no line ends, two decimals."""
+    """Shrink SVG by a quarter without a visible change: without comments and line ends, two decimals."""
     svg = re.sub(r"\s*\n\s*", " ", re.sub(r"<!--.*?-->", "", svg))
     svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: _DIGITS.sub(r"\1", found[0]), svg)
     return svg.replace("> <", "><").replace("DejaVuSans-", "g")
 
 
-def _in_an_address(svg: str) -> str:
-    """Spell SVG for a data: URL in single quotes: base64 would make a page of charts a quarter larger."""
+def _url_encoded(svg: str) -> str:
+    """Encode SVG for a data: URL in single quotes; base64 would make pages of charts a quarter larger."""
     return quote(svg, safe=' "!$()*+,-./:;=?@[]^_`{|}~')
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in our style, from matplotlib's defaults up; a letter that the font lacks is a box, no warning."""
+    """Draw in our style on top of matplotlib's defaults, without warnings of letters that the font lacks."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)  # type: ignore[arg-type]  # its names are literals
@@ -142,7 +142,7 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def drawn(make: Callable[P, Chart]) -> Callable[P, Chart]:
+def styled(make: Callable[P, Chart]) -> Callable[P, Chart]:
     """Decorate a function that draws a chart, so that it runs with our style (`drawing`)."""
 
     @wraps(make)
@@ -154,7 +154,7 @@ def drawn(make: Callable[P, Chart]) -> Callable[P, Chart]:
 
 
 def new_chart(title: str, context: str, *, height: float) -> Chart:
-    """Make an empty chart: `title` says the finding, `context` in small below what it was measured on."""
+    """Create a chart with a title, the finding, and in small letters below it what it was measured on."""
     chart = Chart(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(h_pad=0.06, w_pad=0.06))
     FigureCanvasAgg(chart)
     chart.title = title
@@ -166,10 +166,10 @@ def new_chart(title: str, context: str, *, height: float) -> Chart:
     return chart
 
 
-def told(chart: Chart, *details: str) -> Chart:
-    """Complete a chart: its text says after the finding what else the picture shows, its layout is settled.
+def finished(chart: Chart, *details: str) -> Chart:
+    """Finish a chart: add details to its description, and fix its layout.
 
-    Laid out again at each density it would never be quite the same.
+    Without this the layout would be computed again for each density, and differ slightly.
     """
     chart.alt = ". ".join([chart.title, *filter(None, details)]) + "."
     chart.draw_without_rendering()
@@ -177,20 +177,20 @@ def told(chart: Chart, *details: str) -> Chart:
     return chart
 
 
-def nothing(title: str, why: str, context: str = "") -> Chart:
-    """Give a chart that says why there is nothing to draw."""
+def empty_chart(title: str, why: str, context: str = "") -> Chart:
+    """Create a chart that says why there is nothing to draw."""
     chart = new_chart(title, context, height=1.5)
     axes = chart.add_subplot()
     axes.set_axis_off()
     axes.text(0.5, 0.5, fill(why, 90), ha="center", va="center", color="#6A6A6A", transform=axes.transAxes)
-    return told(chart, why.removesuffix("."))
+    return finished(chart, why.removesuffix("."))
 
 
 # ---- names and numbers ----------------------------------------------------------------------------------
 
 
 def name(text: str, cells: int = 28) -> str:
-    """Make a label of a name from outside: one line, short, its direction kept from the text around it."""
+    """Return a label for a name from outside: short, on one line, with its direction isolated."""
     return (
         f"\u2068{shorten(printable(text), cells)}\u2069"
         if not text.isascii()
@@ -199,7 +199,7 @@ def name(text: str, cells: int = 28) -> str:
 
 
 def seconds_axis(axes: Axes, whole: float, label: str = "") -> None:
-    """Make x an axis of seconds from 0 to `whole`, all ticks in one unit."""
+    """Set up x as an axis of seconds from 0 to `whole`, with all ticks in one unit."""
     axes.set_xlim(0, whole or 1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
     axes.xaxis.set_major_formatter(in_one_unit(whole))
@@ -208,7 +208,7 @@ def seconds_axis(axes: Axes, whole: float, label: str = "") -> None:
 
 
 def in_one_unit(largest: float) -> FuncFormatter:
-    """Spell seconds in the unit that fits the largest of them: 0.8 s beside 1.2 s, not 800 ms."""
+    """Return a formatter of seconds in the unit that suits the largest: 0.8 s beside 1.2 s, not 800 ms."""
     digits = 3 * math.floor(math.log10(largest) / 3) if largest > 0 else 0
     digits = min(digits, 0)
     word = EngFormatter(unit="s")(10.0**digits).removeprefix("1")
@@ -216,7 +216,7 @@ def in_one_unit(largest: float) -> FuncFormatter:
 
 
 def rows_axis(axes: Axes, labels: list[str]) -> None:
-    """Let y be a row for each label, the first one above."""
+    """Set up y as one row per label, the first at the top."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -224,7 +224,7 @@ def rows_axis(axes: Axes, labels: list[str]) -> None:
 
 
 def context_of(run: Run) -> str:
-    """Say in one line which run a chart is of."""
+    """Describe the run of a chart in one line."""
     database = run.target.partition(":")[0].partition("+")[0]
     rows = several(run.outcomes.total, "row")
     facts = (
@@ -239,7 +239,7 @@ def context_of(run: Run) -> str:
 
 
 def legend_above(axes: Axes, handles: Sequence[Artist], *, ncols: int = 4) -> None:
-    """Put a legend between title and axes."""
+    """Draw a legend between title and axes."""
     axes.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=ncols, handlelength=1.4,
         borderaxespad=0, borderpad=0.2,

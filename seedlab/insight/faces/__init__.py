@@ -1,1 +1,1 @@
-"""Told in text: values in, lines out."""
+"""Formats values as text for a terminal. Pure."""

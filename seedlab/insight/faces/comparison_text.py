@@ -1,4 +1,4 @@
-"""Faces of a comparison: text for a terminal, Markdown for a pull request, plain values for JSON. Pure."""
+"""Formats a comparison: text for a terminal, Markdown for a pull request, plain values for JSON. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from seedlab.insight.faces.text import duration, isolate, printable, several, sh
 from seedlab.insight.judging.compare import bounded, worse
 from seedlab.insight.judging.ratios import LEAST_SECONDS
 
-MARKER = "<!-- seedlab compare -->"  # by which a job finds the comment that it wrote for the last push
+MARKER = "<!-- seedlab compare -->"  # by which a CI job finds the comment that it wrote earlier
 _MARKS = {"slower": "✗", "faster": "✓", "same": "=", "unclear": "≈"}
-_SIGNS = {"✗": "❌", "✓": "✅"}  # as a browser shows them
-_NOTES, _NOTE_CELLS, _NAME_CELLS = 20, 500, 80  # of Markdown: a comment holds 64 kB
+_SIGNS = {"✗": "❌", "✓": "✅"}  # in Markdown
+_NOTES, _NOTE_CELLS, _NAME_CELLS = 20, 500, 80  # the most in Markdown, as a comment may have 64 kB
 _MARKUP = re.compile(r"[\\`*_\[\]<>#|~&]")
 
 
@@ -23,7 +23,7 @@ _MARKUP = re.compile(r"[\\`*_\[\]<>#|~&]")
 
 
 def comparison_text(comparison: Comparison, width: int = 120) -> str:
-    """Say the verdict in one line, then how each phase changed, which counts did, and what to know."""
+    """Format a comparison for a terminal: the verdict, the phases, the counts that differ, the notes."""
     blocks = [
         [headline(comparison, lambda name: isolate(printable(name)))],
         table([PHASE_HEAD, *phase_rows(comparison)], "<<>>><>", cells=width, flexible=1),
@@ -34,22 +34,22 @@ def comparison_text(comparison: Comparison, width: int = 120) -> str:
 
 
 def headline(comparison: Comparison, named: Callable[[str], str]) -> str:
-    """Say the verdict, what it is of, and how many counts differ, in one line."""
+    """Return the verdict, both sides and the number of counts that differ in one line."""
     total = comparison.total
     before = f"{named(comparison.before)} {duration(total.before)}"
     after = f"{named(comparison.after)} {duration(total.after)}"
     change = " ".join(filter(None, (relative(total), interval(total))))
     pairs = several(len(comparison.pairs), "pair")
-    return f"{total.verdict}: {before} → {after}, {change}, {pairs}; {_counts_told(comparison.counts)}"
+    return f"{total.verdict}: {before} → {after}, {change}, {pairs}; {_counts_text(comparison.counts)}"
 
 
-def _counts_told(counts: Sequence[CountChange]) -> str:
-    told = [
+def _counts_text(counts: Sequence[CountChange]) -> str:
+    parts = [
         f"{several(number, 'count')} {verdict}"
         for verdict in ("more", "fewer")
         if (number := sum(1 for each in counts if each.verdict == verdict))
     ]
-    return ", ".join(told) or "counts the same"
+    return ", ".join(parts) or "counts the same"
 
 
 PHASE_HEAD = ("", "phase", "before", "after", "change", "95 % interval", "share")
@@ -57,7 +57,7 @@ COUNT_HEAD = ("", "count", "before", "after", "change")
 
 
 def phase_rows(comparison: Comparison) -> Iterable[tuple[str, ...]]:
-    """Give a row for the total and for each phase, below `PHASE_HEAD`."""
+    """Return a row for the total and one for each phase, with the columns of `PHASE_HEAD`."""
     for each in (comparison.total, *comparison.phases):
         share = f"{each.share * 100:.0f} %" if each is not comparison.total else ""
         yield (_MARKS[each.verdict], *_change_cells(each), share)
@@ -81,12 +81,12 @@ def _count_lines(comparison: Comparison, cells: int) -> list[str]:
 
 
 def changed(counts: Iterable[CountChange]) -> list[CountChange]:
-    """Pick the counts that differ."""
+    """Return the counts that differ."""
     return [each for each in counts if each.verdict != "same"]
 
 
 def count_cells(change: CountChange) -> tuple[str, ...]:
-    """Give a row for a count, below `COUNT_HEAD`."""
+    """Return a row for a count, with the columns of `COUNT_HEAD`."""
     mark = "✗" if worse(change) else _MARKS["same" if change.verdict == "same" else "faster"]
     difference = change.after - change.before
     return (
@@ -99,12 +99,12 @@ def count_cells(change: CountChange) -> tuple[str, ...]:
 
 
 def relative(change: Change) -> str:
-    """Spell a ratio: as a percentage, as times beyond twice and half, or in a word where a side has none."""
+    """Format the ratio of a change; "new" or "gone" if only one side took any time."""
     return _one_sided(change) or spelled_ratio(change.ratio)
 
 
 def interval(change: Change) -> str:
-    """Spell an interval as `relative` spells the ratio; nothing where the pairs were too few for one."""
+    """Format the interval of a change; "" if there were too few pairs for one."""
     if not bounded(change) or _one_sided(change):
         return ""
     return f"[{spelled_ratio(change.low)}, {spelled_ratio(change.high)}]"
@@ -117,7 +117,7 @@ def _one_sided(change: Change) -> str:
 
 
 def spelled_ratio(ratio: float) -> str:
-    """Spell a ratio: as a percentage, or as times beyond twice and half."""
+    """Format a ratio as a percentage, or as a factor if it is above 2 or below a half."""
     if 0.5 < ratio < 2:
         return f"{round((ratio - 1) * 100, 1) + 0.0:+.1f} %"  # never "-0.0 %"
     times = max(ratio, 1 / ratio)
@@ -128,7 +128,7 @@ def spelled_ratio(ratio: float) -> str:
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """Say the verdict, show what changed, fold the rest away; under 60 kB."""
+    """Format a comparison as Markdown: verdict and changes; the rest is collapsed. Less than 60 kB."""
     head = headline(comparison, _code)
     verdict, _, rest = head.partition(": ")
     sign = _signed(_MARKS[comparison.total.verdict])
@@ -179,7 +179,7 @@ def _signed(mark: str) -> str:
 
 
 def _code(name: str) -> str:
-    """Give a name as code, where nothing is markup."""
+    """Return a name as inline code, in which nothing is markup."""
     return f"`{isolate(printable(shorten(name, _NAME_CELLS))).replace('`', chr(39))}`"
 
 
@@ -191,7 +191,7 @@ def _escaped(text: str) -> str:
 
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
-    """Give a comparison as plain values; an interval is null where there were too few pairs for one."""
+    """Convert a comparison to plain values; an interval is null if there were too few pairs for one."""
     total = comparison.total
     return {
         "before": comparison.before,

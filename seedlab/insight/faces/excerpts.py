@@ -1,4 +1,4 @@
-"""Show the source line of a fault: its values masked, its keys and separators as they are, a caret below."""
+"""Formats the source line of a fault with a caret; values are masked, keys and separators are not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ANYTHING = re.compile(r"\S+")
 
 
 def excerpt_lines(fault: Fault, *, show_values: bool, cells: int) -> list[str]:
-    """Give the source line and, below it, the caret; nothing where the fault has no excerpt."""
+    """Return the source line and below it the caret; empty if the fault has no excerpt."""
     if fault.excerpt is None:
         return []
     text = fault.excerpt if show_values or _is_header(fault) else hidden(fault.excerpt, fault.file or "")
@@ -36,13 +36,13 @@ def excerpt_lines(fault: Fault, *, show_values: bool, cells: int) -> list[str]:
 
 
 def hidden(line: str, file: str) -> str:
-    """Mask the values of a source line, each character by one dot, so that positions stay."""
+    """Mask the values of a source line, each character by one dot, so that positions do not change."""
     kind = _kind(file)
     if kind == "csv":
         return _CSV.sub(_mask, line)
     if kind == "tsv":
         return _TSV.sub(_mask, line)
-    # A cut line may begin inside a string, where keys and values cannot be told apart.
+    # A line that was cut may begin inside a string, so its keys and values cannot be distinguished.
     if kind in {"json", "jsonl"} and not line.startswith("…"):
         return _JSON.sub(_mask_unless_key, line)
     if kind in {"yaml", "yml"} and not line.startswith("…"):
@@ -73,7 +73,7 @@ def _is_header(fault: Fault) -> bool:
 
 
 def _window(text: str, caret: tuple[int, int] | None, cells: int) -> tuple[str, tuple[int, int] | None]:
-    """Cut a long line to what surrounds the caret; the caret is moved with it and kept inside."""
+    """Cut a long line to the part around the caret; return it and the caret's place in it."""
     cells = max(cells, 20)
     if len(text) <= cells:
         return text, caret

@@ -1,4 +1,4 @@
-"""The face of an export: what was written and what was not, as text and as plain values for JSON."""
+"""Formats the result of an export: text for a terminal, plain values for JSON."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from seedlab.insight.faces.text import isolate, printable, several, table
 _NAMES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
 
-def export_text(made: Exported, out: str, width: int = 120) -> str:
-    """Show file by file what it holds and by what its rows are known, then what a person should know."""
+def export_text(exported: Exported, out: str, width: int = 120) -> str:
+    """Format an export: each file with its rows and key, then tables left out, notes and the next step."""
+    source = f"{printable(exported.database)} ({_NAMES[exported.dialect]} {printable(exported.version)})"
     head = (
-        f"{printable(made.database)} ({_NAMES[made.dialect]} {printable(made.version)}) → {printable(out)}: "
-        f"{several(made.rows, 'row')} of {several(len(made.tables), 'table')}"
+        f"{source} → {printable(out)}: "
+        f"{several(exported.rows, 'row')} of {several(len(exported.tables), 'table')}"
     )
     blocks = [
         [head],
-        table([_row(each) for each in made.tables], "<<><<", cells=width, flexible=3),
-        list(_told(made)),
-        list(_next(made, out)),
+        table([_row(each) for each in exported.tables], "<<><<", cells=width, flexible=3),
+        list(_remarks(exported)),
+        list(_next(exported, out)),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
@@ -38,31 +39,31 @@ def _row(each: WrittenTable) -> list[str]:
     ]
 
 
-def _told(made: Exported) -> Iterator[str]:
-    if made.empty:
-        yield f"- without rows, so without a file: {printable(', '.join(made.empty))}"
-    for name, why in made.left_out.items():
+def _remarks(exported: Exported) -> Iterator[str]:
+    if exported.empty:
+        yield f"- without rows, so without a file: {printable(', '.join(exported.empty))}"
+    for name, why in exported.left_out.items():
         yield f"- {printable(name)} left out: {printable(why)}"
-    for note in made.notes:
+    for note in exported.notes:
         yield f"! {printable(note)}"
 
 
-def _next(made: Exported, out: str) -> Iterator[str]:
-    if not made.tables:
+def _next(exported: Exported, out: str) -> Iterator[str]:
+    if not exported.tables:
         return
     yield "The files hold what the database holds, people's data too; only you may read them (mode 0600)."
     folder = shlex.quote(out)
     yield f"next: seedlab seed {folder} --database-url URL, of an empty copy of the schema"
 
 
-def export_record(made: Exported, out: str) -> dict[str, Any]:
-    """Give what `export_text` shows, as plain values for JSON."""
+def export_record(exported: Exported, out: str) -> dict[str, Any]:
+    """Convert an export to plain values for JSON."""
     return {
         "directory": out,
-        "database": made.database,
-        "dialect": made.dialect,
-        "version": made.version,
-        "rows": made.rows,
+        "database": exported.database,
+        "dialect": exported.dialect,
+        "version": exported.version,
+        "rows": exported.rows,
         "tables": [
             {
                 "table": each.table,
@@ -71,9 +72,9 @@ def export_record(made: Exported, out: str) -> dict[str, Any]:
                 "key": list(each.key),
                 "left_out_id": each.hidden,
             }
-            for each in made.tables
+            for each in exported.tables
         ],
-        "empty": list(made.empty),
-        "left_out": dict(made.left_out),
-        "notes": list(made.notes),
+        "empty": list(exported.empty),
+        "left_out": dict(exported.left_out),
+        "notes": list(exported.notes),
     }

@@ -1,4 +1,4 @@
-"""Text face of a forecast: pure, value → str."""
+"""Formats a forecast: text for a terminal, plain values for JSON. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from seedlab.flow.evidence import Expectation, Forecast
 from seedlab.insight.faces.text import duration, printable, several, table
 
-_LONGEST = 8  # seeds shown
+_LONGEST = 8  # how many seeds are shown, those that take longest
 
 
 def forecast_text(forecast: Forecast, width: int) -> str:
-    """Say how long it will take and how sure that is, what takes longest, and what could be otherwise."""
+    """Format the expected time with its interval, the longest seeds, and what could run faster."""
     if not forecast.seeds:
         return ""
     lines = [f"expected: {_spelled(forecast.total)}"]
@@ -40,7 +40,7 @@ def _interval(expected: Expectation) -> str:
 
 def _longest(seeds: Mapping[str, Expectation], width: int) -> list[str]:
     if len({(each.basis, duration(each.seconds)) for each in seeds.values()}) == 1:
-        return []  # nobody knows of one more than of another
+        return []  # all are alike, so nothing is known of the seeds
     ordered = sorted(seeds, key=lambda name: -seeds[name].seconds)
     rows = [
         [
@@ -64,17 +64,17 @@ def _could_be(forecast: Forecast) -> list[str]:
         f"- {printable(stage)} could run beside others: {printable(why)}"
         for stage, why in forecast.idle.items()
     ]
-    told = {(stage, why) for stage, why in forecast.idle.items()}
+    mentioned = set(forecast.idle.items())
     lines += [
         f"- {printable(stage)} depends on {printable(before)}, which no foreign key needs"
         for stage, before in forecast.needless
-        if (stage, f"waits for {before}, which no foreign key needs") not in told
+        if (stage, f"waits for {before}, which no foreign key needs") not in mentioned
     ]
     return lines
 
 
 def forecast_record(forecast: Forecast) -> dict[str, Any]:
-    """Give a forecast as plain values for JSON."""
+    """Convert a forecast to plain values for JSON."""
     record = asdict(forecast)
     return record | {
         "needless": [{"stage": stage, "waits_for": before} for stage, before in forecast.needless]

@@ -1,4 +1,4 @@
-"""The face of a history: a table of runs, and each series with a sparkline and how its last run compares."""
+"""Formats a history: a table of runs, and each series with a sparkline and the judgement of its last run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 MARKS = {"not finished": "✗", "slower than usual": "!"}
 _BARS = "▁▂▃▄▅▆▇█"
-_DRAWN = 30  # runs in a sparkline
+_DRAWN = 30  # the most runs in a sparkline
 _HEAD = ("", "run", "started (UTC)", "what", "time", "rows", "statements", "round trips", "")
 
 
 def history_text(history: History, *, limit: int = 20, width: int = 120) -> str:
-    """Show the newest runs, the last at the bottom, then the series they belong to."""
+    """Format the newest runs, the last at the bottom, and the series that they belong to."""
     trends = history.trends
     points = in_order(trends)[-limit:]
     shown = {point.run.run_id for point in points}
@@ -32,18 +32,18 @@ def history_text(history: History, *, limit: int = 20, width: int = 120) -> str:
 
 
 def history_record(history: History, limit: int) -> Mapping[str, Any]:
-    """Give the newest runs as plain values for JSON."""
+    """Convert the newest runs to plain values for JSON."""
     return {
         "runs": [_point_record(each) for each in history.points[-limit:]],
         "notes": [{"path": str(note.path), "why": note.why} for note in history.notes],
     }
 
 
-# ---- words that the page uses, too ----------------------------------------------------------------------
+# ---- wording that the HTML page uses, too ---------------------------------------------------------------
 
 
 def health(trend: Trend) -> str:
-    """Say how the last run of a series went: `310 ms, as usual (290 ms to 350 ms, 12 runs)`."""
+    """Word how the last run of a series went: `310 ms, as usual (290 ms to 350 ms, 12 runs)`."""
     last = trend.last
     if last.judgement == "not finished":
         return verdict(last)
@@ -51,7 +51,7 @@ def health(trend: Trend) -> str:
 
 
 def verdict(point: Point) -> str:
-    """Say in a few words how a run compares with those before it; nothing where these are too few."""
+    """Word how a run compares with those before it; "" if these are too few."""
     run, usual = point.run, point.usual
     if point.judgement == "not finished":
         return f"{run.status}: {first_line(run.error)}" if run.error else run.status
@@ -69,24 +69,24 @@ def _band(usual: Usual | None) -> str:
 
 
 def first_line(text: str | None) -> str:
-    """Give the beginning of a message."""
+    """Return the first line of a message."""
     return (text or "").partition("\n")[0]
 
 
 def title(series: Series) -> str:
-    """Name a series in a line of text, whatever the direction of the project's name."""
+    """Return the name of a series, safe for a line of text with names in right-to-left scripts."""
     return f"{isolate(printable(series.project))}/{printable(series.level)}/{series.kind}"
 
 
 def moment(started: str) -> str:
-    """An ISO time to the second."""
+    """Format an ISO time to the second."""
     return started[:19].replace("T", " ")
 
 
 def sparkline(trend: Trend) -> str:
-    """Draw the seconds of the last runs, as parts of the most; ✗ is a run that did not finish.
+    """Draw the seconds of the last runs as bars; ✗ is a run that did not finish.
 
-    What took over twice the median is drawn as the most.
+    The highest bar is the longest run, or twice the median if that is less.
     """
     points = trend.points[-_DRAWN:]
     most = ceiling([each.run.seconds for each in points if each.run.kind is not None], 2.0)
@@ -97,7 +97,7 @@ def _bar(part: float) -> str:
     return _BARS[min(int(part * len(_BARS)), len(_BARS) - 1)]
 
 
-# ---- inside ---------------------------------------------------------------------------------------------
+# ---- internals ------------------------------------------------------------------------------------------
 
 
 def _run_lines(points: Sequence[Point], cells: int) -> list[str]:
@@ -122,7 +122,7 @@ def _run_row(point: Point) -> list[str]:
 
 
 def _trend_lines(trend: Trend, among: Sequence[Trend]) -> list[str]:
-    """Name a series, its machine only where there are several."""
+    """Format a series; its machine is named only if there are several."""
     series = trend.series
     machine = {each.series.machine for each in among} != {series.machine}
     where = ", ".join(filter(None, (series.circumstances, series.machine if machine else "")))

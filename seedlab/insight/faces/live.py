@@ -1,4 +1,4 @@
-"""What a run is doing, in text: a dashboard that fits a terminal, a line for a log. Pure."""
+"""Formats the state of a running run: a dashboard that fits a terminal, a line for a log. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from seedlab.insight.faces.text import isolate, printable, roughly, several, shorten, size, table, width
 from seedlab.insight.measuring.state import RunState, StageState, Status
 
-Piece = tuple[str, str]  # a text, and its style as `rich` spells it
+Piece = tuple[str, str]  # a text and its style, as spelled by `rich`
 Line = list[Piece]
 
 STAGES_SHOWN = 10
@@ -23,11 +23,11 @@ _MARKS: dict[Status, Piece] = {
 _KINDS = {"Lock": "a lock", "IO": "the disk", "LWLock": "the server's own work", "Client": "us"}
 
 
-# ---- words that every face uses --------------------------------------------------------------------------
+# ---- wording that all displays use ------------------------------------------------------------------------
 
 
 def headline(state: RunState) -> list[str]:
-    """Say how far the whole run is, the most important first."""
+    """Return the progress of the whole run in parts, the most important first."""
     parts = [f"{state.end} after {roughly(state.seconds)}" if state.end else roughly(state.seconds)]
     if state.total:
         parts.append(f"{state.rows:,} of {several(state.total, 'row')}")
@@ -39,7 +39,7 @@ def headline(state: RunState) -> list[str]:
 
 
 def counted(stage: StageState) -> str:
-    """Say how far a stage is."""
+    """Word the progress of a stage."""
     if stage.status == "skipped":
         return "skipped"
     if stage.total is not None:
@@ -48,7 +48,7 @@ def counted(stage: StageState) -> str:
 
 
 def lane_rows(state: RunState) -> list[tuple[str, str, str, str]]:
-    """Say of each lane who it is, what it does, since when, and what its server process waits for."""
+    """Return for each lane its name, what it does, for how long, and what its server process waits for."""
     return [
         (
             f"connection {lane.pid}" if lane.pid else f"thread {lane.number + 1}",
@@ -61,7 +61,7 @@ def lane_rows(state: RunState) -> list[tuple[str, str, str, str]]:
 
 
 def waiting(what: str) -> str:
-    """Say in words what a server process waits for, with the server's name of it."""
+    """Word what a server process waits for, with the server's name of the wait event."""
     if what == "CPU":
         return "server at work"
     kind, _, name = printable(what).partition("/")
@@ -72,7 +72,7 @@ def waiting(what: str) -> str:
 
 
 def log_line(state: RunState) -> str:
-    """Say in one line what a run is doing."""
+    """Format the state of a run as one line."""
     running = [stage for stage in state.stages if stage.status == "running"]
     stages = [f"{printable(stage.id)} {counted(stage)}".rstrip() for stage in running]
     lanes = [f"{doing}: {wait}" if wait else doing for _, doing, since, wait in lane_rows(state) if since]
@@ -83,9 +83,9 @@ def log_line(state: RunState) -> str:
 
 
 def dashboard(state: RunState, cells: int, height: int) -> list[Line]:
-    """Show the whole run in at most `height` lines of `cells` cells: stages, connections, the last note.
+    """Format the state of a run as at most `height` lines of `cells` cells: stages, lanes, the last note.
 
-    Of many stages only those running, the next and the last ones done.
+    If there are too many stages, only the running ones, the next and the last done are shown.
     """
     below = [*_lane_lines(state, cells)[: max(1, height // 3)], *_note_line(state, cells)]
     room = min(STAGES_SHOWN, height - 1 - len(below))
@@ -123,13 +123,13 @@ def _stage_lines(stages: Sequence[StageState], cells: int, room: int) -> list[Li
 
 
 def _chosen(stages: Sequence[StageState], room: int) -> tuple[list[StageState], Counter[Status]]:
-    """Choose stages worth a line, in their order, and count the others."""
+    """Choose the stages to show, in their order, and count the others by status."""
     if len(stages) <= room:
         return list(stages), Counter()
-    by_worth = [stage for stage in stages if stage.status == "running"]
-    by_worth += [stage for stage in stages if stage.status == "waiting"]
-    by_worth += [stage for stage in reversed(stages) if stage.status == "done"]
-    ids = {stage.id for stage in by_worth[: max(0, room - 1)]}
+    by_relevance = [stage for stage in stages if stage.status == "running"]
+    by_relevance += [stage for stage in stages if stage.status == "waiting"]
+    by_relevance += [stage for stage in reversed(stages) if stage.status == "done"]
+    ids = {stage.id for stage in by_relevance[: max(0, room - 1)]}
     left = Counter(stage.status for stage in stages if stage.id not in ids)
     return [stage for stage in stages if stage.id in ids], left
 

@@ -1,4 +1,4 @@
-"""One colour and one hatch for each phase, wherever it is drawn: Okabe and Ito's, told apart by everyone."""
+"""The colours and hatches of phases and waits in all drawings: Okabe and Ito's colour-blind safe palette."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from seedlab.flow import Phase
 
-# Okabe & Ito 2008; large phases that follow each other lie far apart. A hatch helps in print and in grey
-# (of lines: dots make a picture five times as large).
+# Okabe & Ito 2008; large phases that follow each other have contrasting colours. Hatches help in greyscale
+# print. They consist of lines, since dots make a picture five times as large.
 PHASE_COLOURS: Mapping[Phase, str] = {
     "read": "#56B4E9",
     "flatten": "#F0E442",
@@ -26,7 +26,7 @@ PHASE_HATCHES: Mapping[Phase, str] = {
     "index": "xx",
     "commit": "++",
 }
-# The convention of database tools: running is green, disk blue, locks red, waiting for the client orange.
+# As is usual in database tools: running is green, disk blue, locks red, waiting for the client orange.
 WAIT_COLOURS: Mapping[str, str] = {
     "CPU": "#009E73",
     "IO": "#0072B2",
@@ -44,7 +44,7 @@ WAIT_HATCHES: Mapping[str, str] = {
     "Client": "\\\\",
 }
 INK = "#222222"
-CONTEXT = "#8C8C8C"  # what is there to compare with: before, usual, outside
+CONTEXT = "#8C8C8C"  # for what is shown only for comparison: before, usual, outside
 PALE = "#E3E3E3"
 ACCENT = "#0072B2"
 WARNING = "#D55E00"

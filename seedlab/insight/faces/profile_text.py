@@ -1,4 +1,4 @@
-"""Faces of a profile: text for a terminal, Markdown for a pull request; the same tables in both."""
+"""Formats a profile as text for a terminal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from seedlab.insight.judging.compare import bounded
 from seedlab.insight.records.profiles import WITHOUT, Effect, delays, effects
 
 Rows = list[list[str]]  # the first one is the head
-_FIRST_FLEXIBLE = 0
 
 
 def profile_text(profile: Profile, width: int = 120) -> str:
-    """Show what each variant took and bought, where its time went, and what each switch is worth alone."""
+    """Format what each variant took and saved, its time by phase, and what each switch saves alone."""
     blocks = [[_headline(profile)]]
     for title, rows in _tables(profile):
         align = "<" + ">" * (len(rows[0]) - 1)
-        blocks.append([title, *table(rows, align, cells=width, flexible=_FIRST_FLEXIBLE)])
+        blocks.append([title, *table(rows, align, cells=width, flexible=0)])
     blocks.append([f"! {printable(note)}" for note in profile.notes])
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
@@ -40,22 +39,22 @@ def _tables(profile: Profile) -> list[tuple[str, Rows]]:
     for delay in delays(profile):
         here = [each for each in known if each.round_trip_ms == delay]
         at = f", {delay:g} ms a round trip" if delay else ""
-        ways = [each for each in here if WITHOUT not in each.variant]
+        levels = [each for each in here if WITHOUT not in each.variant]
         alone = [each for each in here if WITHOUT in each.variant and each.change]
-        found.append((f"what each level took, and saved over the one before{at}", _bought(ways)))
+        found.append((f"what each level took, and saved over the one before{at}", _saved(levels)))
         found.append((f"by phase, seconds of all threads{at}", _phases(here)))
         if alone:
             found.append((f"what each switch is worth alone{at}", _alone(alone)))
     return found
 
 
-def _bought(ways: Sequence[Effect]) -> Rows:
-    first = ways[0].variant
+def _saved(levels: Sequence[Effect]) -> Rows:
+    first = levels[0].variant
     head = ["", "median", f"times faster than {first}", "saved", "statements", "round trips", "sent", "WAL"]
-    return [head, *(_way(each) for each in ways)]
+    return [head, *(_level_row(each) for each in levels)]
 
 
-def _way(each: Effect) -> list[str]:
+def _level_row(each: Effect) -> list[str]:
     return [
         printable(each.variant),
         duration(each.seconds),
@@ -84,7 +83,7 @@ def _alone(variants: Sequence[Effect]) -> Rows:
 
 
 def _times(each: Effect, *, faster: bool) -> str:
-    """How many times, and the interval where there are runs enough for one."""
+    """Format a ratio, with its interval if there are enough runs for one."""
     if each.change is None:
         return ""
     change = each.change

@@ -1,4 +1,4 @@
-"""Words for what the variants of a profile took and bought, as pages and charts say it. Pure."""
+"""Words what the variants of a profile took and saved, for pages and charts. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from seedlab.insight.records.profiles import AGAIN, WITHOUT, Effect, delays, eff
 
 
 def delay_text(delay: float) -> str:
-    """Spell a delay, in milliseconds."""
+    """Word a delay, which is in milliseconds."""
     return f"with {delay:g} ms for a round trip" if delay else "without a delay"
 
 
-def bought(effect: Effect) -> str:
-    """Say how a variant compares: a level with the first one and the one before, others with a level."""
+def effect_text(effect: Effect) -> str:
+    """Word the effect of a variant: of a level against the first and the previous one, else `than`."""
     if effect.change is None:
         return ""
     if WITHOUT in effect.variant:
@@ -28,7 +28,7 @@ def bought(effect: Effect) -> str:
 
 
 def profile_finding(profile: Profile) -> str:
-    """Say in one line what a profile found, at the longest delay of a round trip."""
+    """Word the result of a profile in one line, at the longest delay."""
     if not profile.attempts:
         return "Nothing was profiled"
     delay = max(delays(profile))

@@ -1,4 +1,4 @@
-"""The face of one run on record: everything a person may want to know of it."""
+"""Formats one recorded run in full for a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PHASE_HEAD = ("phase", "time", "CPU", "rows", "statements", "round trips", "sent
 
 
 def run_text(run: Run, width: int = 120) -> str:
-    """Show what a run was and did: stages, phases, counts, where the time went, notes, faults."""
+    """Format a run: facts, stages, phases, counts, bottlenecks, recommendations, notes, faults."""
     done = run.status == "succeeded" or run.outcomes.total
     faults = [fault for fault in run.faults if fault.message not in (run.error or "")]
     blocks = [
@@ -49,13 +49,13 @@ def _switched_off(run: Run) -> str:
 
 
 def phase_lines(run: Run, cells: int) -> list[str]:
-    """What each phase took; seconds of threads add up."""
+    """Format the totals of each phase; the seconds of threads add up."""
     rows = [phase_row(total) for total in phase_totals(run.spans)]
     return table([PHASE_HEAD, *rows], "<>>>>>>>", cells=cells, flexible=0) if rows else []
 
 
 def phase_row(total: PhaseTotal) -> list[str]:
-    """Spell what one phase took, under `PHASE_HEAD`."""
+    """Return a row for a phase, with the columns of `PHASE_HEAD`."""
     return [
         total.name,
         duration(total.seconds),

@@ -1,4 +1,4 @@
-"""The face of a status: what the ledger remembers, as text for a terminal and as plain values for JSON."""
+"""Formats a status: text for a terminal, plain values for JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VERDICTS = {"unchanged": "", "stale": "would run", "skipped": "does not take pa
 
 
 def status_text(status: Status, width: int = 120) -> str:
-    """Show stage by stage how it stands and what it brought, then the last runs and the ledger's size."""
+    """Format a status: each stage with its loads, then the last runs and the ledger's size."""
     head = f"{isolate(printable(status.project))} → {printable(status.target)}"
     blocks = [[head, printable(status.environment)]]
     if status.ledger == "there":
@@ -31,7 +31,7 @@ def status_text(status: Status, width: int = 120) -> str:
 
 
 def status_record(status: Status) -> dict[str, Any]:
-    """Give what `status_text` shows, as plain values for JSON."""
+    """Convert a status to plain values for JSON."""
     return asdict(status)
 
 
@@ -43,7 +43,7 @@ def _without_ledger(status: Status) -> list[str]:
 
 
 def _stage_blocks(stages: Sequence[StageStatus], cells: int) -> Iterator[list[str]]:
-    """One block a stage; the columns of all are as wide as the widest needs."""
+    """Yield one block of lines per stage; the columns are aligned across all of them."""
     rows = [_load_row(load) for stage in stages for load in stage.loads]
     lines = iter(table(rows, "<<<>><", cells=cells, flexible=5))
     for stage in stages:
@@ -90,5 +90,5 @@ def _ledger_line(status: Status) -> str:
 
 
 def _moment(time: str) -> str:
-    """An ISO time to the second."""
+    """Format an ISO time to the second."""
     return printable(time[:19].replace("T", " "))

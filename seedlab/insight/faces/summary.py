@@ -1,4 +1,4 @@
-"""Text faces of what a run gives: pure functions, value → str, without colour."""
+"""Formats runs, plans, faults and projects as plain text for a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 MARKS = {"run": "✓", "planned": "+", "skipped": "-", "failed": "✗"}
 _NAMES = ("created", "updated", "unchanged", "deleted", "rejected")
 _CHANGES_SHOWN, _FAULTS_SHOWN = 200, 50
-_VALUE_SHOWN = 400  # characters; a cell may hold a book
+_VALUE_SHOWN = 400  # the most characters of a value, which may be very long
 
 
 # ---- a run ----------------------------------------------------------------------------------------------
 
 
 def summary(run: Run, width: int = 120) -> str:
-    """Say what became of each stage and why, what it cost, and where the data now is."""
+    """Format the summary of a run: stages, totals, costs, phases, bottleneck, notes, target."""
     phases = [f"{total.name} {duration(total.seconds)}" for total in phase_totals(run.spans)]
     blocks = [
         [destination(run.project, run.target), f"{run.environment}, {run.level}"],
@@ -39,18 +39,18 @@ def summary(run: Run, width: int = 120) -> str:
 
 
 def outcome_line(run: Run, why: str) -> str:
-    """Say in one line why it ran and what became of the rows; notes follow, a line each."""
+    """Format the reason and the outcome of a repeated run as one line, and its notes, one line each."""
     outcome = f"{why}: {outcomes_text(run.outcomes)} in {duration(run.seconds)}"
     return "\n".join([outcome, *(f"! {printable(note)}" for note in run.notes)]) + "\n"
 
 
 def destination(project: str, target: str) -> str:
-    """Say what goes where."""
+    """Word which project goes to which target."""
     return f"{isolate(printable(project))} → {target}"
 
 
 def stage_lines(run: Run, cells: int) -> list[str]:
-    """Say what became of each stage and why."""
+    """Format the stages of a run as a table, with reasons, outcomes and times."""
     if not run.stages:
         return []
     shown = [name for name in _NAMES if getattr(run.outcomes, name)]
@@ -76,7 +76,7 @@ def _count(number: int) -> str:
 
 
 def total_line(run: Run) -> str:
-    """Add the outcomes up."""
+    """Word the total outcomes of a run, with its time."""
     outcomes = run.outcomes
     spelled = outcomes_text(outcomes)
     rate = f", {outcomes.total / run.seconds:,.0f} rows/s" if run.seconds and _touched(outcomes) else ""
@@ -84,7 +84,7 @@ def total_line(run: Run) -> str:
 
 
 def outcomes_text(outcomes: Outcomes) -> str:
-    """Spell the outcomes that are not zero."""
+    """Word the outcomes that are not zero."""
     counts = [f"{getattr(outcomes, name):,} {name}" for name in _NAMES if getattr(outcomes, name)]
     if not _touched(outcomes):
         return ", ".join(["nothing to do", *counts])
@@ -96,23 +96,23 @@ def _touched(outcomes: Outcomes) -> bool:
 
 
 def costs(run: Run) -> list[str]:
-    """Say what the run asked of the database."""
+    """Word what a run cost the database: statements, round trips, bytes, WAL, look-ups."""
     counters = run.counters
-    told = [several(counters.statements, "statement"), several(counters.round_trips, "round trip")]
+    parts = [several(counters.statements, "statement"), several(counters.round_trips, "round trip")]
     if counters.bytes_sent:
-        told.append(f"{size(counters.bytes_sent)} sent")
+        parts.append(f"{size(counters.bytes_sent)} sent")
     if run.wal_bytes is not None:
-        told.append(f"{size(run.wal_bytes)} of WAL")
-    asked = counters.cache_hits + counters.cache_misses
-    if asked:
-        told.append(f"{counters.cache_hits:,} of {several(asked, 'look-up')} from the cache")
-    return told
+        parts.append(f"{size(run.wal_bytes)} of WAL")
+    lookups = counters.cache_hits + counters.cache_misses
+    if lookups:
+        parts.append(f"{counters.cache_hits:,} of {several(lookups, 'look-up')} from the cache")
+    return parts
 
 
 def _finding_lines(run: Run, cells: int) -> list[str]:
     if not run.bottlenecks:
         return []
-    from seedlab.insight.judging.findings import headline  # a run with nothing to do is spared it
+    from seedlab.insight.judging.findings import headline  # not needed by a run with nothing to do
 
     return headline(run, cells)
 
@@ -121,12 +121,12 @@ def _finding_lines(run: Run, cells: int) -> list[str]:
 
 
 def plan_text(plan: Plan, width: int = 120) -> str:
-    """Show what a seed would do, stage by stage, each table with its key, its reason and its way in."""
+    """Format a plan: each stage, and its tables with rows, key, outcomes and strategy."""
     wave_of = {stage: number for number, wave in enumerate(plan.waves, start=1) for stage in wave}
     blocks = [[destination(plan.project, plan.target), f"{plan.environment}, {plan.level}"]]
     for skipped, stages in groupby(plan.stages, key=lambda stage: stage.status == "skipped"):
-        told = [[_planned_stage_line(each, wave_of), *_planned_table_lines(each, width)] for each in stages]
-        blocks += [list(chain(*told))] if skipped else told
+        lines = [[_planned_stage_line(each, wave_of), *_planned_table_lines(each, width)] for each in stages]
+        blocks += [list(chain(*lines))] if skipped else lines
     blocks.append([_plan_total(plan)])
     blocks.append([f"! {printable(note)}" for note in plan.notes])
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -144,7 +144,7 @@ def _planned_stage_line(stage: PlannedStage, wave_of: Mapping[str, int]) -> str:
 
 
 def tables_of(stage: PlannedStage) -> list[PlannedTable]:
-    """Give the tables of a stage that would be written, once each; a skipped stage has none."""
+    """Return the tables that a stage would write, each once with its sums; none if it is skipped."""
     tables: dict[tuple[str, tuple[str, ...], str], PlannedTable] = {}
     for each in (each for seed in stage.seeds for each in seed.tables):
         nothing = replace(each, rows=0, outcomes=Outcomes())
@@ -172,7 +172,7 @@ def _planned_table_lines(stage: PlannedStage, cells: int) -> list[str]:
 
 
 def changes_of(outcomes: Outcomes) -> str:
-    """Spell what would change."""
+    """Word the outcomes that are changes."""
     return (
         ", ".join(
             f"{getattr(outcomes, name):,} {name}"
@@ -194,7 +194,7 @@ def _plan_total(plan: Plan) -> str:
 
 
 def changes_text(changes: Sequence[RowChange], *, show_values: bool) -> str:
-    """Show rows that would change, each with its line; values only where they are asked for."""
+    """Format the rows that would change, one per line; values only with `show_values`."""
     lines = [_change_line(each, show_values=show_values) for each in changes[:_CHANGES_SHOWN]]
     if len(changes) > _CHANGES_SHOWN:
         lines.append(f"… and {len(changes) - _CHANGES_SHOWN:,} more; --json lists all")
@@ -212,11 +212,11 @@ def _change_line(change: RowChange, *, show_values: bool) -> str:
 
 
 def _value(text: str | None) -> str:
-    return "NULL" if text is None else f"'{_told(text)}'"
+    return "NULL" if text is None else f"'{_shortened_value(text)}'"
 
 
-def _told(value: str) -> str:
-    """Cut a value that would fill the terminal, and say how long it is."""
+def _shortened_value(value: str) -> str:
+    """Cut a long value, and say how long it is."""
     if len(value) <= _VALUE_SHOWN:
         return printable(value)
     return f"{printable(value[:_VALUE_SHOWN])}… ({len(value):,} characters)"
@@ -226,9 +226,9 @@ def _told(value: str) -> str:
 
 
 def faults_text(faults: Sequence[Fault], *, show_values: bool = False, width: int = 120) -> str:
-    """Show faults with their source lines; row values only where `show_values` asks for them.
+    """Format faults with their source lines; row values are shown only with `show_values`.
 
-    Beyond fifty they are counted by rule.
+    Faults beyond the first fifty are only counted by rule.
     """
     shown = [_fault_text(fault, show_values=show_values, cells=width) for fault in faults[:_FAULTS_SHOWN]]
     rest = Counter(fault.rule for fault in faults[_FAULTS_SHOWN:])
@@ -239,7 +239,7 @@ def faults_text(faults: Sequence[Fault], *, show_values: bool = False, width: in
 
 
 def _fault_text(fault: Fault, *, show_values: bool, cells: int) -> str:
-    from seedlab.insight.faces.excerpts import excerpt_lines  # a run without faults is spared it
+    from seedlab.insight.faces.excerpts import excerpt_lines  # not needed by a run without faults
 
     place = ":".join(str(part) for part in (fault.file, fault.line) if part is not None)
     head = ": ".join(filter(None, (place, fault.rule, fault.message)))
@@ -248,7 +248,7 @@ def _fault_text(fault: Fault, *, show_values: bool, cells: int) -> str:
     lines = [printable(head), *([f"    {printable(where)}"] if where else [])]
     lines += excerpt_lines(fault, show_values=show_values, cells=cells)
     if show_values and fault.value is not None:
-        lines.append(f"    value: {_told(fault.value)}")
+        lines.append(f"    value: {_shortened_value(fault.value)}")
     return "\n".join(lines)
 
 
@@ -256,17 +256,17 @@ def _fault_text(fault: Fault, *, show_values: bool, cells: int) -> str:
 
 
 def project_text(project: Project, width: int = 120) -> str:
-    """List the seeds of a project, with their stages, tables, tags, environments and files.
+    """Format the seeds of a project, with their stages, tables, tags, environments and files.
 
-    Tags and environments are left out where no seed says any, or there is no room for them.
+    Tags and environments are left out if no seed has any, or if there is no room for them.
     """
     head = ["stage", "seed", "tables", "tags", "environments", "files"]
     rows = [_seed_row(seed) for seed in project.every_seed]
-    silent = {3: "·", 4: "all"}
-    shown = [n for n in range(6) if any(row[n] != silent.get(n) for row in rows)] if rows else range(6)
-    told = [[row[n] for n in shown] for row in (head, *rows)]
-    spare = [place for place, n in enumerate(shown) if n in silent]
-    lines = table(told, "<" * len(shown), cells=width, flexible=-1, spare=spare)
+    defaults = {3: "·", 4: "all"}
+    shown = [n for n in range(6) if any(row[n] != defaults.get(n) for row in rows)] if rows else range(6)
+    cells = [[row[n] for n in shown] for row in (head, *rows)]
+    spare = [place for place, n in enumerate(shown) if n in defaults]
+    lines = table(cells, "<" * len(shown), cells=width, flexible=-1, spare=spare)
     total = f"{several(len(rows), 'seed')} in {several(len(project.stages), 'stage')}"
     if not project.stages:
         total = f"{several(len(rows), 'seed')}; the stages follow from the foreign keys of the target"
@@ -285,7 +285,7 @@ def _seed_row(seed: Seed) -> list[str]:
 
 
 def project_record(project: Project) -> dict[str, object]:
-    """Give what `project_text` lists, as plain values for JSON."""
+    """Convert a project to plain values for JSON."""
     return {
         "project": project.name,
         "stages": [

@@ -1,4 +1,4 @@
-"""Fit text to a terminal: widths of what is shown, aligned columns, visible control characters, numbers."""
+"""Formats text for a terminal: display widths, aligned tables, control characters, numbers and units."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069
 _LEFT_TO_RIGHT = "\u200e"
 TIMES = "\N{MULTIPLICATION SIGN}"
 _ZERO_WIDTH = frozenset({"Mn", "Me", "Cf"})
-_LEAST = 12  # cells that the column keeps which gives way first
-_LEAST_OF_OTHERS = 16  # a moment has as many
+_LEAST = 12  # the least width of the flexible column, in cells
+_LEAST_OF_OTHERS = 16  # the least width of other columns, enough for a date and time
 
 
 def printable(text: str) -> str:
-    """Replace each character that would steer a terminal by one that shows it; the length stays."""
+    """Replace each control character by a visible one; the length does not change."""
     return _CONTROL.sub(_picture, text)
 
 
@@ -43,7 +43,7 @@ def _cells(character: str) -> int:
 
 
 def shorten(text: str, cells: int) -> str:
-    """Cut a text to so many cells, ending in an ellipsis where something was cut."""
+    """Cut a text to a number of cells, the last of which is then an ellipsis."""
     if width(text) <= cells:
         return text
     kept, used = [], 1
@@ -56,7 +56,7 @@ def shorten(text: str, cells: int) -> str:
 
 
 def listed(parts: Sequence[str], cells: int) -> list[str]:
-    """Put commas between the parts, in as many lines of so many cells as it takes; no part is broken."""
+    """Join parts with commas, and break the lines between parts."""
     lines: list[str] = []
     for part in parts:
         if lines and width(lines[-1]) + len(", ,") + width(part) <= cells:
@@ -67,7 +67,7 @@ def listed(parts: Sequence[str], cells: int) -> list[str]:
 
 
 def isolate(text: str) -> str:
-    """Close right-to-left text with a mark, so that a number in the next column stays there."""
+    """End right-to-left text with a mark, so that a number in the next column is displayed there."""
     rtl = any(unicodedata.bidirectional(character) in {"R", "AL"} for character in text)
     return text + _LEFT_TO_RIGHT if rtl else text
 
@@ -82,10 +82,11 @@ def table(
     spare: Sequence[int] = (),
     whole: Sequence[int] = (),
 ) -> list[str]:
-    """Align rows in columns, `<` or `>` a column, in lines of so many cells where that can be.
+    """Format rows as a table of at most `cells` cells, if possible; `align` has `<` or `>` for each column.
 
-    The flexible column gives way first, `spare` ones are left out if that is not enough, in their order, then
-    the widest texts give way. The flexible one keeps at least 12 cells, another 16, and a `whole` one all.
+    If the table is too wide, columns in `spare` are left out, in their order, as far as necessary. Then the
+    `flexible` column is cut, but not below 12 cells, and then the widest others, but not below 16. Columns in
+    `whole` are never cut.
     """
     if not rows:
         return []
@@ -103,7 +104,7 @@ def table(
 
 
 def _give_way(widths: list[int], texts: Sequence[int], cells: int, least: int) -> int:
-    """Take so many cells from the widest of these columns, one by one; answers how many are left to take."""
+    """Narrow the widest of these columns, cell by cell; return how many cells are still too many."""
     while cells > 0 and texts and widths[widest := max(texts, key=widths.__getitem__)] > least:
         widths[widest] -= 1
         cells -= 1
@@ -121,7 +122,7 @@ def _pad(text: str, cells: int, side: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Spell seconds in the unit a person would take."""
+    """Format seconds in a suitable unit."""
     if seconds >= 60:
         return f"{int(seconds // 60)} min {seconds % 60:02.0f} s"
     if seconds >= 1:
@@ -133,7 +134,7 @@ def duration(seconds: float) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """Spell seconds that still change: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`."""
+    """Format seconds that are still changing: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -144,7 +145,7 @@ def roughly(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Spell bytes in the decimal unit a person would take."""
+    """Format a number of bytes in a suitable decimal unit."""
     value, units = float(count), ["B", "kB", "MB", "GB"]
     while value >= 1000 and len(units) > 1:
         value /= 1000
@@ -153,17 +154,17 @@ def size(count: int) -> str:
 
 
 def several(count: int, noun: str) -> str:
-    """Spell a count with its noun: `1 row`, `2,000 rows`."""
+    """Format a count with its noun: `1 row`, `2,000 rows`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def percent(share: float) -> str:
-    """Spell a share."""
+    """Format a share as a percentage."""
     return f"{share * 100:.0f} %" if share >= 0.01 or not share else "under 1 %"
 
 
 def times(ratio: float) -> str:
-    """Spell a ratio; what is no number is unknown."""
+    """Format a ratio as a factor; "?" if it is not finite."""
     if not math.isfinite(ratio):
         return "?"
     return f"{ratio:.2f}{TIMES}" if ratio < 9.995 else f"{ratio:,.0f}{TIMES}"

@@ -1,4 +1,4 @@
-"""When a run did what: the spans of a lane laid out in time, as fine as a screen shows."""
+"""Lays out the spans of a run in time, at the resolution of a screen, for charts and pages."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from seedlab.flow import Phase, Run, Span
 from seedlab.flow.evidence import Sample
 from seedlab.insight.faces.text import duration, percent
 from seedlab.insight.measuring.monitor import PhaseTotal, phase_totals
+from seedlab.insight.records.trace import with_ends
 
-CELLS = 1000  # a run is cut into so many: less than a pixel each, and a bound for the size of a picture
+CELLS = 1000  # the number of cells of a run: each less than a pixel wide, and a limit to a picture's size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A stretch of time, in seconds, in which a lane did one thing; `what` is the table or seed, or empty."""
+    """A period, in seconds, in which a lane did one thing; `what` is the table or seed, or ""."""
 
     start: float
     end: float
@@ -25,18 +26,18 @@ class Piece:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """The length of the period."""
         return self.end - self.start
 
 
 def length(run: Run) -> float:
-    """Seconds from the begin of a run to its end, or to that of its last span or sample."""
+    """Return the seconds from the begin of a run to its end, or to that of its last span or sample."""
     ends = (span.start + span.seconds for span in run.spans)
     return max([run.seconds, *ends, *(sample.at for sample in run.samples)])
 
 
 def lanes(run: Run) -> Mapping[int, tuple[Piece, ...]]:
-    """Lay out the spans of each lane. A span's time is what inner spans leave of it, so these lie on top."""
+    """Lay out the spans of each lane; nested spans cover the part of the enclosing span in which they ran."""
     whole = length(run)
     if whole <= 0:
         return {}
@@ -46,7 +47,7 @@ def lanes(run: Run) -> Mapping[int, tuple[Piece, ...]]:
 
 def _pieces(spans: Iterable[Span], cell: float) -> tuple[Piece, ...]:
     cells: list[tuple[Phase, str] | None] = [None] * CELLS
-    for span, end in reversed(_ends(spans)):
+    for span, end in reversed(list(with_ends(spans))):
         first, last = (min(round(at / cell), CELLS) for at in (span.start, end))
         cells[first:last] = [(span.phase, span.table or span.seed or "")] * (last - first)
     pieces, at = [], 0
@@ -58,25 +59,8 @@ def _pieces(spans: Iterable[Span], cell: float) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _ends(spans: Iterable[Span]) -> list[tuple[Span, float]]:
-    """Give each span its end: after its own time and that of the spans inside it.
-
-    Spans come in the order of their ends, so those inside stand before it and began after it.
-    """
-    found: list[tuple[Span, float]] = []
-    unclaimed: list[tuple[float, float]] = []  # start and whole time of spans that may lie inside a later one
-    for span in spans:
-        inner = 0.0
-        while unclaimed and unclaimed[-1][0] >= span.start:
-            inner += unclaimed.pop()[1]
-        whole = span.seconds + inner
-        unclaimed.append((span.start, whole))
-        found.append((span, span.start + whole))
-    return found
-
-
 def by_phase(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
-    """Join pieces of one phase that touch; `what` stays where it fills most of the stretch."""
+    """Join adjacent pieces of the same phase; `what` is kept if it fills most of the joined piece."""
     joined: list[list[Piece]] = []
     for piece in pieces:
         if joined and joined[-1][-1].phase == piece.phase and piece.start <= joined[-1][-1].end * 1.0001:
@@ -94,7 +78,7 @@ def _joined(pieces: list[Piece]) -> Piece:
 
 
 def covered(run: Run) -> float:
-    """Seconds of a run in which at least one lane was in a phase."""
+    """Return the seconds of a run in which at least one lane was in a phase."""
     edges = sorted((piece.start, piece.end) for pieces in lanes(run).values() for piece in pieces)
     total = reached = 0.0
     for start, end in edges:
@@ -104,18 +88,18 @@ def covered(run: Run) -> float:
 
 
 def in_groups(samples: Sequence[Sample], most: int) -> list[Sequence[Sample]]:
-    """Put samples together, neighbours with neighbours, so that there are at most so many groups."""
+    """Divide consecutive samples into at most `most` groups."""
     each = -(-len(samples) // most)
     return [samples[n : n + each] for n in range(0, len(samples), each)]
 
 
 def totals(run: Run) -> tuple[PhaseTotal, ...]:
-    """Add up the spans of a run by phase, longest first."""
+    """Sum the spans of a run by phase, longest first."""
     return tuple(sorted(phase_totals(run.spans), key=lambda each: -each.seconds))
 
 
 def time_went(run: Run) -> str:
-    """Say where most of the time of a run went."""
+    """Word where most of the time of a run went."""
     whole, first = run.seconds, totals(run)[0]
     work = sum(total.seconds for total in totals(run))
     outside = whole - covered(run)

@@ -192,7 +192,7 @@ def _locked(case: _Case) -> Iterable[Recommendation]:
     yield from _worth(
         case,
         what=f"commit or end {who[0]}, or seed when it is done",
-        why=f"the run waited {duration(seconds)} for its locks; who holds some now is told by",
+        why=f"the run waited {duration(seconds)} for locks; the command shows which sessions hold some now",
         model=seconds,
         command=shlex.join(["psql", case.run.target, "-c", question]),
     )

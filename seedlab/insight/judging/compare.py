@@ -84,8 +84,8 @@ def _change(name: str, seconds: Sequence[tuple[float, float]], threshold: float,
 
 def _too_few(pairs: int, total: Change) -> Iterable[str]:
     if not bounded(total):
-        told = "one pair of runs" if pairs == 1 else f"{pairs} pairs of runs"
-        yield f"{told} cannot tell a difference of time from noise: it takes 6, better 7 to 15"
+        found = "one pair of runs" if pairs == 1 else f"{pairs} pairs of runs"
+        yield f"{found} cannot tell a difference of time from noise: it takes 6, better 7 to 15"
 
 
 def bounded(change: Change) -> bool:
@@ -179,7 +179,7 @@ def may_compare(before: Run, after: Run, *, anyway: bool = False) -> tuple[str, 
     differences = [
         f"{name}: {one} and {other}" for name, one, other in _conditions(before, after) if one != other
     ]
-    told = [
+    notes = [
         f"{name} differ: {one} and {other}"
         for name, one, other in _circumstances(before, after)
         if one != other
@@ -189,7 +189,7 @@ def may_compare(before: Run, after: Run, *, anyway: bool = False) -> tuple[str, 
             f"runs {before.run_id} and {after.run_id} cannot be compared, they differ in"
             f" {'; '.join(differences)}; measure both sides here, or add --anyway"
         )
-    return (*(f"not the same conditions: {each}" for each in differences), *told)
+    return (*(f"not the same conditions: {each}" for each in differences), *notes)
 
 
 def _conditions(before: Run, after: Run) -> Iterable[tuple[str, object, object]]:

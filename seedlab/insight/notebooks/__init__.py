@@ -1,1 +1,1 @@
-"""Notebooks: what they are asked, run in, given, and leave behind."""
+"""Runs notebooks as reports: their parameters, kernels, values and published summaries."""

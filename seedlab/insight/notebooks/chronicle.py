@@ -1,4 +1,4 @@
-"""All runs on record, for a person or a program to ask: `History`."""
+"""The value of all recorded runs, for notebooks and programs: `History`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class History(Face):
         environment: str | None = None,
         status: str | None = None,
     ) -> History:
-        """Pick the runs that are so; `target` is a kind of database (`postgresql`) or a masked URL."""
+        """Select runs; `target` is a dialect (`postgresql`) or a URL without password."""
         kept = (
             run
             for run in self.runs
@@ -48,7 +48,7 @@ class History(Face):
 
     @property
     def trends(self) -> tuple[Trend, ...]:
-        """The runs in series of what can be compared; the series with the newest run comes last."""
+        """The runs, grouped into series of comparable runs; the series with the newest run is last."""
         return trends(self.runs)
 
     @property
@@ -57,19 +57,19 @@ class History(Face):
         return in_order(self.trends)
 
     def find(self, name: str) -> PastRun:
-        """Find a run by its id, the beginning of it, or `last`."""
+        """Find a run by its id, the beginning of its id, or `last`; raises ConfigurationError."""
         return stored.one_of(name, [(run.run_id, run) for run in self.runs], "run", self.folders)
 
     @property
     def frame(self) -> pl.DataFrame:
-        """One row a run, for a notebook: what it was, what it took, what was usual before it."""
+        """The runs as a frame (`history_frame.RUNS`), one row per run."""
         from seedlab.insight.notebooks.history_frame import frame_of
 
         return frame_of(self.points)
 
     @property
     def plot(self) -> HistoryPlots:
-        """Charts of this history."""
+        """The charts of this history."""
         return HistoryPlots(self)
 
     def __len__(self) -> int:
@@ -87,6 +87,6 @@ class History(Face):
 
 
 def read_history(*folders: Path) -> History:
-    """Read all records below the folders; what cannot be read is in the notes."""
+    """Read all records below the folders; those that cannot be read are in the notes."""
     runs, notes = read_past(*folders)
     return History(folders=folders, runs=runs, notes=notes)

@@ -1,4 +1,4 @@
-"""The front door of notebooks: find one, check what it is asked, run it, keep what came of it readable."""
+"""Runs a notebook as a report: finds it, checks its parameters, runs it, and writes the report's files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from seedlab.insight.notebooks import parameters
 from seedlab.insight.records.files import folder_name
 
 if TYPE_CHECKING:
-    from seedlab.insight.notebooks.kernels import Tell
+    from seedlab.insight.notebooks.kernels import OnHeading
 
-# Where a notebook's kernel puts the summary and the figures; not set: a person runs it.
+# The variable that names the folder into which a notebook writes summary and figures. It is not set if a
+# person runs the notebook.
 FOLDER = "SEEDLAB_REPORT_FOLDER"
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-STEP_SUMMARY_BYTES = 500_000  # GitHub drops all of a step's where they exceed 1 MiB
+STEP_SUMMARY_BYTES = 500_000  # GitHub drops all summaries of a step if they exceed 1 MiB
 _PACKAGE = Path(__file__).parents[2]
 _KINDS: Mapping[str, type[Any]] = {
     "01-seed": parameters.SeedParameters,
@@ -46,9 +47,9 @@ class Notebook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came of a notebook: the folder of its files, and why it failed if it did.
+    """The report of a notebook: the folder of its files, and why the notebook failed, if it did.
 
-    Its exit code is then 1, or 6 when a gate of the notebook refused what it found.
+    The exit code of a failed notebook is 1, or 6 if a gate failed.
     """
 
     folder: Path
@@ -60,13 +61,13 @@ class Report:
 
 
 def folder() -> Path:
-    """Where the notebooks lie: inside an installed package, beside a checked-out one."""
+    """Return the folder of the notebooks, which is inside an installed package, or in the repository."""
     inside = _PACKAGE / "_notebooks"
     return inside if inside.is_dir() else _PACKAGE.parent / "notebooks"
 
 
 def find(name: str) -> Notebook:
-    """Find a notebook by its name, its number or what follows that, or by its path."""
+    """Find a notebook by its name, its number, its name without the number, or its path."""
     for known, kind in _KINDS.items():
         if name in (known, *known.split("-", 1)):
             return Notebook(name=known, path=folder() / f"{known}.ipynb", parameters=kind)
@@ -78,7 +79,7 @@ def find(name: str) -> Notebook:
 
 
 def _own_parameters(path: Path) -> type[Any]:
-    """Take a known notebook's parameters for a copy that keeps its name, else those of its own cell."""
+    """Return the parameters of the known notebook of this name, else those of the notebook's own cell."""
     if path.stem in _KINDS:
         return _KINDS[path.stem]
     sources = [
@@ -108,31 +109,31 @@ def _read(path: Path) -> dict[str, Any]:
 
 def run(
     notebook: Notebook,
-    given: Mapping[str, str],
+    arguments: Mapping[str, str],
     out: Path,
     *,
     environ: Mapping[str, str],
-    tell: Tell,
+    on_heading: OnHeading,
 ) -> Report:
-    """Run a notebook with checked parameters and write its report into the folder `out`.
+    """Run a notebook and write its report into the folder `out`.
 
-    Raises ConfigurationError before anything runs. A notebook that fails has a report, too: as far as it
-    came, with the traceback at its end.
+    Raises ConfigurationError for wrong arguments before anything runs. The report of a failed notebook ends
+    with the traceback.
     """
-    values = parameters.from_text(notebook.parameters, given)
+    values = parameters.from_text(notebook.parameters, arguments)
     if find_spec("papermill") is None or find_spec("nbconvert") is None:
         raise ConfigurationError(
             "notebooks need packages that are not installed: pip install 'seedlab[notebook]'"
         )
     path = _copy(notebook.path, out)
-    from seedlab.insight.notebooks import kernels  # a second, which a misspelled parameter need not wait for
+    from seedlab.insight.notebooks import kernels  # takes a second, so only once the parameters are right
 
     failure, exit_code = None, 0
     inner = {name: value for name, value in environ.items() if name != STEP_SUMMARY}
     try:
-        with ThreadPoolExecutor(1) as meanwhile:  # nbconvert takes as long as the kernel of a short notebook
-            meanwhile.submit(import_module, "seedlab.insight.pages.report_page")
-            kernels.execute(path, values, {**inner, FOLDER: str(out.resolve())}, tell)
+        with ThreadPoolExecutor(1) as pool:  # importing nbconvert takes as long as a short notebook
+            pool.submit(import_module, "seedlab.insight.pages.report_page")
+            kernels.execute(path, values, {**inner, FOLDER: str(out.resolve())}, on_heading)
     except kernels.KernelFailed as error:
         failure, exit_code = masked(str(error)), 1
         if error.kind == GateFailed.__name__:
@@ -142,7 +143,7 @@ def run(
 
 
 def _copy(source: Path, out: Path) -> Path:
-    """Begin the report with the notebook as it is; its path is relative, for papermill keeps it."""
+    """Copy the notebook into the report; the path is relative, since papermill stores it."""
     path = Path(os.path.relpath(out / "report.ipynb"))
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -156,7 +157,7 @@ def _copy(source: Path, out: Path) -> Path:
 
 
 def _clear(out: Path) -> None:
-    """Delete an earlier report, so that nothing of it seems to be of this one; refuse any other folder."""
+    """Delete an earlier report from the folder. Raises ConfigurationError if it has other files."""
     if any(out.iterdir()) and not (out / "report.ipynb").is_file():
         raise ConfigurationError(
             "the folder has files that are no report; name another with --out", Place(file=str(out))
@@ -167,26 +168,26 @@ def _clear(out: Path) -> None:
         old.unlink()
 
 
-# ---- what is kept ---------------------------------------------------------------------------------------
+# ---- the report's files ---------------------------------------------------------------------------------
 
 
-def _finish(notebook: Notebook, path: Path, asked: Mapping[str, object], failure: str | None) -> None:
-    """Write the tidied notebook, its page and its summary."""
+def _finish(notebook: Notebook, path: Path, arguments: Mapping[str, object], failure: str | None) -> None:
+    """Write the cleaned notebook, its page and its summary."""
     import nbformat
 
     from seedlab.insight.pages.report_page import page
 
     done = nbformat.read(path, as_version=4)
-    _tidy(done)
+    _clean(done)
     _replace(path, nbformat.writes(done) + "\n")
-    shown = nbformat.from_dict({**done, "cells": _that_ran(done.cells)})
-    html = page(shown, title=_title(done.cells, notebook.name), asked=asked, failure=failure)
+    shown = nbformat.from_dict({**done, "cells": _executed(done.cells)})
+    html = page(shown, title=_title(done.cells, notebook.name), arguments=arguments, failure=failure)
     _replace(path.with_name("report.html"), html)
-    _summarise(notebook, path.parent, asked, failure)
+    _summarise(notebook, path.parent, arguments, failure)
 
 
-def _tidy(notebook: Any) -> None:
-    """Take out papermill's banners and paths, and whatever looks like a password in an output."""
+def _clean(notebook: Any) -> None:
+    """Remove papermill's banners and paths, and mask everything in outputs that looks like a password."""
     notebook.cells = [
         cell for cell in notebook.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())
     ]
@@ -203,8 +204,8 @@ def _masked(value: Any) -> Any:
     return masked(value) if isinstance(value, str) else value
 
 
-def _that_ran(cells: list[Any]) -> list[Any]:
-    """Leave out what follows a cell that failed: the traceback is then at the end."""
+def _executed(cells: list[Any]) -> list[Any]:
+    """Leave out the cells that follow a failed one, so that the traceback is at the end."""
     failed = [
         number
         for number, cell in enumerate(cells)
@@ -214,22 +215,22 @@ def _that_ran(cells: list[Any]) -> list[Any]:
 
 
 def _title(cells: list[Any], name: str) -> str:
-    """Give the first heading, else the notebook's name."""
+    """Return the first heading, else the notebook's name."""
     first = next((cell.source for cell in cells if cell.cell_type == "markdown"), "")
     return first.partition("\n")[0].lstrip("# ") if first.startswith("#") else name
 
 
-def _summarise(notebook: Notebook, out: Path, asked: Mapping[str, object], failure: str | None) -> None:
-    """Complete what the notebook wrote of itself: how it ended, and with which parameters."""
-    text, result = out / "summary.md", out / "summary.json"
-    told = text.read_text("utf-8") if text.is_file() else ""
+def _summarise(notebook: Notebook, out: Path, arguments: Mapping[str, object], failure: str | None) -> None:
+    """Add to the summary that the notebook wrote how it ended, and its parameters."""
+    markdown, result = out / "summary.md", out / "summary.json"
+    text = markdown.read_text("utf-8") if markdown.is_file() else ""
     found = json.loads(result.read_bytes()) if result.is_file() else None
     if failure is not None:
-        told = f"❌ **{notebook.name} failed**: {failure}\n\n{told}".rstrip() + "\n"
-    _replace(text, told or f"✅ **{notebook.name}** ran to its end.\n")
+        text = f"❌ **{notebook.name} failed**: {failure}\n\n{text}".rstrip() + "\n"
+    _replace(markdown, text or f"✅ **{notebook.name}** ran to its end.\n")
     record = {
         "notebook": notebook.name,
-        "parameters": dict(asked),
+        "parameters": dict(arguments),
         "status": "succeeded" if failure is None else "failed",
         "error": failure,
         "result": found,
@@ -244,14 +245,14 @@ def _replace(path: Path, text: str) -> None:
 
 
 def summary_record(report: Report) -> dict[str, Any]:
-    """Give what summary.json holds, and where the report is."""
+    """Return the content of summary.json, and the report's folder."""
     return {"folder": str(report.folder), **json.loads((report.folder / "summary.json").read_bytes())}
 
 
 def append_step_summary(report: Report, environ: Mapping[str, str]) -> None:
-    """Append the summary to the file that GitHub shows beside the step, where it names one.
+    """Append the summary to the step summary of a GitHub job, if the environment names its file.
 
-    What the notebook starts does not see the name: only the outermost report is told.
+    Notebooks do not see that variable, so that only the outermost report is appended.
     """
     if environ.get(STEP_SUMMARY):
         text = (report.folder / "summary.md").read_text("utf-8")
@@ -260,7 +261,7 @@ def append_step_summary(report: Report, environ: Mapping[str, str]) -> None:
 
 
 def shortened(text: str, limit: int) -> str:
-    """Cut a text to so many bytes, whole lines, saying so."""
+    """Cut a text to at most `limit` bytes of whole lines, and say so at its end."""
     if len(text.encode()) <= limit:
         return text
     kept = text.encode()[: limit - 100].decode("utf-8", "ignore").rpartition("\n")[0]
@@ -268,7 +269,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def new_folder(reports: Path, notebook: Notebook) -> Path:
-    """Name the folder of a new report: when, of which notebook."""
+    """Return a new folder for a report, named by the time and the notebook."""
     name = folder_name(datetime.now(UTC), notebook.name)
     folder, number = reports / name, 1
     while folder.exists():

@@ -1,4 +1,4 @@
-"""A history as a polars frame."""
+"""Converts a history to a polars frame."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RUNS = pl.Schema(_COLUMNS)
 
 
 def frame_of(points: Iterable[Point]) -> pl.DataFrame:
-    """Give one row a run, in the order of the points."""
+    """Return a frame with one row per run (`RUNS`), in the order of the points."""
     return pl.DataFrame([_row(each) for each in points], schema=RUNS, orient="row")
 
 

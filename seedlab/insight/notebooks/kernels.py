@@ -1,6 +1,6 @@
-"""Own the kernels that notebooks run in: this very Python, reached by sockets in a folder of its own.
+"""Runs notebooks in kernels of this Python, which are reached by sockets in a temporary folder.
 
-Imports papermill, which takes a second: only `notebooks.py` imports this, and only to run one.
+Imports papermill, which takes a second, so `front_door.py` imports this module only to run a notebook.
 """
 
 from __future__ import annotations
@@ -18,51 +18,53 @@ from papermill import PapermillExecutionError, execute_notebook
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
-Tell = Callable[[str], None]
+OnHeading = Callable[[str], None]
 
 
 class KernelFailed(Exception):
-    """A cell raised `kind`, or the kernel died; the notebook is kept as far as it came."""
+    """A cell raised an exception of class `kind`, or the kernel died; the notebook is kept as it is then."""
 
     def __init__(self, message: str, kind: str = "") -> None:
         super().__init__(message)
         self.kind = kind
 
 
-def execute(path: Path, parameters: Mapping[str, object], environ: Mapping[str, str], tell: Tell) -> None:
-    """Run a notebook in place; `tell` hears each heading that is reached.
+def execute(
+    path: Path, parameters: Mapping[str, object], environ: Mapping[str, str], on_heading: OnHeading
+) -> None:
+    """Run a notebook in place, and call `on_heading` with each heading that is reached.
 
-    The file is written after each cell, so it can be watched, and is whole when this raises KernelFailed.
+    The file is written after each cell, so that it can be watched, and is valid when KernelFailed is raised.
     """
     papermill_engines.register("seedlab", _Engine)
     name = str(path).replace("{", "{{").replace("}", "}}")  # papermill formats paths
     try:
         execute_notebook(
             name, name, dict(parameters), engine_name="seedlab", kernel_name="python3", progress_bar=False,
-            environ=environ, tell=tell,
+            environ=environ, on_heading=on_heading,
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise KernelFailed(f"{error.ename}: {error.evalue}", error.ename) from error
 
 
 class _ThisPython(KernelSpecManager):
-    """Offers one kernel, whatever a notebook was saved with: no other environment has our package."""
+    """Offers only the kernel of this Python, since other environments may lack seedlab."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:  # noqa: ARG002 - the name does not matter
-        """Give the specification of a kernel of this Python."""
+        """Return the specification of a kernel of this Python."""
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
 class _Engine(NBClientEngine):  # type: ignore[misc]
-    """Runs a notebook over sockets of the file system: no ports to race for, no warning of plain TCP."""
+    """Runs a notebook over Unix sockets, which need no free port and cause no warning of plain TCP."""
 
     @classmethod
     def execute_managed_notebook(
-        cls, nb_man: Any, kernel_name: str, *, environ: Mapping[str, str], tell: Tell, **_: object
+        cls, nb_man: Any, kernel_name: str, *, environ: Mapping[str, str], on_heading: OnHeading, **_: object
     ) -> None:
         def begun(cell: Any, **_: object) -> None:
             if cell.cell_type == "markdown" and (heading := _heading(cell.source)):
-                tell(heading)
+                on_heading(heading)
 
         with tempfile.TemporaryDirectory(prefix="seedlab-") as folder:
             kernel = AsyncKernelManager(
@@ -71,16 +73,16 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
             client = PapermillNotebookClient(
                 nb_man, km=kernel, kernel_name=kernel_name, timeout=None, on_cell_start=begun
             )
-            # A kernel complains of being ended; what it says while it dies is worth telling.
-            with Path(folder, "said").open("w+", encoding="utf-8", errors="replace") as said:
+            # A kernel that is ended prints complaints, so its error output is shown only if it died.
+            with Path(folder, "stderr").open("w+", encoding="utf-8", errors="replace") as stderr:
                 try:
-                    client.execute(env=dict(environ), stderr=said, cleanup_kc=True)
+                    client.execute(env=dict(environ), stderr=stderr, cleanup_kc=True)
                 except DeadKernelError as error:
-                    said.seek(0)
-                    last = "; ".join(said.read().strip().splitlines()[-3:])
+                    stderr.seek(0)
+                    last = "; ".join(stderr.read().strip().splitlines()[-3:])
                     raise KernelFailed(f"the kernel died: {last or 'without a word'}") from error
 
 
 def _heading(source: str) -> str:
-    """Give the first heading of a Markdown cell."""
+    """Return the first heading of a Markdown cell, or ""."""
     return next((line.lstrip("# ") for line in source.splitlines() if line.startswith("#")), "")

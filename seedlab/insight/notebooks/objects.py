@@ -1,7 +1,7 @@
-"""What a notebook gets: the values of runs, plans, comparisons and profiles, with faces, frames and charts.
+"""The values that notebooks get: runs, plans, comparisons and profiles, with displays, frames and charts.
 
-Each is the frozen value of `flow` itself and works wherever that does. matplotlib and polars are imported
-when a chart or a frame is asked for.
+Each is a subclass of the frozen value in `flow`, and works wherever that does. matplotlib and polars are
+imported when a chart or a frame is requested.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class _Value(Protocol):
 
 
 class Face:
-    """How a value shows itself: `_page` says what, text, Markdown and HTML spell it."""
+    """Displays a value as text, Markdown and HTML; the method `_page` returns the content."""
 
     __slots__ = ()
     _page: ClassVar[Callable[[Any], Page]]
 
     @classmethod
     def of(cls, value: _Value) -> Self:
-        """Make the object of a value of `flow`."""
+        """Convert a value of `flow` to this class."""
         return cls(**{each.name: getattr(value, each.name) for each in fields(value)})
 
     def __repr__(self) -> str:
@@ -53,84 +53,84 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Plots(Generic[T]):
-    """Charts of a value; they need matplotlib, of the extra `notebook`."""
+    """The charts of a value, which need matplotlib, of the extra `notebook`."""
 
     of: T
 
 
 class RunPlots(Plots[flow.Run]):
-    """Charts of a run: `run.plot.waterfall()`."""
+    """The charts of a run: `run.plot.waterfall()`."""
 
     __slots__ = ()
 
     def waterfall(self) -> Chart:
-        """What each thread did when."""
+        """Draw what each thread did when."""
         from seedlab.insight import charts
 
         return charts.waterfall(self.of)
 
     def operations(self, after: flow.Run | None = None) -> Chart:
-        """Statements, round trips, bytes sent and WAL by phase, beside those of another run, if given."""
+        """Draw statements, round trips, bytes sent and WAL by phase, beside those of another run."""
         from seedlab.insight import charts
 
         return charts.operations(self.of, after)
 
     def memory(self) -> Chart:
-        """Memory over time."""
+        """Draw the memory over time."""
         from seedlab.insight import charts
 
         return charts.memory(self.of)
 
     def waits(self) -> Chart:
-        """What the server's processes waited for."""
+        """Draw what the server's processes waited for."""
         from seedlab.insight import charts
 
         return charts.waits(self.of)
 
     def pareto(self) -> Chart:
-        """Bottlenecks, largest first."""
+        """Draw the bottlenecks, largest first."""
         from seedlab.insight import charts
 
         return charts.pareto(self.of)
 
 
 class ComparisonPlots(Plots[evidence.Comparison]):
-    """Charts of a comparison."""
+    """The charts of a comparison."""
 
     __slots__ = ()
 
     def before_after(self) -> Chart:
-        """Each phase before and after."""
+        """Draw each phase before and after."""
         from seedlab.insight import charts
 
         return charts.before_after(self.of)
 
     def pairs(self) -> Chart:
-        """The ratio of each pair."""
+        """Draw the ratio of each pair."""
         from seedlab.insight import charts
 
         return charts.pairs(self.of)
 
 
 class ProfilePlots(Plots[evidence.Profile]):
-    """Charts of a profile."""
+    """The charts of a profile."""
 
     __slots__ = ()
 
     def steps(self) -> Chart:
-        """What each level or switch bought."""
+        """Draw what each level or switch saved."""
         from seedlab.insight import charts
 
         return charts.steps(self.of)
 
 
 class HistoryPlots(Plots[Any]):
-    """Charts of a history (`chronicle.History`, which has its face from here)."""
+    """The charts of a history (`chronicle.History`)."""
 
     __slots__ = ()
 
     def trend(self) -> Chart:
-        """The series of the newest run: each run beside what was usual before it."""
+        """Draw the series of the newest run, each run beside what was usual before it."""
         from seedlab.insight import charts
 
         return charts.trend(self.of.trends[-1] if self.of.runs else None)
@@ -144,18 +144,18 @@ class Run(Face, flow.Run):
 
     @property
     def phases(self) -> pl.DataFrame:
-        """One row a phase: seconds, CPU seconds, rows, statements, round trips, bytes, memory."""
+        """The phases as a frame (`phase_frame.PHASES`), one row per phase."""
         from seedlab.insight.notebooks.phase_frame import phase_frame
 
         return phase_frame(self)
 
     @property
     def plot(self) -> RunPlots:
-        """Charts of this run."""
+        """The charts of this run."""
         return RunPlots(self)
 
     def vs(self, earlier: flow.Run) -> Comparison:
-        """Compare with another run; this one is `after`. Counts are exact, one pair proves little of time."""
+        """Compare an earlier run with this one: counts exactly, times by one pair, which proves little."""
         from seedlab.insight.judging.compare import compare
 
         names = (f"{earlier.level} {earlier.run_id}", f"{self.level} {self.run_id}")
@@ -177,7 +177,7 @@ class Comparison(Face, evidence.Comparison):
 
     @property
     def plot(self) -> ComparisonPlots:
-        """Charts of this comparison."""
+        """The charts of this comparison."""
         return ComparisonPlots(self)
 
 
@@ -189,5 +189,5 @@ class Profile(Face, evidence.Profile):
 
     @property
     def plot(self) -> ProfilePlots:
-        """Charts of this profile."""
+        """The charts of this profile."""
         return ProfilePlots(self)

@@ -1,7 +1,8 @@
-"""What each notebook may be asked, checked before anything runs: papermill checks nothing.
+"""The parameters of notebooks, and their checks, since papermill checks nothing.
 
-A notebook's parameters are a frozen dataclass. The front door makes one from the command line's text, and
-the notebook's first cell makes the same from its variables, so that both tell the same mistakes.
+The parameters of a notebook are a frozen dataclass. `front_door` makes one from the command line's text
+before anything runs, and the notebook's first cell makes one from its variables, so that both report the same
+mistakes.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ _NOUNS = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 _WHOLE = re.compile(r"[+-]?\d+")
 
 
-def check(asked: Any) -> None:
-    """Refuse a value of another type, out of its bounds, not finite, or with a password in it.
+def check(parameters: Any) -> None:
+    """Raise ConfigurationError for a value of a wrong type, out of bounds, or with a password in it.
 
-    `asked` is a dataclass of scalars, each with a default that gives its type.
+    `parameters` is a dataclass of scalars, whose defaults determine their types.
     """
-    for each in fields(asked):
-        value, kind = getattr(asked, each.name), type(each.default)
+    for each in fields(parameters):
+        value, kind = getattr(parameters, each.name), type(each.default)
         fits = type(value) is kind or (kind is float and type(value) is int)
         if not fits or (kind is float and not math.isfinite(value)):
             raise _unexpected(each.name, _expected(kind, each.metadata), value)
@@ -69,7 +70,7 @@ def _unexpected(name: str, expected: str, value: object) -> ConfigurationError:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Give what stands between commas."""
+    """Split a text at commas."""
     return tuple(word.strip() for word in text.split(","))
 
 
@@ -80,19 +81,19 @@ def _is_number(word: str, low: float) -> bool:
         return False
 
 
-def from_text(kind: type[Any], given: Mapping[str, str]) -> dict[str, Scalar]:
-    """Understand `-p name=value`: each value in its parameter's type, all checked; gives what was given.
+def from_text(kind: type[Any], arguments: Mapping[str, str]) -> dict[str, Scalar]:
+    """Convert and check the arguments of `-p name=value`; return only those that were given.
 
-    Text stays text: `7e12345` is a commit where a commit is asked for, and never infinity.
+    Each is converted to its parameter's type, so that `7e12345` stays text (a commit) for a text parameter.
     """
     known = {each.name: each for each in fields(kind)}
-    for name in given:
+    for name in arguments:
         if name not in known:
             names = ", ".join(known) or "none"
             raise ConfigurationError(
                 f"unknown parameter {name}{nearest(name, known)}; the notebook's parameters: {names}"
             )
-    values = {name: _value(known[name], text) for name, text in given.items()}
+    values = {name: _value(known[name], text) for name, text in arguments.items()}
     kind(**values)
     return values
 
@@ -114,9 +115,9 @@ def _value(parameter: Any, text: str) -> Scalar:
 
 
 def of_cell(source: str) -> type[Any]:
-    """Make the parameters of a person's own notebook from its cell tagged `parameters`.
+    """Build the parameters of a user's own notebook from its cell that is tagged `parameters`.
 
-    Each is an assignment of a literal to a name, whose default gives the type.
+    Each assignment of a literal to a name in the cell is a parameter with that default.
     """
     found: list[tuple[str, type, Any]] = []
     try:
@@ -143,22 +144,22 @@ def of_cell(source: str) -> type[Any]:
 
 
 def one_of(choices: Iterable[str]) -> Mapping[str, Any]:
-    """A word of a list."""
+    """Allow one word of a list."""
     return {"choices": tuple(choices)}
 
 
 def some_of(choices: Iterable[str]) -> Mapping[str, Any]:
-    """Words of a list, between commas."""
+    """Allow several words of a list, with commas between them."""
     return {"choices": tuple(choices), "several": True}
 
 
 def numbers(low: float) -> Mapping[str, Any]:
-    """Numbers between commas, none of them smaller."""
+    """Allow several numbers of at least `low`, with commas between them."""
     return {"several": True, "numbers": low}
 
 
 def at_least(low: float) -> Mapping[str, Any]:
-    """A number that is not smaller."""
+    """Allow a number of at least `low`."""
     return {"low": low}
 
 
@@ -169,16 +170,16 @@ class _Checked:
 
     @classmethod
     def of(cls, variables: Mapping[str, Any]) -> Self:
-        """Take the parameters out of a notebook's variables, `globals()`."""
+        """Build the parameters from a notebook's variables, `globals()`."""
         return cls(**{each.name: variables[each.name] for each in fields(cls) if each.name in variables})
 
 
-# ---- the notebooks that come along ----------------------------------------------------------------------
+# ---- the notebooks of this package ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedParameters(_Checked):
-    """`01-seed`: which project into which target; empty means what `seedlab seed` would take."""
+    """`01-seed`: project, target and options; empty means the same as for `seedlab seed`."""
 
     project: str = ""
     target: str = ""
@@ -210,7 +211,7 @@ class RunParameters(_Checked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareParameters(_Checked):
-    """`04-before-after`: two stored runs, levels, project folders or git revisions, and when it fails."""
+    """`04-before-after`: two stored runs, levels, project folders or git revisions, and the gate."""
 
     before: str = "bulk"
     after: str = "incremental"
@@ -227,7 +228,7 @@ class CompareParameters(_Checked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryParameters(_Checked):
-    """`05-history`: whose runs; empty means all."""
+    """`05-history`: which runs; empty means all."""
 
     project: str = ""
     level: str = field(default="", metadata=one_of(("", *LEVELS)))

@@ -1,4 +1,4 @@
-"""The phases of a run as a polars frame."""
+"""Converts the phases of a run to a polars frame."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PHASES = pl.Schema(
         "statements": pl.Int64,
         "round_trips": pl.Int64,
         "bytes_sent": pl.Int64,
-        "wal_bytes": pl.Int64,  # null where the server was not asked
+        "wal_bytes": pl.Int64,  # null if it was not measured
         "peak_rss_bytes": pl.Int64,
     }
 )
 
 
 def phase_frame(run: Run) -> pl.DataFrame:
-    """Give one row a phase (`PHASES`), in the order of a run; seconds of parallel threads add up."""
+    """Return a frame with one row per phase (`PHASES`), in the order of a run; seconds of threads add up."""
     phase, *measures = PHASES.names()
     totals = phase_totals(run.spans)
     columns = {name: [getattr(total, name) for total in totals] for name in measures}

@@ -1,4 +1,4 @@
-"""Write what a report found beside its notebook: summary.md, summary.json and figures, from values.
+"""Writes the results of a notebook into its report: summary.md, summary.json and figures.
 
 Needs matplotlib for the figures.
 """
@@ -25,14 +25,14 @@ from seedlab.insight.notebooks.objects import Run as RunObject
 from seedlab.insight.pages.history_svg import HEIGHT, WIDTH, history_style, trend_svg
 from seedlab.insight.records import files, history
 
-COMMENT_BYTES = 60_000  # a comment on GitHub holds 64 kB
-TRENDS = 12  # series of a history that are told of, the newest
-_LONG = ("spans", "samples")  # of a run's record: they are in run.json
+COMMENT_BYTES = 60_000  # a comment on GitHub may have 64 kB
+TRENDS = 12  # how many series of a history are summarised, the newest
+_LONG = ("spans", "samples")  # parts of a run's record that are only in run.json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What is written of a value: Markdown, plain values for JSON, figures by name as SVG."""
+    """The summary of a value: Markdown, plain values for JSON, and functions that draw its figures as SVG."""
 
     markdown: str
     record: Mapping[str, Any]
@@ -41,12 +41,12 @@ class Summary:
 
 def publish(value: object, folder: Path) -> None:
     """Write the summary and the figures of a run, comparison, profile or history into a report's folder."""
-    made = summary(value)
-    (folder / "summary.md").write_text(shortened(made.markdown, COMMENT_BYTES), "utf-8")
-    (folder / "summary.json").write_text(files.to_json(made.record), "utf-8")
+    published = summary(value)
+    (folder / "summary.md").write_text(shortened(published.markdown, COMMENT_BYTES), "utf-8")
+    (folder / "summary.json").write_text(files.to_json(published.record), "utf-8")
     (folder / "figures").mkdir(exist_ok=True)
-    for name, drawn in made.figures.items():
-        (folder / "figures" / f"{name}.svg").write_text(drawn(), "utf-8")
+    for name, draw in published.figures.items():
+        (folder / "figures" / f"{name}.svg").write_text(draw(), "utf-8")
 
 
 def _drawn(chart: Callable[[Any], charts.Chart], value: object) -> str:
@@ -55,7 +55,7 @@ def _drawn(chart: Callable[[Any], charts.Chart], value: object) -> str:
 
 @singledispatch
 def summary(value: object) -> Summary:
-    """Make the summary of a value."""
+    """Build the summary of a value."""
     raise TypeError(f"nothing is published of {type(value).__name__}")
 
 
@@ -111,7 +111,7 @@ def _trend_line(trend: Trend) -> str:
 
 
 def _alone(trend: Trend) -> str:
-    """Draw a trend as a file of its own, with the style that it has in a page."""
+    """Draw a trend as an SVG file of its own, with the style of the history page."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="seedlab" viewBox="0 0 {WIDTH} {HEIGHT}">'
         f"<style><![CDATA[{history_style()}]]></style>{trend_svg(trend)}</svg>\n"

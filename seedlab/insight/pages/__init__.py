@@ -1,1 +1,1 @@
-"""Told as Markdown and HTML."""
+"""Formats runs, plans, comparisons, profiles and histories as Markdown and HTML."""

@@ -1,6 +1,6 @@
-"""A history as one HTML page: no script, nothing from elsewhere, light and dark.
+"""Formats a history as a self-contained HTML page without scripts, for light and dark displays.
 
-How the last run of each series went comes first, then each series with its trend and phases, then each run.
+First comes how the last run of each series went, then each series with its trend and phases, then each run.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from seedlab.insight.pages.history_svg import anchor, history_style, small_svg, 
 if TYPE_CHECKING:
     from seedlab.insight.notebooks.chronicle import History
 
-# A page stays below 500 kB: the newest runs have their points, and their details as long as there is room.
+# Limits that keep a page below 500 kB: the runs drawn, the rows of a table, the bytes of all details.
 POINTS = 400
 ROWS = 12
 DETAIL_BYTES = 360_000
 _FAULTS = 5
 _CLASSES = {"slower than usual": "slower", "faster than usual": "faster", "not finished": "failed"}
 _MARKS = {"slower than usual": "▲", "faster than usual": "▼", "not finished": "✗"}
-# Nothing but what is in the page may ever be loaded, whatever a name in it says.
+# The browser may load nothing but the page itself, whatever a name in the page may contain.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def history_page(history: History) -> str:
-    """Write the page; reads the whole records of the newest runs. About 2 ms a run."""
+    """Return the HTML page; reads the complete records of the newest runs, in about 2 ms per run."""
     trends = _newest(history.trends)
     points = in_order(trends)
     details = _details(points)
@@ -60,31 +60,31 @@ def history_page(history: History) -> str:
 
 
 def history_fragment(history: History) -> str:
-    """Write what a notebook shows: health and trends, without the runs' details."""
+    """Return the HTML that a notebook shows: health and trends, without the details of runs."""
     trends = _newest(history.trends)
     sections = (_section(number, each, ()) for number, each in _numbered(trends))
     return f'<div class="seedlab"><style>{history_style()}</style>{_health(trends)}{"".join(sections)}</div>'
 
 
 def _numbered(trends: Sequence[Trend]) -> Iterator[tuple[int, Trend]]:
-    """Number the series for links; the one with the newest run comes first."""
+    """Number the series for links; the one with the newest run is first."""
     return enumerate(reversed(trends))
 
 
 def _newest(trends: Sequence[Trend]) -> list[Trend]:
-    """Leave the newest runs."""
+    """Keep only the newest runs."""
     kept = {point.run.run_id for point in in_order(trends)[-POINTS:]}
     cut = (replace(each, points=tuple(p for p in each.points if p.run.run_id in kept)) for each in trends)
     return [each for each in cut if each.points]
 
 
-# ---- small pieces ---------------------------------------------------------------------------------------
+# ---- elements -------------------------------------------------------------------------------------------
 
 
 def _text(text: str) -> str:
-    """Text of others: no markup, no control characters, its direction its own."""
-    told = escape(printable(text))
-    return told if told.isascii() else f"<bdi>{told}</bdi>"
+    """Escape text that may contain markup or control characters, and isolate its direction."""
+    escaped = escape(printable(text))
+    return escaped if escaped.isascii() else f"<bdi>{escaped}</bdi>"
 
 
 def _title(series: Series) -> str:
@@ -92,18 +92,18 @@ def _title(series: Series) -> str:
 
 
 def _mark(point: Point) -> str:
-    """The mark of a judgement, in its colour; the marks differ without it, too."""
+    """Return the coloured mark of a judgement; the marks differ in shape, too."""
     mark = _MARKS.get(point.judgement, "●" if point.judgement == "as usual" else "○")
     return f'<span class="{_CLASSES.get(point.judgement, "")}">{mark}</span>'
 
 
 def _judged(point: Point, text: str) -> str:
-    """Text in the colour of a judgement."""
+    """Return text in the colour of a judgement."""
     return f'<span class="{_CLASSES.get(point.judgement, "")}">{_text(text)}</span>'
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
-    """A table of cells that are HTML already; `<` or `>` a column, `-` one whose text may wrap."""
+    """Return a table of HTML cells; `align` has `<` or `>` per column, or `-` if its text may wrap."""
     classes = [{">": ' class="n"', "-": ' class="why"'}.get(side, "") for side in align]
     lines = [_cells("th", classes, head), *(_cells("td", classes, row) for row in rows)]
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
@@ -111,20 +111,20 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> st
 
 def _cells(tag: str, classes: Sequence[str], cells: Sequence[str]) -> str:
     pairs = zip(classes, cells, strict=True)
-    return "<tr>" + "".join(f"<{tag}{kind}>{cell}" for kind, cell in pairs)  # no end tags: half the size
+    return "<tr>" + "".join(f"<{tag}{kind}>{cell}" for kind, cell in pairs)  # half the size without end tags
 
 
-# ---- the top --------------------------------------------------------------------------------------------
+# ---- health ---------------------------------------------------------------------------------------------
 
 
 def _health(trends: Sequence[Trend]) -> str:
-    """Say of each series how its last run went, the newest one first."""
+    """Return how the last run of each series went, the newest one first."""
     if not trends:
         return "<p>No run is on record yet: <code>seedlab seed</code> makes one.</p>"
     names = Counter(trend.series.name for trend in trends)
     lines = [
         f'<a href="#s-{number}">{_title(trend.series)}</a>: '
-        f"{_mark(trend.last)} {_judged(trend.last, health(trend))}{_apart(trend.series, names)}"
+        f"{_mark(trend.last)} {_judged(trend.last, health(trend))}{_distinction(trend.series, names)}"
         for number, trend in _numbered(trends)
     ]
     first, *others = lines
@@ -132,8 +132,8 @@ def _health(trends: Sequence[Trend]) -> str:
     return f'<p class="first">last run of {first}</p>' + (f'<ul class="health">{rest}</ul>' if rest else "")
 
 
-def _apart(series: Series, names: Mapping[str, int]) -> str:
-    """What tells a series from others of its name."""
+def _distinction(series: Series, names: Mapping[str, int]) -> str:
+    """Return what distinguishes a series from others of the same name."""
     if names[series.name] == 1:
         return ""
     return f' <span class="soft">{_text(series.circumstances)}; {_text(series.machine)}</span>'
@@ -170,7 +170,7 @@ def _row(point: Point, linked: Collection[str]) -> list[str]:
 
 
 def _phases(trend: Trend) -> str:
-    """One small chart a phase, of the runs that finished and had it."""
+    """Return one small chart per phase, of the finished runs that had it."""
     runs = [point.run for point in trend.points if point.run.kind is not None]
     names = dict.fromkeys(name for run in runs for name in run.phases)
     figures = (_phase(name, [run.phases[name] for run in runs if name in run.phases]) for name in names)
@@ -180,8 +180,8 @@ def _phases(trend: Trend) -> str:
 def _phase(name: str, seconds: Sequence[float]) -> str:
     before = usual(seconds[:-1])
     judgement = before.judge(seconds[-1]) if before else "too few runs"
-    told = f'<span class="{_CLASSES[judgement]}">{_MARKS[judgement]}</span>' if judgement in _MARKS else ""
-    caption = f"{_text(name)} {duration(seconds[-1])} {told}"
+    mark = f'<span class="{_CLASSES[judgement]}">{_MARKS[judgement]}</span>' if judgement in _MARKS else ""
+    caption = f"{_text(name)} {duration(seconds[-1])} {mark}"
     return f"<figure>{small_svg(seconds, before)}<figcaption>{caption}</figcaption></figure>"
 
 
@@ -189,16 +189,16 @@ def _phase(name: str, seconds: Sequence[float]) -> str:
 
 
 def _details(points: Sequence[Point]) -> dict[str, str]:
-    """Tell of each run, the newest first, as long as there is room; by run id."""
-    told: dict[str, str] = {}
+    """Return the details of runs by id, newest first, as far as there is room."""
+    details: dict[str, str] = {}
     room = DETAIL_BYTES
     for point in reversed(points):
         text = _detail(point)
         room -= len(text.encode())
         if room < 0:
             break
-        told[point.run.run_id] = text
-    return told
+        details[point.run.run_id] = text
+    return details
 
 
 def _detail(point: Point) -> str:
@@ -207,7 +207,7 @@ def _detail(point: Point) -> str:
         f"{_mark(point)} {escape(past.run_id)} {escape(moment(past.started))} {_title(point.series)} "
         f"{duration(past.seconds)} {_judged(point, verdict(point) or point.judgement)}"
     )
-    # The id is inside, so that a link to it opens the details.
+    # The anchor is inside of the details, so that a link to it opens them.
     whole = f'<div class="run" id="{anchor(past.run_id)}">{_whole(point)}</div>'
     return f"<details><summary>{summary}</summary>{whole}</details>\n"
 
@@ -237,7 +237,7 @@ def _whole(point: Point) -> str:
 
 
 def _stages(run: Run) -> str:
-    """The stages that ran, in a table, and the others by name."""
+    """Return a table of the stages that ran, and the names of the others."""
     rows = [
         [
             STAGE_MARKS[stage.status],
@@ -259,15 +259,17 @@ def _phase_table(run: Run) -> str:
     return _table(PHASE_HEAD, rows, "<>>>>>>>") if rows else ""
 
 
-# ---- the end --------------------------------------------------------------------------------------------
+# ---- what is missing ------------------------------------------------------------------------------------
 
 
 def _left_out(history: History, points: Sequence[Point], details: Collection[str]) -> str:
-    """Say what is not on the page, and which files could not be read."""
-    told = []
+    """Return what is not on the page, and which files could not be read."""
+    missing = []
     if older := len(history) - len(points):
-        told.append(f"{several(older, 'older run')} not shown")
+        missing.append(f"{several(older, 'older run')} not shown")
     if brief := len(points) - len(details):
-        told.append(f"{several(brief, 'run')} without details: <code>seedlab show RUN</code>")
+        missing.append(f"{several(brief, 'run')} without details: <code>seedlab show RUN</code>")
     notes = (_text(f"{note.path}: {note.why}") for note in history.notes)
-    return f'<p class="soft">{"; ".join(told)}</p>' + "".join(f'<p class="failed">{note}' for note in notes)
+    return f'<p class="soft">{"; ".join(missing)}</p>' + "".join(
+        f'<p class="failed">{note}' for note in notes
+    )

@@ -1,4 +1,4 @@
-"""Charts of a history as inline SVG: one function from values to text each. Styles are in history.css."""
+"""Draws the charts of a history as inline SVG, with the styles of history.css. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from seedlab.insight.judging.trend import ENOUGH, Point, Trend, Usual, ceiling
 WIDTH, HEIGHT = 640, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 24, 26
 _SMALL = (200, 44)
-_DAYS = 7  # without a run make a gap
-_CLIP = 2.5  # times the median: what took longer is drawn at the upper edge, with its time
+_DAYS = 7  # days without a run that are drawn as a gap
+_CLIP = 2.5  # longer runs than this factor of the median are drawn at the upper edge, with their time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    """Where a number of runs and a number of seconds lie in a drawing."""
+    """Maps runs and seconds to coordinates of a drawing."""
 
     runs: int
     top: float  # seconds at the upper edge
@@ -31,7 +31,7 @@ class _Frame:
     lower: float
 
     def x(self, number: float) -> float:
-        """The left edge of a run's slot."""
+        """Return the left edge of a run's slot."""
         return self.left + (self.right - self.left) * number / self.runs
 
     def y(self, seconds: float) -> float:
@@ -39,17 +39,17 @@ class _Frame:
 
 
 def anchor(run_id: str) -> str:
-    """Name the place of a run's details in a page."""
+    """Return the anchor of a run's details in the page."""
     return f"r-{escape(run_id)}"
 
 
 def history_style() -> str:
-    """Give the style sheet that these charts need."""
+    """Return the style sheet of these charts and the page."""
     return Path(__file__).with_name("history.css").read_text("utf-8")
 
 
 def trend_svg(trend: Trend, linked: Collection[str] = ()) -> str:
-    """Draw the runs of a series with their band of noise, each with a tooltip and, if `linked`, a link."""
+    """Draw the runs of a series and the band of noise; runs have tooltips, and links if in `linked`."""
     points = trend.points
     top = _top([each.run.seconds for each in points if each.run.kind is not None])
     frame = _Frame(
@@ -68,7 +68,7 @@ def trend_svg(trend: Trend, linked: Collection[str] = ()) -> str:
 
 
 def small_svg(seconds: Sequence[float], usual: Usual | None) -> str:
-    """Draw the seconds of one phase over the runs of a series, with what is usual for the last one."""
+    """Draw the seconds of a phase over the runs of a series, with the usual band for the last run."""
     width, height = _SMALL
     frame = _Frame(runs=len(seconds), top=_top(seconds), left=0, right=width, upper=4, lower=height - 1)
     band = _band(replace(frame, runs=1), [usual])
@@ -84,7 +84,7 @@ def _top(seconds: Sequence[float]) -> float:
     return ceiling(seconds, _CLIP) * 1.08
 
 
-# ---- what is behind the runs ----------------------------------------------------------------------------
+# ---- background -----------------------------------------------------------------------------------------
 
 
 def _grid(frame: _Frame) -> Iterator[str]:
@@ -103,7 +103,7 @@ def _label(seconds: float) -> str:
 
 
 def _step(top: float) -> float:
-    """A round number of seconds between grid lines: two to five of them."""
+    """Return a round number of seconds between grid lines, so that there are two to five lines."""
     unit = 1e-6
     while True:
         for times in (1, 2, 5):
@@ -113,7 +113,7 @@ def _step(top: float) -> float:
 
 
 def _band(frame: _Frame, usuals: Sequence[Usual | None]) -> str:
-    """The bands of each run's slot, and the median in them; nothing where there were too few runs."""
+    """Draw the band and median in each run's slot, unless there were too few earlier runs."""
     known = [each if each is not None and each.runs >= ENOUGH else None for each in usuals]
     slots = [(number, each) for number, each in enumerate(known) if each is not None]
     areas, medians = [], []
@@ -142,18 +142,18 @@ def _gaps(frame: _Frame, points: Sequence[Point]) -> Iterator[str]:
 
 
 def _pauses(points: Sequence[Point]) -> Iterator[tuple[int, int]]:
-    """The runs that came after a long time, and how many days it was."""
+    """Return the numbers of the runs after a long pause, and its days."""
     for number, (before, after) in enumerate(pairwise(points), start=1):
         days = (after.run.moment - before.run.moment).days
         if days >= _DAYS:
             yield number, days
 
 
-# ---- the runs -------------------------------------------------------------------------------------------
+# ---- runs -----------------------------------------------------------------------------------------------
 
 
 def _line(frame: _Frame, points: Sequence[Point]) -> str:
-    """A line through the runs that finished, broken where one did not and at long pauses."""
+    """Draw a line through the finished runs, interrupted at unfinished ones and at long pauses."""
     after_pause = {number for number, _ in _pauses(points)}
     pieces: list[list[tuple[float, float]]] = [[]]
     for number, each in enumerate(points):
@@ -173,8 +173,8 @@ def _mark(frame: _Frame, number: int, point: Point, linked: Collection[str]) -> 
     x = frame.x(number + 0.5)
     y = frame.lower - 8 if run.kind is None else frame.y(run.seconds)
     shape = _SHAPES.get(point.judgement, _dot)(x, y)
-    told = f"{run.run_id}, {moment(run.started)}: {duration(run.seconds)}"
-    title = escape(printable(", ".join(filter(None, (told, verdict(point))))))
+    text = f"{run.run_id}, {moment(run.started)}: {duration(run.seconds)}"
+    title = escape(printable(", ".join(filter(None, (text, verdict(point))))))
     drawn = f"{shape}<title>{title}</title></path>"
     if run.kind is not None and run.seconds > frame.top:
         drawn += f'<text class="middle" x="{x:.1f}" y="{y - 8:.1f}">{duration(run.seconds)}</text>'

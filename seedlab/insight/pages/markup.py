@@ -1,4 +1,4 @@
-"""Spell a `Page` as Markdown or HTML: self-contained, without script; names are data, never markup."""
+"""Formats a `Page` as Markdown or HTML, self-contained and without scripts; all text is escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seedlab.insight.faces.text import percent, printable
 from seedlab.insight.pages.page import Bar, Grid, Page
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]#|~$])")
-# Shown by Jupyter and by a page of our own alike: sizes only, colours are the reader's.
+# Styles set sizes only, no colours, since Jupyter and report pages have their own.
 _CELL = "padding:.15em .6em;vertical-align:top;"
 _SIDES = {"<": "text-align:left", ">": "text-align:right;white-space:nowrap"}
 
@@ -19,7 +19,7 @@ _SIDES = {"<": "text-align:left", ">": "text-align:right;white-space:nowrap"}
 
 
 def markdown(page: Page) -> str:
-    """Spell a page as Markdown, as GitHub reads it."""
+    """Format a page as Markdown in GitHub's dialect."""
     blocks = [f"**{_escaped(page.title)}**", "  \n".join(map(_escaped, page.facts))]
     blocks += [_markdown_grid(grid) for grid in page.grids]
     blocks.append("\n".join(f"- {_escaped(note)}" for note in page.notes))
@@ -33,7 +33,7 @@ def _markdown_grid(grid: Grid) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Let text be read as it is: no markup, no HTML, one line."""
+    """Escape text for one line of Markdown."""
     return _MARKDOWN.sub(r"\\\1", escape(printable(text), quote=False))
 
 
@@ -41,7 +41,7 @@ def _escaped(text: str) -> str:
 
 
 def html(page: Page) -> str:
-    """Spell a page as a piece of HTML."""
+    """Format a page as an HTML fragment."""
     facts = "<br>".join(map(_bdi, page.facts))
     notes = "".join(f"<li>{_bdi(note)}</li>" for note in page.notes)
     blocks = [
@@ -55,7 +55,7 @@ def html(page: Page) -> str:
 
 
 def _bdi(text: str) -> str:
-    """Escape text; one of another direction keeps to itself."""
+    """Escape text for HTML, and isolate its direction."""
     shown = escape(printable(text))
     return shown if shown.isascii() else f"<bdi>{shown}</bdi>"
 
@@ -76,7 +76,7 @@ def _html_row(tag: str, cells: Sequence[str], styles: Sequence[str]) -> str:
 
 
 def _svg_bar(bar: Bar) -> str:
-    """Draw parts of a whole: small enough for a list of runs, and without matplotlib."""
+    """Draw the parts of a whole as a bar, without matplotlib."""
     label = f"{bar.whole}: {', '.join(f'{name} ({percent(share)})' for name, share, _ in bar.parts)}"
     at, drawn = 0.0, []
     for name, share, colour in bar.parts:

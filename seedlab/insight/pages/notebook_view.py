@@ -1,4 +1,4 @@
-"""What a run is doing, as HTML for an output of a notebook: no script, no link, whole when it is saved."""
+"""Formats the state of a running run as HTML for a notebook's output, without scripts and links."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from seedlab.insight.measuring.state import RunState, StageState
 _MARKS = {"running": "▸", "waiting": "·", "done": "✓", "skipped": "-"}
 _COLOURS = {"running": "#0072b2", "waiting": "#999999", "done": "#009e73", "skipped": "#999999"}
 _BAR = 240  # pixels
-# Names come in any script: <bdi> keeps one that is written from the right from turning its line around.
+# Names may be in right-to-left scripts; <bdi> prevents them from reordering their line.
 _CELL = 'style="text-align:left;padding:1px 12px 1px 0;border:0"'
 _NUMBER = 'style="text-align:right;padding:1px 12px 1px 0;border:0;font-variant-numeric:tabular-nums"'
 
 
 def html(state: RunState, title: str = "") -> str:
-    """Show the whole run: a headline, a bar for each stage, a line for each connection, the notes."""
+    """Format the state of a run: headline, a bar per stage, a line per connection, notes."""
     end = {None: "", "done": "✓ "}.get(state.end, "✗ ")
     head = escape(end + " · ".join(headline(state)))
     return (
@@ -39,7 +39,7 @@ def _stage_row(stage: StageState) -> str:
 
 
 def _bar(stage: StageState) -> str:
-    """Draw a bar of boxes: JupyterLab leaves no SVG in a notebook that it does not trust."""
+    """Draw a bar of boxes, since JupyterLab removes SVG from notebooks that it does not trust."""
     if stage.status == "skipped" or stage.total is None:
         return f"<td {_CELL}></td>"
     done = _BAR * stage.rows / stage.total if stage.total else _BAR

@@ -1,4 +1,4 @@
-"""What a value tells a reader, before it is text, Markdown or HTML: pure functions, value → `Page`."""
+"""Summarises a value as a `Page`, which is then formatted as text, Markdown or HTML. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seedlab.flow.evidence import Comparison, Profile
 from seedlab.insight.faces.comparison_text import COUNT_HEAD, PHASE_HEAD, count_cells, headline, phase_rows
 from seedlab.insight.faces.history_text import health, moment, title
 from seedlab.insight.faces.palette import PHASE_COLOURS
-from seedlab.insight.faces.profile_times import bought, delay_text, profile_finding
+from seedlab.insight.faces.profile_times import delay_text, effect_text, profile_finding
 from seedlab.insight.faces.run_text import phase_row
 from seedlab.insight.faces.summary import MARKS, changes_of, outcomes_text, tables_of
 from seedlab.insight.faces.text import duration, percent, printable, several
@@ -22,12 +22,12 @@ from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
 if TYPE_CHECKING:
     from seedlab.insight.notebooks.chronicle import History
 
-MANY = 40  # rows of a table; the record has them all
+MANY = 40  # the most rows of a table; the record has all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """A table: names of its columns, `<` or `>` for each, rows of text."""
+    """A table: the names of its columns, `<` or `>` for each, and rows of text."""
 
     head: tuple[str, ...]
     align: str
@@ -36,7 +36,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """Parts of a whole, drawn in a line: name, share, colour."""
+    """The parts of a whole, to be drawn as a bar: name, share, colour."""
 
     whole: str
     parts: tuple[tuple[str, float, str], ...]
@@ -44,7 +44,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What is to be read first, in one line; facts, a line each; tables; what else should be known."""
+    """The content of a display: the title, facts of one line each, a bar, tables, notes."""
 
     title: str
     facts: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Page:
 
 
 def run_page(run: Run) -> Page:
-    """Tell of a run: what became of the rows, where the time went, stage by stage and phase by phase."""
+    """Summarise a run: outcomes, where the time went, stages and phases."""
     status = "" if run.status == "succeeded" else f"{run.status}, "
     facts = [f"{run.level}, {run.environment}, run {run.run_id} of {moment(run.started)} UTC → {run.target}"]
     if run.error:
@@ -133,7 +133,7 @@ def _advice(run: Run) -> tuple[str, ...]:
 
 
 def plan_page(plan: Plan) -> Page:
-    """Tell of a plan: the stages in writing order, what would become of the rows of each table, and how."""
+    """Summarise a plan: stages in writing order, the outcomes and strategy of each table."""
     rows = [row for stage in plan.stages for row in _planned_rows(stage, plan)]
     run = sum(stage.status == "run" for stage in plan.stages)
     head = ("", "stage", "why", "table", "rows", "change", "way")
@@ -162,7 +162,7 @@ def _planned_rows(stage: PlannedStage, plan: Plan) -> list[tuple[str, ...]]:
 
 
 def comparison_page(comparison: Comparison) -> Page:
-    """Tell of a comparison: the verdict, each phase, each count."""
+    """Summarise a comparison: the verdict, each phase, each count."""
     return Page(
         title=headline(comparison, printable),
         facts=(f"differences of time below {percent(comparison.threshold)} do not count",),
@@ -181,7 +181,7 @@ def comparison_page(comparison: Comparison) -> Page:
 
 
 def past_page(history: History) -> Page:
-    """Tell of a history: how the last run of each series went, the newest first."""
+    """Summarise a history: how the last run of each series went, newest first."""
     rows = [
         (
             title(trend.series),
@@ -205,7 +205,7 @@ def past_page(history: History) -> Page:
 
 
 def profile_page(profile: Profile) -> Page:
-    """Tell of a profile: what each variant took, and what it bought."""
+    """Summarise a profile: what each variant took and saved."""
     rounds = max((attempt.pair for attempt in profile.attempts), default=0)
     made = f"profile {profile.profile_id} of {moment(profile.started)} UTC"
     return Page(
@@ -225,12 +225,12 @@ def _variants(profile: Profile, delay: float) -> Grid:
 def _variant_row(profile: Profile, effect: Effect) -> tuple[str, ...]:
     seconds = [run.seconds for run in runs_of(profile, effect.variant, effect.round_trip_ms)]
     spread = f"{duration(min(seconds))} to {duration(max(seconds))}"
-    return (effect.variant, duration(effect.seconds), spread, f"{effect.runs}", bought(effect))
+    return (effect.variant, duration(effect.seconds), spread, f"{effect.runs}", effect_text(effect))
 
 
 # ---- as text --------------------------------------------------------------------------------------------
 
 
 def text_of(page: Page) -> str:
-    """Give a page's title and facts, for a prompt."""
+    """Format a page's title and facts as text, for a prompt."""
     return "\n  ".join(printable(line) for line in (page.title, *page.facts))

@@ -1,6 +1,6 @@
-"""Make the page of a notebook that ran: one file, no script, nothing loaded from elsewhere, code folded away.
+"""Formats an executed notebook as a self-contained HTML page without scripts, with its code collapsed.
 
-Imports nbconvert, which takes a second: only `notebooks.py` imports this, and only after a run.
+Imports nbconvert, which takes a second, so only `front_door.py` imports this module, while a notebook runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 
-# nbconvert's own pages load scripts and styles from other hosts; `basic` is what stands in their bodies.
+# nbconvert's own pages load scripts and styles from other hosts; its template `basic` has only the body.
 _CELLS = {
     "cells.html.j2": """{%- extends 'basic/index.html.j2' -%}
 {%- block input -%}
@@ -46,7 +46,7 @@ main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 .4rem; padding-top: .9rem; border-top: 1px solid var(--line) }
 p { margin: .5rem 0; max-width: 46rem }
-.asked { color: var(--soft); font-size: .88rem }
+.parameters { color: var(--soft); font-size: .88rem }
 .failure { background: #b3261e; color: #fff; padding: .7rem 1rem; border-radius: 4px; max-width: none;
   overflow-wrap: anywhere }
 table { border-collapse: collapse; margin: .8rem 0; font-size: .9rem; font-variant-numeric: tabular-nums;
@@ -71,10 +71,10 @@ details.code > summary { cursor: pointer; width: fit-content }
 @media print { details.code { display: none } }"""
 
 
-def page(notebook: Any, *, title: str, asked: Mapping[str, object], failure: str | None) -> str:
-    """Give the HTML of an executed notebook; `asked` are its parameters, `failure` why it failed, if it did.
+def page(notebook: Any, *, title: str, arguments: Mapping[str, object], failure: str | None) -> str:
+    """Return the HTML of an executed notebook; `failure` says why it failed, if it did.
 
-    A page of text and a few charts takes under 300 kB.
+    A page of text and a few charts has less than 300 kB.
     """
     exporter = HTMLExporter(
         extra_loaders=[DictLoader(_CELLS)],
@@ -84,14 +84,14 @@ def page(notebook: Any, *, title: str, asked: Mapping[str, object], failure: str
         exclude_anchor_links=True,
     )
     body, _ = exporter.from_notebook_node(notebook)
-    return _PAGE.format(title=escape(title), style=_STYLE, head=_head(asked, failure), body=body)
+    return _PAGE.format(title=escape(title), style=_STYLE, head=_head(arguments, failure), body=body)
 
 
-def _head(asked: Mapping[str, object], failure: str | None) -> str:
+def _head(arguments: Mapping[str, object], failure: str | None) -> str:
     lines = [f'<p class="failure">✗ {escape(failure)}</p>'] if failure is not None else []
-    if asked:
-        told = ", ".join(
-            f"{escape(name)} = {escape(str(value)) or '(empty)'}" for name, value in asked.items()
+    if arguments:
+        spelled = ", ".join(
+            f"{escape(name)} = {escape(str(value)) or '(empty)'}" for name, value in arguments.items()
         )
-        lines.append(f'<p class="asked">Asked with {told}.</p>')
+        lines.append(f'<p class="parameters">Parameters: {spelled}.</p>')
     return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""Kept: what a run or a profile was, as JSON, and found again."""
+"""Reads, writes and finds the JSON records of runs and profiles."""

@@ -380,14 +380,14 @@ def test_what_is_not_as_it_was_is_an_error_and_nothing_is_written(
 ) -> None:
     school = school_in(tmp_path, url, "CREATE INDEX nam ON pupils (email)")
     before = tables(url)
-    put_on = rebuilding.put_on
+    create_index = rebuilding.create_index
 
     def other(index: rebuilding.Index) -> Iterator[object]:
-        yield from put_on(index)
+        yield from create_index(index)
         if index.name == "nam":
             yield psycopg.sql.SQL("ALTER INDEX nam SET (fillfactor = 50)")
 
-    monkeypatch.setattr(rebuilding, "put_on", other)
+    monkeypatch.setattr(rebuilding, "create_index", other)
     write(school, files(BEFORE + NEW))
 
     with pytest.raises(WriteError, match=r"--disable rebuild.*nam"):

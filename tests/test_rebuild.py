@@ -399,15 +399,15 @@ def test_what_is_not_as_it_was_is_an_error_and_nothing_is_written(
     """An index that comes back otherwise, as by a server that spells what it cannot read."""
     execute(url, "CREATE INDEX nam ON cities (name)")
     before = rows_of(url, DEFINITIONS)
-    put_on = rebuilding.put_on
+    create_index = rebuilding.create_index
 
     def other(index: rebuilding.Index) -> Iterator[object]:
-        for each in put_on(index):
+        for each in create_index(index):
             yield each
             if index.name == "nam":
                 yield psycopg.sql.SQL("ALTER INDEX nam SET (fillfactor = 50)")
 
-    monkeypatch.setattr(rebuilding, "put_on", other)
+    monkeypatch.setattr(rebuilding, "create_index", other)
 
     with pytest.raises(WriteError, match=r"--disable rebuild.*nam"):
         seed(school, url)

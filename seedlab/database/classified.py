@@ -1,4 +1,4 @@
-"""What would become of rows, added up and put into lines: the same for every dialect."""
+"""Collect the results of classifying rows: outcomes and differences, for every dialect."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import polars as pl
 
 from seedlab.flow import FILE, ROW, Classified, Load, Outcomes, TableWrite, WritePlan
 
-# A line for every row that would be created (`column` is null) and every value that would be updated;
-# `old` and `new` are text as the database spells it, null for NULL.
+# One line per row that would be created (`column` is null) and per value that would be updated; `old` and
+# `new` are text as the database spells it, null for NULL.
 DIFFERENCES = pl.Schema(
     {
         FILE: pl.UInt16,
@@ -22,12 +22,12 @@ VALUES = pl.Schema({name: DIFFERENCES[name] for name in ("column", "old", "new")
 
 
 def all_new(write: TableWrite, plan: WritePlan) -> bool:
-    """Tell whether a table has no row, so that nothing need be asked."""
+    """Tell whether all rows are new, because the table is empty or does not exist."""
     return write.table.name in plan.empty or not write.table.exists
 
 
 def lines(places: pl.DataFrame, values: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Make lines as in DIFFERENCES; without `values` (as in VALUES, for each place) every row is new."""
+    """Make lines (DIFFERENCES) of places and their values (VALUES); without `values` all rows are new."""
     rows = places.select(FILE, ROW)
     if values is None:
         rows = rows.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in VALUES.items())
@@ -38,7 +38,7 @@ def lines(places: pl.DataFrame, values: pl.DataFrame | None = None) -> pl.DataFr
 
 
 class Tally:
-    """What would become of the rows of one load, as far as is known."""
+    """The outcomes and differences of one load's rows so far."""
 
     def __init__(self, load: Load, *, differences: bool) -> None:
         self._load = load
@@ -46,13 +46,13 @@ class Tally:
         self._lines = [DIFFERENCES.to_frame()] if differences else None
 
     def add(self, outcomes: Outcomes) -> None:
-        """Add to the outcomes."""
+        """Add outcomes."""
         self._outcomes += outcomes
 
-    def tell(self, told: pl.DataFrame) -> None:
-        """Add lines of differences, where they are asked for."""
+    def add_lines(self, differences: pl.DataFrame) -> None:
+        """Add lines of differences, if they are wanted."""
         if self._lines is not None:
-            self._lines.append(told)
+            self._lines.append(differences)
 
     def add_new(self, places: pl.DataFrame) -> None:
         """Add rows that would all be created."""
@@ -61,12 +61,12 @@ class Tally:
             self._lines.append(lines(places))
 
     def classified(self) -> Classified:
-        """Give the result, its differences in the order of the files."""
-        told = None if self._lines is None else pl.concat(self._lines).sort(FILE, ROW, "column")
-        return Classified(load=self._load, outcomes=self._outcomes, differences=told)
+        """Return the result, with differences in the order of the files."""
+        differences = None if self._lines is None else pl.concat(self._lines).sort(FILE, ROW, "column")
+        return Classified(load=self._load, outcomes=self._outcomes, differences=differences)
 
 
 def tallies(plan: WritePlan, *, differences: bool) -> dict[Load, Tally]:
-    """Begin a tally for every load, in writing order."""
+    """Start a tally for every load, in writing order."""
     loads = (load for group in plan.groups for write in group for load in write.loads)
     return {load: Tally(load, differences=differences) for load in loads}

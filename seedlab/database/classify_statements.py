@@ -1,7 +1,4 @@
-"""What PostgreSQL is asked about rows that a merge would write: its own judgement, without the writing.
-
-As in `statements`: one function, one statement, nothing here talks to a server.
-"""
+"""SQL that classifies rows on PostgreSQL as a merge would, without writing: one function per statement."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from seedlab.flow import ROW, Load, Table
 
 
 def counts(load: Load, table: Table) -> Composed:
-    """Count rows given as arrays: how many a merge would update and insert, and all; as `merge` answers."""
+    """Count, for rows given as arrays: those that a merge would update, those it would insert, and all."""
     return SQL(
         "WITH {judged} SELECT count(*) FILTER (WHERE _seedlab_hit AND _seedlab_differs), "
         "count(*) FILTER (WHERE NOT _seedlab_hit), count(*) FROM j0"
@@ -20,10 +17,10 @@ def counts(load: Load, table: Table) -> Composed:
 
 
 def differences(load: Load, table: Table) -> Composed:
-    """Say of rows given as arrays what a merge would change.
+    """Find what a merge would change, for rows given as arrays.
 
-    Answers the row's number, from 1, with column, old and new text for each value that differs; for a row
-    that would be inserted once, with nothing.
+    The result has the row's number (from 1), column, old and new text for each changed value, and one row
+    with NULLs for each row that would be inserted.
     """
     updating = load.mode != "insert"
     columns = sql.compared(load, table) if updating else ()

@@ -1,4 +1,4 @@
-"""One cluster: its files, its processes, and what state they are in."""
+"""Create, start and stop the cluster (data directory and processes) of an embedded PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ __all__ = [
     "usable",
 ]
 
-ROLE = "seedlab"  # owns the project databases; may create databases, is no superuser
+ROLE = "seedlab"  # owner of the projects' databases; may create databases, but is not a superuser
 SUPERUSER = "postgres"
-PORT = 5432  # only a part of the socket's name
+PORT = 5432  # only part of the socket's name, as there is no TCP port
 SOCKET = f".s.PGSQL.{PORT}"
-SOCKET_LENGTH = 100  # bytes of its path; the systems' limits are 104 and 108
-PATIENCE = 60.0  # seconds for a start (crash recovery included), a stop, another client's lock
+SOCKET_LENGTH = 100  # bytes of the socket's path; operating systems allow 104 or 108
+PATIENCE = 60.0  # seconds to wait for a start (including crash recovery), a stop, or another client's lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,22 +64,22 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """The file the server writes its messages to."""
+        """The server's log file."""
         return self.home / "log"
 
     @property
     def running(self) -> bool:
-        """Whether it accepted connections when looked at."""
+        """Whether the server accepted connections when its state was read."""
         return self.pid is not None
 
     def url(self, database: str, role: str = ROLE) -> str:
-        """Where to connect. The port is said, or else PGPORT would choose another socket."""
+        """Return the URL of a database; it has the port, as PGPORT would else select another socket."""
         return f"postgresql://{role}@/{quote(database, safe='')}?host={quote(str(self.socket))}&port={PORT}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A server with what is needed to act on it; `account` is who runs it when we are root."""
+    """A server with what is needed to control it; `account` is the user that runs it when we are root."""
 
     server: Server
     binaries: Path
@@ -87,18 +87,18 @@ class Site:
     environ: Mapping[str, str]
 
 
-# ---- what state it is in --------------------------------------------------------------------------------
+# ---- state ----------------------------------------------------------------------------------------------
 
 
 def seen(server: Server) -> Server:
-    """The server with the pid it has now, None unless it accepts connections."""
+    """Return the server with its current pid, which is None unless it accepts connections."""
     lines = _pid_file(server)
     ready = len(lines) > 7 and lines[7].strip() == "ready" and _is_bound(server.socket / SOCKET)
     return replace(server, pid=int(lines[0]) if ready else None)
 
 
 def _pid_file(server: Server) -> list[str]:
-    """Lines of postmaster.pid: 1 the pid, 8 the state; none if there is no such file."""
+    """Read the lines of postmaster.pid (1: pid, 8: state); none if the file is missing."""
     try:
         return (server.data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
@@ -106,17 +106,17 @@ def _pid_file(server: Server) -> list[str]:
 
 
 def _is_bound(path: Path) -> bool:
-    """Whether a living process holds the socket.
+    """Tell whether a live process listens on the socket.
 
-    A datagram socket is refused by a stream socket with EPROTOTYPE while its owner lives and ECONNREFUSED
-    once it is dead; a real connection would make the server fork a backend for nothing.
+    Connecting a datagram socket to a stream socket fails with EPROTOTYPE while its owner lives, and with
+    ECONNREFUSED afterwards. A real connection would make the server fork a backend.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         return probe.connect_ex(os.fsencode(path)) == errno.EPROTOTYPE
 
 
 def _has_postmaster(server: Server) -> bool:
-    """Whether the process of postmaster.pid lives and works in our data directory."""
+    """Tell whether the process of postmaster.pid lives and works in our data directory."""
     lines = _pid_file(server)
     if not lines:
         return False
@@ -125,7 +125,7 @@ def _has_postmaster(server: Server) -> bool:
         return _lives(int(lines[0]))
     try:
         return (process / "cwd").readlink() == server.data.resolve()
-    except PermissionError:  # root in a container may not look into the server user's processes
+    except PermissionError:  # root in a container may not read this of other users' processes
         known = (process / "stat").read_text()
         return " (postgres) " in known and " (postgres) Z" not in known
     except OSError:  # gone, or a zombie
@@ -133,7 +133,7 @@ def _has_postmaster(server: Server) -> bool:
 
 
 def _lives(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Tell whether a process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -144,18 +144,18 @@ def _lives(pid: int) -> bool:
 
 
 def _log_tail(server: Server) -> str:
-    """The last lines of the log, for messages."""
+    """Return the last lines of the log, for messages."""
     with suppress(FileNotFoundError):
         lines = server.log.read_text(errors="replace").splitlines()[-10:]
         return f"the log {server.log} ends:\n" + "\n".join(lines)
     return f"there is no log {server.log}"
 
 
-# ---- making, starting, stopping -------------------------------------------------------------------------
+# ---- creating, starting, stopping -----------------------------------------------------------------------
 
 
 def usable(site: Site) -> Site:
-    """The site with programs that the server's user can run: a copy if they lie in a private folder."""
+    """Return the site with programs that the server's user can run: copies if theirs is a private folder."""
     with suppress(PermissionError):
         if not site.account or not run(site, [site.binaries / "initdb", "--version"]).returncode:
             return site
@@ -163,10 +163,10 @@ def usable(site: Site) -> Site:
 
 
 def create(site: Site) -> None:
-    """Make the cluster and its role under a passing name; the rename says that all of it is there."""
+    """Create the cluster and its role under a temporary name, and rename it once it is complete."""
     home = site.server.home
     for abandoned in home.glob("new-*"):
-        shutil.rmtree(abandoned, ignore_errors=True)  # its initdb may still be at work; then next time
+        shutil.rmtree(abandoned, ignore_errors=True)  # fails while its initdb is still running
     draft = Path(tempfile.mkdtemp(prefix="new-", dir=home))
     _give(draft, site.account)
     locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if site.server.major >= 17 else []
@@ -179,7 +179,7 @@ def create(site: Site) -> None:
 def launch(site: Site) -> None:
     """Start postgres and wait until it accepts connections."""
     server, deadline = site.server, time.monotonic() + PATIENCE
-    # A client that was killed may have left a server that is still starting, or stopping.
+    # A client that was killed may have left a server that is still starting or stopping.
     while _has_postmaster(server) and not seen(server).running and time.monotonic() < deadline:
         time.sleep(0.005)
     if seen(server).running:
@@ -195,9 +195,9 @@ def launch(site: Site) -> None:
 
 
 def _drop_stale_pid(server: Server) -> None:
-    """Remove lock files whose process number another process has now, as after a reboot.
+    """Remove lock files whose pid now belongs to another process, as after a reboot.
 
-    One whose process is gone is left to postgres, which looks for orphans on the shared memory first.
+    If no process has the pid, postgres itself removes them, after checking for orphaned backends.
     """
     lines = _pid_file(server)
     if lines and _lives(int(lines[0])) and not _has_postmaster(server):
@@ -207,16 +207,16 @@ def _drop_stale_pid(server: Server) -> None:
 
 @contextmanager
 def _spawned(site: Site) -> Iterator[BufferedReader]:
-    """Start postgres, detached; yield a pipe that becomes readable when postgres has ended.
+    """Start postgres as a daemon; yield a pipe that becomes readable when postgres has ended.
 
-    The shell is gone at once, so that postgres is nobody's child to wait for; a session of its own keeps
-    the signals of our terminal and process group away.
+    It is started by a shell that exits at once, so that it is not our child. It has its own session, so that
+    it does not get the signals of our terminal and process group.
     """
     server = site.server
     with suppress(FileExistsError):
         server.socket.mkdir(mode=0o700)
         _give(server.socket, site.account)
-    quoted = str(server.socket).replace('"', '""')  # a list of folders to PostgreSQL, split at commas
+    quoted = str(server.socket).replace('"', '""')  # PostgreSQL expects a comma-separated list of folders
     options: list[str | Path] = ["-D", server.data, "-k", f'"{quoted}"', f"-p{PORT}", "-clisten_addresses="]
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as pulse:
@@ -227,7 +227,7 @@ def _spawned(site: Site) -> Iterator[BufferedReader]:
 
 
 def halt(site: Site) -> None:
-    """Stop the server if there is one."""
+    """Stop the server if it is running."""
     if _has_postmaster(site.server):
         wait = ("-w", "-t", f"{PATIENCE:.0f}")
         _do(usable(site), "pg_ctl", "stop", "-D", site.server.data, "-m", "fast", *wait)
@@ -237,7 +237,7 @@ def halt(site: Site) -> None:
 
 
 def _do(site: Site, program: str, *arguments: str | Path, text: str = "") -> None:
-    """Run one of PostgreSQL's programs; raise ServerError with what it said if it fails."""
+    """Run one of PostgreSQL's programs; raise ServerError with its output if it fails."""
     done = run(site, [site.binaries / program, *arguments], text=text)
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-10:])
@@ -254,7 +254,7 @@ def run(
     output: int = subprocess.PIPE,
     held: tuple[int, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as the server's user, in a session of its own, without our variables and secrets."""
+    """Run a command as the server's user, in a new session, and without our environment variables."""
     account = site.account
     kept = ("PATH", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return subprocess.run(  # noqa: S603 - a list, no shell reads it
@@ -275,13 +275,13 @@ def run(
 
 
 def _give(path: Path, account: pwd.struct_passwd | None) -> None:
-    """Hand a folder that we have just made to the server's user."""
+    """Make the server's user the owner of a folder that was just created."""
     if account:
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
 def _private(path: Path) -> BufferedWriter:
-    """Open a file for appending that only we can read: a log quotes statements, and they hold data."""
+    """Open a log for appending that only its owner can read, since statements in it may contain data."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
 

@@ -1,7 +1,7 @@
-"""Whether two databases hold the same rows, whatever numbers their sequences have given.
+"""Hash the rows of tables, so that two databases can be compared independently of generated ids.
 
-A row is known by the text of its columns. Of a table with a sequence's id and another key the id is left
-out, and whoever refers to such an id is known by the key of the row referred to.
+A row is hashed as the text of its columns. A generated integer id is left out if the table has another key,
+and a reference to such an id is replaced by the key of the row referred to.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from seedlab.flow import Catalog, Recorder, Settings, Table, Target
 
 _INTEGERS = ("int2", "int4", "int8")
 
-Columns = Mapping[str, tuple[str, ...]]  # of each table, those that are looked at
+Columns = Mapping[str, tuple[str, ...]]  # table → columns that are compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """All rows of a table, in any order; equal contents are equal rows."""
+    """The rows of a table in any order: equal contents mean equal rows."""
 
     rows: int
     digest: str
@@ -40,7 +40,7 @@ def read_tables(target: Target, recorder: Recorder) -> Catalog:
 
 
 def comparable(catalog: Catalog) -> Columns:
-    """Name the columns of each table that tell rows apart: all but ids of sequences and generated ones."""
+    """Return the columns of each table to compare: all except generated ids and generated columns."""
     return {
         table.name: tuple(
             name
@@ -53,7 +53,7 @@ def comparable(catalog: Catalog) -> Columns:
 
 
 def contents(target: Target, catalog: Catalog, asked: Sequence[tuple[str, tuple[str, ...]]]) -> list[Content]:
-    """Hash these columns of these tables; one statement and one pass over the table each."""
+    """Hash these columns of these tables. Cost: one statement and one pass over the table for each."""
     questions = [_question(catalog, catalog.tables[table], columns) for table, columns in asked]
     if catalog.dialect == "sqlite":
         return list(_from_sqlite(target, questions))
@@ -72,19 +72,19 @@ def _from_sqlite(target: Target, questions: Sequence[Composed]) -> Iterator[Cont
 
 
 class _Digest:
-    """Adds up the hashes of texts: SQLite has none of its own."""
+    """An aggregate function that adds up the hashes of texts, as SQLite has no hash function."""
 
     def __init__(self) -> None:
         self._sum = 0
 
     def step(self, text: str) -> None:
-        """Add the hash of one row's text; the name is SQLite's for an aggregate."""
+        """Add the hash of one row's text."""
         from xxhash import xxh3_64_intdigest
 
         self._sum += xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
     def finalize(self) -> str:
-        """Give the sum of the hashes."""
+        """Return the sum of the hashes."""
         return str(self._sum)
 
 
@@ -92,7 +92,7 @@ class _Digest:
 
 
 def _question(catalog: Catalog, table: Table, columns: Sequence[str]) -> Composed:
-    """Count the rows and add up their hashes."""
+    """Make the query that counts the rows and adds up their hashes."""
     spelled = [_spelled(catalog, table, name, "t", ()) for name in columns] or [SQL("''")]
     if catalog.dialect == "sqlite":
         row = SQL(" || ',' || ").join(spelled)
@@ -104,13 +104,13 @@ def _question(catalog: Catalog, table: Table, columns: Sequence[str]) -> Compose
 
 
 def _spelled(catalog: Catalog, table: Table, name: str, alias: str, above: tuple[str, ...]) -> Composable:
-    """The text of a column; of a reference to a numbered row, that of the row's key."""
+    """Spell a column as text; a reference to a generated id becomes the text of the row's natural key."""
     sqlite = catalog.dialect == "sqlite"
     for key in table.foreign_keys:
         parent = catalog.tables.get(key.parent)
         if key.columns != (name,) or parent is None or _numbered(parent) not in key.parent_columns:
             continue
-        if parent.name in above:  # its key leads back to itself: the number has to do
+        if parent.name in above:  # the key refers to itself, so the id is used
             break
         inner = f"{alias}t"
         parts = [
@@ -131,7 +131,7 @@ def _spelled(catalog: Catalog, table: Table, name: str, alias: str, above: tuple
 
 
 def _numbered(table: Table) -> str | None:
-    """The integer primary key of a table whose rows have another key, too."""
+    """Return the integer primary key of a table that also has another key."""
     key = table.primary_key
     own = len(key) == 1 and table.columns[key[0]].kind in _INTEGERS
     return key[0] if own and len(table.keys) > 1 else None

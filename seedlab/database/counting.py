@@ -1,8 +1,8 @@
-"""Count the statements that a client sends, whatever driver it has.
+"""Count the statements that any client sends, independently of its driver.
 
-For PostgreSQL a door beside the server's: it passes everything on as it is and reads along what the client
-says, each simple query and each execution of a prepared one. It speaks no TLS, so it is for a server that
-lets us in without. SQLite has no wire: the library tells each connection's statements (`sqlite_counting`).
+For PostgreSQL this is a proxy that forwards everything unchanged and parses the client's messages: simple
+queries and executions of prepared statements. It does not support TLS, so the server must accept connections
+without. SQLite has no protocol; there the library reports each connection's statements (`sqlite_counting`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from seedlab.database.connect import redirected, unencrypted
 from seedlab.database.proxy import connect_to
 
 _PIECE = 1 << 16  # bytes read at once
-_KEPT = 1 << 13  # bytes of a message that are looked at: a name, and enough of a statement to know it again
+_KEPT = 1 << 13  # bytes of a message that are parsed: a name, and enough of a statement to recognize it
 _STARTS = {80877103, 80877104}  # requests for TLS and for GSS encryption
 _LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![$\w])[0-9]+(?:\.[0-9]+)?\b")
 _LIST = re.compile(r"(?:\?|\$\d+|%s)(?:\s*,\s*(?:\?|\$\d+|%s))+")
@@ -35,12 +35,12 @@ _TRANSACTION = re.compile(
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Statements:
-    """What was sent, by its text without values. Transaction control is not counted."""
+    """Counts of statements by their text without values, excluding transaction control."""
 
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, text: str) -> None:
-        """Count one statement by its text without values."""
+        """Count one statement."""
         if not _TRANSACTION.match(text):
             self.counts[shape(text)] += 1
 
@@ -50,26 +50,26 @@ class Statements:
         return sum(self.counts.values())
 
     def clear(self) -> None:
-        """Forget all statements counted so far."""
+        """Reset all counts."""
         self.counts = Counter()
 
 
 def shape(text: str) -> str:
-    """Give a statement without its values, so that the same one with others is known again."""
+    """Remove the values from a statement, so that the same one with other values has the same text."""
     plain = " ".join(_LITERAL.sub("?", text).split())
     return _LIST.sub("?, …", plain)
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Make a folder of mode 0700, in the temporary one unless that lies too deep for a socket."""
+    """Create a folder of mode 0700: in the temporary folder, unless that has too long a path for a socket."""
     deep = len(os.fsencode(Path(tempfile.gettempdir(), "seedlab_door_12345678", SOCKET))) > SOCKET_LENGTH
     return tempfile.TemporaryDirectory(prefix="seedlab_door_", dir="/tmp" if deep else None)  # noqa: S108
 
 
 class CountingDoor:
-    """A door to a server, for as long as it is open; `url_for` leads a database URL through it.
+    """A counting proxy in front of a server; `url_for` leads a database URL through it.
 
-    The server is `host` and `port`, or the file `unix_socket`; the door is of the same kind, and as private.
+    The server is `host` and `port`, or the file `unix_socket`; the proxy listens on the same kind of socket.
     """
 
     def __init__(self, statements: Statements, door: dict[str, Any]) -> None:
@@ -92,13 +92,13 @@ class CountingDoor:
         threading.Thread(target=self._serve, daemon=True, name="seedlab-door").start()
 
     def url_for(self, url: str, password: str | None = None) -> str:
-        """Lead a URL through the door; a password that libpq found by the server's address goes along."""
+        """Lead a URL through the proxy, with a password that libpq found by the server's address."""
         return redirected(unencrypted(url, password), self.host, self.port)
 
     def close(self) -> None:
-        """End every connection through the door, and the door."""
+        """End the proxy and every connection through it."""
         with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in `accept`
         self._listener.close()
         for each in tuple(self._sockets):
             with suppress(OSError):
@@ -117,7 +117,7 @@ class CountingDoor:
             threading.Thread(target=self._carry, args=[client], daemon=True, name="seedlab-door").start()
 
     def _carry(self, client: socket.socket) -> None:
-        """Serve a client until one of the two ends hangs up."""
+        """Serve a client until client or server closes the connection."""
         with client, suppress(OSError), connect_to(self._upstream) as server:
             self._sockets |= {client, server}
             back = threading.Thread(target=_pass_on, args=(server, client), daemon=True, name="seedlab-door")
@@ -128,7 +128,7 @@ class CountingDoor:
 
 
 def _pass_on(source: socket.socket, sink: socket.socket, reader: Reader | None = None) -> None:
-    """Pass on what comes, until one of the two hangs up; then hang up on the other."""
+    """Forward data until one end closes its connection; then close the other one."""
     with suppress(OSError):
         while piece := source.recv(_PIECE):
             if reader is not None:
@@ -142,27 +142,27 @@ def _pass_on(source: socket.socket, sink: socket.socket, reader: Reader | None =
 
 
 class Reader:
-    """Understands what a client sends, piece by piece; of a message it holds the beginning only."""
+    """Parse a client's messages piece by piece, holding only the beginning of each message in memory."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
-        self._begun = False  # the startup message has gone by
-        self._head = bytearray()  # of the message that is not whole yet
-        self._skip = 0  # bytes of a message that go by unread
+        self._begun = False  # whether the startup message has passed
+        self._head = bytearray()  # the beginning of an incomplete message
+        self._skip = 0  # bytes of the message that need not be parsed
         self._prepared: dict[bytes, str] = {}
         self._portals: dict[bytes, str] = {}
 
     def read(self, piece: bytes) -> tuple[bytes, bytes]:
-        """Read a piece; answers what to say to the client, and what to pass on."""
+        """Parse a piece; return the answer to the client, and the data to forward."""
         if not self._begun:
             return self._start(piece)
         self._messages(memoryview(piece))
         return b"", piece
 
     def _start(self, piece: bytes) -> tuple[bytes, bytes]:
-        """Refuse encryption, which only the two ends could read, and let the startup message pass."""
+        """Refuse encryption, which could not be parsed, and forward the startup message."""
         self._head += piece
-        said, passed = b"", b""
+        answer, passed = b"", b""
         while len(self._head) >= 8:
             length, code = struct.unpack_from("!II", self._head)
             if len(self._head) < length:
@@ -170,14 +170,14 @@ class Reader:
             message = bytes(self._head[:length])
             del self._head[:length]
             if code in _STARTS:
-                said += b"N"
+                answer += b"N"
                 continue
             self._begun = True
             rest, self._head = bytes(self._head), bytearray()
             self._messages(memoryview(rest))
             passed = message + rest
             break
-        return said, passed
+        return answer, passed
 
     def _messages(self, piece: memoryview) -> None:
         while piece:
@@ -197,7 +197,7 @@ class Reader:
                 self._head.clear()
 
     def _wanted(self) -> int:
-        """How many bytes of the message at hand are looked at: its head, then as much as it has."""
+        """Return how many bytes of the current message to parse: first its header, then its beginning."""
         if len(self._head) < 5:
             return 5
         (length,) = struct.unpack_from("!I", self._head, 1)

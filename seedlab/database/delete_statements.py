@@ -1,7 +1,7 @@
-"""The SQL by which PostgreSQL deletes: small functions that build one statement each and return it.
+"""SQL that deletes rows on PostgreSQL: small functions that build one statement each.
 
-In every statement `s0`, `s1`, … are the rows to be deleted, one source for each removal, cast from text to
-the columns' own types. A text that a cast would bend names no row, and never another one.
+In every statement the CTEs `s0`, `s1`, … are the rows to be deleted, one per removal, cast from text to the
+columns' types. A text that a cast would change silently is left out, so it never identifies another row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seedlab.flow import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Doomed:
-    """Rows to be deleted as the server gets them: an array literal a column, or a temporary table."""
+    """Rows to be deleted as the server gets them: an array literal per column, or a temporary table."""
 
     table: Table
     columns: tuple[str, ...]
@@ -28,7 +28,7 @@ class Doomed:
 
 
 def staging_table(each: Doomed) -> Composed:
-    """Make a temporary table for keys as text, gone at the end of the transaction at the latest."""
+    """Create a temporary table for keys as text, dropped at the end of the transaction at the latest."""
     columns = SQL(", ").join(SQL("{} pg_catalog.text").format(Identifier(name)) for name in each.columns)
     return SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(staging_name(each), columns)
 
@@ -39,17 +39,17 @@ def staging_name(each: Doomed) -> Identifier:
 
 
 def lock(each: Doomed) -> Composed:
-    """Lock the rows against whoever would begin to refer to them."""
+    """Lock the rows, so that no other transaction can begin to refer to them."""
     return SQL("WITH {} SELECT count(*) FROM (SELECT 1 FROM {} t JOIN s0 s ON {} FOR UPDATE OF t) q").format(
         _sources([each]), sql.stored(each.table), _same("t", each)
     )
 
 
 def count_referring(referrals: Sequence[Referral], doomed: Sequence[Doomed]) -> Composed:
-    """Count, for each foreign key, the rows that refer to rows to be deleted and are none themselves.
+    """Count, per foreign key, the remaining rows that refer to rows to be deleted.
 
-    Answers the number of the foreign key and the count, where there are any; -1 where row-level security may
-    hide rows from us that an ON DELETE action would not spare.
+    The result has the index of the foreign key and the count if it is not 0, or -1 where row-level security
+    may hide rows that an ON DELETE action would change.
     """
     parents = {each.parent.name: each.parent for each in referrals}
     numbers = {name: n for n, name in enumerate(parents)}
@@ -61,9 +61,9 @@ def count_referring(referrals: Sequence[Referral], doomed: Sequence[Doomed]) -> 
 
 
 def _found(number: int, table: Table, referrals: Sequence[Referral], doomed: Sequence[Doomed]) -> Composed:
-    """The rows of a table that go, each once, by the columns to which foreign keys refer."""
-    mine = [each.key for each in referrals if each.parent.name == table.name]
-    columns = sorted({column for key in mine for column in key.parent_columns})
+    """Make the CTE of the distinct referenced values of a table's rows to be deleted."""
+    keys = [each.key for each in referrals if each.parent.name == table.name]
+    columns = sorted({column for key in keys for column in key.parent_columns})
     selects = [
         SQL("SELECT DISTINCT {} FROM {} t JOIN {} s ON {}").format(
             sql.names(columns, "t"), sql.stored(table), _source(n), _same("t", each)
@@ -87,18 +87,18 @@ def _count(number: int, referral: Referral, parent: int, doomed: Sequence[Doomed
         child=sql.stored(child),
         parent=Identifier(f"p{parent}"),
         refers=_and(
-            SQL("{} = {}").format(Identifier("p", theirs), Identifier("c", own))
-            for theirs, own in referral.pairs
+            SQL("{} = {}").format(Identifier("p", referred), Identifier("c", own))
+            for referred, own in referral.pairs
         ),
         spared=_and(spared or [SQL("true")]),
     )
 
 
 def unseen_referrals(tables: Sequence[Table], referrals: Sequence[Referral]) -> Composed:
-    """Find foreign keys that the catalog does not show us and whose ON DELETE would change rows.
+    """Find foreign keys with ON DELETE actions that are not in our catalog: child, name, parent.
 
-    They belong to tables of schemas that we may not look into, or to single partitions. Answers child, name
-    of the foreign key, parent. All others the server itself upholds.
+    They belong to tables in schemas that the user has no rights on, or to single partitions. Foreign keys
+    without such actions need not be found, as the server refuses the delete.
     """
     known: list[Composable] = [
         SQL("({}::pg_catalog.regclass, {})").format(_regclass(each.child), Literal(each.key.name))
@@ -117,10 +117,10 @@ def unseen_referrals(tables: Sequence[Table], referrals: Sequence[Referral]) -> 
 
 
 def delete(doomed: Sequence[Doomed]) -> Composed:
-    """Delete the rows of one table, or of a cycle's tables, in one statement; answers a count for each.
+    """Delete the rows of one table, or of a cycle's tables, in one statement; return a count per removal.
 
-    Foreign keys are checked, and ON DELETE acts, at the end of the statement, when all of them are gone. A
-    row that two removals name is counted for the first.
+    Foreign keys are checked, and ON DELETE acts, at the end of the statement, when all rows are deleted. A
+    row that is in two removals is counted for the first.
     """
     deletes = [_delete(n, each, doomed) for n, each in enumerate(doomed)]
     counts = [SQL("(SELECT count(*) FROM {})").format(Identifier(f"d{n}")) for n in range(len(doomed))]
@@ -146,7 +146,7 @@ def _delete(number: int, each: Doomed, doomed: Sequence[Doomed]) -> Composed:
 
 
 def _sources(doomed: Sequence[Doomed]) -> Composed:
-    """Every source, with its parameters counted on from the one before."""
+    """Make the CTEs of all sources, numbering parameters consecutively."""
     parts: list[Composable] = []
     first = 1
     for n, each in enumerate(doomed):
@@ -173,7 +173,7 @@ def _source(number: int) -> Identifier:
 
 
 def _of(table: Table, doomed: Sequence[Doomed]) -> list[tuple[int, Doomed]]:
-    """The removals of one table, with their numbers."""
+    """Return the removals of one table with their indexes."""
     return [(n, each) for n, each in enumerate(doomed) if each.table.name == table.name]
 
 
@@ -195,5 +195,5 @@ def _and(conditions: Iterable[Composable]) -> Composed:
 
 
 def _regclass(table: Table) -> Literal:
-    """A table's quoted name as a text that regclass reads."""
+    """Spell a table's quoted name as the text that regclass parses."""
     return Literal(sql.qualified(table).as_string(None))

@@ -1,7 +1,7 @@
-"""Reads a database for an export: one moment, nothing written, a batch of text at a time.
+"""Read a database for an export, in one snapshot and as batches of text.
 
-PostgreSQL spells its values itself (`COPY … TO`). What SQLite stores is spelled here, and looked at: it takes
-anything anywhere, and a value that a seed would store differently is counted.
+PostgreSQL converts its values to text itself (`COPY … TO`). SQLite's values are converted here, and those
+that a seed would store differently are counted, as SQLite accepts any value in any column.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.flow import Catalog, Column, ForeignKey, Recorder, Settings, Table, Target
 from seedlab.flow.exports import TableExport, Tie
 
-TRANSFER = 4 << 20  # bytes of CSV that are made a frame
-FETCH = 20_000  # rows of SQLite
+TRANSFER = 4 << 20  # bytes of CSV per frame
+FETCH = 20_000  # rows per frame of SQLite
 _NO_ZONE = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?$")
 
 
 class Reader(Protocol):
-    """A database that is read at one moment."""
+    """A database that is read in one snapshot."""
 
     def catalog(self) -> Catalog:
-        """Read what tables there are; the moment is that of this call."""
+        """Begin the snapshot and read the catalog."""
 
     def hold(self, tables: Sequence[Table]) -> None:
-        """See to it that these tables stay as they are until all is read."""
+        """Keep these tables from being altered or dropped until everything is read."""
 
     def doubtful(self, tables: Sequence[Table]) -> frozenset[ForeignKey]:
-        """Foreign keys that rows may break."""
+        """Return the foreign keys that existing rows may violate."""
 
     def count(self, query: Composable) -> tuple[int, ...]:
-        """Answer the one row of numbers of a query."""
+        """Return the single row of numbers of a query."""
 
     def rows(self, catalog: Catalog, export: TableExport) -> Iterator[pl.DataFrame]:
-        """Read a table: its leaves by name, as text, in the order of its key."""
+        """Read a table in frames: its leaves by name, as text, in the order of its key."""
 
     def ties(
         self, catalog: Catalog, export: TableExport, ties: Sequence[tuple[Tie, Sequence[str]]]
     ) -> Iterator[pl.DataFrame]:
-        """Read what `select_ties` asks for; the columns are numbered."""
+        """Read the result of `select_ties` in frames with numbered columns."""
 
     def bent(self) -> dict[str, int]:
-        """Count, by `table.column`, the values read that a seed would store differently or refuse."""
+        """Count, by `table.column`, the values that a seed would store differently or refuse."""
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
 
 
 def open_reader(target: Target, recorder: Recorder, label: str) -> Reader:
-    """Connect; raises ConnectionFailed, also for an SQLite file that is not there."""
+    """Connect; raises ConnectionFailed, also for an SQLite file that does not exist."""
     if target.dialect == "sqlite":
         if not Path(target.url).is_file():
             raise ConnectionFailed(
@@ -76,7 +76,7 @@ class _PostgresReader:
         self._session = open_postgres(target, Settings(), recorder, label)
 
     def catalog(self) -> Catalog:
-        self._session.catalog()  # tells the search path, too
+        self._session.catalog()  # reads the connection's search path
         self._session.begin(read_only=True)
         self._session.wire.opening = [*self._session.wire.opening, *sql.SPELLINGS]
         return self._session.made()
@@ -141,10 +141,10 @@ class _SqliteReader:
         return self._session.catalog()
 
     def hold(self, tables: Sequence[Table]) -> None:
-        """The open transaction does."""
+        """Do nothing, as the open transaction is sufficient."""
 
     def doubtful(self, tables: Sequence[Table]) -> frozenset[ForeignKey]:
-        """SQLite checks foreign keys only where a connection asks for it."""
+        """Look for violations, because SQLite enforces foreign keys only on request of each connection."""
         broken = {(row[0], row[2]) for row in self._session.connection.run("PRAGMA foreign_key_check")}
         return frozenset(
             key for table in tables for key in table.foreign_keys if (table.name, key.parent) in broken
@@ -171,7 +171,7 @@ class _SqliteReader:
             yield pl.DataFrame({str(n): _spelled(plain, stored) for n, stored in enumerate(values)})
 
     def _fetched(self, query: Composable) -> Iterator[list[tuple[Any, ...]]]:
-        """Batches of rows, turned into columns."""
+        """Fetch batches of rows as columns."""
         for rows in self._session.connection.stream(query.as_string(), FETCH):
             yield list(zip(*rows, strict=True))
 
@@ -191,7 +191,7 @@ def _spelled(column: Column, stored: Sequence[object]) -> pl.Series:
 
 
 def _spell(column: Column, value: object) -> str | None:
-    """Spell a stored value so that the same would be stored again, as far as there is such a spelling."""
+    """Spell a stored value so that a seed stores the same value again, as far as possible."""
     match value:
         case None:
             return None
@@ -202,13 +202,13 @@ def _spell(column: Column, value: object) -> str | None:
         case 0 | 1 if column.kind == "bool":
             return "true" if value else "false"
         case str() if column.kind == "timestamptz" and _NO_ZONE.match(value):
-            return f"{value}+00:00"  # kept in UTC without saying so
+            return f"{value}+00:00"  # stored in UTC without an offset
         case _:
             return str(value)
 
 
 def _bent(column: Column, stored: Sequence[object], spelled: pl.Series) -> int:
-    """Count the values that a seed would store differently, or refuse."""
+    """Count the values that a seed would store differently or refuse."""
     from seedlab.database.encode_sqlite import encode, judge
 
     again = encode(column, spelled).values
@@ -221,9 +221,9 @@ def _bent(column: Column, stored: Sequence[object], spelled: pl.Series) -> int:
 
 def _same(column: Column, old: object, new: object) -> bool:
     if isinstance(old, int | float) and isinstance(new, int | float):
-        return old == new  # the column's affinity makes one of the other
+        return old == new  # the column's affinity converts one into the other
     if column.kind == "uuid" and isinstance(old, str | bytes) and isinstance(new, str | bytes):
-        return True  # kept as the column keeps uuids
+        return True  # only the storage format of uuids differs
     if isinstance(old, str) and "\0" in old:
-        return False  # no file holds it
+        return False  # files cannot contain NUL
     return type(old) is type(new) and old == new

@@ -1,4 +1,4 @@
-"""The SQL that reads tables for an export, for both dialects: what it needs is the same in each.
+"""SQL that reads tables for an export; the same for PostgreSQL and SQLite.
 
 Every identifier comes from the catalog and goes through `psycopg.sql`.
 """
@@ -13,25 +13,25 @@ from seedlab.database.statements import qualified, trusted
 from seedlab.flow import Catalog, Dialect, ForeignKey, Table
 from seedlab.flow.exports import Leaf, TableExport, Tie
 
-# Whatever the session says, these spellings lose nothing and mean one thing.
+# Settings under which the server spells values without loss and unambiguously.
 SPELLINGS = tuple(
     SQL(f"SET LOCAL {setting}")
     for setting in ("extra_float_digits = 1", "bytea_output = 'hex'", "intervalstyle = 'postgres'")
 )
 _TEXTS = frozenset({"text", "varchar", "char", "citext"})
-_UNORDERED = frozenset({"json", "array", "other"})  # may have no order of their own
-_BYTES = {"postgresql": '"C"', "sqlite": "BINARY"}  # the collation by bytes: the same order everywhere
+_UNORDERED = frozenset({"json", "array", "other"})  # types that may have no ordering
+_BYTES = {"postgresql": '"C"', "sqlite": "BINARY"}  # the bytewise collation, the same on every machine
 
 Path = tuple[ForeignKey, ...]
 
 
 def lock_for_reading(tables: Sequence[Table]) -> Composed:
-    """Keep others from altering or dropping tables until all are read; nobody else is held up."""
+    """Lock tables against being altered or dropped, but not against reading and writing."""
     return SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(SQL(", ").join(map(qualified, tables)))
 
 
 def copy_out(query: Composable) -> Composed:
-    """Let the server spell the answer: NULL is nothing, empty text is in quotes."""
+    """Return a query's result as CSV, where NULL is nothing, and empty text a pair of quotes."""
     return SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)
 
 
@@ -43,10 +43,10 @@ def select_rows(catalog: Catalog, export: TableExport) -> Composed:
 
 
 def select_ties(catalog: Catalog, export: TableExport, ties: Sequence[tuple[Tie, Sequence[str]]]) -> Composed:
-    """Read what says which rows may stay, in the order of the key.
+    """Read the keys by which rows are selected for a consistent export, in the order of the key.
 
-    That is the row's own key, then for each tie the parent's (as named beside it), then for each doubtful tie
-    1 where there is no parent.
+    The columns are the row's own key, then per tie the parent's key (its columns are given with the tie),
+    then per doubtful tie 1 if the parent is missing.
     """
     joins = _Joins(catalog, export)
     columns: list[Composable] = [Identifier("t", name) for name in export.key]
@@ -65,13 +65,13 @@ def _orphaned(joins: _Joins, key: ForeignKey) -> Composed:
 
 
 def count_values(table: Table, columns: Iterable[str], dialect: Dialect) -> Composed:
-    """Count the rows, then the values of each column."""
+    """Count the rows, and the values that are not NULL of each column."""
     counts = SQL("").join(SQL(", count({})").format(Identifier(name)) for name in columns)
     return SQL("SELECT count(*){} FROM {}").format(counts, _source(table, dialect))
 
 
 def count_distinct(table: Table, columns: Sequence[str], dialect: Dialect) -> Composed:
-    """Count the rows that differ in these columns."""
+    """Count the distinct values of these columns."""
     names = SQL(", ").join(map(Identifier, columns))
     return SQL("SELECT count(*) FROM (SELECT DISTINCT {} FROM {}) AS q").format(
         names, _source(table, dialect)
@@ -79,13 +79,13 @@ def count_distinct(table: Table, columns: Sequence[str], dialect: Dialect) -> Co
 
 
 def _source(table: Table, dialect: Dialect) -> Composed:
-    """A table without those that inherit from it: they are tables of their own. Partitions belong to it."""
+    """Spell a table with its partitions, but without tables that inherit from it."""
     only = dialect == "postgresql" and table.kind == "table"
     return SQL("ONLY {}" if only else "{}").format(qualified(table))
 
 
 class _Joins:
-    """A table, `t`, and the parents that its columns lead to, each joined once."""
+    """A table `t`, and the parents that its leaves need, each joined once."""
 
     def __init__(self, catalog: Catalog, export: TableExport) -> None:
         self.catalog = catalog
@@ -93,7 +93,7 @@ class _Joins:
         self.joined: dict[Path, tuple[str, Composed]] = {}
 
     def alias(self, path: Path) -> str:
-        """Name the table at the end of a path; it is joined, if it is not yet."""
+        """Return the alias of the table at the end of a path, joining it if necessary."""
         if not path:
             return "t"
         if path not in self.joined:
@@ -112,7 +112,7 @@ class _Joins:
         return Identifier(self.alias(leaf.path), leaf.column.name)
 
     def select(self, columns: Sequence[Composable]) -> Composed:
-        """Read columns in the order of the key, which ends in the same everywhere."""
+        """Select columns in the order of the key, which is the same on every machine."""
         order = [self._ordered(leaf) for leaf in self.export.order]
         return SQL("SELECT {} FROM {} AS t{} ORDER BY {}").format(
             SQL(", ").join(columns),

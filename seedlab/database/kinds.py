@@ -1,7 +1,7 @@
-"""How a database spells its types, and the portable kind that each spelling means.
+"""Map PostgreSQL's types to portable kinds.
 
-The kinds are the words that frames know: int2 int4 int8 numeric float4 float8 bool uuid text varchar char
-citext date time timetz timestamp timestamptz interval json jsonb bytea hstore array enum composite other.
+The kinds, which `frames` knows, are: int2 int4 int8 numeric float4 float8 bool uuid text varchar char citext
+date time timetz timestamp timestamptz interval json jsonb bytea hstore array enum composite other.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _TIMES = frozenset({"time", "timetz", "timestamp", "timestamptz", "interval"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeFacts:
-    """What a type's spelling tells: its kind, and the limits in its parentheses."""
+    """The kind of a type and its limits: length, or precision and scale."""
 
     kind: str
     length: int | None = None
@@ -70,34 +70,34 @@ class TypeFacts:
 
 
 def read_postgres_type(spelling: str) -> TypeFacts:
-    """Read a type as PostgreSQL's `format_type` (or DDL) spells it: `numeric(10,2)`, `timestamp(3) …`."""
+    """Parse a type as spelled by PostgreSQL's `format_type` or DDL: `numeric(10,2)`, `timestamp(3) …`."""
     match = _PARSE.match(spelling)
     if match is None:
         return TypeFacts(kind="other")
     if match["array"]:
         return TypeFacts(kind="array")
     name = _name(match)
-    # Without a length `char` holds one character; format_type spells a column that holds any as `bpchar`.
+    # `char` without a length means char(1); format_type spells the type without a limit as `bpchar`.
     one = "1" if name in ("char", "character") else None
-    # An interval may say which of its fields it keeps: `interval year to month`.
+    # An interval may name its fields: `interval year to month`.
     kind = "interval" if name.startswith("interval ") else POSTGRES.get(name) or _of_extension(name)
     return limit(kind, match["args"] or one)
 
 
 def _of_extension(name: str) -> str:
-    """Extensions lie in any schema, and types are spelled with it."""
+    """Recognize types of extensions, which may be qualified with any schema."""
     bare = name.rpartition(".")[2]
     return bare if bare in _EXTENSIONS else "other"
 
 
 def bare_name(spelling: str) -> str:
-    """Give a type's name without its limits: `bit` of `bit(3)`."""
+    """Return a type's name without its limits: `bit` for `bit(3)`."""
     match = _PARSE.match(spelling)
     return _name(match) if match else spelling
 
 
 def element_type(spelling: str) -> str:
-    """Give the type of an array's elements as `format_type` spells it."""
+    """Return the type of an array's elements as `format_type` spells it."""
     return re.sub(r"(\[\d*\])+$", "", spelling.strip())
 
 
@@ -106,7 +106,7 @@ def _name(match: re.Match[str]) -> str:
 
 
 def limit(kind: str, arguments: str | None) -> TypeFacts:
-    """Add what stands in the parentheses of a type."""
+    """Combine a kind with the arguments in a type's parentheses."""
     numbers = [int(each) for each in re.findall(r"-?\d+", arguments or "")]
     if kind == "numeric" and numbers:
         return TypeFacts(kind=kind, precision=numbers[0], scale=numbers[1] if len(numbers) > 1 else 0)

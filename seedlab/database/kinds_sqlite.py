@@ -1,7 +1,7 @@
-"""How SQLite reads a declared type: the portable kind that it means, and the affinity that bends values.
+"""Map SQLite's declared types to portable kinds and to SQLite's affinities.
 
-SQLite keeps any spelling and stores by affinity. The kinds are stricter, as on other databases: a column
-declared DATE takes dates.
+SQLite accepts any declaration and stores values by affinity. The kinds are stricter, as on other databases: a
+column declared DATE accepts dates only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Affinity = Literal["INTEGER", "TEXT", "BLOB", "REAL", "NUMERIC"]
 
 _PARSE = re.compile(r"^\s*(?P<name>[^()]*?)\s*(?:\((?P<args>[^)]*)\))?(?P<tail>[^()]*)$")
 
-# INTEGER holds 64 bits here, whatever a portable INTEGER holds.
+# INTEGER is missing here: by its affinity it becomes int8, because SQLite's integers have 64 bits.
 _KINDS = {
     "tinyint": "int2",
     "smallint": "int2",
@@ -56,7 +56,7 @@ MOMENTS = frozenset({"time", "timestamp", "timestamptz"})  # kinds that may have
 
 
 def read_sqlite_type(spelling: str) -> TypeFacts:
-    """Read a declared type: by its name where that is known, else by its affinity."""
+    """Parse a declared type: by its name if that is known, else by its affinity."""
     match = _PARSE.match(spelling)
     if match is None:
         return TypeFacts(kind=_BY_AFFINITY.get(affinity(spelling), "text"))
@@ -68,7 +68,7 @@ def read_sqlite_type(spelling: str) -> TypeFacts:
 
 
 def affinity(spelling: str) -> Affinity:
-    """The affinity of a declared type, by the rules of sqlite.org/datatype3.html section 3.1."""
+    """Return the affinity of a declared type, by the rules of sqlite.org/datatype3.html section 3.1."""
     upper = spelling.upper()
     if "INT" in upper:
         return "INTEGER"

@@ -1,7 +1,8 @@
-"""How seeds are usually written: row by row, each parent looked up by its key, each row looked for first.
+"""Write rows one by one, looking up each parent and each row first: the `legacy` level.
 
-This is the state before any optimisation, kept as the yardstick and as the plainest statement of what the
-fast paths must equal. SQLAlchemy Core on the session's own connection and transaction, for every dialect.
+Seed scripts usually work like this. It is kept as the baseline of measurements, and as the simplest
+specification of what the fast paths must do. It uses SQLAlchemy Core on the session's own connection and
+transaction, for every dialect.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sqlalchemy.sql.expression import TableClause
 from seedlab.database.encode_sqlite import encode
 from seedlab.database.failures import write_failed
 from seedlab.database.legacy_clauses import clause_of, insert_into, made_by_us, own_rows, update_of
-from seedlab.database.legacy_values import Spelled, bound, equal, sent, told
+from seedlab.database.legacy_values import Spelled, bound, comparable, equal, sent
 from seedlab.database.sqlite_write import explain
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, SeedError, WriteError
 from seedlab.flow import (
@@ -61,7 +62,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Writer:
-    """What is needed to write the rows of one load; statements are built once, executed row by row."""
+    """Writes the rows of one load; statements are built once and executed row by row."""
 
     connection: Connection
     catalog: Catalog
@@ -72,7 +73,7 @@ class _Writer:
     parents: dict[int, Executable] = field(default_factory=dict)  # by identity of the reference
 
     def write(self, rows: Sequence[Row], order: Sequence[int]) -> Written:
-        """Find each row by its key; insert it, or update it where it differs. `order` has the places."""
+        """Look each row up by its key; insert it, or update it if it differs. `order` has the ordinals."""
         find, add, change = self._find(), self._insert(), self._update()
         created: list[int] = []
         updated = 0
@@ -98,7 +99,7 @@ class _Writer:
     # ---- statements ----
 
     def _find(self) -> Executable:
-        """Answers whether the row there differs, and whether its id is not the explicit one of the file."""
+        """Select whether the existing row differs, and whether its id is another than the file's."""
         fixed = {*self.load.key_columns, *self.table.primary_key, *self.load.defaults, self.load.made}
         explicit = {*self.table.primary_key} - {*self.load.key_columns, self.load.made}
         differs = [self._differs(name) for name in self.load.columns if name not in fixed]
@@ -114,7 +115,7 @@ class _Writer:
         )
 
     def _insert(self) -> Executable:
-        """An id that a sequence makes is left to the database."""
+        """Insert a row without an id that the database generates."""
         names = [name for name in self.load.columns if name != self.load.made or made_by_us(self.table, name)]
         return insert_into(self.clause, self.table, {name: self._bound(name) for name in names})
 
@@ -133,21 +134,21 @@ class _Writer:
         return bound(f"v_{self.load.columns.index(name)}", self.table.columns[name], self.catalog.dialect)
 
     def _differs(self, name: str) -> ColumnElement[bool]:
-        """See differences as the set-based writers do: byte by byte, or through the send function."""
-        column, own, given = self.table.columns[name], self._own(name), self._bound(name)
+        """Compare as the other writers do: byte by byte, or in binary (send) form."""
+        column, own, new = self.table.columns[name], self._own(name), self._bound(name)
         if self.catalog.dialect == "sqlite":
-            own, given = told(column, own), told(column, given)
-            return own.is_distinct_from(collate(given, "BINARY"))
-        if column.kind == "char":  # padded, as the column keeps it
-            given = cast(given, Spelled(column.type))
+            own, new = comparable(column, own), comparable(column, new)
+            return own.is_distinct_from(collate(new, "BINARY"))
+        if column.kind == "char":  # the column stores it padded
+            new = cast(new, Spelled(column.type))
         if column.send:
-            return sent(column, own).is_distinct_from(sent(column, given))
-        return own.is_distinct_from(given)
+            return sent(column, own).is_distinct_from(sent(column, new))
+        return own.is_distinct_from(new)
 
     # ---- values ----
 
     def _values(self, row: Row) -> dict[str, Any]:
-        """Values of the load's columns for one row; every reference costs a query per hop."""
+        """Return the values of a row's columns; each reference costs a query per hop."""
         values = {name: row[name] for name in self.load.values}
         for reference in self.load.references:
             values |= self._resolve(reference, row)
@@ -156,7 +157,7 @@ class _Writer:
         return {f"v_{n}": values[name] for n, name in enumerate(self.load.columns)}
 
     def _resolve(self, reference: Reference, row: Row) -> dict[str, Any]:
-        """Values of a foreign key's columns: the parent is looked up by its key, unless the key is they."""
+        """Return the values of a foreign key's columns, looking the parent up unless its key has them."""
         key: dict[str, Any] = {}
         for part in reference.parts:
             if part.reference is not None:
@@ -209,10 +210,10 @@ class _Writer:
 def write_rows(
     connection: Connection, catalog: Catalog, rows: Sequence[Sourced], recorder: Recorder
 ) -> list[Written]:
-    """Write every row by itself, in the order of `rows`, parents first within a table.
+    """Write every row separately, in the order of `rows`, and parents first within a table.
 
-    New uuid ids are the rows' handles, as everywhere; integer ids are the database's own. Raises
-    CannotOrderRows before anything is written when tables or rows refer to each other in a circle, and
+    New uuid ids are the rows' handles, as everywhere; integer ids are generated by the database. Raises
+    CannotOrderRows, before anything is written, when tables or rows refer to each other in a cycle, and
     DataFaults at the first row that is refused.
     """
     _refuse_circles([each.load for each in rows])
@@ -235,7 +236,7 @@ def write_rows(
 
 
 def _refuse_circles(loads: Sequence[Load]) -> None:
-    """A load may refer only to tables before it, or to itself."""
+    """Raise CannotOrderRows for a load that refers to a later table, or has no key."""
     for number, load in enumerate(loads):
         if load.whole:
             raise CannotOrderRows(f"table {load.table} has no key: equal rows must be counted together")
@@ -249,20 +250,20 @@ def _refuse_circles(loads: Sequence[Load]) -> None:
 
 
 def _parents_first(sourced: Sourced) -> list[int]:
-    """Order the rows of a table that refers to itself so that each comes behind those it refers to."""
+    """Order the rows of a table that refers to itself so that each row comes after those it refers to."""
     load = sourced.load
-    mine = [each for each in load.references if each.parent == load.table]
+    to_itself = [each for each in load.references if each.parent == load.table]
     graph: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(range(len(sourced.frame)), ()))
-    for reference in mine:
+    for reference in to_itself:
         known = {key: n for n, key in enumerate(_texts(sourced.frame, _own_sources(load, reference)))}
         given = {column for part in reference.parts for column in part.columns}
         looked_up = not given.issuperset(reference.foreign_key.parent_columns)
         for n, key in enumerate(_texts(sourced.frame, list(reference.sources()))):
-            # A row may name itself by its own key, but not by one that has to be looked up: it is not there.
+            # A row may refer to itself by its own key, but not by one that must be looked up before.
             if None not in key and key in known and (known[key] != n or looked_up):
                 graph.add(n, known[key])
     try:
-        return list(graph.static_order()) if mine else list(range(len(sourced.frame)))
+        return list(graph.static_order()) if to_itself else list(range(len(sourced.frame)))
     except CycleError as error:
         raise CannotOrderRows(
             f"rows of table {load.table} refer to each other in a circle: "
@@ -271,12 +272,12 @@ def _parents_first(sourced: Sourced) -> list[int]:
 
 
 def _own_sources(load: Load, reference: Reference) -> list[str]:
-    """The row's own source columns for the key by which a self reference names its parent."""
-    given = {each.foreign_key.columns: each.sources() for each in load.references}
+    """Return the row's own source columns of the key by which a self reference identifies its parent."""
+    by_columns = {each.foreign_key.columns: each.sources() for each in load.references}
     sources: list[str] = []
     for part in reference.parts:
         if part.reference is not None:
-            sources += given.get(part.columns, ())
+            sources += by_columns.get(part.columns, ())
         elif (source := load.source_of(part.columns[0])) is not None:
             sources.append(source)
     return sources
@@ -287,7 +288,7 @@ def _texts(frame: pl.DataFrame, sources: Sequence[str]) -> Iterator[tuple[Any, .
 
 
 def _rows(sourced: Sourced, catalog: Catalog, order: Sequence[int]) -> list[Row]:
-    """Rows as dictionaries of values that the driver binds: text, or what SQLite stores."""
+    """Make dictionaries of values for the driver: text, or the values that SQLite stores."""
     frame, load = sourced.frame, sourced.load
     own = catalog.tables[load.table]
     columns: dict[str, Sequence[Any]] = {FILE: frame[FILE].to_list(), ROW: frame[ROW].to_list()}
@@ -315,7 +316,7 @@ def _as_parts(reference: Reference) -> list[Part]:
 
 
 def _leaves(catalog: Catalog, of: Table, parts: Sequence[Part]) -> dict[str, Column]:
-    """Source columns below references, each with the catalog column it is a value of."""
+    """Return the source columns of references, each with the table column that it fills."""
     leaves: dict[str, Column] = {}
     for part in parts:
         if part.reference is not None:
@@ -326,7 +327,7 @@ def _leaves(catalog: Catalog, of: Table, parts: Sequence[Part]) -> dict[str, Col
 
 
 def _values(column: Column, series: pl.Series, dialect: Dialect) -> tuple[Sequence[Any], Mapping[int, str]]:
-    """Values for the driver, and the rule that each unfit one breaks; PostgreSQL judges by itself."""
+    """Return values for the driver, and the rules that invalid ones break; PostgreSQL checks them itself."""
     if dialect == "postgresql":
         return series.to_list(), {}
     encoded = encode(column, series)
@@ -340,7 +341,7 @@ def _ids(column: Column, handles: pl.Series, dialect: Dialect) -> Sequence[Any]:
 
 
 def _refused(error: DBAPIError, of: Table, load: Load, row: Row) -> SeedError:
-    """Say which row the database refused."""
+    """Turn a driver's error into ours, with the refused row."""
     original = error.orig
     if isinstance(original, sqlite3.IntegrityError):
         rule, message, columns = explain(original, of, load)

@@ -1,4 +1,4 @@
-"""The parts of the row-by-row writer's statements that SQLAlchemy has to be told of."""
+"""SQLAlchemy clauses of the row-by-row writer (`legacy.py`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seedlab.flow import Table
 
 
 class _Overriding(Insert):
-    """An INSERT that gives values to identity columns, also to those that are GENERATED ALWAYS."""
+    """An INSERT with explicit values for identity columns, including GENERATED ALWAYS."""
 
     inherit_cache = False
 
@@ -26,27 +26,27 @@ def _overriding(element: _Overriding, compiler: Any, **options: Any) -> str:
 
 
 def clause_of(of: Table) -> TableClause:
-    """Name a table with its columns."""
+    """Make the clause of a table with its columns."""
     return table(of.relation, *(sql_column(name) for name in of.columns), schema=of.schema)
 
 
 def own_rows(clause: TableClause, of: Table) -> tuple[TableClause, str, str]:
-    """Say as a hint that rows of tables which inherit from this one are not meant."""
+    """Make the hint ONLY for a table that others inherit from."""
     return clause, "ONLY" if of.inherits else "", "postgresql" if of.inherits else "none"
 
 
 def update_of(clause: TableClause, of: Table) -> Update:
-    """Begin an UPDATE of the table's own rows."""
+    """Make an UPDATE of the table's own rows, without those of inheriting tables."""
     _, hint, dialect = own_rows(clause, of)
     return update(clause).with_hint(hint, dialect_name=dialect)
 
 
 def insert_into(clause: TableClause, of: Table, values: Mapping[str, ColumnElement[Any]]) -> Insert:
-    """Make an INSERT; the database takes ids that the files give."""
+    """Make an INSERT that accepts explicit values for identity columns."""
     identity = any(of.columns[name].identity for name in values)
     return (_Overriding(clause) if identity else insert(clause)).values(dict(values))
 
 
 def made_by_us(of: Table, name: str) -> bool:
-    """Tell an id that is made from the key from one that the database makes."""
+    """Tell whether seedlab makes an id (from the key) rather than the database."""
     return of.columns[name].kind == "uuid"

@@ -1,4 +1,4 @@
-"""Values as the row-by-row writer binds and compares them, in SQLAlchemy's expressions."""
+"""SQLAlchemy expressions by which the row-by-row writer (`legacy.py`) binds and compares values."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sqlalchemy.types import UserDefinedType
 from seedlab.database.kinds_sqlite import MOMENTS
 from seedlab.flow import Column, Dialect
 
-# Types that a cast would cut short without a word; uncast, an over-long text is refused.
+# Types whose cast would silently cut a text; without a cast the database refuses a text that is too long.
 _UNCAST = ("text", "varchar", "char", "citext")
 
 
 class Spelled(UserDefinedType[Any]):
-    """A type as the catalog spells it."""
+    """A type in the catalog's spelling."""
 
     cache_ok = True
 
@@ -24,26 +24,26 @@ class Spelled(UserDefinedType[Any]):
         self.spelling = spelling
 
     def get_col_spec(self, **_: Any) -> str:
-        """Spell the type; SQLAlchemy calls this to compile it."""
+        """Return the spelling, which SQLAlchemy compiles into statements."""
         return self.spelling
 
 
 def bound(name: str, column: Column, dialect: Dialect) -> ColumnElement[Any]:
-    """A parameter; PostgreSQL is told the column's own type, as the value is text."""
+    """Make a parameter; for PostgreSQL with a cast to the column's type, as the value is text."""
     if dialect == "sqlite" or column.kind in _UNCAST:
         return bindparam(name)
     return cast(bindparam(name), Spelled(column.type))
 
 
 def sent(column: Column, value: ColumnElement[Any]) -> Function[Any]:
-    """A value through its type's send function."""
+    """Convert a value to binary form by its type's send function."""
     *packages, name = (part.strip('"') for part in column.send.split("."))
     value = as_base(column, value)
     return Function(name, value, packagenames=tuple(packages))
 
 
 def as_base(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A value of a domain as one of the type below: functions and operators of any enum take no domain."""
+    """Cast a domain over an enum, array or the like to its base type, as polymorphic functions need it."""
     return cast(value, Spelled(column.base)) if column.polymorphic else value
 
 
@@ -53,8 +53,8 @@ def equal(column: Column, own: ColumnElement[Any], given: ColumnElement[Any]) ->
     return same
 
 
-def told(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A value of SQLite as it is compared: see `sqlite_statements.told`."""
+def comparable(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Normalize a value of SQLite for comparison, as `sqlite_statements.comparable` does."""
     if column.kind not in MOMENTS or column.storage:
         return value
     shorter = func.rtrim(func.rtrim(value, "0"), ".")

@@ -1,7 +1,6 @@
-"""A session's own connection, lent to SQLAlchemy Core for a while.
+"""Use a session's open DBAPI connection through SQLAlchemy Core, without giving up its transaction.
 
-SQLAlchemy is kept from the transaction: it neither begins, commits, rolls back nor closes, and asks the
-server nothing about itself.
+SQLAlchemy must not begin, commit, roll back or close, and must not send statements of its own.
 """
 
 from __future__ import annotations
@@ -19,48 +18,48 @@ from sqlalchemy.pool import StaticPool
 from seedlab.flow import Dialect, Recorder
 
 
-class _Lent:
-    """A dialect that leaves the transaction alone: it is the session's."""
+class _WithoutTransactions:
+    """A mix-in for dialects that leaves the transaction to the session."""
 
     def do_begin(self, dbapi_connection: object) -> None:
-        """Do nothing: the session opens and ends its transaction."""
+        """Do nothing: the session begins and ends its transaction."""
 
     def do_commit(self, dbapi_connection: object) -> None:
-        """Do nothing: the session opens and ends its transaction."""
+        """Do nothing: the session begins and ends its transaction."""
 
     def do_rollback(self, dbapi_connection: object) -> None:
-        """Do nothing: the session opens and ends its transaction."""
+        """Do nothing: the session begins and ends its transaction."""
 
     def do_close(self, dbapi_connection: object) -> None:
         """Do nothing: the session closes its connection."""
 
 
 class _NamedParameters(PGExecutionContext_psycopg):
-    """SQLAlchemy writes `%(name)s`, whatever kind of cursor the session prefers."""
+    """Use a cursor that understands `%(name)s`, as SQLAlchemy writes parameters; the session's does not."""
 
     def create_default_cursor(self) -> Any:
         raw: Any = self.root_connection.connection.dbapi_connection
         return psycopg.Cursor(raw)
 
 
-class _LentPostgres(_Lent, PGDialect_psycopg):
+class _Postgres(_WithoutTransactions, PGDialect_psycopg):
     supports_statement_cache = True
     execution_ctx_cls = _NamedParameters
 
 
-class _LentSqlite(_Lent, SQLiteDialect_pysqlite):
+class _Sqlite(_WithoutTransactions, SQLiteDialect_pysqlite):
     supports_statement_cache = True
 
 
 def core_connection(dbapi_connection: Any, dialect: Dialect, recorder: Recorder) -> Connection:
-    """Make a Core connection of an open DBAPI connection; its transaction stays as it is.
+    """Wrap an open DBAPI connection in a Core connection, which leaves its transaction alone.
 
-    Every statement is counted as one statement and one round trip; of PostgreSQL, also its bytes.
+    Every statement is counted as one statement and one round trip, for PostgreSQL also with its bytes.
     """
-    kinds: dict[Dialect, Any] = {"sqlite": _LentSqlite, "postgresql": _LentPostgres}
-    lent = kinds[dialect](dbapi=sqlite3 if dialect == "sqlite" else psycopg)
-    pool = StaticPool(lambda: dbapi_connection, reset_on_return=None, dialect=lent)
-    engine = Engine(pool, lent, make_url(f"{dialect}://"), hide_parameters=True)
+    dialects: dict[Dialect, Any] = {"sqlite": _Sqlite, "postgresql": _Postgres}
+    own = dialects[dialect](dbapi=sqlite3 if dialect == "sqlite" else psycopg)
+    pool = StaticPool(lambda: dbapi_connection, reset_on_return=None, dialect=own)
+    engine = Engine(pool, own, make_url(f"{dialect}://"), hide_parameters=True)
 
     @event.listens_for(engine, "before_cursor_execute")
     def count(*_: object) -> None:
@@ -69,7 +68,7 @@ def core_connection(dbapi_connection: Any, dialect: Dialect, recorder: Recorder)
     @event.listens_for(engine, "after_cursor_execute")
     def count_bytes(_: object, cursor: Any, *__: object) -> None:
         if dialect == "postgresql":
-            sent = cursor._query  # what psycopg made of statement and values; it is told nowhere else
+            sent = cursor._query  # psycopg has no public way to read the statement as it was sent
             recorder.count(bytes_sent=len(sent.query) + sum(len(value or b"") for value in sent.params or ()))
 
     return engine.connect()

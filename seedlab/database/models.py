@@ -1,7 +1,7 @@
-"""The project's own SQLAlchemy MetaData: which tables there should be, and the DDL that makes them.
+"""Load the project's SQLAlchemy MetaData, as a catalog and as DDL statements.
 
-The MetaData also knows what SQLite's catalog forgets: that a CHAR(32) is a uuid, that a DATETIME is kept
-in UTC.
+The MetaData also has information that SQLite's catalog lacks: that a CHAR(32) is a uuid, or that a DATETIME
+is stored in UTC.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _POSTGRES: SqlDialect = PGDialect_psycopg(paramstyle="named")  # type: ignore[no
 
 
 def load_metadata(root: Path, name: str) -> MetaData:
-    """Import `models.py:metadata` (or `models.py:Base.metadata`) from inside the project folder.
+    """Import `models.py:metadata` (or `models.py:Base.metadata`) from the project folder.
 
-    The file may import its neighbours; nothing stays on `sys.path` or in `sys.modules`. Runs the project's
-    code. Raises ConfigurationError naming file and attribute.
+    This runs the project's code. The file may import its neighbours; afterwards nothing is left on `sys.path`
+    and in `sys.modules`. Raises ConfigurationError with file and attribute.
     """
     file, _, attribute = name.partition(":")
     path = (root / file).resolve()
@@ -81,7 +81,7 @@ def _import(path: Path, place: Place) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     with _importable(path.parent):
-        sys.modules[spec.name] = module  # declarative classes look themselves up while they are made
+        sys.modules[spec.name] = module  # declarative classes look their module up while they are created
         try:
             spec.loader.exec_module(module)
         except Exception as error:
@@ -93,7 +93,7 @@ def _import(path: Path, place: Place) -> Any:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let modules of a folder be imported for a while; another project may have modules of the same names."""
+    """Make modules of a folder importable for a while; other projects may have modules of the same names."""
     before = set(sys.modules)
     sys.path.insert(0, str(folder))
     try:
@@ -110,7 +110,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def catalog_of(metadata: MetaData, dialect: Dialect) -> Catalog:
-    """Say of the MetaData's tables what the catalog would say once they are made (`exists=False`)."""
+    """Return the catalog that the database would have with the MetaData's tables (`exists=False`)."""
     if dialect == "sqlite":
         return refine(_made_in_memory(metadata), metadata)
     tables = [_table(each) for each in metadata.sorted_tables]
@@ -126,9 +126,9 @@ def catalog_of(metadata: MetaData, dialect: Dialect) -> Catalog:
 
 
 def refine(catalog: Catalog, metadata: MetaData) -> Catalog:
-    """Let the MetaData say what SQLite's catalog cannot; on PostgreSQL the server knows better.
+    """Add to SQLite's catalog what only the MetaData knows; PostgreSQL's catalog is complete.
 
-    How a uuid is kept stays as the stored rows say, if there are any.
+    The storage format of uuids stays as existing rows have it, if there are any.
     """
     if catalog.dialect != "sqlite":
         return catalog
@@ -151,7 +151,7 @@ def _refined(column: CatalogColumn, declared: sa.TypeEngine[Any]) -> CatalogColu
         return reread(column, uuid_storage(column.type) or "hex")
     if isinstance(declared, sa.DateTime):
         kind = "timestamptz" if declared.timezone else "timestamp"
-        return replace(column, kind=kind, storage="padded")  # what it compares with is spelled so
+        return replace(column, kind=kind, storage="padded")  # as SQLAlchemy spells what it compares with
     if isinstance(declared, sa.Time):
         return replace(column, kind="time", storage="padded")
     if isinstance(declared, sa.Numeric):
@@ -168,7 +168,7 @@ def _refined(column: CatalogColumn, declared: sa.TypeEngine[Any]) -> CatalogColu
 
 
 def _made_in_memory(metadata: MetaData) -> Catalog:
-    """SQLite's catalog is cheapest understood by asking SQLite."""
+    """Create the tables in a database in memory, and read SQLite's catalog of them."""
     connection = sqlite3.connect(":memory:")
     try:
         for each in statements(metadata, metadata.tables, "sqlite").in_order:
@@ -195,7 +195,7 @@ def _table(table: Table) -> CatalogTable:
 
 
 def _name(table: Table, dialect: Dialect) -> str:
-    """Name a table as the catalog does: bare in the default schema."""
+    """Name a table as the catalog does, without the default schema."""
     return table.name if table.schema in (None, _SCHEMAS[dialect]) else f"{table.schema}.{table.name}"
 
 
@@ -222,13 +222,13 @@ def _column(column: Column[Any], table: Table) -> CatalogColumn:
 
 
 def _sequence(column: Column[Any], table: Table) -> str:
-    """SERIAL and IDENTITY name their sequence after table and column."""
+    """Name the sequence of a SERIAL or IDENTITY column as PostgreSQL does."""
     quote = _POSTGRES.identifier_preparer.quote
     return f"{quote(table.schema or 'public')}.{quote(f'{table.name}_{column.name}_seq')}"
 
 
 def _keys(table: Table) -> Iterator[UniqueKey]:
-    """Keys without an expression or predicate, named as PostgreSQL names those without a name."""
+    """Yield the unique keys without expression or predicate, with PostgreSQL's default names."""
     for constraint in table.constraints:
         if isinstance(constraint, (PrimaryKeyConstraint, UniqueConstraint)) and constraint.columns:
             columns = tuple(column.name for column in constraint.columns)
@@ -261,17 +261,17 @@ def _foreign_key(constraint: ForeignKeyConstraint) -> ForeignKey:
 
 
 def declared(root: Path, name: str, dialect: Dialect) -> list[str]:
-    """Give the statements that make everything that a project's MetaData declares; see `load_metadata`."""
+    """Return the statements that create everything in a project's MetaData; see `load_metadata`."""
     metadata = load_metadata(root, name)
     return statements(metadata, catalog_of(metadata, dialect).tables, dialect).in_order
 
 
 def statements(metadata: MetaData, tables: Collection[str], dialect: Dialect) -> Ddl:
-    """Compile what makes the named tables (as the catalog names them), with everything that belongs to them.
+    """Compile the DDL of the named tables (in the catalog's spelling), with all that belongs to them.
 
-    On PostgreSQL foreign keys come apart, to be made with the indexes once the rows are there; SQLite cannot
-    add a foreign key later. Types and schemas that exist already are left alone. Raises ConfigurationError
-    for what the dialect cannot spell.
+    For PostgreSQL foreign keys and indexes are separate, to be created once the rows are written; SQLite
+    cannot add foreign keys later. Existing types and schemas are left alone. Raises ConfigurationError for
+    what the dialect does not support.
     """
     wanted = [each for each in metadata.sorted_tables if _name(each, dialect) in tables]
     try:
@@ -292,9 +292,9 @@ def statements(metadata: MetaData, tables: Collection[str], dialect: Dialect) ->
 def _elements(
     metadata: MetaData, tables: list[Table], dialect: Dialect
 ) -> tuple[list[ExecutableDDLElement], SqlDialect]:
-    """Whatever SQLAlchemy would send: types, tables, indexes, comments, and the project's own DDL events."""
+    """Collect what SQLAlchemy would send: types, tables, indexes, comments, the project's own DDL events."""
     elements: list[Any] = []
-    # A paramstyle without percent signs, as the text goes to the server as it is: LIKE 'a%' stays so.
+    # A paramstyle without percent signs, which would be doubled: LIKE 'a%' is sent to the server as it is.
     engine = create_mock_engine(
         _URLS[dialect], lambda element, *_, **__: elements.append(element), paramstyle="named"
     )
@@ -306,7 +306,7 @@ def _elements(
 
 
 def _schemas(tables: list[Table], spoken: SqlDialect) -> list[str]:
-    """CREATE SCHEMA IF NOT EXISTS asks for the right to create it even where it exists; so look first."""
+    """Create schemas only if they are missing, since IF NOT EXISTS needs the right to create even then."""
     quote = spoken.identifier_preparer.quote
     named = sorted({each.schema for each in tables if each.schema and each.schema not in _SCHEMAS.values()})
     return [
@@ -320,5 +320,5 @@ def _compiled(element: ExecutableDDLElement, spoken: SqlDialect) -> str:
     text = str(element.compile(dialect=spoken)).strip()
     if not isinstance(element, CreateEnumType):
         return text
-    # CREATE TYPE has no IF NOT EXISTS, and tables that are there already may use the same enum.
+    # CREATE TYPE has no IF NOT EXISTS, and existing tables may use the same enum.
     return f"DO $seedlab$ BEGIN {text}; EXCEPTION WHEN duplicate_object THEN NULL; END $seedlab$"

@@ -1,6 +1,6 @@
-"""Questions to PostgreSQL that carry frames, and its answers made frames again.
+"""Look-ups and validation on PostgreSQL whose queries and results are frames.
 
-Apart from the session, so that a run with nothing to do never imports polars.
+This is separate from the session, so that a run with nothing to do does not import polars.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Asking = Callable[[Sequence[Question]], list[list[tuple[Any, ...]]]]
 
 
 def lookup_questions(asks: Sequence[Ask], catalog: Catalog, version: int) -> list[Question]:
-    """Ask which rows exist: one statement each."""
+    """Make one query per Ask for the rows that exist."""
     return [
         (
             sql.lookup(catalog, ask.table, ask.key, ask.wanted, version),
@@ -33,7 +33,7 @@ def lookup_questions(asks: Sequence[Ask], catalog: Catalog, version: int) -> lis
 
 
 def answer(ask: Ask, rows: Rows, catalog: Catalog) -> pl.DataFrame:
-    """Turn rows into the answer to an Ask: row numbers become HANDLE, uuids UInt128."""
+    """Turn result rows into the answer to an Ask: row numbers become HANDLE, uuids UInt128."""
     columns = catalog.tables[ask.table].columns
     numbers = pl.Series([row[0] - 1 for row in rows], dtype=pl.UInt32)
     values: dict[str, pl.Series] = {HANDLE: ask.frame[HANDLE].gather(numbers)}
@@ -44,7 +44,7 @@ def answer(ask: Ask, rows: Rows, catalog: Catalog) -> pl.DataFrame:
 
 
 def uuid_numbers(text: pl.Series) -> pl.Series:
-    """Read uuids as UInt128."""
+    """Convert uuids to UInt128."""
     return text.str.replace_all("-", "").str.to_integer(base=16, dtype=pl.UInt128)
 
 
@@ -54,64 +54,70 @@ def judge(
     catalog: Catalog,
     version: int,
 ) -> list[pl.DataFrame]:
-    """Ask which values the columns do not take, in one round trip; of enums then what they do take.
+    """Find the values that their columns do not accept, in one round trip; a second one reads enum labels.
 
-    Many rows have few values: each is asked about once.
+    Each distinct value is sent once.
     """
     columns = [each.filled(catalog) for each in suspects]
-    different = [each.frame["value"].unique(maintain_order=True) for each in suspects]
-    asked = [
+    distinct = [each.frame["value"].unique(maintain_order=True) for each in suspects]
+    queries = [
         values.questions(column, array_literal(each), version)
-        for column, each in zip(columns, different, strict=True)
+        for column, each in zip(columns, distinct, strict=True)
     ]
     before = [(values.SETTLED, ())] if values.needs_settling(columns) else []
-    answers = iter(ask([*before, *chain.from_iterable(asked)])[len(before) :])
-    judged = [list(islice(answers, len(each)))[-1] for each in asked]
-    enums = {c.type: c for c, rows in zip(columns, judged, strict=True) if rows and values.has_labels(c)}
+    answers = iter(ask([*before, *chain.from_iterable(queries)])[len(before) :])
+    invalid = [list(islice(answers, len(each)))[-1] for each in queries]
+    enums = {c.type: c for c, rows in zip(columns, invalid, strict=True) if rows and values.has_labels(c)}
     labels = ask([(values.labels(column), ()) for column in enums.values()]) if enums else []
     known = {name: [label for (label,) in rows] for name, rows in zip(enums, labels, strict=True)}
     return [
-        _verdict(suspect, given, rows, known.get(column.type, ()))
-        for suspect, given, column, rows in zip(suspects, different, columns, judged, strict=True)
+        _verdict(suspect, each, rows, known.get(column.type, ()))
+        for suspect, each, column, rows in zip(suspects, distinct, columns, invalid, strict=True)
     ]
 
 
-def spell(asks: Asking, asked: Sequence[tuple[Column, pl.Series]], version: int) -> list[pl.DataFrame]:
-    """Ask how the server spells values, in one round trip; an older one is first asked what it takes."""
+def spell(ask: Asking, columns: Sequence[tuple[Column, pl.Series]], version: int) -> list[pl.DataFrame]:
+    """Find values that the server spells differently, in one round trip.
+
+    A server without pg_input_is_valid needs another round trip before, which finds invalid values.
+    """
     if version < sql.TAKES_ERRORS:
-        several = [values.questions(column, array_literal(given), version) for column, given in asked]
-        answers = iter(asks([(values.SETTLED, ()), *chain.from_iterable(several)])[1:])
-        wrong = [{place - 1 for place, _ in list(islice(answers, len(each)))[-1]} for each in several]
-        asked = [
-            (column, given.filter(pl.Series([n not in bad for n in range(len(given))], dtype=pl.Boolean)))
-            for (column, given), bad in zip(asked, wrong, strict=True)
+        queries = [values.questions(column, array_literal(texts), version) for column, texts in columns]
+        answers = iter(ask([(values.SETTLED, ()), *chain.from_iterable(queries)])[1:])
+        invalid = [{place - 1 for place, _ in list(islice(answers, len(each)))[-1]} for each in queries]
+        columns = [
+            (column, texts.filter(pl.Series([n not in bad for n in range(len(texts))], dtype=pl.Boolean)))
+            for (column, texts), bad in zip(columns, invalid, strict=True)
         ]
-    spelled = asks(
-        [(values.SETTLED, ()), *((values.spelled(c, version), [array_literal(given)]) for c, given in asked)]
+    spelled = ask(
+        [
+            (values.SETTLED, ()),
+            *((values.spelled(c, version), [array_literal(texts)]) for c, texts in columns),
+        ]
     )
     schema = {"value": pl.String, "spelled": pl.String}
     return [pl.DataFrame(rows, schema=schema, orient="row") for rows in spelled[1:]]
 
 
-def _verdict(suspect: Suspect, given: pl.Series, rows: Rows, labels: Sequence[str]) -> pl.DataFrame:
-    """The rows whose values the column does not take, each with its rule and what helps."""
-    wrong = given.gather(pl.Series([place - 1 for place, _ in rows], dtype=pl.UInt32))
+def _verdict(suspect: Suspect, distinct: pl.Series, rows: Rows, labels: Sequence[str]) -> pl.DataFrame:
+    """Return the rows whose values the column does not accept, each with its rule and a hint."""
+    invalid = distinct.gather(pl.Series([place - 1 for place, _ in rows], dtype=pl.UInt32))
     hints = [_HINTS.get(code) for _, code in rows]
     if labels:
-        hints = [_of_labels(value, labels) for value in wrong.to_list()]
-    told = pl.DataFrame(
+        hints = [_of_labels(value, labels) for value in invalid.to_list()]
+    by_value = pl.DataFrame(
         [
-            wrong.alias("value"),
+            invalid.alias("value"),
             pl.Series("rule", [rule_of(code) for _, code in rows], dtype=pl.String),
             pl.Series("hint", hints, dtype=pl.String),
         ]
     )
-    found = suspect.frame.join(told, on="value", how="inner", nulls_equal=True, maintain_order="left")
+    found = suspect.frame.join(by_value, on="value", how="inner", nulls_equal=True, maintain_order="left")
     return found.select(FILE, ROW, "rule", "hint")
 
 
 def rule_of(code: str) -> str:
-    """Name the rule that a value breaks by the code that the server was given or gave."""
+    """Name the rule for a code of an invalid value: an SQLSTATE, or a code of `postgres_checks_values`."""
     return {"22001": "too-long", "22003": "overflow"}.get(code, code if code in _RULES else "type")
 
 
@@ -119,11 +125,11 @@ _RULES = frozenset({"too-long", "overflow", "rounding"})
 _HINTS = {
     values.ZONE: "its time and UTC offset (Z or +02:00) must be as the type says",
 }
-_SHOWN = 5  # labels of an enum
+_SHOWN = 5  # the most labels of an enum that are listed
 
 
 def _of_labels(value: str, labels: Sequence[str]) -> str:
-    """Name the labels that a value may have meant: the nearest, or all where they are few."""
+    """List the labels that may have been meant: all if they are few, else the most similar."""
     from difflib import get_close_matches
 
     if len(labels) <= _SHOWN:

@@ -1,4 +1,4 @@
-"""Grounds as PostgreSQL databases, and copies of them by CREATE DATABASE … TEMPLATE."""
+"""`PostgresArena`: grounds as PostgreSQL databases, copied by CREATE DATABASE … TEMPLATE."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class PostgresArena:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of how measurements were made."""
+        """Remarks on the conditions of the measurements."""
         return tuple(self._notes)
 
     def made(self, statements: Sequence[str]) -> str:
-        """Make a database from template0 with these tables."""
+        """Create a database from template0 and run these statements in it."""
         name = self._databases.create(EMPTY)
         with self._databases.inside(name) as connection:
             try:
@@ -51,7 +51,7 @@ class PostgresArena:
         return name
 
     def taken(self, target: Target, tables: Collection[str]) -> str:
-        """Copy a database, less our ledger. Nobody may be connected to it meanwhile."""
+        """Copy a database without the ledger; nobody may be connected to it meanwhile."""
         self._refuse_rows(target, tables)
         name = self._databases.create(target.database)
         with self._databases.inside(name) as connection:
@@ -60,7 +60,7 @@ class PostgresArena:
 
     @contextmanager
     def fresh(self, ground: str) -> Iterator[Target]:
-        """Copy a ground; the first connection, which builds the server's caches of it, is behind it."""
+        """Copy a ground, and connect to it once, because a first connection builds caches of the server."""
         name = self._databases.create(ground)
         try:
             with self._databases.inside(name) as connection:
@@ -71,11 +71,11 @@ class PostgresArena:
             self._databases.drop(name)
 
     def door(self) -> dict[str, Any]:
-        """The server's address in the words of the proxies."""
+        """Return the server's address as arguments of DelayProxy."""
         return self._databases.door()
 
     def close(self) -> None:
-        """Drop what is left, also after a connection was lost or a statement was cut off."""
+        """Drop all grounds and copies, also after the connection was lost or a statement was cancelled."""
         self._databases.close()
         self._checkpointer.close()
 
@@ -95,7 +95,7 @@ class PostgresArena:
             raise Refused(f"{target.shown} has no table {name}; {CURE}") from None
 
     def _checkpoint(self) -> None:
-        """Force a checkpoint, or the next run would pay for writing out the copy."""
+        """Force a checkpoint, so that the copy is not written to disk during the next run."""
         try:
             self._checkpointer.execute("CHECKPOINT")
         except psycopg.errors.InsufficientPrivilege:

@@ -1,7 +1,7 @@
-"""What PostgreSQL refuses, asked of rows: CHECK constraints and partitions before anything is written, unique
-constraints that rows of the table break once one was refused.
+"""Find rows that PostgreSQL's constraints refuse, by letting the server evaluate them over arrays of rows.
 
-The expressions are the server's own text, evaluated by the server over the rows as arrays.
+CHECK constraints and partitions are evaluated before anything is written, unique constraints after the server
+has refused a row. The expressions are the server's own text.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from seedlab.database.statements import names, qualified, trusted
 from seedlab.database.wire import Question, StatementError, Wire
 from seedlab.flow import FILE, ROW, Batch, Refusal, Table, TableWrite, WritePlan
 
-_ROWS = 20_000  # asked in one pipeline
+_ROWS = 20_000  # rows per pipeline
 _NUMBER = "_seedlab_n"
-# SQLSTATE classes of an expression that fails on a value; what is left to the server fails there.
+# SQLSTATE classes of an expression that fails on a value; such a constraint is left to the write itself.
 _OF_VALUES = frozenset({"22", "23", "2F", "38", "39", "42", "54", "P0"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Check:
-    """What must not be false of a row, such as a CHECK constraint as the server says it.
+    """An expression that must not be false for a row, such as that of a CHECK constraint.
 
-    `columns` are to blame, `beside` those that the expression has besides.
+    `columns` are those to blame, `beside` the other columns of the expression.
     """
 
     why: str
@@ -39,13 +39,13 @@ class _Check:
 
     @property
     def needed(self) -> frozenset[str]:
-        """The columns that the expression has."""
+        """All columns of the expression."""
         return frozenset((*self.columns, *self.beside))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Asked:
-    """Rows of one load, and the checks whose columns they all give."""
+    """Rows of one load, and the checks for which they have all columns."""
 
     table: Table
     batch: Batch
@@ -58,9 +58,10 @@ class _Asked:
 
 
 def broken_checks(wire: Wire, plan: WritePlan) -> list[Refusal]:
-    """Find rows for which a CHECK is false, or that no partition takes. Checks of columns that are not all
-    written, or that call functions that may look elsewhere, are left to the server, and so are those that
-    fail on a value.
+    """Find rows for which a CHECK constraint is false, or that belong to no partition.
+
+    Checks are left to the write itself if some of their columns are not written, if they call functions that
+    may read tables, or if they fail on a value.
     """
     writes = [write for group in plan.groups for write in group]
     checks = _read_checks(wire, list({write.table.name: write.table for write in writes}.values()))
@@ -68,8 +69,9 @@ def broken_checks(wire: Wire, plan: WritePlan) -> list[Refusal]:
 
 
 def clashes(wire: Wire, plan: WritePlan) -> list[Refusal]:
-    """Find rows that have, in a unique constraint beside their key, the values of another row of the table as
-    it is now. Of rows that are written, too, nothing is known here.
+    """Find rows that have the values of another existing row in a unique constraint other than the key.
+
+    Conflicts among the rows to be written are not found here.
     """
     writes = [write for group in plan.groups for write in group]
     return _broken(wire, [(write, list(_uniques(write))) for write in writes if not write.mixed])
@@ -81,7 +83,7 @@ def _uniques(write: TableWrite) -> Iterator[_Check]:
         if set(key.columns) == set(first.key_columns):
             continue
         why = f"another row has the same {', '.join(key.columns)}"
-        if key.columns == (first.made,):  # which was made of the key that the files give
+        if key.columns == (first.made,):  # the id is the handle, so it was made from the key in the files
             why = "the row that was made for this key has another key now; change it back, or delete that row"
         yield _Check(
             why=f"{why} ({key.name})",
@@ -96,9 +98,9 @@ def _broken(wire: Wire, asked: Iterable[tuple[TableWrite, Sequence[_Check]]]) ->
     refusals: list[Refusal] = []
     waiting: list[_Asked] = []
     for write, checks in asked:
-        mine = [each for each in checks if each.needed <= {*write.columns}]
-        for batch in write.batches() if mine else ():
-            waiting.append(_Asked(table=write.table, batch=batch, checks=mine))
+        possible = [each for each in checks if each.needed <= {*write.columns}]
+        for batch in write.batches() if possible else ():
+            waiting.append(_Asked(table=write.table, batch=batch, checks=possible))
             if sum(each.batch.frame.height for each in waiting) >= _ROWS:
                 refusals += _ask(wire, waiting)
                 waiting = []
@@ -126,7 +128,7 @@ def _array(values: Sequence[str]) -> str:
 
 
 def _ask(wire: Wire, asked: Sequence[_Asked]) -> list[Refusal]:
-    """Evaluate in one pipeline; where an expression fails, table by table, so that one spoils no other."""
+    """Evaluate in one pipeline; when an expression fails, repeat each part separately."""
     before, after = (SQL("SAVEPOINT checks"), ()), (SQL("RELEASE SAVEPOINT checks"), ())
     try:
         answers = wire.ask([before, *(each.question() for each in asked), after])[1:-1]
@@ -158,10 +160,11 @@ def _refusals(asked: _Asked, rows: Sequence[tuple[int, list[bool]]]) -> Iterator
 
 # ---- statements -----------------------------------------------------------------------------------------
 
-# Of tables by schema and name (two text-array parameters): number, constraint, expression, columns. A row
-# as a whole has no column, nor has an expression by which a table is partitioned, so such a constraint
-# answers NULL among its columns. Functions of users that are not IMMUTABLE may look at rows that are not
-# written yet. A partition that takes any row has no constraint.
+# Reads the CHECK constraints and partition bounds of tables given by schema and name (two text-array
+# parameters): number of the table, constraint, expression, columns. A whole-row reference and an expression
+# in a partition key have no column, so that NULL is among the columns. Constraints with functions that are
+# not IMMUTABLE are left out: they may read rows that are not written yet. A partition that takes any row has
+# no constraint.
 CHECKS = SQL("""
 WITH t AS (
   SELECT n, r.oid, r.relkind
@@ -191,7 +194,7 @@ ORDER BY 1, 2
 
 
 def differs(table: Table, unique: Sequence[str], key: Sequence[str]) -> str:
-    """Say that no other row of a table than that of the key has the same values; NULLs differ."""
+    """Make the condition that no row of the table with another key has the same values; NULLs differ."""
     alike, same = (
         [SQL("x.{0} = t.{0}").format(Identifier(name)) for name in columns] for columns in (unique, key)
     )
@@ -203,8 +206,9 @@ def differs(table: Table, unique: Sequence[str], key: Sequence[str]) -> str:
 
 
 def refused(table: Table, columns: Sequence[str], expressions: Sequence[str]) -> Composed:
-    """Number the rows (one text-array parameter per column) for which an expression is false: a CHECK
-    passes on NULL. Answers the number, from 1, and which of the expressions are.
+    """Find the rows (one text-array parameter per column) for which an expression is false, not NULL.
+
+    The result has the number of the row, from 1, and an array that says which expressions are false.
     """
     broken = [SQL("({}) IS FALSE").format(trusted(each)) for each in expressions]
     casts: list[Composable] = [

@@ -1,7 +1,7 @@
-"""Values judged by PostgreSQL before anything is written: what a column does not take, or would bend.
+"""SQL by which PostgreSQL validates values before anything is written.
 
-Each statement answers the places of the values that are wrong, from 1, each with a code: the SQLSTATE of the
-refusal, or the rule that a value breaks which the server would take and change without a word.
+Each query returns the positions (from 1) of invalid values, each with a code: the SQLSTATE of the error, or
+the name of a rule for a value that the server would accept but silently change.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from seedlab.database.wire import Question
 from seedlab.flow import Column
 
 ZONE = "zone"  # the code of a value that lacks a UTC offset, or has one that would be dropped
-_FLOATS = {"float4": 9, "float8": 17}  # decimal digits that tell every value from its neighbours
+_FLOATS = {"float4": 9, "float8": 17}  # decimal digits that identify every value
 _MOMENTS = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
 _PLAIN_NUMBER = r"^\s*[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)(e[-+]?[0-9]+)?\s*$"
-# A bound of a range that ends in a date, or in a time, and not in an offset.
+# A bound of a range that ends in a date or a time, without an offset.
 _ZONELESS_BOUND = (
     r'[[(,]\s*"?\s*[0-9]{4,6}-[0-9]{1,2}-[0-9]{1,2}([ T]+[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.][0-9]*)?)?)?\s*'
     r'(bc)?\s*"?\s*[],)]'
 )
 _OFFSET = r"([0-9]:[0-9]{2}(:[0-9]{2}([.][0-9]*)?)?\s*([ap]m)?\s*|t[0-9]{2,6}([.][0-9]*)?)[-+][0-9]"
-# What else has letters in a date or a time: months, days, eras, halves of the day, and the T before an hour.
-_SPECIAL = "(inf|epoch|now|today|tomorrow|yesterday)"  # they say where by themselves
+# Letters in a date or time that do not name a time zone: months, days, eras, am, pm, the T before an hour.
+_SPECIAL = "(inf|epoch|now|today|tomorrow|yesterday)"  # these need no time zone
 _WORDS = (
     r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)[a-z]*"
     r"|am\M|pm\M|bc\M|ad\M|t(?=[0-9])|\mj(?=[0-9])|infinity|inf\M|epoch|allballs|now|today|tomorrow|yesterday"
 )
 
 
-# ---- what the server would change without a word --------------------------------------------------------
+# ---- values that the server would change silently ------------------------------------------------------
 
 
 def bent(column: Column, value: Composable, version: int = TAKES_ERRORS) -> Composable:
-    """Name the rule that a value breaks which a cast to the column's type would change; NULL for others."""
+    """Build an expression for the rule of a value that a cast to the column's type would change, or NULL."""
     facts = TypeFacts(kind=column.kind, length=column.length, precision=column.precision, scale=column.scale)
     return _bent(facts, column.base or column.type, value, version)
 
@@ -60,7 +60,7 @@ _NOTHING = SQL("NULL")
 
 
 def _rules(facts: TypeFacts, spelling: str, v: Composable, version: int) -> Iterator[tuple[Composable, str]]:
-    """The tests that a valid text must not pass, each with its rule."""
+    """Yield conditions that are true for a valid text that a cast would change, each with its rule."""
     kind, cast = facts.kind, SQL("CAST({} AS {})").format(v, trusted(spelling))
     if kind == "numeric" and facts.precision is not None:
         yield _differs("numeric", v, cast), "rounding"
@@ -81,7 +81,7 @@ def _rules(facts: TypeFacts, spelling: str, v: Composable, version: int) -> Iter
 
 
 def _differs(wide: str, v: Composable, stored: Composable, *, text: bool = False) -> Composed:
-    """Tell that a value stored in a limited type is not what an unlimited one would hold."""
+    """Make the condition that the value in the limited type differs from the one in the unlimited type."""
     unlimited = SQL("CAST({} AS pg_catalog.{})").format(v, trusted(wide))
     if text:
         return SQL("{}::text <> {}::text").format(unlimited, stored)
@@ -89,8 +89,9 @@ def _differs(wide: str, v: Composable, stored: Composable, *, text: bool = False
 
 
 def _float_differs(kind: str, v: Composable) -> Composed:
-    """Tell a number that its float does not give back: neither in its shortest form, nor is it written with
-    all the digits that a float has.
+    """Make the condition that a number is changed by conversion to a float and back.
+
+    A number with as many digits as identify a float is accepted, as programs write floats like that.
     """
     digits = SQL(
         "pg_catalog.length(pg_catalog.ltrim(pg_catalog.regexp_replace(pg_catalog.regexp_replace("
@@ -107,7 +108,7 @@ def _where_plain_number(v: Composable, test: Composable) -> Composed:
 
 
 def _moment_rules(facts: TypeFacts, v: Composable) -> Iterator[tuple[Composable, str]]:
-    """Dates and times: offsets, leap seconds, and digits or hours that would be cut."""
+    """Yield the conditions for dates and times: offsets, leap seconds, and digits or hours that are cut."""
     zoned = _has_zone(v)
     if facts.kind in ("timetz", "timestamptz"):
         yield SQL("{} !~* {} AND NOT {}").format(v, Literal(_SPECIAL), zoned), ZONE
@@ -123,14 +124,14 @@ def _moment_rules(facts: TypeFacts, v: Composable) -> Iterator[tuple[Composable,
 
 
 def _has_zone(v: Composable) -> Composed:
-    """Tell that a valid time says where: by an offset, or by letters that are nothing else."""
+    """Make the condition that a valid time has a zone: an offset, or letters that mean nothing else."""
     return SQL("({v} ~* {offset} OR pg_catalog.regexp_replace({v}, {words}, '', 'gi') ~ '[a-zA-Z]')").format(
         v=v, offset=Literal(_OFFSET), words=Literal(_WORDS)
     )
 
 
 def _same_name_twice(v: Composable, version: int) -> Composed:
-    """Tell JSON in which an object has a name twice: jsonb keeps the last only."""
+    """Make the condition that an object in JSON has repeated names, of which jsonb keeps only the last."""
     if version >= TAKES_ERRORS:
         return SQL("{} IS NOT JSON WITH UNIQUE KEYS").format(v)
     return SQL(
@@ -153,14 +154,14 @@ def _other_rules(
         yield _where_plain_number(v, differs), "overflow" if name == "oid" else "rounding"
     if name in ("tstzrange", "tstzmultirange"):
         yield SQL("{} ~* {}").format(v, Literal(_ZONELESS_BOUND)), ZONE
-    if name in ("bit", "bit varying") and version < TAKES_ERRORS:  # a cast cuts and pads, input would not
+    if name in ("bit", "bit varying") and version < TAKES_ERRORS:  # unlike input, a cast cuts and pads
         length = SQL("pg_catalog.length(CAST({} AS pg_catalog.varbit)) <> pg_catalog.length({})")
         yield length.format(v, cast), "22026" if name == "bit" else "22001"
 
 
 # ---- statements -----------------------------------------------------------------------------------------
 
-# Texts are read as they will be when they are written, whatever the role or the database is set to.
+# The settings under which texts are written later, independently of those of the role or the database.
 SETTLED = SQL("SELECT {}").format(
     SQL(", ").join(
         SQL("pg_catalog.set_config({}, {}, true)").format(Literal(name), Literal(value))
@@ -182,17 +183,16 @@ TAKE = SQL(
 
 
 def questions(column: Column, values: str, version: int) -> list[Question]:
-    """Ask which of the values, an array literal, a column does not take; the last statement answers."""
+    """Make the queries for the invalid ones of `values` (an array literal); the last one has the result."""
     if version >= TAKES_ERRORS:
         return [(invalid(column), [values])]
     return [(GIVE, [values]), (judge(column), ()), (TAKE, ())]
 
 
 def invalid(column: Column) -> Composed:
-    """Number the values that a column does not take as they are, each with its code.
+    """Find the invalid values of a text-array parameter, each with its code. Needs PostgreSQL 16.
 
-    They come as a text-array parameter. Needs PostgreSQL 16. Domains and type modifiers are the server's own
-    business here.
+    The server itself checks domains and type modifiers.
     """
     return SQL(
         "SELECT n, code FROM (SELECT n, CASE WHEN pg_catalog.pg_input_is_valid(v, {type}) THEN {bent} "
@@ -202,18 +202,18 @@ def invalid(column: Column) -> Composed:
 
 
 def judge(column: Column) -> Composed:
-    """Do the same on a server that cannot be asked whether a text is valid.
+    """Do the same on a server without pg_input_is_valid, by bisection in a DO block.
 
-    It casts all of them, and where that fails, each half of them, until it is known which value it was.
-    A block without parameters or an answer, so these pass through settings. It makes nothing, so that it may
-    run in a transaction that must not write. An error that is none of values stays one.
+    The block casts all values, and where that fails, each half of them, down to single values. Values and
+    result are passed through settings, because DO has neither parameters nor a result. It creates nothing, so
+    it works in a read-only transaction. Errors that are not about values are raised again.
     """
     ask = SQL(
         "SELECT string_agg(n || ' ' || code, ',') FROM (SELECT n + $2 - 1 AS n, {bent} AS code, "
         "pg_catalog.count(CAST(v AS {type})) OVER () FROM unnest($1) WITH ORDINALITY u(v, n)) q "
         "WHERE code IS NOT NULL"
     ).format(bent=bent(column, SQL("v"), 0), type=trusted(column.type))
-    # The count would be left out if nothing read it.
+    # The server would optimise the casts away if nothing used their count.
     cast = SQL("SELECT pg_catalog.count(CAST(v AS {})) FROM unnest($1) v").format(trusted(column.type))
     return SQL("DO {}").format(Literal(_BLOCK.format(ask=_text(ask), cast=_text(cast))))
 
@@ -262,7 +262,7 @@ END
 
 
 def spelled(column: Column, version: int) -> Composed:
-    """Give the values (a text-array parameter) that the server would spell otherwise, and how."""
+    """Find the values of a text-array parameter that the server spells differently, and how."""
     stored = SQL("CAST(v AS {})::text").format(trusted(column.type))
     if version >= TAKES_ERRORS:
         stored = SQL("CASE WHEN pg_catalog.pg_input_is_valid(v, {}) THEN {} END").format(
@@ -274,15 +274,15 @@ def spelled(column: Column, version: int) -> Composed:
 
 
 def labels(column: Column) -> Composed:
-    """Ask for the labels of an enum, in their order."""
+    """Read the labels of an enum, in their order."""
     return SQL("SELECT unnest(pg_catalog.enum_range(NULL::{}))::text").format(trusted(column.type))
 
 
 def has_labels(column: Column) -> bool:
-    """Tell whether the column is of an enum."""
+    """Tell whether the column's type is an enum."""
     return column.kind == "enum"
 
 
 def needs_settling(columns: Sequence[Column]) -> bool:
-    """Tell whether how a text is read depends on settings, as that of dates does."""
+    """Tell whether parsing a text depends on settings, as it does for dates."""
     return any(c.kind in {*_MOMENTS, "interval", "array", "other"} for c in columns)

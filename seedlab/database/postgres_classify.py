@@ -1,7 +1,8 @@
-"""What a write would do with rows, asked of PostgreSQL and not done: for a preview.
+"""Classify rows on PostgreSQL without writing them, for previews: created, updated or unchanged.
 
-All rows travel as arrays, whatever their number: a read-only transaction makes no temporary table (25006).
-No row depends on another here, so many rows are cut into several statements, but for tables without a key.
+All rows are sent as arrays, because a read-only transaction cannot create temporary tables (25006). Rows are
+classified independently of each other, so they are distributed over several statements, except for tables
+without a key.
 """
 
 from __future__ import annotations
@@ -25,22 +26,19 @@ Answer = list[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Part:
-    """Rows of one load for one statement.
-
-    At most ARRAY_ROWS, or all where equal rows must be counted together.
-    """
+    """Rows of one load for one statement: at most ARRAY_ROWS, or all rows for a table without a key."""
 
     table: Table
     batch: Batch
 
     @property
     def rows(self) -> int:
-        """Rows of the part."""
+        """The number of rows."""
         return self.batch.frame.height
 
 
 def classify_plan(wire: Wire, plan: WritePlan, *, differences: bool) -> list[Classified]:
-    """Classify every row as a merge would. Raises WriteError; the transaction is then of no use."""
+    """Classify every row as a merge would. Raises WriteError, after which the transaction is aborted."""
     found = tallies(plan, differences=differences)
     writes = [write for group in plan.groups for write in group]
     for write in writes:
@@ -53,9 +51,9 @@ def classify_plan(wire: Wire, plan: WritePlan, *, differences: bool) -> list[Cla
             tally = found[part.batch.load]
             wire.recorder.progress(part.batch.load, part.rows)
             if differences:
-                told = _lines(part, answer)
-                tally.tell(told)
-                tally.add(_outcomes(told, part.rows))
+                found_lines = _lines(part, answer)
+                tally.add_lines(found_lines)
+                tally.add(_outcomes(found_lines, part.rows))
             else:
                 updated, created, seen = answer[0]
                 tally.add(Outcomes(created=created, updated=updated, unchanged=seen - updated - created))
@@ -63,7 +61,7 @@ def classify_plan(wire: Wire, plan: WritePlan, *, differences: bool) -> list[Cla
 
 
 def _pipelines(writes: Sequence[TableWrite]) -> Iterator[list[_Part]]:
-    """Cut the batches into statements, and gather small ones into one pipeline."""
+    """Split batches into statements, and combine small ones into one pipeline."""
     waiting: list[_Part] = []
     rows = 0
     limit = postgres_write.ARRAY_ROWS
@@ -81,7 +79,7 @@ def _pipelines(writes: Sequence[TableWrite]) -> Iterator[list[_Part]]:
 
 
 def _ask(wire: Wire, parts: Sequence[_Part], *, differences: bool) -> list[Answer]:
-    """Ask about all parts through one pipeline; say of a refused one which table it was about."""
+    """Classify all parts in one pipeline; an error names the table of its part."""
     build = sql.differences if differences else sql.counts
     questions = []
     for part in parts:
@@ -97,12 +95,14 @@ def _ask(wire: Wire, parts: Sequence[_Part], *, differences: bool) -> list[Answe
 
 def _lines(part: _Part, answer: Answer) -> pl.DataFrame:
     """Turn the server's answer into a frame of differences: row numbers become FILE and ROW."""
-    told = pl.DataFrame(answer, schema={"number": pl.UInt32, **VALUES}, orient="row")
-    return lines(part.batch.frame.select(FILE, ROW)[told["number"] - 1], told.drop("number"))
+    differences = pl.DataFrame(answer, schema={"number": pl.UInt32, **VALUES}, orient="row")
+    places = part.batch.frame.select(FILE, ROW)[differences["number"] - 1]
+    return lines(places, differences.drop("number"))
 
 
-def _outcomes(told: pl.DataFrame, rows: int) -> Outcomes:
-    """Count rows by their lines; one without a line stays as it is."""
-    created = told["column"].null_count()
-    updated = told.filter(pl.col("column").is_not_null()).select(pl.struct(FILE, ROW).n_unique()).item()
+def _outcomes(differences: pl.DataFrame, rows: int) -> Outcomes:
+    """Count rows by their differences; a row without any is unchanged."""
+    created = differences["column"].null_count()
+    changed = differences.filter(pl.col("column").is_not_null())
+    updated = changed.select(pl.struct(FILE, ROW).n_unique()).item()
     return Outcomes(created=created, updated=updated, unchanged=rows - created - updated)

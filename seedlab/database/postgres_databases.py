@@ -1,7 +1,7 @@
-"""Databases of our own on a PostgreSQL server: made from templates, dropped, and found again after a crash.
+"""Create temporary databases on a PostgreSQL server, and drop them, also those of killed processes.
 
-One connection makes and drops them. It holds an advisory lock as long as it lives; databases of our names
-whose lock nobody holds were left by a process that was killed, and the next one drops them.
+One connection creates and drops the databases of a session, and holds an advisory lock that belongs to the
+session. A database whose session's lock is free was left by a killed process, and is dropped by the next one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from seedlab.flow import Target
 
 EMPTY = "template0"
 LEDGER = "seedlab"  # the schema
-# A connection that was just closed may still end: DROP and TEMPLATE would wait for it in steps of 0.1 s.
+# The backend of a connection that was just closed may still run: DROP and TEMPLATE would poll for its end in
+# steps of 0.1 s, so it is terminated.
 _MINE = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = user AND datname = %s"
 _LEFT = (
     "SELECT datname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba "
@@ -39,10 +40,10 @@ _TRY = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 
 
 class PostgresDatabases:
-    """Databases beside the target, on its server and with its settings, whose names begin with `prefix`."""
+    """Databases on the target's server, with the target's settings, whose names begin with `prefix`."""
 
     def __init__(self, target: Target, prefix: str, *, embedded: bool, else_: str) -> None:
-        """Connect, and drop what killed processes left. `else_` is told to whom may not make databases."""
+        """Connect, and drop databases of killed processes; `else_` is advice for the error of `create`."""
         self.target = target
         self.prefix = prefix
         self.session = os.urandom(4).hex()
@@ -52,20 +53,21 @@ class PostgresDatabases:
         self.admin = _connect(target)
         self._settings = [row[0] for row in self.admin.execute(_SETTINGS, [target.database])]
         if embedded and not self._settings:
-            # The schema of our role's name is the ledger's, and not "$user".
+            # The role's name is that of the ledger's schema, which "$user" would put into the search path.
             self._settings = ["search_path=public"]
         self.lock(prefix + self.session)
         self._sweep()
 
     def create(self, source: str, strategy: str | None = None) -> str:
-        """Create a database; its name is known before it is there, so that no moment leaves one behind.
+        """Create a database from a template, and return its name.
 
-        `strategy` is how the server copies the source, where it knows more than one way (since version 15).
+        `strategy` is how the server copies the template (since version 15). The name is recorded before the
+        database exists, so that it is dropped whenever this is interrupted.
         """
         return self.create_named(f"{self.prefix}{self.session}_{next(self._numbers)}", source, strategy)
 
     def create_named(self, name: str, source: str, strategy: str | None = None) -> str:
-        """Create a database of this name."""
+        """Create a database of this name. Raises Refused when the user may not, or others are connected."""
         self.made.append(name)
         try:
             how = strategy if self.admin.info.server_version >= 150_000 else None
@@ -89,26 +91,26 @@ class PostgresDatabases:
 
     @contextmanager
     def inside(self, name: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
-        """Connect to a database of ours, and see to it that the connection has ended."""
+        """Connect to one of the databases, and make sure afterwards that the backend has ended."""
         url = beside(self.target, name).url
         with psycopg.connect(url, autocommit=autocommit, prepare_threshold=None) as connection:
             yield connection
         self.vacate(name)
 
     def vacate(self, name: str) -> None:
-        """End the connections of our own user to a database."""
+        """Terminate the user's own connections to a database."""
         self.admin.execute(_MINE, [name])
 
     def rename(self, name: str, new: str) -> None:
-        """Rename a database that nobody else is connected to; it is not dropped when we close any more."""
+        """Rename a database that nobody else is connected to, and keep it when the session is closed."""
         self.vacate(name)
         self.admin.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(name), Identifier(new)))
         self.made.remove(name)
 
     def drop(self, name: str) -> None:
-        """Drop a database of ours, whoever of ours is still connected.
+        """Drop a database, after terminating the user's own connections to it.
 
-        Not WITH (FORCE), which refuses an ordinary role where autovacuum is at work.
+        WITH (FORCE) is not used, because it fails for ordinary roles while autovacuum works in the database.
         """
         self.vacate(name)
         self.admin.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(name)))
@@ -116,22 +118,22 @@ class PostgresDatabases:
             self.made.remove(name)
 
     def mine(self, pattern: str) -> list[str]:
-        """Name the databases of our user whose names match."""
+        """Return the names of the user's databases that match a pattern."""
         return [name for (name,) in self.admin.execute(_LEFT, [pattern]).fetchall()]
 
     def lock(self, name: str) -> bool:
-        """Take an advisory lock, unless somebody has it; it is ours until the connection ends."""
+        """Try to take an advisory lock, which is held until the connection ends."""
         return self.admin.execute(_TRY, [name]).fetchone() == (True,)
 
     def door(self) -> dict[str, Any]:
-        """Say where our connection went, in the words of the proxies."""
+        """Return the address of the server as arguments of DelayProxy."""
         info = self.admin.info
         if info.host.startswith("/"):
             return {"unix_socket": Path(info.host, f".s.PGSQL.{info.port}")}
         return {"host": info.hostaddr or info.host, "port": info.port}
 
     def close(self) -> None:
-        """Drop what is left, also after a connection was lost or a statement was cut off."""
+        """Drop the session's databases, also after the connection was lost or a statement was cancelled."""
         if self.made and (self.admin.closed or self.admin.broken):
             with suppress(ConnectionFailed):
                 self.admin = _connect(self.target)
@@ -144,7 +146,7 @@ class PostgresDatabases:
         self.admin.close()
 
     def _sweep(self) -> None:
-        """Drop what killed processes left; who lives holds the lock of its session."""
+        """Drop databases of sessions whose lock is free: their processes were killed."""
         for name in self.mine(f"^{self.prefix}[0-9a-f]{{8}}_[0-9]+$"):
             if self.lock(name.rpartition("_")[0]):
                 with suppress(psycopg.Error):
@@ -152,7 +154,7 @@ class PostgresDatabases:
 
 
 def _connect(target: Target) -> psycopg.Connection[Any]:
-    """Connect to the server's own database, `postgres`, or where that is closed to us to the target's."""
+    """Connect to the database `postgres`, or to the target's if that is not permitted."""
     for each in (beside(target, "postgres"), target):
         try:
             return psycopg.connect(each.url, autocommit=True, prepare_threshold=None, connect_timeout=10)
@@ -167,7 +169,7 @@ def _copy(name: str, source: str, strategy: str | None) -> Composed:
 
 
 def _set(database: str, name: str, value: str) -> Composed:
-    """Give a database a setting that another has; a list of names stays one."""
+    """Set a setting of a database to the value that another one has, which may be a list of names."""
     listed = name in ("search_path", "temp_tablespaces", "session_preload_libraries")
     values = re.findall(r'"(?:[^"]|"")*"|[^,\s]+', value) if listed else [value]
     plain = [each.strip('"').replace('""', '"') if listed else each for each in values]

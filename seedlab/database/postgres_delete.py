@@ -1,6 +1,7 @@
-"""How rows leave PostgreSQL: who else refers to them is asked first, then each table goes in one statement.
+"""Delete rows on PostgreSQL, after checking that no remaining row refers to them.
 
-The rows travel as text arrays, or above a size through temporary tables, as in a merge.
+The rows are sent as text arrays, or through temporary tables if there are many. Each table, or cycle of
+tables, is one statement.
 """
 
 from __future__ import annotations
@@ -20,31 +21,33 @@ from seedlab.database.wire import Question, Results, StatementError, Wire
 from seedlab.errors import SeedError
 from seedlab.flow import Catalog, Removal
 
-# Up to here arrays: no DDL, no round trip more. Above, temporary tables keep the client's memory flat.
+# Up to this many rows arrays are used, which need no DDL and no further round trip. Above it, temporary
+# tables bound the client's memory.
 ARRAY_ROWS = 20_000
 _NO_TEMPORARY_TABLE = "42501"
 
 
 def delete_rows(wire: Wire, catalog: Catalog, removals: Sequence[Removal], *, lock: bool) -> list[int]:
-    """Delete the rows of every removal. Raises Refused, and DataFaults or WriteError as writing does.
+    """Delete the rows of every removal; return the number deleted per removal.
 
-    `lock` takes the rows first, for a transaction whose statements each see what others committed meanwhile.
+    `lock` locks the rows first, which READ COMMITTED needs, where each statement sees new commits. Raises
+    Refused, and DataFaults or WriteError as writing does.
     """
     filled = {n: each for n, each in enumerate(removals) if each.frame.height}
     if not filled:
         return [0] * len(removals)
     referrals = find_referrals(catalog, {each.table.name for each in filled.values()})
     with wire.recorder.span("merge", rows=sum(each.frame.height for each in filled.values())):
-        doomed = dict(zip(filled, _given(wire, list(filled.values())), strict=True))
+        doomed = dict(zip(filled, _doomed(wire, list(filled.values())), strict=True))
         _refuse_referred(wire, list(doomed.values()), referrals, lock=lock)
         deleted = _delete(wire, doomed, referrals)
     return [deleted.get(n, 0) for n in range(len(removals))]
 
 
-# ---- giving the server the rows -------------------------------------------------------------------------
+# ---- sending the rows -----------------------------------------------------------------------------------
 
 
-def _given(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
+def _doomed(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
     if sum(each.frame.height for each in removals) > ARRAY_ROWS:
         try:
             return _staged(wire, removals)
@@ -62,7 +65,7 @@ def _given(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
 
 
 def _staged(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
-    """Copy the rows into temporary tables; analyzed, for else their size would be guessed."""
+    """Copy the rows into temporary tables, and analyze these for the planner."""
     doomed = [
         Doomed(table=each.table, columns=each.columns, staged=f"_seedlab_delete_{n}")
         for n, each in enumerate(removals)
@@ -80,13 +83,13 @@ def _staged(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
     return doomed
 
 
-# ---- asking, then deleting ------------------------------------------------------------------------------
+# ---- checking and deleting ------------------------------------------------------------------------------
 
 
 def _refuse_referred(
     wire: Wire, doomed: Sequence[Doomed], referrals: Sequence[Referral], *, lock: bool
 ) -> None:
-    """Raise Refused for all foreign keys by which rows that stay refer to rows that go."""
+    """Raise Refused with all foreign keys by which remaining rows refer to rows to be deleted."""
     parents = {each.parent.name for each in referrals}
     tables = {each.table.name: each.table for each in doomed}
     questions = [_question(sql.lock(each), [each]) for each in doomed if lock and each.table.name in parents]
@@ -124,7 +127,7 @@ def _unseen(child: str, foreign_key: str, parent: str) -> str:
 
 
 def _delete(wire: Wire, doomed: dict[int, Doomed], referrals: Sequence[Referral]) -> dict[int, int]:
-    """Delete group by group through one pipeline; answers how many rows each removal deleted."""
+    """Delete group by group in one pipeline; return the number of deleted rows per removal."""
     tables = children_first((each.table.name for each in doomed.values()), referrals)
     groups = [[n for n, each in doomed.items() if each.table.name in group] for group in tables]
     questions = [_question(sql.delete(each), each) for each in ([doomed[n] for n in g] for g in groups)]
@@ -141,7 +144,7 @@ def _delete(wire: Wire, doomed: dict[int, Doomed], referrals: Sequence[Referral]
 
 
 def _objection(error: psycopg.Error, tables: str) -> SeedError:
-    """A foreign key that objects now has rows that could not be seen before."""
+    """Turn an error of the delete into ours; a foreign key fails now only if its rows were hidden before."""
     if error.sqlstate != "23503":
         return write_failed(error, tables)
     about = f"foreign key {error.diag.constraint_name} of table {error.diag.table_name}"

@@ -254,9 +254,9 @@ def _rebuild(
             name: (table, [*off.get(name, (table, ()))[1], *more]) for name, (table, more) in outward.items()
         }
     chosen = choose(wire, facts, large, off)
-    before = [*drop_keys(keys), *(each for mine in chosen.values() for each in rebuilding.take_off(mine))]
+    before = [*drop_keys(keys), *(each for mine in chosen.values() for each in rebuilding.drop_indexes(mine))]
     behind = {
-        table.name: list(rebuilding.put_all_on(mine))
+        table.name: list(rebuilding.create_indexes(mine))
         for table in large
         if (mine := chosen.get((table.schema, table.relation)))
     }

@@ -87,11 +87,11 @@ def around(
     if not _grows(wire, write, staged):
         return merge()
     try:
-        taken = _take_off(wire, write.table, _parents(write, plan) or [])
+        taken = _drop_keys_and_indexes(wire, write.table, _parents(write, plan) or [])
         if taken is None:
             return _plainly(wire, merge)
         written = merge()
-        _put_on(wire, write.table, *taken)
+        _create_again(wire, write.table, *taken)
     except DataFaults:
         return _plainly(wire, merge)
     except WriteError as failed:
@@ -135,7 +135,9 @@ def _question(write: TableWrite, staged: Staged, part: float, most: int) -> Comp
     )
 
 
-def _take_off(wire: Wire, table: Table, parents: Sequence[Table]) -> tuple[Facts, list[Composable]] | None:
+def _drop_keys_and_indexes(
+    wire: Wire, table: Table, parents: Sequence[Table]
+) -> tuple[Facts, list[Composable]] | None:
     """Lock the tables and drop keys and indexes; return how to create them again, or None without any."""
     locked = {each.name: each for each in (table, *parents)}
     lock = sql.lock_exclusively(list(locked.values()))
@@ -149,11 +151,11 @@ def _take_off(wire: Wire, table: Table, parents: Sequence[Table]) -> tuple[Facts
     indexes = choose(wire, facts, [table], keys).get((table.schema, table.relation), [])
     if not (keys or indexes):
         return None
-    _run(wire, table, [*drop_keys(keys), *rebuilding.take_off(indexes), *rebuilding.settings()])
-    return facts, [*rebuilding.put_all_on(indexes), *add_keys(keys)]
+    _run(wire, table, [*drop_keys(keys), *rebuilding.drop_indexes(indexes), *rebuilding.settings()])
+    return facts, [*rebuilding.create_indexes(indexes), *add_keys(keys)]
 
 
-def _put_on(wire: Wire, table: Table, facts: Facts, on: Sequence[Composable]) -> None:
+def _create_again(wire: Wire, table: Table, facts: Facts, on: Sequence[Composable]) -> None:
     """Create everything again, and check that it is as it was."""
     with wire.recorder.span("index"):
         results = _run(wire, table, [*on, rebuilding.RESET, rebuilding.ask_facts([table])])

@@ -1,7 +1,7 @@
-"""Snapshots as PostgreSQL databases that nobody may connect to; the mark is the database's comment.
+"""`PostgresSnapshots`: snapshots as PostgreSQL databases without connections, marked by their comments.
 
-Advisory locks on the server's own database guard them: exclusive for who drops one, shared for who uses it,
-and another for who makes it. A process that dies lets go of its locks with its connection.
+Advisory locks protect a snapshot: exclusive while it is dropped, shared while it is used, and another one
+while it is made. The locks of a process that dies are released with its connection.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from seedlab.database.snapshots import (
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Target
 
-# Below, copying through the WAL is faster; above, copying the files, which costs two checkpoints. Measured.
+# Copying through the WAL is faster up to this size, copying files (with two checkpoints) above it; measured.
 LARGE = 128 << 20
 _KEY = "hashtextextended(%s, 0)"
 _COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
@@ -49,7 +49,7 @@ _NAME_LENGTH = 63
 
 
 class PostgresSnapshots:
-    """The `Snapshots` of a server."""
+    """The `Snapshots` on a PostgreSQL server."""
 
     def __init__(self, target: Target, *, embedded: bool) -> None:
         self._target = target
@@ -60,18 +60,18 @@ class PostgresSnapshots:
 
     @property
     def maker(self) -> str:
-        """The server's version and our user."""
+        """The server's version and the user."""
         info = self._admin.info
         return f"postgresql {info.parameter_status('server_version')} {info.user}"
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Hold the advisory lock that makes processes take turns to look at the target and copy it."""
+        """Hold the advisory lock by which processes take turns to read and copy the target."""
         with self._alone(f"seedlab_base_{self._target.database}"):
             yield
 
     def base(self, empties: Relations) -> str:
-        """Hash the definitions, and each row that a copy would keep, as text."""
+        """Hash the definitions, and the text of each row that a copy would keep."""
         digest = files("seedlab.database").joinpath("base_digest.sql").read_text("utf-8")
         try:
             with psycopg.connect(self._target.url, autocommit=True, prepare_threshold=None) as connection:
@@ -88,19 +88,19 @@ class PostgresSnapshots:
         return f"{defined} {held}"
 
     def ready(self, wanted: Wanted, build: Build) -> tuple[Snapshot, bool]:
-        """Find the snapshot's database by its mark, else make it while no other process does."""
+        """Find the snapshot's database by its mark, or make it while other processes wait."""
         name = SNAPSHOT + wanted.digits
-        self._lock_shared(name)  # waits for who drops it
+        self._lock_shared(name)  # waits for a process that drops it
         if found := self._whole(name, wanted.fingerprint):
             return found, False
         self._unlock_shared(name)
-        # Who makes it has a lock of its own: whoever waits for it must not wait for those who use it by now.
+        # Making it has its own lock, as a process that waits for it must not wait for others that use it.
         with self._alone(f"{name}_making"):
             self._lock_shared(name)
             if found := self._whole(name, wanted.fingerprint):
                 return found, False
             try:
-                self._databases.drop(name)  # a dead attempt
+                self._databases.drop(name)  # an abandoned attempt
                 return self._make(name, wanted, build), True
             except BaseException:
                 with suppress(psycopg.OperationalError):
@@ -108,14 +108,14 @@ class PostgresSnapshots:
                 raise
 
     def clone(self, snapshot: Snapshot) -> Target:
-        """Create a database from the snapshot's as its template."""
+        """Create a database with the snapshot's as its template."""
         strategy = "file_copy" if snapshot.mark.bytes > LARGE else "wal_log"
         name = self._databases.create(snapshot.name, strategy)
         self._admin.execute(_comment(name, _clone_of(snapshot.name)))
         return beside(self._target, name)
 
     def claim(self, name: str, *, replace: bool) -> None:
-        """Look for a database of that name, and whether its comment is that of a clone."""
+        """Check that no database has this name, or that its comment is that of a clone."""
         if not 0 < len(name.encode()) <= _NAME_LENGTH or name.startswith(SNAPSHOT) or "/" in name:
             raise ConfigurationError(
                 f"a clone cannot be called '{name}': expected the name of a database, of 1 to {_NAME_LENGTH}"
@@ -132,9 +132,9 @@ class PostgresSnapshots:
             raise Refused(f"there is a clone '{name}' already; to make it anew, type --replace")
 
     def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
-        """Copy the database under another name, drop the clone that had that name, and rename.
+        """Make a clone, drop the existing one of this name, and rename the new one.
 
-        Who wants that name, too, waits.
+        Another process that wants the same name waits.
         """
         self.claim(name, replace=replace)
         made = self.clone(snapshot)
@@ -146,11 +146,11 @@ class PostgresSnapshots:
         return beside(self._target, name)
 
     def kept_as(self, clone: Target) -> Target:
-        """The clone's target under the name that `keep` gives it: with the prefix KEPT instead of CLONE."""
+        """Return the clone's target with the prefix KEPT instead of CLONE."""
         return beside(self._target, clone.database.replace(CLONE, KEPT))
 
     def keep(self, clone: Target) -> None:
-        """Rename the clone's database as `kept_as` says, which no clean-up touches."""
+        """Rename the clone's database to the name that `kept_as` returns, which no clean-up drops."""
         self._databases.rename(clone.database, self.kept_as(clone).database)
 
     def drop(self, clone: Target) -> None:
@@ -158,11 +158,11 @@ class PostgresSnapshots:
         self._databases.drop(clone.database)
 
     def door(self) -> Door:
-        """Give the address of the server and the password, as our own connection used them."""
+        """Return the address of the server and the password of our own connection."""
         return Door(address=self._databases.door(), password=self._admin.info.password or None)
 
     def every(self) -> list[Snapshot]:
-        """List the snapshots by the comments on databases, which hold their marks."""
+        """Find the snapshots by the comments on databases, which have their marks."""
         comments = self._comments()
         marks = {name: Mark.of(text) for name, text in comments.items() if name.startswith(SNAPSHOT)}
         return newest_first(
@@ -174,13 +174,13 @@ class PostgresSnapshots:
         )
 
     def leftovers(self) -> list[str]:
-        """List the databases of attempts, which have no mark, and of kept clones, by their prefix."""
+        """Find the databases of abandoned attempts, which have no mark, and of kept clones."""
         comments = self._comments()
         dead = [n for n, text in comments.items() if n.startswith(SNAPSHOT) and Mark.of(text) is None]
         return [*dead, *self._databases.mine(f"^{KEPT}")]
 
     def remove(self, name: str) -> bool:
-        """Drop a snapshot or leftover under its lock; False where somebody uses it."""
+        """Drop a snapshot or leftover under its exclusive lock; False if it is in use."""
         if not self._databases.lock(name):
             return False
         try:
@@ -190,13 +190,13 @@ class PostgresSnapshots:
         return True
 
     def close(self) -> None:
-        """Drop the clones of this session, and let go of all locks."""
+        """Drop the clones of this session, and release all locks."""
         self._databases.close()
 
     # ---- inside
 
     def _make(self, name: str, wanted: Wanted, build: Build) -> Snapshot:
-        """Make the database, seed and vacuum it, forbid connections, and last of all set its mark."""
+        """Create the database, seed and vacuum it, forbid connections, and finally set its mark."""
         databases, label = self._databases, Identifier(name)
         try:
             databases.create_named(name, EMPTY if wanted.empties is None else self._target.database)
@@ -204,7 +204,7 @@ class PostgresSnapshots:
                 self._empty(name, wanted.empties)
             rows = build(beside(self._target, name))
             with databases.inside(name, autocommit=True) as connection:
-                # Or every clone would pay for it: planner statistics, hint bits, the visibility map.
+                # Planner statistics, hint bits and the visibility map, so that clones need not compute them.
                 connection.execute("VACUUM (FREEZE, ANALYZE)")
             (size,) = self._admin.execute("SELECT pg_database_size(%s)", [name]).fetchone() or (0,)
             mark = mark_of(wanted, rows=rows, size=size)
@@ -219,7 +219,7 @@ class PostgresSnapshots:
         return Snapshot(name=name, mark=mark)
 
     def _give_up(self, name: str) -> None:
-        """Drop an attempt; but with the connection the lock is lost, and others may have made it since."""
+        """Drop a failed attempt, unless the lock was lost with the connection: another may have made it."""
         try:
             self._databases.drop(name)
         except psycopg.OperationalError:
@@ -228,7 +228,7 @@ class PostgresSnapshots:
             self._databases.made.remove(name)
 
     def _empty(self, name: str, tables: Relations) -> None:
-        """Take the ledger out of a copy of the target, and the rows of tables that are to be seeded."""
+        """Remove the ledger from a copy of the target, and the rows of the tables that will be seeded."""
         with self._databases.inside(name) as connection:
             connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(LEDGER)))
             if tables:
@@ -250,7 +250,7 @@ class PostgresSnapshots:
         try:
             yield
         finally:
-            with suppress(psycopg.OperationalError):  # a lost connection has let go of it
+            with suppress(psycopg.OperationalError):  # losing the connection releases the lock, too
                 self._admin.execute(f"SELECT pg_advisory_unlock({_KEY})", [name])
 
     def _lock_shared(self, name: str) -> None:
@@ -261,7 +261,7 @@ class PostgresSnapshots:
 
 
 def _clone_of(snapshot: str) -> str:
-    """The comment on a clone's database, by which it is known as one."""
+    """Return the comment by which a clone's database is recognized."""
     return f"seedlab clone of {snapshot}"
 
 
@@ -270,6 +270,6 @@ def _comment(name: str, text: str) -> Composed:
 
 
 def _rows_of(tables: Collection[tuple[str, str]]) -> Composed:
-    """Ask for a hash of the rows of each table."""
+    """Make the query that hashes the rows of each table."""
     each = SQL("SELECT {}, count(*), sum(hashtextextended(t::text, 0))::text FROM {} t")
     return SQL(" UNION ALL ").join(each.format(Literal(".".join(t)), Identifier(*t)) for t in tables)

@@ -1,10 +1,10 @@
-"""A TCP proxy that makes a server look far away: what is sent arrives half a round trip later.
+"""`DelayProxy`: a TCP proxy that simulates network latency by delaying both directions.
 
-It runs in a process of its own. In a thread it would wait for the interpreter lock of the client it
-measures, 5 ms each time a busy client holds it: a `select 1` of such a client took 12 to 24 ms instead of 11.
+It runs in its own process. In a thread it would wait for the interpreter lock of the client that it measures,
+up to 5 ms each time: a `select 1` of a busy client took 12 to 24 ms instead of 11.
 
-The connection is accepted at once: its handshake is the kernel's and costs no round trip here.
-While a proxy runs, every user of this machine can reach the server behind it through a TCP port.
+Connecting is not delayed, as the kernel does the handshake. While a proxy runs, every user of this machine
+can reach the server behind it through a TCP port.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["DelayProxy", "Traffic"]
 
 _PIECE = 1 << 16  # bytes read at once
-_WINDOW = 1 << 24  # bytes under way in one direction before its sender has to wait
-_LATE = 200e-6  # seconds: how late, at most, we take the kernel to wake a sleeper
+_WINDOW = 1 << 24  # bytes in flight in one direction, beyond which its sender must wait
+_LATE = 200e-6  # seconds by which the kernel is assumed to wake a sleeping process too late, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What went through so far, in bytes; a burst is what a client sends without hearing in between."""
+    """The bytes transferred so far; a burst is what a client sends without receiving in between."""
 
     connections: int = 0
     bytes_sent: int = 0
@@ -65,19 +65,19 @@ class DelayProxy:
         self._control: socket.socket | None = None
 
     def __enter__(self) -> Self:
-        theirs: socket.socket
-        self._control, theirs = socket.socketpair()
-        with socket.create_server((self.host, 0)) as listener, theirs:
+        remote: socket.socket
+        self._control, remote = socket.socketpair()
+        with socket.create_server((self.host, 0)) as listener, remote:
             self.port = listener.getsockname()[1]
-            order = [theirs.fileno(), listener.fileno(), self._delay, self._upstream]
+            arguments = [remote.fileno(), listener.fileno(), self._delay, self._upstream]
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", __name__, json.dumps(order)],
-                pass_fds=(theirs.fileno(), listener.fileno()),
+                [sys.executable, "-m", __name__, json.dumps(arguments)],
+                pass_fds=(remote.fileno(), listener.fileno()),
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the client, which then closes us
+                start_new_session=True,  # Ctrl-C interrupts only the client, which then closes the proxy
             )
         try:
-            self.traffic()  # answered once it is ready: a first connection is not slowed by the start
+            self.traffic()  # waits until the process is ready, so that it does not delay a connection
         except BaseException:
             self.close()
             raise
@@ -96,7 +96,7 @@ class DelayProxy:
             self._control = self._process = None
 
     def traffic(self) -> Traffic:
-        """Ask what went through so far."""
+        """Return the traffic so far."""
         if self._control is None:
             raise ServerError("asked a proxy that is closed for its traffic; ask inside the with block")
         answer = b""
@@ -108,8 +108,8 @@ class DelayProxy:
         return Traffic(**json.loads(answer))
 
     def url_for(self, url: str) -> str:
-        """Lead a database URL through the proxy: other host and port, all else as it is."""
-        # Imported here: the process of the proxy has no use for it.
+        """Replace host and port of a database URL by those of the proxy."""
+        # Imported here, because the proxy's own process does not need it.
         from seedlab.database.connect import redirected
 
         return redirected(url, self.host, self.port)
@@ -120,21 +120,21 @@ class DelayProxy:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Lane:
-    """One direction of one connection: what is under way, with the time it is due."""
+    """One direction of one connection, and the data in flight with the time when it is due."""
 
     source: socket.socket
     sink: socket.socket
     outward: bool  # from client to server
     waiting: deque[tuple[float, memoryview]] = field(default_factory=deque)
     held: int = 0  # bytes in `waiting`
-    heard: bool = True  # outward: the client was answered since it last spoke
-    back: _Lane | None = None
+    heard: bool = True  # outward: the client has received something since it last sent
+    back: _Lane | None = None  # the other direction
     open: bool = True  # the source may send more
-    done: bool = False  # its end was passed on
+    done: bool = False  # the end of the data was passed on
 
 
 class _Proxy:
-    """Moves the bytes; one loop, no threads."""
+    """Forward data in a single loop without threads."""
 
     def __init__(
         self, control: socket.socket, listener: socket.socket, delay: float, upstream: str | tuple[str, int]
@@ -145,7 +145,7 @@ class _Proxy:
         self.upstream = upstream
         self.lanes: list[_Lane] = []
         self.counts: Counter[str] = Counter()
-        self.late = _LATE  # how late the kernel wakes us, as observed
+        self.late = _LATE  # how late the kernel wakes this process, as measured
 
     def serve(self) -> None:
         """Run until the other end of the control socket is closed."""
@@ -164,7 +164,7 @@ class _Proxy:
             self.sweep()
 
     def wait(self) -> set[socket.socket]:
-        """Sleep until something can be read or is due; awake for the last moment of a delay."""
+        """Wait until something can be read or is due; return the readable sockets."""
         sources = [lane.source for lane in self.lanes if lane.open and lane.held < _WINDOW]
         readers = [self.control, self.listener, *sources]
         now = time.perf_counter()
@@ -178,7 +178,7 @@ class _Proxy:
     def wait_until(
         self, moment: float, readers: list[socket.socket], stuck: list[socket.socket]
     ) -> set[socket.socket]:
-        """Sleep until shortly before a moment and spend the rest awake: the kernel wakes sleepers late."""
+        """Sleep until shortly before a moment, and poll afterwards, because the kernel wakes too late."""
         alarm = moment - self.late
         timeout = max(0.0, alarm - time.perf_counter())
         readable, writable, _ = select.select(readers, stuck, [], timeout)
@@ -188,14 +188,14 @@ class _Proxy:
         return set(readable)
 
     def report(self) -> bool:
-        """Answer a question for the traffic; False if nobody is there to ask any more."""
+        """Answer a request for the traffic; False if the client has closed the control socket."""
         if not self.control.recv(1):
             return False
         self.control.sendall(json.dumps(self.counts).encode())
         return True
 
     def accept(self) -> None:
-        """Take a client and connect it to the server; one who cannot be connected is hung up on."""
+        """Accept a client and connect it to the server; close its connection if that fails."""
         client, _ = self.listener.accept()
         try:
             server = connect_to(self.upstream)
@@ -213,7 +213,7 @@ class _Proxy:
         self.counts["connections"] += 1
 
     def read(self, lane: _Lane, now: float) -> None:
-        """Take what has arrived and note when it is due; an empty piece is the end."""
+        """Read available data and note when it is due; an empty piece marks the end."""
         try:
             piece = lane.source.recv(_PIECE)
         except BlockingIOError:
@@ -229,7 +229,7 @@ class _Proxy:
             lane.heard = False
 
     def deliver(self, lane: _Lane) -> None:
-        """Pass on what is due, as much as the receiver takes."""
+        """Send what is due, as much as the receiver accepts."""
         while lane.waiting and lane.waiting[0][0] <= time.perf_counter():
             due, piece = lane.waiting[0]
             try:
@@ -248,7 +248,7 @@ class _Proxy:
             lane.waiting.popleft()
 
     def sweep(self) -> None:
-        """Close connections both of whose directions have ended."""
+        """Close connections whose two directions have both ended."""
         for lane in [each for each in self.lanes if each.outward and each.done]:
             if lane.back and lane.back.done:
                 lane.source.close()
@@ -257,7 +257,7 @@ class _Proxy:
 
 
 def connect_to(upstream: str | tuple[str, int]) -> socket.socket:
-    """Connect to the server: a path is a unix socket."""
+    """Connect to the server, given as the path of a Unix socket or as host and port."""
     if isinstance(upstream, str):
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         server.connect(upstream)
@@ -268,15 +268,15 @@ def connect_to(upstream: str | tuple[str, int]) -> socket.socket:
 
 
 def _end(lane: _Lane) -> int:
-    """Tell the receiver that no more will come."""
+    """Shut down sending to the receiver."""
     lane.done = True
-    with suppress(OSError):  # it has hung up before
+    with suppress(OSError):  # it may be closed already
         lane.sink.shutdown(socket.SHUT_WR)
     return 0
 
 
 def _break(lane: _Lane) -> None:
-    """End both directions: the receiver is gone."""
+    """End both directions after the receiver was closed."""
     for each in (lane, lane.back):
         if each:
             each.waiting.clear()
@@ -286,11 +286,11 @@ def _break(lane: _Lane) -> None:
 
 
 def _main() -> None:
-    """Serve with the sockets that our parent has left open for us."""
+    """Run the proxy on the sockets inherited from the parent process."""
     control, listener, delay, upstream = json.loads(sys.argv[1])
     address = upstream if isinstance(upstream, str) else (upstream[0], upstream[1])
-    with socket.socket(fileno=control) as asked, socket.socket(fileno=listener) as door:
-        _Proxy(asked, door, delay, address).serve()
+    with socket.socket(fileno=control) as control_socket, socket.socket(fileno=listener) as server:
+        _Proxy(control_socket, server, delay, address).serve()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
--- Indexes and constraints of some tables: all that is needed to take them off and put them on again, and `made`,
--- which must be the same afterwards. Definitions are spelled for the search path of the transaction, under which
--- they are run again; hence every name below is qualified.
+-- The indexes and constraints of some tables: everything that is needed to drop them and create them again, and
+-- `made`, which must be the same afterwards. Definitions are spelled for the search path of the transaction, under
+-- which they are run again. Hence the search path is not changed, and every name below is qualified.
 WITH mine AS MATERIALIZED (
   SELECT c.oid, n.nspname, c.relname,
     CASE

@@ -1,7 +1,7 @@
-"""What a large load takes off its empty tables beforehand and puts on again behind the rows.
+"""Drop the indexes and constraints of tables before a large load, and create them again afterwards.
 
-Sorting all keys at once is much cheaper than finding the place of one after the other. Every definition is
-the server's own, and what it says of the tables afterwards must be what it said before.
+Building an index at once is much cheaper than inserting keys one by one. All definitions are the server's
+own, and afterwards the server must describe the tables exactly as before.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ Keys = Mapping[str, tuple[Table, Sequence[ForeignKey]]]
 
 _QUERY = (Path(__file__).parent / "rebuild.sql").read_text()
 _KINDS = {"p": "PRIMARY KEY", "u": "UNIQUE"}
-_MEMORY_KB = 1 << 18  # for one build; the server's own setting where that is more
+_MEMORY_KB = 1 << 18  # for building an index, unless the server's own setting is higher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index, and the constraint that it serves, if it serves one.
+    """An index, and the constraint that it implements, if any.
 
-    `why` says why it has to stay on; `referrers` are the foreign keys that need it: schema, table, name.
-    `analyzed`: the planner knows how the values of its expressions are spread.
+    `why` says why it must stay, if so. `referrers` are the foreign keys that need it: schema, table, name.
+    `analyzed` says that there are planner statistics of its expressions.
     """
 
     schema: str
@@ -50,13 +50,16 @@ class Index:
 
     @property
     def place(self) -> tuple[str, str]:
-        """Schema and name of its table."""
+        """The schema and name of its table."""
         return self.schema, self.relation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the server says of the indexes and constraints of some tables, in the order they were made."""
+    """The server's description of some tables' indexes, in order of creation, and constraints.
+
+    `made` is the exact description of everything that must be the same after the load.
+    """
 
     event_trigger: str | None
     trigger: str | None
@@ -67,7 +70,7 @@ class Facts:
 
 
 def ask_facts(tables: Sequence[Table]) -> Composed:
-    """Ask for the facts about some tables, which must not change any more: lock them first."""
+    """Make the query for the facts about some tables, which must be locked against changes."""
     before, after = _QUERY.split("__TABLES__")
     each = SQL(", ").join(
         SQL("{}::pg_catalog.regclass").format(Literal(qualified(table).as_string())) for table in tables
@@ -76,7 +79,7 @@ def ask_facts(tables: Sequence[Table]) -> Composed:
 
 
 def read_facts(answer: bytes | None) -> Facts:
-    """Make the facts of the document that the server answers."""
+    """Make Facts of the JSON document that the query returns."""
     document: dict[str, Any] = json.loads(answer or b"{}")
     return Facts(
         event_trigger=document["event_trigger"],
@@ -91,11 +94,11 @@ def read_facts(answer: bytes | None) -> Facts:
 def rebuilt(
     facts: Facts, tables: Sequence[Table], keys: Keys
 ) -> tuple[dict[tuple[str, str], list[Index]], dict[str, str]]:
-    """Choose the indexes of these tables that come off, by table; and say of the others why they stay.
+    """Choose the indexes of these tables to drop, by table; also return why the others stay.
 
-    An index stays while a foreign key that is not dropped needs it.
+    An index stays if a foreign key that is not among the dropped `keys` needs it.
     """
-    dropped = {(table.schema, table.relation, key.name) for table, mine in keys.values() for key in mine}
+    dropped = {(table.schema, table.relation, key.name) for table, some in keys.values() for key in some}
     wanted = {(table.schema, table.relation): table.name for table in tables}
     chosen: dict[tuple[str, str], list[Index]] = {}
     staying: dict[str, str] = {}
@@ -113,7 +116,7 @@ def rebuilt(
 
 
 def compare(before: Facts, after: Facts) -> None:
-    """Raise WriteError unless everything is again as it was; the transaction must then not be committed."""
+    """Raise WriteError unless everything is as before; then the transaction must not be committed."""
     lost, new = sorted(before.made - after.made), sorted(after.made - before.made)
     if lost or new:
         raise WriteError(
@@ -127,7 +130,7 @@ def compare(before: Facts, after: Facts) -> None:
 
 
 def settings() -> list[Composable]:
-    """Give index builds memory, and their place no tablespace but the database's own."""
+    """Set the memory for building indexes, and the database's own tablespace for them."""
     return [
         SQL(
             "SELECT pg_catalog.set_config(name, greatest(setting::int8, {})::text, true) "
@@ -140,8 +143,8 @@ def settings() -> list[Composable]:
 RESET = SQL("SET LOCAL default_tablespace TO DEFAULT")
 
 
-def take_off(indexes: Sequence[Index]) -> Iterator[Composed]:
-    """Drop the indexes of one table: those of constraints with these, in one statement each."""
+def drop_indexes(indexes: Sequence[Index]) -> Iterator[Composed]:
+    """Drop the indexes of one table: one statement for those of constraints, one for the others."""
     constraints = [each for each in indexes if each.constraint]
     if constraints:
         drops = SQL(", ").join(
@@ -153,16 +156,16 @@ def take_off(indexes: Sequence[Index]) -> Iterator[Composed]:
         yield SQL("DROP INDEX {}").format(SQL(", ").join(plain))
 
 
-def put_all_on(indexes: Sequence[Index]) -> Iterator[Composable]:
-    """Make the indexes of one table again; statistics of expressions go with an index, and are taken anew."""
+def create_indexes(indexes: Sequence[Index]) -> Iterator[Composable]:
+    """Create the indexes of one table again, and analyze it if they had statistics of expressions."""
     for index in indexes:
-        yield from put_on(index)
+        yield from create_index(index)
     if any(index.analyzed for index in indexes):
         yield SQL("ANALYZE {}").format(Identifier(*indexes[0].place))
 
 
-def put_on(index: Index) -> Iterator[Composable]:
-    """Make an index again and, of it, its constraint."""
+def create_index(index: Index) -> Iterator[Composable]:
+    """Create an index again, and its constraint from it."""
     table = Identifier(*index.place)
     yield trusted(index.definition)
     if index.constraint:

@@ -1,15 +1,15 @@
-"""The embedded server: one PostgreSQL per user and major version, made and started when first needed.
+"""The embedded server: one PostgreSQL per user and major version, created and started when first needed.
 
-Everything of a server lies in its home, `pg<major>` below SEEDLAB_SERVER_DIR or `~/.cache/seedlab`:
+All files of a server are in its home, `pg<major>` below SEEDLAB_SERVER_DIR or `~/.cache/seedlab`:
 
-    binaries   programs known to be of this version, one a line; the mark that the home is ours
-    lock       held while a server is made, started or stopped
-    data/      the cluster; it is made under another name and renamed when whole
-    socket/    the only door: mode 0700, no TCP port, hence no password
-    log        what the server says
+    binaries   installations known to have this version, one per line; also marks the home as seedlab's
+    lock       locked while a server is created, started or stopped
+    data/      the cluster; it is created under another name, and renamed once it is complete
+    socket/    the socket's folder, with mode 0700; there is no TCP port, and hence no password
+    log        the server's log
 
 PostgreSQL refuses to run as root. For root it runs as an unprivileged user, and the home is in the system's
-temporary directory, which that user can enter; the mode of a folder we did not make is never changed.
+temporary directory, which that user can enter. The mode of a folder that we did not create is never changed.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ _KEPT = frozenset({"binaries", "lock"})
 
 
 def status(environ: Mapping[str, str] | None = None) -> Server:
-    """Look whether the server runs; costs no process and no connection once its version is known."""
+    """Return the server's state, without a connection and, once its version is known, without a process."""
     return _site(environ).server
 
 
 def start(environ: Mapping[str, str] | None = None) -> Server:
-    """Answer the running server, making and starting it if need be.
+    """Return the running server, after creating and starting it if necessary.
 
-    Clients that start at the same time get the same server. It runs until `stop`, whatever becomes of the
-    client. Costs under a millisecond when it runs already. Raises ServerError with the end of the log.
+    Clients that start at the same time get the same server, which runs until `stop`, independently of its
+    clients. Cost: less than a millisecond if it is running. Raises ServerError with the end of the log.
     """
     site = _site(environ)
     if site.server.running:
@@ -89,7 +89,7 @@ def start(environ: Mapping[str, str] | None = None) -> Server:
 
 
 def stop(environ: Mapping[str, str] | None = None) -> Server:
-    """Stop the server: transactions under way are rolled back, what is committed stays."""
+    """Stop the server; open transactions are rolled back."""
     site = _site(environ)
     if site.server.home.exists():
         with _locked(site.server):
@@ -98,9 +98,9 @@ def stop(environ: Mapping[str, str] | None = None) -> Server:
 
 
 def clean(environ: Mapping[str, str] | None = None) -> Server:
-    """Stop the server and remove its databases, its log and its socket.
+    """Stop the server, and remove its databases, log and socket.
 
-    The lock file stays: a client that waits for it must not wait for a file that is gone.
+    The lock file stays, because other clients may be waiting for it.
     """
     site = _site(environ)
     server = site.server
@@ -115,10 +115,10 @@ def clean(environ: Mapping[str, str] | None = None) -> Server:
 
 
 def database_name(project: str) -> str:
-    """Name the database of a project: lower case, `_` for blanks, dots and dashes.
+    """Derive a database's name from a project's: lower case, with `_` for blanks, dots and dashes.
 
-    A name that loses more than that (other letters, over 63 bytes, a system database's) gets a hash at its
-    end, so that two projects never share a database because their names cannot be spelled.
+    If that is not sufficient (other characters, over 63 bytes, a system database's name), a hash is appended,
+    so that two projects never share a database.
     """
     plain = re.sub(r"[\s._-]+", "_", project.strip().lower())
     name = re.sub(r"[^a-z0-9_]", "", plain)
@@ -128,14 +128,14 @@ def database_name(project: str) -> str:
 
 
 def ensure_database(server: Server, database: str) -> str:
-    """Create the database if it is missing and answer its URL.
+    """Create the database if it is missing, and return its URL.
 
-    Meant for the caller whose connection was refused with 3D000: a connection of its own is too dear to ask
-    each time.
+    To be called after a connection was refused with 3D000 (no such database): this opens its own connection,
+    which would be too expensive for every run.
     """
     import psycopg
 
-    exists = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation)  # another client was faster
+    exists = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation)  # by another client
     try:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection, suppress(*exists):
             if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).rowcount:
@@ -149,24 +149,24 @@ def ensure_database(server: Server, database: str) -> str:
 
 
 def create_database(name: str) -> sql.Composed:
-    """Build CREATE DATABASE. From template0: a client connected to template1 would block it."""
+    """Build CREATE DATABASE; from template0, as a client connected to template1 would block it."""
     from psycopg import sql
 
     return sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
 
 
 def without_user_schema(name: str) -> sql.Composed:
-    """Take "$user" out of the database's path: the schema of our role's name is the ledger's."""
+    """Remove "$user" from the database's search path, as the ledger's schema has the name of our role."""
     from psycopg import sql
 
     return sql.SQL("ALTER DATABASE {} SET search_path = public").format(sql.Identifier(name))
 
 
-# ---- where it is ----------------------------------------------------------------------------------------
+# ---- location -------------------------------------------------------------------------------------------
 
 
 def _site(environ: Mapping[str, str] | None) -> Site:
-    """Find programs, home and state, refusing a home that another user could have planted."""
+    """Find programs, home and state; refuse a home that another user could have created."""
     environ = os.environ if environ is None else environ
     binaries = find_binaries(environ)
     root = _root(environ)
@@ -178,9 +178,9 @@ def _site(environ: Mapping[str, str] | None) -> Site:
 
 
 def _root(environ: Mapping[str, str]) -> Path:
-    """The folder above the homes."""
-    if given := environ.get("SEEDLAB_SERVER_DIR"):
-        return Path(given).expanduser().absolute()
+    """Return the parent folder of all homes."""
+    if folder := environ.get("SEEDLAB_SERVER_DIR"):
+        return Path(folder).expanduser().absolute()
     if os.geteuid() == 0:
         root = Path(tempfile.gettempdir(), "seedlab-0")
         _refuse_foreign(root)
@@ -189,7 +189,7 @@ def _root(environ: Mapping[str, str]) -> Path:
 
 
 def _account() -> pwd.struct_passwd | None:
-    """Who runs the server: None for ourselves, an unprivileged user when we are root."""
+    """Return the user who runs the server: None for ourselves, an unprivileged user if we are root."""
     if os.geteuid() != 0:
         return None
     for name in UNPRIVILEGED:
@@ -202,7 +202,7 @@ def _account() -> pwd.struct_passwd | None:
 
 
 def _known_major(binaries: Path, root: Path) -> int:
-    """The version of the programs, from what an earlier start wrote down, else by asking them."""
+    """Return the version of the programs: as an earlier start recorded it, else by running them."""
     line = _binaries_line(binaries)
     for known in root.glob("pg*/binaries"):
         if line in known.read_text().splitlines():
@@ -211,12 +211,12 @@ def _known_major(binaries: Path, root: Path) -> int:
 
 
 def _binaries_line(binaries: Path) -> str:
-    """What names an installation, so that one replaced in place is asked again."""
+    """Identify an installation by path and time, so that the version of a replaced one is read again."""
     return f"{(binaries / 'postgres').stat().st_mtime_ns} {binaries}"
 
 
 def _socket_folder(home: Path) -> Path:
-    """The socket's folder; below the temporary directory where the home's path is too long for a socket."""
+    """Return the socket's folder, in the temporary directory if the home's path is too long for a socket."""
     folder = home / "socket"
     if len(os.fsencode(folder / SOCKET)) < SOCKET_LENGTH:
         return folder
@@ -224,14 +224,14 @@ def _socket_folder(home: Path) -> Path:
 
 
 def _digest(name: bytes) -> str:
-    """Stand for a name that cannot be had: 8 hex digits."""
-    import hashlib  # 4 ms for OpenSSL, which usual names and homes do not pay
+    """Hash a name that cannot be used as it is to 8 hex digits."""
+    import hashlib  # takes 4 ms, which usual names and homes should not pay
 
     return hashlib.sha256(name).hexdigest()[:8]
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise ServerError if something is there that another user made or could change."""
+    """Raise ServerError if the path exists, but is not a folder that only we can write to."""
     with suppress(FileNotFoundError):
         found = path.lstat()
         ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
@@ -242,13 +242,13 @@ def _refuse_foreign(path: Path) -> None:
             )
 
 
-# ---- making, starting, stopping -------------------------------------------------------------------------
+# ---- creating, starting, stopping -----------------------------------------------------------------------
 
 
 def _prepare(site: Site) -> None:
-    """Make the home, ours by mode and by mark, and the socket's folder."""
+    """Create the home with its mark, and the socket's folder."""
     server = site.server
-    mode = 0o711 if site.account else 0o700  # another user runs the server: let it pass, not look
+    mode = 0o711 if site.account else 0o700  # another user who runs the server may enter, but not list
     for folder in (server.home.parent, server.home):
         _make_folder(folder, mode)
     _require_ours(server)
@@ -264,8 +264,8 @@ def _prepare(site: Site) -> None:
 
 
 def _require_ours(server: Server) -> None:
-    """Raise ServerError if the home holds something without our mark."""
-    # In this order: another client writes the mark before anything else.
+    """Raise ServerError if the home has files, but not our mark."""
+    # The mark must be checked last, because another client writes it before anything else.
     if (
         any(path.name not in _KEPT for path in server.home.iterdir())
         and not (server.home / "binaries").exists()
@@ -274,7 +274,7 @@ def _require_ours(server: Server) -> None:
 
 
 def _make_folder(folder: Path, mode: int) -> None:
-    """Make a folder with exactly this mode; one that is there keeps its own."""
+    """Create a folder with exactly this mode; an existing one keeps its own."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
@@ -292,7 +292,7 @@ def _require_reach(site: Site) -> None:
 
 @contextmanager
 def _locked(server: Server) -> Iterator[None]:
-    """Hold the home's lock; the kernel frees it when we die."""
+    """Hold the home's lock, which the kernel releases if this process dies."""
     deadline = time.monotonic() + PATIENCE
     with (server.home / "lock").open("w") as file:
         while True:

@@ -1,8 +1,8 @@
-"""Snapshots: databases that were seeded once and are copied from then on. A copy is called a *clone*.
+"""Snapshots: databases that are seeded once and then copied. A copy is called a *clone*.
 
-A snapshot is named by the hash of all that it was made of. It is made under a lock, by one process while the
-others wait, and its mark is written last: what has no mark is a dead attempt, and is made again. Who has
-asked for a snapshot holds it until the end, so that nobody prunes it meanwhile.
+A snapshot is named by a hash of everything that it was made from. One process makes it while others wait, and
+writes its mark last: a snapshot without a mark is an abandoned attempt, and is made again. A session that
+uses a snapshot locks it until the session is closed, so that it is not pruned.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any, Protocol
 
 from seedlab.flow import Target
 
-SNAPSHOT = "seedlab_snapshot_"  # these begin the names of all that we make
+SNAPSHOT = "seedlab_snapshot_"  # prefixes of the names of all databases that are made here
 CLONE = "seedlab_clone_"
 KEPT = "seedlab_kept_"
 DIGITS = 16  # of the fingerprint, in a name
 
 Relations = tuple[tuple[str, str], ...]  # schema and name of tables
-Build = Callable[[Target], int]  # seeds a database; answers how many rows it then has
+Build = Callable[[Target], int]  # seeds a database, and returns how many rows it then has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """What a snapshot says of itself once it is whole; `created` is UTC, `bytes` its size at that time."""
+    """The description of a complete snapshot; `created` is UTC, `bytes` its size at that time."""
 
     fingerprint: str
     project: str
@@ -36,12 +36,12 @@ class Mark:
     bytes: int
 
     def to_json(self) -> str:
-        """Spell it for the server, or for a file."""
+        """Serialize the mark."""
         return json.dumps(asdict(self))
 
     @classmethod
     def of(cls, text: str | None) -> Mark | None:
-        """Read a mark from text; None for no text, or text that is no mark."""
+        """Parse a mark; None for text that is not a mark."""
         try:
             return cls(**json.loads(text or ""))
         except (TypeError, ValueError):
@@ -50,7 +50,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A snapshot that is whole: its name (of a file: its path), and how many clones of it there are."""
+    """A complete snapshot: its name (for SQLite its path) and its number of clones."""
 
     name: str
     mark: Mark
@@ -59,10 +59,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A snapshot that is asked for.
+    """A request for a snapshot.
 
-    `empties` are the tables that start empty in a copy of the target, or None where nothing of the target is
-    copied and the seed makes its tables itself.
+    `empties` are the tables to be emptied in a copy of the target; None if the target is not copied, and the
+    seed creates its tables itself.
     """
 
     fingerprint: str
@@ -72,77 +72,77 @@ class Wanted:
 
     @property
     def digits(self) -> str:
-        """The part of the fingerprint that the snapshot's name holds."""
+        """The part of the fingerprint that is in the snapshot's name."""
         return self.fingerprint[:DIGITS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """Where a server listens, in the words of the proxies, and the password that let us in."""
+    """The address of a server as arguments of the proxies, and the password of our connection."""
 
     address: dict[str, Any]
     password: str | None = field(default=None, repr=False)
 
 
 class Snapshots(Protocol):
-    """Where snapshots and clones are: the target's server, or a folder of ours."""
+    """The snapshots and clones on the target's server, or for SQLite in a folder."""
 
     @property
     def maker(self) -> str:
         """Server version and user: part of a snapshot's fingerprint."""
 
     def turn(self) -> AbstractContextManager[None]:
-        """Let processes take turns to look at the target and copy it.
+        """Exclude other processes from reading and copying the target.
 
-        PostgreSQL copies only unused databases.
+        PostgreSQL copies a database only while nobody is connected to it.
         """
 
     def base(self, empties: Relations) -> str:
-        """Hash what a copy of the target would have: definitions, and all rows but those of `empties`."""
+        """Hash what a copy of the target would contain: definitions, and all rows except of `empties`."""
 
     def ready(self, wanted: Wanted, build: Build) -> tuple[Snapshot, bool]:
-        """Give a snapshot, made by `build` if there is none; tells whether it was made now."""
+        """Return the snapshot, after making it with `build` if it does not exist; tell whether it is new."""
 
     def clone(self, snapshot: Snapshot) -> Target:
         """Copy a snapshot.
 
-        The clone is dropped when this is closed, or by the next session if it never was.
+        The clone is dropped by `close`, or by a later session if this process is killed.
         """
 
     def claim(self, name: str, *, replace: bool) -> None:
-        """Raise Refused where something else has that name, or a clone that may not be replaced."""
+        """Raise Refused if the name belongs to something else, or to a clone that may not be replaced."""
 
     def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
-        """Copy a snapshot under a name, to stay; raises Refused as `claim` does."""
+        """Make a permanent clone of this name; raises Refused as `claim` does."""
 
     def kept_as(self, clone: Target) -> Target:
-        """The clone's target under the name that it has once it is kept."""
+        """Return the clone's target under the name that `keep` gives it."""
 
     def keep(self, clone: Target) -> None:
-        """Rename a clone as `kept_as` says, so that it stays when this is closed."""
+        """Rename a clone as `kept_as` says, so that `close` does not drop it."""
 
     def drop(self, clone: Target) -> None:
-        """Drop a clone, whoever of ours is still connected."""
+        """Drop a clone, ending our own connections to it."""
 
     def door(self) -> Door:
-        """Say where the server listens; ConfigurationError where none does."""
+        """Return the address of the server; raises ConfigurationError for SQLite."""
 
     def every(self) -> list[Snapshot]:
-        """All snapshots of ours, the newest first."""
+        """Return all of the user's snapshots, newest first."""
 
     def leftovers(self) -> list[str]:
-        """What is no use to anybody: attempts that never got a mark, and clones that were kept."""
+        """Return the names of abandoned attempts and of clones that were kept."""
 
     def remove(self, name: str) -> bool:
-        """Drop a snapshot that nobody uses, or a leftover; tells whether it is gone."""
+        """Drop a snapshot or a leftover unless it is in use; tell whether it was dropped."""
 
     def close(self) -> None:
-        """Drop the clones that were not handed over or kept."""
+        """Drop the clones that were not handed over or kept, and release all locks."""
 
 
 def snapshots_at(target: Target, *, embedded: bool = False) -> Snapshots:
-    """Find the snapshots where the target is, for a caller who closes them. Raises ConnectionFailed."""
-    # Imported here: a target of one dialect has no use for the other's driver.
+    """Open the snapshots beside the target; the caller closes them. Raises ConnectionFailed."""
+    # Imported here, so that only the driver of the target's dialect is imported.
     if target.dialect == "sqlite":
         from seedlab.database.sqlite_snapshots import SqliteSnapshots
 
@@ -153,12 +153,12 @@ def snapshots_at(target: Target, *, embedded: bool = False) -> Snapshots:
 
 
 def newest_first(found: list[Snapshot]) -> list[Snapshot]:
-    """Sort snapshots by age."""
+    """Sort snapshots by age, newest first."""
     return sorted(found, key=lambda each: each.mark.created, reverse=True)
 
 
 def mark_of(wanted: Wanted, *, rows: int, size: int) -> Mark:
-    """Make the mark of a snapshot that is whole at this moment."""
+    """Make the mark of a snapshot that is complete now."""
     from datetime import UTC, datetime
 
     created = datetime.now(UTC).isoformat(timespec="seconds")

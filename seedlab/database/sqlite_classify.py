@@ -1,6 +1,6 @@
-"""What a write would do with rows, asked of SQLite and not done: for a preview.
+"""Classify rows on SQLite without writing them, for previews: created, updated or unchanged.
 
-The rows are staged and judged as for a write, in a temporary table; the file itself is only read.
+The rows are staged in a temporary table and classified as for a write; the file itself is only read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STAGE = "seedlab_preview"
 def classify_plan(
     connection: CountedConnection, recorder: Recorder, plan: WritePlan, *, differences: bool
 ) -> list[Classified]:
-    """Classify every row as `write_plan` would. Raises DataFaults for unfit values and for other ids."""
+    """Classify every row as `write_plan` would. Raises DataFaults for invalid values and conflicting ids."""
     found = tallies(plan, differences=differences)
     for write in (each for group in plan.groups for each in group):
         if all_new(write, plan):
@@ -34,7 +34,7 @@ def classify_plan(
 
 
 def _add_new(recorder: Recorder, write: TableWrite, found: dict[Load, Tally]) -> None:
-    """Every row is new, if its values fit."""
+    """Count the rows of an empty table, which are all new; raises DataFaults for invalid values."""
     faults: list[Fault] = []
     for batch in write.batches():
         with recorder.span("stage", load=batch.load, rows=batch.frame.height):
@@ -60,12 +60,12 @@ def _add_staged(
         for number, load in enumerate(write.loads):
             found[load].add(outcomes(counts, number))
         for number, told in _lines(connection, write) if differences else ():
-            found[write.loads[number]].tell(told)
+            found[write.loads[number]].add_lines(told)
         connection.run(f"DROP TABLE temp.{quote(STAGE)}")
 
 
 def _lines(connection: CountedConnection, write: TableWrite) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Lines of the staged rows, by number of the load."""
+    """Yield the differences of the staged rows, by index of the load."""
     found: list[tuple[object, ...]] = [
         (number, file, row, None, None, None)
         for _, number, file, row in connection.run(sql.places(STAGE, sql.NEW))

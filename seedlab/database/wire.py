@@ -20,6 +20,8 @@ from psycopg import pq
 from psycopg.adapt import Transformer
 from psycopg.sql import SQL, Composable
 
+from seedlab.database.failures import write_failed
+from seedlab.errors import WriteError
 from seedlab.flow import Recorder
 
 Results = list[pq.abc.PGresult]
@@ -31,15 +33,16 @@ _SLICE = 1 << 18  # bytes given to libpq at a time, since it buffers everything 
 _SEND_BUFFER = 1 << 20  # bytes of a local socket's send buffer, if the system allows it
 
 
-class StatementError(Exception):
+class StatementError(WriteError):
     """A statement failed: `index` is its index among the caller's statements, `error` is psycopg's error.
 
     `index` is negative when a statement sent before the caller's failed, such as BEGIN. For a script,
-    `results` has the results of the statements before it.
+    `results` has the results of the statements before it. Callers that know what the statement was about
+    raise an error of their own; this one reaches the user where a connection is lost at any other statement.
     """
 
     def __init__(self, index: int, error: psycopg.Error, results: Results | None = None) -> None:
-        super().__init__(index, error)
+        super().__init__(str(write_failed(error)), sqlstate=error.sqlstate)
         self.index = index
         self.error = error
         self.results = results or []

@@ -7,16 +7,18 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from seedlab.database import postgres_write
+from seedlab.database import postgres_direct, postgres_grow, postgres_write
+from seedlab.database.wire import Wire
 from seedlab.errors import CommitUnanswered, DataFaults, SeedError, WriteError
 from seedlab.steps.writing.committing import COMMITTED
 from tests.cases import some
@@ -46,6 +48,11 @@ RELATIONS = """
 SELECT relname FROM pg_class WHERE relkind IN ('r', 'u') AND relname !~ '^(pg|sql)_'
 AND relnamespace IS DISTINCT FROM to_regnamespace('seedlab') ORDER BY 1
 """
+END = """
+SELECT pid FROM pg_stat_activity WHERE application_name ~ '^seedlab' AND datname = current_database()
+AND pg_terminate_backend(pid, 5000)
+"""
+LARGE = ((postgres_write, "ARRAY_ROWS"), (postgres_grow, "NEW_ROWS"), (postgres_direct, "REBUILD_ROWS"))
 STARTS = {"empty": "", "filled": OTHERS}  # written directly, and by a merge
 LEVELS = some(["incremental", "bulk", "legacy"], "incremental", "legacy")
 
@@ -226,10 +233,7 @@ def test_a_server_process_ended_leaves_all_or_nothing(
 
     def end() -> None:
         with psycopg.connect(url, autocommit=True) as other:
-            other.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name ~ '^seedlab'"
-                " AND datname = current_database()"
-            )
+            other.execute(END)
 
     with Cutter(url, int(ends.sent * part), end) as line, pytest.raises(SeedError) as failed:
         seed(school, line.url)
@@ -237,6 +241,50 @@ def test_a_server_process_ended_leaves_all_or_nothing(
     assert failed.value.exit_code == 1
     assert state(url) == ends.before
     check_whole(school, url, ends)
+
+
+@pytest.mark.slow
+def test_a_server_process_ended_before_any_message_of_a_large_load_is_told(
+    school: Path, url: str, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in LARGE:
+        monkeypatch.setattr(module, name, 1)
+    reset(url, start)
+    before, ended = state(url), True
+    number = 0
+
+    while ended:
+        number += 1
+        with ending(url, number) as made:
+            try:
+                seed(school, url, workers=2, batch_rows=20)
+            except SeedError as told:
+                assert str(told)
+                assert state(url) == before
+        ended = bool(made)
+        reset(url, start)
+
+    assert number > 10
+
+
+@contextmanager
+def ending(url: str, number: int) -> Iterator[list[int]]:
+    """End all of a run's server processes just before it sends its n-th message; gives those ended."""
+    sent, ended = count(1), []
+
+    def counting(send: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **named: Any) -> Any:
+            if next(sent) == number:
+                with psycopg.connect(url, autocommit=True) as other:
+                    ended.extend(pid for (pid,) in other.execute(END).fetchall())
+            return send(*args, **named)
+
+        return counted
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("ask", "ask_ahead", "tell", "script", "end"):
+            patched.setattr(Wire, name, counting(getattr(Wire, name)))
+        yield ended
 
 
 # ---- waits that end -------------------------------------------------------------------------------------

@@ -104,10 +104,13 @@ class Look:
         return frozenset(name for name, table in by_name.items() if table.name in empty)
 
     def refresh(self) -> None:
-        """Read catalog and ledger again, because another session has written since."""
-        session = self.session
+        """Read catalog and ledger again, because another session has written.
+
+        If that fails, the look stays as it is.
+        """
+        view = _view(self.session, self._project)
         self._view, self._no_ledger = Future(), Future()
-        self._view.set_result(_view(session, self._project))
+        self._view.set_result(view)
 
     def reconnect(self) -> Session:
         """Replace a session whose connection is lost by a new one; raises ConnectionFailed."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -15,6 +17,8 @@ from seedlab.database.cluster import SOCKET
 from seedlab.database.proxy import DelayProxy
 from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.insight.measuring.monitor import Monitor
+
+SELECTED = 1024  # files of which select() can tell
 
 
 @pytest.fixture
@@ -37,6 +41,26 @@ def counts(monitor: Monitor) -> tuple[int, int]:
 
 
 # ---- the socket ----
+
+
+def test_a_process_may_have_more_files_open_than_select_knows(
+    clean_postgres_url: str, monitor: Monitor, request: pytest.FixtureRequest
+) -> None:
+    resource = pytest.importorskip("resource")
+    mine, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < 2 * SELECTED:
+        pytest.skip(f"this process may have {most} files open")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(mine, 2 * SELECTED), most))
+    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (mine, most)))
+
+    with ExitStack() as held:
+        for _ in range(SELECTED):
+            held.enter_context(Path(os.devnull).open())
+        with psycopg.connect(clean_postgres_url, autocommit=True) as connection:
+            wire = Wire(connection, monitor)
+            assert connection.fileno() >= SELECTED
+            wire.script([SQL("CREATE TABLE t (x text)"), SQL("COPY t FROM STDIN")], lambda *_: iter([b"1\n"]))
+            assert wire.ask([(SQL("SELECT x FROM t"), ())]) == [[("1",)]]
 
 
 def room(connection: psycopg.Connection) -> int:

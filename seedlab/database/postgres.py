@@ -7,7 +7,6 @@ outlives its transaction: there are no prepared statements, session settings or 
 from __future__ import annotations
 
 import json
-import select
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -27,7 +26,7 @@ from seedlab.database.failures import connection_failed, write_failed
 from seedlab.database.holder import Holder, held, read_label
 from seedlab.database.ledger import memory_of
 from seedlab.database.postgres_ledger import NO_RIGHT, NO_TABLE, PostgresLedger
-from seedlab.database.wire import Question, StatementError, Wire
+from seedlab.database.wire import Question, StatementError, Wire, readable
 from seedlab.errors import CommitUnanswered, ConfigurationError, LockHeld, WriteError
 from seedlab.flow import (
     Catalog,
@@ -72,7 +71,7 @@ def _is_usable(connection: psycopg.Connection[Any]) -> bool:
 
     Data waiting on an idle connection means that the server has closed it: nothing else is sent unasked.
     """
-    if connection.closed or select.select([connection.fileno()], [], [], 0)[0]:
+    if connection.closed or readable(connection.fileno(), seconds=0):
         connection.close()
         return False
     return True

@@ -48,6 +48,20 @@ class StatementError(WriteError):
         self.results = results or []
 
 
+def readable(descriptor: int, *, or_writable: bool = False, seconds: float | None = None) -> bool:
+    """Wait until a socket is readable, or writable if asked; tell whether it is readable.
+
+    By poll() if the system has it, because select() knows only the first 1,024 files of a process.
+    """
+    if not hasattr(select, "poll"):
+        return bool(select.select([descriptor], [descriptor] if or_writable else [], [], seconds)[0])
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN | (select.POLLOUT if or_writable else 0))
+    return any(
+        what & ~select.POLLOUT for _, what in waiting.poll(None if seconds is None else seconds * 1000)
+    )
+
+
 def _enlarge_send_buffer(connection: psycopg.Connection[Any]) -> None:
     """Enlarge the send buffer of a local socket, so that the server does not wait for the client.
 
@@ -127,7 +141,7 @@ class Wire:
     def _next_result(self) -> pq.abc.PGresult | None:
         pgconn = self.connection.pgconn
         while pgconn.is_busy():
-            select.select([pgconn.socket], [], [])
+            readable(pgconn.socket)
             pgconn.consume_input()
         return pgconn.get_result()
 
@@ -153,8 +167,7 @@ class Wire:
         """Wait until everything is sent, because the connection is non-blocking."""
         pgconn = self.connection.pgconn
         while pgconn.flush():
-            readable, _, _ = select.select([pgconn.socket], [pgconn.socket], [])
-            if readable:
+            if readable(pgconn.socket, or_writable=True):
                 pgconn.consume_input()
 
     def copy_out(self, statement: Composable, size: int) -> Iterator[bytes]:
@@ -180,7 +193,7 @@ class Wire:
         pgconn, rows, held = self.connection.pgconn, [], 0
         while (got := pgconn.get_copy_data(1))[0] >= 0:
             if got[0] == 0:
-                select.select([pgconn.socket], [], [])
+                readable(pgconn.socket)
                 pgconn.consume_input()
                 continue
             rows.append(bytes(got[1]))

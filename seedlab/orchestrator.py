@@ -244,9 +244,9 @@ def plan(project: Project, target: Target, options: Options, monitor: Monitor, *
 
     with looking_at(project, target, options, monitor) as look:
         task = _task(project, options, look, monitor, file_hashes(project))
-        previewed = preview(task, look, monitor, differences=rows)
+        preview_result = preview(task, look, monitor, differences=rows)
         needless = graph.needless(edges_in(look.catalog(), task.agenda.declared))
-    made = plan_of(task, target, previewed)
+    made = plan_of(task, target, preview_result)
     return replace(made, notes=monitor.notes, needless=needless)
 
 

@@ -1,7 +1,7 @@
-"""Makes a project of an existing database: looks, decides what to read, reads it, writes files.
+"""Makes a project of an existing database: reads its catalog, decides what to export, and writes files.
 
-Stands above the rooms, like the orchestrator. The database is read at one moment and never written to, not
-even a ledger; the folder is there when all went well, and not otherwise.
+The database is read in one snapshot, and nothing is written to it, not even a ledger. The new folder exists
+only if all went well.
 """
 
 from __future__ import annotations
@@ -32,23 +32,24 @@ def export(
 ) -> Exported:
     """Write a project of what the target holds to the new folder `out`.
 
-    `limits` are the tables of which the first rows by key will do. Raises ConfigurationError for tables that
-    are not there and a folder that is, ConnectionFailed, WriteError for what the database refuses.
+    `limits` maps tables to the number of rows, first by key, that are exported of them. Raises
+    ConfigurationError for missing tables and for a folder that exists, ConnectionFailed, and WriteError for
+    what the database refuses.
     """
     outputs.check_new(out)
     with closing(open_reader(target, recorder, label_of(out.name))) as reader:
         catalog = reader.catalog()
         tables, left_out = adopting.chosen(catalog, wanted)
         reader.hold(tables)
-        found = _proven(reader, catalog, tables)
-        plan = adopting.adopt(catalog, tables, found, left_out, with_ids=wanted.with_ids)
+        keys = _keys_by_rows(reader, catalog, tables)
+        plan = adopting.adopt(catalog, tables, keys, left_out, with_ids=wanted.with_ids)
         first = _limits(catalog, plan, limits)
         doubtful = reader.doubtful([catalog.tables[each.table] for each in plan.tables])
         masks = _masks(reader, catalog, plan, doubtful, first)
         with outputs.new_folder(out) as folder:
             written = _write(reader, catalog, plan, masks, folder)
             _write_project(catalog, plan, written, out, folder)
-        bent = reader.bent()
+        misfits = reader.bent()
     return Exported(
         database=target.shown,
         dialect=catalog.dialect,
@@ -56,15 +57,15 @@ def export(
         tables=tuple(each for each in written if each.rows),
         left_out=plan.left_out,
         empty=tuple(each.table for each in written if not each.rows),
-        notes=(*plan.notes, *_security_notes(tables), *_dropped(masks, first), *_bent_notes(bent)),
+        notes=(*plan.notes, *_security_notes(tables), *_orphan_notes(masks, first), *_misfit_notes(misfits)),
     )
 
 
 # ---- decide ---------------------------------------------------------------------------------------------
 
 
-def _proven(reader: Reader, catalog: Catalog, tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:
-    """Find keys by the rows of tables that declare none: NOT NULL columns in which all rows differ."""
+def _keys_by_rows(reader: Reader, catalog: Catalog, tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:
+    """Find keys of tables that declare none: columns without NULL, by whose values all rows differ."""
     found = {}
     for table in filter(naming.keyless, tables):
         names = [each.name for each in table.columns.values() if each.kind in naming.NAMING]
@@ -98,7 +99,7 @@ def _masks(
     doubtful: frozenset[ForeignKey],
     limits: Mapping[str, int],
 ) -> dict[str, pl.Series]:
-    """Map tables that may not be exported whole to a boolean series: True for rows that are."""
+    """Map tables that may not be exported as a whole to a boolean series, True for the rows that are."""
     exports = {each.table: each for each in plan.tables}
     ties = _ties({name: catalog.tables[name] for name in exports}, doubtful, limits)
     frames = {}
@@ -114,9 +115,9 @@ def _masks(
 def _ties(
     tables: Mapping[str, Table], doubtful: frozenset[ForeignKey], limits: Mapping[str, int]
 ) -> dict[str, list[Tie]]:
-    """Map each table that may not be exported whole to the foreign keys that decide which of its rows are.
+    """Map each table that may not be exported as a whole to the foreign keys that decide which rows are.
 
-    Those are tables with a limit or a doubtful foreign key, and all that refer to such ones.
+    These are the tables with a limit or with a foreign key that rows may violate, and all that refer to them.
     """
     affected = {*limits, *(name for name in tables if doubtful.intersection(tables[name].foreign_keys))}
     while more := {name for name in tables if affected & tables[name].parents} - affected:
@@ -155,26 +156,26 @@ def _write(
 def _write_project(
     catalog: Catalog, plan: Export, written: Sequence[WrittenTable], out: Path, folder: Path
 ) -> None:
-    """Write seedlab.toml for the files that there are, and the schema that editors check it by."""
+    """Write seedlab.toml for the files that were written, and the schema by which editors check it."""
     files = {each.table: each.file for each in written if each.rows}
     exports: list[TableExport] = [each for each in plan.tables if each.table in files]
     project = adopting.project_of(out.resolve().name, folder, catalog, exports, files)
-    said = (
+    heading = (
         f"{scaffold.SCHEMA_LINE}\n# Exported from the {_NAMES[catalog.dialect]} database {catalog.database} "
         "by seedlab export.\n\n"
     )
     hint = scaffold.TARGET_HINT
-    (folder / FILE).write_text(said + _with_hint(spelling.spell(project), hint), encoding="utf-8")
+    (folder / FILE).write_text(heading + _with_hint(spelling.spell(project), hint), encoding="utf-8")
     (folder / scaffold.SCHEMA_FILE).write_text(scaffold.schema_text(), encoding="utf-8")
 
 
 def _with_hint(text: str, hint: str) -> str:
-    """Put a comment behind `[project]`, before the stages."""
+    """Put a comment after `[project]`, before the stages."""
     head, _, stages = text.partition("\n\n")
     return f"{head.rstrip()}\n\n{hint}" + (f"\n{stages}" if stages else "")
 
 
-# ---- tell -----------------------------------------------------------------------------------------------
+# ---- notes ----------------------------------------------------------------------------------------------
 
 
 def _security_notes(tables: Sequence[Table]) -> list[str]:
@@ -184,14 +185,14 @@ def _security_notes(tables: Sequence[Table]) -> list[str]:
     )
 
 
-def _dropped(masks: Mapping[str, pl.Series], limits: Mapping[str, int]) -> list[str]:
-    """Note rows that are left out because they refer to rows that are not there.
+def _orphan_notes(masks: Mapping[str, pl.Series], limits: Mapping[str, int]) -> list[str]:
+    """Note how many rows are left out because they refer to rows that do not exist.
 
-    Nothing where `limits` leave out rows anyway.
+    With `limits` nothing is noted, since rows are left out on purpose.
     """
-    counts = {name: int((~mask).sum()) for name, mask in masks.items()}
     if limits:
         return []
+    counts = {name: int((~mask).sum()) for name, mask in masks.items()}
     return [
         f"{several(count, 'row')} of {name} left out: what they refer to is not there"
         for name, count in sorted(counts.items())
@@ -199,9 +200,10 @@ def _dropped(masks: Mapping[str, pl.Series], limits: Mapping[str, int]) -> list[
     ]
 
 
-def _bent_notes(bent: Mapping[str, int]) -> list[str]:
+def _misfit_notes(misfits: Mapping[str, int]) -> list[str]:
+    """Note how many values SQLite holds in each column that are not of the column's type."""
     return [
         f"{name}: {count:,} value{'s are' if count > 1 else ' is'} not what the column's type says; "
         "a seed would store them otherwise, or refuse them"
-        for name, count in sorted(bent.items())
+        for name, count in sorted(misfits.items())
     ]

@@ -1,6 +1,6 @@
-"""Forecasts how long a plan will take, from earlier runs or the project's own estimates.
+"""Forecasts how long a plan takes, by earlier runs on this machine, else by the project's estimates.
 
-Uses plans and records only, and no target.
+It works on plans and run records alone, without a target.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from seedlab.plan import graph, ready
 
 
 def forecast(project: Project, plan: Plan, heading: Run, runs: Iterable[Run]) -> Forecast:
-    """Forecast how long a plan will take.
+    """Forecast how long a plan takes; `heading` is a run as it would be recorded, `runs` has the newest last.
 
-    `heading` is the record of a run as far as it is known before, `runs` are earlier ones, newest last. The
-    model: workers read files concurrently, and all else happens sequentially in one transaction.
+    Only the reading of files is spread over the workers. All else is done in sequence, in one transaction.
     """
     experience = predict.learn(runs, predict.situation_of(heading))
     estimates = {f"{seed.stage}.{seed.name}": seed.estimated_ms for seed in project.every_seed}
@@ -52,7 +51,7 @@ def forecast(project: Project, plan: Plan, heading: Run, runs: Iterable[Run]) ->
 
 
 def _total(plan: Plan, experience: Experience, seeds: Sequence[Expectation]) -> Expectation:
-    """Predict the whole run from earlier whole runs if there are enough, else as the sum of its seeds."""
+    """Expect the time of the whole run: by earlier runs if there were enough, else as its seeds' sum."""
     timings = experience.runs.get(predict.kind_of(plan.outcomes, ran=bool(seeds)), ())
     if len(timings) < predict.ENOUGH and seeds:
         return predict.together(seeds)
@@ -68,7 +67,7 @@ def _rows(seed: PlannedSeed) -> int:
 
 
 def _workers(run: Run) -> int:
-    """Return how many files a run reads at a time, by its settings and machine."""
+    """Find how many files a run reads at a time, by its settings and machine."""
     workers, cores = run.settings.get("workers"), run.machine.get("cores")
     disabled = predict.situation_of(run).disabled
     if run.level in ("legacy", "bulk") or "parallel" in disabled:
@@ -77,10 +76,7 @@ def _workers(run: Run) -> int:
 
 
 def _makespan(plan: Plan, reading: Mapping[str, float], workers: int) -> float:
-    """Return the seconds in which so many workers read all seeds.
-
-    Reading waits for nothing, but for a stage that runs alone.
-    """
+    """Simulate in how many seconds so many workers read all seeds; only a stage that runs alone waits."""
     tasks = [
         ready.Task(
             id=f"{stage.id}.{seed.name}",
@@ -97,7 +93,7 @@ def _makespan(plan: Plan, reading: Mapping[str, float], workers: int) -> float:
 def _order(
     plan: Plan, seconds: Mapping[str, float], waits_for: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
-    """Return the stages in the order in which they would start: the longest path first."""
+    """Order the stages as the ready queue hands them out: the longest path first."""
     tasks = [
         ready.Task(
             id=stage.id,
@@ -112,7 +108,7 @@ def _order(
 
 
 def _idle(plan: Plan) -> dict[str, str]:
-    """Map stages that could run beside others, but do not, to the reason."""
+    """Map the stages that could run beside others, but do not, to the reason."""
     running = {stage.id for stage in plan.stages if stage.status == "run"}
     found = {
         stage.id: "parallel = false" for stage in plan.stages if stage.id in running and not stage.parallel
@@ -124,23 +120,23 @@ def _idle(plan: Plan) -> dict[str, str]:
 
 
 def experience_of(project: Project, runs: Iterable[Run], heading: Run) -> tuple[Project, Expectation | None]:
-    """Return the project with measured times as its seeds' estimates, and the usual duration of a run.
+    """Replace the project's estimates by times of earlier runs; returns also how long a run usually takes.
 
-    The scheduler starts the longest path first by these estimates.
+    By these estimates the ready queue starts the longest path first.
     """
     experience = predict.learn(runs, predict.situation_of(heading))
-    took: dict[str, int] = {}
+    measured: dict[str, int] = {}
     for (name, _), timings in experience.seeds.items():
         if len(timings) >= predict.ENOUGH:
             seconds = predict.expect(timings[-1].rows, timings).seconds
-            took[name] = max(took.get(name, 0), round(seconds * 1000))
-    stages = tuple(_with_estimates(stage, took) for stage in project.stages)
+            measured[name] = max(measured.get(name, 0), round(seconds * 1000))
+    stages = tuple(_with_estimates(stage, measured) for stage in project.stages)
     return replace(project, stages=stages), experience.usual
 
 
-def _with_estimates(stage: Stage, took: Mapping[str, int]) -> Stage:
+def _with_estimates(stage: Stage, measured: Mapping[str, int]) -> Stage:
     seeds = tuple(
-        replace(seed, estimated_ms=took.get(f"{stage.id}.{seed.name}", seed.estimated_ms))
+        replace(seed, estimated_ms=measured.get(f"{stage.id}.{seed.name}", seed.estimated_ms))
         for seed in stage.seeds
     )
     return replace(stage, seeds=seeds)

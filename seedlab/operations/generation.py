@@ -1,8 +1,7 @@
-"""Grows a project: reads it, repeats its rows with numbered keys, and writes a project of flat files.
+"""Grows a project: repeats its rows with numbered keys, and writes them as a new project of flat files.
 
-Stands above the rooms, like the orchestrator. The new project keeps schema, stages and environments;
-each seed and table becomes one flat file, so that large ones can be streamed. Transforms are applied and
-conditions left out.
+The new project has the same schema, stages and environments. Each seed and table becomes one flat file, so
+that large ones can be streamed. Transforms are applied, and conditions are left out.
 """
 
 from __future__ import annotations
@@ -74,11 +73,12 @@ class _Output:
 
 
 def generate(project: Project, *, rows: int, out: Path, format: OutFormat = "parquet") -> Generated:  # noqa: A002
-    """Write a project of about `rows` rows to the new folder `out`, the same for the same input.
+    """Write a project of about `rows` rows to the new folder `out`; the same input makes the same files.
 
-    Every table is repeated whole, so tables keep their proportions and references their parents; the count
-    is as near to `rows` as whole repetitions come, at least the project's own. Raises ConfigurationError for
-    a project without MetaData or with keys that cannot be numbered, DataFaults for rows that are wrong.
+    All tables are repeated equally often, so that their proportions and all references are kept. The number
+    of rows is as near to `rows` as whole repetitions come, and at least the project's own. Raises
+    ConfigurationError for a project without MetaData or with keys that cannot be numbered, DataFaults for
+    rows that are wrong.
     """
     check_new(out)
     catalog = _catalog(project)
@@ -111,7 +111,7 @@ def _catalog(project: Project) -> Catalog:
 
 
 def _read(project: Project, stages: Sequence[Stage], catalog: Catalog) -> list[Pair]:
-    """Read every seed, whatever its environments and its stage's conditions; rows must be right."""
+    """Read every seed, whatever its environments and conditions; raises DataFaults for wrong rows."""
     monitor, settings = Monitor(), Settings(batch_rows=sys.maxsize)
     seeds = [seed for stage in stages for seed in stage.seeds]
     opened = reading.read(stages, settings, monitor)
@@ -123,10 +123,10 @@ def _read(project: Project, stages: Sequence[Stage], catalog: Catalog) -> list[P
 
 
 def _refuse_broken(pairs: Sequence[Pair], catalog: Catalog, settings: Settings) -> None:
-    """Raise DataFaults: a wrong row would be wrong many times over.
+    """Raise DataFaults for wrong rows, which would be repeated many times.
 
-    Rows of tables that no seed fills may be in a target. One key in two seeds is no fault yet: they may
-    be for different environments.
+    A missing parent is no fault if no seed fills its table, since a target may have it. The same key in two
+    seeds is none either, since these may be for different environments.
     """
     filled = {load.table for load, _ in pairs}
     naming, cache = name_rows(catalog, [load for load, _ in pairs], settings.ids), SeedCache()
@@ -145,7 +145,7 @@ def _refuse_broken(pairs: Sequence[Pair], catalog: Catalog, settings: Settings) 
 
 
 def _sources_within(load: Load, filled: set[str]) -> set[str]:
-    """Source columns of the references to tables that some seed fills."""
+    """List the source columns of a load's references to tables that some seed fills."""
     return {name for each in load.references if each.parent in filled for name in each.sources()}
 
 
@@ -158,7 +158,7 @@ def _outputs(
     catalog: Catalog,
     format: OutFormat,  # noqa: A002
 ) -> list[_Output]:
-    """Make one new seed of each seed and table; for a seed's first table it keeps the name."""
+    """Make one new seed of each seed and table; that of a seed's first table keeps the seed's name."""
     numbers = {stage: n for n, stage in enumerate(dict.fromkeys(load.stage for load, _ in pairs))}
     names: set[str] = set()
     files: set[str] = set()
@@ -184,7 +184,7 @@ def _outputs(
 
 
 def _plain(name: str) -> str:
-    """Spell a name as stages, seeds and files may be called."""
+    """Replace the characters that names of stages, seeds and files may not have."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
 
 
@@ -194,14 +194,14 @@ def _relation(part: Part) -> str:
 
 
 def _documents(shaped: Shaped, table: Table) -> frozenset[str]:
-    """The source columns whose text is JSON, of json columns and of objects kept whole."""
+    """Find the source columns whose text is JSON: those of json columns, and objects kept as text."""
     named = (name for name in shaped.columns if name in table.columns)
     json_columns = {name for name in named if table.columns[name].kind in ("json", "jsonb")}
     return frozenset(json_columns) | shaped.trusted.intersection(shaped.columns)
 
 
 def _grown(project: Project, stages: Sequence[Stage], outputs: Sequence[_Output]) -> Project:
-    """The project that the new files make; a name of its own gives it a database of its own."""
+    """Make the new project; it has another name, so that it gets another database on the embedded server."""
     environments = {
         name: replace(each, select=tuple(_selectors(each, stages, outputs)))
         for name, each in project.environments.items()
@@ -231,7 +231,7 @@ def _grown(project: Project, stages: Sequence[Stage], outputs: Sequence[_Output]
 def _selectors(
     environment: Environment, stages: Sequence[Stage], outputs: Sequence[_Output]
 ) -> Iterator[str]:
-    """Translate the environment's selectors to the new seeds' names; tags and stages keep theirs."""
+    """Translate an environment's selectors to the new seeds' names; tags and stages keep their names."""
     identities = {stage.id for stage in stages}
     for text in environment.select:
         core = text.strip("+")
@@ -249,8 +249,8 @@ def _selectors(
 
 
 def _write_project(old: Project, new: Project, folder: Path) -> None:
-    said = f"# Grown from {old.name} by seedlab generate: its rows, repeated with numbered keys.\n\n"
-    (folder / CONFIGURATION).write_text(said + spelling.spell(new), encoding="utf-8")
+    heading = f"# Grown from {old.name} by seedlab generate: its rows, repeated with numbered keys.\n\n"
+    (folder / CONFIGURATION).write_text(heading + spelling.spell(new), encoding="utf-8")
     if old.schema is not None:
         script, _ = scripts.split(old.schema)
         (folder / script).parent.mkdir(parents=True, exist_ok=True)
@@ -258,7 +258,7 @@ def _write_project(old: Project, new: Project, folder: Path) -> None:
 
 
 def _write(output: _Output, repetitions: int, path: Path) -> None:
-    """Write one file a block at a time; nulls and empty texts stay apart in every format."""
+    """Write one file block by block; every format tells NULL from the empty text."""
     path.parent.mkdir(exist_ok=True)
     blocks = output.rows.blocks(repetitions, BLOCK_ROWS)
     match output.seed.files[0].format:
@@ -275,9 +275,9 @@ def _write(output: _Output, repetitions: int, path: Path) -> None:
 
 
 def _lines(blocks: Iterable[pl.LazyFrame], output: _Output) -> Iterator[pl.Series]:
-    """Spell blocks of rows as series of JSON objects, one a line (which is YAML, too).
+    """Spell blocks of rows as series of JSON objects, one per line, which is also YAML.
 
-    Columns that hold JSON go in as they are.
+    The text of columns that hold JSON is not quoted again.
     """
     names = output.rows.frame.columns
     texts = [name for name in names if name not in output.documents]

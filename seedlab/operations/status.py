@@ -1,7 +1,7 @@
-"""Reports what the ledger says of a project and what the next seed would do; writes nothing.
+"""Tells a person what the ledger remembers of a project, and how that compares with now; writes nothing.
 
-Takes five round trips on PostgreSQL: catalog and ledger, the content of tables (one more if others changed
-some), the packed rows, the last runs, the size of the ledger.
+Cost on PostgreSQL: one round trip each for the catalog with the ledger, the content of tables (one more where
+somebody changed a table), the packed rows, the last runs, and the ledger's size.
 """
 
 from __future__ import annotations
@@ -11,15 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from seedlab.database.rights import reading_grants
-from seedlab.flow import (
-    LoadMemory,
-    Memory,
-    Options,
-    Project,
-    Recorder,
-    RunMemory,
-    Target,
-)
+from seedlab.flow import Memory, Options, Project, Recorder, RunMemory, Target
 from seedlab.flow.status import LoadStatus, StageStatus, Status
 from seedlab.orchestrator import looking_at
 from seedlab.steps.agenda import Agenda, Assessment, agenda_of, assess, file_hashes
@@ -36,19 +28,19 @@ Loads = Mapping[str, tuple[LoadStatus, ...]]  # by stage
 
 
 def status(project: Project, target: Target, options: Options, recorder: Recorder) -> Status:
-    """Return the status of a project in a target: the ledger's content, each stage, the last runs."""
-    missing = Status(
+    """Say what the target's ledger remembers of the project, and which stages the next seed would run."""
+    empty = Status(
         project=project.name, target=target.shown, environment=options.environment.name, ledger="missing"
     )
     with looking_at(project, target, options, recorder) as look:
         memory = look.memory()
         if not memory.possible:
-            return replace(missing, ledger="unreadable", grants=reading_grants(look.catalog().user))
+            return replace(empty, ledger="unreadable", grants=reading_grants(look.catalog().user))
         if not memory.exists:
-            return missing
+            return empty
         ledger = look.session.ledger
         return replace(
-            missing,
+            empty,
             ledger="there",
             generation=memory.generation,
             bytes=ledger.size(),
@@ -58,42 +50,43 @@ def status(project: Project, target: Target, options: Options, recorder: Recorde
 
 
 def _stages(project: Project, options: Options, look: Look) -> tuple[StageStatus, ...]:
-    """Return the declared stages, then those that only the ledger has."""
+    """List the stages as declared, then those that only the ledger knows."""
     memory, agenda = look.memory(), agenda_of(project, options, look)
     assessment = assess(project, agenda, file_hashes(project), look, options)
     loads = _loads(project, agenda, look)
     declared = [stage.id for stage in agenda.declared]
-    left = sorted({*memory.stages, *loads} - {*declared})
+    undeclared = sorted({*memory.stages, *loads} - {*declared})
     return (
-        *(_judged(name, agenda, assessment, memory, options, loads) for name in declared),
+        *(_declared_stage(name, agenda, assessment, memory, options, loads) for name in declared),
         *(
-            _remembered(StageStatus(id=n, verdict="undeclared", reason=UNDECLARED), memory, loads)
-            for n in left
+            _with_memory(StageStatus(id=name, verdict="undeclared", reason=UNDECLARED), memory, loads)
+            for name in undeclared
         ),
     )
 
 
-def _judged(
+def _declared_stage(
     name: str, agenda: Agenda, assessment: Assessment, memory: Memory, options: Options, loads: Loads
 ) -> StageStatus:
     if name in agenda.left_out:
         stage = StageStatus(id=name, verdict="skipped", reason=agenda.left_out[name])
     elif name in assessment.stale:
-        reason = assessment.verdicts[name].reason or _why_at_all(name, memory, options)
+        reason = assessment.verdicts[name].reason or _reason_without_change(name, memory, options)
         stage = StageStatus(id=name, verdict="stale", reason=reason)
     else:
         stage = StageStatus(id=name, verdict="unchanged", reason=assessment.skipped(memory)[name])
-    return _remembered(stage, memory, loads)
+    return _with_memory(stage, memory, loads)
 
 
-def _why_at_all(name: str, memory: Memory, options: Options) -> str:
-    """Word why a stage would run although nothing is known to have changed."""
+def _reason_without_change(name: str, memory: Memory, options: Options) -> str:
+    """Say why a stage would run although nothing is known to have changed."""
     if name not in memory.stages:
         return UNFINISHED if any(load.stage == name for load in memory.loads) else NEVER
     return _FORGOTTEN if "incremental" in options.settings.switches else _ALWAYS
 
 
-def _remembered(stage: StageStatus, memory: Memory, loads: Loads) -> StageStatus:
+def _with_memory(stage: StageStatus, memory: Memory, loads: Loads) -> StageStatus:
+    """Add what is remembered of the stage: its loads, and the run that last ran it."""
     known, of_stage = memory.stages.get(stage.id), loads.get(stage.id, ())
     if known is None:
         return replace(stage, loads=of_stage, unfinished=bool(of_stage))
@@ -101,26 +94,27 @@ def _remembered(stage: StageStatus, memory: Memory, loads: Loads) -> StageStatus
 
 
 def _loads(project: Project, agenda: Agenda, look: Look) -> Loads:
-    """Map each stage to its loads in the ledger; their rows are unpacked to count those we created."""
+    """Map each stage to its remembered loads; their rows are unpacked to count those that seedlab created."""
     memory = look.memory()
     if not memory.loads:
         return {}
-    from seedlab.frames import contents  # imports polars, which is needed only to count rows
+    from seedlab.frames import contents  # imports polars, which is needed only if there are rows to count
 
     declared = {(stage.id, seed.name) for stage in agenda.declared for seed in stage.seeds}
     packed = look.session.ledger.recall(project.name, [load.name for load in memory.loads])
     found: dict[str, tuple[LoadStatus, ...]] = {}
     for load, content in zip(memory.loads, packed, strict=True):
         ours = contents.ours(contents.unpack(content)).height
-        each = _load(load, ours, declared=load.name[:2] in declared)
+        each = LoadStatus(
+            seed=load.seed,
+            table=load.table,
+            key=load.key,
+            rows=load.rows,
+            ours=ours,
+            declared=load.name[:2] in declared,
+        )
         found[load.stage] = (*found.get(load.stage, ()), each)
     return found
-
-
-def _load(load: LoadMemory, ours: int, *, declared: bool) -> LoadStatus:
-    return LoadStatus(
-        seed=load.seed, table=load.table, key=load.key, rows=load.rows, ours=ours, declared=declared
-    )
 
 
 def _in_utc(run: RunMemory) -> RunMemory:

@@ -1,4 +1,4 @@
-"""What a run would do with every row: everything but the writing, in a transaction that only reads."""
+"""Finds out what a run would do with every row, in a transaction that only reads, and makes a plan of it."""
 
 from __future__ import annotations
 
@@ -37,49 +37,52 @@ from seedlab.steps.remembering.row_memory import LoadUpdate
 from seedlab.steps.reporting import is_seed_left_out, left_out_note
 from seedlab.steps.resolving import write_plan
 from seedlab.steps.writing.ledger import ExecutedPlan, written_run_of
-from seedlab.steps.writing.transaction import expect
+from seedlab.steps.writing.transaction import announce_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Previewed:
+class Preview:
     """What a run would do with the rows of the stages that have to run.
 
-    `classified` counts what would become of each load's rows; `left` are the tallies of loads of which a sync
-    would only delete rows, since no file brings any; `changes` are row by row, where asked for. `empty` are
-    tables without rows, `key_origins` says why each table has its key.
+    `classified` counts what would become of each load's rows, `changes` lists the rows that would change, if
+    asked for. `only_deletes` are the tallies of loads for which no file has rows, so that a sync only
+    deletes. `empty` are tables without rows, `key_origins` says of each table where its key comes from.
     """
 
     classified: tuple[Classified, ...] = ()
-    left: tuple[Tally, ...] = ()
+    only_deletes: tuple[Tally, ...] = ()
     changes: tuple[RowChange, ...] = ()
     empty: frozenset[str] = frozenset()
     key_origins: Mapping[str, str] = field(default_factory=dict)
 
 
-def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = False) -> Previewed:
-    """Say what would become of the stages that have to run; no row is touched, no sequence steps."""
+def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = False) -> Preview:
+    """Find out what would become of the rows of stale stages; writes nothing, and advances no sequence.
+
+    With `differences` every row that would change is listed. Raises what `prepare` and `resolve` raise.
+    """
     if not task.stale:
-        return Previewed()
+        return Preview()
     prepared = prepare(task, look, monitor, task.stale)
     look.session.begin(read_only=True)
     try:
-        if spread := coordinator.announced(look, task.options, prepared):
-            monitor.note(spread)
+        if note := coordinator.spread_note(look, task.options, prepared):
+            monitor.note(note)
         resolved = resolve(look, prepared, task, monitor)
-        expect(resolved.rows, monitor)
-        plan = _planned(task, prepared, resolved)
+        announce_rows(resolved.rows, monitor)
+        plan = _plan_with_placeholders(task, prepared, resolved)
         classified = look.session.classify(plan, differences=differences)
-        kept = _kept(task, look, prepared, resolved, plan)
-        deleted = _deleted(look, [each for each in kept if each.doomed.height])
+        updates = _load_updates(task, look, prepared, resolved, plan)
+        deleted = _count_deletes(look, [each for each in updates if each.doomed.height])
     finally:
         look.session.rollback()
-    brought = {load_name(each.load) for each in classified}
-    return Previewed(
+    with_rows = {load_name(each.load) for each in classified}
+    return Preview(
         classified=tuple(_with_deletes(each, deleted) for each in classified),
-        left=tuple(
+        only_deletes=tuple(
             tally_of(each.load, Outcomes(deleted=deleted[each.load.name]))
-            for each in kept
-            if each.load.name in deleted.keys() - brought
+            for each in updates
+            if each.load.name in deleted.keys() - with_rows
         ),
         changes=tuple(_changes(prepared, classified)) if differences else (),
         empty=resolved.empty,
@@ -88,13 +91,13 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
 
 
 def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[RowChange]:
-    """Give one RowChange for each row that would be created or updated, with its line in the file."""
+    """List each row that would be created or updated, with its line in the file."""
     paths = {(rows.load.seed, rows.load.table): rows.shaped.spec.path for rows in prepared.read}
     for each in classified:
-        lines = each.differences
-        if lines is None or not lines.height:
+        differences = each.differences
+        if differences is None or not differences.height:
             continue
-        for (number,), of_file in lines.group_by(FILE, maintain_order=True):
+        for (number,), of_file in differences.group_by(FILE, maintain_order=True):
             file = each.load.files[int(str(number))]
             places = positions.locate(
                 file, paths[each.load.seed, each.load.table], of_file[ROW].unique().to_list()
@@ -111,8 +114,8 @@ def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[R
                 )
 
 
-def _planned(task: Task, prepared: Prepared, resolved: Resolved) -> WritePlan:
-    """Plan the writes as a seed would, with placeholders for ids that only a sequence could make."""
+def _plan_with_placeholders(task: Task, prepared: Prepared, resolved: Resolved) -> WritePlan:
+    """Plan the writes as a run does, with placeholders for the ids that it would take from sequences."""
     naming, cache = prepared.naming, resolved.cache
     rows = write_plan.with_sequences(resolved.rows, naming, cache, write_plan.placeholders(prepared.catalog))
     return write_plan.plan_writes(rows, naming, cache, task.options.settings, resolved.empty)
@@ -121,22 +124,19 @@ def _planned(task: Task, prepared: Prepared, resolved: Resolved) -> WritePlan:
 # ---- what a sync deletes --------------------------------------------------------------------------------
 
 
-def _kept(
+def _load_updates(
     task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: WritePlan
 ) -> list[LoadUpdate]:
-    """Settle what would be remembered of each load, as after a write.
-
-    `doomed` are rows that a sync deletes.
-    """
+    """Decide what would be remembered of each load, and so which rows a sync would delete."""
     return row_memory.load_updates(
         written_run_of(task, look.session, prepared, resolved, ExecutedPlan(plan=plan)), task.agenda
     )
 
 
-def _deleted(look: Look, doomed: Sequence[LoadUpdate]) -> dict[LoadName, int]:
-    """Count the rows of each load that are still there to be deleted."""
+def _count_deletes(look: Look, updates: Sequence[LoadUpdate]) -> dict[LoadName, int]:
+    """Count the rows of each load that a sync would delete and that still exist."""
     catalog, counts = look.catalog(), {}
-    for each in doomed:
+    for each in updates:
         removal = row_memory.removal_of(each.previous, each.doomed, catalog)
         state = state_of(each.load.table, removal.columns, removal.columns, catalog)
         sets = [RowSet(state=state, frame=removal.frame)] if removal.frame.height else []
@@ -149,14 +149,14 @@ def _with_deletes(classified: Classified, deleted: Mapping[LoadName, int]) -> Cl
     return replace(classified, outcomes=outcomes)
 
 
-def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
-    """Make the plan: stages in writing order, keys and why, what runs side by side, what is skipped."""
+def plan_of(task: Task, target: Target, preview_result: Preview) -> Plan:
+    """Make the plan: the stages as declared, their tables and outcomes, and the waves in which they run."""
     options, stages = task.options, task.agenda.declared
     left_out = {**task.agenda.left_out, **task.assessment.skipped(task.memory)}
     running = [stage for stage in stages if stage.id not in left_out]
     verdicts = task.assessment.verdicts
     reasons = {name: each.reason for name, each in verdicts.items() if each.reason}
-    tables = _planned_tables(previewed, options)
+    tables = _planned_tables(preview_result, options)
     return Plan(
         project=task.project.name,
         target=target.shown,
@@ -164,31 +164,31 @@ def plan_of(task: Task, target: Target, previewed: Previewed) -> Plan:
         level=options.settings.level,
         stages=tuple(_planned_stage(stage, left_out, reasons, tables) for stage in stages),
         outcomes=sum((table.outcomes for of_seed in tables.values() for table in of_seed), Outcomes()),
-        changes=previewed.changes,
+        changes=preview_result.changes,
         waves=waves([replace(stage, dependencies=_among(stage.dependencies, running)) for stage in running]),
     )
 
 
-def _planned_tables(previewed: Previewed, options: Options) -> dict[tuple[str, str], list[PlannedTable]]:
+def _planned_tables(preview_result: Preview, options: Options) -> dict[tuple[str, str], list[PlannedTable]]:
     """Map each seed (stage, name) to its tables: those that it fills, then those it only deletes from."""
-    all_empty = previewed.empty.issuperset(each.load.table for each in previewed.classified)
+    all_empty = preview_result.empty.issuperset(each.load.table for each in preview_result.classified)
     by_seed: defaultdict[tuple[str, str], list[PlannedTable]] = defaultdict(list)
-    for each in previewed.classified:
+    for each in preview_result.classified:
         load, outcomes = each.load, each.outcomes
         by_seed[load.stage, load.seed].append(
             PlannedTable(
                 table=load.table,
                 rows=outcomes.total - outcomes.deleted,
                 key=load.spelled_key,
-                origin=previewed.key_origins.get(load.table, ""),
+                origin=preview_result.key_origins.get(load.table, ""),
                 strategy=_strategy(all_empty, options),
                 outcomes=outcomes,
             )
         )
-    for left in previewed.left:
-        by_seed[left.stage, left.seed].append(
+    for tally in preview_result.only_deletes:
+        by_seed[tally.stage, tally.seed].append(
             PlannedTable(
-                table=left.table, rows=0, key=left.key, origin="", strategy="", outcomes=left.outcomes
+                table=tally.table, rows=0, key=tally.key, origin="", strategy="", outcomes=tally.outcomes
             )
         )
     return by_seed

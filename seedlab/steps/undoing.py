@@ -1,6 +1,7 @@
-"""Taking back: the rows that seedlab made, of some stages or of one run, children first.
+"""Deletes the rows that seedlab created: those of some stages, or of one run.
 
-Only what the ledger knows that we made is deleted; rows that others made, and old values, are beyond us.
+Only rows of which the ledger says that seedlab created them are deleted. Values that were updated cannot be
+restored, since old values are not kept.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from seedlab.steps.remembering.table_state import TouchedTable, marks_of, settle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoRequest:
-    """What is asked for: the rows of these stages (none named: of all), or those that one run made."""
+    """Which rows to delete: those of `stages` (of all if none is named), or only those that `run` created."""
 
     project: Project
     options: Options
@@ -44,9 +45,11 @@ class UndoRequest:
 
 
 def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
-    """Delete the rows, and forget them; answers how many of each load.
+    """Delete the rows, and forget them; returns how many of each load.
 
-    Raises Refused where other rows refer to them, and where a run did more than create rows.
+    Raises Refused where other rows refer to them, or where the run also updated or deleted rows,
+    ConfigurationError where nothing is remembered of the stages or the run, TargetChanged where another
+    seeder has written since the look.
     """
     session, memory = look.session, look.memory()
     loads = _loads(request, memory)
@@ -64,8 +67,8 @@ def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
     remembered = dict(zip(loads, map(contents.unpack, packed), strict=True))
     doomed = _doomed(request, remembered, recorder)
     catalog = look.catalog()
-    there = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
-    removals = [row_memory.removal_of(load, rows, catalog) for load, rows in there.items()]
+    existing = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
+    removals = [row_memory.removal_of(load, rows, catalog) for load, rows in existing.items()]
     known = _comparable(removals, look)
     spell_out(session.ledger, known.values(), recorder)
     deleted = marks_of(session.ledger, removals, known)
@@ -75,14 +78,14 @@ def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
         for name, state in known.items()
     ]
     states, marks = settle_states(session.ledger, touched)
-    kept = {load: contents.without(remembered[load], rows) for load, rows in doomed.items()}
-    session.ledger.remember(_memo(request, kept, counts, marks), states)
+    remaining = {load: contents.without(remembered[load], rows) for load, rows in doomed.items()}
+    session.ledger.remember(_memo(request, remaining, counts, marks), states)
     session.commit()
-    return [tally_of(load, Outcomes(deleted=count)) for load, count in zip(there, counts, strict=True)]
+    return [tally_of(load, Outcomes(deleted=count)) for load, count in zip(existing, counts, strict=True)]
 
 
 def _loads(request: UndoRequest, memory: Memory) -> list[LoadMemory]:
-    """Find the remembered loads that are asked for; none where their rows were never made, or are gone."""
+    """Find the remembered loads that are requested; none if their rows were never created, or are gone."""
     if not memory.possible:
         raise ConfigurationError(
             "what is remembered in this target may not be read by us; have the owner of the schema seedlab "
@@ -124,12 +127,12 @@ def _refuse_impossible(run: str, found: Sequence[RunMemory]) -> None:
 
 def _memo(
     request: UndoRequest,
-    kept: dict[LoadMemory, pl.DataFrame],
+    remaining: dict[LoadMemory, pl.DataFrame],
     counts: Sequence[int],
     marks: Mapping[str, bytes | None],
 ) -> Memo:
-    """Make the memo of what remains; its stages are unfinished, so that the next run looks at them."""
-    left = {load: content for load, content in kept.items() if content.height}
+    """Make the memo of what remains; its stages are unfinished, so that the next run runs them."""
+    not_empty = {load: content for load, content in remaining.items() if content.height}
     return Memo(
         project=request.project.name,
         run_id=request.run_id,
@@ -138,15 +141,15 @@ def _memo(
         started=request.started,
         outcomes=Outcomes(deleted=sum(counts)),
         stages=(),
-        loads=tuple(replace(load, rows=content.height) for load, content in left.items()),
-        contents=tuple(contents.packs(content) for content in left.values()),
-        forgotten=tuple(load.name for load in kept if load not in left),
-        unfinished=tuple(sorted({load.stage for load in kept})),
+        loads=tuple(replace(load, rows=content.height) for load, content in not_empty.items()),
+        contents=tuple(contents.packs(content) for content in not_empty.values()),
+        forgotten=tuple(load.name for load in remaining if load not in not_empty),
+        unfinished=tuple(sorted({load.stage for load in remaining})),
         marks=marks,
     )
 
 
 def _comparable(removals: Sequence[Removal], look: Look) -> dict[str, TableState]:
-    """Map tables to their last known states, as far as those can still be compared with."""
+    """Map tables to their remembered states, as far as these can still be compared with."""
     names = dict.fromkeys(removal.table.name for removal in removals)
     return {name: look.memory().tables[name] for name in names if is_comparable(name, look)}

@@ -26,7 +26,7 @@ from seedlab.flow import Options, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from seedlab.steps.writing.stagewise import ONE_BY_ONE
+from seedlab.steps.writing.stagewise import COMMITTED_ONE_BY_ONE
 from tests.cases import some
 from tests.seeding import counted, dump, execute, portable_dump, rows_of, seed, write
 
@@ -131,7 +131,7 @@ def test_stages_committed_one_by_one_make_the_same_database(
 
     assert by_stage(run) == dict.fromkeys(STAGES, ("run", ROWS))
     assert counted(run) == (4 * ROWS, 0, 0)
-    assert ONE_BY_ONE in run.notes
+    assert COMMITTED_ONE_BY_ONE in run.notes
     assert portable_dump(url) == portable_dump(plain)
     assert counted(again) == (0, 0, 4 * ROWS)
     assert level != "incremental" or {each.status for each in again.stages} == {"skipped"}

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from seedlab.steps.parallel.coordinator import AGAIN
+from seedlab.steps.parallel.coordinator import PARTS_REPEATED
 from tests.conformance.test_spread import CITIES, PART, PUPILS, TABLES, VISITS, left, school
 from tests.fix_clean import clean
 from tests.seeding import counted, dump, execute, rows_of, seed
@@ -64,7 +64,7 @@ def test_processes(clean_postgres_url: str, postgres_url: str, tmp_path: Path, m
     with Deadly(tmp_path / "mark", moment) as pool:
         run = seed(folder, clean_postgres_url, executor=pool, batch_rows=PART)
     seed(folder, postgres_url, workers=1, batch_rows=PART)
-    assert (AGAIN in run.notes) == (moment is not None)
+    assert (PARTS_REPEATED in run.notes) == (moment is not None)
     assert counted(run) == EVERYTHING
     assert dump(clean_postgres_url) == dump(postgres_url)
     assert left(clean_postgres_url) == []
@@ -149,7 +149,7 @@ def test_dask(
     run = json.loads(child.communicate(timeout=PATIENCE)[0])
     assert run["status"] == "succeeded", run["errors"]
     assert run["outcomes"]["created"] == sum(EVERYTHING)
-    assert AGAIN not in run["notes"]
+    assert PARTS_REPEATED not in run["notes"]
     assert dump(clean_postgres_url) == dump(postgres_url)
     assert left(clean_postgres_url) == []
 

@@ -1,12 +1,13 @@
-"""Large loads spread over several connections: workers stage their parts, one transaction merges them.
+"""Spreads large loads over several connections: workers stage their parts, one transaction merges them.
 
-lock       a session holds the ledger's lock for the whole run                 (stagewise.Lock)
-stage      each part is read, judged, settled and staged by a worker           (partition)
-judge      keys that come twice, parents that are nowhere: by handles, here    (running.resolve)
-merge      one transaction writes all loads, those that are staged from there  (transaction.write_once)
+lock       a session holds the ledger's lock for the whole run                        (stagewise.Lock)
+stage      each part is read, checked, given its ids and staged by a worker           (worker)
+check      keys that come twice and missing parents are found here, by handles        (pipeline.resolve)
+merge      one transaction writes all loads, and reads those staged from there        (transaction.write_once)
 
-What cannot be spread goes the usual way beside it. Where a part has a wrong row, the run goes the usual way
-as a whole, for that finds all faults and says where they stand; so the result never depends on the workers.
+Loads that cannot be spread are prepared and written as usual in that transaction. If a part has a wrong row,
+the whole run is done in the usual way, which finds all faults and their lines; so neither the database nor
+the faults depend on the workers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from seedlab.plan.graph import components
 from seedlab.steps.agenda import Task
 from seedlab.steps.looking import Look
 from seedlab.steps.parallel import executors
-from seedlab.steps.parallel.worker import Answer, Assignment, Partition, stage
+from seedlab.steps.parallel.worker import Assignment, Partition, PartResult, stage
 from seedlab.steps.pipeline import Prepared, prepare
 from seedlab.steps.preparing import respelling
 from seedlab.steps.preparing.shaping import Shaped
@@ -38,42 +39,44 @@ from seedlab.steps.resolving.named_rows import Rows, Staged
 from seedlab.steps.writing import stagewise, transaction
 from seedlab.steps.writing.transaction import Gate, RunResult
 
-NOT_RIGHT = "the schema seedlab lets us make no staging table: nothing was spread; same result"
-WRONG = "a row is wrong: the files are gone through once more, to say which"
-AGAIN = "the executor lost some parts; they were done again in this process"
+NO_STAGING_RIGHT = "the schema seedlab lets us make no staging table: nothing was spread; same result"
+FAULTY_ROW = "a row is wrong: the files are gone through once more, to say which"
+PARTS_REPEATED = "the executor lost some parts; they were done again in this process"
 
 Pairs = Sequence[tuple[Load, Shaped]]
 
 
-def run(task: Task, look: Look, monitor: Monitor, target: Target, beside: Callable[[], Look]) -> RunResult:
-    """Run the stale stages with large loads staged over several connections.
+def run(
+    task: Task, look: Look, monitor: Monitor, target: Target, open_another: Callable[[], Look]
+) -> RunResult:
+    """Run the stale stages, with large loads staged on several connections; `open_another` opens a session.
 
-    `beside` opens a session more; without workers, or where one session writes at a time, all goes the
-    usual way.
+    Without workers, or where only one session can write to the database, nothing is spread.
     """
     workers = connections(task.options)
     if not workers or not look.session.concurrent:
         return transaction.run(task, look, monitor)
-    spread = _Spread(task=task, target=target, workers=workers, beside=beside)
-    return transaction.run(task, look, monitor, spread.write, partial(_chosen, look, task.options))
+    writer = _SpreadWriter(task=task, target=target, workers=workers, open_another=open_another)
+    return transaction.run(task, look, monitor, writer.write, partial(_choose_spread, look, task.options))
 
 
 def connections(options: Options) -> int:
-    """Count the connections on which large loads are staged; 0: on none but the run's own."""
+    """Count the connections on which large loads are staged; 0 if none is staged."""
     settings = options.settings
-    plain = not (options.rejects or options.dry_run or options.environment.subset)
-    if not plain or not {"parallel", "copy"} <= settings.switches:
+    if options.rejects or options.dry_run or options.environment.subset:
+        return 0
+    if not {"parallel", "copy"} <= settings.switches:
         return 0
     if options.executor is not None:
         return settings.workers or os.cpu_count() or 1
     return settings.workers if settings.workers > 1 else 0
 
 
-def _chosen(look: Look, options: Options, pairs: Pairs, naming: Naming) -> frozenset[int]:
+def _choose_spread(look: Look, options: Options, pairs: Pairs, naming: Naming) -> frozenset[int]:
     """Choose the loads to spread, by their places in `pairs`.
 
-    Without an executor of the user's none that goes into an empty table: one COPY with the keys off is faster
-    than to stage and then insert, as long as one machine prepares it all.
+    A load into an empty table is spread only over an executor that the user named. On one machine, a COPY
+    into the table itself, with its keys dropped, is faster than to stage the rows and insert them from there.
     """
     places = spreadable(pairs, naming)
     if options.executor is not None or not places:
@@ -82,13 +85,13 @@ def _chosen(look: Look, options: Options, pairs: Pairs, naming: Naming) -> froze
     return frozenset(place for place in places if pairs[place][0].table not in empty)
 
 
-def announced(look: Look, options: Options, prepared: Prepared) -> str | None:
-    """Say which tables a run would stage on several connections, for a plan's notes; None for none."""
+def spread_note(look: Look, options: Options, prepared: Prepared) -> str | None:
+    """Say in a note for a plan which tables would be staged on several connections; None if none would."""
     workers = connections(options)
     if not workers or not look.session.concurrent:
         return None
     pairs = [(rows.load, rows.shaped) for rows in prepared.rows]
-    places = _chosen(look, options, pairs, prepared.naming)
+    places = _choose_spread(look, options, pairs, prepared.naming)
     tables = sorted({pairs[place][0].table for place in places})
     return f"would be staged on {workers} connections: {', '.join(tables)}" if tables else None
 
@@ -97,10 +100,10 @@ def announced(look: Look, options: Options, prepared: Prepared) -> str | None:
 
 
 def spreadable(pairs: Pairs, naming: Naming) -> frozenset[int]:
-    """Choose, by their places in `pairs`, the loads whose parts workers can stage without knowing others.
+    """Choose, by their places in `pairs`, the loads whose parts workers can stage independently.
 
-    Not so where rows refer to rows of this run whose ids only the whole run knows (from sequences, or given
-    beside the key they are referred to by), in cycles, without a key, and where of equal keys one is kept.
+    They cannot where rows refer to rows of this run whose ids do not follow from handles (they come from a
+    sequence, or from the files), in cycles of tables, without a key, and where one of equal keys is chosen.
     """
     loads = [load for load, _ in pairs]
     tables = {load.table for load in loads}
@@ -112,14 +115,14 @@ def spreadable(pairs: Pairs, naming: Naming) -> frozenset[int]:
         if shaped.stream is not None
         and not (load.whole or load.duplicates != "error" or load.table in cyclic)
         and not naming.catalog.tables[load.table].row_security
-        and not any(respelling.asked(load, naming.catalog))
+        and not any(respelling.ambiguous_columns(load, naming.catalog))
         and _makes_ids_alone(load, loads, naming)
         and all(_finds_parents_alone(reference, loads, naming) for reference in load.references)
     )
 
 
 def _makes_ids_alone(load: Load, loads: Sequence[Load], naming: Naming) -> bool:
-    """Tell whether references to the load's rows need no id but one that follows from the row's handle."""
+    """Tell whether references to the load's rows need only ids that follow from handles."""
     wanted = ids.referred_columns(loads).get(load.table, ())
     return load.table not in naming.alternatives and all(
         _from_handle(load, column, naming) for column in wanted
@@ -127,7 +130,7 @@ def _makes_ids_alone(load: Load, loads: Sequence[Load], naming: Naming) -> bool:
 
 
 def _finds_parents_alone(reference: Reference, loads: Sequence[Load], naming: Naming) -> bool:
-    """Tell whether the reference needs of this run's rows only ids that follow from their handles."""
+    """Tell whether the reference needs only such ids of this run's rows that follow from handles."""
     wanted = [column for column in reference.foreign_key.parent_columns if not reference.source_of(column)]
     parents = [each for each in loads if each.table == reference.parent]
     if not wanted or not parents:
@@ -142,7 +145,7 @@ def _from_handle(load: Load, column: str, naming: Naming) -> bool:
 
 
 def parts_of(load: Load, rows: int) -> list[Partition]:
-    """Cut the files of a load into parts of about so many rows."""
+    """Cut the files of a load into parts of about `rows` rows."""
     pieces = ((file, piece) for file, source in enumerate(load.files) for piece in large.pieces(source, rows))
     return [Partition(number=number, file=file, piece=piece) for number, (file, piece) in enumerate(pieces)]
 
@@ -151,81 +154,84 @@ def parts_of(load: Load, rows: int) -> list[Partition]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Work:
-    """One load that is spread: its place among the rows, what its parts have in common, and the parts."""
+class _SpreadLoad:
+    """One load that is spread: its place among the loads, what its parts have in common, and the parts."""
 
     place: int
-    assigned: Assignment
+    assignment: Assignment
     parts: Sequence[Partition]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Spread:
-    """The writing of a run whose large loads are staged by workers."""
+class _SpreadWriter:
+    """Writes a run whose large loads are staged by workers."""
 
     task: Task
     target: Target
     workers: int
-    beside: Callable[[], Look]
+    open_another: Callable[[], Look]
 
     def write(self, task: Task, look: Look, prepared: Prepared, monitor: Monitor) -> RunResult:
-        """Write what was prepared; staging tables are dropped however this ends."""
+        """Write what was prepared; the staging tables are dropped, however this ends.
+
+        If it cannot be spread after all, all files are read and written as usual.
+        """
         if not prepared.apart:
             return transaction.write_once(task, look, prepared, monitor)
         lock = stagewise.Lock(look)
         lock.take(task, monitor)
-        desk = self.beside()
+        writing = self.open_another()
         try:
-            done = self._locked(task, desk, prepared, monitor, lock) if lock.remembers else None
-            if done is not None:
+            result = self._write_locked(task, writing, prepared, monitor, lock) if lock.remembers else None
+            if result is not None:
                 lock.release()
-                return done
+                return result
         finally:
-            desk.session.rollback()
-            desk.close()
+            writing.session.rollback()
+            writing.close()
             look.session.rollback()
         whole = prepare(task, look, monitor, task.stale)
         return transaction.write_once(task, look, whole, monitor)
 
-    def _locked(
-        self, task: Task, desk: Look, prepared: Prepared, monitor: Monitor, lock: stagewise.Lock
+    def _write_locked(
+        self, task: Task, look: Look, prepared: Prepared, monitor: Monitor, lock: stagewise.Lock
     ) -> RunResult | None:
-        """Stage, judge and merge, while nobody else seeds; None where the usual way must do it."""
-        works = self._works(task, desk, prepared)
+        """Stage, check and merge while nobody else seeds; None where it cannot be spread."""
+        spread_loads = self._spread_loads(task, look, prepared)
         tables = prepared.catalog.tables
         wanted = [
-            (work.assigned.staging, tables[work.assigned.load.table], work.assigned.settled.columns)
-            for work in works
+            (each.assignment.staging, tables[each.assignment.load.table], each.assignment.settled.columns)
+            for each in spread_loads
         ]
-        if not staging.prepare(desk.session, task.run_id, wanted):
-            monitor.note(NOT_RIGHT)
+        if not staging.prepare(look.session, task.run_id, wanted):
+            monitor.note(NO_STAGING_RIGHT)
             return None
         try:
-            answers = self._staged(works, monitor)
-            if any(answer.faulty for of_load in answers for answer in of_load):
-                monitor.note(WRONG)
+            results = self._stage_all(spread_loads, monitor)
+            if any(part.faulty for parts in results for part in parts):
+                monitor.note(FAULTY_ROW)
                 return None
             rows = list(prepared.rows)
-            for work, of_load in zip(works, answers, strict=True):
-                rows[work.place] = _staged_rows(rows[work.place], work, of_load)
+            for spread_load, parts in zip(spread_loads, results, strict=True):
+                rows[spread_load.place] = _staged_rows(rows[spread_load.place], spread_load, parts)
             gate = Gate(begin=partial(_begin, lock), check=lock.check)
-            return transaction.write_once(task, desk, replace(prepared, read=rows, rows=rows), monitor, gate)
+            return transaction.write_once(task, look, replace(prepared, read=rows, rows=rows), monitor, gate)
         finally:
-            desk.session.rollback()
-            staging.sweep(desk.session, task.run_id)
+            look.session.rollback()
+            staging.sweep(look.session, task.run_id)
 
-    def _works(self, task: Task, desk: Look, prepared: Prepared) -> list[_Work]:
+    def _spread_loads(self, task: Task, look: Look, prepared: Prepared) -> list[_SpreadLoad]:
         loads = [each.load for each in prepared.rows]
         referred = {reference.parent for load in loads for reference in load.references}
         tables = referred | {load.table for load in loads}
-        filled = frozenset(tables) - desk.empty(tables)
+        filled = frozenset(tables) - look.empty(tables)
         by_default = write_plan.left_to_defaults(loads, prepared.naming)
-        works = []
+        spread_loads = []
         for number, place in enumerate(sorted(prepared.apart)):
             rows = prepared.rows[place]
             load, shaped = rows.load, rows.shaped
             assert shaped.batches is not None
-            assigned = Assignment(
+            assignment = Assignment(
                 target=self.target,
                 settings=task.options.settings,
                 project=task.project.name,
@@ -243,40 +249,44 @@ class _Spread:
                     as_text=not prepared.catalog.tables[load.table].exists,
                 ),
                 filled=filled,
-                referred=load.table in referred,
+                is_referred_to=load.table in referred,
             )
             parts = parts_of(load, task.options.settings.batch_rows)
-            works.append(_Work(place=place, assigned=assigned, parts=parts))
-        return works
+            spread_loads.append(_SpreadLoad(place=place, assignment=assignment, parts=parts))
+        return spread_loads
 
-    def _staged(self, works: Sequence[_Work], monitor: Monitor) -> list[list[Answer]]:
-        """Have all parts of all loads staged, and answer for each load what became of its parts.
+    def _stage_all(self, spread_loads: Sequence[_SpreadLoad], monitor: Monitor) -> list[list[PartResult]]:
+        """Have the workers stage all parts; returns for each load the results of its parts.
 
-        Raises WriteError for what could not be done at all.
+        Raises WriteError where a part could not be staged for another reason than a wrong row.
         """
-        items = [(work.assigned, part) for work in works for part in work.parts]
+        items = [(spread_load.assignment, part) for spread_load in spread_loads for part in spread_load.parts]
 
-        def done(answer: Answer) -> None:
-            monitor.count(**answer.counts)
+        def on_result(part: PartResult) -> None:
+            monitor.count(**part.counts)
+
+        def on_repeat() -> None:
+            monitor.note(PARTS_REPEATED)
 
         with monitor.span("stage"), executors.opened(self.task.options.executor, self.workers) as pool:
-            answers = executors.each(pool, _stage_item, items, done, lambda: monitor.note(AGAIN))
-            monitor.count(rows=sum(answer.rows for answer in answers))
-        for answer in answers:
-            if answer.failure is not None:
-                raise WriteError(answer.failure, sqlstate=answer.sqlstate)
-        in_order = iter(answers)
-        return [[next(in_order) for _ in work.parts] for work in works]
+            results = executors.each(pool, _stage_item, items, on_result, on_repeat)
+            monitor.count(rows=sum(part.rows for part in results))
+        for part in results:
+            if part.failure is not None:
+                raise WriteError(part.failure, sqlstate=part.sqlstate)
+        in_order = iter(results)
+        return [[next(in_order) for _ in spread_load.parts] for spread_load in spread_loads]
 
 
-def _stage_item(item: tuple[Assignment, Partition]) -> Answer:
+def _stage_item(item: tuple[Assignment, Partition]) -> PartResult:
     return stage(*item)
 
 
 def _begin(lock: stagewise.Lock, task: Task, session: Session, recorder: Recorder) -> bool:  # noqa: ARG001 (a gate's)
-    """Begin the transaction that writes: its snapshot is of now, when all is staged.
+    """Begin the transaction that merges, after all parts are staged, so that its snapshot has them.
 
-    The ledger's row is raised first of all: whoever took the lock that we lost would have to raise it too.
+    It changes the ledger's row first of all. A seeder that began because our lock was lost would have to
+    change that row, too, so only one of both can commit.
     """
     lock.check()
     session.begin()
@@ -286,34 +296,34 @@ def _begin(lock: stagewise.Lock, task: Task, session: Session, recorder: Recorde
     return True
 
 
-# ---- what the workers answered --------------------------------------------------------------------------
+# ---- what became of the parts ---------------------------------------------------------------------------
 
 
-def _staged_rows(rows: Rows, work: _Work, answers: Sequence[Answer]) -> Rows:
-    """Give the rows of a load as its parts answered: handles in the files' order, and where they lie."""
+def _staged_rows(rows: Rows, spread_load: _SpreadLoad, parts: Sequence[PartResult]) -> Rows:
+    """Put the rows of a load together from the results of its parts, in the order of the files."""
     firsts, count = [], 0
-    thin, names = [], []
-    for answer, before in zip(answers, _rows_before(answers), strict=True):
+    handles, names = [], []
+    for part, before in zip(parts, _rows_before(parts), strict=True):
         firsts.append(count)
-        count += answer.rows
-        if answer.rows:
-            thin.append(answer.thin.with_columns(pl.col(ROW) + before))
-            names.append(answer.names.with_columns(pl.col(ROW) + before))
+        count += part.rows
+        if part.rows:
+            handles.append(part.handles.with_columns(pl.col(ROW) + before))
+            names.append(part.names.with_columns(pl.col(ROW) + before))
     load = rows.load
-    empty = add_handles(rows.shaped.frame, load, work.assigned.naming).drop(rows.shaped.columns)
-    handled = Handled(load=load, frame=pl.concat([empty, *thin]))
+    empty = add_handles(rows.shaped.frame, load, spread_load.assignment.naming).drop(rows.shaped.columns)
+    handled = Handled(load=load, frame=pl.concat([empty, *handles]))
     staged = Staged(
-        staging=replace(work.assigned.staging, firsts=tuple(firsts)),
+        staging=replace(spread_load.assignment.staging, firsts=tuple(firsts)),
         names=pl.concat(names),
-        answers=[told for answer in answers for told in answer.answers],
+        answers=[answer for part in parts for answer in part.answers],
     )
     return Rows(shaped=rows.shaped, handled=handled, staged=staged)
 
 
-def _rows_before(answers: Sequence[Answer]) -> Iterator[int]:
-    """Give for each part how many rows of its file lie before it."""
+def _rows_before(parts: Sequence[PartResult]) -> Iterator[int]:
+    """Count for each part the rows of its file that lie before it."""
     rows: dict[int, int] = {}
-    for answer in answers:
-        before = rows.get(answer.partition.file, 0)
-        rows[answer.partition.file] = before + answer.rows
+    for part in parts:
+        before = rows.get(part.partition.file, 0)
+        rows[part.partition.file] = before + part.rows
         yield before

@@ -1,7 +1,7 @@
-"""Who does the parts of a large load: threads of this process, or whatever executor the user names.
+"""Runs the parts of a large load on an executor: threads of this process, or what the user names.
 
-`dask://HOST:PORT` is a scheduler of Dask distributed, which hands the parts of workers that are lost to
-others. An executor that breaks all the same loses nothing: what it has not done is done here.
+`dask://HOST:PORT` names a scheduler of Dask distributed, which gives the parts of lost workers to others. If
+an executor breaks all the same, nothing is lost: the parts that it has not done are done in this process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 @contextmanager
 def opened(named: Executor | str | None, workers: int) -> Iterator[Executor]:
-    """Give an executor of the user's, which stays open, or one of our own."""
+    """Give the user's executor, which stays open, or make one that is closed afterwards."""
     if isinstance(named, Executor):
         yield named
     elif named is None:
@@ -48,7 +48,8 @@ def _dask(address: str) -> Iterator[Executor]:
     except OSError as error:
         raise ConnectionFailed(f"cannot connect to the Dask scheduler {address}: {error}") from None
     try:
-        # Not pure: a part is a deed, and its mark in the target says whether it is done.
+        # Not pure, since a part has a side effect. Whether it was done is marked in the target, so that Dask
+        # may repeat it.
         yield client.get_executor(pure=False, retries=3)
     finally:
         client.close()
@@ -58,13 +59,13 @@ def each(
     executor: Executor,
     work: Callable[[Item], Result],
     items: Sequence[Item],
-    done: Callable[[Result], None],
-    again: Callable[[], None] = lambda: None,
+    on_result: Callable[[Result], None],
+    on_repeat: Callable[[], None] = lambda: None,
 ) -> list[Result]:
-    """Do all items, and again here what an executor could not: answers the results in the items' order.
+    """Do all items, in this process those that the executor could not; returns results in the items' order.
 
-    `done` is told of each as it comes, `again` once before something is done again. What ends this, also
-    Ctrl-C, leaves no item waiting.
+    `on_result` is called with each result as it comes, `on_repeat` once if items are done in this process.
+    However this ends, also by Ctrl-C, items that have not begun are cancelled.
     """
     results: dict[int, Result] = {}
     waiting: Mapping[Future[Result], int] = {}
@@ -73,18 +74,18 @@ def each(
         for future in as_completed(waiting):
             try:
                 results[waiting[future]] = future.result()
-            except (Exception, CancelledError):  # noqa: BLE001, S112 (not the work's: it answers all of its own)
+            except (Exception, CancelledError):  # noqa: BLE001, S112 (the executor's: `work` raises none itself)
                 continue
-            done(results[waiting[future]])
+            on_result(results[waiting[future]])
     finally:
         for future in waiting:
             future.cancel()
     if len(results) < len(items):
-        again()
+        on_repeat()
     for number in range(len(items)):
         if number not in results:
             results[number] = work(items[number])
-            done(results[number])
+            on_result(results[number])
     return [results[number] for number in range(len(items))]
 
 

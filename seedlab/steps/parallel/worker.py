@@ -1,8 +1,9 @@
-"""What a worker does with one part of a large load: read, name, judge, settle, stage. One plain function.
+"""Stages one part of a large load: reads it, names and checks its rows, gives them ids, copies them.
 
-It runs in a thread, another process or on another machine: it is given values that can be pickled, opens a
-connection of its own, and answers in values. It writes nothing but staging tables, and makes no id that
-needs to be agreed on: those of new rows are their handles, others are looked up, or left to the merge.
+A worker runs in a thread, in another process or on another machine. So what it is given and what it returns
+can be pickled, and it opens a connection of its own. It writes only to staging tables. It makes no id that
+workers would have to agree on: the id of a new row follows from its handle, and others are looked up, or left
+to the merge.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from seedlab.steps.resolving.named_rows import Answered, Rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """A part of a load: a `piece` of the seed's file number `file`; `number` orders the parts of a load."""
+    """A part of a load: a `piece` of the seed's file with the number `file`; `number` orders the parts."""
 
     number: int
     file: int
@@ -39,11 +40,12 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Assignment:
-    """What every part of one load has in common. Holds the target's URL: it goes to workers one trusts.
+    """What all parts of one load have in common.
 
-    `settled` is the load as it is written, without the column that a sequence fills by itself. `defaults` are
-    what the project gives every row. `filled` are the tables with rows, of which alone anything is asked;
-    `referred`: rows of this run refer to rows of the load.
+    It holds the target's URL with its password, so it must go only to workers that one trusts. `settled` is
+    the load as it is written, without a column that the database fills from a sequence. `defaults` are the
+    values of the project's defaults that every row gets. `filled` are the tables that have rows; only these
+    are queried. `is_referred_to` tells whether rows of this run refer to rows of the load.
     """
 
     target: Target
@@ -60,21 +62,21 @@ class Assignment:
     trusted: frozenset[str]
     staging: Staging
     filled: frozenset[str]
-    referred: bool
+    is_referred_to: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Answer:
+class PartResult:
     """What became of a part. ROW counts from the part's own first row.
 
-    `thin` has the handles of all rows, `names` the columns by which the ledger knows them, `answers` what the
-    target said of other rows. `faulty`: some row is wrong, and nothing of the part is staged. `failure` says
-    why it could not be done at all.
+    `handles` has the handles of all rows, `names` the columns by which the ledger names them, `answers` what
+    the target said of the rows that these refer to. If a row is wrong, the part is `faulty`, and nothing of
+    it is staged. `failure` and `sqlstate` tell of any other error.
     """
 
     partition: Partition
     rows: int = 0
-    thin: pl.DataFrame = field(default_factory=pl.DataFrame)
+    handles: pl.DataFrame = field(default_factory=pl.DataFrame)
     names: pl.DataFrame = field(default_factory=pl.DataFrame)
     answers: tuple[Answered, ...] = ()
     faulty: bool = False
@@ -84,27 +86,27 @@ class Answer:
 
 
 class _FaultyError(SeedError):
-    """A row of the part is wrong; `stage` catches it, and the run finds out which row in the usual way."""
+    """A row of the part is wrong; the run without workers then finds out which one it is."""
 
 
-def stage(assigned: Assignment, partition: Partition) -> Answer:
-    """Stage one part; errors are told in the answer instead of raised, for not every error can be pickled."""
+def stage(assignment: Assignment, partition: Partition) -> PartResult:
+    """Stage one part; errors are returned in the result, since not every exception can be pickled."""
     try:
-        return _stage(assigned, partition)
+        return _stage(assignment, partition)
     except (DataFaults, _FaultyError):
-        return Answer(partition=partition, faulty=True)
+        return PartResult(partition=partition, faulty=True)
     except Exception as error:  # noqa: BLE001 (the coordinator raises it)
-        told = str(error) if isinstance(error, SeedError) else f"{type(error).__name__}: {error}"
-        return Answer(partition=partition, failure=told, sqlstate=getattr(error, "sqlstate", None))
+        message = str(error) if isinstance(error, SeedError) else f"{type(error).__name__}: {error}"
+        return PartResult(partition=partition, failure=message, sqlstate=getattr(error, "sqlstate", None))
 
 
-def _stage(assigned: Assignment, partition: Partition) -> Answer:
+def _stage(assignment: Assignment, partition: Partition) -> PartResult:
     monitor = Monitor()
-    settings = replace(assigned.settings, isolation="read committed")
-    session = connect.open_session(assigned.target, settings, monitor, label_of(assigned.project))
+    settings = replace(assignment.settings, isolation="read committed")
+    session = connect.open_session(assignment.target, settings, monitor, label_of(assignment.project))
     try:
-        session.adopt(assigned.naming.catalog)
-        answer = _Part(assigned, partition, session).work()
+        session.adopt(assignment.naming.catalog)
+        answer = _Part(assignment, partition, session).work()
         session.commit()
     finally:
         session.close()
@@ -117,85 +119,82 @@ def _counts(monitor: Monitor) -> dict[str, int]:
 
 
 class _Part:
-    """The work on one part: its batches are settled and copied to the staging table one by one."""
+    """Stages one part, batch by batch."""
 
-    def __init__(self, assigned: Assignment, partition: Partition, session: Any) -> None:
-        self._assigned = assigned
+    def __init__(self, assignment: Assignment, partition: Partition, session: Any) -> None:
+        self._assignment = assignment
         self._partition = partition
         self._session = session
         self._cache = SeedCache()
         self._answers: list[Answered] = []
-        self._thin: list[pl.DataFrame] = []
+        self._handles: list[pl.DataFrame] = []
         self._names: list[pl.DataFrame] = []
         self._rows = 0
 
-    def work(self) -> Answer:
+    def work(self) -> PartResult:
         """Stage all batches in the open transaction.
 
-        Staged already, they are only gone through for the answer.
+        A part that a lost worker has staged already is read again, for the result, but not copied.
         """
-        assigned, part = self._assigned, self._partition
-        relation = assigned.staging.relation
-        fresh = staging.begin_part(self._session, assigned.run, relation, part.number)
+        assignment, part = self._assignment, self._partition
+        relation = assignment.staging.relation
+        fresh = staging.begin_part(self._session, assignment.run, relation, part.number)
         for frame in self._batches():
             settled = self._settled(frame)
             if fresh:
                 place = staging.Place(part=part.number, first=self._rows)
-                table = assigned.naming.catalog.tables[assigned.load.table]
-                names = assigned.settled.columns
-                staging.copy(self._session, assigned.staging, table, settled, names, place)
-            self._names.append(settled.select(_naming_columns(assigned)))
+                table = assignment.naming.catalog.tables[assignment.load.table]
+                names = assignment.settled.columns
+                staging.copy(self._session, assignment.staging, table, settled, names, place)
+            self._names.append(settled.select(_naming_columns(assignment)))
             self._rows += settled.height
-        return Answer(
+        return PartResult(
             partition=part,
             rows=self._rows,
-            thin=pl.concat(self._thin) if self._thin else pl.DataFrame(),
+            handles=pl.concat(self._handles) if self._handles else pl.DataFrame(),
             names=pl.concat(self._names) if self._names else pl.DataFrame(),
             answers=tuple(self._answers),
         )
 
     def _batches(self) -> Iterator[pl.DataFrame]:
-        """The part's rows as the load has them: one text column for each source, ROW and FILE."""
-        assigned, part = self._assigned, self._partition
-        defaults = [pl.lit(each, dtype=pl.String).alias(name) for name, each in assigned.defaults.items()]
-        for batch in assigned.batches.batches(assigned.naming.catalog, part.file, part.piece):
+        """The part's rows: one text column for each source column or default, ROW and FILE."""
+        assignment, part = self._assignment, self._partition
+        defaults = [pl.lit(each, dtype=pl.String).alias(name) for name, each in assignment.defaults.items()]
+        for batch in assignment.batches.batches(assignment.naming.catalog, part.file, part.piece):
             yield batch.with_columns(defaults)
 
     def _settled(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Turn a batch of text into the columns to be written: handles, checks, look-ups, ids.
-
-        Raises _FaultyError where a row is wrong.
-        """
-        load, naming, trusted = self._assigned.load, self._assigned.naming, self._assigned.trusted
+        """Turn a batch of text into the columns that are written; raises _FaultyError for a wrong row."""
+        load, naming, trusted = self._assignment.load, self._assignment.naming, self._assignment.trusted
         handled = Handled(load=load, frame=add_handles(frame, load, naming))
         broken = checks.judge([handled], [checks.rules_of(load, handled.frame, naming, trusted)])
         if pipeline.convict(self._session, broken):
             raise _FaultyError
         self._ask(frame, handled)
-        self._thin.append(handled.frame.drop(set(frame.columns) - {FILE, ROW}))
-        return ids.settle(Handled(load=self._assigned.settled, frame=handled.frame), naming, self._cache)
+        self._handles.append(handled.frame.drop(set(frame.columns) - {FILE, ROW}))
+        return ids.settle(Handled(load=self._assignment.settled, frame=handled.frame), naming, self._cache)
 
     def _ask(self, frame: pl.DataFrame, handled: Handled) -> None:
-        """Ask the target for the rows that these refer to; for their own ids where somebody else needs them.
+        """Ask the target for the rows that these refer to, and for their own ids if other rows need them.
 
-        A row that is there keeps its id by itself: the merge finds it by its key.
+        If none does, existing rows need not be asked for, since the merge finds them by their keys.
         """
-        assigned = self._assigned
-        load = assigned.settled if assigned.referred else replace(assigned.settled, made=None)
-        shaped = Shaped(seed=assigned.seed, spec=assigned.spec, frame=frame)
+        assignment = self._assignment
+        load = assignment.settled if assignment.is_referred_to else replace(assignment.settled, made=None)
+        shaped = Shaped(seed=assignment.seed, spec=assignment.spec, frame=frame)
         rows = Rows(shaped=shaped, handled=Handled(load=load, frame=handled.frame))
-        asked = named_rows.questions([rows], assigned.naming, self._cache, assigned.filled)
+        asked = named_rows.questions([rows], assignment.naming, self._cache, assignment.filled)
         answers = self._session.lookup([each.ask for each in asked]) if asked else []
         for question, answer in zip(asked, answers, strict=True):
             handles = question.ask.frame[HANDLE]
             self._cache.remember(question.label, handles, answer)
-            if assigned.referred or question.label != load.table:
+            if assignment.is_referred_to or question.label != load.table:
                 self._answers.append(Answered(label=question.label, asked=handles, answer=answer))
-        if named_rows.id_conflicts([rows], assigned.naming, self._cache):
+        if named_rows.id_conflicts([rows], assignment.naming, self._cache):
             raise _FaultyError
 
 
-def _naming_columns(assigned: Assignment) -> list[str]:
-    load = assigned.settled
+def _naming_columns(assignment: Assignment) -> list[str]:
+    load = assignment.settled
     made = (load.made,) if load.made else ()
     return list(dict.fromkeys((FILE, ROW, HANDLE, *load.key_columns, *made)))

@@ -1,7 +1,7 @@
-"""Keys of types whose values have many spellings: made what the target would spell, first of all.
+"""Respells the values of keys as the target spells them, where one value has many spellings.
 
-Rows find each other by the text of their keys. Of integers, dates and the like we know ourselves which texts
-are equal (`frames.kinds.canonical`); of networks, ranges, arrays and composite types the target is asked.
+Rows find each other by the text of their keys. Which texts of integers, dates and the like are equal is known
+to `frames.kinds.canonical`. For networks, ranges, arrays and composite types the target is asked.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from seedlab.steps.looking import Look
 from seedlab.steps.preparing.shaping import Shaped
 
 Pairs = Sequence[tuple[Load, Shaped]]
-Spellings = Mapping[str, pl.DataFrame]  # by source column, `value` and how the target spells it
+Spellings = Mapping[
+    str, pl.DataFrame
+]  # by source column: frames of `value` and `spelled`, as the target does
 
 
 def respell(look: Look, pairs: Pairs, catalog: Catalog) -> list[tuple[Load, Shaped]]:
-    """Replace values of keys by the target's spelling of them.
+    """Replace the values of keys and references by the target's spelling of them.
 
-    One round trip where there are any, else none.
+    Cost: one round trip if there are columns of such types, else none.
     """
-    wanted = [dict(asked(load, catalog)) for load, _ in pairs]
+    wanted = [dict(ambiguous_columns(load, catalog)) for load, _ in pairs]
     if not any(wanted) or not look.online:
         return list(pairs)
     questions = [
@@ -45,8 +47,8 @@ def respell(look: Look, pairs: Pairs, catalog: Catalog) -> list[tuple[Load, Shap
     ]
 
 
-def asked(load: Load, catalog: Catalog) -> Iterator[tuple[str, Column]]:
-    """The source columns of keys and references whose type has many spellings, with the table's column."""
+def ambiguous_columns(load: Load, catalog: Catalog) -> Iterator[tuple[str, Column]]:
+    """List the source columns of keys and references whose type has many spellings, each with its column."""
     chains: list[tuple[str, tuple[Part, ...]]] = [(load.table, load.key)]
     chains += [(reference.parent, reference.parts) for reference in load.references]
     for table, parts in chains:
@@ -55,7 +57,7 @@ def asked(load: Load, catalog: Catalog) -> Iterator[tuple[str, Column]]:
 
 
 def _values(shaped: Shaped, sources: Sequence[str]) -> list[pl.Series]:
-    """The distinct values of these columns, sorted; of a large file gathered batch by batch."""
+    """Collect the distinct values of each of these columns, sorted; a large file is read batch by batch."""
     found = [shaped.frame[source].drop_nulls().unique() for source in sources]
     for frame in shaped.stream() if shaped.stream is not None and sources else ():
         found = [
@@ -67,8 +69,9 @@ def _values(shaped: Shaped, sources: Sequence[str]) -> list[pl.Series]:
 
 def _replaced(shaped: Shaped, spellings: Spellings) -> Shaped:
     changes = [
-        pl.col(source).replace(known["value"], known["spelled"]) for source, known in spellings.items()
+        pl.col(source).replace(spelling["value"], spelling["spelled"])
+        for source, spelling in spellings.items()
     ]
-    again = shaped.stream
-    stream = (lambda: (each.with_columns(changes) for each in again())) if again is not None else None
+    before = shaped.stream
+    stream = (lambda: (each.with_columns(changes) for each in before())) if before is not None else None
     return replace(shaped, frame=shaped.frame.with_columns(changes), stream=stream)

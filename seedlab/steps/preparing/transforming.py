@@ -1,4 +1,4 @@
-"""The project's own Python between a seed's files and its tables."""
+"""Runs the project's own Python (transforms) on the rows of a seed, before they are written to its tables."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from seedlab.flow import FILE, ROW, TableSpec
 from seedlab.plan import scripts
 from seedlab.steps.preparing.shaping import Shaped
 
-# What a transform is told of where a row came from, by which names.
-TOLD = {ROW: "_row", FILE: "_file"}
+# The names by which a transform is given the row's number and its file's number.
+PROVENANCE = {ROW: "_row", FILE: "_file"}
 
 
 def transform(shaped: Sequence[Shaped], root: Path, script: str | None) -> list[Shaped]:
-    """Run the project's own Python on seeds that name a transform: (LazyFrame) → tables of LazyFrames."""
+    """Replace the rows of seeds that name a transform by what it makes of them: a LazyFrame for each table.
+
+    `script` is the project's file of transforms. Raises ConfigurationError where there is none, where the
+    function is missing or returns something else, and where a column has a name that a transform is given.
+    """
     result: list[Shaped] = []
     for each in shaped:
         if each.seed.transform is None:
@@ -31,12 +35,12 @@ def transform(shaped: Sequence[Shaped], root: Path, script: str | None) -> list[
         function = scripts.find_name(root, script, each.seed.transform)
         if not callable(function):
             raise ConfigurationError(f"{script}: {each.seed.transform} is not a function")
-        if taken := {*TOLD.values()} & {*each.columns}:
+        if taken := {*PROVENANCE.values()} & {*each.columns}:
             raise ConfigurationError(
                 f"seed {each.seed.name}: a transform is told in _row and _file where a row came from, and "
                 f"{each.seed.files[0].name} has a column {min(taken)} of its own; rename it"
             )
-        result += _transformed(each, function(each.frame.rename(TOLD).lazy()), script)
+        result += _transformed(each, function(each.frame.rename(PROVENANCE).lazy()), script)
     return result
 
 
@@ -50,7 +54,8 @@ def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
     specs = {spec.table: spec for spec in shaped.seed.tables}
     result = []
     for name, lazy in tables.items():
-        frame = lazy.lazy().collect().rename({told: own for own, told in TOLD.items()}, strict=False)
+        frame = lazy.lazy().collect()
+        frame = frame.rename({given: own for own, given in PROVENANCE.items()}, strict=False)
         placed = {ROW, FILE} <= set(frame.columns)
         if ROW not in frame.columns:
             frame = frame.with_row_index(ROW)

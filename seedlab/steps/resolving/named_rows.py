@@ -39,7 +39,7 @@ from seedlab.frames.resolve import (
     reference_column,
 )
 from seedlab.steps.preparing.shaping import Shaped
-from seedlab.steps.resolving.scanning import near, scan
+from seedlab.steps.resolving.scanning import rows_of_batch, scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -356,7 +356,7 @@ def kept_of(rows: Rows, frame: pl.DataFrame, naming: Naming) -> pl.DataFrame:
     full = add_handles(frame, rows.load, naming)
     if rows.briefs is not None or not frame.height:
         return full
-    thin = near(rows.handled.frame, frame)
+    thin = rows_of_batch(rows.handled.frame, frame)
     if rows.load.whole:  # what number an equal row has, all rows together tell
         known = thin.select(FILE, ROW, HANDLE)
         return full.drop(HANDLE).join(known, on=[FILE, ROW], how="inner", maintain_order="left")

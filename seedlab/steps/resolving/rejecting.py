@@ -1,7 +1,7 @@
-"""Sets apart rows that cannot be written, and those that depend on them, so that the rest can be.
+"""Rejects rows that cannot be written, and all rows that depend on them, so that the others can be written.
 
-A row goes with its parent when the target has no such parent
-either; a nested record goes with the record around it. No joins: rows are known and pointed to by handles.
+A row is rejected with its parent if the target has no such parent either. A nested record is rejected with
+the record around it. Rows and the parents that they refer to are found by handles, without joins.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from seedlab.frames.resolve import Naming, alternative_column, reference_column
 from seedlab.plan.relations import parent_relation
 from seedlab.steps.resolving.named_rows import Question, Rows, ask_parents
 
-# Rules by which a database refuses single rows; what else it refuses stops the run.
+# Rules by which a database refuses single rows. Any other refusal ends the run.
 ROW_RULES = frozenset(
     {"constraint", "unique", "not-null", "id-conflict", "type", "overflow", "rounding", "too-long"}
 )
-BETWEEN = " | "  # of the reasons of one record
+REASON_SEPARATOR = " | "  # between the reasons why one record was rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rejection:
-    """The rows that remain, and the rules that the others break."""
+    """The rows that remain, and the rules that the rejected rows break."""
 
     rows: list[Rows]
     broken: list[Broken]
@@ -62,21 +62,22 @@ class Rejection:
 def questions(
     rows: Sequence[Rows], broken: Sequence[Broken], naming: Naming, cache: SeedCache, filled: frozenset[str]
 ) -> list[Question]:
-    """What the target must be asked before `reject`: whether it has parents that would be rejected.
+    """List what the target must be asked before `reject`: whether it has the parents that would be rejected.
 
-    `filled` are the tables that have rows. To be remembered as answers to `named_rows.questions` are.
+    `filled` are the tables that have rows. The answers go into the cache, like those to
+    `named_rows.questions`.
     """
-    gone = _gone(_nodes(rows, naming), broken, cache)
+    rejected = _rejected_rows(_nodes(rows, naming), broken, cache)
     wanted = ids.referred_columns([each.load for each in rows])
     asked: list[Question] = []
     before: dict[str, list[pl.Series]] = {}
     for each in rows:
         for index, reference in enumerate(each.load.references):
             label = naming.label(reference.parent, reference.parts)
-            if label not in gone.names or reference.parent not in filled:
+            if label not in rejected.names or reference.parent not in filled:
                 continue
             handles = each.handled.frame.get_column(reference_column(index))
-            unknown = cache.unasked(label, handles.filter(is_in(handles, gone.names[label])))
+            unknown = cache.unasked(label, handles.filter(is_in(handles, rejected.names[label])))
             unknown = unknown.filter(~is_in(unknown, pl.concat(before.get(label, [unknown.clear()]))))
             if len(unknown):
                 before.setdefault(label, []).append(unknown)
@@ -85,28 +86,30 @@ def questions(
 
 
 def reject(rows: Sequence[Rows], broken: Sequence[Broken], naming: Naming, cache: SeedCache) -> Rejection:
-    """Set apart the rows that are broken for certain and all that depend on them.
+    """Reject the rows that break a rule, and all rows that depend on them.
 
-    Depends on neither the order of files nor of rows. Raises ConfigurationError for a row whose record is
-    not known. Cost: one pass over the rows per round, as many rounds as the longest chain of references.
+    The result does not depend on the order of files or rows. Raises ConfigurationError where a transform
+    hides which record a row is of. Cost: one pass over the rows per round, with as many rounds as the longest
+    chain of references.
     """
-    _refuse_unplaced(rows, broken)
+    _refuse_rows_without_record(rows, broken)
     nodes = _nodes(rows, naming)
-    gone = _gone(nodes, broken, cache)
+    rejected = _rejected_rows(nodes, broken, cache)
     kept = [
-        each.with_frame(each.handled.frame.filter(~mask)) for each, mask in zip(rows, gone.masks, strict=True)
+        each.with_frame(each.handled.frame.filter(~mask))
+        for each, mask in zip(rows, rejected.masks, strict=True)
     ]
-    return Rejection(rows=kept, broken=[*_with_those_before(broken), *dependents(nodes, gone)])
+    return Rejection(rows=kept, broken=[*_with_earlier_duplicates(broken), *dependents(nodes, rejected)])
 
 
 def faults(rows: Sequence[Rows], broken: Sequence[Broken]) -> list[Fault]:
-    """Give one fault for every rejected row, with its line, for the run's record."""
+    """Make a fault, with its line, for every rejected row, for the run's record."""
     paths = {(each.load.seed, each.load.table): each.shaped.spec.path for each in rows}
     return tracing.trace(broken, paths, every=True)
 
 
-def handles(rows: Sequence[Rows], broken: Sequence[Broken]) -> dict[str, pl.Series]:
-    """The handles of broken rows, by table; NULL where a row has no name."""
+def rejected_handles(rows: Sequence[Rows], broken: Sequence[Broken]) -> dict[str, pl.Series]:
+    """Collect the handles of rejected rows, by table; NULL for a row whose key is not complete."""
     places = _places(broken)
     found: dict[str, pl.Series] = {}
     for each in rows:
@@ -119,24 +122,23 @@ def handles(rows: Sequence[Rows], broken: Sequence[Broken]) -> dict[str, pl.Seri
 def write_files(
     rows: Sequence[Rows], broken: Sequence[Broken], catalog: Catalog, folder: Path
 ) -> dict[str, Path]:
-    """Write the records of all rejected rows under `folder`; answers the files by their sources' names."""
+    """Write the records of rejected rows to files in `folder`; returns the paths by the sources' names."""
     places = _places(broken)
-    spots = {
-        each.load: _spots(each, wrong, catalog)
+    locations = {
+        each.load: _locations(each, wrong, catalog)
         for each in rows
         if (wrong := places.get(each.load)) is not None
     }
     reasons: dict[SourceFile, list[pl.DataFrame]] = {}
     for each in broken:
-        told = _reasons(each, spots)
-        for (number,), frame in told.group_by(FILE, maintain_order=True):
+        for (number,), frame in _reasons(each, locations).group_by(FILE, maintain_order=True):
             reasons.setdefault(each.load.files[int(str(number))], []).append(frame.drop(FILE))
     written = {}
     for file in sorted(reasons, key=lambda file: file.name):
         records = (
             pl.concat(reasons[file]).select(pl.col(RECORD).alias(ROW), REASON).unique(maintain_order=True)
         )
-        joined = records.group_by(ROW).agg(pl.col(REASON).str.join(BETWEEN)).sort(ROW)
+        joined = records.group_by(ROW).agg(pl.col(REASON).str.join(REASON_SEPARATOR)).sort(ROW)
         lines = _lines(file, ROOT, joined.get_column(ROW))
         rejected = joined.join(lines, on=ROW, how="left", maintain_order="left")
         written[file.name] = rejects.write(file, rejected.select(rejects.REJECTED.names()), folder)
@@ -145,7 +147,8 @@ def write_files(
 
 def broken_by_checks(refusals: Iterable[Refusal], rows: Sequence[Rows]) -> list[Broken]:
     """Turn rows that the target would refuse into broken rules."""
-    # What is written of a load may leave an id to the database, and then is no longer made by us.
+    # A load may have been planned with an id that the database makes (`write_plan.with_sequences`). Then it
+    # differs from the load of the rows in `made`.
     loads = {replace(each.load, made=None): each.load for each in rows}
     return [
         Broken(
@@ -158,7 +161,7 @@ def broken_by_checks(refusals: Iterable[Refusal], rows: Sequence[Rows]) -> list[
 
 
 def broken_by_database(found: Sequence[Fault], rows: Sequence[Rows]) -> tuple[list[Broken], list[Fault]]:
-    """Split the faults of a failed write: rows that can be rejected, and faults that must stop the run."""
+    """Split the faults of a failed write into rows that can be rejected, and faults that end the run."""
     loads = {
         (file.name, each.load.table): (each.load, n)
         for each in rows
@@ -185,7 +188,8 @@ def broken_by_database(found: Sequence[Fault], rows: Sequence[Rows]) -> tuple[li
     return broken, fatal
 
 
-def _refuse_unplaced(rows: Sequence[Rows], broken: Sequence[Broken]) -> None:
+def _refuse_rows_without_record(rows: Sequence[Rows], broken: Sequence[Broken]) -> None:
+    """Raise ConfigurationError if a transform has dropped the columns that say of which record a row is."""
     wrong = {each.load for each in broken}
     for each in rows:
         if each.load in wrong and not each.shaped.placed:
@@ -196,19 +200,19 @@ def _refuse_unplaced(rows: Sequence[Rows], broken: Sequence[Broken]) -> None:
             )
 
 
-def _with_those_before(broken: Sequence[Broken]) -> Iterator[Broken]:
-    """Add to rows whose key another seed has, too, the rows of that seed: both are wrong."""
+def _with_earlier_duplicates(broken: Sequence[Broken]) -> Iterator[Broken]:
+    """Add, for a key that an earlier seed has, too, the rows of that seed, since both are wrong."""
     for each in broken:
         yield each
         if each.rule.name == "duplicate-key":
             yield from each.before
 
 
-# ---- who goes with whom ---------------------------------------------------------------------------------
+# ---- which rows depend on which -------------------------------------------------------------------------
 
 
-def _gone(nodes: Sequence[Node], broken: Sequence[Broken], cache: SeedCache) -> Gone:
-    places = _places(_with_those_before(broken))
+def _rejected_rows(nodes: Sequence[Node], broken: Sequence[Broken], cache: SeedCache) -> Gone:
+    places = _places(_with_earlier_duplicates(broken))
     return follow(nodes, [node.at(places.get(node.load)) for node in nodes], cache.found)
 
 
@@ -227,7 +231,7 @@ def _node(rows: Rows, all_rows: Sequence[Rows], naming: Naming) -> Node:
             **{label: column for label, column in other_names.items() if column in frame.columns},
             (rows.load.seed, rows.shaped.spec.path): PLACE,
         },
-        links=[*_references(rows, naming), *_around(rows, all_rows, naming)],
+        links=[*_references(rows, naming), *_enclosing_link(rows, all_rows, naming)],
         nested=lambda: _nested(rows, range(len(rows.load.files)), naming.catalog),
     )
 
@@ -243,8 +247,8 @@ def _references(rows: Rows, naming: Naming) -> Iterator[Link]:
         )
 
 
-def _around(rows: Rows, all_rows: Sequence[Rows], naming: Naming) -> Iterator[Link]:
-    """Give the link from a nested load to the load of the records around it; nothing at the root."""
+def _enclosing_link(rows: Rows, all_rows: Sequence[Rows], naming: Naming) -> Iterator[Link]:
+    """Link a nested load to the load of the records around it; the root has no link."""
     spec = rows.shaped.spec
     by_path = {each.shaped.spec.path: each for each in all_rows if each.load.seed == rows.load.seed}
     around = by_path.get(flatten.enclosing(spec.path, by_path))
@@ -262,7 +266,7 @@ def _around(rows: Rows, all_rows: Sequence[Rows], naming: Naming) -> Iterator[Li
 
 
 def _places(broken: Iterable[Broken]) -> dict[Load, pl.DataFrame]:
-    """FILE and ROW of the rows that break some rule, by load."""
+    """Collect by load FILE and ROW of the rows that break some rule."""
     found: dict[Load, list[pl.DataFrame]] = {}
     for each in broken:
         found.setdefault(each.load, []).append(each.frame.select(FILE, ROW))
@@ -270,7 +274,7 @@ def _places(broken: Iterable[Broken]) -> dict[Load, pl.DataFrame]:
 
 
 def _nested(rows: Rows, files: Iterable[int], catalog: Catalog) -> pl.DataFrame:
-    """A frame of NESTED (which record each nested row lies in), with FILE."""
+    """Find in which record each nested row of these files lies: a frame of NESTED, with FILE."""
     documents, path = whole_columns(rows.shaped.seed, catalog), rows.shaped.spec.path
     found = [
         nesting(rows.load.files[n], documents)
@@ -281,11 +285,11 @@ def _nested(rows: Rows, files: Iterable[int], catalog: Catalog) -> pl.DataFrame:
     return pl.concat(found)
 
 
-# ---- what is said of them -------------------------------------------------------------------------------
+# ---- reasons --------------------------------------------------------------------------------------------
 
 
-def _spots(rows: Rows, places: pl.DataFrame, catalog: Catalog) -> pl.DataFrame:
-    """Locate rows: FILE, ROW, the RECORD that a row is of, its LINE, and `at`, its place in that record."""
+def _locations(rows: Rows, places: pl.DataFrame, catalog: Catalog) -> pl.DataFrame:
+    """Locate rows: a frame of FILE, ROW, the row's RECORD and LINE, and `at`, its path in the record."""
     path = rows.shaped.spec.path
     files = places.get_column(FILE).unique().sort().to_list()
     if path == ROOT:
@@ -300,12 +304,12 @@ def _spots(rows: Rows, places: pl.DataFrame, catalog: Catalog) -> pl.DataFrame:
         for n in files
     ]
     found = placed.join(pl.concat(lines), on=[FILE, ROW], how="left", maintain_order="left")
-    # Nested rows of Parquet have no line of their own.
+    # Nested rows of Parquet have no line of their own, so they get the number of their record.
     return found.with_columns(pl.col(LINE).fill_null(pl.col(RECORD) + 1))
 
 
 def _lines(file: SourceFile, path: str, rows: pl.Series) -> pl.DataFrame:
-    """A frame of ROW, the LINE in which it begins, and `at`, a nested row's place in its record."""
+    """Find where rows begin: a frame of ROW, LINE and `at`, a nested row's path in its record."""
     located = positions.locate(file, path, rows.to_list())
     frame = pl.DataFrame(
         {
@@ -315,31 +319,31 @@ def _lines(file: SourceFile, path: str, rows: pl.Series) -> pl.DataFrame:
         },
         schema={ROW: pl.UInt32, LINE: pl.UInt32, "at": pl.String},
     )
-    # The number of the record changes when it is written to another file.
+    # The record's number is cut off, since it is another one in the file of rejected records.
     return frame.with_columns(pl.col("at").str.replace(r"^\$(\[[0-9]+\])?\.", ""))
 
 
-def _reasons(broken: Broken, spots: Mapping[Load, pl.DataFrame]) -> pl.DataFrame:
-    """A frame of FILE, RECORD and REASON, one for every broken row."""
-    before = [_wheres(each, spots[each.load]) for each in broken.before if each.load in spots]
-    frame = broken.frame.join(spots[broken.load], on=[FILE, ROW], how="left", maintain_order="left")
-    where = pl.lit("")
+def _reasons(broken: Broken, locations: Mapping[Load, pl.DataFrame]) -> pl.DataFrame:
+    """Make a frame of FILE, RECORD and REASON, with one row for every broken row."""
+    before = [_parent_places(each, locations[each.load]) for each in broken.before if each.load in locations]
+    frame = broken.frame.join(locations[broken.load], on=[FILE, ROW], how="left", maintain_order="left")
+    parent_place = pl.lit("")
     if broken.rule.name == REJECTED_PARENT and before:
         parents = pl.concat(before).unique(subset=["same"], keep="first", maintain_order=True)
         frame = frame.join(parents, on="same", how="left", maintain_order="left")
-        where = pl.concat_str(pl.lit(", "), "where").fill_null("")
-    said = pl.lit(f"{broken.rule.name}: {broken.rule.message}")
-    at = pl.concat_str("at", pl.lit(": ")).fill_null("")
-    return frame.select(FILE, RECORD, pl.concat_str(at, said, where).alias(REASON))
+        parent_place = pl.concat_str(pl.lit(", "), "where").fill_null("")
+    message = pl.lit(f"{broken.rule.name}: {broken.rule.message}")
+    path = pl.concat_str("at", pl.lit(": ")).fill_null("")
+    return frame.select(FILE, RECORD, pl.concat_str(path, message, parent_place).alias(REASON))
 
 
-def _wheres(broken: Broken, spots: pl.DataFrame) -> pl.DataFrame:
-    """A frame of `same`, the value by which dependents find their parent, and `where` that is: FILE:LINE."""
+def _parent_places(broken: Broken, locations: pl.DataFrame) -> pl.DataFrame:
+    """Make a frame of `same`, by which dependents find their parent, and `where` the parent is: FILE:LINE."""
     names = pl.DataFrame(
         {FILE: range(len(broken.load.files)), "_name": [file.name for file in broken.load.files]},
         schema={FILE: pl.UInt16, "_name": pl.String},
     )
-    found = broken.frame.join(spots, on=[FILE, ROW], how="inner", maintain_order="left")
+    found = broken.frame.join(locations, on=[FILE, ROW], how="inner", maintain_order="left")
     found = found.join(names, on=FILE, how="left", maintain_order="left")
     where = pl.concat_str("_name", pl.lit(":"), pl.col(LINE).cast(pl.String))
     return found.select("same", where.alias("where"))

@@ -1,4 +1,4 @@
-"""A load that does not fit into memory is gone through once, batch by batch, before anything is written."""
+"""Scans a load that does not fit into memory, batch by batch: checks its rows and keeps their handles."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from seedlab.frames.resolve import Handled, Naming, add_handles, numbered
 from seedlab.steps.preparing.reading import concurrency
 from seedlab.steps.preparing.shaping import Shaped
 
-NAMED_ROWS = 1_000_000  # of a load whose names nobody needs: so many are kept all the same
+NAMED_ROWS = 1_000_000  # up to so many rows, handles are kept even if briefs would do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scanned:
-    """What a scan keeps of a load: its handles, or briefs where the rows are very many; and wrong rows."""
+    """What a scan keeps of a load: handles, or briefs of very many rows, and the rules that rows break."""
 
     handled: Handled
     briefs: Briefs | None
@@ -30,9 +30,10 @@ class Scanned:
 def scan(
     load: Load, shaped: Shaped, naming: Naming, settings: Settings, recorder: Recorder, *, named: bool
 ) -> Scanned:
-    """Go once through a load that does not fit a batch: judge its rows, keep their handles.
+    """Read a streamed load once, check its rows, and keep their handles.
 
-    If they need not be `named`, briefs are kept of more than NAMED_ROWS.
+    If nothing needs the handle of every row (`named` is False), briefs are kept instead of more than
+    NAMED_ROWS.
     """
     assert shaped.stream is not None
     broken: list[Broken] = []
@@ -42,29 +43,29 @@ def scan(
         found = checks.judge([handled], [checks.rules_of(load, handled.frame, naming, shaped.trusted)])
         return handled.frame.drop(shaped.columns), found
 
-    thin: list[pl.DataFrame] = []
+    named_rows: list[pl.DataFrame] = []
     briefs: Briefs | None = None
     rows = 0
-    for kept, found in stream(shaped.stream(), process, settings.batch_rows, concurrency(settings)):
-        recorder.progress(load, kept.height)
-        rows += kept.height
-        thin.append(kept)
+    for batch, found in stream(shaped.stream(), process, settings.batch_rows, concurrency(settings)):
+        recorder.progress(load, batch.height)
+        rows += batch.height
+        named_rows.append(batch)
         broken += found
         if not named and rows > NAMED_ROWS:
             briefs = briefs or Briefs()
-            for each in thin:
+            for each in named_rows:
                 briefs.add(each, load)
-            thin = []
+            named_rows = []
     empty = add_handles(shaped.frame, load, naming).drop(shaped.columns)
-    handled = Handled(load=load, frame=numbered(pl.concat([empty, *thin]), load))
+    handled = Handled(load=load, frame=numbered(pl.concat([empty, *named_rows]), load))
     return Scanned(handled=handled, briefs=briefs, broken=broken)
 
 
-def near(thin: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-    """Slice the kept rows that belong to a batch of one file; both are sorted by FILE and ROW."""
-    start = thin[FILE].search_sorted(frame[FILE][0], side="left")
-    stop = thin[FILE].search_sorted(frame[FILE][0], side="right")
-    of_file = thin.slice(start, stop - start)
-    first = of_file[ROW].search_sorted(frame[ROW][0], side="left")
-    behind = of_file[ROW].search_sorted(frame[ROW][-1], side="right")
-    return of_file.slice(first, behind - first)
+def rows_of_batch(named: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
+    """Slice the named rows that lie in a batch of one file; both are sorted by FILE and ROW."""
+    start = named[FILE].search_sorted(batch[FILE][0], side="left")
+    stop = named[FILE].search_sorted(batch[FILE][0], side="right")
+    of_file = named.slice(start, stop - start)
+    first = of_file[ROW].search_sorted(batch[ROW][0], side="left")
+    end = of_file[ROW].search_sorted(batch[ROW][-1], side="right")
+    return of_file.slice(first, end - first)

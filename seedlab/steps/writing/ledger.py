@@ -50,7 +50,7 @@ def written_run_of(
         recalled=recalled,
         catalog=prepared.catalog,
         empty=resolved.empty,
-        rejected=rejecting.handles(prepared.read, resolved.rejected),
+        rejected=rejecting.rejected_handles(prepared.read, resolved.rejected),
         incremental=executed.incremental,
         ids=task.options.settings.ids,
     )

@@ -1,14 +1,15 @@
-"""A run that commits stage by stage: independent ones at the same time, and none twice after a failure.
+"""Runs every stage in a transaction of its own, independent stages at the same time.
 
-One session only holds the lock, for the whole run. Before any stage begins, missing tables are made and every
-row is judged, as far as that can be done without writing; so most faults are told before anything is written.
-Each stage then is a run of its own, on a session of its own, which finds what others have committed.
+One session does nothing but hold the lock, for the whole run. Before any stage begins, missing tables are
+created and every row is checked, as far as that can be done without writing, so that most faults are found
+before anything is written. Then each stage runs on a session of its own, which sees what others have
+committed. After a failure the next run goes on with the stages that were not committed.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -28,81 +29,81 @@ from seedlab.steps.writing import transaction
 from seedlab.steps.writing.retrying import raise_unless_retryable, why_to_retry
 from seedlab.steps.writing.transaction import Gate, RunResult
 
-ONE_BY_ONE = "each stage was committed by itself: readers saw them appear one by one"
+COMMITTED_ONE_BY_ONE = "each stage was committed by itself: readers saw them appear one by one"
 
-Beside = Callable[[], Look]
+OpenLook = Callable[[], Look]  # opens a further session to the target
 
 
-def run_stages(task: Task, look: Look, monitor: Monitor, beside: Beside) -> RunResult:
-    """Run the stale stages, each in a transaction of its own; `beside` gives another session to do so.
+def run_stages(task: Task, look: Look, monitor: Monitor, open_another: OpenLook) -> RunResult:
+    """Run the stale stages, each in a transaction of its own; `open_another` opens further sessions.
 
-    What ends the run after the first stage has begun is told in the answer, not raised.
+    An error after the first stage has begun is returned as `failure`, not raised.
     """
     guards.check_stages(task.stale)
-    return transaction.run(task, look, monitor, partial(_run_prepared, beside=beside))
+    return transaction.run(task, look, monitor, partial(_run_prepared, open_another=open_another))
 
 
-def _run_prepared(task: Task, look: Look, prepared: Prepared, monitor: Monitor, beside: Beside) -> RunResult:
-    desks = _Desks(look, beside)
+def _run_prepared(
+    task: Task, look: Look, prepared: Prepared, monitor: Monitor, open_another: OpenLook
+) -> RunResult:
+    looks = _LookPool(look, open_another)
     try:
         lock = Lock(look)
         lock.take(task, monitor)
-        prepared = _open(task, desks, prepared, monitor, lock)
-        work = _Work(task, prepared, monitor, desks, lock)
-        done = work.run(min(concurrency(task.options.settings), len(task.stale)))
-        if done.failure is None:
+        prepared = _create_and_check(task, looks, prepared, monitor, lock)
+        runner = _StageRunner(task, prepared, monitor, looks, lock)
+        result = runner.run(min(concurrency(task.options.settings), len(task.stale)))
+        if result.failure is None:
             lock.release()
-        return done
+        return result
     finally:
-        desks.close()
+        looks.close()
         look.session.rollback()
 
 
 # ---- sessions -------------------------------------------------------------------------------------------
 
 
-class _Desks:
-    """Looks to write with, as many as work at the same time.
+class _LookPool:
+    """A pool of looks, one for each stage that is written at the same time.
 
-    Where only one session can write, that is the first look, which then holds no lock between stages.
+    Where only one session can write to the database, the pool has just the run's own look. That look then
+    cannot hold a lock between two stages.
     """
 
-    def __init__(self, look: Look, beside: Beside) -> None:
+    def __init__(self, look: Look, open_another: OpenLook) -> None:
         self.concurrent = look.session.concurrent
-        self._beside = beside
-        self._made: list[Look] = []
+        self._open_another = open_another
+        self._opened: list[Look] = []
         self._free: list[Look] = [] if self.concurrent else [look]
 
     def take(self) -> Look:
-        """Take a look that nobody uses, refreshed to what is committed by now.
-
-        One is opened if all are in use.
-        """
+        """Take a free look, refreshed to what is committed by now, or open one if none is free."""
         try:
-            desk = self._free.pop()
+            look = self._free.pop()
         except IndexError:
-            desk = self._beside()
-            self._made.append(desk)
+            look = self._open_another()
+            self._opened.append(look)
         else:
-            desk.refresh()
-        return desk
+            look.refresh()
+        return look
 
-    def give(self, desk: Look) -> None:
-        """Give a look back for others to use."""
-        self._free.append(desk)
+    def put_back(self, look: Look) -> None:
+        """Put a look back for other stages."""
+        self._free.append(look)
 
     def close(self) -> None:
-        """Close the looks that were opened here."""
-        for desk in self._made:
-            desk.close()
+        """Close the looks that the pool has opened."""
+        for look in self._opened:
+            look.close()
 
 
 class Lock:
-    """Keeps other seeders out for the whole run, and sees whether that has worked.
+    """Keeps other seeders out for the whole run, and notices if that has failed.
 
-    A session holds the lock, and does nothing else. Should its connection be lost, others may begin: hence
-    each transaction of this run shares the ledger's row, which they would have to change, and finds in it
-    the number that was put there when this run began.
+    A session holds the lock, and does nothing else. If its connection is lost, another seeder may begin.
+    Therefore each transaction of this run takes a shared lock on the ledger's row, which the other would have
+    to change, and checks that the row still has the number that was put there when this run began.
     """
 
     def __init__(self, look: Look) -> None:
@@ -122,7 +123,7 @@ class Lock:
         self._number = session.ledger.begin_run() if self.remembers else None
 
     def begin(self, task: Task, session: Session, recorder: Recorder) -> bool:  # noqa: ARG002 (a gate's)
-        """Begin the transaction of a stage."""
+        """Begin the transaction of a stage; raises WriteError where the lock was lost."""
         self.check()
         session.begin()
         if self.remembers and session.ledger.join_run() != self._number:
@@ -132,7 +133,7 @@ class Lock:
         return self.remembers
 
     def check(self) -> None:
-        """Raise WriteError when the lock is lost."""
+        """Raise WriteError if the connection that holds the lock is lost."""
         if self._alone or not self.remembers:
             return
         with self._asking:
@@ -144,7 +145,7 @@ class Lock:
                 ) from error
 
     def release(self) -> None:
-        """Let others in; where the lock was lost at the very end, every stage is committed all the same."""
+        """Release the lock; an error is ignored, since every stage is committed already."""
         try:
             self._look.session.commit()
         except SeedError:
@@ -154,30 +155,32 @@ class Lock:
 # ---- before the stages ----------------------------------------------------------------------------------
 
 
-def _open(task: Task, desks: _Desks, prepared: Prepared, monitor: Monitor, lock: Lock) -> Prepared:
-    """Make missing tables, judge all rows as one run would, and leave those that are to be written."""
-    desk = desks.take()
-    session, ddl = desk.session, desk.ddl()
-    if desks.concurrent:
+def _create_and_check(
+    task: Task, looks: _LookPool, prepared: Prepared, monitor: Monitor, lock: Lock
+) -> Prepared:
+    """Create missing tables, and check the rows of all stages together, as a run in one transaction does."""
+    look = looks.take()
+    session, ddl = look.session, look.ddl()
+    if looks.concurrent:
         session.begin()
     if ddl.tables:
         with monitor.span("index"):
             session.create(ddl.in_order)
     lock.name_run(session)
-    rows = resolve(desk, prepared, task, monitor).rows
+    rows = resolve(look, prepared, task, monitor).rows
     session.commit()
-    if ddl.tables:  # now the database says what they are
-        desk.refresh()
-        prepared = prepare(task, desk, monitor, task.stale)
+    if ddl.tables:  # their definitions now come from the database instead of from the MetaData
+        look.refresh()
+        prepared = prepare(task, look, monitor, task.stale)
         session.begin()
-        rows = resolve(desk, prepared, task, monitor).rows
+        rows = resolve(look, prepared, task, monitor).rows
         session.rollback()
-    desks.give(desk)
-    transaction.expect(rows, monitor)
+    looks.put_back(look)
+    transaction.announce_rows(rows, monitor)
     return replace(prepared, rows=rows, broken=())
 
 
-def _part(prepared: Prepared, stage: str) -> Prepared:
+def _narrowed_to(prepared: Prepared, stage: str) -> Prepared:
     """Narrow what was prepared down to one stage."""
 
     def of_stage(rows: Iterable[Rows]) -> list[Rows]:
@@ -198,7 +201,7 @@ def _part(prepared: Prepared, stage: str) -> Prepared:
 
 
 def _queue(task: Task, prepared: Prepared) -> ready.ReadyQueue:
-    """Order the stages: as declared, by foreign keys, and one after another where they fill one table."""
+    """Make the queue of stages; a stage waits for those it depends on and those that fill the same table."""
     stages = task.stale
     before = graph.waiting(task.agenda.declared, [stage.id for stage in stages], _links(stages, prepared))
     return ready.ReadyQueue(
@@ -230,75 +233,74 @@ def _links(stages: Sequence[Stage], prepared: Prepared) -> Iterator[tuple[str, s
 # ---- the stages -----------------------------------------------------------------------------------------
 
 
-class _Work:
-    """Writes stages on several threads, and keeps what became of each."""
+class _StageRunner:
+    """Writes stages on several threads, and keeps what became of each of them."""
 
-    def __init__(self, task: Task, prepared: Prepared, monitor: Monitor, desks: _Desks, lock: Lock) -> None:
+    def __init__(
+        self, task: Task, prepared: Prepared, monitor: Monitor, looks: _LookPool, lock: Lock
+    ) -> None:
         self._task = task
         self._prepared = prepared
         self._monitor = monitor
-        self._desks = desks
+        self._looks = looks
         self._write = partial(transaction.write_once, gate=Gate(begin=lock.begin, check=lock.check))
-        self._done: dict[str, RunResult] = {}
-        self._failed: dict[str, BaseException] = {}
+        self._results: dict[str, RunResult] = {}
+        self._failures: dict[str, BaseException] = {}
 
     def run(self, workers: int) -> RunResult:
-        """Write stage by stage; the first failure lets those end that have begun, and no other begin."""
+        """Write the stages; after a first failure those that have begun are finished, and no other begins."""
         failure: BaseException | None = None
         try:
             ready.run(
-                _queue(self._task, self._prepared), self._commit, workers if self._desks.concurrent else 1
+                _queue(self._task, self._prepared), self._run_stage, workers if self._looks.concurrent else 1
             )
-        except BaseException as error:  # noqa: BLE001 (also Ctrl-C: what is committed has to be told)
+        except BaseException as error:  # noqa: BLE001 (after Ctrl-C, too, it is reported what is committed)
             failure = error
-        self._monitor.note(ONE_BY_ONE)
-        return self._told(failure)
+        self._monitor.note(COMMITTED_ONE_BY_ONE)
+        return self._summary(failure)
 
-    def _commit(self, stage: str) -> None:
+    def _run_stage(self, stage: str) -> None:
         try:
-            self._done[stage] = self._try(stage)
+            self._results[stage] = self._write_stage(stage)
         except BaseException as error:
-            self._failed[stage] = error
+            self._failures[stage] = error
             raise
 
-    def _try(self, stage: str) -> RunResult:
-        """Write one stage, again where others came between; whatever else happens, nothing of it stays."""
-        part, attempt = _part(self._prepared, stage), 0
-        desk = self._desks.take()
+    def _write_stage(self, stage: str) -> RunResult:
+        """Write one stage, again if another session came between; after an error nothing of it stays."""
+        prepared, attempt = _narrowed_to(self._prepared, stage), 0
+        look = self._looks.take()
         while True:
-            task = self._task.narrowed_to(stage, desk.memory())
+            task = self._task.narrowed_to(stage, look.memory())
             try:
-                done = transaction.attempt(task, desk, part, self._monitor, self._write)
+                result = transaction.write_prepared(task, look, prepared, self._monitor, self._write)
             except BaseException as error:
-                desk.session.rollback()
+                look.session.rollback()
                 if not isinstance(error, TargetChanged | DataFaults):
                     raise
                 raise_unless_retryable(error, attempt)
                 self._monitor.note(f"stage {stage}: {why_to_retry(error)}; trying again")
-                desk.refresh()
+                look.refresh()
                 attempt += 1
             else:
-                self._desks.give(desk)
-                return done
+                self._looks.put_back(look)
+                return result
 
-    def _told(self, failure: BaseException | None) -> RunResult:
-        """Sum up the run.
-
-        Tallies of committed stages, why others failed or were not begun, and the failure.
-        """
-        done = RunResult(tallies=tuple(tally for each in self._done.values() for tally in each.tallies))
+    def _summary(self, failure: BaseException | None) -> RunResult:
+        """Sum up which stages were committed, and why others failed or were not begun."""
+        result = RunResult(tallies=tuple(tally for each in self._results.values() for tally in each.tallies))
         if failure is None:
-            return done
+            return result
         first = None
-        if failure in self._failed.values():  # of several the first; but Ctrl-C may be none of a stage's
-            first, failure = next(iter(self._failed.items()))
+        if failure in self._failures.values():  # False after Ctrl-C, which is no stage's failure
+            first, failure = next(iter(self._failures.items()))
         why = f"stage {first} failed" if first else message_of(failure)
-        left = [stage.id for stage in self._task.stale if stage.id not in {*self._done, *self._failed}]
+        left = [stage.id for stage in self._task.stale if stage.id not in {*self._results, *self._failures}]
         return replace(
-            done,
-            failed={name: f"failed: {message_of(_of_stage(e, name))}" for name, e in self._failed.items()},
+            result,
+            failed={name: f"failed: {message_of(_of_stage(e, name))}" for name, e in self._failures.items()},
             not_begun=dict.fromkeys(left, f"not begun: {why}"),
-            failure=_explained(_of_stage(failure, first), self._done, first),
+            failure=_explained(_of_stage(failure, first), self._results, first),
         )
 
 
@@ -309,8 +311,8 @@ def _of_stage(error: BaseException, stage: str | None) -> BaseException:
     return error
 
 
-def _explained(error: BaseException, done: Mapping[str, RunResult], stage: str | None) -> BaseException:
-    """Add to an error what was committed before it, and where the next run goes on."""
-    committed = f"committed and kept: {', '.join(done)}" if done else "no stage was committed"
-    error.add_note(f"{committed}; the next run goes on with {f'stage {stage}' if stage else 'the others'}")
+def _explained(error: BaseException, committed: Collection[str], stage: str | None) -> BaseException:
+    """Add to an error which stages were committed before it, and with which the next run goes on."""
+    kept = f"committed and kept: {', '.join(committed)}" if committed else "no stage was committed"
+    error.add_note(f"{kept}; the next run goes on with {f'stage {stage}' if stage else 'the others'}")
     return error

@@ -1,4 +1,4 @@
-"""The writing of a run: one transaction, in which the target is asked, written and told what to remember."""
+"""Runs stages in one transaction: locks out other seeders, resolves, writes, remembers and commits."""
 
 from __future__ import annotations
 
@@ -40,22 +40,24 @@ from seedlab.steps.writing.ledger import ExecutedPlan
 from seedlab.steps.writing.retrying import CONFLICTS
 
 LEGACY: Level = "legacy"
-SAVED_AGAIN = "saved again, but no row changed"
+ROWS_UNCHANGED = "saved again, but no row changed"
 NO_LEDGER = (
     "nothing is remembered in this target, since we may not make the schema seedlab, or not read it: every "
     "run compares every row; GRANT CREATE ON DATABASE, or the use of that schema, lets a run skip what has "
     "not changed"
 )
 DRY_RUN = "this was a dry run: all of it was rolled back"
-_PASSES = 100  # of writing what is left after the target refused single rows
+_MAX_ROUNDS = 100  # of rejecting rows that the target refuses and writing the others again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What became of every row of the stages that ran, and why others turned out to have nothing to do.
+    """What became of the stale stages.
 
-    Where each stage is committed by itself, `failure` is what ended the run before all were, `failed` says
-    why stages were undone, and `not_begun` why others were not come to.
+    `tallies` count what became of every row, `rejected` has a fault for each row that was not written.
+    `skipped` maps stages that turned out to have nothing to do to the reason, `reasons` says better than
+    before why others ran. Where each stage is committed by itself, `failure` is what ended the run early;
+    `failed` and `not_begun` then map the stages that were undone, or not begun, to the reason.
     """
 
     tallies: tuple[Tally, ...] = ()
@@ -72,39 +74,49 @@ Write = Callable[[Task, Look, Prepared, Monitor], RunResult]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """How a transaction is begun, telling whether there is a ledger, and what must hold when it commits."""
+    """How a transaction begins, and what is checked before it commits.
+
+    `begin` returns whether there is a ledger to write to; `check` raises where the run must not commit.
+    """
 
     begin: Callable[[Task, Session, Recorder], bool]
     check: Callable[[], None] = lambda: None
 
 
 def run(
-    task: Task, look: Look, monitor: Monitor, write: Write | None = None, apart: Apart | None = None
+    task: Task, look: Look, monitor: Monitor, write: Write | None = None, choose_spread: Apart | None = None
 ) -> RunResult:
-    """Run the stale stages; nothing is written where no row turns out to differ from what is remembered.
+    """Run the stale stages, and skip those of which no row differs from what is remembered.
 
-    `write` writes what was prepared, by default in one transaction; `apart` says what it goes through itself.
-    Raises TargetChanged when another session came between: look again, decide again.
+    `write` writes what was prepared, by default in one transaction; `choose_spread` chooses the loads of
+    which it reads the rows itself. Raises TargetChanged when another session has written since the look, and
+    what `prepare` and `write_once` raise.
     """
-    prepared = prepare_changes(task, look, monitor, apart)
+    prepared = prepare_changes(task, look, monitor, choose_spread)
     intact = prepared.intact
     if intact:
         monitor.plan(dict.fromkeys(intact, "skipped"))
-        smaller = task.without_intact(intact)
-        told = dict.fromkeys(intact, SAVED_AGAIN)
-        if not smaller.stale:
-            waiting = {stage.id: "unchanged" for stage in task.stale}
-            return RunResult(skipped={**waiting, **told})
-        if len(smaller.stale) < len(task.stale):
-            done = run(smaller, look, monitor, write, apart)
-            verdicts = smaller.assessment.verdicts
-            reasons = {stage.id: verdicts[stage.id].reason or "" for stage in smaller.stale}
-            return replace(done, skipped={**done.skipped, **told}, reasons={**reasons, **done.reasons})
-    return attempt(task, look, prepared, monitor, write or write_once)
+        remaining = task.without_intact(intact)
+        skipped = dict.fromkeys(intact, ROWS_UNCHANGED)
+        if not remaining.stale:
+            dependents = {stage.id: "unchanged" for stage in task.stale}
+            return RunResult(skipped={**dependents, **skipped})
+        if len(remaining.stale) < len(task.stale):
+            result = run(remaining, look, monitor, write, choose_spread)
+            verdicts = remaining.assessment.verdicts
+            reasons = {stage.id: verdicts[stage.id].reason or "" for stage in remaining.stale}
+            return replace(
+                result, skipped={**result.skipped, **skipped}, reasons={**reasons, **result.reasons}
+            )
+    return write_prepared(task, look, prepared, monitor, write or write_once)
 
 
-def attempt(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write: Write) -> RunResult:
-    """Write what was prepared; where the changed rows alone do not tell enough, prepare and write all."""
+def write_prepared(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write: Write) -> RunResult:
+    """Write what was prepared; if changed rows turn out to be wrong, prepare and write all rows.
+
+    Then the faults of all rows are reported together. Or there are none, because a row only seemed wrong as
+    long as the unchanged rows were not read. Raises TargetChanged where another transaction came between.
+    """
     try:
         return write(task, look, prepared, monitor)
     except WriteError as error:
@@ -114,7 +126,7 @@ def attempt(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write:
     except DataFaults as found:
         if prepared.reduced:
             look.session.rollback()
-            return attempt(task, look, prepare(task, look, monitor, task.stale), monitor, write)
+            return write_prepared(task, look, prepare(task, look, monitor, task.stale), monitor, write)
         shaped = [each.shaped for each in prepared.read]
         raise DataFaults(completed(found.faults, shaped)) from None
 
@@ -122,28 +134,31 @@ def attempt(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write:
 def write_once(
     task: Task, look: Look, prepared: Prepared, monitor: Monitor, gate: Gate | None = None
 ) -> RunResult:
-    """Write in one transaction, by default one that locks out other seeders by itself."""
+    """Write what was prepared in one transaction; `gate` begins it, by default with `lock`.
+
+    Raises DataFaults for rows that are wrong or that the target refuses, WriteError for all else.
+    """
     session, ddl, gate = look.session, look.ddl(), gate or Gate(begin=lock)
     remembers = gate.begin(task, session, monitor)
     if ddl.tables:
         with monitor.span("index"):
             session.create(ddl.tables)
     resolved = resolve(look, prepared, task, monitor)
-    resolved, executed = _send(task, look, prepared, resolved, monitor)
+    resolved, executed = _write_rows(task, look, prepared, resolved, monitor)
     if ddl.constraints_and_indexes:
         with monitor.span("index"):
             session.create(ddl.constraints_and_indexes)
     with monitor.span("commit"):
-        made = _as_made(session, prepared) if ddl.tables else prepared
+        as_created = _with_created_tables(session, prepared) if ddl.tables else prepared
         if remembers and not task.only_stage:
             session.ledger.begin_to_remember()
-        written_run = ledger.written_run_of(task, session, made, resolved, executed)
+        written_run = ledger.written_run_of(task, session, as_created, resolved, executed)
         tallies = (
             ledger.remember(task, look, written_run, resolved)
             if remembers
             else ledger.tallies_of(written_run, resolved)
         )
-        done = RunResult(tallies=tallies, rejected=_write_rejects(task, prepared, resolved))
+        result = RunResult(tallies=tallies, rejected=_write_reject_files(task, prepared, resolved))
         if task.options.dry_run:
             session.verify()
             session.rollback()
@@ -151,11 +166,14 @@ def write_once(
         else:
             gate.check()
             commit(task, look, monitor, remembered=remembers)
-    return done
+    return result
 
 
 def lock(task: Task, session: Session, recorder: Recorder) -> bool:
-    """Begin; with a ledger, lock out other seeders and see that none has come between."""
+    """Begin the transaction and, if there is a ledger, lock out other seeders; tells whether there is one.
+
+    Raises LockHeld, and TargetChanged where another seeder has written since the look.
+    """
     memory = task.memory
     remembers = memory.possible and memory.exists
     if memory.possible and not memory.exists and not task.options.dry_run:
@@ -172,71 +190,78 @@ def lock(task: Task, session: Session, recorder: Recorder) -> bool:
 # ---- rows -----------------------------------------------------------------------------------------------
 
 
-def _send(
+def _write_rows(
     task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder
 ) -> tuple[Resolved, ExecutedPlan]:
-    """Write all rows, or with rejects all that can be written."""
+    """Write all rows; if rows may be rejected, all that can be written."""
     if task.options.rejects is None:
         try:
-            return resolved, _send_all(task, look, prepared, resolved, recorder)
+            return resolved, _write_all(task, look, prepared, resolved, recorder)
         except DataFaults as found:
-            raise _placed(found, task, look, prepared, resolved) from None
-    plan = _planned(task, look, prepared.naming, resolved)
+            raise _with_rows_found(found, task, look, prepared, resolved) from None
+    # Most refusals are found by queries before anything is written, all at once. What only a write shows, as
+    # a trigger that raises, is found in rounds: the rows refused are rejected, the others written again.
+    plan = _plan_with_ids(task, look, prepared.naming, resolved)
     if refused := rejecting.broken_by_checks(look.session.broken_checks(plan), resolved.rows):
         resolved = set_apart(look, resolved, refused, prepared.naming)
     look.session.savepoint()
-    for _ in range(_PASSES):
+    for _ in range(_MAX_ROUNDS):
         try:
-            return resolved, _send_all(task, look, prepared, resolved, recorder)
+            return resolved, _write_all(task, look, prepared, resolved, recorder)
         except DataFaults as found:
             refused, others = rejecting.broken_by_database(found.faults, resolved.rows)
             look.session.rollback_to_savepoint()
-            if {fault.rule for fault in others} == {"unique"}:  # of a set, but of which row
-                plan = _planned(task, look, prepared.naming, resolved)
+            if {fault.rule for fault in others} == {"unique"}:  # the database did not say which row it was
+                plan = _plan_with_ids(task, look, prepared.naming, resolved)
                 refused, others = rejecting.broken_by_checks(look.session.clashes(plan), resolved.rows), []
             if others or not refused:
                 raise
             resolved = set_apart(look, resolved, refused, prepared.naming)
     raise WriteError(
-        f"the target refused rows {_PASSES} times over; mend those of the last run's record first"
+        f"the target refused rows {_MAX_ROUNDS} times over; mend those of the last run's record first"
     )
 
 
-def _placed(found: DataFaults, task: Task, look: Look, prepared: Prepared, resolved: Resolved) -> DataFaults:
-    """Find the rows that a constraint refuses, where the database did not say which row it was."""
+def _with_rows_found(
+    found: DataFaults, task: Task, look: Look, prepared: Prepared, resolved: Resolved
+) -> DataFaults:
+    """Find the rows that a constraint refuses, where the database did not say which rows these are."""
     session = look.session
-    askings = {"constraint": session.broken_checks, "unique": session.clashes}
-    told = any(fault.rule not in askings or fault.file for fault in found.faults)
-    if told or prepared.reduced or look.ddl().tables or any(each.staged for each in resolved.rows):
+    queries = {"constraint": session.broken_checks, "unique": session.clashes}
+    has_rows = any(fault.rule not in queries or fault.file for fault in found.faults)
+    if has_rows or prepared.reduced or look.ddl().tables or any(each.staged for each in resolved.rows):
         return found
     session.rollback()
     session.begin()
-    plan = _planned(task, look, prepared.naming, resolved)
-    refused = rejecting.broken_by_checks(askings[found.faults[0].rule](plan), resolved.rows)
+    plan = _plan_with_ids(task, look, prepared.naming, resolved)
+    refused = rejecting.broken_by_checks(queries[found.faults[0].rule](plan), resolved.rows)
     return DataFaults(rejecting.faults(resolved.rows, refused)) if refused else found
 
 
-def _send_all(
+def _write_all(
     task: Task, look: Look, prepared: Prepared, resolved: Resolved, recorder: Recorder
 ) -> ExecutedPlan:
-    """Write row by row or set by set; only the latter takes values from sequences before."""
-    expect(resolved.rows, recorder)
+    """Write all rows: row by row at the level `legacy`, else table by table.
+
+    Row by row the database makes the ids while it inserts, so they are looked up afterwards, for the ledger.
+    """
+    announce_rows(resolved.rows, recorder)
     session, naming, settings = look.session, prepared.naming, task.options.settings
     if not prepared.reduced:
         spell_out(session.ledger, stage_memory.partly_written(task, look, prepared), recorder)
     if settings.level == LEGACY:
         try:
-            plan = _ordered(task, naming, resolved)
+            plan = _plan_writes(task, naming, resolved)
             written = session.write_rows(write_plan.sourced(resolved.rows, naming, plan))
-        except CannotOrderRows as circle:
-            recorder.note(f"{circle}; they are written set by set")
-        else:  # the database made the ids, and what is remembered needs them
-            again = replace(prepared, rows=resolved.rows, broken=())
-            known = resolve(look, again, task, recorder, empty=frozenset())
-            write_plan.expose(known.rows, naming, known.cache)
-            return ExecutedPlan(plan=_ordered(task, naming, known), written=written)
+        except CannotOrderRows as error:
+            recorder.note(f"{error}; they are written set by set")
+        else:
+            prepared = replace(prepared, rows=resolved.rows, broken=())
+            resolved = resolve(look, prepared, task, recorder, empty=frozenset())
+            write_plan.expose(resolved.rows, naming, resolved.cache)
+            return ExecutedPlan(plan=_plan_writes(task, naming, resolved), written=written)
     with recorder.span("resolve"):
-        plan = _planned(task, look, naming, resolved)
+        plan = _plan_with_ids(task, look, naming, resolved)
     incremental = IncrementalTables()
     if prepared.reduced:
         with recorder.span("commit"):
@@ -248,27 +273,28 @@ def _send_all(
     return ExecutedPlan(plan=plan, written=written, incremental=incremental)
 
 
-def expect(rows: Sequence[Rows], recorder: Recorder) -> None:
-    """Tell what is to be sent, of which nothing is yet."""
+def announce_rows(rows: Sequence[Rows], recorder: Recorder) -> None:
+    """Tell the recorder how many rows of each load are about to be written."""
     for each in rows:
         recorder.expect(each.load, each.height)
 
 
-def _planned(task: Task, look: Look, naming: Naming, resolved: Resolved) -> WritePlan:
+def _plan_with_ids(task: Task, look: Look, naming: Naming, resolved: Resolved) -> WritePlan:
+    """Plan the writes, after taking ids from sequences for new rows that others refer to."""
     rows = write_plan.with_sequences(resolved.rows, naming, resolved.cache, look.session.reserve)
-    return _ordered(task, naming, replace(resolved, rows=rows))
+    return _plan_writes(task, naming, replace(resolved, rows=rows))
 
 
-def _ordered(task: Task, naming: Naming, resolved: Resolved) -> WritePlan:
+def _plan_writes(task: Task, naming: Naming, resolved: Resolved) -> WritePlan:
     settings = task.options.settings
     plan = write_plan.plan_writes(resolved.rows, naming, resolved.cache, settings, resolved.empty)
-    return replace(plan, ours=_ours(task, naming.catalog, plan))
+    return replace(plan, ours=_project_tables(task, naming.catalog, plan))
 
 
-def _ours(task: Task, catalog: Catalog, plan: WritePlan) -> Mapping[str, Table]:
-    """The tables that the project fills, in this run or before; others are read by whom we do not know.
+def _project_tables(task: Task, catalog: Catalog, plan: WritePlan) -> Mapping[str, Table]:
+    """Map the tables whose readers may have to wait for a large load: those that the project fills.
 
-    In a protected environment nobody who reads shall wait.
+    Other tables may have readers of whom we know nothing. In a protected environment no reader waits.
     """
     if task.options.environment.protected:
         return {}
@@ -276,8 +302,8 @@ def _ours(task: Task, catalog: Catalog, plan: WritePlan) -> Mapping[str, Table]:
     return {name: catalog.tables[name] for name in sorted(filled & catalog.tables.keys())}
 
 
-def _write_rejects(task: Task, prepared: Prepared, resolved: Resolved) -> tuple[Fault, ...]:
-    """Write the records of rejected rows, and tell why each was."""
+def _write_reject_files(task: Task, prepared: Prepared, resolved: Resolved) -> tuple[Fault, ...]:
+    """Write the records of rejected rows to files; returns a fault for each of the rows."""
     if not resolved.rejected:
         return ()
     if task.options.rejects is not None and not task.options.dry_run:
@@ -286,8 +312,8 @@ def _write_rejects(task: Task, prepared: Prepared, resolved: Resolved) -> tuple[
     return tuple(rejecting.faults(resolved.rows, resolved.rejected))
 
 
-def _as_made(session: Session, prepared: Prepared) -> Prepared:
-    """Give what was prepared the catalog that has the tables just created."""
+def _with_created_tables(session: Session, prepared: Prepared) -> Prepared:
+    """Read the definitions of the tables just created, as the database has them, into the catalog."""
     catalog = prepared.catalog
     catalog = replace(catalog, tables={**catalog.tables, **session.made().tables})
     session.adopt(catalog)

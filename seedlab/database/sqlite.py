@@ -1,8 +1,9 @@
-"""An open SQLite file: a `Session` on the standard library's sqlite3, transactions in our own hands.
+"""`SqliteSession`: the implementation of `Session` for SQLite, on the standard library's sqlite3.
 
-`PRAGMA foreign_keys` is set before the transaction (inside it does nothing), checks are deferred to its end,
-and nothing here uses `executescript`, which would commit. What works on frames is imported where it is used:
-a run with nothing to do is spared polars.
+Transactions are begun and ended by our own statements. `PRAGMA foreign_keys` is set before the transaction,
+because it has no effect within; checks are deferred to the end of the transaction; and `executescript`, which
+would commit, is not used. Modules that work on frames are imported where they are used, so that a run with
+nothing to do does not import polars.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 
     from seedlab.flow import Ask, Classified, Refusal, Removal, Reserve, Sourced, Suspect, WritePlan, Written
 
-OLDEST = (3, 35)  # the oldest that is tested; UPDATE … FROM and sqlite_schema need 3.33
-CACHE = "PRAGMA cache_size = -131072"  # KiB at most: what random places of an index need to stay in memory
+OLDEST = (3, 35)  # the oldest version that is tested; UPDATE … FROM and sqlite_schema need 3.33
+CACHE = "PRAGMA cache_size = -131072"  # at most 128 MiB, so that indexes with random keys stay in memory
 _OPENING = ("BEGIN IMMEDIATE", "PRAGMA defer_foreign_keys = ON")
 
 
 def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> SqliteSession:
-    """Open the file (a missing one is made with the first write); raises ConnectionFailed."""
+    """Open the file, which the first write creates if it is missing; raises ConnectionFailed."""
     if sqlite3.sqlite_version_info < OLDEST:
         raise ConnectionFailed(
             f"cannot open {target.shown}: this Python has SQLite {sqlite3.sqlite_version}, and seedlab needs "
@@ -44,7 +45,9 @@ def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> Sqlit
         raw = sqlite3.connect(target.url, timeout=wait / 1000, isolation_level=None, check_same_thread=False)
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute(CACHE)
-        raw.execute("PRAGMA schema_version")  # reads the file: the first moment a wrong one shows
+        raw.execute(
+            "PRAGMA schema_version"
+        )  # the first statement that reads the file, and fails if it is invalid
     except sqlite3.Error as error:
         why = _why_not(Path(target.url)) or error
         raise ConnectionFailed(f"cannot open {target.shown} (from {target.origin}): {why}") from error
@@ -52,7 +55,7 @@ def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> Sqlit
 
 
 def _why_not(file: Path) -> str | None:
-    """Say what SQLite does not: that the file cannot be one."""
+    """Explain why a path cannot be opened, which SQLite does not."""
     if file.is_dir():
         return "it is a folder; name a file in it"
     return None if file.parent.exists() else f"there is no folder {file.parent}; make it first"
@@ -71,7 +74,7 @@ class SqliteSession:
         self._target = target
         self._lock = SideLock(target.url)
         self._reserved: dict[str, int] = {}
-        self._made: list[str] = []  # of this transaction, as the next ones
+        self._made: list[str] = []  # DDL run in this transaction; the next three belong to it, too
         self._touched = self._savepoint = False
         self._foreign_keys = True
         self.ledger = SqliteLedger(self.connection, lambda name: self._known().tables[name], _keys)
@@ -83,55 +86,52 @@ class SqliteSession:
         project: str | None = None,
         bare: Callable[[Memory], None] | None = None,  # noqa: ARG002 (nobody waits here)
     ) -> Catalog:
-        """Read every table and which are empty; before them the ledger, or a seed in between went unseen."""
+        """Read the ledger and then all tables; in this order a seed that commits in between is noticed."""
         if project is not None:
             self.ledger.look(project)
         self.known = read_catalog(self.connection.run, self._target.database)
         return self.known
 
     def made(self) -> Catalog:
-        """Read every table again."""
+        """Read the catalog again."""
         return read_catalog(self.connection.run, self._target.database)
 
     def adopt(self, catalog: Catalog) -> None:
-        """Know the tables that are about to be made, and the kinds that the MetaData refines."""
+        """Use this catalog from now on, with tables to be created and kinds from the MetaData."""
         self.known = catalog
 
     def find_empty(self, tables: Collection[str]) -> frozenset[str]:
-        """Ask which tables have no row."""
+        """Return those of the tables that have no rows."""
         return find_empty(self.connection.run, tables) if tables else frozenset()
 
     def lookup(self, asks: Sequence[Ask]) -> list[pl.DataFrame]:
-        """Answer all asks: a statement for each, more where its keys pass the parameter limit."""
+        """Answer all asks: one statement each, or more if the keys exceed the parameter limit."""
         from seedlab.database.sqlite_answers import answer
 
         return [answer(self.connection, self._known(), ask) for ask in asks]
 
     def invalid(self, suspects: Sequence[Suspect]) -> list[pl.DataFrame]:
-        """Judge values in Python: SQLite itself would take anything."""
+        """Validate values in Python, as SQLite itself accepts any value."""
         from seedlab.database.sqlite_answers import judge
 
         return [judge(self._known(), each) for each in suspects]
 
     def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
-        """Give no spellings: SQLite keeps texts as they are given."""
+        """Return no other spellings, as SQLite stores texts unchanged."""
         from seedlab.database.sqlite_answers import spell
 
         return spell(asked)
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:  # noqa: ARG002 (the contract's)
-        """Give none ahead: SQLite does not list its CHECK constraints.
-
-        `write` names every row that one refuses.
-        """
+        """Return none: SQLite does not list CHECK constraints, and `write` reports every refused row."""
         return []
 
     def clashes(self, plan: WritePlan) -> list[Refusal]:  # noqa: ARG002 (the contract's)
-        """Give none ahead: `write` names the row that a unique constraint refuses."""
+        """Return none: `write` reports every row that a unique constraint refuses."""
         return []
 
     def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
-        """Take ids above all that exist, existed (AUTOINCREMENT) or were reserved, or a default's values."""
+        """Take ids above all that exist, ever existed (AUTOINCREMENT) or are reserved; or default values."""
         return [self._reserve(each.table, each.column, each.count) for each in asks]
 
     def _reserve(self, table: str, column: str, count: int) -> list[Any]:
@@ -151,11 +151,11 @@ class SqliteSession:
     # ---- writing ----
 
     def begin(self, *, read_only: bool = False) -> None:
-        """Open the transaction with the first statement of it; one that writes keeps other writers out."""
+        """Open a transaction with its first statement; unless `read_only`, it excludes other writers."""
         self.connection.opening = ("BEGIN", _OPENING[1]) if read_only else _OPENING
 
     def lock(self, wait: str | None = None) -> int:
-        """Wait for other seeders as long as asked, for other programs as long as `lock_timeout` says."""
+        """Lock out other runs, waiting for them up to `wait`, and for other programs up to lock_timeout."""
         holder = self._lock.take(milliseconds(wait) if wait else 0)
         if holder is not None:
             self.rollback()
@@ -167,16 +167,16 @@ class SqliteSession:
             raise
 
     def keep_alive(self) -> None:
-        """Do nothing: SQLite ends no idle transaction, and has no connection to lose."""
+        """Do nothing: SQLite has no timeout for idle transactions, and no connection to lose."""
 
     def create(self, statements: Sequence[str]) -> None:
-        """Run DDL inside the transaction, where SQLite can undo it."""
+        """Run DDL inside the transaction, which SQLite can roll back."""
         for each in statements:
             self.connection.run(each)
         self._made += statements
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
-        """Write straight into empty tables, through temporary ones into others."""
+        """Write empty tables directly, and others through temporary tables."""
         from seedlab.database.sqlite_fill import NotFilledError, fill_plan, fillable
         from seedlab.database.sqlite_write import write_plan
 
@@ -185,20 +185,20 @@ class SqliteSession:
                 self._begin_again(foreign_keys=False)
                 written, self.ledger.marked = fill_plan(self.connection, self.recorder, plan)
             except (sqlite3.IntegrityError, WriteError, NotFilledError):
-                self._begin_again(foreign_keys=True)  # row by row it shows what is wrong, and where
+                self._begin_again(foreign_keys=True)  # writing row by row finds the faults
             else:
                 return written
         self._touched = True
         return write_plan(self.connection, self.recorder, plan, copy="copy" in switches)
 
     def _is_untouched(self) -> bool:
-        """Tell whether nothing but tables was made in this transaction, and no row of ours can have to go."""
+        """Tell whether this transaction has only created tables, and no seeded row may need to be deleted."""
         return not (self._touched or self.ledger.memory.loads)
 
     def _begin_again(self, *, foreign_keys: bool) -> None:
-        """Begin the transaction anew, since foreign keys cannot be switched inside one.
+        """Restart the transaction, because foreign keys cannot be switched on or off inside one.
 
-        Other seeders are locked out meanwhile; raises TargetChanged where another program has written.
+        Other runs are locked out meanwhile; raises TargetChanged when another program has written.
         """
         version = "PRAGMA data_version"
         before = self.connection.run(version)
@@ -215,14 +215,14 @@ class SqliteSession:
             self.savepoint()
 
     def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:
-        """Judge rows in temporary tables, which are not in the file."""
+        """Classify rows in temporary tables, which are not in the file."""
         from seedlab.database.sqlite_classify import classify_plan
 
         return classify_plan(self.connection, self.recorder, plan, differences=differences)
 
     def write_rows(self, rows: Sequence[Sourced]) -> list[Written]:
-        """Write one row at a time; raises CannotOrderRows where no order of rows will do."""
-        # Imported here: SQLAlchemy costs 60 ms that no other level needs.
+        """Write one row at a time; raises CannotOrderRows when no order satisfies all references."""
+        # Imported here, because importing SQLAlchemy takes 60 ms, which no other level needs.
         from seedlab.database.legacy import write_rows
         from seedlab.database.lent import core_connection
 
@@ -232,14 +232,14 @@ class SqliteSession:
         return write_rows(core, self._known(), rows, self.recorder)
 
     def delete(self, removals: Sequence[Removal]) -> list[int]:
-        """Delete through temporary tables of keys; refuse first what other rows refer to."""
+        """Delete through temporary tables of keys; raises Refused for rows that others refer to."""
         from seedlab.database.sqlite_delete import delete_rows
 
         self._touched, self.ledger.marked = True, {}
         return delete_rows(self.connection, self.recorder, self._known(), removals)
 
     def savepoint(self) -> None:
-        """Remember this moment of the transaction."""
+        """Set a savepoint."""
         self.connection.run("SAVEPOINT seedlab")
         self._savepoint = True
 
@@ -249,10 +249,10 @@ class SqliteSession:
         self.ledger.marked = {}
 
     def verify(self) -> None:
-        """Do nothing: foreign keys of rows written are checked after each group."""
+        """Do nothing: the foreign keys of written rows are checked after each group."""
 
     def commit(self) -> None:
-        """Commit; SQLite's own count of broken foreign keys has the last word."""
+        """Commit; fails if SQLite's own count of violated foreign keys is not zero."""
         if self.connection.raw.in_transaction:
             try:
                 self.connection.run("COMMIT")
@@ -279,15 +279,15 @@ class SqliteSession:
         self._lock.release()
 
     def wal_position(self) -> int | None:
-        """None: SQLite keeps no position of its log."""
+        """Return None: SQLite has no WAL position."""
         return None
 
     def round_trip_seconds(self) -> float | None:
-        """None: a call into SQLite is no round trip."""
+        """Return None: there is no network."""
         return None
 
     def close(self) -> None:
-        """Close; what was not committed is gone."""
+        """Close the connection, which rolls back an open transaction."""
         self.connection.raw.close()
         self._lock.release()
 

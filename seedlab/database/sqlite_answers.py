@@ -1,6 +1,6 @@
-"""Questions to SQLite that carry frames, and its answers made frames again.
+"""Look-ups and validation on SQLite whose inputs and results are frames.
 
-Apart from the session, so that a run with nothing to do never imports polars.
+This is separate from the session, so that a run with nothing to do does not import polars.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INVALID = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "rule": pl.String, "hint":
 
 
 def answer(connection: CountedConnection, catalog: Catalog, ask: Ask) -> pl.DataFrame:
-    """Say which rows exist: a statement, more where the keys pass the parameter limit."""
+    """Find the rows that exist, in one statement, or in several if the keys exceed the parameter limit."""
     build, leaves = sql.lookup(catalog, ask.table, ask.key, ask.wanted)
     values = [encode(column, ask.frame[source]).values for source, column in leaves]
     keys = list(zip(range(len(ask.frame)), *values, strict=True))
@@ -38,7 +38,7 @@ def answer(connection: CountedConnection, catalog: Catalog, ask: Ask) -> pl.Data
 
 
 def judge(catalog: Catalog, suspect: Suspect) -> pl.DataFrame:
-    """Judge values in Python: SQLite itself would take anything."""
+    """Validate values in Python, as SQLite itself accepts any value."""
     unfit = unfit_values(suspect.filled(catalog), suspect.frame["value"])
     places = suspect.frame[sorted(unfit)].select(FILE, ROW)
     rules = pl.Series("rule", [unfit[n] for n in sorted(unfit)], dtype=pl.String)
@@ -46,12 +46,12 @@ def judge(catalog: Catalog, suspect: Suspect) -> pl.DataFrame:
 
 
 def spell(asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
-    """Give no spellings: SQLite keeps texts as they are given."""
+    """Return no other spellings, as SQLite stores texts unchanged."""
     return [pl.DataFrame(schema={"value": pl.String, "spelled": pl.String}) for _ in asked]
 
 
 def rows_of_keys(frame: pl.DataFrame, table: Table) -> list[Sequence[object]]:
-    """Rows of keys as SQLite stores them."""
+    """Convert a frame of keys to rows of values as SQLite stores them."""
     return list(
         zip(*(encode(table.columns[name], frame[name]).values for name in frame.columns), strict=True)
     )

@@ -1,4 +1,4 @@
-"""Grounds as SQLite files, in a folder of ours below the system's temporary one; copies are file copies."""
+"""`SqliteArena`: grounds as SQLite files in a temporary folder, copied as files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seedlab.flow import Target
 
 
 class SqliteArena:
-    """An `Arena` in a folder."""
+    """An `Arena` in a temporary folder."""
 
     notes: tuple[str, ...] = ()
 
@@ -30,7 +30,7 @@ class SqliteArena:
         self._numbers = count(1)
 
     def made(self, statements: Sequence[str]) -> str:
-        """Make a file with these tables."""
+        """Create a file and run these statements in it."""
         path = self._new("ground")
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             try:
@@ -43,7 +43,7 @@ class SqliteArena:
         return str(path)
 
     def taken(self, target: Target, tables: Collection[str]) -> str:
-        """Copy a file as it is at this moment, also while others write; our ledger is left out."""
+        """Copy a file consistently, even while others write to it, without the ledger."""
         if not Path(target.url).exists():
             raise Refused(f"{target.shown} does not exist; {CURE}")
         path = self._new("ground")
@@ -60,7 +60,7 @@ class SqliteArena:
 
     @contextmanager
     def fresh(self, ground: str) -> Iterator[Target]:
-        """Copy the file; what lies beside the copy afterwards goes with it."""
+        """Copy the file; remove it afterwards together with its journals."""
         path = self._new("copy")
         try:
             shutil.copyfile(ground, path)

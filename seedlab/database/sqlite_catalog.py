@@ -1,7 +1,8 @@
-"""What an SQLite file says of its tables, through the table-valued PRAGMA functions: five statements.
+"""Read SQLite's catalog through the table-valued PRAGMA functions, in five statements.
 
-SQLite forgets what other databases know: constraint names (read back from the CREATE TABLE text, or made up
-from table and columns) and uuid (recognised by the usual spellings of a key column, settled by a stored row).
+SQLite lacks what other databases record: names of constraints, which are parsed from the CREATE TABLE text or
+derived from table and columns; and uuid types, which are recognized by the usual declarations of key columns
+and confirmed by a stored value.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from seedlab.database.kinds_sqlite import MOMENTS, read_sqlite_type
 from seedlab.database.sqlite_statements import any_value, has_no_row
 from seedlab.flow import Catalog, Column, ForeignKey, Kind, Table, UniqueKey
 
-Run = Callable[[str], Sequence[Any]]  # sends a statement, answers its rows
+Run = Callable[[str], Sequence[Any]]  # runs a statement and returns its rows
 Storage = Literal["", "hex", "dashed", "blob", "padded"]
 
 TABLES = r"""
@@ -25,7 +26,7 @@ SELECT s.name, iif(l.type = 'virtual', 'virtual table', l.type), s.sql FROM prag
 JOIN main.sqlite_schema AS s ON s.name = l.name AND s.type = iif(l.type = 'virtual', 'table', l.type)
 WHERE l.schema = 'main' AND l.type IN ('table', 'view', 'virtual')
   AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND l.name NOT LIKE 'seedlab\_%' ESCAPE '\' ORDER BY l.name"""
-# Nothing but their names tells the tables of a virtual one (FTS, R*Tree) there.
+# Older versions do not mark the shadow tables of virtual tables (FTS, R*Tree): they are recognized by name.
 TABLES_BEFORE_3_37 = r"""
 SELECT s.name, iif(s.rootpage = 0 AND s.type = 'table', 'virtual table', s.type), s.sql
 FROM main.sqlite_schema AS s
@@ -35,7 +36,7 @@ WHERE s.type IN ('table', 'view')
       v.name || '_data', v.name || '_idx', v.name || '_content', v.name || '_docsize', v.name || '_config',
       v.name || '_segments', v.name || '_segdir', v.name || '_stat',
       v.name || '_node', v.name || '_parent', v.name || '_rowid')) ORDER BY s.name"""
-# Of tables alone: a view may be broken, and a virtual table (page 0) of a module that is not there.
+# Only of tables, since views may be broken, and virtual tables (page 0) may need a module that is missing.
 COLUMNS = """
 SELECT s.name, x.name, x.type, x."notnull", x.dflt_value, x.pk, x.hidden
 FROM main.sqlite_schema AS s JOIN pragma_table_xinfo(s.name, 'main') AS x
@@ -57,12 +58,12 @@ _NAMED_KEY = re.compile(
 _STRICT = re.compile(r"\)[^()]*\bSTRICT\b[^()]*$", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{32}")
-_PROBES = 500  # sub-selects in one statement
+_PROBES = 500  # the most sub-selects in one statement
 
 
 @dataclass(slots=True)
 class _Draft:
-    """What was read of one table so far."""
+    """What has been read about a table so far."""
 
     kind: Kind
     sql: str
@@ -78,7 +79,7 @@ class _Draft:
 
 
 def read_catalog(run: Run, database: str) -> Catalog:
-    """Read every table and view, which tables are empty, and how uuid columns are kept."""
+    """Read all tables and views, which tables are empty, and how uuid columns are stored."""
     drafts = _read_drafts(run)
     tables = [name for name, draft in drafts.items() if draft.kind == "table"]
     guesses = _guess_uuids(drafts)
@@ -100,17 +101,17 @@ def read_catalog(run: Run, database: str) -> Catalog:
 
 
 def find_empty(run: Run, tables: Collection[str]) -> frozenset[str]:
-    """Tell which of the tables have no row."""
+    """Return those of the tables that have no rows."""
     return _probe(run, list(tables), [])[0]
 
 
 def made_up_name(table: str, columns: Sequence[str]) -> str:
-    """Name a foreign key that nobody named."""
+    """Make a name for a foreign key without one."""
     return f"fk_{table}_{'_'.join(columns)}"
 
 
 def uuid_storage(declared: str) -> Storage:
-    """How a column of this declared type keeps a uuid, if it may be one at all."""
+    """Return how a column of this declared type stores uuids, or "" if it cannot have uuids."""
     facts = read_sqlite_type(declared)
     if facts.kind == "uuid" or (facts.kind in ("char", "varchar") and facts.length == 36):
         return "dashed"
@@ -120,7 +121,7 @@ def uuid_storage(declared: str) -> Storage:
 
 
 def reread(column: Column, storage: Storage) -> Column:
-    """The same column, understood as a uuid kept this way, or (storage "") as its declared type says."""
+    """Return the column as a uuid column with this storage, or (storage "") as it is declared."""
     if storage:
         return replace(column, kind="uuid", storage=storage, length=None, otherwise=None)
     facts = read_sqlite_type(column.type)
@@ -150,12 +151,12 @@ def _read_drafts(run: Run) -> dict[str, _Draft]:
 
 
 def _grouped(rows: Sequence[Any]) -> dict[tuple[Any, ...], list[Any]]:
-    """Rows by their first three columns, which name a key."""
+    """Group rows by their first three columns, which identify a key."""
     return {key: list(group) for key, group in groupby(rows, key=lambda row: tuple(row[:3]))}
 
 
 def _add_primary_key(name: str, draft: _Draft) -> None:
-    """An INTEGER PRIMARY KEY is the row id itself and has no index."""
+    """Add a primary key without an index: an INTEGER PRIMARY KEY is the row id itself."""
     if draft.primary_key and not any(key.primary for key in draft.keys):
         draft.keys.append(UniqueKey(name=f"pk_{name}", columns=draft.primary_key, primary=True))
 
@@ -163,7 +164,7 @@ def _add_primary_key(name: str, draft: _Draft) -> None:
 def _column(row: Any, draft: _Draft) -> Column:
     _, name, declared, not_null, default, in_key, hidden = row
     if declared.upper() == "ANY" and _STRICT.search(draft.sql):
-        declared = ""  # there it keeps what it is given, as a column without a type does elsewhere
+        declared = ""  # ANY in a STRICT table stores values unchanged, like a column without a type elsewhere
     facts = read_sqlite_type(declared)
     is_rowid = any(
         key.primary and key.name.startswith("pk_") and key.columns == (name,) for key in draft.keys
@@ -184,7 +185,7 @@ def _column(row: Any, draft: _Draft) -> Column:
 
 
 def _add_foreign_key(drafts: Mapping[str, _Draft], name: str, parent: str, rows: Sequence[Any]) -> None:
-    """Skip a key to a table that does not exist; nothing can be said of it."""
+    """Add a foreign key, unless it refers to a table that does not exist."""
     known = {each.lower(): each for each in drafts}
     if parent.lower() not in known:
         return
@@ -216,7 +217,7 @@ def _bare(name: str) -> str:
 
 
 def _pad_names(draft: _Draft) -> None:
-    """Give moments by which rows are known one spelling: they are compared as texts."""
+    """Give times in keys a fixed format, because they are compared as text."""
     keys = [key.columns for key in draft.keys] + [key.columns for key in draft.foreign_keys]
     for name in {name for columns in keys for name in columns}:
         if draft.columns[name].kind in MOMENTS:
@@ -240,7 +241,7 @@ def _table(name: str, draft: _Draft) -> Table:
 
 
 def _guess_uuids(drafts: Mapping[str, _Draft]) -> dict[tuple[str, str], Storage]:
-    """Columns that may keep a uuid of their own: declared so, or a primary key spelled like one."""
+    """Find columns that may store uuids: by declaration, or as primary keys of a suitable type."""
     guesses: dict[tuple[str, str], Storage] = {}
     for name, draft in drafts.items():
         referring = {column for key in draft.foreign_keys for column in key.columns}
@@ -255,7 +256,7 @@ def _guess_uuids(drafts: Mapping[str, _Draft]) -> dict[tuple[str, str], Storage]
 def _probe(
     run: Run, tables: Sequence[str], columns: Sequence[tuple[str, str]]
 ) -> tuple[frozenset[str], dict[tuple[str, str], object]]:
-    """Ask of each table whether it has a row, and of each column for one stored value."""
+    """Find the empty tables, and read one stored value per column."""
     probes = [has_no_row(table) for table in tables] + [any_value(table, name) for table, name in columns]
     answers: list[object] = []
     for start in range(0, len(probes), _PROBES):
@@ -267,11 +268,12 @@ def _probe(
 def _settle_uuid(
     drafts: Mapping[str, _Draft], place: tuple[str, str], guess: Storage, stored: object
 ) -> None:
-    """A stored row decides how the column keeps uuids, and whether it keeps uuids at all."""
+    """Decide by a stored value whether and how the column stores uuids."""
     columns = drafts[place[0]].columns
     column = columns[place[1]]
     storage = guess if stored is None else _storage_of(stored)
-    # Any sixteen bytes may be a uuid, and among texts with dashes may be others; 32 digits are plain enough.
+    # Any 16 bytes may be a uuid, and a column with one dashed uuid may also have other texts. 32 hexadecimal
+    # digits are sufficient evidence.
     doubtful = storage != "" and column.kind != "uuid" and (stored is None or storage != "hex")
     columns[place[1]] = replace(reread(column, storage), otherwise=reread(column, "") if doubtful else None)
 
@@ -285,7 +287,7 @@ def _storage_of(stored: object) -> Storage:
 
 
 def _follow_parents(drafts: Mapping[str, _Draft], draft: _Draft) -> None:
-    """A foreign key's column is kept as the column that it refers to."""
+    """Make the columns of foreign keys store uuids like the columns that they refer to."""
     for key in draft.foreign_keys:
         for own, parent_column in zip(key.columns, key.parent_columns, strict=False):
             root = _root(drafts, key.parent, parent_column)
@@ -296,7 +298,7 @@ def _follow_parents(drafts: Mapping[str, _Draft], draft: _Draft) -> None:
 
 
 def _root(drafts: Mapping[str, _Draft], table: str, name: str) -> Column | None:
-    """The column at the end of a chain of foreign keys."""
+    """Follow a chain of foreign keys to its last column; None for a cycle."""
     seen: set[tuple[str, str]] = set()
     while (table, name) not in seen:
         seen.add((table, name))

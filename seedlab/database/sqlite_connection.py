@@ -1,7 +1,7 @@
-"""An sqlite3 connection whose statements are counted and whose errors are ours.
+"""`CountedConnection`: an sqlite3 connection that counts statements and translates errors.
 
-Statement is what SQLite is asked to do once: an executemany of many rows counts as one, as its rows share
-one prepared statement and one call. There is no network; a round trip is a call into the library.
+An executemany of many rows counts as one statement, since it is one prepared statement and one call. There is
+no network, so every call into the library counts as a round trip.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any
 from seedlab.errors import LockHeld, SeedError, WriteError
 from seedlab.flow import Recorder
 
-MAX_PARAMETERS = 32_766  # SQLite's own default; some builds allow more, none since 3.32 less
+MAX_PARAMETERS = 32_766  # SQLite's default limit since 3.32; some builds allow more
 
 
 def quote(name: str) -> str:
-    """Quote an identifier of the catalog as the SQL standard says."""
+    """Quote an identifier by the rules of standard SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def listed(names: Iterable[str], prefix: str = "") -> str:
-    """Quoted names with commas, each behind an alias if one is given: `t."a", t."b"`."""
+    """List quoted names, each with a prefix such as an alias: `t."a", t."b"`."""
     return ", ".join(f"{prefix}{quote(name)}" for name in names)
 
 
 class NotUtf8Error(SeedError):
-    """A stored text cannot be given as one; `any_text` can."""
+    """A stored text is not valid UTF-8, and can be read only within `any_text`."""
 
 
 def _any_text(text: bytes) -> str:
@@ -36,16 +36,16 @@ def _any_text(text: bytes) -> str:
 
 
 class CountedConnection:
-    """Runs statements. IntegrityError passes through: the writer knows which row it was."""
+    """Runs statements. IntegrityError is not translated, because the writer knows which row caused it."""
 
     def __init__(self, raw: sqlite3.Connection, recorder: Recorder, shown: str) -> None:
         self.raw = raw
-        self.opening: Sequence[str] = ()  # run in front of whatever comes next
+        self.opening: Sequence[str] = ()  # run before the next statement
         self._recorder = recorder
         self._shown = shown
 
     def open(self) -> None:
-        """Open the transaction that was announced; where that fails, it stays announced."""
+        """Run the `opening` statements; when one fails, they remain to be run."""
         opening, self.opening = self.opening, ()
         try:
             for statement in opening:
@@ -55,7 +55,7 @@ class CountedConnection:
             raise
 
     def run(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
-        """Execute one statement and fetch all it answers."""
+        """Execute one statement and fetch all its rows."""
         if self.opening:
             self.open()
         self._recorder.count(statements=1, round_trips=1)
@@ -67,7 +67,7 @@ class CountedConnection:
             raise self._translated(error) from error
 
     def stream(self, sql: str, size: int, parameters: Sequence[object] = ()) -> Iterator[list[Any]]:
-        """Execute one statement and fetch what it answers a batch at a time."""
+        """Execute one statement and yield its rows in batches of `size`."""
         if self.opening:
             self.open()
         self._recorder.count(statements=1, round_trips=1)
@@ -80,7 +80,7 @@ class CountedConnection:
 
     @contextmanager
     def any_text(self) -> Iterator[None]:
-        """Give text that is not UTF-8 too, each byte of it as a surrogate: ten times as slow."""
+        """Decode invalid UTF-8 with surrogates instead of failing, which is ten times as slow."""
         before, self.raw.text_factory = self.raw.text_factory, _any_text
         try:
             yield

@@ -1,7 +1,7 @@
-"""Count the statements of SQLite connections to one file, whoever opens them in this process.
+"""Count the statements of all SQLite connections to a file that are opened in this process.
 
-SQLite tells each statement of a connection (its trace), to whom made the connection. So `sqlite3.connect` is
-another one while something is counted: SQLAlchemy, Django and aiosqlite call that, too.
+SQLite reports statements only to a trace callback of the connection. So `sqlite3.connect`, which SQLAlchemy,
+Django and aiosqlite call, too, is replaced while statements are counted.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from urllib.parse import unquote
 from seedlab.database.counting import Statements
 
 _plain = sqlite3.connect
-_watched: dict[str, Statements] = {}  # by file
+_watched: dict[str, Statements] = {}  # file → counts
 
 
 def watch(path: Path, statements: Statements) -> None:
-    """Count the statements of all connections to this file that are made from now on."""
+    """Count the statements of all connections to this file that are opened from now on."""
     _watched[str(path.resolve())] = statements
     _let_connect(_connect)
 
 
 def forget(path: Path) -> None:
-    """Count no more."""
+    """Stop counting the statements of new connections to this file."""
     _watched.pop(str(path.resolve()), None)
     if not _watched:
         _let_connect(_plain)
@@ -47,7 +47,7 @@ def _connect(*arguments: Any, **named: Any) -> sqlite3.Connection:
 
 
 def _path(name: str) -> str:
-    """The file that a connection is asked for, also by a URI."""
+    """Return the file of a connection, which may be given as a URI."""
     if name.startswith("file:"):
         name = unquote(name.removeprefix("file:").removeprefix("//").partition("?")[0])
     return str(Path(name).resolve())
@@ -55,7 +55,7 @@ def _path(name: str) -> str:
 
 def _adder(statements: Statements) -> Callable[[str], None]:
     def add(text: str) -> None:
-        if not text.startswith("--"):  # what a trigger does is told as a comment
+        if not text.startswith("--"):  # statements of triggers are reported as comments
             statements.add(text)
 
     return add

@@ -1,7 +1,7 @@
-"""How rows leave SQLite: their keys go into temporary tables, who else refers to them is asked, then they go.
+"""Delete rows on SQLite, after checking that no remaining row refers to them.
 
-What goes is counted before and after: SQLite does not say how many rows its own ON DELETE actions took, and
-between rows that are all to be deleted these may come first.
+Keys of the rows are put into temporary tables. Rows are counted before and after, because SQLite does not
+report rows deleted by ON DELETE actions, which may come first among rows that are all to be deleted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def delete_rows(
 
 
 def _stage(connection: CountedConnection, number: int, removal: Removal) -> Doomed:
-    """Put keys into a temporary table. What the column cannot hold becomes NULL there, which names no row."""
+    """Put keys into a temporary table; an invalid value becomes NULL, which identifies no row."""
     doomed = Doomed(table=removal.table, columns=removal.columns, name=f"seedlab_delete_{number}")
     columns = [encode(removal.table.columns[c], removal.frame[c]).values for c in removal.columns]
     connection.run(sql.stage_keys(doomed))
@@ -51,7 +51,7 @@ def _stage(connection: CountedConnection, number: int, removal: Removal) -> Doom
 def _refuse_referred(
     connection: CountedConnection, doomed: Sequence[Doomed], referrals: Sequence[Referral]
 ) -> None:
-    """Raise Refused for all foreign keys by which rows that stay refer to rows that go."""
+    """Raise Refused with all foreign keys by which remaining rows refer to rows to be deleted."""
     reasons = []
     for each in referrals:
         parents, children = _of(each.parent.name, doomed), _of(each.child.name, doomed)
@@ -67,11 +67,11 @@ def _delete_group(
     doomed: Sequence[Doomed],
     referrals: Sequence[Referral],
 ) -> None:
-    """Delete from one table, or from those of a cycle.
+    """Delete from one table, or from the tables of a cycle.
 
-    There SQLite's ON DELETE actions meet rows that are to be deleted themselves, and may fail on them (SET
-    NULL in a column that is NOT NULL, CASCADE over more than a thousand rows in a chain). Then rows to which
-    no other refers go first, and so on as long as that helps.
+    In a cycle, ON DELETE actions may fail on rows that are to be deleted themselves (SET NULL in a NOT NULL
+    column, CASCADE through a chain of more than a thousand rows). Then rows to which no other row refers are
+    deleted first, repeatedly.
     """
     inner = [each for each in referrals if each.child.name in tables and each.parent.name in tables]
     if _objection(connection, tables, doomed) is None:
@@ -85,7 +85,7 @@ def _delete_group(
 def _objection(
     connection: CountedConnection, tables: Sequence[str], doomed: Sequence[Doomed]
 ) -> WriteError | None:
-    """Delete; answers why that does not work."""
+    """Try to delete; return the error if that fails."""
     try:
         for table in tables:
             _run(connection, sql.delete(_of(table, doomed)), table)
@@ -100,7 +100,7 @@ def _delete_leaves(
     doomed: Sequence[Doomed],
     referrals: Sequence[Referral],
 ) -> int:
-    """Delete rows to which no other row refers; answers how many."""
+    """Delete rows to which no other row refers; return their number."""
     deleted = 0
     for table in tables:
         leaves = [each for each in referrals if each.parent.name == table]
@@ -110,7 +110,7 @@ def _delete_leaves(
 
 
 def _run(connection: CountedConnection, statement: str, table: str) -> None:
-    """Run a delete; what a trigger says against it is an error that names the table."""
+    """Run a delete; an error, for example of a trigger, names the table."""
     try:
         connection.run(statement)
     except sqlite3.IntegrityError as error:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 CREATE = tuple((Path(__file__).parent / "sqlite_ledger.sql").read_text().split(";\n"))
-_PACKS = "seedlab_packs"  # made by the first run with so many rows
+_PACKS = "seedlab_packs"  # created by the first run that needs more than one pack per load
 _CREATE_PACKS = (
     f'CREATE TABLE IF NOT EXISTS {_PACKS} (project TEXT, stage TEXT, seed TEXT, "table" TEXT, '
     'number INTEGER, content BLOB NOT NULL, PRIMARY KEY (project, stage, seed, "table", number))'
@@ -57,7 +57,7 @@ _MADE = (
 )
 _HEAD = "SELECT version, generation + (SELECT count(*) FROM seedlab_runs) FROM seedlab_ledger"
 _RAISE = "UPDATE seedlab_ledger SET generation = generation + 1"
-# What is kept, not what it takes on disk: not every SQLite has `dbstat`. Documents are ASCII.
+# The size of the values, not of the pages on disk, as not every build of SQLite has `dbstat`.
 _SIZE = (
     "SELECT sum(n) FROM (SELECT sum(length(document)) AS n FROM seedlab_runs "
     "UNION ALL SELECT sum(length(document)) FROM seedlab_stages "
@@ -66,7 +66,7 @@ _SIZE = (
 )
 _ROWS_OF = 'WHERE project = ? AND stage = ? AND seed = ? AND "table" = ?'
 
-_ROWS = 1000  # fetched at once: more are not faster
+_ROWS = 1000  # rows fetched at once; more are not faster
 
 Part = TypeVar("Part")
 Encode = Callable[["pl.DataFrame", Table], list[Sequence[object]]]
@@ -84,15 +84,15 @@ class SqliteLedger(Ledger):
         self._table = table
         self._encode = encode
         self.memory = Memory()
-        self._several = False  # packs of one load
-        self.marked: Mapping[str, Marked] = {}  # of tables that this transaction has filled
+        self._several = False  # whether some loads have more than one pack
+        self.marked: Mapping[str, Marked] = {}  # the marks of tables that this transaction has filled
 
-    def read(self, project: str) -> Memory:  # noqa: ARG002 (it was named with the catalog)
-        """Give the project's memory as `look` read it, before the catalog."""
+    def read(self, project: str) -> Memory:  # noqa: ARG002 (the project was given with the catalog)
+        """Return the project's memory as `look` has read it."""
         return self.memory
 
     def look(self, project: str) -> None:
-        """Read the project's memory, the generation first, and keep it for `read`."""
+        """Read the project's memory, with the generation first, for `read`."""
         self.memory = self._look(project)
 
     def _look(self, project: str) -> Memory:
@@ -117,7 +117,7 @@ class SqliteLedger(Ledger):
         )
 
     def ensure(self) -> bool:
-        """Leave it to `remember`: SQLite makes tables in the transaction that fills them."""
+        """Do nothing: `remember` creates the tables in its own transaction."""
         return True
 
     def generation(self) -> int:
@@ -125,18 +125,18 @@ class SqliteLedger(Ledger):
         return int(heads[0][1]) if (heads := self._heads()) else 0
 
     def _heads(self) -> list[Any]:
-        """Version and generation; nothing where somebody dropped or emptied a table of the ledger."""
+        """Read version and generation; nothing if a table of the ledger is missing or empty."""
         made, self._several = self._run(_MADE)[0]
         return self._run(_HEAD) if made == len(_TABLES) else []
 
     def begin_run(self) -> int:
-        """Raise the generation and give the new one; the ledger's tables are made where they are missing."""
+        """Increase and return the generation, after creating missing tables of the ledger."""
         self._make()
         self._run(_RAISE)
         return self.join_run()
 
     def join_run(self) -> int:
-        """Read the generation: nobody else writes while the transaction is open."""
+        """Read the generation, which nobody else can change while the transaction is open."""
         return int(self._run("SELECT generation FROM seedlab_ledger")[0][0])
 
     def _make(self) -> None:
@@ -148,7 +148,7 @@ class SqliteLedger(Ledger):
         )
 
     def contents_ahead(self, states: Sequence[TableState]) -> Callable[[], list[TableState]]:
-        """Fetch and hash every row when it is asked for, since we do it ourselves; one statement a table."""
+        """Return a function that fetches and hashes all rows itself, with one statement per table."""
         return lambda: [self._content(state) for state in states]
 
     def _content(self, state: TableState) -> TableState:
@@ -160,7 +160,7 @@ class SqliteLedger(Ledger):
     def _scan(
         self, statement: str, judge: Callable[[list[Row]], Part], parameters: Sequence[object] = ()
     ) -> list[Part]:
-        """Judge what a statement answers, part by part; again where there is text that is not UTF-8."""
+        """Apply a function to batches of a query's rows; start again if there is text that is not UTF-8."""
         try:
             return [judge(rows) for rows in self._stream(statement, _ROWS, parameters)]
         except NotUtf8Error:
@@ -172,11 +172,11 @@ class SqliteLedger(Ledger):
         return [[pack for pack in self._packs(project, name) if pack] for name in names]
 
     def recall_apart(self, project: str, name: tuple[str, str, str]) -> Iterator[list[bytes]]:
-        """Fetch the packs of one load lazily, a statement each; recent ones come behind the first."""
+        """Fetch the packs of one load lazily, one statement each; recent ones are part of the first."""
         yield from ([pack] for pack in self._packs(project, name))
 
     def _packs(self, project: str, name: tuple[str, str, str]) -> Iterator[bytes]:
-        """Give the first pack, which tells how many more there are, and these one by one."""
+        """Yield the first pack, whose query also counts further packs, and then these one by one."""
         more = f"(SELECT count(*) FROM {_PACKS} {_ROWS_OF})" if self._several else "0"
         first = f"SELECT content, {more} FROM seedlab_rows {_ROWS_OF}"
         one = f"SELECT content FROM {_PACKS} {_ROWS_OF} AND number = ?"
@@ -187,10 +187,10 @@ class SqliteLedger(Ledger):
                 yield self._run(one, (*load, number))[0][0]
 
     def spell_out(self, states: Sequence[TableState]) -> None:
-        """Do nothing: there are no stamps, so marks are always kept."""
+        """Do nothing: there are no stamps, so marks are always stored."""
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
-        """Give for each set the marks of its rows now, and those remembered of its table."""
+        """Compute current marks and fetch the remembered ones."""
         remembered = self.recall_marks([each.state.table for each in sets])
         known = [remembered.get(each.state.table) for each in sets]
         return [
@@ -199,7 +199,7 @@ class SqliteLedger(Ledger):
         ]
 
     def recall_marks(self, tables: Sequence[str]) -> dict[str, bytes | None]:
-        """Fetch the marks of tables' seeded rows; None where they are not known."""
+        """Fetch the remembered marks in one statement."""
         if not self._heads():
             return {}
         return {
@@ -221,7 +221,7 @@ class SqliteLedger(Ledger):
         return b"".join(self._scan(f"{what} FROM {table}", lambda rows: marks_of(rows, len(state.key))))
 
     def _every_mark(self, state: TableState) -> tuple[bytes, Sums]:
-        """Mark a table's rows and add them up, unless the writer has just done so."""
+        """Compute marks and sums of all rows of a table, unless the writer has just computed them."""
         marked = self.marked.get(state.table)
         if marked is not None and marked.tells_of(state):
             return marked.marks, marked.sums
@@ -229,7 +229,7 @@ class SqliteLedger(Ledger):
         return mine, sums_of_marks(mine)
 
     def _joined(self, state: TableState, frame: pl.DataFrame, what: str, table: str) -> Iterator[bytes]:
-        """Marks of the rows with these keys, as many a statement as its parameters allow."""
+        """Yield the marks of the rows with these keys, as many per statement as the limit allows."""
         keys = self._encode(frame, self._table(state.table))
         columns = frame.columns
         size = max(1, MAX_PARAMETERS // len(columns))
@@ -245,22 +245,22 @@ class SqliteLedger(Ledger):
             )
 
     def runs(self, project: str, run: str | None = None, *, limit: int | None = None) -> list[RunMemory]:
-        """Read the runs on record, the last first, and keep those that are asked for."""
+        """Read all remembered runs, and return those that are wanted."""
         rows = self._run("SELECT document, finished FROM seedlab_runs ORDER BY finished DESC, rowid DESC")
         documents = [json.loads(document) | {"finished": finished} for document, finished in rows]
         mine = runs_of(each for each in documents if each["project"] == project)
         return [each for each in mine if run in (None, each.run_id)][:limit]
 
     def size(self) -> int:
-        """Bytes that the ledger's values take."""
+        """Return the total size of the ledger's values in bytes."""
         more = self._run(f"SELECT sum(length(content)) FROM {_PACKS}")[0][0] if self._several else 0
         return int(self._run(_SIZE)[0][0] or 0) + int(more or 0)
 
     def begin_to_remember(self) -> None:
-        """Do nothing: no other process would do it meanwhile."""
+        """Do nothing: there is no server that could work meanwhile."""
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
-        """Write the memo and the states; the ledger's tables are made where they are missing."""
+        """Write everything, after creating missing tables of the ledger."""
         self._make()
         if not memo.part:
             self._run(_RAISE)
@@ -290,7 +290,7 @@ class SqliteLedger(Ledger):
             self._put_table(each.state, None if before is None else folded(before, each.marks))
 
     def _put_rows(self, memo: Memo, load: LoadMemory, packs: Iterator[bytes]) -> None:
-        """Keep the packs of a load, or put the one behind those that are there."""
+        """Store the packs of a load, or append the one pack to those stored."""
         content = next(packs, b"")
         if load.name in memo.continued:
             content = next(self._packs(memo.project, load.name), b"") + content

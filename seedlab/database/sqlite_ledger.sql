@@ -1,4 +1,4 @@
--- The ledger: what seedlab remembers in a file. As ledger.sql, with documents where PostgreSQL has columns.
+-- The ledger in an SQLite file: the tables of ledger.sql, with JSON documents in place of most columns.
 CREATE TABLE IF NOT EXISTS seedlab_ledger (version INTEGER NOT NULL, generation INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS seedlab_runs (
   run_id TEXT PRIMARY KEY, document TEXT NOT NULL,

@@ -1,7 +1,7 @@
-"""The lock of a SQLite target: a file beside it that one seeder holds while it writes, and that names it.
+"""The lock of an SQLite target: a file beside the database, locked during a run, that names the process.
 
-SQLite's own lock keeps writers apart, and does not say who they are. The operating system lets go of the
-file when its holder dies; what then lies there is taken over by the next.
+SQLite's own lock excludes other writers, but does not identify its holder. The operating system releases the
+file lock when the process dies; the next run takes the remaining file over.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pathlib import Path
 
 from seedlab.database.holder import Holder, this_process
 
-_PAUSE = 0.02  # seconds between two looks
-_LOOKS = 25  # at a file that is held and does not say yet by whom
+_PAUSE = 0.02  # seconds between two attempts
+_LOOKS = 25  # attempts to read a locked file whose holder has not written its name yet
 
 
 class SideLock:
-    """The lock file of a database; links to one database share it."""
+    """The lock file of a database; symbolic links to one database share it."""
 
     def __init__(self, database: str) -> None:
         self.path = Path(f"{os.path.realpath(database)}.seedlab-lock")
         self._file: int | None = None
 
     def take(self, milliseconds: int) -> Holder | None:
-        """Take the lock, waiting so long if another seeder has it; answers who has it still."""
+        """Take the lock, waiting while another run has it; return its holder if it could not be taken."""
         end = time.monotonic() + milliseconds / 1000
         while (holder := self._try()) is not None and time.monotonic() < end:
             time.sleep(_PAUSE)
@@ -38,7 +38,7 @@ class SideLock:
         for _ in range(_LOOKS):
             try:
                 file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-            except OSError:  # a folder that we may not write to: SQLite's own lock has to do
+            except OSError:  # the folder is not writable, so only SQLite's own lock is used
                 return None
             if self._hold(file):
                 return None
@@ -49,7 +49,7 @@ class SideLock:
         return Holder()
 
     def _hold(self, file: int) -> bool:
-        """Lock the file and sign it; not one that its last holder has deleted meanwhile."""
+        """Lock the file and write our name into it; False if its last holder has deleted it meanwhile."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -70,14 +70,14 @@ class SideLock:
             return False
 
     def _read(self) -> Holder | None:
-        """Read who holds the lock; None where that is not written yet, or the file is gone."""
+        """Read the holder's name; None if it is not written yet, or the file does not exist."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             said = json.loads(self.path.read_bytes())
             return Holder(pid=int(said["pid"]), host=str(said["host"]), since=str(said["started"]))
         return None
 
     def release(self) -> None:
-        """Let go of the lock, if it is ours, and leave nothing behind."""
+        """Release the lock if this process has it, and delete the file."""
         if self._file is None:
             return
         file, self._file = self._file, None

@@ -1,7 +1,8 @@
-"""Hashes of rows as SQLite gives them, which has none itself: what a table's state and its marks are made of.
+"""Hash rows of SQLite, which has no hash function, for the ledger's table states and marks.
 
-A row is hashed as the values that sqlite3 gives, in the second format of `marshal`: that tells 1 from 1.0 and
-'1', NULL from '' and text from bytes, and is the same in every Python. Cost: 0.4 µs a row beside fetching it.
+A row is hashed as the values that sqlite3 returns, serialized by `marshal` (version 2), which distinguishes
+1, 1.0 and '1', NULL and '', text and bytes, and is the same in every version of Python. Cost: 0.4 µs per row
+in addition to fetching it.
 """
 
 from __future__ import annotations
@@ -27,33 +28,33 @@ Row = tuple[Any, ...]
 Sums = tuple[int, int, int]  # rows, xor of their hashes, sum
 
 _FORMAT = 2
-_TURN = 500  # rows that are hashed before another thread, which waits for a statement to end, has its turn
+_TURN = 500  # rows hashed at a time, so that the thread that runs SQLite need not wait long
 _NONE: Sums = (0, 0, 0)
 
 
 def hashes(rows: Iterable[Row]) -> list[bytes]:
-    """Hash each row: 8 bytes, whatever else is in the table."""
+    """Hash each row to 8 bytes."""
     return list(map(xxh3_64_digest, map(dumps, rows, repeat(_FORMAT))))
 
 
 def marks(keys: Iterable[bytes], contents: Iterable[bytes]) -> bytes:
-    """Join each row's key hash and content hash into its mark, 16 bytes a row."""
+    """Join each row's key hash and content hash into its mark of 16 bytes."""
     return b"".join(chain.from_iterable(zip(keys, contents, strict=True)))
 
 
 def marks_of(rows: Sequence[Row], key: int) -> bytes:
-    """Mark rows whose first `key` values are their keys; what stands behind these is their content."""
+    """Compute the marks of rows whose first `key` values are the key, and the others the content."""
     first, rest = itemgetter(slice(key)), itemgetter(slice(key, None))
     return marks(hashes(map(first, rows)), hashes(map(rest, rows)))
 
 
 def sums(contents: Iterable[bytes]) -> Sums:
-    """Add hashes up so that their order does not matter."""
+    """Compute count, xor and sum of hashes, which do not depend on their order."""
     return _sums(_numbers(b"".join(contents)))
 
 
 def sums_of_marks(marked: bytes) -> Sums:
-    """Count, xor and sum of the content hashes in marks."""
+    """Compute count, xor and sum of the content hashes in marks."""
     return _sums(_numbers(marked)[1::2])
 
 
@@ -83,7 +84,7 @@ def _sums(numbers: array[int]) -> Sums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
-    """What a table holds of which every row is ours: its marks, of these columns and this key."""
+    """The marks of a table with only seeded rows, for these columns and this key."""
 
     columns: tuple[str, ...]
     key: tuple[str, ...]
@@ -91,13 +92,13 @@ class Marked:
     sums: Sums
 
     def tells_of(self, state: TableState) -> bool:
-        """Tell whether these are the marks that the state asks for."""
+        """Tell whether these are marks of the state's columns and key."""
         return (self.columns, self.key) == (state.columns, state.key)
 
 
 @dataclass(slots=True, kw_only=True)
 class Marker:
-    """Marks the rows of a table on their way into it, as long as it is certain how SQLite will keep them."""
+    """Compute the marks of rows before they are written, while it is certain how SQLite stores them."""
 
     columns: tuple[str, ...]
     key: tuple[str, ...]
@@ -107,7 +108,7 @@ class Marker:
 
     @classmethod
     def of(cls, writes: Sequence[TableWrite]) -> Marker:
-        """Begin with a table, whose loads must all bring the same columns."""
+        """Start with a table, all loads of which must have the same columns."""
         loads = [load for write in writes for load in write.loads]
         seeded = {tuple(sorted({*load.columns}.difference(load.defaults))) for load in loads}
         keys = {tuple(dict.fromkeys(load.key_columns)) for load in loads}
@@ -115,7 +116,7 @@ class Marker:
         return cls(columns=next(iter(seeded)), key=next(iter(keys)), certain=certain)
 
     def add(self, columns: Mapping[str, Sequence[object] | None]) -> None:
-        """Mark rows, column by column; None where it is not certain how a column's values are kept."""
+        """Add rows, given as columns; None for a column whose stored values are not certain."""
         if any(columns[name] is None for name in (*self.key, *self.columns)):
             self.certain = False
             return
@@ -128,5 +129,5 @@ class Marker:
             self._sums = added(self._sums, sums(hashed))
 
     def marked(self) -> Marked:
-        """Give the marks of all rows."""
+        """Return the marks of all rows."""
         return Marked(columns=self.columns, key=self.key, marks=b"".join(self._marks), sums=self._sums)

@@ -1,12 +1,12 @@
-"""Snapshots as SQLite files in the user's cache; a clone is a copy of the file, sharing its blocks if it can.
+"""`SqliteSnapshots`: snapshots as SQLite files in the user's cache; clones are copies of the files.
 
     NAME.db     the snapshot, made under another name and renamed
     NAME.json   its mark, written last
-    NAME.lock   locked: exclusively by who removes it, shared by who uses it
-    NAME.making locked by who makes it
+    NAME.lock   locked exclusively while the snapshot is removed, and shared while it is used
+    NAME.making locked while the snapshot is made
 
-Clones lie in a temporary folder of the session. Folders whose lock nobody holds were left by a process that
-was killed, and the next one removes them.
+Clones share blocks with the snapshot if the file system can. They are in a temporary folder of the session. A
+folder whose lock is free was left by a killed process, and is removed by the next session.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from seedlab.database.sqlite_connection import quote
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Target
 
-_FICLONE = 0x40049409  # Linux: share the blocks of a file until one of the two is written
+_FICLONE = 0x40049409  # Linux ioctl: share the blocks of a file (copy on write)
 _CHUNK = 1 << 20
 _LEDGER = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seedlab_*'"
-_HANDED = "seedlab_clone"  # the table by which a clone that was handed over is known
+_HANDED = "seedlab_clone"  # the table that marks a clone that was handed over
 
 
 class SqliteSnapshots:
-    """The `Snapshots` of a folder."""
+    """The `Snapshots` in a folder of the user's cache."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -64,16 +64,16 @@ class SqliteSnapshots:
 
     @property
     def maker(self) -> str:
-        """The library's version."""
+        """The version of SQLite."""
         return f"sqlite {sqlite3.sqlite_version}"
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Take no turns: a file can be copied while others read and write it."""
+        """Do nothing: a file can be copied while others read and write it."""
         yield
 
     def base(self, empties: Relations) -> str:  # noqa: ARG002 (the file is hashed whole)
-        """Hash the file, and what is still in its log: any write is seen, of the emptied tables too."""
+        """Hash the file and its WAL; any write changes the hash, even to tables that will be emptied."""
         path = Path(self._target.url)
         if not path.exists():
             raise Refused(
@@ -83,13 +83,13 @@ class SqliteSnapshots:
         return " ".join([_hash(each) for each in (path, Path(f"{path}-wal")) if each.exists()])
 
     def ready(self, wanted: Wanted, build: Build) -> tuple[Snapshot, bool]:
-        """Find the snapshot's file by its mark, else make it while no other process does."""
+        """Find the snapshot's file by its mark, or make it while other processes wait."""
         path = self._home / f"{SNAPSHOT}{wanted.digits}.db"
-        self._hold(path)  # waits for who removes it
+        self._hold(path)  # waits for a process that removes it
         if found := _whole(path, wanted.fingerprint):
             return found, False
         self._release(path)
-        # Who makes it has a lock of its own: whoever waits for it must not wait for those who use it by now.
+        # Making it has its own lock, as a process that waits for it must not wait for others that use it.
         with closing(_locked(path.with_suffix(".making"), fcntl.LOCK_EX)):
             self._hold(path)
             if found := _whole(path, wanted.fingerprint):
@@ -107,7 +107,7 @@ class SqliteSnapshots:
         return self._at(path)
 
     def claim(self, name: str, *, replace: bool) -> None:
-        """Look for a file of that name, and whether it has the table of a clone."""
+        """Check that no file has this name, or that it has the table that marks a clone."""
         path = _named(name)
         if not path.exists():
             return
@@ -124,7 +124,7 @@ class SqliteSnapshots:
             raise Refused(f"there is a clone {path} already; to make it anew, type --replace")
 
     def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
-        """Copy the file to a path, in one step for whoever looks there."""
+        """Copy the file to a path atomically."""
         self.claim(name, replace=replace)
         path = _named(name)
         new = path.with_name(f".{path.name}.{os.getpid()}")
@@ -143,13 +143,13 @@ class SqliteSnapshots:
         return self._at(path)
 
     def kept_as(self, clone: Target) -> Target:
-        """The clone's target at the path that `keep` gives it: in the folder KEPT instead of CLONE."""
+        """Return the clone's target in the folder KEPT instead of CLONE."""
         path = Path(clone.url)
         folder = path.parent.with_name(path.parent.name.replace(CLONE, KEPT))
         return self._at(folder / path.name)
 
     def keep(self, clone: Target) -> None:
-        """Move the clone's files to the path that `kept_as` says, which no clean-up touches."""
+        """Move the clone's files to the path that `kept_as` returns, which no clean-up removes."""
         folder = Path(self.kept_as(clone).url).parent
         folder.mkdir(mode=0o700, exist_ok=True)
         for each in _files(Path(clone.url)):
@@ -165,17 +165,17 @@ class SqliteSnapshots:
         raise ConfigurationError(f"{self._target.shown} is a file, and no server listens")
 
     def every(self) -> list[Snapshot]:
-        """Read the marks; clones of files are not counted."""
+        """Find the snapshots by their marks; their clones are not counted."""
         found = [_whole(path) for path in self._home.glob(f"{SNAPSHOT}*.db")]
         return newest_first([each for each in found if each is not None])
 
     def leftovers(self) -> list[str]:
-        """Find attempts without a mark, and kept clones of ours."""
+        """Find abandoned attempts, which have no mark, and the user's kept clones."""
         dead = [str(path) for path in self._home.glob(f"{SNAPSHOT}*.db*") if _whole(path) is None]
         return [*dead, *(str(path) for path in _ours(KEPT))]
 
     def remove(self, name: str) -> bool:
-        """Remove the files under the lock; the lock's file stays, for those who wait for it."""
+        """Remove the files under the exclusive lock; the lock file stays, as others may wait for it."""
         path = Path(name)
         if path.is_dir():
             shutil.rmtree(path)
@@ -190,7 +190,7 @@ class SqliteSnapshots:
         return True
 
     def close(self) -> None:
-        """Remove the session's folder, and let go of all locks."""
+        """Remove the session's folder, and release all locks."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._alive.close()
         for each in self._held.values():
@@ -211,10 +211,10 @@ class SqliteSnapshots:
             held.close()
 
     def _make(self, path: Path, wanted: Wanted, build: Build) -> Snapshot:
-        """Seed the file under a temporary name, rename it, and last of all write its mark."""
+        """Seed a file under a temporary name, rename it, and finally write its mark."""
         path.with_suffix(".json").unlink(missing_ok=True)
         new = path.with_suffix(".db.new")
-        for each in _files(new):  # a dead attempt
+        for each in _files(new):  # of an abandoned attempt
             each.unlink()
         try:
             if wanted.empties is not None:
@@ -235,13 +235,13 @@ class SqliteSnapshots:
         return Snapshot(name=str(path), mark=mark)
 
     def _take(self, new: Path, empties: Relations) -> None:
-        """Copy the target as it is at this moment, without our ledger and the rows that are to be seeded."""
+        """Copy the target consistently, without the ledger and the rows that will be seeded."""
         with closing(sqlite3.connect(self._target.url)) as source, closing(sqlite3.connect(new)) as copy:
             source.backup(copy)
             for (name,) in copy.execute(_LEDGER).fetchall():
                 copy.execute(f"DROP TABLE {quote(name)}")
             numbered = copy.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'").fetchone()
-            for _, table in empties:  # foreign keys are off: all that refers to these rows is emptied too
+            for _, table in empties:  # foreign keys are off, and `empties` has all tables that refer to these
                 copy.execute(f"DELETE FROM {quote(table)}")  # noqa: S608
                 if numbered:
                     copy.execute("DELETE FROM sqlite_sequence WHERE name = ?", [table])
@@ -252,7 +252,7 @@ class SqliteSnapshots:
 
 
 def _cache() -> Path:
-    """The folder of the snapshots, which only we can enter."""
+    """Return the folder of the snapshots, after checking that only the user can write to it."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = root / "seedlab" / "snapshots"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -266,12 +266,12 @@ def _cache() -> Path:
 
 
 def _named(name: str) -> Path:
-    """The file that a name means."""
+    """Return the file of a clone's name, with the suffix `.db` unless it has one."""
     return Path(name if Path(name).suffix else f"{name}.db").absolute()
 
 
 def _whole(path: Path, fingerprint: str | None = None) -> Snapshot | None:
-    """Give the snapshot of a file, if it has a mark (and this fingerprint)."""
+    """Return the snapshot of a file if it has a mark, and this fingerprint if given."""
     try:
         mark = Mark.of(path.with_suffix(".json").read_text("utf-8"))
     except OSError:
@@ -281,7 +281,7 @@ def _whole(path: Path, fingerprint: str | None = None) -> Snapshot | None:
 
 
 def _locked(path: Path, how: int) -> IO[str]:
-    """Open a file and lock it; the lock is gone when the file is closed, or the process is."""
+    """Open a file and lock it, until the file is closed or the process ends."""
     file = path.open("w")
     try:
         fcntl.flock(file, how)
@@ -292,20 +292,20 @@ def _locked(path: Path, how: int) -> IO[str]:
 
 
 def _ours(prefix: str) -> list[Path]:
-    """Folders of ours in the system's temporary one."""
+    """Return the user's folders with this prefix in the temporary folder."""
     found = Path(tempfile.gettempdir()).glob(f"{prefix}*")
     return [path for path in found if path.lstat().st_uid == os.geteuid() and path.is_dir()]
 
 
 def _sweep() -> None:
-    """Remove what killed processes left; who lives holds the lock of its folder."""
+    """Remove folders whose lock is free: their processes were killed."""
     for folder in _ours(CLONE):
         with suppress(OSError), closing(_locked(folder / "lock", fcntl.LOCK_EX | fcntl.LOCK_NB)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _files(path: Path) -> list[Path]:
-    """A database's file, and its journal or log beside it."""
+    """Return a database's files: the database itself, WAL, shared memory and journal, if they exist."""
     return [each for end in ("", "-wal", "-shm", "-journal") if (each := Path(f"{path}{end}")).exists()]
 
 
@@ -315,7 +315,7 @@ def _hash(path: Path) -> str:
 
 
 def _copy(source: Path, to: Path) -> None:
-    """Copy a file: share its blocks where the file system can, else let the kernel copy them."""
+    """Copy a file by sharing its blocks if the file system can, else by copying in the kernel."""
     with source.open("rb") as given, to.open("wb") as taken:
         with suppress(OSError):
             fcntl.ioctl(taken, _FICLONE, given.fileno())

@@ -1,7 +1,7 @@
-"""The SQL that SQLite is sent: small functions that build one statement each and return it.
+"""SQL for SQLite: small functions that build one statement each, without a connection.
 
-Every identifier comes from the catalog and is quoted; values are parameters. In a merge `t` is the table and
-stands left, so that its own collation and affinity decide what is equal; differences are told byte by byte.
+Every identifier comes from the catalog and is quoted; values are parameters. In comparisons of keys the table
+`t` is on the left side, so that its collation and affinity apply; differences are compared byte by byte.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from seedlab.flow import Catalog, Column, ForeignKey, Table
 if TYPE_CHECKING:
     from seedlab.flow import Load, Part
 
-# What becomes of a staged row, and where it came from.
+# The states of a staged row, and the columns with its state and origin.
 NEW, SAME, DIFFERENT, CONFLICT = range(4)
 STATE, LOAD, PLACE_FILE, PLACE_ROW = "seedlab_state", "seedlab_load", "seedlab_file", "seedlab_row"
 STAGED = (STATE, LOAD, PLACE_FILE, PLACE_ROW)
 EVERY_ROW = (0, 2**63 - 1)
 
 
-# Something in the file that minds in what order and how rows come.
+# Triggers and ON CONFLICT clauses, whose effects depend on the order and way in which rows are inserted.
 _CONFLICTS = "type = 'table' AND sql LIKE '%conflict%'"
 MINDFUL = f"SELECT count(*) FROM main.sqlite_schema WHERE type = 'trigger' OR ({_CONFLICTS})"
-# What ANALYZE left is lost with an index.
+# The statistics of ANALYZE, which would be lost with a dropped index.
 STATISTICS = "SELECT 1 FROM main.sqlite_schema WHERE name LIKE 'sqlite\\_stat%' ESCAPE '\\'"
 SCHEMA = "SELECT type, name, tbl_name, sql FROM main.sqlite_schema ORDER BY type, name"
 ANY_ORPHAN = "SELECT 1 FROM pragma_foreign_key_check(?) LIMIT 1"
 
 
 def indexes(tables: int) -> str:
-    """Find the indexes of so many tables that were made by a statement of their own, as they were made."""
+    """Find the CREATE INDEX statements of this number of tables, in the order of creation."""
     return (
         "SELECT tbl_name, name, sql FROM main.sqlite_schema WHERE type = 'index' AND sql IS NOT NULL "
         f"AND tbl_name IN ({', '.join('?' * tables)}) ORDER BY _rowid_"
@@ -45,7 +45,7 @@ def indexes(tables: int) -> str:
 def insert(target: str, columns: Sequence[str], rows: int = 1, otherwise: Literal["", "FAIL"] = "") -> str:
     """Insert `rows` rows given as parameters; `target` is quoted and qualified.
 
-    FAIL leaves the rows before a refused one where they are, so that nothing is kept to undo them.
+    OR FAIL keeps the rows before a refused one, so that SQLite needs no statement journal.
     """
     line = f"({', '.join('?' * len(columns))})"
     verb = f"INSERT OR {otherwise}" if otherwise else "INSERT"
@@ -53,7 +53,7 @@ def insert(target: str, columns: Sequence[str], rows: int = 1, otherwise: Litera
 
 
 def rows_per_statement(columns: int) -> int:
-    """How many rows the parameter limit lets one statement hold."""
+    """Return how many rows fit into one statement by the parameter limit."""
     return max(1, MAX_PARAMETERS // columns)
 
 
@@ -63,7 +63,7 @@ def main(table: str) -> str:
 
 
 def stage(name: str, table: Table, columns: Sequence[str]) -> str:
-    """Make a temporary table whose columns have the affinities of the target's own."""
+    """Create a temporary table whose columns have the affinities of the target's columns."""
     origin = ", ".join(f"0 AS {each}" for each in STAGED)
     return (
         f"CREATE TEMPORARY TABLE {quote(name)} AS SELECT {origin}, {listed(columns)} "
@@ -72,7 +72,7 @@ def stage(name: str, table: Table, columns: Sequence[str]) -> str:
 
 
 def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
-    """Mark every staged row that the table has: the same, different, or there with another explicit id."""
+    """Set the state of staged rows that exist: the same, different, or in conflict with an explicit id."""
     load, cases = loads[0], []
     if load.whole:
         return _classify_by_number(name, table, load)
@@ -93,7 +93,7 @@ def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
 
 
 def _classify_by_number(name: str, table: Table, load: Load) -> str:
-    """Classify staged rows of a table without a key: of equal rows as many are there as the table has."""
+    """Classify rows of a table without a key: the nth of equal rows exists if the table has n of them."""
 
     def counted(rows: str) -> str:
         row = as_one_text(load.columns)
@@ -111,10 +111,10 @@ def _classify_by_number(name: str, table: Table, load: Load) -> str:
 
 
 def as_one_text(columns: Sequence[str]) -> str:
-    """The columns of a row as one text that tells every value from every other.
+    """Spell the columns of a row as one text, which is different for different rows.
 
-    Text goes by its bytes: quote() ends at a NUL, and Python would refuse what is not UTF-8. Older
-    SQLite (3.35 does) quotes an integer as an integer; the empty text behind it makes it a text.
+    Text is spelled as hex, because quote() stops at a NUL, and Python refuses invalid UTF-8. quote() returns
+    integers as integers in older versions such as 3.35, so an empty text is appended.
     """
     names = [quote(name) for name in columns]
     return " || ',' || ".join(
@@ -123,7 +123,7 @@ def as_one_text(columns: Sequence[str]) -> str:
 
 
 def update(name: str, table: Table, load: Load) -> str:
-    """Update rows that differ; parameters: first and last staged row id."""
+    """Update rows that differ; the parameters are the first and last staged row id."""
     sets = ", ".join(f"{quote(column)} = s.{quote(column)}" for column in compared(load, table))
     return (
         f"UPDATE {main(table.name)} AS t SET {sets} FROM temp.{quote(name)} AS s "
@@ -132,7 +132,7 @@ def update(name: str, table: Table, load: Load) -> str:
 
 
 def insert_new(name: str, table: Table, load: Load) -> str:
-    """Insert rows the table does not have, in file order; parameters: first and last staged row id."""
+    """Insert new rows in file order; the parameters are the first and last staged row id."""
     return (
         f"INSERT INTO {main(table.name)} ({listed(load.columns)}) "
         f"SELECT {listed(load.columns, 's.')} FROM temp.{quote(name)} AS s "
@@ -146,7 +146,7 @@ def count_states(name: str) -> str:
 
 
 def places(name: str, state: int) -> str:
-    """Say where the staged rows of a state came from: row id, load, file, row."""
+    """Return the origin of the staged rows of a state: row id, load, file, row."""
     return (
         f"SELECT _rowid_, {LOAD}, {PLACE_FILE}, {PLACE_ROW} FROM temp.{quote(name)} "
         f"WHERE {STATE} = {state} ORDER BY 1"
@@ -154,7 +154,7 @@ def places(name: str, state: int) -> str:
 
 
 def differences(name: str, table: Table, load: Load, column: str) -> str:
-    """Find what an update would change in a column: load, file, row, the value there, the one given."""
+    """Find what an update would change in a column: load, file, row, old value, new value."""
     return (
         f"SELECT {LOAD}, {PLACE_FILE}, {PLACE_ROW}, t.{quote(column)}, s.{quote(column)} "
         f"FROM temp.{quote(name)} AS s JOIN {main(table.name)} AS t ON {_same_key(load)} "
@@ -163,7 +163,7 @@ def differences(name: str, table: Table, load: Load, column: str) -> str:
 
 
 def orphans(name: str, foreign_key: ForeignKey) -> str:
-    """Find written rows whose foreign key refers to nothing: row id, load, file, row."""
+    """Find written rows whose parent is missing: row id, load, file, row."""
     given = " AND ".join(f"s.{quote(column)} IS NOT NULL" for column in foreign_key.columns)
     pairs = zip(foreign_key.columns, foreign_key.parent_columns, strict=True)
     same = " AND ".join(f"p.{quote(parent)} = s.{quote(own)}" for own, parent in pairs)
@@ -175,7 +175,7 @@ def orphans(name: str, foreign_key: ForeignKey) -> str:
 
 
 def compared(load: Load, table: Table) -> list[str]:
-    """Columns that an update may change: neither of the key, nor an id, nor a default."""
+    """Return the columns that an update may change: not key, id or project defaults."""
     fixed = {*load.key_columns, *table.primary_key, *load.defaults, load.made}
     return [name for name in load.columns if name not in fixed]
 
@@ -183,10 +183,10 @@ def compared(load: Load, table: Table) -> list[str]:
 def lookup(
     catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[str]
 ) -> tuple[Callable[[int], str], list[tuple[str, Column]]]:
-    """Find rows by their key chain; answers number and wanted columns.
+    """Find rows by their key chain.
 
-    Gives a function from the count of rows to the statement, and the source and column of each parameter
-    behind the row's number.
+    Returns a function that builds the statement for a number of rows, and the source and column of each
+    parameter after the row's number. The statement's result has the row's number and the wanted columns.
     """
     joins, conditions, leaves = _chain(catalog, table, key)
     columns = [quote(f"c{n}") for n in range(len(leaves))]
@@ -205,7 +205,7 @@ def lookup(
 def _chain(
     catalog: Catalog, table: str, key: Sequence[Part]
 ) -> tuple[list[str], list[str], list[tuple[str, Column]]]:
-    """Joins from the far end of the chain to the table itself, conditions, and the leaves in order."""
+    """Build the joins, from the end of the chain to the table itself, the conditions, and the leaves."""
     joins: list[str] = []
     conditions: list[str] = []
     leaves: list[tuple[str, Column]] = []
@@ -240,31 +240,31 @@ def _differs(table: Table, columns: Sequence[str]) -> str:
 
 
 def told(column: Column, value: str) -> str:
-    """A value as it is compared: of a moment that is kept as given, zeros behind the second say nothing."""
+    """Normalize a value for comparison: trailing zeros in the fraction of a time are insignificant."""
     if column.kind not in MOMENTS or column.storage:
         return value
     return f"CASE WHEN {value} LIKE '%.%' THEN rtrim(rtrim({value}, '0'), '.') ELSE {value} END"
 
 
 def has_no_row(table: str) -> str:
-    """True where a table is empty, as an expression."""
+    """Build an expression that is true if the table is empty."""
     return f"NOT EXISTS (SELECT 1 FROM {main(table)})"
 
 
 def any_value(table: str, column: str) -> str:
-    """Some value of a column that is not NULL, as an expression."""
+    """Build an expression for some value of a column that is not NULL."""
     return f"(SELECT {quote(column)} FROM {main(table)} WHERE {quote(column)} IS NOT NULL LIMIT 1)"
 
 
 def reserved(table: str, column: str) -> Iterator[str]:
-    """The highest row id there is, and the highest there ever was if the table is AUTOINCREMENT."""
+    """Yield the queries for the highest row id, and for the highest ever of an AUTOINCREMENT table."""
     yield f"SELECT max({quote(column)}) FROM {main(table)}"
     yield "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence'"
     yield "SELECT max(seq) FROM main.sqlite_sequence WHERE name = ?"
 
 
 def defaults(expression: str) -> str:
-    """Evaluate a column's default, as its table's own text has it, for so many rows."""
+    """Evaluate the expression of a column's default for a number of rows, which is the parameter."""
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
     return f"{numbers} SELECT ({expression}) FROM n"
 
@@ -274,7 +274,7 @@ def defaults(expression: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doomed:
-    """Rows to be deleted: their keys stand in the temporary table `name`."""
+    """Rows to be deleted, whose keys are in the temporary table `name`."""
 
     table: Table
     columns: tuple[str, ...]
@@ -282,7 +282,7 @@ class Doomed:
 
 
 def stage_keys(each: Doomed) -> str:
-    """Make a temporary table for keys, with the affinities of the table's own columns."""
+    """Create a temporary table for keys, with the affinities of the table's columns."""
     return (
         f"CREATE TEMPORARY TABLE {quote(each.name)} AS SELECT {listed(each.columns)} "
         f"FROM {main(each.table.name)} WHERE 0"
@@ -290,7 +290,7 @@ def stage_keys(each: Doomed) -> str:
 
 
 def count_doomed(doomed: Sequence[Doomed]) -> str:
-    """Count the rows that are there; one that several removals name belongs to the first."""
+    """Count the existing rows per removal; a row in several removals is counted for the first."""
     counts = []
     for n, each in enumerate(doomed):
         earlier = [other for other in doomed[:n] if other.table.name == each.table.name]
@@ -302,7 +302,7 @@ def count_doomed(doomed: Sequence[Doomed]) -> str:
 
 
 def count_referring(referral: Referral, parents: Sequence[Doomed], children: Sequence[Doomed]) -> str:
-    """Count rows that refer to rows to be deleted and are none themselves."""
+    """Count the remaining rows that refer to rows to be deleted."""
     refers = " AND ".join(f"p.{quote(theirs)} = c.{quote(own)}" for theirs, own in referral.pairs)
     spared = f" AND {_among('c', children)} IS NOT TRUE" if children else ""
     return (
@@ -318,7 +318,7 @@ def delete(doomed: Sequence[Doomed], leaves: Sequence[Referral] = ()) -> str:
 
 
 def _referred_to(referral: Referral) -> str:
-    """Tell rows of `t` to which another row refers; one that refers to itself does not count."""
+    """Make the condition for rows of `t` to which another row refers; self references do not count."""
     given = [f"c.{quote(own)} IS NOT NULL" for _, own in referral.pairs]
     if referral.child.name == referral.parent.name:
         differs = " OR ".join(f"c.{quote(theirs)} <> c.{quote(own)}" for theirs, own in referral.pairs)
@@ -330,7 +330,7 @@ def _referred_to(referral: Referral) -> str:
 
 
 def _among(alias: str, doomed: Sequence[Doomed]) -> str:
-    """Tell rows of a table by their keys. The table stands left: its collation and affinity decide."""
+    """Make the condition for rows to be deleted; the table is on the left, for its collation and affinity."""
     sets = (
         f"({listed(each.columns, f'{alias}.')}) IN "
         f"(SELECT {listed(each.columns)} FROM temp.{quote(each.name)})"

@@ -1,7 +1,7 @@
-"""Writing a plan into SQLite: rows straight into empty tables, through a temporary table into others.
+"""Write a plan into SQLite: rows of empty tables directly, others through a temporary table.
 
-How rows travel is one choice (one prepared statement for all, or multi-row VALUES), what becomes of them is
-another. A refused row is skipped and remembered, so that all of them are reported at once with their places.
+Rows are sent by one prepared statement or by multi-row VALUES. A refused row is skipped and recorded, so that
+all refused rows are reported together.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Send = Callable[[CountedConnection, str, Sequence[str], Sequence[Row]], Refusals
 def write_plan(
     connection: CountedConnection, recorder: Recorder, plan: WritePlan, *, copy: bool
 ) -> list[Written]:
-    """Write all groups in order. `copy`: one prepared statement for many rows, else multi-row VALUES.
+    """Write all groups in order; with `copy` by prepared statements, else by multi-row VALUES.
 
-    Foreign keys are deferred; after each group those of the written rows are checked, and only those: a row
-    that was broken before and is not ours is nobody's fault here.
+    Foreign keys are deferred. After each group those of the written rows are checked, and only those:
+    existing rows that violate a foreign key are not reported. Raises DataFaults.
     """
     send = send_prepared if copy else send_values
     written: list[Written] = []
@@ -52,7 +52,7 @@ def write_plan(
 def _write_direct(
     connection: CountedConnection, recorder: Recorder, write: TableWrite, send: Send
 ) -> list[Written]:
-    """Every row is new."""
+    """Insert rows into an empty table."""
     faults: list[Fault] = []
     counts = dict.fromkeys(range(len(write.loads)), 0)
     for batch in write.batches():
@@ -72,7 +72,7 @@ def _write_direct(
 def _write_staged(
     connection: CountedConnection, recorder: Recorder, write: TableWrite, send: Send, name: str
 ) -> list[Written]:
-    """Stage, classify by key, update what differs, insert what is missing."""
+    """Stage rows, classify them by key, update those that differ, and insert new ones."""
     load = write.loads[0]
     stage_rows(connection, recorder, write, send, name)
     with recorder.span("merge", load=load):
@@ -90,7 +90,10 @@ def _write_staged(
 
 
 def _created(connection: CountedConnection, name: str, counts: Counts) -> dict[int, tuple[int, ...]]:
-    """The ordinals of new rows, of loads of which some are new; a load's rows lie together."""
+    """Return the ordinals of new rows, for loads of which only some rows are new.
+
+    The rows of a load are staged consecutively, so ordinals follow from row ids.
+    """
     sizes: dict[int, int] = {}
     for (load, _), rows in counts.items():
         sizes[load] = sizes.get(load, 0) + rows
@@ -105,7 +108,7 @@ def _created(connection: CountedConnection, name: str, counts: Counts) -> dict[i
 def stage_rows(
     connection: CountedConnection, recorder: Recorder, write: TableWrite, send: Send, name: str
 ) -> None:
-    """Put all rows into a temporary table, each with its place; raises DataFaults for unfit values."""
+    """Insert all rows with their origin into a temporary table; raises DataFaults for invalid values."""
     connection.run(sql.stage(name, write.table, write.columns))
     faults: list[Fault] = []
     for batch in write.batches():
@@ -126,14 +129,14 @@ def stage_rows(
 
 
 def mark_rows(connection: CountedConnection, write: TableWrite, name: str) -> Counts:
-    """Classify staged rows by key and count them; raises DataFaults for rows that have another id."""
+    """Classify staged rows by key and count them; raises DataFaults for conflicting ids."""
     connection.run(sql.classify(name, write.table, write.loads))
     _refuse_conflicts(connection, name, write)
     return {(n, state): rows for n, state, rows in connection.run(sql.count_states(name))}
 
 
 def outcomes(counts: Counts, load: int) -> Outcomes:
-    """What becomes of the rows of one of the loads."""
+    """Return the outcomes of the rows of one load, by its index."""
     return Outcomes(
         created=counts.get((load, sql.NEW), 0),
         updated=counts.get((load, sql.DIFFERENT), 0),
@@ -142,10 +145,10 @@ def outcomes(counts: Counts, load: int) -> Outcomes:
 
 
 def _merge(connection: CountedConnection, statement: str, name: str, write: TableWrite, state: int) -> None:
-    """Run a statement over all staged rows of a state; if one is refused, row by row to find which.
+    """Run a statement for all staged rows of a state; if one is refused, run it row by row to find which.
 
-    A row may be refused only because another still holds its unique value, so refused rows are tried again
-    as long as that helps. What is left are the faults.
+    A row may be refused because another row still has its unique value, so refused rows are tried again while
+    their number decreases. The remaining ones are faults.
     """
     try:
         connection.run(statement, sql.EVERY_ROW)
@@ -176,7 +179,7 @@ def _one_by_one(connection: CountedConnection, statement: str, numbers: Sequence
 
 
 def encode_rows(batch: Batch, table: Table) -> tuple[list[tuple[object, ...]], list[Fault]]:
-    """Rows for sqlite3, and a fault for every value that its column would bend or refuse."""
+    """Return rows for sqlite3, and a fault for every value that its column would change or refuse."""
     faults: list[Fault] = []
     columns: list[Sequence[object]] = []
     for name in batch.load.columns:
@@ -202,7 +205,7 @@ def encode_rows(batch: Batch, table: Table) -> tuple[list[tuple[object, ...]], l
 def send_prepared(
     connection: CountedConnection, target: str, columns: Sequence[str], rows: Sequence[Row]
 ) -> Refusals:
-    """Insert rows with one prepared statement; a refused row is skipped and its position remembered."""
+    """Insert rows by one prepared statement; refused rows are skipped, and returned by position."""
     statement = sql.insert(target, columns)
     refused: Refusals = {}
     position = -1
@@ -217,7 +220,7 @@ def send_prepared(
         try:
             connection.run_many(statement, supplied)
         except sqlite3.IntegrityError as error:
-            refused[position] = error  # the rows behind it are still to come
+            refused[position] = error  # continues with the rows after it
         else:
             return refused
 
@@ -225,7 +228,7 @@ def send_prepared(
 def send_values(
     connection: CountedConnection, target: str, columns: Sequence[str], rows: Sequence[Row]
 ) -> Refusals:
-    """Insert rows by multi-row VALUES as large as the parameter limit allows."""
+    """Insert rows by multi-row VALUES, as many rows per statement as the parameter limit allows."""
     size = sql.rows_per_statement(len(columns))
     refused: Refusals = {}
     for start in range(0, len(rows), size):
@@ -261,7 +264,7 @@ def _refuse_conflicts(connection: CountedConnection, name: str, write: TableWrit
 def _check_references(
     connection: CountedConnection, direct: Sequence[TableWrite], staged: Sequence[tuple[str, TableWrite]]
 ) -> None:
-    """Look for foreign keys that refer to nothing among the rows just written."""
+    """Raise an error for written rows whose parent is missing."""
     for table in {write.table.name: write.table for write in direct}.values():
         question = "SELECT parent, count(*) FROM pragma_foreign_key_check(?) GROUP BY 1"
         for parent, rows in connection.run(question, (table.name,)) if table.foreign_keys else ():
@@ -303,7 +306,7 @@ def _fault(error: sqlite3.IntegrityError, table: Table, load: Load, file: int, r
 
 
 def explain(error: sqlite3.IntegrityError, table: Table, load: Load) -> tuple[str, str, str]:
-    """Rule, message and columns of a refused row; SQLite's own message names the constraint or columns."""
+    """Return rule, message and columns for a refused row; SQLite's message names constraint or columns."""
     code = getattr(error, "sqlite_errorname", "")
     _, _, constraint = str(error).partition(" failed: ")
     columns = tuple(name.rsplit(".", 1)[-1] for name in constraint.split(", ")) if constraint else ()

@@ -52,9 +52,11 @@ def comparable(catalog: Catalog) -> Columns:
     }
 
 
-def contents(target: Target, catalog: Catalog, asked: Sequence[tuple[str, tuple[str, ...]]]) -> list[Content]:
+def contents(
+    target: Target, catalog: Catalog, wanted: Sequence[tuple[str, tuple[str, ...]]]
+) -> list[Content]:
     """Hash these columns of these tables. Cost: one statement and one pass over the table for each."""
-    questions = [_question(catalog, catalog.tables[table], columns) for table, columns in asked]
+    questions = [_question(catalog, catalog.tables[table], columns) for table, columns in wanted]
     if catalog.dialect == "sqlite":
         return list(_from_sqlite(target, questions))
     with psycopg.connect(target.url, autocommit=True) as connection:

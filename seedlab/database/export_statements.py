@@ -59,9 +59,9 @@ def select_ties(catalog: Catalog, export: TableExport, ties: Sequence[tuple[Tie,
 
 
 def _orphaned(joins: _Joins, key: ForeignKey) -> Composed:
-    given = SQL(" AND ").join(SQL("{} IS NOT NULL").format(Identifier("t", name)) for name in key.columns)
+    refers = SQL(" AND ").join(SQL("{} IS NOT NULL").format(Identifier("t", name)) for name in key.columns)
     parent = Identifier(joins.alias((key,)), key.parent_columns[0])
-    return SQL("CASE WHEN {} AND {} IS NULL THEN 1 ELSE 0 END").format(given, parent)
+    return SQL("CASE WHEN {} AND {} IS NULL THEN 1 ELSE 0 END").format(refers, parent)
 
 
 def count_values(table: Table, columns: Iterable[str], dialect: Dialect) -> Composed:

@@ -256,8 +256,8 @@ def _parents_first(sourced: Sourced) -> list[int]:
     graph: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(range(len(sourced.frame)), ()))
     for reference in to_itself:
         known = {key: n for n, key in enumerate(_texts(sourced.frame, _own_sources(load, reference)))}
-        given = {column for part in reference.parts for column in part.columns}
-        looked_up = not given.issuperset(reference.foreign_key.parent_columns)
+        key_columns = {column for part in reference.parts for column in part.columns}
+        looked_up = not key_columns.issuperset(reference.foreign_key.parent_columns)
         for n, key in enumerate(_texts(sourced.frame, list(reference.sources()))):
             # A row may refer to itself by its own key, but not by one that must be looked up before.
             if None not in key and key in known and (known[key] != n or looked_up):

@@ -47,9 +47,9 @@ def as_base(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
     return cast(value, Spelled(column.base)) if column.polymorphic else value
 
 
-def equal(column: Column, own: ColumnElement[Any], given: ColumnElement[Any]) -> ColumnElement[bool]:
+def equal(column: Column, own: ColumnElement[Any], value: ColumnElement[Any]) -> ColumnElement[bool]:
     """Compare a column with a value as the database does."""
-    same: ColumnElement[bool] = as_base(column, own) == as_base(column, given)
+    same: ColumnElement[bool] = as_base(column, own) == as_base(column, value)
     return same
 
 

@@ -213,11 +213,11 @@ class PostgresSession:
         version = self.wire.connection.info.server_version
         return judge(self._ask, suspects, self._catalog(), version) if suspects else []
 
-    def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
+    def spellings(self, columns: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
         """Let the server return values in its own spelling."""
         from seedlab.database.postgres_answers import spell
 
-        return spell(self._ask, asked, self.wire.connection.info.server_version) if asked else []
+        return spell(self._ask, columns, self.wire.connection.info.server_version) if columns else []
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:
         """Let the server evaluate its CHECK constraints over the rows."""

@@ -44,7 +44,7 @@ class _Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Asked:
+class _Evaluation:
     """Rows of one load, and the checks for which they have all columns."""
 
     table: Table
@@ -94,13 +94,13 @@ def _uniques(write: TableWrite) -> Iterator[_Check]:
         )
 
 
-def _broken(wire: Wire, asked: Iterable[tuple[TableWrite, Sequence[_Check]]]) -> list[Refusal]:
+def _broken(wire: Wire, checked: Iterable[tuple[TableWrite, Sequence[_Check]]]) -> list[Refusal]:
     refusals: list[Refusal] = []
-    waiting: list[_Asked] = []
-    for write, checks in asked:
+    waiting: list[_Evaluation] = []
+    for write, checks in checked:
         possible = [each for each in checks if each.needed <= {*write.columns}]
         for batch in write.batches() if possible else ():
-            waiting.append(_Asked(table=write.table, batch=batch, checks=possible))
+            waiting.append(_Evaluation(table=write.table, batch=batch, checks=possible))
             if sum(each.batch.frame.height for each in waiting) >= _ROWS:
                 refusals += _ask(wire, waiting)
                 waiting = []
@@ -127,34 +127,34 @@ def _array(values: Sequence[str]) -> str:
     return "{{{}}}".format(",".join(f'"{value}"' for value in quoted))
 
 
-def _ask(wire: Wire, asked: Sequence[_Asked]) -> list[Refusal]:
+def _ask(wire: Wire, parts: Sequence[_Evaluation]) -> list[Refusal]:
     """Evaluate in one pipeline; when an expression fails, repeat each part separately."""
     before, after = (SQL("SAVEPOINT checks"), ()), (SQL("RELEASE SAVEPOINT checks"), ())
     try:
-        answers = wire.ask([before, *(each.question() for each in asked), after])[1:-1]
+        answers = wire.ask([before, *(each.question() for each in parts), after])[1:-1]
     except StatementError as failed:
         if (failed.error.sqlstate or "")[:2] not in _OF_VALUES:
             raise write_failed(failed.error) from failed.error
         wire.script([SQL("ROLLBACK TO SAVEPOINT checks")])
-        if len(asked) > 1:
-            return [refusal for each in asked for refusal in _ask(wire, [each])]
+        if len(parts) > 1:
+            return [refusal for each in parts for refusal in _ask(wire, [each])]
         wire.recorder.note(
-            f"the CHECK constraints of {asked[0].table.name} fail on some value, and are left to the server"
+            f"the CHECK constraints of {parts[0].table.name} fail on some value, and are left to the server"
         )
         return []
-    return [refusal for each, rows in zip(asked, answers, strict=True) for refusal in _refusals(each, rows)]
+    return [refusal for each, rows in zip(parts, answers, strict=True) for refusal in _refusals(each, rows)]
 
 
-def _refusals(asked: _Asked, rows: Sequence[tuple[int, list[bool]]]) -> Iterator[Refusal]:
-    for place, check in enumerate(asked.checks):
+def _refusals(part: _Evaluation, rows: Sequence[tuple[int, list[bool]]]) -> Iterator[Refusal]:
+    for place, check in enumerate(part.checks):
         numbers = [number - 1 for number, broken in rows if broken[place]]
         if numbers:
             yield Refusal(
-                load=asked.batch.load,
+                load=part.batch.load,
                 rule=check.rule,
                 column=", ".join(check.columns),
-                message=f"table {asked.table.name}: {check.why}",
-                frame=asked.batch.frame.select(FILE, ROW)[pl.Series(numbers, dtype=pl.UInt32)],
+                message=f"table {part.table.name}: {check.why}",
+                frame=part.batch.frame.select(FILE, ROW)[pl.Series(numbers, dtype=pl.UInt32)],
             )
 
 

@@ -229,7 +229,7 @@ DECLARE
   highs int[] := ARRAY[cardinality(given)];
   low int;
   high int;
-  mine text;
+  invalid text;
   found text := '';
 BEGIN
   WHILE cardinality(lows) > 0 LOOP
@@ -237,10 +237,10 @@ BEGIN
     high := highs[cardinality(highs)];
     lows := lows[:cardinality(lows) - 1];
     highs := highs[:cardinality(highs) - 1];
-    mine := NULL;
+    invalid := NULL;
     BEGIN
       EXECUTE '{cast}' USING given[low:high];
-      EXECUTE '{ask}' INTO mine USING given[low:high], low;
+      EXECUTE '{ask}' INTO invalid USING given[low:high], low;
     EXCEPTION WHEN OTHERS THEN
       -- Types of extensions call a text that they do not take an internal error.
       IF left(SQLSTATE, 2) NOT IN ('22', '23', '2F', '38', '39', '42', '54', 'P0', '0A')
@@ -248,13 +248,13 @@ BEGIN
         RAISE;
       END IF;
       IF low = high THEN
-        mine := low || ' ' || SQLSTATE;
+        invalid := low || ' ' || SQLSTATE;
       ELSE
         lows := lows || ARRAY[(low + high) / 2 + 1, low];
         highs := highs || ARRAY[high, (low + high) / 2];
       END IF;
     END;
-    found := concat_ws(',', NULLIF(found, ''), mine);
+    found := concat_ws(',', NULLIF(found, ''), invalid);
   END LOOP;
   PERFORM set_config('seedlab.found', found, true), set_config('seedlab.given', '', true);
 END

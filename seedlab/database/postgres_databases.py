@@ -27,8 +27,10 @@ EMPTY = "template0"
 LEDGER = "seedlab"  # the schema
 # The backend of a connection that was just closed may still run: DROP and TEMPLATE would poll for its end in
 # steps of 0.1 s, so it is terminated.
-_MINE = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = user AND datname = %s"
-_LEFT = (
+_END_CONNECTIONS = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = user AND datname = %s"
+)
+_OWNED = (
     "SELECT datname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba "
     "WHERE datname ~ %s AND rolname = current_user"
 )
@@ -99,7 +101,7 @@ class PostgresDatabases:
 
     def vacate(self, name: str) -> None:
         """Terminate the user's own connections to a database."""
-        self.admin.execute(_MINE, [name])
+        self.admin.execute(_END_CONNECTIONS, [name])
 
     def rename(self, name: str, new: str) -> None:
         """Rename a database that nobody else is connected to, and keep it when the session is closed."""
@@ -117,9 +119,9 @@ class PostgresDatabases:
         if name in self.made:
             self.made.remove(name)
 
-    def mine(self, pattern: str) -> list[str]:
+    def owned(self, pattern: str) -> list[str]:
         """Return the names of the user's databases that match a pattern."""
-        return [name for (name,) in self.admin.execute(_LEFT, [pattern]).fetchall()]
+        return [name for (name,) in self.admin.execute(_OWNED, [pattern]).fetchall()]
 
     def lock(self, name: str) -> bool:
         """Try to take an advisory lock, which is held until the connection ends."""
@@ -147,7 +149,7 @@ class PostgresDatabases:
 
     def _sweep(self) -> None:
         """Drop databases of sessions whose lock is free: their processes were killed."""
-        for name in self.mine(f"^{self.prefix}[0-9a-f]{{8}}_[0-9]+$"):
+        for name in self.owned(f"^{self.prefix}[0-9a-f]{{8}}_[0-9]+$"):
             if self.lock(name.rpartition("_")[0]):
                 with suppress(psycopg.Error):
                     self.admin.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(name)))

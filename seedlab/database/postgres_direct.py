@@ -185,10 +185,10 @@ def _outward(writes: Sequence[TableWrite], plan: WritePlan) -> Keys:
 
 def _droppable(tables: Iterable[Table], may: Callable[[ForeignKey], bool]) -> Keys:
     return {
-        table.name: (table, mine)
+        table.name: (table, droppable)
         for table in tables
         if table.exists and table.rebuildable
-        if (mine := [key for key in table.foreign_keys if key.validated and may(key)])
+        if (droppable := [key for key in table.foreign_keys if key.validated and may(key)])
     }
 
 
@@ -203,14 +203,14 @@ def locked_with(key: ForeignKey, plan: WritePlan) -> Table | None:
 
 def drop_keys(keys: Keys) -> list[Composable]:
     """Drop foreign keys, with one statement per table."""
-    return [sql.drop_foreign_keys(table, mine) for table, mine in keys.values()]
+    return [sql.drop_foreign_keys(table, some) for table, some in keys.values()]
 
 
 def add_keys(keys: Keys) -> list[Composable]:
     """Add foreign keys again, with their comments."""
-    adds: list[Composable] = [sql.add_foreign_keys(table, mine) for table, mine in keys.values()]
+    adds: list[Composable] = [sql.add_foreign_keys(table, some) for table, some in keys.values()]
     return adds + [
-        sql.comment_foreign_key(table, key) for table, mine in keys.values() for key in mine if key.comment
+        sql.comment_foreign_key(table, key) for table, some in keys.values() for key in some if key.comment
     ]
 
 
@@ -254,11 +254,11 @@ def _rebuild(
             name: (table, [*off.get(name, (table, ()))[1], *more]) for name, (table, more) in outward.items()
         }
     chosen = choose(wire, facts, large, off)
-    before = [*drop_keys(keys), *(each for mine in chosen.values() for each in rebuilding.drop_indexes(mine))]
+    before = [*drop_keys(keys), *(each for some in chosen.values() for each in rebuilding.drop_indexes(some))]
     behind = {
-        table.name: list(rebuilding.create_indexes(mine))
+        table.name: list(rebuilding.create_indexes(some))
         for table in large
-        if (mine := chosen.get((table.schema, table.relation)))
+        if (some := chosen.get((table.schema, table.relation)))
     }
     frame = _Frame(
         before=[*before, *rebuilding.settings()],
@@ -273,7 +273,7 @@ def _rebuild(
 
 def _dropped(wire: Wire, keys: Keys, plan: WritePlan) -> bool:
     """Drop foreign keys to tables with rows, if these can be locked without waiting; tell whether."""
-    parents = {key.parent: plan.ours[key.parent] for _, mine in keys.values() for key in mine}
+    parents = {key.parent: plan.ours[key.parent] for _, some in keys.values() for key in some}
     lock = sql.lock_exclusively(list(parents.values()))
     try:
         wire.script([SQL("SAVEPOINT outward"), lock, *drop_keys(keys)])

@@ -87,11 +87,11 @@ def around(
     if not _grows(wire, write, staged):
         return merge()
     try:
-        taken = _drop_keys_and_indexes(wire, write.table, _parents(write, plan) or [])
-        if taken is None:
+        dropped = _drop_keys_and_indexes(wire, write.table, _parents(write, plan) or [])
+        if dropped is None:
             return _plainly(wire, merge)
         written = merge()
-        _create_again(wire, write.table, *taken)
+        _create_again(wire, write.table, *dropped)
     except DataFaults:
         return _plainly(wire, merge)
     except WriteError as failed:

@@ -177,7 +177,7 @@ class PostgresSnapshots:
         """Find the databases of abandoned attempts, which have no mark, and of kept clones."""
         comments = self._comments()
         dead = [n for n, text in comments.items() if n.startswith(SNAPSHOT) and Mark.of(text) is None]
-        return [*dead, *self._databases.mine(f"^{KEPT}")]
+        return [*dead, *self._databases.owned(f"^{KEPT}")]
 
     def remove(self, name: str) -> bool:
         """Drop a snapshot or leftover under its exclusive lock; False if it is in use."""

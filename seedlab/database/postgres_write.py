@@ -203,7 +203,7 @@ def _merge_staging(
             continue
         name = f"_seedlab_{number}_{place}"
         own = Identifier("pg_temp", name)
-        mine = replace(write, loads=(load,), batches=partial(_batches_of, write, load))
+        own_rows = replace(write, loads=(load,), batches=partial(_batches_of, write, load))
         with wire.recorder.span("stage", load=load):
             try:
                 wire.script(
@@ -213,11 +213,11 @@ def _merge_staging(
                         sql.copy_in(own, load.columns),
                         SQL("ANALYZE {}").format(own),
                     ],
-                    partial(_feed, wire, mine),
+                    partial(_feed, wire, own_rows),
                 )
             except StatementError as failed:
                 if failed.index != 1 or failed.error.sqlstate not in _NOT_THIS_WAY:
-                    raise explain(failed, mine if failed.index == 2 else None) from failed.error
+                    raise explain(failed, own_rows if failed.index == 2 else None) from failed.error
                 wire.recorder.note(
                     f"no temporary table is used ({failed.error.diag.message_primary}): same result"
                 )

@@ -230,7 +230,7 @@ def judged(
     )
 
 
-def _classified_by_number(n: int, load: Load, table: Table, given: Composed) -> Composed:
+def _classified_by_number(n: int, load: Load, table: Table, rows: Composed) -> Composed:
     """Make the CTE for a table without a key: the nth of equal rows exists if the table has n of them.
 
     Rows are compared byte by byte, through 128 bits of hash.
@@ -250,7 +250,7 @@ def _classified_by_number(n: int, load: Load, table: Table, given: Composed) -> 
         "AND s._seedlab_i = t._seedlab_i AND s._seedlab_n = t._seedlab_n)"
     ).format(
         j=Identifier(f"j{n}"),
-        given=counted("g.*, ", SQL("({})").format(given), "g"),
+        given=counted("g.*, ", SQL("({})").format(rows), "g"),
         there=counted("", stored(table), "t"),
     )
 

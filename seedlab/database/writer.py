@@ -81,7 +81,7 @@ class Session(Protocol):
         what the column would accept, if the database knows.
         """
 
-    def spellings(self, asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
+    def spellings(self, columns: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
         """Find values whose canonical text in the database differs from the text given.
 
         Returns a frame of `value` and `spelled` per column. Values that the column does not accept are left

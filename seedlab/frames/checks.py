@@ -148,13 +148,13 @@ def parent_rules(
 
 
 def but(
-    broken: Sequence[Broken], references: Mapping[Rule, Reference], told: Sequence[Broken]
+    broken: Sequence[Broken], references: Mapping[Rule, Reference], reported: Sequence[Broken]
 ) -> Iterator[Broken]:
-    """Leave out missing parents of rows whose reference has an invalid value, reported in `told` already."""
-    told = [each for each in told if each.rule.name in _MESSAGES]
+    """Leave out missing parents of rows whose reference has an invalid value that is `reported` already."""
+    invalid = [each for each in reported if each.rule.name in _MESSAGES]
     for each in broken:
         sources = references[each.rule].sources()
-        same = [b for b in told if b.load == each.load and b.rule.column in sources]
+        same = [b for b in invalid if b.load == each.load and b.rule.column in sources]
         places = pl.concat([each.frame.clear(), *(b.frame for b in same)]).select(FILE, ROW)
         frame = each.frame.join(places, on=[FILE, ROW], how="anti", maintain_order="left")
         if frame.height:

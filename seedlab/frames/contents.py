@@ -314,8 +314,8 @@ def _named_alike(content: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFra
 
 def _preferred(keys: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
     """Combine keys: as written now, else as remembered."""
-    fresh = keys.join(old.select(HANDLE, RUN), on=HANDLE, how="left")
-    return pl.concat([fresh, old], how="diagonal") if old.height else fresh
+    new = keys.join(old.select(HANDLE, RUN), on=HANDLE, how="left")
+    return pl.concat([new, old], how="diagonal") if old.height else new
 
 
 def abandoned(content: pl.DataFrame) -> pl.DataFrame:
@@ -355,10 +355,10 @@ def renamed(content: pl.DataFrame, now: pl.DataFrame, made: str | None, table: T
     if made is not None:
         content = content.with_columns(names(content, made)[made].alias(f"{KEY}{made}"))
     columns = [table.columns[name] for name in now.columns if name != HANDLE]
-    fresh = now.select(pl.col(HANDLE).alias("_now"), *(_same(now, c, "") for c in columns))
-    keys = [name for name in fresh.columns if name != "_now"]
+    current = now.select(pl.col(HANDLE).alias("_now"), *(_same(now, c, "") for c in columns))
+    keys = [name for name in current.columns if name != "_now"]
     joined = content.with_columns(_same(content, column, KEY) for column in columns).join(
-        fresh.unique(keys), on=keys, how="left", maintain_order="left"
+        current.unique(keys), on=keys, how="left", maintain_order="left"
     )
     return joined.with_columns(pl.coalesce("_now", HANDLE).alias(HANDLE)).drop("_now", *keys)
 

@@ -68,7 +68,7 @@ class Shape:
     objects: set[str] = field(default_factory=set)
     lists: set[str] = field(default_factory=set)
     holds: str = ""  # "objects" or "scalars", once an item was seen
-    told: set[str] = field(default_factory=set)  # names whose fault is reported already
+    reported: set[str] = field(default_factory=set)  # names with a fault that was added already
 
     def own(self, names: Iterable[str]) -> tuple[str, ...]:
         """Leave out names that become dotted columns, or rows of another path."""
@@ -258,7 +258,7 @@ class _Walk:
     def check(self, table: _Table) -> None:
         """Report reserved names, and scalars where other records have objects or lists."""
         shape, names = table.shape, set(table.column_names())
-        for name in sorted((names & RESERVED) - shape.told):
+        for name in sorted((names & RESERVED) - shape.reported):
             place = next(n for n, row in enumerate(table.rows) if name in row)
             message = f"'{name}' is a name that seedlab keeps for itself; rename it"
             self.fault(table, message, name, place)
@@ -267,9 +267,9 @@ class _Walk:
             for n, row in enumerate(table.rows):
                 if row.get(name) is not None:
                     self.fault(table, f"expected {expected} as in other records, found a scalar", name, n)
-        for name in sorted((shape.objects & shape.lists) - shape.told):
+        for name in sorted((shape.objects & shape.lists) - shape.reported):
             self.faults.add("syntax", f"'{name}' is an object in some records and a list in others")
-        shape.told |= names & RESERVED | shape.objects & shape.lists
+        shape.reported |= names & RESERVED | shape.objects & shape.lists
 
     def fault(self, table: _Table, message: str, name: str, row: int | None = None) -> None:
         place = table.place(len(table.rows) - 1 if row is None else row, self.records)

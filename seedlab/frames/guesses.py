@@ -31,16 +31,16 @@ def guessed(catalog: Catalog) -> dict[Place, Column]:
     }
 
 
-def settle(catalog: Catalog, given: Iterable[tuple[str, Iterable[pl.DataFrame]]]) -> Catalog:
+def settle(catalog: Catalog, rows: Iterable[tuple[str, Iterable[pl.DataFrame]]]) -> Catalog:
     """Replace guessed uuid columns by what they are declared as, where the files have other values.
 
-    `given` has tables with the frames of their rows. Columns connected by foreign keys change together.
+    `rows` has tables with the frames of their rows. Columns connected by foreign keys change together.
     """
     guesses = guessed(catalog)
     if not guesses:
         return catalog
     wrong: set[Place] = set()
-    for name, frames in given:
+    for name, frames in rows:
         table = catalog.find(name)
         columns = {} if table is None else {c: guesses[t, c] for t, c in guesses if t == table.name}
         if table is not None and columns:

@@ -82,7 +82,7 @@ def _faults(file: SourceFile, documents: Documents, batch_rows: int, shapes: Sha
     """Read the records once more to locate faults, now that the shapes of all of them are known."""
     faults = FaultList(file)
     for shape in shapes.values():
-        shape.told.clear()
+        shape.reported.clear()
     for batch in large.batches(file, batch_rows):
         assert isinstance(batch, Records)
         survey(batch, documents, shapes, faults)

@@ -59,8 +59,10 @@ class _Split:
     def take(self, frame: pl.DataFrame, path: str) -> None:
         whole = self.documents.get(path, {})
         own = [name for name in frame.columns if name in RESERVED]
-        given = ((name, pl.col(name), dtype) for name, dtype in frame.schema.items() if name not in RESERVED)
-        leaves = list(_leaves(given, whole))
+        columns = (
+            (name, pl.col(name), dtype) for name, dtype in frame.schema.items() if name not in RESERVED
+        )
+        leaves = list(_leaves(columns, whole))
         lists = [leaf for leaf in leaves if is_list(leaf.dtype) and leaf.name not in whole]
         texts = frame.select(*own, *(leaf.text(whole.get(leaf.name)) for leaf in leaves if leaf not in lists))
         self.frames[path] = texts.with_columns(
@@ -108,9 +110,9 @@ def _written(texts: pl.Series, write: Write) -> pl.Series:
     return pl.Series(texts.name, written, dtype=pl.String)
 
 
-def _leaves(given: Iterable[tuple[str, pl.Expr, pl.DataType]], whole: Collection[str]) -> Iterator[_Leaf]:
+def _leaves(columns: Iterable[tuple[str, pl.Expr, pl.DataType]], whole: Collection[str]) -> Iterator[_Leaf]:
     """Turn the fields of structs into dotted columns."""
-    for name, value, dtype in given:
+    for name, value, dtype in columns:
         if isinstance(dtype, pl.Struct) and name not in whole:
             parts = pl.Schema(dtype.to_schema()).items()
             yield from _leaves(((f"{name}.{n}", value.struct.field(n), kind) for n, kind in parts), whole)

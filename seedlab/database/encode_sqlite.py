@@ -1,7 +1,8 @@
-"""Text of the files → the values SQLite stores, column by column, and back.
+"""Convert columns of text to the values that SQLite stores, and back.
 
-SQLite has few types and bends what it is given (`'1.10'` becomes 1.1 in a NUMERIC column), so every value is
-converted here, in SQLAlchemy's conventions for dates, and one that could not be read back equal is refused.
+SQLite has few types and converts values silently (`'1.10'` becomes 1.1 in a NUMERIC column). So every value
+is converted here, by SQLAlchemy's conventions for dates, and refused if reading it back would give another
+value.
 """
 
 from __future__ import annotations
@@ -32,29 +33,29 @@ _PLAIN = frozenset(
     {("uuid", "TEXT"), ("uuid", "BLOB"), ("text", "TEXT"), ("varchar", "TEXT"), ("char", "TEXT")}
 )
 _HALF = pl.lit(2**64, dtype=pl.UInt128)
-_MANY = 1000  # values from which on polars spells them faster than Python
-_WHOLE = 2**51  # beyond them SQLite's versions differ in what they keep as an integer
-_SAFE = 15  # digits that every double keeps
-_DOUBLE = 17  # digits that tell a double from its neighbours: programs write so many
+_MANY = 1000  # from this many values on polars converts them faster than Python
+_WHOLE = 2**51  # above it SQLite's versions differ in which doubles they store as integers
+_SAFE = 15  # digits that every double preserves
+_DOUBLE = 17  # digits that identify every double, which programs therefore write
 _BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 _MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
-_WEEK = re.compile(r"[wW]")  # 2024-W01-1 is ISO 8601, but no database takes it
+_WEEK = re.compile(r"[wW]")  # 2024-W01-1 is valid ISO 8601, but no database accepts it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoded:
-    """A column's values for sqlite3; `unfit` maps a refused one's position, None there, to its rule."""
+    """A column's values for sqlite3; `unfit` maps positions of invalid values, which are None, to rules."""
 
     values: Sequence[object]
     unfit: Mapping[int, str] = field(default_factory=dict)
 
 
 class _UnfitError(ValueError):
-    """A value that its column does not take; the message is the rule's name."""
+    """A value is invalid for its column; the message is the rule's name."""
 
 
 def encode(column: Column, series: pl.Series) -> Encoded:
-    """Convert a column of text (or of UInt128 ids). Cost: one pass, in polars but for calendars."""
+    """Convert a column of text, or of UInt128 ids. Cost: one pass; dates and times are parsed in Python."""
     if column.kind == "uuid":
         return _uuids(column, series)
     if series.dtype == pl.UInt128:
@@ -74,7 +75,7 @@ def encode(column: Column, series: pl.Series) -> Encoded:
 
 
 def judge(column: Column, series: pl.Series) -> Mapping[int, str]:
-    """Say which values do not fit: position → rule. Stricter than `encode`: limits and JSON are checked."""
+    """Return the rules of invalid values by position; unlike `encode`, also checks limits and JSON."""
     unfit = dict(encode(column, series).unfit)
     if column.kind == "json":
         unfit |= _each(series, _checked_json).unfit
@@ -84,7 +85,7 @@ def judge(column: Column, series: pl.Series) -> Mapping[int, str]:
 
 
 def decode(column: Column, values: Sequence[object]) -> pl.Series:
-    """Stored values as text, or as UInt128 for uuid: what an answer to an Ask holds."""
+    """Convert stored values to text, or uuids to UInt128, for the answer to an Ask."""
     if column.kind == "uuid":
         return pl.Series(column.name, [_uuid_number(each) for each in values], dtype=pl.UInt128)
     spelled = _spell_bool if column.kind == "bool" else spell
@@ -92,7 +93,7 @@ def decode(column: Column, values: Sequence[object]) -> pl.Series:
 
 
 def as_stored(column: Column, values: Sequence[Any]) -> Sequence[object] | None:
-    """Encoded values as SQLite will give them back, by its affinity; None where that is not plain."""
+    """Return encoded values as SQLite will return them, by the column's affinity; None if uncertain."""
     bends = affinity(column.type)
     if (column.kind, bends) in _PLAIN:
         return values
@@ -134,10 +135,10 @@ def _integers(column: Column, series: pl.Series) -> Encoded:
 def _floats(_: Column, series: pl.Series) -> Encoded:
     numbers = series.str.strip_chars().cast(pl.Float64, strict=False)
     infinite = numbers.is_infinite() & series.str.contains(r"\d")
-    fits = ~(numbers.is_nan() | infinite)  # SQLite would store NaN as NULL
+    fits = ~(numbers.is_nan() | infinite)  # SQLite stores NaN as NULL
     unfit = _rest(series, fits, _NUMBER, "overflow")
     places = ((series.str.len_bytes() > _SAFE) & fits).fill_null(value=False).arg_true()
-    long = series.gather(places)  # few, as a rule
+    long = series.gather(places)  # usually few
     digits = long.str.replace(r"[eE].*$", "").str.replace_all(r"\D", "").str.strip_chars_start("0")
     for place, text, size in zip(places, long, digits.str.len_bytes(), strict=True):
         if size > _SAFE and size != _DOUBLE and not _given_back(text):
@@ -146,12 +147,12 @@ def _floats(_: Column, series: pl.Series) -> Encoded:
 
 
 def _given_back(text: str) -> bool:
-    """Tell whether the shortest spelling of the double is the number given."""
+    """Tell whether the shortest spelling of the double is the same number."""
     return Decimal(repr(float(text))) == Decimal(text.strip())
 
 
 def _numerics(_: Column, series: pl.Series) -> Encoded:
-    """Fifteen digits survive a float; longer numbers are looked at one by one."""
+    """Convert numbers; those of more than 15 digits, which a float may change, are checked one by one."""
     short = series.str.contains(r"^[+-]?\d{1,15}(\.\d{0,14})?$") & (series.str.count_matches(r"\d") <= _SAFE)
     if short.all(ignore_nulls=True):
         return Encoded(values=series.cast(pl.Float64).to_list())
@@ -190,7 +191,7 @@ def _uuids(column: Column, series: pl.Series) -> Encoded:
 
 
 def _hexadecimal(series: pl.Series) -> pl.Series:
-    """Spell numbers as 32 digits: 0.1 µs a value, in which other threads may run."""
+    """Convert numbers to 32 hexadecimal digits. Cost: 0.1 µs per value, without the interpreter lock."""
     if len(series) < _MANY:
         spelled = [None if each is None else f"{each:032x}" for each in series.to_list()]
         return pl.Series(series.name, spelled, dtype=pl.String)
@@ -205,7 +206,7 @@ def _dashed(digits: str) -> str:
 
 
 def _rest(series: pl.Series, fits: pl.Series, shape: str, rule: str) -> dict[int, str]:
-    """Positions that do not fit: `rule` where the text has the shape, else `type`."""
+    """Return the positions of invalid values: with `rule` if the text has the shape, else with `type`."""
     bad = series.is_not_null() & ~fits.fill_null(value=False)
     if not bad.any():
         return {}
@@ -227,7 +228,7 @@ def _without(values: list[object], unfit: Mapping[int, str]) -> list[object]:
 
 
 def _each(series: pl.Series, convert: Callable[..., object]) -> Encoded:
-    """Convert every distinct value once: days, moments and documents come again and again."""
+    """Convert every distinct value once, because dates, times and documents are often repeated."""
     given = series.to_list()
     converted: dict[object, object] = {}
     refused: dict[object, str] = {}
@@ -241,7 +242,7 @@ def _each(series: pl.Series, convert: Callable[..., object]) -> Encoded:
 
 
 def _exact_number(text: str) -> object:
-    """The number that NUMERIC affinity keeps, if it is the one the text says."""
+    """Return the number that NUMERIC affinity stores; raises an error if it is not exactly the text's."""
     try:
         exact = Decimal(text.strip())
     except InvalidOperation as error:
@@ -255,7 +256,7 @@ def _exact_number(text: str) -> object:
 
 
 def _stored(exact: Decimal) -> int | float:
-    """What SQLite makes of a number: an integer of 64 bits where it is one, else a double."""
+    """Convert a number as SQLite does: to a 64-bit integer if it is one, else to a double."""
     if exact == exact.to_integral_value() and abs(exact) < 2**63:
         return int(exact)
     number = float(exact)
@@ -301,7 +302,7 @@ def _time(text: str, *, padded: bool) -> str:
 
 
 def _timestamp(text: str, *, padded: bool) -> str:
-    """A zone other than UTC would be dropped without a word: refused."""
+    """Convert a timestamp; an offset other than UTC is refused, as it would be dropped silently."""
     moment = datetime.fromisoformat(_calendar(text))
     if moment.utcoffset():
         raise _UnfitError("type")
@@ -309,7 +310,7 @@ def _timestamp(text: str, *, padded: bool) -> str:
 
 
 def _timestamptz(text: str, *, padded: bool) -> str:
-    """UTC without saying so, as SQLAlchemy and Django keep it; a text without a zone is UTC already."""
+    """Convert a timestamp to UTC without an offset, as SQLAlchemy and Django store it."""
     moment = datetime.fromisoformat(_calendar(text))
     if moment.tzinfo is not None:
         moment = moment.astimezone(timezone(timedelta(0)))
@@ -317,7 +318,7 @@ def _timestamptz(text: str, *, padded: bool) -> str:
 
 
 def _digits(text: str, padded: bool) -> str:
-    """Microseconds where the text or the column has a fraction of a second."""
+    """Return the precision for isoformat: microseconds if the text or the column has fractions."""
     return "microseconds" if padded or "." in text or "," in text else "seconds"
 
 
@@ -339,7 +340,7 @@ def _refuse_constant(_: str) -> object:
     raise _UnfitError("type")
 
 
-_JSON = json.JSONDecoder(parse_constant=_refuse_constant)  # made once: it costs as much as a short text
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)  # creating it takes as long as a short text
 
 
 def _bytes(text: str) -> bytes:

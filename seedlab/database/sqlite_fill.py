@@ -1,8 +1,8 @@
-"""Filling large tables that are empty: the same rows as one by one, in less time.
+"""Fill large empty SQLite tables faster than row by row, with the same result.
 
-Indexes that have a text of their own are made when the rows are there, foreign keys are checked then, rows
-come in the order of their keys, hundreds in a statement, and the next are encoded meanwhile. None of this
-tells which row is at fault: whatever SQLite says against it, the plan is written again row by row.
+Indexes made by CREATE INDEX are dropped and created again after the rows are written, and foreign keys are
+checked then. Rows are inserted in key order, many per statement, while the next ones are encoded. An error
+does not tell which row is at fault: after any error the plan is written again row by row.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from seedlab.database.sqlite_references import References
 from seedlab.errors import SeedError
 from seedlab.flow import Batch, Load, Outcomes, Recorder, Table, WritePlan, Written
 
-LARGE = 20_000  # rows from which on it pays (docs/performance.md)
-_STATEMENT_ROWS = 2000  # more are not faster
-_ENCODED_ROWS = 16_000  # at a time: enough to forget the fixed cost, little enough to overlap
+LARGE = 20_000  # rows from which on this is faster (docs/performance.md)
+_STATEMENT_ROWS = 2000  # rows per statement; more are not faster
+_ENCODED_ROWS = 16_000  # rows encoded at a time: enough to make the fixed cost small, and to overlap writing
 _AHEAD = 4
 _TURN = 0.0001  # seconds
 
-Statement = tuple[str, Sequence[object]]  # with its parameters
+Statement = tuple[str, Sequence[object]]  # a statement and its parameters
 
 
 class NotFilledError(SeedError):
-    """The rows have to be written one by one."""
+    """The plan cannot be written in this way; it must be written row by row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class _Piece:
 
 
 def fillable(connection: CountedConnection, plan: WritePlan) -> bool:
-    """Tell whether there is enough to fill, and nothing in the file that minds how it is done.
+    """Tell whether a plan is large enough, has only empty tables, and allows to insert rows in this way.
 
-    Triggers see rows come one after another; an ON CONFLICT clause would be overruled.
+    Triggers depend on the order of rows, and ON CONFLICT clauses would be overridden.
     """
     writes = [write for group in plan.groups for write in group]
     if sum(write.rows for write in writes) < LARGE or any(w.table.name not in plan.empty for w in writes):
@@ -64,10 +64,10 @@ def fillable(connection: CountedConnection, plan: WritePlan) -> bool:
 def fill_plan(
     connection: CountedConnection, recorder: Recorder, plan: WritePlan
 ) -> tuple[list[Written], Mapping[str, Marked]]:
-    """Write all groups in order; answers also the marks of tables of which it is certain what they hold.
+    """Write all groups in order; also return the marks of tables whose stored values are certain.
 
-    Raises NotFilledError, WriteError or sqlite3.IntegrityError: the transaction has to be undone then.
-    Foreign keys must be off; they are checked here.
+    Foreign keys must be off; they are checked here. Raises NotFilledError, WriteError or
+    sqlite3.IntegrityError, after which the transaction must be rolled back.
     """
     writes = [write for group in plan.groups for write in group]
     tables = list(dict.fromkeys(write.table.name for write in writes))
@@ -112,14 +112,14 @@ def _fill(
 
 
 def _finish(connection: CountedConnection, tables: Collection[str], indexes: Sequence[Any]) -> None:
-    """Make the indexes of filled tables again."""
+    """Create the indexes of filled tables again."""
     for table, _, statement in indexes:
         if table in tables:
             connection.run(statement)
 
 
 def _check(connection: CountedConnection, references: References) -> None:
-    """See that every reference leads somewhere; SQLite is asked where we cannot tell."""
+    """Raise NotFilledError for references to missing rows; SQLite checks the doubtful tables."""
     for table in references.doubtful:
         orphans = connection.run(sql.ANY_ORPHAN, (table,))
         _see_that(not orphans, f"every reference of table {table} leads somewhere")
@@ -132,7 +132,7 @@ def _see_that(condition: bool, what: str) -> None:
 
 @contextmanager
 def _quick_turns() -> Iterator[None]:
-    """Let threads take turns every 0.1 ms: SQLite is done with a statement before the usual 5 ms are over."""
+    """Shorten the interpreter's switch interval, as SQLite runs a statement in less than the usual 5 ms."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(_TURN)
     try:
@@ -142,7 +142,7 @@ def _quick_turns() -> Iterator[None]:
 
 
 def _ahead(pool: Executor, pieces: Iterator[_Piece]) -> Iterator[_Piece]:
-    """Make pieces in a thread, a few ahead of what is taken."""
+    """Make pieces in a thread, a few of them in advance."""
 
     def following() -> _Piece | None:
         return next(pieces, None)
@@ -166,13 +166,13 @@ def _pieces(
                     statements = _statements(batch.load, part, write.table, markers[write.table.name])
                 references.add(write.table, part)
                 yield _Piece(group=number, load=batch.load, rows=part.height, statements=statements)
-    references.judge()  # here, while SQLite is busy with the last rows
+    references.judge()  # in this thread, while SQLite writes the last rows
 
 
 def _ordered(batch: Batch, table: Table) -> pl.DataFrame:
-    """Order rows as the index of their key has them, so that it grows at the end; by text, near enough.
+    """Sort rows by key, approximately as text, so that the index of the key grows at its end.
 
-    Not where SQLite numbers the rows as they come, or the files do.
+    Rows keep their order if row ids are assigned in that order, or the table has no key.
     """
     numbered = any(column.sequence == "rowid" for column in table.columns.values())
     if numbered or batch.load.whole:

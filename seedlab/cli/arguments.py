@@ -258,7 +258,7 @@ def _add_makers(commands: _Commands[Parser]) -> None:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_target(parser, title="database", environments=False)
-    group = parser.add_argument_group("what of it")
+    group = parser.add_argument_group("content")
     group.add_argument(
         "--table", metavar="PATTERN", action="append", default=[],
         help="only this table: users, billing.*; repeatable",

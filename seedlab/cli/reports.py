@@ -16,19 +16,19 @@ def report_notebook(args: Namespace) -> int:
 
     reports = Path(args.reports or "reports")
     notebook = notebooks.find(args.notebook)
-    made = notebooks.run(
+    report = notebooks.run(
         notebook,
         _parameters(args.parameter),
         Path(args.out) if args.out else notebooks.new_folder(reports, notebook),
         environ={**os.environ, "SEEDLAB_REPORTS": str(reports.resolve())},
         on_heading=lambda heading: None if args.quiet else write_stderr(f"{notebook.name}: {heading}\n"),
     )
-    notebooks.append_step_summary(made, os.environ)
-    page = made.folder / "report.html"
-    show(args, f"report: {page}\n", lambda: notebooks.summary_record(made))
-    if made.failure is not None and not args.json:
-        write_stderr(f"✗ {notebook.name} failed: {made.failure}\n")
-    return made.exit_code
+    notebooks.append_step_summary(report, os.environ)
+    page = report.folder / "report.html"
+    show(args, f"report: {page}\n", lambda: notebooks.summary_record(report))
+    if report.failure is not None and not args.json:
+        write_stderr(f"✗ {notebook.name} failed: {report.failure}\n")
+    return report.exit_code
 
 
 def _parameters(pairs: Sequence[str]) -> Mapping[str, str]:

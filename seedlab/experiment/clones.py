@@ -136,7 +136,7 @@ def provider_for(request: SnapshotRequest) -> SnapshotProvider:
 
 
 def prune(snapshots: Snapshots, older_than: float | None = None) -> tuple[list[str], list[str]]:
-    """Drop leftovers of failed runs, and snapshots that are older than `older_than` seconds.
+    """Drop leftovers (unfinished snapshots, kept clones) and snapshots older than `older_than` seconds.
 
     Without `older_than`, all snapshots but the newest of each project and environment are dropped. Returns
     the names of what was dropped, and of what was not because it is in use.

@@ -50,7 +50,8 @@ def compare_sides(
     """
     if rules.pairs < 1 or rules.max_pairs < rules.pairs:
         raise ConfigurationError(
-            f"expected at least one pair, and not fewer at most; found {rules.pairs} and {rules.max_pairs}"
+            "expected at least one pair, and a maximum that is not smaller; "
+            f"found {rules.pairs} and {rules.max_pairs}"
         )
     with delayed(arena, rules.round_trip_ms) as reroute:
         on_progress("a first pair, which does not count")

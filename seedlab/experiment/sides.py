@@ -127,15 +127,15 @@ def revisions(
     """
     with ExitStack() as stack:
         trees = stack.enter_context(checked_out(folder, [without_prefix(name) for name in names]))
-        apart = any(tree.seedlab for tree in trees)
-        one, other = (_revision(arena, target, options, tree, apart=apart) for tree in trees)
+        in_subprocess = any(tree.seedlab for tree in trees)
+        one, other = (_revision(arena, target, options, tree, in_subprocess=in_subprocess) for tree in trees)
         yield one, other
 
 
-def _revision(arena: Arena, target: Target, options: OptionsOf, tree: Tree, *, apart: bool) -> Side:
+def _revision(arena: Arena, target: Target, options: OptionsOf, tree: Tree, *, in_subprocess: bool) -> Side:
     project = load_project(tree.project)
     template, chosen = make_template(arena, project, target), options(project)
-    if not apart:
+    if not in_subprocess:
         return _side(tree.revision, template, project, chosen)
 
     def seed(database: Target) -> Run:

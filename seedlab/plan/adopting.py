@@ -103,8 +103,9 @@ def adopt(
     `found` maps tables without a declared key to columns that are unique in their rows. Without such columns
     the whole row is the key of a table that has none, as it is when the table is seeded.
     """
-    whole = {table.name: _stored(table) for table in tables if not table.keys and table.name not in found}
-    identities = naming.identify(tables, {**found, **whole}, with_ids=with_ids)
+    keyless = [table for table in tables if not table.keys and table.name not in found]
+    whole_rows = {table.name: _stored(table) for table in keyless}
+    identities = naming.identify(tables, {**found, **whole_rows}, with_ids=with_ids)
     unidentified = {
         table.name: "no key tells its rows apart" if naming.keyless(table) else "its key leads through itself"
         for table in tables

@@ -167,31 +167,31 @@ def choose_environment(
     return replace(chosen, protected=chosen.protected or guarded)
 
 
-def choose_commit(given: str | None) -> Commit:
+def choose_commit(value: str | None) -> Commit:
     """Check the value of `--commit` or SEEDLAB_COMMIT; None means "run"."""
-    return _one_of("--commit", given, _COMMITS)
+    return _one_of("--commit", value, _COMMITS)
 
 
-def choose_executor(given: str | None) -> str | None:
+def choose_executor(value: str | None) -> str | None:
     """Check the value of `--executor` or SEEDLAB_EXECUTOR: `dask://HOST:PORT`, or None."""
-    host, colon, port = (given or "").removeprefix(DASK).rpartition(":")
-    if given is not None and not (given.startswith(DASK) and host and colon and port.isdecimal()):
-        raise ConfigurationError(f"--executor: expected {DASK}HOST:PORT, found {given!r}")
-    return given
+    host, colon, port = (value or "").removeprefix(DASK).rpartition(":")
+    if value is not None and not (value.startswith(DASK) and host and colon and port.isdecimal()):
+        raise ConfigurationError(f"--executor: expected {DASK}HOST:PORT, found {value!r}")
+    return value
 
 
-def choose_rejects(given: str | None) -> bool:
+def choose_rejects(value: str | None) -> bool:
     """Tell whether `--on-error` or SEEDLAB_ON_ERROR says to reject bad rows; None means "stop"."""
-    return _one_of("--on-error", given, {"stop": False, "reject": True})
+    return _one_of("--on-error", value, {"stop": False, "reject": True})
 
 
-def _one_of(option: str, given: str | None, known: Mapping[str, _T]) -> _T:
+def _one_of(option: str, value: str | None, known: Mapping[str, _T]) -> _T:
     """Look up the value of an option's word; None stands for the first of `known`."""
-    if given is None:
+    if value is None:
         return next(iter(known.values()))
-    if given not in known:
-        raise ConfigurationError(f"{option}: expected {' or '.join(known)}, found {given!r}")
-    return known[given]
+    if value not in known:
+        raise ConfigurationError(f"{option}: expected {' or '.join(known)}, found {value!r}")
+    return known[value]
 
 
 def _raw_setting(project: Project, name: str, flag: object, variable: str | None) -> tuple[object, str]:

@@ -58,11 +58,11 @@ def understand(columns: Iterable[str], table: Table, catalog: Catalog) -> Column
     exact, unknown = [], []
     relations: dict[str, tuple[str, ForeignKey, dict[str, str]]] = {}
     for source in columns:
-        head, _, rest = source.partition(".")
+        head, _, path = source.partition(".")
         foreign_key = None if source in table.columns else find_relation(table, head)
         if source in table.columns:
             exact.append(source)
-        elif foreign_key is None or not reachable(catalog, foreign_key, rest):
+        elif foreign_key is None or not reachable(catalog, foreign_key, path):
             unknown.append(source)
         else:
             spelling, _, parts = relations.setdefault(foreign_key.name, (head, foreign_key, {}))
@@ -71,7 +71,7 @@ def understand(columns: Iterable[str], table: Table, catalog: Catalog) -> Column
                     f"table {table.name}: '{spelling}' and '{head}' both mean the foreign key "
                     f"{foreign_key.name}; use one of them"
                 )
-            parts[rest] = source
+            parts[path] = source
     _refuse_twice(table, exact, relations)
     return Columns(exact=tuple(exact), relations=relations, unknown=tuple(unknown))
 
@@ -92,12 +92,12 @@ def _refuse_twice(table: Table, exact: Sequence[str], relations: Relations) -> N
             )
 
 
-def reachable(catalog: Catalog, foreign_key: ForeignKey, rest: str) -> bool:
-    """Tell whether the path `rest` (`university.slug`) leads from the parent to a column, or is empty."""
+def reachable(catalog: Catalog, foreign_key: ForeignKey, path: str) -> bool:
+    """Tell whether `path` (`university.slug`) leads from the parent to a column, or is empty."""
     parent = catalog.tables[foreign_key.parent]
-    if not rest or rest in parent.columns:
+    if not path or path in parent.columns:
         return True
-    head, _, tail = rest.partition(".")
+    head, _, tail = path.partition(".")
     following = find_relation(parent, head)
     return following is not None and bool(tail) and reachable(catalog, following, tail)
 
@@ -105,20 +105,20 @@ def reachable(catalog: Catalog, foreign_key: ForeignKey, rest: str) -> bool:
 def unknown_column(catalog: Catalog, table: Table, name: str) -> str:
     """Word the message for a name that is no column: how far its dotted path leads, and the nearest name."""
     message = f"table {table.name} has no column or relation '{name}'"
-    at, walked, rest = table, "", name
-    while "." in rest and (key := find_relation(at, rest.partition(".")[0])) is not None:
-        head, _, rest = rest.partition(".")
-        at, walked = catalog.tables[key.parent], f"{walked}{head}."
+    current, walked, path = table, "", name
+    while "." in path and (key := find_relation(current, path.partition(".")[0])) is not None:
+        head, _, path = path.partition(".")
+        current, walked = catalog.tables[key.parent], f"{walked}{head}."
     if walked:
-        message += f": {at.name}, where '{walked[:-1]}' leads, has no '{rest.partition('.')[0]}'"
-    relations = [relation_names(at, each)[0] for each in at.foreign_keys]
-    head, dot, tail = rest.partition(".")
+        message += f": {current.name}, where '{walked[:-1]}' leads, has no '{path.partition('.')[0]}'"
+    relations = [relation_names(current, each)[0] for each in current.foreign_keys]
+    head, dot, tail = path.partition(".")
     if not dot:
-        meant = closest(rest, [*at.columns, *relations])
-    elif (meant := rest.replace(".", "_")) not in at.columns:
-        found = closest(head, relations)
-        meant = f"{found}.{tail}" if found else None
-    return f"{message}; did you mean '{walked}{meant}'?" if meant else message
+        suggestion = closest(path, [*current.columns, *relations])
+    elif (suggestion := path.replace(".", "_")) not in current.columns:
+        nearest_relation = closest(head, relations)
+        suggestion = f"{nearest_relation}.{tail}" if nearest_relation else None
+    return f"{message}; did you mean '{walked}{suggestion}'?" if suggestion else message
 
 
 def covered_by(columns: Columns) -> set[str]:

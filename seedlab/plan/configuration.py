@@ -82,37 +82,37 @@ class Section:
         """Where the table begins."""
         return self.document.place(self.keys)
 
-    def wrong(self, key: str | None, message: str) -> None:
+    def add_problem(self, key: str | None, message: str) -> None:
         """Add a problem with a key of this table, or with the table itself (None)."""
         self.document.problems.append((self.keys if key is None else (*self.keys, key), message))
 
-    def only(self, known: Collection[str]) -> None:
+    def check_keys(self, known: Collection[str]) -> None:
         """Add a problem for every key that is not known."""
         for key in self.values:
             if key not in known:
-                self.wrong(key, f"unknown key '{key}'{nearest_or_all(key, known)}")
+                self.add_problem(key, f"unknown key '{key}'{nearest_or_all(key, known)}")
 
-    def check_known(self, key: str, what: str, given: Iterable[str | None], known: Collection[str]) -> None:
+    def check_names(self, key: str, what: str, given: Iterable[str | None], known: Collection[str]) -> None:
         """Add a problem for every name under a key that is no known `what` (stage, environment)."""
         for name in given:
             if name is not None and name not in known:
-                self.wrong(key, f"unknown {what} '{name}'{nearest_or_all(name, known)}")
+                self.add_problem(key, f"unknown {what} '{name}'{nearest_or_all(name, known)}")
 
     def text(self, key: str, default: str | None = None) -> str | None:
         """Return a string that must not be empty."""
         value = self._take(key, str, "a string")
         if value is not None and not value.strip():
-            self.wrong(key, "expected a string, found an empty one")
+            self.add_problem(key, "expected a string, found an empty one")
         return default if value is None else value
 
     def value(self, key: str) -> str:
         """Return a string, which may be empty."""
         return self._take(key, str, "a string, spelled as in a CSV file") or ""
 
-    def needed_text(self, key: str) -> str:
+    def required_text(self, key: str) -> str:
         """Return a string that must be given, or "" if it is not."""
         if key not in self.values:
-            self.wrong(None, f"'{key}' is missing")
+            self.add_problem(None, f"'{key}' is missing")
         return self.text(key) or ""
 
     def texts(self, key: str) -> tuple[str, ...] | None:
@@ -122,7 +122,9 @@ class Section:
             return None
         for index, value in enumerate(values):
             if not isinstance(value, str):
-                self.wrong(key, f"expected strings only, found {described(value)} at position {index + 1}")
+                self.add_problem(
+                    key, f"expected strings only, found {described(value)} at position {index + 1}"
+                )
         return tuple(value for value in values if isinstance(value, str))
 
     def choice(self, key: str, choices: Sequence[C], default: C) -> C:
@@ -131,7 +133,9 @@ class Section:
         if value is None:
             return default
         if value not in choices:
-            self.wrong(key, f"expected one of {', '.join(choices)}, found '{value}'{nearest(value, choices)}")
+            self.add_problem(
+                key, f"expected one of {', '.join(choices)}, found '{value}'{nearest(value, choices)}"
+            )
         return next((choice for choice in choices if choice == value), default)
 
     def flag(self, key: str) -> bool | None:
@@ -142,14 +146,14 @@ class Section:
         """Return an integer, which must not be below `minimum`, or None if it is not given."""
         value = self._take(key, int, "an integer")
         if value is not None and value < minimum:
-            self.wrong(key, f"expected at least {minimum}, found {value}")
+            self.add_problem(key, f"expected at least {minimum}, found {value}")
         return value
 
     def section(self, key: str) -> Section:
         """Return a table, which is empty if it is not given."""
         return self._below(self._take(key, dict, "a table") or {}, key)
 
-    def named(self, key: str) -> Mapping[str, Section]:
+    def tables_by_name(self, key: str) -> Mapping[str, Section]:
         """Return the tables in a table, by their names."""
         outer = self.section(key)
         return {name: outer.section(name) for name in outer.values}
@@ -160,7 +164,7 @@ class Section:
             if isinstance(value, dict):
                 yield self._below(value, key, index)
             else:
-                self.wrong(key, f"expected a table at position {index + 1}, found {described(value)}")
+                self.add_problem(key, f"expected a table at position {index + 1}, found {described(value)}")
 
     def _below(self, values: Mapping[str, object], *keys: str | int) -> Section:
         return Section(document=self.document, keys=(*self.keys, *keys), values=values)
@@ -170,7 +174,7 @@ class Section:
         if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
             return value
         if value is not None:
-            self.wrong(key, f"expected {expected}, found {described(value)}")
+            self.add_problem(key, f"expected {expected}, found {described(value)}")
         return None
 
 

@@ -66,10 +66,10 @@ def table_name(file: SourceFile) -> str:
 
 def as_named(seed: Seed, catalog: Catalog) -> Seed:
     """Keep the numeric prefix of a file's name if the catalog has a table whose name begins with it."""
-    whole = _base_name(seed.files[0])
-    if catalog.find(whole) is None or whole == seed.tables[0].table:
+    full_name = _base_name(seed.files[0])
+    if catalog.find(full_name) is None or full_name == seed.tables[0].table:
         return seed
-    return replace(seed, tables=(replace(seed.tables[0], table=whole),))
+    return replace(seed, tables=(replace(seed.tables[0], table=full_name),))
 
 
 def unread_files(root: Path, seeds: Iterable[Seed]) -> tuple[str, ...]:

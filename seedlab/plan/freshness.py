@@ -91,36 +91,46 @@ def judge(
     for name in topological_order({stage.id: stage.dependencies for stage in stages}):
         if name in by_id:
             stage = by_id[name]
-            known = memory.stages[name].parts if name in intact else parts(stage, situation, memory)
-            verdicts[name] = _judged(stage, known, memory, drifted, verdicts)
+            hashes = memory.stages[name].parts if name in intact else parts(stage, situation, memory)
+            verdicts[name] = _judged(stage, hashes, memory, drifted, verdicts)
     return verdicts
 
 
 def _judged(
     stage: Stage,
-    now: Mapping[str, str],
+    current: Mapping[str, str],
     memory: Memory,
     drifted: Collection[str],
-    before: Mapping[str, Verdict],
+    verdicts: Mapping[str, Verdict],
 ) -> Verdict:
-    known = memory.stages.get(stage.id)
-    if known is None or _forgotten(known, memory):
+    remembered = memory.stages.get(stage.id)
+    if remembered is None or _forgotten(remembered, memory):
         return Verdict(stage=stage.id, reason="")  # never seeded, as far as the ledger says
-    changed = sorted(label for label in {*now, *known.parts} if now.get(label) != known.parts.get(label))
+    changed = sorted(
+        label for label in {*current, *remembered.parts} if current.get(label) != remembered.parts.get(label)
+    )
     files = frozenset(label.removeprefix(FILE) for label in changed if label.startswith(FILE))
-    alone = len(files) == len(changed) and all(FILE + name in now for name in files)
+    only_files = len(files) == len(changed) and all(FILE + name in current for name in files)
     filled = {load.table for load in memory.loads if load.stage == stage.id and load.files}
-    foreign = sorted(filled & set(drifted))
-    ran = [before[each] for each in stage.dependencies if each in before and before[each].reason is not None]
-    if ran:
-        alone = alone and not foreign and all(each.files is not None for each in ran)
-        reason = f"it depends on {ran[0].stage}"
-        return Verdict(stage=stage.id, reason=reason, files=files if alone else None)
-    if foreign:
-        return Verdict(stage=stage.id, reason=_drift_reason(foreign, memory))
+    drifted_here = sorted(filled & set(drifted))
+    stale = [
+        verdicts[each]
+        for each in stage.dependencies
+        if each in verdicts and verdicts[each].reason is not None
+    ]
+    if stale:
+        only_files = only_files and not drifted_here and all(each.files is not None for each in stale)
+        reason = f"it depends on {stale[0].stage}"
+        return Verdict(stage=stage.id, reason=reason, files=files if only_files else None)
+    if drifted_here:
+        return Verdict(stage=stage.id, reason=_drift_reason(drifted_here, memory))
     if not changed:
         return Verdict(stage=stage.id, reason=None)
-    return Verdict(stage=stage.id, reason=_reason(changed, now, known.parts), files=files if alone else None)
+    return Verdict(
+        stage=stage.id,
+        reason=_reason(changed, current, remembered.parts),
+        files=files if only_files else None,
+    )
 
 
 def _forgotten(known: StageMemory, memory: Memory) -> bool:
@@ -135,7 +145,7 @@ def _drift_reason(tables: Sequence[str], memory: Memory) -> str:
     return f"table {first} {'was left in doubt' if first in doubtful else 'was changed by others'}"
 
 
-def _reason(changed: Sequence[str], now: Mapping[str, str], before: Mapping[str, str]) -> str:
+def _reason(changed: Sequence[str], current: Mapping[str, str], before: Mapping[str, str]) -> str:
     """Word the reason: the first thing that changed, and how many more did."""
     first = min(changed, key=lambda label: (not label.startswith(FILE), label))
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -143,8 +153,8 @@ def _reason(changed: Sequence[str], now: Mapping[str, str], before: Mapping[str,
     if first in _REASONS:
         return f"{_REASONS[first]}{more}"
     if kind == "file":
-        how = "changed" if first in now and first in before else "is new" if first in now else "is gone"
-        return f"{name} {how}{more}"
+        verb = "is gone" if first not in current else "changed" if first in before else "is new"
+        return f"{name} {verb}{more}"
     return f"table {name} was altered{more}" if kind == "table" else f"it depends on {name}{more}"
 
 
@@ -156,22 +166,22 @@ def parts(
     `tables` are those it needs besides the declared ones, by default those of its last run.
     """
     seeds = stage.seeds
-    known = memory.stages.get(stage.id)
+    remembered = memory.stages.get(stage.id)
     declared = {spec.table for seed in seeds for spec in seed.tables}
-    named = declared.union(tables if tables is not None else known.tables if known else ())
+    names = declared.union(tables if tables is not None else remembered.tables if remembered else ())
     assert situation.catalog is not None
-    found = {table.name: table for name in named if (table := situation.catalog.find(name)) is not None}
-    result = {
+    definitions = {table.name: table for name in names if (table := situation.catalog.find(name)) is not None}
+    hashes = {
         CONFIGURATION: _hash([_configured(seed) for seed in seeds], situation.settings.ids),
         ENVIRONMENT: _hash(sorted(situation.environment.subset.items())),
         **{FILE + file.name: situation.files[file.name] for seed in seeds for file in seed.files},
-        **{TABLE + name: situation.definition_of(table) for name, table in found.items()},
+        **{TABLE + name: situation.definition_of(table) for name, table in definitions.items()},
     }
     if any(seed.transform for seed in seeds):
-        result[PYTHON] = situation.python
+        hashes[PYTHON] = situation.python
     for each in stage.dependencies:
-        result[STAGE + each] = memory.stages[each].run if each in memory.stages else ""
-    return result
+        hashes[STAGE + each] = memory.stages[each].run if each in memory.stages else ""
+    return hashes
 
 
 def definition(table: Table) -> str:
@@ -189,8 +199,8 @@ def definition(table: Table) -> str:
 
 def _parts_of(column: Column) -> list[tuple[object, ...]]:
     """Return the names and types of a composite type's fields, recursively, since files use the names."""
-    within = (*column.fields, *([column.element] if column.element else ()))
-    return [(each.name, each.type, *_parts_of(each)) for each in within if column.fields or each.fields]
+    parts = (*column.fields, *([column.element] if column.element else ()))
+    return [(each.name, each.type, *_parts_of(each)) for each in parts if column.fields or each.fields]
 
 
 def _configured(seed: Seed) -> tuple[object, ...]:

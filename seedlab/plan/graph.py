@@ -35,17 +35,16 @@ def topological_order(waits_for: Mapping[str, Iterable[str]]) -> tuple[str, ...]
     try:
         return tuple(TopologicalSorter(waits_for).static_order())
     except CycleError as error:
-        path = " → ".join(reversed(error.args[1]))
-        raise GraphError(f"stages wait for each other in a circle: {path}") from None
+        raise GraphError(_cycle_message(error)) from None
 
 
 def check_cycles(stages: Sequence[Stage]) -> None:
     """Raise GraphError, with the line of a stage in the cycle, if stages depend on each other."""
     try:
-        topological_order({stage.id: stage.dependencies for stage in stages})
-    except GraphError as error:
-        first = next(stage for stage in stages if f" {stage.id} →" in error.message)
-        raise GraphError(error.message, _place(first, "dependencies")) from None
+        TopologicalSorter({stage.id: stage.dependencies for stage in stages}).prepare()
+    except CycleError as error:
+        first = next(stage for stage in stages if stage.id in error.args[1])
+        raise GraphError(_cycle_message(error), _place(first, "dependencies")) from None
 
 
 def ancestors(stages: Sequence[Stage]) -> dict[str, frozenset[str]]:
@@ -116,7 +115,7 @@ def edges(
 
     If two stages fill a table, a foreign key to it does not make a stage between them wait for the later one.
     """
-    behind = ancestors(stages)
+    before = ancestors(stages)
     declared = [
         Edge(before=parent, after=stage.id, origin="declared")
         for stage in stages
@@ -126,7 +125,7 @@ def edges(
         Edge(before=stage, after=need.stage, origin=need.foreign_key_name)
         for need in needs
         for stage in providers.get(need.parent_table, ())
-        if stage != need.stage and need.stage not in behind.get(stage, ())
+        if stage != need.stage and need.stage not in before.get(stage, ())
     ]
     return tuple(dict.fromkeys(declared + implied))
 
@@ -238,6 +237,11 @@ def to_mermaid(stages: Sequence[Stage], shown: Iterable[Edge]) -> str:
         arrow = "-->" if "declared" in why.split(", ") else "-.->"
         lines.append(f"  {nodes[before]} {arrow}|{_label(why)}| {nodes[after]}")
     return "\n".join(lines)
+
+
+def _cycle_message(error: CycleError) -> str:
+    path = " → ".join(reversed(error.args[1]))
+    return f"stages wait for each other in a circle: {path}"
 
 
 def _place(stage: Stage, key: str) -> Place | None:

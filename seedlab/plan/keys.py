@@ -60,9 +60,9 @@ def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
     """Return the sorted columns of a declared key; a relation stands for its foreign key's columns."""
     columns: list[str] = []
     for name in given.spec.key or ():
-        head, _, rest = name.partition(".")
+        head, _, path = name.partition(".")
         relation = None if name in table.columns else find_relation(table, head)
-        known_relation = relation is not None and reachable(catalog, relation, rest)
+        known_relation = relation is not None and reachable(catalog, relation, path)
         if name not in table.columns and not known_relation:
             raise ConfigurationError(f"key: {unknown_column(catalog, table, name)}", given.spec.place)
         columns += [name] if relation is None else relation.columns
@@ -92,10 +92,10 @@ def _inferred(
     if candidates:
         key = tuple(sorted(candidates[0].columns))
         return key, _origin(table, key)
-    have = spelled(key.columns for key in table.keys) or "none"
+    existing = spelled(key.columns for key in table.keys) or "none"
     files = ", ".join(file.name for each in fillers for file in each.given.seed.files)
     raise ConfigurationError(
-        f"table {table.name} has no unique key that {files} covers (its keys: {have}); "
+        f"table {table.name} has no unique key that {files} covers (its keys: {existing}); "
         "add the missing columns, or say key = [...] for it in seedlab.toml"
     )
 

@@ -53,18 +53,18 @@ def identify(tables: Sequence[Table], found: Mapping[str, tuple[str, ...]], *, w
     """
     hidden: dict[str, str] = {}
     for table in () if with_ids else tables:
-        own = surrogate(table)
-        if own is not None and natural_keys(table):
-            hidden[table.name] = own
+        id_column = surrogate(table)
+        if id_column is not None and natural_keys(table):
+            hidden[table.name] = id_column
     kept = {name: why for name, why in _soft_references(tables).items() if name in hidden}
     while True:
-        hidden = {name: own for name, own in hidden.items() if name not in kept}
+        hidden = {name: id_column for name, id_column in hidden.items() if name not in kept}
         places = _places(tables, hidden)
         keys = _choose(tables, hidden, found)
-        more = _needed_by_references(tables, places) or _in_key_cycles(tables, hidden, keys)
-        if not more:
+        newly_kept = _needed_by_references(tables, places) or _in_key_cycles(tables, hidden, keys)
+        if not newly_kept:
             return Identities(keys=keys, hidden=hidden, places=places, kept=kept)
-        kept |= more
+        kept |= newly_kept
 
 
 def surrogate(table: Table) -> str | None:
@@ -81,11 +81,11 @@ def natural_keys(table: Table) -> list[tuple[str, ...]]:
 
     A key that the database generates has no meaning to people, so it comes last.
     """
-    own = set(table.primary_key)
+    primary = set(table.primary_key)
     candidates = [
         key
         for key in table.keys
-        if not own & set(key.columns) and all(_can_name(table.columns[name]) for name in key.columns)
+        if not primary & set(key.columns) and all(_can_name(table.columns[name]) for name in key.columns)
     ]
     candidates.sort(key=lambda key: (_is_generated(table, key), len(key.columns), key.name))
     return [key.columns for key in candidates]
@@ -133,7 +133,9 @@ def _places(tables: Sequence[Table], hidden: Mapping[str, str]) -> dict[Place, s
     ]
     grown = True
     while grown:
-        more = {own: places[far] for own, far in links if far in places and own not in places}
+        more = {
+            own: places[referenced] for own, referenced in links if referenced in places and own not in places
+        }
         places |= more
         grown = bool(more)
     return places
@@ -165,15 +167,15 @@ def _soft_references(tables: Sequence[Table]) -> dict[str, str]:
     found: dict[str, str] = {}
     ids = {table.name: table.columns[own] for table in tables if (own := surrogate(table)) is not None}
     named = {table.name: table.relation.lower() for table in tables if table.name in ids}
-    for place, column in loose_ids(tables):
-        stem = _stem(place[1]).lower()
+    for column_place, column in loose_ids(tables):
+        stem = _stem(column_place[1]).lower()
         spelled = {stem, f"{stem}s", f"{stem}es", f"{stem.removesuffix('y')}ies"}
         for name, relation in named.items():
             same_kind = (column.kind in _INTEGERS) == (ids[name].kind in _INTEGERS)
             if same_kind and (
                 relation in spelled or relation.endswith(tuple(f"_{each}" for each in spelled))
             ):
-                found[name] = f"{'.'.join(place)} holds them without a foreign key"
+                found[name] = f"{'.'.join(column_place)} holds them without a foreign key"
     return found
 
 
@@ -222,9 +224,9 @@ def _choose(
                 return True
         return False
 
-    while left := sorted(choices.keys() - keys.keys()):
-        settled = [name for name in left if settles(name)]
-        another = next((name for name in left if allowed[name] < len(choices[name])), None)
+    while open_tables := sorted(choices.keys() - keys.keys()):
+        settled = [name for name in open_tables if settles(name)]
+        another = next((name for name in open_tables if allowed[name] < len(choices[name])), None)
         if not settled and another is None:
             break
         if not settled and another is not None:
@@ -252,7 +254,7 @@ def _in_key_cycles(tables: Sequence[Table], hidden: Mapping[str, str], keys: Key
     If there are cycles, only the tables in them are returned: the others may get a key once these keep their
     ids.
     """
-    left = [table for table in tables if table.name not in keys]
+    unkeyed = [table for table in tables if table.name not in keys]
     graph = {
         table.name: {
             each.parent
@@ -260,7 +262,7 @@ def _in_key_cycles(tables: Sequence[Table], hidden: Mapping[str, str], keys: Key
             for each in table.foreign_keys
             if set(each.columns) <= set(key)
         }
-        for table in left
+        for table in unkeyed
     }
     circles = [group for group in components(graph) if len(group) > 1 or group[0] in graph[group[0]]]
     found = {name for group in circles for name in group} & hidden.keys()

@@ -98,20 +98,20 @@ def _pointed_to(folder: Path) -> Path:
     if document is None or not isinstance(pointer, str):
         return folder
     if others := sorted(document.root.values.keys() - {"project"}):
-        document.root.wrong(
+        document.root.add_problem(
             others[0], f"the project is in '{pointer}', so this belongs into {pointer}/{FILE}"
         )
     if not (folder / pointer).is_dir():
-        document.root.wrong("project", f"expected a folder, but there is none at '{pointer}'")
+        document.root.add_problem("project", f"expected a folder, but there is none at '{pointer}'")
     document.check()
     return folder / pointer
 
 
 def _project(root: Path, document: Document) -> Project:
     top = document.root
-    top.only(KEYS["file"])
+    top.check_keys(KEYS["file"])
     head = top.section("project")
-    head.only(KEYS["project"])
+    head.check_keys(KEYS["project"])
     environments = _environments(top)
     reader = StageReader(
         root,
@@ -126,7 +126,9 @@ def _project(root: Path, document: Document) -> Project:
         config=root / Path(document.file).name,
         schema=_script(head, "schema", root),
         transforms=_script(head, "transforms", root),
-        targets={name: _target(name, each, environments) for name, each in top.named("targets").items()},
+        targets={
+            name: _target(name, each, environments) for name, each in top.tables_by_name("targets").items()
+        },
         environments=environments,
         settings=_settings(top.section("settings")),
         defaults=_defaults(top.section("defaults")),
@@ -142,7 +144,7 @@ def _tables(value: object) -> list[dict[str, object]]:
 
 def _environments(top: Section) -> dict[str, Environment]:
     """Return the three environments that every project has, changed by the file, and the file's own."""
-    sections = top.named("environments")
+    sections = top.tables_by_name("environments")
     names = dict.fromkeys([*choices.ENVIRONMENTS, *sections])
     return {name: _environment(name, sections.get(name)) for name in names}
 
@@ -151,7 +153,7 @@ def _environment(name: str, section: Section | None) -> Environment:
     default = choices.ENVIRONMENTS.get(name, Environment(name=name))
     if section is None:
         return default
-    section.only(KEYS["environment"])
+    section.check_keys(KEYS["environment"])
     subset = section.section("subset")
     counts = {table: subset.count(table, minimum=0) for table in subset.values}
     protected = section.flag("protected")
@@ -164,23 +166,23 @@ def _environment(name: str, section: Section | None) -> Environment:
 
 
 def _target(name: str, section: Section, environments: Collection[str]) -> TargetConfig:
-    section.only(KEYS["target"])
+    section.check_keys(KEYS["target"])
     environment = section.text("environment")
-    section.check_known("environment", "environment", (environment,), environments)
+    section.check_names("environment", "environment", (environment,), environments)
     return TargetConfig(
-        name=name, url=section.needed_text("url"), environment=environment, place=section.place
+        name=name, url=section.required_text("url"), environment=environment, place=section.place
     )
 
 
 def _settings(section: Section) -> dict[str, object]:
-    section.only(KEYS["settings"])
+    section.check_keys(KEYS["settings"])
     checked = {}
     for name, value in section.values.items():
         if name in choices.SETTINGS:
             try:
                 checked[name] = choices.check_setting(name, value)
             except ConfigurationError as error:
-                section.wrong(name, error.message)
+                section.add_problem(name, error.message)
     return checked
 
 
@@ -196,5 +198,5 @@ def _script(section: Section, key: str, root: Path) -> str | None:
         try:
             scripts.find_script(root, scripts.split(value)[0] if key == "schema" else value)
         except ConfigurationError as error:
-            section.wrong(key, error.message)
+            section.add_problem(key, error.message)
     return value

@@ -21,23 +21,23 @@ def commit_of(folder: Path) -> str | None:
     None outside of a repository, and if git stores references in a format that is not known here. Takes some
     50 µs; to check first whether the files exist would double that.
     """
-    above, here = "", os.path.realpath(folder)
-    while here != above:  # the root is its own parent
-        if _text(f"{here}/.git/HEAD"):
-            return _resolved(f"{here}/.git", "HEAD")
-        word, _, path = _text(f"{here}/.git").partition(": ")
+    previous, current = "", os.path.realpath(folder)
+    while current != previous:  # the parent of the root is the root
+        if _text(f"{current}/.git/HEAD"):
+            return _resolved(f"{current}/.git", "HEAD")
+        word, _, path = _text(f"{current}/.git").partition(": ")
         if word == "gitdir":  # a worktree or a submodule
-            return _resolved(os.path.join(here, path), "HEAD")  # noqa: PTH118 - a Path costs as much as a file
-        above, here = here, os.path.dirname(here)  # noqa: PTH120
+            return _resolved(os.path.join(current, path), "HEAD")  # noqa: PTH118 - a Path costs as much as a file
+        previous, current = current, os.path.dirname(current)  # noqa: PTH120
     return None
 
 
-def _resolved(git: str, name: str) -> str | None:
+def _resolved(git_dir: str, name: str) -> str | None:
     """Resolve a reference to a commit: first in the worktree's own files, then in the shared ones."""
-    shared = _text(f"{git}/commondir")
-    common = os.path.join(git, shared) if shared else git  # noqa: PTH118
+    shared = _text(f"{git_dir}/commondir")
+    common_dir = os.path.join(git_dir, shared) if shared else git_dir  # noqa: PTH118
     for _ in range(_LINKS):
-        found = _text(f"{git}/{name}") or _text(f"{common}/{name}") or _packed(common, name)
+        found = _text(f"{git_dir}/{name}") or _text(f"{common_dir}/{name}") or _packed(common_dir, name)
         if not found.startswith("ref: "):
             return found if _HASH.fullmatch(found) else None
         name = found.removeprefix("ref: ")

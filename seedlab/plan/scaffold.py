@@ -159,13 +159,14 @@ def refuse_data(directory: Path) -> None:
 
     The folder is a project as it is, and the seedlab.toml of the scaffold would exclude its files.
     """
-    held = (
+    data_files = (
         sorted(p.name for p in directory.iterdir() if _TABLES & {*p.suffixes}) if directory.is_dir() else []
     )
-    if held and not (directory / "seedlab.toml").exists():
+    if data_files and not (directory / "seedlab.toml").exists():
         raise ConfigurationError(
-            f"{shown(directory)} holds data already ({held[0]}), and is a project as it is: see seedlab plan "
-            f"{shown(directory)}; what cannot be inferred goes into a seedlab.toml of your own"
+            f"{shown(directory)} holds data already ({data_files[0]}), and is a project as it is: "
+            f"see seedlab plan {shown(directory)}; what cannot be inferred goes into a seedlab.toml "
+            "of your own"
         )
 
 
@@ -173,10 +174,10 @@ def write(directory: Path, files: Mapping[str, str]) -> None:
     """Write files into a folder. Raises ConfigurationError if one exists; nothing is overwritten."""
     if directory.exists() and not directory.is_dir():
         raise ConfigurationError(f"expected a folder at {shown(directory)}, found a file")
-    there = [name for name in files if (directory / name).exists() or (directory / name).is_symlink()]
-    if there:
+    existing = [name for name in files if (directory / name).exists() or (directory / name).is_symlink()]
+    if existing:
         raise ConfigurationError(
-            f"{shown(directory / there[0])} is there already and is not written over; name another folder"
+            f"{shown(directory / existing[0])} is there already and is not written over; name another folder"
         )
     for name, text in files.items():
         path = directory / name

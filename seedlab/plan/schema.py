@@ -184,9 +184,9 @@ def _key_parts(
     table: Table, key: Sequence[str], references: Sequence[Reference], exact: Sequence[str]
 ) -> Iterable[Part]:
     """Divide a key's columns into parts; a foreign key inside the key is one part, given by its reference."""
-    left = list(key)
-    while left:
-        column = left[0]
+    remaining = list(key)
+    while remaining:
+        column = remaining[0]
         reference = next(
             (
                 r
@@ -197,10 +197,10 @@ def _key_parts(
         )
         if reference is not None:
             yield Part(columns=reference.foreign_key.columns, reference=reference)
-            left = [name for name in left if name not in reference.foreign_key.columns]
+            remaining = [name for name in remaining if name not in reference.foreign_key.columns]
         elif column in exact:
             yield Part(columns=(column,), source=column)
-            left.pop(0)
+            remaining.pop(0)
         else:
             raise ConfigurationError(
                 f"key of table {table.name} has column {column}, which the files do not give"
@@ -220,8 +220,8 @@ def _reference(
         parts = {_scalar_key(spelling, parent, keys): parts[""]}
     inner = understand(parts, parent, catalog)
     nested = [
-        _reference(name, fk, {rest: parts[source] for rest, source in sub.items()}, keys, catalog)
-        for name, fk, sub in inner.relations.values()
+        _reference(name, fk, {path: parts[source] for path, source in sources.items()}, keys, catalog)
+        for name, fk, sources in inner.relations.values()
     ]
     nested += [
         _direct_reference(fk, parts) for fk in parent.foreign_keys if set(fk.columns) <= set(inner.exact)
@@ -232,7 +232,7 @@ def _reference(
     key = next((each for each in candidates if each and set(each) == covered), None)
     if key is None:
         known = spelled({each for each in candidates if each}) or "none"
-        given = ", ".join(f"{spelling}.{rest}" for rest in parts)
+        given = ", ".join(f"{spelling}.{path}" for path in parts)
         raise ConfigurationError(
             f"{given} do not make a unique key of table {parent.name} (its keys: {known}); a reference "
             "must name one row: give the parts of one key"

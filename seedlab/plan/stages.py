@@ -60,13 +60,13 @@ class StageReader:
         return stages
 
     def _stage(self, section: Section) -> Stage:
-        section.only(KEYS["stage"])
+        section.check_keys(KEYS["stage"])
         identity = _name(section, "id")
         dependencies = section.texts("dependencies") or ()
-        section.check_known("dependencies", "stage", dependencies, self._stages)
+        section.check_names("dependencies", "stage", dependencies, self._stages)
         seeds = tuple(self._seed(each, identity) for each in section.sections("seeds"))
         if not seeds:
-            section.wrong(None, f"stage '{identity}' has no seeds; add [[stages.seeds]]")
+            section.add_problem(None, f"stage '{identity}' has no seeds; add [[stages.seeds]]")
         return Stage(
             id=identity,
             name=section.text("name") or identity,
@@ -89,20 +89,20 @@ class StageReader:
                 if condition.kind == "python":
                     scripts.find_script(self._root, condition.values[0])
             except ConfigurationError as error:
-                section.wrong("conditions", error.message)
+                section.add_problem("conditions", error.message)
                 continue
             if condition.kind == "environment":
-                section.check_known("conditions", "environment", condition.values, self._environments)
+                section.check_names("conditions", "environment", condition.values, self._environments)
         return texts
 
     def _seed(self, section: Section, stage: str) -> Seed:
-        section.only(KEYS["seed"])
+        section.check_keys(KEYS["seed"])
         environments = section.texts("environments") or ()
-        section.check_known("environments", "environment", environments, self._environments)
+        section.check_names("environments", "environment", environments, self._environments)
         files = _files(section, self._root)
         transform = section.text("transform")
         if transform is not None and not self._transforms:
-            section.wrong(
+            section.add_problem(
                 "transform", 'no Python is named for transforms; add transforms = "FILE.py" to [project]'
             )
         return Seed(
@@ -122,13 +122,13 @@ class StageReader:
 
 def _files(section: Section, root: Path) -> tuple[SourceFile, ...]:
     listed = isinstance(section.values.get("source"), list)
-    patterns = (section.texts("source") if listed else (section.needed_text("source"),)) or ()
+    patterns = (section.texts("source") if listed else (section.required_text("source"),)) or ()
     if listed and not patterns:
-        section.wrong("source", "expected a pattern for files, found an empty list")
+        section.add_problem("source", "expected a pattern for files, found an empty list")
     try:
         return source_files(root, tuple(filter(None, patterns)))
     except ConfigurationError as error:
-        section.wrong("source", error.message)
+        section.add_problem("source", error.message)
         return ()
 
 
@@ -136,26 +136,26 @@ def _seed_tables(section: Section, files: tuple[SourceFile, ...]) -> tuple[Table
     """Read `tables`, else `table`, else use the table that all files are named after."""
     if "tables" in section.values:
         if "table" in section.values:
-            section.wrong("table", "'table' and 'tables' say the same thing; keep one")
+            section.add_problem("table", "'table' and 'tables' say the same thing; keep one")
         if section.values["tables"] == {}:
-            section.wrong("tables", "expected at least one table, found none")
-        return tuple(_table(name, each) for name, each in section.named("tables").items())
+            section.add_problem("tables", "expected at least one table, found none")
+        return tuple(_table(name, each) for name, each in section.tables_by_name("tables").items())
     table = section.text("table") or shared_table(files)
     if table is None and files:
-        section.wrong(
+        section.add_problem(
             "source", f'files of several names ({_few(files)}); say which they fill: table = "NAME"'
         )
     return (TableSpec(table=table, place=section.place),) if table else ()
 
 
 def _table(name: str, section: Section) -> TableSpec:
-    section.only(KEYS["table"])
-    given = section.section("columns")
-    columns = {column: given.text(column) or "" for column in given.values}
+    section.check_keys(KEYS["table"])
+    mapping = section.section("columns")
+    columns = {column: mapping.text(column) or "" for column in mapping.values}
     for column, path in columns.items():
         _check_path(section, "columns", path, f"column '{column}'")
     if section.values.get("key") == []:
-        section.wrong("key", "expected at least one column or relation, found an empty list")
+        section.add_problem("key", "expected at least one column or relation, found an empty list")
     path = section.text("path", "$") or "$"
     _check_path(section, "path", path, f"table '{name}'")
     return TableSpec(
@@ -168,20 +168,20 @@ def _table(name: str, section: Section) -> TableSpec:
     )
 
 
-def _check_path(section: Section, key: str, path: str, what: str) -> None:
+def _check_path(section: Section, key: str, path: str, subject: str) -> None:
     special = path.startswith("$") and not path.startswith("$.") and path != "$"
     if special and (key == "path" or path not in _FILLERS):
-        section.wrong(
-            key, f"{what}: unknown path '{path}'; expected a dotted path from the record, or $index"
+        section.add_problem(
+            key, f"{subject}: unknown path '{path}'; expected a dotted path from the record, or $index"
         )
     elif path and not all(path.split(".")):
-        section.wrong(key, f"{what}: expected a dotted path like 'questions.parts', found '{path}'")
+        section.add_problem(key, f"{subject}: expected a dotted path like 'questions.parts', found '{path}'")
 
 
 def _name(section: Section, key: str) -> str:
-    name = section.needed_text(key)
+    name = section.required_text(key)
     if name and not re.fullmatch(NAME, name):
-        section.wrong(key, f"expected letters, digits, - and _, found '{name}'")
+        section.add_problem(key, f"expected letters, digits, - and _, found '{name}'")
     return name
 
 
@@ -189,13 +189,13 @@ def _check_repeated(stages: Iterable[Stage], document: Document) -> None:
     """Add a problem for stages with the same id and seeds with the same name, which identify them."""
     first: dict[tuple[str, str], int | None] = {}
     for keys, name in _named(stages):
-        what = str(keys[-3]).removesuffix("s")
-        if (what, name) in first:
+        kind = str(keys[-3]).removesuffix("s")
+        if (kind, name) in first:
             document.problems.append(
-                (keys, f"{what} '{name}' is there twice, first at line {first[what, name]}")
+                (keys, f"{kind} '{name}' is there twice, first at line {first[kind, name]}")
             )
         elif name:
-            first[what, name] = document.line(keys[:-1])
+            first[kind, name] = document.line(keys[:-1])
 
 
 def _named(stages: Iterable[Stage]) -> Iterator[tuple[Keys, str]]:

@@ -182,9 +182,9 @@ def waits(run: Run) -> Chart:
     if not samples:
         return empty_chart("What the server waited for is not known", NOT_SAMPLED, context_of(run))
     kinds = _kinds(samples)
-    seen = Counter(wait.what for sample in samples for wait in sample.waits)
-    first, count = seen.most_common(1)[0]
-    finding = f"{_spelled(first)} {percent(count / seen.total())} of the time"
+    counts = Counter(wait.what for sample in samples for wait in sample.waits)
+    first, count = counts.most_common(1)[0]
+    finding = f"{_spelled(first)} {percent(count / counts.total())} of the time"
     chart = new_chart(finding, f"{len(samples):,} samples of the server · {context_of(run)}", height=3.1)
     axes = chart.add_subplot()
     _stack(axes, run, kinds)
@@ -192,8 +192,8 @@ def waits(run: Run) -> Chart:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     seconds_axis(axes, length(run), "since the run began")
     legend_above(axes, axes.get_legend_handles_labels()[0], ncols=2)
-    shares = ", ".join(f"{what} {percent(n / seen.total())}" for what, n in seen.most_common(6))
-    return finished(chart, f"Of {seen.total()} samples of processes: {shares}")
+    shares = ", ".join(f"{what} {percent(n / counts.total())}" for what, n in counts.most_common(6))
+    return finished(chart, f"Of {counts.total()} samples of processes: {shares}")
 
 
 def _kinds(samples: Iterable[Sample]) -> list[str]:
@@ -218,14 +218,14 @@ def _spelled(what: str) -> str:
 def _stack(axes: Axes, run: Run, kinds: Sequence[str]) -> None:
     groups = in_groups(run.samples, GROUPS)
     times = [group[0].at for group in groups]
-    seen = [Counter(_kind(wait.what) for sample in group for wait in sample.waits) for group in groups]
+    counts = [Counter(_kind(wait.what) for sample in group for wait in sample.waits) for group in groups]
     # A group stands for the time until the next one, and the last one for as long as the one before it.
     last = times[-1] - times[-2] if len(times) > 1 else length(run) - times[-1]
     xs = [*times, max(min(times[-1] + last, length(run)), times[-1])]
     floor = [0.0] * len(xs)
     details = Counter(wait.what for sample in run.samples for wait in sample.waits)
     for kind in kinds:
-        means = [count[kind] / len(group) for count, group in zip(seen, groups, strict=True)]
+        means = [count[kind] / len(group) for count, group in zip(counts, groups, strict=True)]
         tops = [low + mean for low, mean in zip(floor, [*means, means[-1]], strict=True)]
         axes.fill_between(
             xs, floor, tops, step="post", linewidth=0, label=_legend_of(kind, details),

@@ -100,7 +100,7 @@ def _head_line(state: RunState, cells: int) -> Line:
 
 
 def _stage_lines(stages: Sequence[StageState], cells: int, room: int) -> list[Line]:
-    shown, left = _chosen(stages, room)
+    shown, hidden = _chosen(stages, room)
     if not stages or room < 1:
         return []
     counts = [counted(stage) for stage in shown]
@@ -118,7 +118,7 @@ def _stage_lines(stages: Sequence[StageState], cells: int, room: int) -> list[Li
         ]
         for stage, name, count in zip(shown, names, counts, strict=True)
     ]
-    rest = ", ".join(f"{count:,} {status}" for status, count in left.items())
+    rest = ", ".join(f"{count:,} {status}" for status, count in hidden.items())
     return [*lines, *([[(shorten(f"… {rest}", cells), "dim")]] if rest else [])]
 
 
@@ -130,8 +130,8 @@ def _chosen(stages: Sequence[StageState], room: int) -> tuple[list[StageState], 
     by_relevance += [stage for stage in stages if stage.status == "waiting"]
     by_relevance += [stage for stage in reversed(stages) if stage.status == "done"]
     ids = {stage.id for stage in by_relevance[: max(0, room - 1)]}
-    left = Counter(stage.status for stage in stages if stage.id not in ids)
-    return [stage for stage in stages if stage.id in ids], left
+    hidden = Counter(stage.status for stage in stages if stage.id not in ids)
+    return [stage for stage in stages if stage.id in ids], hidden
 
 
 def _bar(stage: StageState, cells: int) -> list[Piece]:

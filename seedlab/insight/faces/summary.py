@@ -207,8 +207,8 @@ def _change_line(change: RowChange, *, show_values: bool) -> str:
         f"{printable(name)} {_value(old)} → {_value(new)}" if show_values else printable(name)
         for name, old, new in change.columns
     ]
-    what = f": {', '.join(names)}" if names else ""
-    return f"{place}: {printable(change.table)} {change.outcome}{what}"
+    columns = f": {', '.join(names)}" if names else ""
+    return f"{place}: {printable(change.table)} {change.outcome}{columns}"
 
 
 def _value(text: str | None) -> str:
@@ -231,10 +231,10 @@ def faults_text(faults: Sequence[Fault], *, show_values: bool = False, width: in
     Faults beyond the first fifty are only counted by rule.
     """
     shown = [_fault_text(fault, show_values=show_values, cells=width) for fault in faults[:_FAULTS_SHOWN]]
-    rest = Counter(fault.rule for fault in faults[_FAULTS_SHOWN:])
-    if rest:
-        rules = ", ".join(f"{count:,} {rule}" for rule, count in rest.most_common())
-        shown.append(f"… and {rest.total():,} more: {rules}; --json lists all")
+    remaining = Counter(fault.rule for fault in faults[_FAULTS_SHOWN:])
+    if remaining:
+        rules = ", ".join(f"{count:,} {rule}" for rule, count in remaining.most_common())
+        shown.append(f"… and {remaining.total():,} more: {rules}; --json lists all")
     return "\n\n".join(shown) + "\n" if shown else ""
 
 

@@ -100,17 +100,17 @@ def totals(run: Run) -> tuple[PhaseTotal, ...]:
 
 def time_went(run: Run) -> str:
     """Word where most of the time of a run went."""
-    whole, first = run.seconds, totals(run)[0]
+    seconds, first = run.seconds, totals(run)[0]
     work = sum(total.seconds for total in totals(run))
-    outside = whole - covered(run)
+    outside = seconds - covered(run)
     busy = len({span.lane for span in run.spans})
-    if whole > 0 and outside > max(first.seconds, 0.2 * whole):
+    if seconds > 0 and outside > max(first.seconds, 0.2 * seconds):
         before = min(span.start for span in run.spans)
         where = "before the first phase" if before > 0.7 * outside else "outside of phases"
-        part = f"{percent(outside / whole)} of {duration(whole)} went by {where}"
+        part = f"{percent(outside / seconds)} of {duration(seconds)} went by {where}"
         return f"{part}; {first.name} takes {duration(first.seconds)}"
-    if work > whole * 1.001:
-        work_text = f"of {duration(work)} of work, done in {duration(whole)} by {busy} threads"
+    if work > seconds * 1.001:
+        work_text = f"of {duration(work)} of work, done in {duration(seconds)} by {busy} threads"
         return f"{first.name} takes {percent(first.seconds / work)}: {duration(first.seconds)} {work_text}"
-    share = first.seconds / whole if whole > 0 else 1.0
-    return f"{first.name} takes {percent(share)}: {duration(first.seconds)} of {duration(whole)}"
+    share = first.seconds / seconds if seconds > 0 else 1.0
+    return f"{first.name} takes {percent(share)}: {duration(first.seconds)} of {duration(seconds)}"

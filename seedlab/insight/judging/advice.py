@@ -188,10 +188,10 @@ def _locked(case: _Case) -> Iterable[Recommendation]:
         "SELECT w.pid AS waits, b.pid AS holds, b.application_name, b.state, b.xact_start, b.query FROM "
         "pg_stat_activity w JOIN pg_stat_activity b ON b.pid = ANY (pg_blocking_pids(w.pid))"
     )
-    who = holders(case.run)[:1] or ["the session that holds the lock"]
+    holder = holders(case.run)[:1] or ["the session that holds the lock"]
     yield from _worth(
         case,
-        what=f"commit or end {who[0]}, or seed when it is done",
+        what=f"commit or end {holder[0]}, or seed when it is done",
         why=f"the run waited {duration(seconds)} for locks; the command shows which sessions hold some now",
         model=seconds,
         command=shlex.join(["psql", case.run.target, "-c", question]),
@@ -335,8 +335,8 @@ def _to_json(file: str) -> str:
         "L.yaml_implicit_resolvers = {first: [each for each in all if each[0][-5:] in (':null', 'merge')] "
         "for first, all in L.yaml_implicit_resolvers.items()}; json.dump(yaml.load(sys.stdin, L), sys.stdout)"
     )
-    made = str(PurePosixPath(file).with_suffix(".json"))
-    return f"python -c {shlex.quote(program)} < {shlex.quote(file)} > {shlex.quote(made)}"
+    converted = str(PurePosixPath(file).with_suffix(".json"))
+    return f"python -c {shlex.quote(program)} < {shlex.quote(file)} > {shlex.quote(converted)}"
 
 
 def _sql_name(name: str) -> str:

@@ -105,8 +105,8 @@ def _upper(logs: Sequence[float], limit: int) -> float:
 
 def _positive(logs: Sequence[float], difference: float) -> int:
     """Sum the scores (capped ranks by distance) of the log ratios that are above a difference."""
-    apart = sorted((each - difference for each in logs), key=abs)
-    return sum(score for each, score in zip(apart, _scores(len(apart)), strict=True) if each > 0)
+    by_distance = sorted((each - difference for each in logs), key=abs)
+    return sum(score for each, score in zip(by_distance, _scores(len(by_distance)), strict=True) if each > 0)
 
 
 def _means(logs: Sequence[float]) -> list[float]:

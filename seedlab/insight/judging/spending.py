@@ -112,16 +112,16 @@ def _server_seconds(seconds: float, activity: Activity) -> tuple[dict[Resource, 
 def _outside(run: Run, seconds: float, activity: Activity) -> Iterator[Spent]:
     """Attribute time outside of spans to what samples found the server doing, and to round trips."""
     interval = _interval(run.samples)
-    left = max(seconds, 0.0)
+    remaining = max(seconds, 0.0)
     for what, times in activity.items():
         if what != IDLE:
-            took = min(times * interval, left)
-            left -= took
-            yield Spent(resource=resource_of(what), seconds=took, activity=Counter({what: times}))
+            used = min(times * interval, remaining)
+            remaining -= used
+            yield Spent(resource=resource_of(what), seconds=used, activity=Counter({what: times}))
     trips = run.counters.round_trips - sum(span.round_trips for span in run.spans)
-    took = min(max(trips, 0) * (run.round_trip_seconds or 0.0), left)
-    if took > 0:
-        yield Spent(resource="round trips", seconds=took)
+    used = min(max(trips, 0) * (run.round_trip_seconds or 0.0), remaining)
+    if used > 0:
+        yield Spent(resource="round trips", seconds=used)
 
 
 def _interval(samples: Sequence[Sample]) -> float:
@@ -148,20 +148,20 @@ def _activity(samples: Sequence[Sample], extents: Sequence[Extent]) -> dict[int 
     what all connections did.
     """
     # Many samples are alike, so these are counted first.
-    seen: dict[tuple[tuple[int | None, ...], tuple[str, ...]], int] = {}
+    counts: dict[tuple[tuple[int | None, ...], tuple[str, ...]], int] = {}
     moments = _moments(extents)
     asking, until = next(moments)
     for sample in samples:
         while sample.at >= until:
             asking, until = next(moments)
         if sample.waits and asking:
-            what = (asking, tuple(wait.what for wait in sample.waits))
-            seen[what] = seen.get(what, 0) + 1
+            key = (asking, tuple(wait.what for wait in sample.waits))
+            counts[key] = counts.get(key, 0) + 1
     found: dict[int | None, Activity] = {}
-    for (numbers, waits), times in seen.items():
+    for (numbers, waits), times in counts.items():
         shares = _shares(waits, len(numbers))
         for number in numbers:
-            found.setdefault(number, Counter()).update({what: n * times for what, n in shares.items()})
+            found.setdefault(number, Counter()).update({key: n * times for key, n in shares.items()})
     return found
 
 

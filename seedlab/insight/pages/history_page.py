@@ -208,11 +208,11 @@ def _detail(point: Point) -> str:
         f"{duration(past.seconds)} {_judged(point, verdict(point) or point.judgement)}"
     )
     # The anchor is inside of the details, so that a link to it opens them.
-    whole = f'<div class="run" id="{anchor(past.run_id)}">{_whole(point)}</div>'
-    return f"<details><summary>{summary}</summary>{whole}</details>\n"
+    content = f'<div class="run" id="{anchor(past.run_id)}">{_content(point)}</div>'
+    return f"<details><summary>{summary}</summary>{content}</details>\n"
 
 
-def _whole(point: Point) -> str:
+def _content(point: Point) -> str:
     try:
         run = point.run.read()
     except ConfigurationError as error:

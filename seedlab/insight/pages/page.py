@@ -95,26 +95,26 @@ def _first(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
 
 
 def _phases(run: Run) -> Grid:
-    whole = sum(each.seconds for each in totals(run)) or 1.0
+    total = sum(each.seconds for each in totals(run)) or 1.0
     head = ("phase", "time", "share", "CPU", "rows", "statements", "round trips", "sent", "peak memory")
-    return Grid(head=head, align="<>>>>>>>>", rows=tuple(_phase_row(each, whole) for each in totals(run)))
+    return Grid(head=head, align="<>>>>>>>>", rows=tuple(_phase_row(each, total) for each in totals(run)))
 
 
-def _phase_row(each: PhaseTotal, whole: float) -> tuple[str, ...]:
+def _phase_row(each: PhaseTotal, total: float) -> tuple[str, ...]:
     phase, seconds, *others = phase_row(each)
-    return (phase, seconds, percent(each.seconds / whole), *others)
+    return (phase, seconds, percent(each.seconds / total), *others)
 
 
 def _phase_bar(run: Run) -> Bar | None:
     outside = max(run.seconds - covered(run), 0.0)
-    whole = sum(each.seconds for each in totals(run)) + outside
-    if not run.spans or whole <= 0:
+    total = sum(each.seconds for each in totals(run)) + outside
+    if not run.spans or total <= 0:
         return None
     parts = [
-        (f"{each.name} {duration(each.seconds)}", each.seconds / whole, PHASE_COLOURS[each.name])
+        (f"{each.name} {duration(each.seconds)}", each.seconds / total, PHASE_COLOURS[each.name])
         for each in totals(run)
     ]
-    rest = (f"outside of phases {duration(outside)}", outside / whole, "#E3E3E3")
+    rest = (f"outside of phases {duration(outside)}", outside / total, "#E3E3E3")
     return Bar(whole="Time by phase", parts=(*parts, rest))
 
 
@@ -207,10 +207,10 @@ def past_page(history: History) -> Page:
 def profile_page(profile: Profile) -> Page:
     """Summarise a profile: what each variant took and saved."""
     rounds = max((attempt.pair for attempt in profile.attempts), default=0)
-    made = f"profile {profile.profile_id} of {moment(profile.started)} UTC"
+    origin = f"profile {profile.profile_id} of {moment(profile.started)} UTC"
     return Page(
         title=f"{profile.project}: {profile_finding(profile)}",
-        facts=(f"medians of {several(rounds, 'round')}, {made}",),
+        facts=(f"medians of {several(rounds, 'round')}, {origin}",),
         grids=tuple(_variants(profile, delay) for delay in delays(profile)),
         notes=profile.notes,
     )

@@ -108,9 +108,10 @@ def _broken(wire: Wire, checked: Iterable[tuple[TableWrite, Sequence[_Check]]]) 
 
 
 def _read_checks(wire: Wire, tables: Sequence[Table]) -> dict[str, list[_Check]]:
-    schemas, relations = _array([each.schema for each in tables]), _array([each.relation for each in tables])
+    identifiers = {"schema": [each.schema for each in tables], "relation": [each.relation for each in tables]}
+    parameters = frame_literals(pl.DataFrame(identifiers), list(identifiers))
     try:
-        rows = wire.ask([(CHECKS, [schemas, relations])])[0] if tables else []
+        rows = wire.ask([(CHECKS, parameters)])[0] if tables else []
     except StatementError as failed:
         raise write_failed(failed.error, "the CHECK constraints") from failed.error
     found: dict[str, list[_Check]] = {}
@@ -120,11 +121,6 @@ def _read_checks(wire: Wire, tables: Sequence[Table]) -> dict[str, list[_Check]]
             check = _Check(why=why, expression=expression, columns=tuple(columns))
             found.setdefault(tables[number - 1].name, []).append(check)
     return found
-
-
-def _array(values: Sequence[str]) -> str:
-    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return "{{{}}}".format(",".join(f'"{value}"' for value in quoted))
 
 
 def _ask(wire: Wire, parts: Sequence[_Evaluation]) -> list[Refusal]:

@@ -15,19 +15,9 @@ AT_ONCE = 128  # the most frames collected together
 SMALL = 5_000  # rows below which distributing expressions over threads costs more than it saves
 
 
-def extended(frame: pl.DataFrame, columns: Iterable[pl.Expr]) -> pl.DataFrame:
-    """Add columns to a frame."""
-    return all_extended([frame], [columns])[0]
-
-
 def all_extended(frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr]]) -> list[pl.DataFrame]:
     """Add its own columns to each frame; large frames are collected together."""
     return _all(frames, columns, pl.DataFrame.with_columns_seq, pl.LazyFrame.with_columns)
-
-
-def selected(frame: pl.DataFrame, columns: Iterable[pl.Expr | str]) -> pl.DataFrame:
-    """Select columns of a frame."""
-    return all_selected([frame], [columns])[0]
 
 
 def all_selected(

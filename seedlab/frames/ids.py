@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import polars as pl
 
 from seedlab.flow import FILE, HANDLE, ROW, Load, Part
-from seedlab.frames.batcher import selected
+from seedlab.frames.batcher import all_selected
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, sortable
 from seedlab.frames.resolve import (
@@ -43,7 +43,8 @@ def settle(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
             else:
                 frame, columns[own] = _value(frame, reference_column(index), label, parent, cache)
     columns |= {name: pl.col(name) for name in load.values}
-    return selected(frame, [*(columns[name].alias(name) for name in load.columns), FILE, ROW, HANDLE])
+    wanted = [*(columns[name].alias(name) for name in load.columns), FILE, ROW, HANDLE]
+    return all_selected([frame], [wanted])[0]
 
 
 def _value(

@@ -147,7 +147,7 @@ def parent_rules(
     return rules
 
 
-def but(
+def without_invalid(
     broken: Sequence[Broken], references: Mapping[Rule, Reference], reported: Sequence[Broken]
 ) -> Iterator[Broken]:
     """Leave out missing parents of rows whose reference has an invalid value that is `reported` already."""

@@ -260,7 +260,7 @@ def orphans(
         frames = [each.handled.frame] if each.briefs is None else kept_frames(each, naming)
         for frame in frames:
             found = checks.judge([Handled(load=each.load, frame=frame)], [rules])
-            broken += checks.but(found, dict(zip(rules, each.load.references, strict=True)), told)
+            broken += checks.without_invalid(found, dict(zip(rules, each.load.references, strict=True)), told)
     return broken
 
 

@@ -12,7 +12,7 @@ from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import HANDLE, Catalog, Level, Outcomes, Project, Settings, Stage, Written
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.checks import Broken, convicted, suspects
+from seedlab.frames.checks import Broken, confirmed, suspects
 from seedlab.frames.resolve import Naming, name_rows
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
@@ -72,7 +72,7 @@ class _Run:
         certain = [each for each in broken if not each.rule.suspect]
         if doubtful:
             verdicts = session.invalid(doubtful)
-            certain += convicted([b for b in broken if b.rule.suspect], verdicts)
+            certain += confirmed([b for b in broken if b.rule.suspect], verdicts)
         rejected: list[Broken] = []
 
         def reject(more: Sequence[Broken]) -> None:

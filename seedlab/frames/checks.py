@@ -91,7 +91,7 @@ def suspects(broken: Sequence[Broken]) -> list[Suspect]:
     return [Suspect(load=b.load, column=b.rule.column, frame=b.frame) for b in broken if b.rule.suspect]
 
 
-def convicted(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> list[Broken]:
+def confirmed(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> list[Broken]:
     """Reduce suspect rows to those that the target found invalid, under the rule that it named."""
     found = []
     for each, verdict in zip(doubtful, verdicts, strict=True):

@@ -16,7 +16,7 @@ from seedlab.errors import DataFaults, Fault
 from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Settings, Stage
 from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.checks import Broken, convicted, suspects
+from seedlab.frames.checks import Broken, confirmed, suspects
 from seedlab.frames.documents import collector_paused
 from seedlab.frames.resolve import Handled, Naming, name_rows
 from seedlab.insight.measuring.monitor import Monitor
@@ -288,5 +288,5 @@ def convict(session: Session | None, broken: Sequence[Broken]) -> list[Broken]:
     verdicts = session.invalid(doubtful) if doubtful and session is not None else []
     certain = [each for each in broken if not each.rule.suspect]
     if verdicts:
-        certain += convicted([each for each in broken if each.rule.suspect], verdicts)
+        certain += confirmed([each for each in broken if each.rule.suspect], verdicts)
     return certain

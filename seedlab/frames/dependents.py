@@ -18,10 +18,10 @@ __all__ = [
     "AROUND",
     "NEVER",
     "PLACE",
-    "Gone",
     "Label",
     "Link",
     "Node",
+    "Rejected",
     "as_broken",
     "dependents",
     "follow",
@@ -81,22 +81,22 @@ class Node:
             return pl.repeat(value=False, n=len(own), dtype=pl.Boolean, eager=True)
         return is_in(own, places.select(_number(FILE, ROW)).to_series())
 
-    def pointing(self, link: Link, gone: Gone) -> pl.Series:
+    def pointing(self, link: Link, rejected: Rejected) -> pl.Series:
         """Mark rows whose link leads to a rejected row other than the row itself."""
         column, own = self.column(link.column), self.names.get(link.label)
-        bad = is_in(column, gone.names[link.label])
+        bad = is_in(column, rejected.names[link.label])
         return bad if own is None else bad & column.ne_missing(self.column(own))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Gone:
+class Rejected:
     """The rejected rows: a mask per load, and what they are known by, unless the target has such a row."""
 
     masks: list[pl.Series]
     names: dict[Label, pl.Series]
 
 
-def follow(nodes: Sequence[Node], masks: Sequence[pl.Series], found: Callable[[str], pl.Series]) -> Gone:
+def follow(nodes: Sequence[Node], masks: Sequence[pl.Series], found: Callable[[str], pl.Series]) -> Rejected:
     """Extend rejected rows by all rows that depend on them.
 
     `found` returns, by label, the handles of rows that exist in the target: rows may still refer to those.
@@ -112,7 +112,7 @@ def follow(nodes: Sequence[Node], masks: Sequence[pl.Series], found: Callable[[s
         added = [_pointing_to(node, new_names) & ~mask for node, mask in zip(nodes, masks, strict=True)]
         masks = [mask | more for mask, more in zip(masks, added, strict=True)]
         new_names = _known_by(nodes, added, found)
-    return Gone(masks=masks, names=names)
+    return Rejected(masks=masks, names=names)
 
 
 def _pointing_to(node: Node, names: Mapping[Label, pl.Series]) -> pl.Series:
@@ -138,19 +138,19 @@ def _known_by(
     return {label: pl.concat(each) for label, each in known.items()}
 
 
-def dependents(nodes: Sequence[Node], gone: Gone) -> Iterator[Broken]:
+def dependents(nodes: Sequence[Node], rejected: Rejected) -> Iterator[Broken]:
     """Yield the rows that depend on rejected ones, by link, with the rows they depend on (`before`)."""
     for node in nodes:
-        around = [link for link in node.links if link.column == AROUND and link.label in gone.names]
+        around = [link for link in node.links if link.column == AROUND and link.label in rejected.names]
         for link in node.links:
-            if link.label not in gone.names:
+            if link.label not in rejected.names:
                 continue
-            bad = node.pointing(link, gone)
+            bad = node.pointing(link, rejected)
             for other in around:  # a nested row's reference to its enclosing row is reported once
                 if other is not link and other.relation == link.relation:
-                    bad &= ~node.pointing(other, gone)
+                    bad &= ~node.pointing(other, rejected)
             if bad.any():
-                yield _dependent(node, link, bad, list(_parents(nodes, link, gone)))
+                yield _dependent(node, link, bad, list(_parents(nodes, link, rejected)))
 
 
 def _dependent(node: Node, link: Link, bad: pl.Series, before: Sequence[Broken]) -> Broken:
@@ -167,10 +167,10 @@ def _dependent(node: Node, link: Link, bad: pl.Series, before: Sequence[Broken])
     )
 
 
-def _parents(nodes: Sequence[Node], link: Link, gone: Gone) -> Iterator[Broken]:
+def _parents(nodes: Sequence[Node], link: Link, rejected: Rejected) -> Iterator[Broken]:
     """Yield the rejected rows that a link may lead to."""
     rule = Rule(name=REJECTED_PARENT, column="", message="", bad=NEVER)
-    for node, mask in zip(nodes, gone.masks, strict=True):
+    for node, mask in zip(nodes, rejected.masks, strict=True):
         if link.label in node.names:
             own = node.column(node.names[link.label])
             frame = node.frame.with_columns(own.cast(pl.String).alias("same")).filter(mask)

@@ -21,9 +21,9 @@ from seedlab.frames.dependents import (
     AROUND,
     NEVER,
     PLACE,
-    Gone,
     Link,
     Node,
+    Rejected,
     as_broken,
     dependents,
     follow,
@@ -211,7 +211,7 @@ def _with_earlier_duplicates(broken: Sequence[Broken]) -> Iterator[Broken]:
 # ---- which rows depend on which -------------------------------------------------------------------------
 
 
-def _rejected_rows(nodes: Sequence[Node], broken: Sequence[Broken], cache: SeedCache) -> Gone:
+def _rejected_rows(nodes: Sequence[Node], broken: Sequence[Broken], cache: SeedCache) -> Rejected:
     places = _places(_with_earlier_duplicates(broken))
     return follow(nodes, [node.at(places.get(node.load)) for node in nodes], cache.found)
 

@@ -40,7 +40,7 @@ TRANSACTIONS = 100  # the most transactions that a stamp names
 _KEY = 8
 
 
-class Attested(NamedTuple):
+class MarksAndWriters(NamedTuple):
     """The marks of some rows, and who wrote them.
 
     `stamped` counts those of the rows that were written by a transaction of the table's stamp or by this
@@ -120,12 +120,12 @@ class Ledger(Protocol):
     def marks(self, sets: Sequence[RowSet]) -> list[bytes]:
         """Compute the current marks of the rows of each set."""
 
-    def attested(self, sets: Sequence[RowSet]) -> Callable[[], list[Attested]]:
+    def marks_and_writers(self, sets: Sequence[RowSet]) -> Callable[[], list[MarksAndWriters]]:
         """Start computing current marks together with who wrote the rows; the function returned waits.
 
         Every set must have a frame.
         """
-        answers = [Attested(marks) for marks in self.marks(sets)]
+        answers = [MarksAndWriters(marks) for marks in self.marks(sets)]
         return lambda: answers
 
     def spell_out(self, states: Sequence[TableState]) -> None:

@@ -158,10 +158,10 @@ def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Compose
     return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _named(state, table, columns))
 
 
-def attested(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
-    """Compute the marks of these rows, and count who wrote them (`Attested`)."""
+def marks_and_writers(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
+    """Compute the marks of these rows, and count who wrote them (`MarksAndWriters`)."""
     return SQL("SELECT {}, {} FROM ({}) q").format(
-        _PAIRS, stamps.attested(state, table), _named(state, table, columns, ", t.xmin AS x")
+        _PAIRS, stamps.count_writers(state, table), _named(state, table, columns, ", t.xmin AS x")
     )
 
 

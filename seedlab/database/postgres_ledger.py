@@ -12,8 +12,8 @@ from seedlab.database import ledger_statements as sql
 from seedlab.database import stamp_statements as stamps
 from seedlab.database.failures import write_failed
 from seedlab.database.ledger import (
-    Attested,
     Ledger,
+    MarksAndWriters,
     batched,
     folded,
     load_document,
@@ -158,14 +158,16 @@ class PostgresLedger(Ledger):
         answers = self._ask(self._mark_questions(sets), binary=True) if sets else []
         return [rows[0][0] or b"" for rows in answers]
 
-    def attested(self, sets: Sequence[RowSet]) -> Callable[[], list[Attested]]:
+    def marks_and_writers(self, sets: Sequence[RowSet]) -> Callable[[], list[MarksAndWriters]]:
         """Send the queries without waiting for the answers."""
-        questions = [self._named(each, sql.attested if each.state.stamp else sql.marks_of) for each in sets]
+        questions = [
+            self._named(each, sql.marks_and_writers if each.state.stamp else sql.marks_of) for each in sets
+        ]
         answers = self._wire.ask_ahead(questions, binary=True) if questions else list
 
-        def wait() -> list[Attested]:
+        def wait() -> list[MarksAndWriters]:
             with _ledger_errors():
-                return [Attested(marks or b"", *counts) for ((marks, *counts),) in answers()]
+                return [MarksAndWriters(marks or b"", *counts) for ((marks, *counts),) in answers()]
 
         return wait
 

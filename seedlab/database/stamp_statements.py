@@ -75,7 +75,7 @@ def unmarked(state: TableState, table: Table) -> bool:
     return can_prove(state, table) and state.rows >= UNMARKED_ROWS
 
 
-def attested(state: TableState, table: Table) -> Composed:
+def count_writers(state: TableState, table: Table) -> Composed:
     """Count, of rows with xmin as x, those written by the stamp or this transaction, and its other writes.
 
     The latter are rows of the table that this transaction wrote or deleted, but that are not among the rows.

@@ -43,7 +43,7 @@ def settle(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
             else:
                 frame, columns[own] = _value(frame, reference_column(index), label, parent, cache)
     columns |= {name: pl.col(name) for name in load.values}
-    wanted = [*(columns[name].alias(name) for name in load.columns), FILE, ROW, HANDLE]
+    wanted: list[pl.Expr | str] = [*(columns[name].alias(name) for name in load.columns), FILE, ROW, HANDLE]
     return all_selected([frame], [wanted])[0]
 
 

@@ -231,14 +231,14 @@ def test_a_row_that_somebody_changed_while_few_were_written_is_seen(school: Path
     """It is changed when the run has looked, but has not begun to write."""
     seed(school, url)
     write(school, {"pupils.csv": PUPILS.replace("11", "12")})
-    original = ledger_statements.attested
+    original = ledger_statements.marks_and_writers
 
     def meddling(*arguments: object) -> object:
         execute(url, "UPDATE pupils SET age = 99 WHERE name = 'Ada'")
         return original(*arguments)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ledger_statements, "attested", meddling)
+        patched.setattr(ledger_statements, "marks_and_writers", meddling)
         assert by_table(seed(school, url))["pupils/pupils"] == (0, 1, 2)
 
     mended = seed(school, url)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from seedlab.database.ledger import MARK, TRANSACTIONS, Attested, Ledger, dropped, have_drifted, moved
+from seedlab.database.ledger import MARK, TRANSACTIONS, Ledger, MarksAndWriters, dropped, have_drifted, moved
 from seedlab.flow import (
     IN_DOUBT,
     Load,
@@ -37,7 +37,7 @@ MARKED_ROWS = 4_000_000
 # ---- tables of which only changed rows are written ------------------------------------------------------
 
 
-def _no_answers() -> dict[str, Attested]:
+def _no_answers() -> dict[str, MarksAndWriters]:
     return {}
 
 
@@ -50,7 +50,7 @@ class IncrementalTables:
     """
 
     rows: Mapping[str, RowSet] = field(default_factory=dict)
-    before: Callable[[], Mapping[str, Attested]] = _no_answers
+    before: Callable[[], Mapping[str, MarksAndWriters]] = _no_answers
 
     def without(self, tables: Collection[str]) -> IncrementalTables:
         """Leave out these tables."""
@@ -80,9 +80,9 @@ def incremental_tables(
         and sum(write.rows for write in of_table) <= MARKED_ROWS
         and all(load.stage in reduced and _matches(load, known[name]) for w in of_table for load in w.loads)
     }
-    wait_for_marks = ledger.attested(list(rows.values()))
+    wait_for_marks = ledger.marks_and_writers(list(rows.values()))
 
-    def before() -> dict[str, Attested]:
+    def before() -> dict[str, MarksAndWriters]:
         return dict(zip(rows, wait_for_marks(), strict=True))
 
     return IncrementalTables(rows=rows, before=before)
@@ -100,7 +100,7 @@ def _keys(writes: Sequence[TableWrite], key: Sequence[str]) -> pl.DataFrame:
 
 def shifts_of(ledger: Ledger, tables: IncrementalTables) -> tuple[Shift, ...]:
     """Make what is remembered of such tables after they were written; one round trip."""
-    answers = ledger.attested(list(tables.rows.values()))()
+    answers = ledger.marks_and_writers(list(tables.rows.values()))()
     before = tables.before() if tables.rows else {}
     shifts = []
     for (name, rows), after in zip(tables.rows.items(), answers, strict=True):
@@ -110,7 +110,7 @@ def shifts_of(ledger: Ledger, tables: IncrementalTables) -> tuple[Shift, ...]:
     return tuple(shifts)
 
 
-def _shifted_stamp(stamp: Stamp | None, before: Attested, after: Attested) -> Stamp | None:
+def _shifted_stamp(stamp: Stamp | None, before: MarksAndWriters, after: MarksAndWriters) -> Stamp | None:
     """Make the stamp of a table after some of its rows were written; None if it does not cover all of them.
 
     It does not if this transaction wrote further rows, by triggers: they have the same stamp, but not their

@@ -114,6 +114,10 @@ class Load:
     # The table has no key: all source columns together identify a row, and equal rows are counted.
     whole: bool = False
 
+    def __hash__(self) -> int:
+        """Hash what tells most loads apart: all that keys are made of would be hashed anew each time."""
+        return hash((self.stage, self.seed, self.table))
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The written columns of the table, sorted so that loads with the same ones compare equal."""

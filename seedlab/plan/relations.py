@@ -24,7 +24,7 @@ def relation_names(table: Table, foreign_key: ForeignKey) -> tuple[str, ...]:
     if len(foreign_key.columns) == 1:
         column = foreign_key.columns[0]
         names += [column.removesuffix("_id").removesuffix("Id"), column]
-    if sum(other.parent == foreign_key.parent for other in table.relations) == 1:
+    if len({other.meaning for other in table.foreign_keys if other.parent == foreign_key.parent}) == 1:
         names.append(foreign_key.parent)
     names.append(foreign_key.name)
     return tuple(dict.fromkeys(name for name in names if name))

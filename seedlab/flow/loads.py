@@ -52,6 +52,10 @@ class Reference:
     key: tuple[str, ...]
     parts: tuple[Part, ...]
 
+    def __hash__(self) -> int:
+        """Hash what tells most references apart, as `Load` does."""
+        return hash((self.name, self.foreign_key.name, self.key))
+
     @property
     def parent(self) -> str:
         """The referenced table."""

@@ -296,20 +296,26 @@ def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Itera
     in_key = set(_naming_sources(load))
     for reference in load.references:
         names = reference.sources()
-        nulls = [pl.col(name).is_null() for name in names]
         if len(names) > 1 and not reference.outright:
-            message = f"'{reference.name}' is given in part: {', '.join(names)} must all be there, or none"
-            yield Rule(
-                name="null-key",
-                column=", ".join(names),
-                message=message,
-                bad=pl.any_horizontal(nulls) & ~pl.all_horizontal(nulls),
-            )
+            yield _wholeness(reference.name, names)
         needed = any(not table.columns[name].nullable for name in reference.foreign_key.columns)
         dotted = any(load.source_of(name) is None for name in reference.foreign_key.columns)
         if needed and dotted and not in_key.issuperset(names) and any(frame[n].null_count() for n in names):
             message = f"every row of {load.table} needs its '{reference.name}' ({reference.foreign_key.name})"
-            yield Rule(name="not-null", column=names[0], message=message, bad=pl.all_horizontal(nulls))
+            nulls = pl.all_horizontal(pl.col(name).is_null() for name in names)
+            yield Rule(name="not-null", column=names[0], message=message, bad=nulls)
+
+
+@lru_cache(maxsize=4096)
+def _wholeness(name: str, sources: tuple[str, ...]) -> Rule:
+    """Of several columns that give a reference, all must be there, or none."""
+    given, nulls = ", ".join(sources), [pl.col(source).is_null() for source in sources]
+    return Rule(
+        name="null-key",
+        column=given,
+        message=f"'{name}' is given in part: {given} must all be there, or none",
+        bad=pl.any_horizontal(nulls) & ~pl.all_horizontal(nulls),
+    )
 
 
 def _unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:

@@ -28,7 +28,7 @@ CONTENT = pl.Schema({FILE: pl.UInt16, HANDLE: pl.UInt128, DIGEST: pl.UInt64, RUN
 
 FORGOTTEN = LEFT - 1  # in place of a file's number: the row is not remembered any more
 _HEAD = Struct(">IQ")  # the header of a pack: the lengths of its JSON line and of its Arrow stream
-_LITTLE = 1 << 18  # bytes of changes that never cause repacking
+_LITTLE = 1 << 14  # bytes of changes that never cause repacking: some 20 runs that change one row each
 _PART = 8  # more changes than this fraction of the base do
 
 NOTHING = pl.DataFrame(schema=CONTENT)

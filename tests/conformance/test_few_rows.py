@@ -78,6 +78,21 @@ def test_of_rows_as_we_made_them_nothing_is_asked(library: Path, url: str) -> No
     assert nothing_left(library, url)
 
 
+def test_what_is_remembered_stays_small_however_often_rows_change(library: Path, url: str) -> None:
+    packs = "length(content) FROM seedlab.rows UNION ALL SELECT length(recent) FROM seedlab.rows"
+    if in_sqlite(url):
+        packs = "length(content) FROM seedlab_rows"
+    sizes = []
+    for run in range(16):
+        put(library, *(book(f"b{number}", number, f"{run:x}") for number in range(100)))
+        assert counted(seed(library, url))[:2] == ((300, 0) if run == 0 else (0, 100))
+        sizes.append(sum(size for (size,) in rows_of(url, f"SELECT {packs}")))
+
+    assert sizes[1] - sizes[0] > 1_000, "what changed was packed behind what was remembered"
+    assert max(sizes) < sizes[0] + 25_000
+    assert nothing_left(library, url)
+
+
 def test_a_new_row_finds_its_parent_by_what_is_remembered(library: Path, url: str) -> None:
     seed(library, url)
     put(library, book("atlas", 1, "ab"), book("bible", 2, "cde"))

@@ -85,6 +85,9 @@ def judge(
 
     A stage that depends on a stale one is stale, too. `drifted` are tables that others changed, or whose
     content a run left in doubt. `intact` are stages whose files changed, but none of whose rows did.
+
+    In an environment with a subset, all stages are stale if one is: which rows the subset leaves out depends
+    on the files of all of them.
     """
     by_id = {stage.id: stage for stage in stages}
     verdicts: dict[str, Verdict] = {}
@@ -93,7 +96,17 @@ def judge(
             stage = by_id[name]
             hashes = memory.stages[name].parts if name in intact else parts(stage, situation, memory)
             verdicts[name] = _judged(stage, hashes, memory, drifted, verdicts)
-    return verdicts
+    return _together(verdicts) if situation.environment.subset else verdicts
+
+
+def _together(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Make all stages stale, with all their files, if one is."""
+    first = next((name for name, each in verdicts.items() if each.reason is not None), None)
+    reason = None if first is None else f"{first} runs, and the subset is taken of all stages together"
+    return {
+        name: Verdict(stage=name, reason=reason if each.reason is None else each.reason)
+        for name, each in verdicts.items()
+    }
 
 
 def _judged(

@@ -15,7 +15,7 @@ import pytest
 from seedlab import orchestrator
 from seedlab.database.postgres import PostgresSession
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
-from seedlab.flow import Project, Run, memory
+from seedlab.flow import Commit, Project, Run, memory
 from seedlab.steps.writing.transaction import NO_LEDGER
 from tests.again import INTACT, SAVED, UNCHANGED, by_table, generation, in_sqlite, told
 from tests.cases import some
@@ -37,6 +37,25 @@ def test_a_second_run_writes_nothing_and_counts_every_row(school: Path, url: str
     assert (dump(url), generation(url)) == (held, runs)
     if not in_sqlite(url):  # others on the server log, too, but not all of the time
         assert 0 in [run.wal_bytes for run in again]
+
+
+@pytest.mark.parametrize("commit", ["run", "stage"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_subset_leaves_out_the_same_rows_whichever_stage_changed(
+    school: Path, url: str, commit: Commit, there: bool
+) -> None:
+    """Also where somebody else has such a row's parent."""
+    write(school, {"seedlab.toml": "[environments.development]\nsubset = { cities = 1 }\n"})
+    first = seed(school, url)
+    if there:
+        execute(url, "INSERT INTO cities (code) VALUES ('tlv')")
+    write(school, {"pupils.csv": PUPILS.replace("11", "12")})
+
+    again = seed(school, url, commit=commit)
+
+    assert (counted(first), counted(again)) == ((3, 0, 0), (0, 1, 2))
+    assert rows_of(url, "SELECT name, age FROM pupils ORDER BY 1") == [("Ada", 9), ("Cid", 12)]
+    assert {stage.status for stage in seed(school, url).stages} == {"skipped"}
 
 
 def test_a_run_with_nothing_to_do_waits_for_nobody(school: Path, clean_postgres_url: str) -> None:

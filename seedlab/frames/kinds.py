@@ -43,6 +43,19 @@ def _few_digits(most: int) -> str:
     return rf"[+-]?({small}|0{{0,14}}[1-9]{below})"
 
 
+# Days that every year has; years of five digits; years BC, down to the first that PostgreSQL supports.
+_DAY = (
+    r"((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+)
+_LATE = r"[1-9][0-9]{4}"
+_EARLY = r"(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-3][0-9]{3}|4[0-6][0-9]{2}|470[0-9]|471[0-3])"
+
+
+def _beyond_calendar(clock: str) -> str:
+    """Match the two infinities, and days outside the ISO calendar with its four-digit years."""
+    return rf"^(-?infinity|{_LATE}-{_DAY}{clock}|{_EARLY}-{_DAY}{clock} BC)$"
+
+
 # Numbers with so few digits that they survive conversion to a float and back; longer ones are converted.
 _FEW_DIGITS = {"float4": rf"^{_few_digits(6)}$", "float8": rf"^{_few_digits(15)}([eE][+-]?[0-9]{{1,2}})?$"}
 _PATTERNS = {
@@ -52,6 +65,14 @@ _PATTERNS = {
     "bytea": _HEX,
 }
 _CALENDAR = frozenset({"date", "timestamp", "timestamptz"})
+# Values outside of calendar, clock and digits, in PostgreSQL's own spelling: they can identify rows, too.
+_BEYOND = {
+    "numeric": r"^(NaN|-?Infinity)$",
+    "time": r"^24:00:00$",
+    "date": _beyond_calendar(""),
+    "timestamp": _beyond_calendar(rf" {_CLOCK}:[0-5][0-9](\.[0-9]{{0,5}}[1-9])?"),
+    "timestamptz": _beyond_calendar(rf" {_CLOCK}:[0-5][0-9](\.[0-9]{{0,5}}[1-9])?\+00"),
+}
 # Kinds whose canonical text is known here; for all others only the database can tell which texts are equal.
 _TEXTS = frozenset({"text", "varchar", "char", "citext", "enum", "json"})
 _PLAIN = frozenset({*_BOUNDS, *_CALENDAR, "numeric", "bool", "uuid", "time", "bytea", "float4", "float8"})
@@ -104,7 +125,8 @@ def plain(column: Column, value: pl.Expr) -> pl.Expr | None:
     a value that does not fit the column and would be cut or rounded by a cast.
     """
     if column.kind in _PLAIN or column.kind in ("varchar", "char"):
-        return proven(replace(column, domain=False), value)
+        fits, beyond = proven(replace(column, domain=False), value), _beyond(column, value)
+        return fits if fits is None or beyond is None else fits | beyond
     return None
 
 
@@ -163,7 +185,8 @@ def _plain_number(value: pl.Expr) -> pl.Expr:
     trimmed = value.str.replace(r"^\+", "").str.replace(r"^(-?)0+", "${1}")
     trimmed = trimmed.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.replace(r"\.$", "")
     whole = trimmed.str.replace(r"^(-?)\.", "${1}0.").str.replace(r"^-?$", "0")
-    return pl.when(value.str.contains(_PLAIN_NUMBER)).then(whole)
+    plainly = pl.when(value.str.contains(_PLAIN_NUMBER)).then(whole)
+    return plainly.when(value.str.contains(_BEYOND["numeric"])).then(value)
 
 
 def _moment(column: Column, value: pl.Expr) -> pl.Expr:
@@ -180,7 +203,14 @@ def _moment(column: Column, value: pl.Expr) -> pl.Expr:
         utc = zoned.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
         text = utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")
     trimmed = text.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.replace(r"\.$", "")
-    return pl.when(fits).then(trimmed)
+    return pl.when(fits).then(trimmed).when(value.str.contains(_BEYOND[column.kind])).then(value)
+
+
+def _beyond(column: Column, value: pl.Expr) -> pl.Expr | None:
+    """True for the special values of a type that the column takes; None where there are none."""
+    if column.kind == "numeric" and column.precision is not None:
+        return value == "NaN"  # infinity has more digits than any precision
+    return value.str.contains(_BEYOND[column.kind]) if column.kind in _BEYOND else None
 
 
 def _is_float(kind: str, value: pl.Expr) -> pl.Expr:

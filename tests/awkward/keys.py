@@ -161,4 +161,42 @@ NATURAL = Schema(
     insert="INSERT INTO pages VALUES ('new', 'home', 3)",
 )  # fmt: skip
 
-ALL = [WIDE_KEY, COMPOSITE, SELF, SELF_COMPOSITE, *CIRCLES, NATURAL]
+# What PostgreSQL has beyond the calendar, the clock and the digits; rows of a validity often end at infinity.
+BEYOND = Schema(
+    name="keys-beyond-the-calendar",
+    ddl="""
+        CREATE TABLE prices (code text, until timestamptz DEFAULT 'infinity', price numeric, PRIMARY KEY (code, until));
+        CREATE TABLE days (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, day date NOT NULL UNIQUE);
+        CREATE TABLE moments (moment timestamp PRIMARY KEY);
+        CREATE TABLE hours (hour time PRIMARY KEY);
+        CREATE TABLE rates (rate numeric PRIMARY KEY);
+        CREATE TABLE grades (grade numeric(4, 2) PRIMARY KEY);
+        CREATE TABLE uses (
+          id int PRIMARY KEY, code text, until timestamptz, day_id int REFERENCES days, moment timestamp REFERENCES moments,
+          hour time REFERENCES hours, rate numeric REFERENCES rates, grade numeric REFERENCES grades,
+          FOREIGN KEY (code, until) REFERENCES prices
+        );
+    """,
+    files={
+        "prices.csv": "code,until,price\na,infinity,2\na,2024-01-01 00:00:00+00,1\nb,0044-03-15 00:00:00+00 BC,3\n",
+        "days.csv": "day\n-infinity\n4713-01-01 BC\n12025-01-01\n2024-02-29\n",
+        "moments.csv": "moment\ninfinity\n12025-01-01 00:00:01.5\n0044-03-15 00:00:00 BC\n",
+        "hours.csv": "hour\n24:00:00\n00:00:00\n",
+        "rates.csv": "rate\nNaN\nInfinity\n-Infinity\n1.50\n",
+        "grades.csv": "grade\nNaN\n1.5\n",
+        "uses.csv": "id,code,until,day.day,moment,hour,rate,grade\n1,a,infinity,-infinity,infinity,24:00:00,NaN,NaN\n"
+        "2,b,0044-03-15 00:00:00+00 BC,4713-01-01 BC,12025-01-01 00:00:01.5,00:00:00,-Infinity,1.5\n",
+    },
+    rows=20,
+    holds={
+        "SELECT day::text, until::text, rate::text FROM uses JOIN days ON days.id = day_id ORDER BY uses.id": [
+            ("-infinity", "infinity", "NaN"),
+            ("4713-01-01 BC", "0044-03-15 00:00:00+00 BC", "-Infinity"),
+        ]
+    },
+    change={"prices.csv": "code,until,price\na,infinity,5\na,2024-01-01 00:00:00+00,1\nb,0044-03-15 00:00:00+00 BC,3\n"},
+    held={"SELECT price::int FROM prices WHERE until = 'infinity'": [(5,)]},
+    needs=14,
+)  # fmt: skip
+
+ALL = [WIDE_KEY, COMPOSITE, SELF, SELF_COMPOSITE, *CIRCLES, NATURAL, BEYOND]

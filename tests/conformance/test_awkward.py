@@ -44,6 +44,7 @@ WAYS: dict[str, dict[str, Any]] = {"usual": {}, "rows": {"level": "legacy"}, "se
 QUICK = (
     "composite-and-overlapping",
     "circle-of-3-serial",
+    "keys-beyond-the-calendar",
     "identity-always-ids-made",
     "sequence-of-two-tables",
     "generated-columns-in-the-file",

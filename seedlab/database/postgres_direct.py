@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from psycopg.sql import SQL, Composable
 
-from seedlab.database import rebuilding, staging
+from seedlab.database import rebuilding, staging, wide_tables
 from seedlab.database import statements as sql
 from seedlab.database.encode_binary import NotBinary, has_binary_form
 from seedlab.database.postgres_copy import (
@@ -260,9 +260,10 @@ def _rebuild(
         for table in large
         if (some := chosen.get((table.schema, table.relation)))
     }
+    kept = [table for table in tables if not chosen.get((table.schema, table.relation))]
     frame = _Frame(
         before=[*before, *rebuilding.settings()],
-        behind=behind,
+        behind=behind | wide_tables.analyze(kept, rows),
         end=[*add_keys(off), rebuilding.RESET, rebuilding.ask_facts(tables)],
     )
     written, results = _load(wire, writes, frame, options)
@@ -325,7 +326,8 @@ def _copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, options: Cop
     tables = _tables(writes)
     lock = sql.lock_exclusively(tables) if keys else sql.lock_for_writing(tables)
     start: list[Composable] = [SQL("SAVEPOINT direct"), lock, sql.count_filled(tables)]
-    frame = _Frame(before=[*start, *drop_keys(keys)], end=add_keys(keys))
+    behind = wide_tables.analyze(tables, _rows(writes))
+    frame = _Frame(before=[*start, *drop_keys(keys)], behind=behind, end=add_keys(keys))
     return _load(wire, writes, frame, options, looks=True)[0]
 
 

@@ -114,7 +114,7 @@ def test_all_that_is_sent_is_counted_but_for_what_the_protocol_adds(
     clean_postgres_url, tmp_path, level, monkeypatch
 ) -> None:
     monkeypatch.setattr(
-        sampling, "SHORT", 600
+        sampling, "UNOBSERVED_SECONDS", 600
     )  # what looks at a run that takes a second passes the proxy, too
     rows = "".join(f"{n},{'עברית' * (n % 50)}\n" for n in range(200))
     folder = write(tmp_path / "school", {"words.csv": f"id,text\n{rows}"})

@@ -55,7 +55,7 @@ def locked(url: str) -> Iterator[psycopg.Connection]:
 
 
 def test_the_state_tells_what_a_connection_waits_for(school, clean_postgres_url, monkeypatch) -> None:
-    monkeypatch.setattr(sampling, "SHORT", 0.0)
+    monkeypatch.setattr(sampling, "UNOBSERVED_SECONDS", 0.0)
     monitor = Monitor()
     seen: list[RunState] = []
 

@@ -28,6 +28,7 @@ from seedlab.frames.kinds import canonical
 _FREE = pl.lit(~(0xF << 76 | 0x3 << 62) & (1 << 128) - 1, dtype=pl.UInt128)
 _VERSION_8 = pl.lit(0x8 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _VERSION_5 = pl.lit(0x5 << 76 | 0x2 << 62, dtype=pl.UInt128)
+_COLON = pl.lit(":")
 # The namespace of uuid5 ids: 16 ASCII bytes, so that namespace and name can be hashed as one text.
 UUID5_NAMESPACE = b"seedlab.uuid5.id"
 
@@ -221,11 +222,11 @@ def handle_of(label: str, texts: Sequence[str], ids: str) -> pl.Expr:
 def _of_texts(label: str, texts: Sequence[pl.Expr], ids: str) -> pl.Expr:
     """Hash a label and texts, each prefixed with its length in bytes.
 
-    All of it is one format: concatenating length, colon and text of each text first takes a fifth longer.
+    All of it is one concatenation, since nested ones take longer. `pl.format` panics on some empty frames.
     """
-    head = f"{len(label.encode())}:{label}".replace("{", "{{").replace("}", "}}")
-    prefixed = [each for text in texts for each in (text.str.len_bytes(), text)]
-    whole = pl.format(head + "{}:{}" * len(texts), *prefixed)
+    head = pl.lit(f"{len(label.encode())}:{label}")
+    prefixed = [each for text in texts for each in (text.str.len_bytes().cast(pl.String), _COLON, text)]
+    whole = plh.concat_str([head, *prefixed])
     return _uuid5(whole) if ids == "uuid5" else _uuid8(whole)
 
 

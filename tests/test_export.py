@@ -205,6 +205,24 @@ def test_what_others_keep_is_left_out_and_told(clean_database_url: str, tmp_path
         export(url, tmp_path / "none", exclude=("post",))
 
 
+@pytest.mark.parametrize(
+    ("columns", "left_out"),
+    [
+        ("id int PRIMARY KEY, migration text, batch int", {"migrations": "belongs to a migration tool"}),
+        ("id int PRIMARY KEY, name text, host text", {}),  # of machines, as a cloud's are
+    ],
+    ids=["of-a-tool", "of-an-application"],
+)
+def test_a_table_of_a_plain_name_is_a_migration_tools_by_its_columns(
+    clean_database_url: str, tmp_path: Path, columns: str, left_out: dict[str, str]
+) -> None:
+    execute(
+        clean_database_url, f"CREATE TABLE migrations ({columns}); INSERT INTO migrations (id) VALUES (1)"
+    )
+
+    assert dict(export(clean_database_url, tmp_path / "out").left_out) == left_out
+
+
 def test_an_export_is_private_new_and_names_no_password(clean_database_url: str, tmp_path: Path) -> None:
     url = clean_database_url
     execute(url, "CREATE TABLE t (code text PRIMARY KEY); INSERT INTO t VALUES ('a');")

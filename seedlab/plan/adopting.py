@@ -33,12 +33,15 @@ MIGRATIONS = frozenset(
     {
         "alembic_version", "django_migrations", "_prisma_migrations", "schema_migrations",
         "ar_internal_metadata", "flyway_schema_history", "databasechangelog", "databasechangeloglock",
-        "knex_migrations", "knex_migrations_lock", "sequelizemeta", "typeorm_metadata", "migrations",
+        "knex_migrations", "knex_migrations_lock", "sequelizemeta", "typeorm_metadata",
         "__drizzle_migrations", "__efmigrationshistory", "goose_db_version", "schema_version",
         "_sqlx_migrations",
         "__diesel_schema_migrations", "atlas_schema_revisions", "phinxlog", "doctrine_migration_versions",
     }
 )  # fmt: skip
+# Laravel, TypeORM and db-migrate use a plain word, which may also be an application's own table.
+_PLAIN_NAME = "migrations"
+_PLAIN_COLUMNS = frozenset({"id", "migration", "batch", "timestamp", "name", "run_on"})
 # Names that some file system forbids, or that have a meaning in glob patterns or to seedlab itself.
 _NO_FILE = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*\[\]]|^[. ]|^_seedlab|\.rejects\.|[. ]$')
 _LONGEST = 200  # bytes of a file's name; file systems allow 255
@@ -70,12 +73,17 @@ def chosen(catalog: Catalog, wanted: Wanted) -> tuple[list[Table], dict[str, str
     for name in sorted(taken):
         if wanted.tables and name not in named:
             continue
-        if name not in named and known[name].relation.lower() in MIGRATIONS:
+        if name not in named and _belongs_to_tool(known[name]):
             left_out[name] = "belongs to a migration tool"
         elif reserved := (RESERVED | NOTES) & known[name].columns.keys():
             left_out[name] = f"has a column {min(reserved)}, a name that seedlab keeps for itself"
     kept = (named or known.keys()) & taken - left_out.keys()
     return [known[name] for name in sorted(kept)], left_out
+
+
+def _belongs_to_tool(table: Table) -> bool:
+    name = table.relation.lower()
+    return name in MIGRATIONS or (name == _PLAIN_NAME and table.columns.keys() <= _PLAIN_COLUMNS)
 
 
 def _matching(known: Mapping[str, Table], catalog: Catalog, patterns: Sequence[str]) -> set[str]:

@@ -128,7 +128,7 @@ class Ledger(Protocol):
         answers = [MarksAndWriters(marks) for marks in self.marks(sets)]
         return lambda: answers
 
-    def spell_out(self, states: Sequence[TableState]) -> None:
+    def store_marks(self, states: Sequence[TableState]) -> None:
         """Store the marks of tables whose seeded rows are so far known by their stamp alone.
 
         To be called before the tables are written. Rows that somebody else has changed meanwhile get no

@@ -304,7 +304,7 @@ FORGET_STAGES = SQL(
 )
 
 
-def spell_out(states: Sequence[tuple[TableState, Table]]) -> Composed:
+def store_marks(states: Sequence[tuple[TableState, Table]]) -> Composed:
     """Store the marks of all rows of stamps, if no such row was changed since."""
     found = SQL(" UNION ALL ").join(
         SQL("SELECT {}, {}, ({})").format(

@@ -171,9 +171,9 @@ class PostgresLedger(Ledger):
 
         return wait
 
-    def spell_out(self, states: Sequence[TableState]) -> None:
+    def store_marks(self, states: Sequence[TableState]) -> None:
         """Let the server compute and store the marks in one statement, without sending them to the client."""
-        self._ask([(sql.spell_out([(state, self._table(state.table)) for state in states]), ())])
+        self._ask([(sql.store_marks([(state, self._table(state.table)) for state in states]), ())])
 
     def _mark_questions(
         self, sets: Sequence[RowSet], whole: Callable[[TableState, Table], Composable] = sql.marks

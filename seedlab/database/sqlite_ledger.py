@@ -186,7 +186,7 @@ class SqliteLedger(Ledger):
             for number in range(1, count + 1):
                 yield self._run(one, (*load, number))[0][0]
 
-    def spell_out(self, states: Sequence[TableState]) -> None:
+    def store_marks(self, states: Sequence[TableState]) -> None:
         """Do nothing: there are no stamps, so marks are always stored."""
 
     def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:

@@ -459,7 +459,7 @@ def test_of_very_many_rows_none_are_made(
     seed(school, url)
     for module in (table_state, stage_memory):
         monkeypatch.setattr(module, "MARKED_ROWS", 1)
-    monkeypatch.setattr(ledger_statements, "spell_out", refused)
+    monkeypatch.setattr(ledger_statements, "store_marks", refused)
 
     seed(write(tmp_path / "other", {"cities.csv": "code,name\nown,Other\n"}), url)
 

@@ -149,7 +149,7 @@ def spell_out(ledger: Ledger, states: Iterable[TableState], recorder: Recorder) 
     """Store the marks of tables that are known by a stamp alone, before some of their rows are written."""
     if unmarked := [each for each in states if each.unmarked and each.stamp and each.rows <= MARKED_ROWS]:
         with recorder.span("commit"):
-            ledger.spell_out(unmarked)
+            ledger.store_marks(unmarked)
 
 
 def marks_of(

@@ -316,7 +316,7 @@ def check_marks(url: str, table: str) -> None:
     with closing(session):
         session.catalog(rows_of(url, "SELECT project FROM seedlab_rows")[0][0])
         state = session.ledger.read("").tables[table]
-        ((now, remembered),) = session.ledger.touched([RowSet(state=state, frame=None)])
+        ((now, remembered),) = session.ledger.current_and_remembered([RowSet(state=state, frame=None)])
         (content,) = session.ledger.contents([state])
     assert sorted(now[n : n + 16] for n in range(0, len(now), 16)) == sorted(
         (remembered or b"")[n : n + 16] for n in range(0, len(now), 16)

@@ -104,7 +104,7 @@ class Ledger(Protocol):
 
     def drifted(self, states: Sequence[TableState]) -> frozenset[str]:
         """Return those of the tables, all with changed content, in which a seeded row changed."""
-        found = self.touched([RowSet(state=state, frame=None) for state in states])
+        found = self.current_and_remembered([RowSet(state=state, frame=None) for state in states])
         return frozenset(
             state.table
             for state, (now, remembered) in zip(states, found, strict=True)
@@ -135,7 +135,7 @@ class Ledger(Protocol):
         mark. Cost: one pass over each table.
         """
 
-    def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
+    def current_and_remembered(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
         """Return per set the current marks of its rows and the remembered marks of its table.
 
         Where no marks are remembered (None), the current marks of a whole table may be left empty.

@@ -139,7 +139,7 @@ class PostgresLedger(Ledger):
         for number in range(1, count + 1):
             yield self._ask([(sql.RECALL_PACK, (project, *name, str(number)))], binary=True)[0][0][0]
 
-    def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
+    def current_and_remembered(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
         """Fetch current and remembered marks in one pipeline."""
         if not sets:
             return []

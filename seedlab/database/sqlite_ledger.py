@@ -189,7 +189,7 @@ class SqliteLedger(Ledger):
     def store_marks(self, states: Sequence[TableState]) -> None:
         """Do nothing: there are no stamps, so marks are always stored."""
 
-    def touched(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
+    def current_and_remembered(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:
         """Compute current marks and fetch the remembered ones."""
         remembered = self.recall_marks([each.state.table for each in sets])
         known = [remembered.get(each.state.table) for each in sets]

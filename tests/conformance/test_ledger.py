@@ -169,7 +169,7 @@ def test_rows_of_a_table_of_which_no_marks_are_kept_are_not_gone_through(target:
     sets = [RowSet(state=state, frame=None), RowSet(state=state, frame=pl.DataFrame({"code": ["hfa"]}))]
     target.remember(replace(MEMO, marks={"cities": None}), state)
 
-    (every, unknown), (some, _) = target.ledger.touched(sets)
+    (every, unknown), (some, _) = target.ledger.current_and_remembered(sets)
 
     assert (every, unknown, len(some)) == (b"", None, 16)
     assert target.ledger.drifted([state]) == {"cities"}

@@ -177,7 +177,7 @@ def settle_states(
             sets[name, "known"] = RowSet(state=each.previous, frame=None)
             if each.previous.columns != each.state.columns:
                 sets[name, "now"] = RowSet(state=each.state, frame=None)
-    answers = dict(zip(sets, ledger.touched(list(sets.values())), strict=True)) if sets else {}
+    answers = dict(zip(sets, ledger.current_and_remembered(list(sets.values())), strict=True)) if sets else {}
     settled = [_settled(each, answers) for each in tables]
     return [state for state, _ in settled], {state.table: marks for state, marks in settled}
 

@@ -7,7 +7,7 @@ import platform
 
 import pytest
 
-from seedlab.database.holder import Holder, held, label_of, read_label, this_process
+from seedlab.database.holder import Holder, label_of, lock_held_message, read_label, this_process
 
 
 def read(label: str) -> Holder:
@@ -60,14 +60,14 @@ def test_a_holder_is_named_with_all_that_is_known_of_it() -> None:
 
 @pytest.mark.parametrize("wait", [None, "0", "0s"])
 def test_who_did_not_wait_is_told_how_to(wait: str | None) -> None:
-    assert held(Holder(pid=7, host="build"), wait) == (
+    assert lock_held_message(Holder(pid=7, host="build"), wait) == (
         "another seed is running: process 7 on build; --wait 30s waits for it"
     )
 
 
 def test_who_waited_in_vain_is_told_how_long() -> None:
-    assert held(Holder(pid=7, host="build"), "30s").endswith("process 7 on build; waited 30s")
+    assert lock_held_message(Holder(pid=7, host="build"), "30s").endswith("process 7 on build; waited 30s")
 
 
 def test_a_holder_that_has_just_ended_is_no_mystery() -> None:
-    assert "it has just ended, run again" in held(None, None)
+    assert "it has just ended, run again" in lock_held_message(None, None)

@@ -107,7 +107,7 @@ def test_a_sqlite_target_needs_no_psycopg() -> None:
 
 
 def test_psycopg_is_told_its_version_and_reads_no_metadata() -> None:
-    code = "import seedlab.database.driver as d; d.know_version(); import psycopg, psycopg_binary"
+    code = "import seedlab.database.driver as d; d.preload_version(); import psycopg, psycopg_binary"
     found = imported(code)
     told = "print(psycopg.__version__, psycopg_binary.__version__)"
     done = subprocess.run(
@@ -120,7 +120,7 @@ def test_psycopg_is_told_its_version_and_reads_no_metadata() -> None:
 
 def test_psycopg_that_is_there_is_left_alone() -> None:
     code = (
-        "import psycopg, sys; was = dict(sys.modules); import seedlab.database.driver as d; d.know_version()"
+        "import psycopg, sys; was = dict(sys.modules); import seedlab.database.driver as d; d.preload_version()"
     )
     told = "print({n for n, m in sys.modules.items() if was.get(n) is not m} - {d.__name__, 'seedlab', 'seedlab.database'})"
     done = subprocess.run(

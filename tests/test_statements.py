@@ -146,7 +146,7 @@ def price_load(**facts: object) -> Load:
 
 def test_a_classification_is_the_judgement_of_a_merge_without_its_writing() -> None:
     load = price_load()
-    judgement = f"WITH {text(sql.judged(0, load, PRICES, sql.arrays_source(load.columns), as_text=True))}"
+    judgement = f"WITH {text(sql.classified(0, load, PRICES, sql.arrays_source(load.columns), as_text=True))}"
 
     made = text(classify_statements.counts(load, PRICES))
 

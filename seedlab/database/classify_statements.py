@@ -11,9 +11,9 @@ from seedlab.flow import ROW, Load, Table
 def counts(load: Load, table: Table) -> Composed:
     """Count, for rows given as arrays: those that a merge would update, those it would insert, and all."""
     return SQL(
-        "WITH {judged} SELECT count(*) FILTER (WHERE _seedlab_hit AND _seedlab_differs), "
+        "WITH {classified} SELECT count(*) FILTER (WHERE _seedlab_hit AND _seedlab_differs), "
         "count(*) FILTER (WHERE NOT _seedlab_hit), count(*) FROM j0"
-    ).format(judged=sql.judged(0, load, table, sql.arrays_source(load.columns), as_text=True))
+    ).format(classified=sql.classified(0, load, table, sql.arrays_source(load.columns), as_text=True))
 
 
 def differences(load: Load, table: Table) -> Composed:
@@ -29,12 +29,12 @@ def differences(load: Load, table: Table) -> Composed:
         *(_line(table, name) for name in columns),
     ]
     return SQL(
-        "WITH {judged} SELECT s.{place}, d.name, d.was, d.becomes FROM j0 s "
+        "WITH {classified} SELECT s.{place}, d.name, d.was, d.becomes FROM j0 s "
         "LEFT JOIN {target} t ON s._seedlab_hit AND {key} "
         "CROSS JOIN LATERAL (VALUES {lines}) d(name, was, becomes, is_so) "
         "WHERE (s._seedlab_differs OR NOT s._seedlab_hit) AND d.is_so"
     ).format(
-        judged=sql.judged(
+        classified=sql.classified(
             0, load, table, sql.arrays_source(load.columns, place=ROW), as_text=True, place=ROW
         ),
         place=Identifier(ROW),

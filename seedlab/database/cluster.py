@@ -34,9 +34,9 @@ __all__ = [
     "create",
     "halt",
     "launch",
+    "refreshed",
     "remove",
     "run",
-    "seen",
     "usable",
 ]
 
@@ -90,7 +90,7 @@ class Site:
 # ---- state ----------------------------------------------------------------------------------------------
 
 
-def seen(server: Server) -> Server:
+def refreshed(server: Server) -> Server:
     """Return the server with its current pid, which is None unless it accepts connections."""
     lines = _pid_file(server)
     ready = len(lines) > 7 and lines[7].strip() == "ready" and _is_bound(server.socket / SOCKET)
@@ -155,7 +155,7 @@ def _log_tail(server: Server) -> str:
 
 
 def usable(site: Site) -> Site:
-    """Return the site with programs that the server's user can run: copies if theirs is a private folder."""
+    """Return the site with programs that the server's user can run, copying them if necessary."""
     with suppress(PermissionError):
         if not site.account or not run(site, [site.binaries / "initdb", "--version"]).returncode:
             return site
@@ -180,13 +180,13 @@ def launch(site: Site) -> None:
     """Start postgres and wait until it accepts connections."""
     server, deadline = site.server, time.monotonic() + PATIENCE
     # A client that was killed may have left a server that is still starting or stopping.
-    while _has_postmaster(server) and not seen(server).running and time.monotonic() < deadline:
+    while _has_postmaster(server) and not refreshed(server).running and time.monotonic() < deadline:
         time.sleep(0.005)
-    if seen(server).running:
+    if refreshed(server).running:
         return
     _drop_stale_pid(server)
     with _spawned(site) as pulse:
-        while not seen(server).running:
+        while not refreshed(server).running:
             time.sleep(0.005)
             ended = bool(select.select([pulse], [], [], 0)[0])
             if (ended and not _has_postmaster(server)) or time.monotonic() > deadline:

@@ -96,9 +96,9 @@ def opener(target: Target) -> Callable[[Target, Settings, Recorder, str], Sessio
         from seedlab.database.sqlite import open_sqlite
 
         return lambda target, settings, recorder, _: open_sqlite(target, settings, recorder)
-    from seedlab.database.driver import know_version
+    from seedlab.database.driver import preload_version
 
-    know_version()
+    preload_version()
     from seedlab.database.postgres import open_postgres
 
     return open_postgres

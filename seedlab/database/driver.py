@@ -14,7 +14,7 @@ from types import ModuleType
 _PACKAGES = ("psycopg", "psycopg_binary", "psycopg_c")  # the last two: the optional C implementation
 
 
-def know_version() -> None:
+def preload_version() -> None:
     """Preload psycopg's version modules; where no version is found, psycopg looks it up as usual."""
     if "psycopg" in sys.modules:
         return

@@ -63,7 +63,7 @@ def read_label(label: str, *, server_pid: int, host: str, since: str) -> Holder:
     )
 
 
-def held(holder: Holder | None, wait: str | None) -> str:
+def lock_held_message(holder: Holder | None, wait: str | None) -> str:
     """Make the message that the lock is held, and what can be done about it."""
     waited = f"; waited {wait}" if wait and milliseconds(wait) else "; --wait 30s waits for it"
     if holder is None:

@@ -60,15 +60,15 @@ class Ledger(Protocol):
 
     signed: bool
 
-    def shifted(self, seen: TableState, before: bytes, after: bytes) -> TableState:
+    def shifted(self, state: TableState, before: bytes, after: bytes) -> TableState:
         """Compute a table's new state from its old one, given the changed rows' marks before and after."""
         hashes = Struct(f">{_KEY}x{'q' if self.signed else 'Q'}")
         old, new = ([h for (h,) in hashes.iter_unpack(marks)] for marks in (before, after))
         return replace(
-            seen,
-            rows=seen.rows + len(new) - len(old),
-            xor=reduce(xor, (*old, *new), seen.xor),
-            sum=seen.sum + sum(new) - sum(old),
+            state,
+            rows=state.rows + len(new) - len(old),
+            xor=reduce(xor, (*old, *new), state.xor),
+            sum=state.sum + sum(new) - sum(old),
         )
 
     def read(self, project: str) -> Memory:

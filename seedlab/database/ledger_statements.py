@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from seedlab.database import stamp_statements as stamps
 from seedlab.database.catalog import DIGEST, QUERY
 from seedlab.database.ledger import MARK
-from seedlab.database.statements import arrays_source, casts, equal_keys, seen, stored, trusted
+from seedlab.database.statements import arrays_source, casts, comparable, equal_keys, stored, trusted
 from seedlab.flow import IN_DOUBT, Column, Settings, Table, TableState
 
 _FOLDER = Path(__file__).parent
@@ -239,7 +239,7 @@ def _type_hash(column: Column, value: str, seed: int) -> str | None:
 
 def _sent(table: Table, name: str) -> str:
     """Spell a value whose every change a hash detects; a timestamp's binary form is an 8-byte integer."""
-    kind, value = table.columns[name].kind, seen(table, name, "t").as_string()
+    kind, value = table.columns[name].kind, comparable(table, name, "t").as_string()
     return f"pg_catalog.{kind}_send({value})" if kind in ("timestamp", "timestamptz") else value
 
 

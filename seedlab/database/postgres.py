@@ -23,7 +23,7 @@ from seedlab.database.catalog import QUERY, read_catalog
 from seedlab.database.connect import KeptTarget
 from seedlab.database.durations import milliseconds
 from seedlab.database.failures import connection_failed, write_failed
-from seedlab.database.holder import Holder, held, read_label
+from seedlab.database.holder import Holder, lock_held_message, read_label
 from seedlab.database.ledger import memory_of
 from seedlab.database.postgres_ledger import NO_RIGHT, NO_TABLE, PostgresLedger
 from seedlab.database.wire import Question, StatementError, Wire, readable
@@ -269,7 +269,7 @@ class PostgresSession:
         except StatementError as failed:
             self.rollback()
             if failed.error.sqlstate == "55P03":
-                raise LockHeld(held(self._holder(), wait)) from None
+                raise LockHeld(lock_held_message(self._holder(), wait)) from None
             raise write_failed(failed.error, "the ledger") from failed.error
         return int(results[-1].get_value(0, 0) or 0)
 

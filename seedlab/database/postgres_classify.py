@@ -55,8 +55,8 @@ def classify_plan(wire: Wire, plan: WritePlan, *, differences: bool) -> list[Cla
                 tally.add_lines(found_lines)
                 tally.add(_outcomes(found_lines, part.rows))
             else:
-                updated, created, seen = answer[0]
-                tally.add(Outcomes(created=created, updated=updated, unchanged=seen - updated - created))
+                updated, created, rows = answer[0]
+                tally.add(Outcomes(created=created, updated=updated, unchanged=rows - updated - created))
     return [tally.classified() for tally in found.values()]
 
 

@@ -265,7 +265,7 @@ def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
     return written
 
 
-def _outcome(load: Load, updated: int, created: int, seen: int, places: Sequence[int] | None) -> Written:
-    outcomes = Outcomes(created=created, updated=updated, unchanged=seen - updated - created)
+def _outcome(load: Load, updated: int, created: int, rows: int, places: Sequence[int] | None) -> Written:
+    outcomes = Outcomes(created=created, updated=updated, unchanged=rows - updated - created)
     some = None if places is None else tuple(place - 1 for place in places)
     return Written(load=load, outcomes=outcomes, created=some)

@@ -35,9 +35,9 @@ from seedlab.database.cluster import (
     create,
     halt,
     launch,
+    refreshed,
     remove,
     run,
-    seen,
     usable,
 )
 from seedlab.errors import ServerError
@@ -80,12 +80,12 @@ def start(environ: Mapping[str, str] | None = None) -> Server:
         return site.server
     _prepare(site)
     with _locked(site.server):
-        if not seen(site.server).running:
+        if not refreshed(site.server).running:
             site = usable(site)
             if not site.server.data.exists():
                 create(site)
             launch(site)
-    return seen(site.server)
+    return refreshed(site.server)
 
 
 def stop(environ: Mapping[str, str] | None = None) -> Server:
@@ -94,7 +94,7 @@ def stop(environ: Mapping[str, str] | None = None) -> Server:
     if site.server.home.exists():
         with _locked(site.server):
             halt(site)
-    return seen(site.server)
+    return refreshed(site.server)
 
 
 def clean(environ: Mapping[str, str] | None = None) -> Server:
@@ -111,7 +111,7 @@ def clean(environ: Mapping[str, str] | None = None) -> Server:
             for path in (*server.home.iterdir(), server.socket):
                 if path.name not in _KEPT:
                     remove(path)
-    return seen(server)
+    return refreshed(server)
 
 
 def database_name(project: str) -> str:
@@ -174,7 +174,7 @@ def _site(environ: Mapping[str, str] | None) -> Site:
     home = root / f"pg{major}"
     _refuse_foreign(home)
     server = Server(home=home, major=major, socket=_socket_folder(home))
-    return Site(server=seen(server), binaries=binaries, account=_account(), environ=environ)
+    return Site(server=refreshed(server), binaries=binaries, account=_account(), environ=environ)
 
 
 def _root(environ: Mapping[str, str]) -> Path:

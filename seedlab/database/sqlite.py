@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from seedlab.database import sqlite_statements as sql
 from seedlab.database.durations import milliseconds
-from seedlab.database.holder import held
+from seedlab.database.holder import lock_held_message
 from seedlab.database.sqlite_catalog import find_empty, read_catalog
 from seedlab.database.sqlite_connection import CountedConnection
 from seedlab.database.sqlite_ledger import SqliteLedger
@@ -159,7 +159,7 @@ class SqliteSession:
         holder = self._lock.take(milliseconds(wait) if wait else 0)
         if holder is not None:
             self.rollback()
-            raise LockHeld(held(holder, wait))
+            raise LockHeld(lock_held_message(holder, wait))
         try:
             return self.ledger.generation()
         except SeedError:

@@ -179,7 +179,7 @@ def _merge_parts(
 ) -> Iterator[Composed]:
     joined = Identifier(f"j{n}")
     columns = load.columns
-    yield judged(n, load, table, source, as_text=as_text, place=PLACE)
+    yield classified(n, load, table, source, as_text=as_text, place=PLACE)
     if _differs(load, table) is not None:
         yield SQL(
             "u{n} AS (UPDATE {target} t SET {sets} FROM {j} s "
@@ -206,7 +206,7 @@ def _merge_parts(
     )
 
 
-def judged(
+def classified(
     n: int, load: Load, table: Table, source: Composable, *, as_text: bool, place: str | None = None
 ) -> Composed:
     """Make the CTE `j{n}`, which classifies the rows of a source: does the row exist, and does it differ.
@@ -237,12 +237,12 @@ def _classified_by_number(n: int, load: Load, table: Table, rows: Composed) -> C
     """
 
     def counted(columns: str, rows: Composable, alias: str) -> Composed:
-        seen_by = SQL(", ").join(seen(table, name, alias) for name in load.columns)
+        row = SQL(", ").join(comparable(table, name, alias) for name in load.columns)
         return SQL(
             "(SELECT *, row_number() OVER (PARTITION BY _seedlab_h, _seedlab_i) AS _seedlab_n FROM ("
-            "SELECT {columns}pg_catalog.hash_record_extended(ROW({seen}), 0) AS _seedlab_h, "
-            "pg_catalog.hash_record_extended(ROW({seen}), 1) AS _seedlab_i FROM {rows} {alias}) q)"
-        ).format(columns=SQL(columns), seen=seen_by, rows=rows, alias=Identifier(alias))
+            "SELECT {columns}pg_catalog.hash_record_extended(ROW({row}), 0) AS _seedlab_h, "
+            "pg_catalog.hash_record_extended(ROW({row}), 1) AS _seedlab_i FROM {rows} {alias}) q)"
+        ).format(columns=SQL(columns), row=row, rows=rows, alias=Identifier(alias))
 
     return SQL(
         "{j} AS MATERIALIZED (SELECT s.*, t._seedlab_n IS NOT NULL AS _seedlab_hit, "
@@ -282,10 +282,12 @@ def _differs(load: Load, table: Table) -> Composed | None:
 
 def distinct(table: Table, column: str) -> Composed:
     """Make the condition that a column of the new row `s` differs from that of the existing row `t`."""
-    return SQL("{} IS DISTINCT FROM {}").format(seen(table, column, "s"), seen(table, column, "t"))
+    return SQL("{} IS DISTINCT FROM {}").format(
+        comparable(table, column, "s"), comparable(table, column, "t")
+    )
 
 
-def seen(table: Table, column: str, alias: str) -> Composable:
+def comparable(table: Table, column: str, alias: str) -> Composable:
     """Spell a column for comparison: in binary form (send) if `=` does not detect every change."""
     known, name = table.columns[column], Identifier(alias, column)
     return SQL("{}({})").format(trusted(known.send), as_base(known, name)) if known.send else name

@@ -14,13 +14,13 @@ import polars as pl
 
 from seedlab.flow.exports import Tie
 
-__all__ = ["Held", "kept", "of_those", "places"]
+__all__ = ["RowReferences", "kept", "of_those", "places"]
 
 _PLACE = "_place"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Held:
+class RowReferences:
     """The references of one table's rows: positions of parents, and which rows have a missing parent."""
 
     height: int
@@ -30,7 +30,7 @@ class Held:
 
 def places(
     frames: Mapping[str, pl.DataFrame], ties: Mapping[str, Sequence[Tie]], keys: Mapping[str, int]
-) -> dict[str, Held]:
+) -> dict[str, RowReferences]:
     """Turn the result of `select_ties`, which has keys of parents, into positions of parents.
 
     `keys` has the number of key columns of each table.
@@ -39,7 +39,7 @@ def places(
         name: frame.select(str(n) for n in range(keys[name])).with_row_index(_PLACE)
         for name, frame in frames.items()
     }
-    held = {}
+    references = {}
     for name, frame in frames.items():
         at = keys[name]
         parents = []
@@ -55,11 +55,11 @@ def places(
             at += width
         flags = [pl.col(str(at + n)) == "1" for n in range(sum(tie.doubtful for tie in ties[name]))]
         orphans = frame.select(pl.any_horizontal(flags) if flags else pl.repeat(False, pl.len())).to_series()
-        held[name] = Held(height=frame.height, parents=parents, orphans=orphans)
-    return held
+        references[name] = RowReferences(height=frame.height, parents=parents, orphans=orphans)
+    return references
 
 
-def kept(tables: Mapping[str, Held], limits: Mapping[str, int]) -> dict[str, pl.Series]:
+def kept(tables: Mapping[str, RowReferences], limits: Mapping[str, int]) -> dict[str, pl.Series]:
     """Return a mask per table of the rows to export.
 
     A table with a limit starts with its first N rows and all rows that kept rows of limited tables refer to,
@@ -85,7 +85,7 @@ def of_those(frames: Iterable[pl.DataFrame], mask: pl.Series) -> Iterator[pl.Dat
         at += frame.height
 
 
-def _needed(tables: Mapping[str, Held], limits: Mapping[str, int]) -> dict[str, pl.Series]:
+def _needed(tables: Mapping[str, RowReferences], limits: Mapping[str, int]) -> dict[str, pl.Series]:
     """Mark the first N rows of tables with a limit, and all rows that they refer to, directly or not."""
     needed = {
         name: pl.select(pl.int_range(each.height) < limits.get(name, 0)).to_series()
@@ -102,11 +102,11 @@ def _needed(tables: Mapping[str, Held], limits: Mapping[str, int]) -> dict[str, 
     return needed
 
 
-def _none(each: Held) -> pl.Series:
+def _none(each: RowReferences) -> pl.Series:
     return pl.repeat(value=False, n=each.height, dtype=pl.Boolean, eager=True)
 
 
-def _children_of(each: Held, parents: Mapping[str, pl.Series]) -> pl.Series:
+def _children_of(each: RowReferences, parents: Mapping[str, pl.Series]) -> pl.Series:
     """Mark rows that have a parent among those marked."""
     found = _none(each)
     for parent, place in each.parents:

@@ -1,1 +1,1 @@
-"""Out: the only room that knows a dialect's name."""
+"""Read and write databases; no other package knows the name of a dialect."""

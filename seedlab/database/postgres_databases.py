@@ -24,7 +24,7 @@ from seedlab.errors import ConnectionFailed, Refused
 from seedlab.flow import Target
 
 EMPTY = "template0"
-LEDGER = "seedlab"  # the schema
+LEDGER = "seedlab"  # the ledger's schema
 # The backend of a connection that was just closed may still run: DROP and TEMPLATE would poll for its end in
 # steps of 0.1 s, so it is terminated.
 _END_CONNECTIONS = (
@@ -139,9 +139,8 @@ class PostgresDatabases:
         if self.made and (self.admin.closed or self.admin.broken):
             with suppress(ConnectionFailed):
                 self.admin = _connect(self.target)
-        for _ in range(
-            2
-        ):  # the cancel of what was cut off, or a connection of ours, may come late and hit a drop
+        # Twice, because a late cancel request or a connection of ours may make the first attempt fail.
+        for _ in range(2):
             for name in reversed(self.made.copy()):
                 with suppress(psycopg.Error):
                     self.drop(name)

@@ -1,9 +1,9 @@
-"""How rows get into PostgreSQL: COPY into empty tables, merge into others.
+"""Write a plan into PostgreSQL: COPY into empty tables, and a merge into others.
 
-*Direct*: every table of the plan is empty, or large ones are that come one after the other
-(`postgres_direct`). *Staged*: anything else, each table (or cycle) by a merge from arrays, from a temporary
-table when there is much, or from multi-row VALUES at the bulk level. Where many rows are new, a large merge
-takes off what it can (`postgres_grow`).
+*Direct*: all tables of the plan are empty, or consecutive large ones are (`postgres_direct`). *Staged*:
+everything else. Each table, or cycle of tables, is merged from arrays, from a temporary table if there are
+many rows, or from multi-row VALUES at the bulk level. A large merge with many new rows drops keys and indexes
+meanwhile (`postgres_grow`).
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.errors import DataFaults
 from seedlab.flow import Batch, Load, Outcomes, Table, TableWrite, WritePlan, Written
 
-PARAMETERS = 65_535  # of one statement: the protocol counts them in 16 bits
-# Up to here arrays win: no DDL, no ANALYZE, no WAL when nothing differs (docs/performance.md).
+PARAMETERS = 65_535  # the most parameters of a statement, which the protocol counts in 16 bits
+# Up to this many rows arrays are faster: no DDL, no ANALYZE, no WAL if nothing differs (docs/performance.md).
 ARRAY_ROWS = 20_000
-# Errors of a temporary table that only mean "not in this way": lock held, no right, feature.
+# SQLSTATEs that only mean that no temporary table can be created: lock held, no right, not supported.
 _NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000"})
 
 
 def write_plan(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
-    """Write every group in order. Raises DataFaults or WriteError; the transaction is then of no use."""
+    """Write all groups in order. Raises DataFaults or WriteError, after which the transaction is aborted."""
     writes = [write for group in plan.groups for write in group]
     if not writes:
         return []
@@ -66,21 +66,22 @@ def _copyable(table: Table, plan: WritePlan) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Merge:
-    """One merge statement to be sent: its steps and their parameters."""
+    """A merge statement: its steps and their parameters."""
 
     steps: Sequence[tuple[Load, Table, Composable, bool]]
     parameters: Sequence[str | None]
 
     @property
     def tables(self) -> str:
-        """The tables it writes, for messages."""
+        """The names of its tables, for messages."""
         return ", ".join(table.name for _, table, _, _ in self.steps)
 
 
 def _write_staged(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
-    """Merge group by group, but copy into large empty tables, those that follow each other together.
+    """Merge group by group, except consecutive large empty tables, which are copied together.
 
-    In a protected environment nobody who reads shall wait, so that nothing comes off of these.
+    In a protected environment (without `plan.ours`) these keep their keys and indexes, as readers must not
+    wait.
     """
     written: list[Written] = []
     for direct, groups in groupby(plan.groups, partial(_fills, plan, switches)):
@@ -93,7 +94,7 @@ def _write_staged(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list
 
 
 def _fills(plan: WritePlan, switches: frozenset[str], group: Sequence[TableWrite]) -> bool:
-    """Tell whether a group is a large empty table; one that is written again is not empty for long."""
+    """Tell whether a group is a large empty table that no other write of the plan fills."""
     write = group[0]
     if "copy" not in switches or not _copyable(write.table, plan) or write.mixed:
         return False
@@ -105,7 +106,7 @@ def _fills(plan: WritePlan, switches: frozenset[str], group: Sequence[TableWrite
 def _merge_groups(
     wire: Wire, plan: WritePlan, groups: Sequence[Sequence[TableWrite]], switches: frozenset[str]
 ) -> list[Written]:
-    """Send small merges together in one pipeline; what does not fit it flushes those before."""
+    """Merge groups in order: small ones together in one pipeline, large ones separately."""
     written: list[Written] = []
     waiting: list[_Merge] = []
     rows = 0
@@ -131,10 +132,12 @@ def _merge_groups(
 
 
 def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str]) -> bool:
-    """Cycles need one statement, small loads like it; without COPY only what refers to itself has it, and
-    what has no key: equal rows must be counted together.
+    """Tell whether a group is merged from arrays, in one statement.
+
+    Cycles need a single statement, and small groups are faster that way. Without COPY, tables that refer to
+    themselves need it, too, and tables without a key, whose equal rows must be counted together.
     """
-    if group[0].staged:  # large, and alone in its group
+    if group[0].staged:  # large, and the only write of its group
         return False
     if "copy" not in switches and group[0].loads[0].whole:
         return True
@@ -153,7 +156,7 @@ def _write_large(
 
 
 def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
-    """Build one statement for the group, the rows of each load as array parameters."""
+    """Build one statement for the group, with the rows of each load as array parameters."""
     steps: list[tuple[Load, Table, Composable, bool]] = []
     parameters: list[str] = []
     for write in group:
@@ -166,7 +169,7 @@ def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
 
 
 def together(write: TableWrite) -> Iterator[Batch]:
-    """All rows of each load as one batch."""
+    """Yield all rows of each load as one batch."""
     frames: dict[Load, list[pl.DataFrame]] = {}
     for batch in write.batches():
         frames.setdefault(batch.load, []).append(batch.frame)
@@ -175,7 +178,7 @@ def together(write: TableWrite) -> Iterator[Batch]:
 
 
 def _merge_values(wire: Wire, write: TableWrite) -> list[Written]:
-    """Merge by multi-row VALUES, as many rows a statement as the parameter limit allows."""
+    """Merge by multi-row VALUES, as many rows per statement as the parameter limit allows."""
     written = []
     size = PARAMETERS // len(write.columns)
     for batch in write.batches():
@@ -191,8 +194,10 @@ def _merge_values(wire: Wire, write: TableWrite) -> list[Written]:
 def _merge_staging(
     wire: Wire, plan: WritePlan, write: TableWrite, switches: frozenset[str], number: int
 ) -> list[Written]:
-    """Temporary tables by COPY, analyzed (without that a join of 300k rows ran for minutes), then merged in
-    one statement, for rows of one load may refer to rows of another. Without the right to them: arrays.
+    """Copy the rows into temporary tables, analyze these, and merge all loads in one statement.
+
+    It is one statement because rows of one load may refer to rows of another. Without statistics the join of
+    300,000 rows ran for minutes. Without the right to create temporary tables, arrays are used.
     """
     steps: list[tuple[Load, Table, Composable, bool]] = []
     relations: dict[Load, Identifier] = {}
@@ -228,7 +233,7 @@ def _merge_staging(
     merge = partial(_send, wire, [_Merge(steps=steps, parameters=[])])
     written = around(wire, plan, write, relations, merge) if may_grow(write, plan, switches) else merge()
     if temporary := [relations[load] for load in relations.keys() - write.staged.keys()]:
-        # The ledger may keep the catalog as it will be after the commit, without them.
+        # Dropped here and not at the commit, as the ledger may store a copy of the catalog before.
         wire.script([SQL("DROP TABLE {}").format(SQL(", ").join(temporary))])
     return written
 
@@ -242,7 +247,7 @@ def _batches_of(write: TableWrite, load: Load) -> Iterator[Batch]:
 
 
 def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
-    """Send merges through one pipeline; say of a refused one which tables it was about."""
+    """Send merges in one pipeline; an error names the tables of its merge."""
     if not merges:
         return []
     with wire.recorder.span("merge", load=merges[0].steps[0][0] if len(merges) == 1 else None):
@@ -259,7 +264,7 @@ def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
     for each, answer in zip(merges, answers, strict=True):
         for n, (load, _, _, with_rows) in enumerate(each.steps):
             written.append(_outcome(load, *answer[0][4 * n : 4 * n + 4]))
-            if with_rows:  # else they were sent before
+            if with_rows:  # rows in staging tables were counted when they were sent
                 wire.recorder.progress(load, written[-1].outcomes.total)
     wire.recorder.count(rows=sum(each.outcomes.total for each in written))
     return written

@@ -18,7 +18,7 @@ from seedlab.flow import Target
 SNAPSHOT = "seedlab_snapshot_"  # prefixes of the names of all databases that are made here
 CLONE = "seedlab_clone_"
 KEPT = "seedlab_kept_"
-DIGITS = 16  # of the fingerprint, in a name
+DIGITS = 16  # digits of the fingerprint in a snapshot's name
 
 Relations = tuple[tuple[str, str], ...]  # schema and name of tables
 Build = Callable[[Target], int]  # seeds a database, and returns how many rows it then has

@@ -1,6 +1,6 @@
-"""The ledger in an SQLite file: tables `seedlab_…`, and hashes that we compute, since SQLite has none.
+"""`SqliteLedger`: the implementation of `Ledger` for SQLite, in tables `seedlab_…` of the file.
 
-How a row is hashed: `sqlite_marks.py`.
+SQLite has no hash functions, so rows are fetched and hashed here (`sqlite_marks.py`).
 """
 
 from __future__ import annotations

@@ -319,7 +319,7 @@ class Wire:
             return None
 
     def abandon(self) -> None:
-        """Roll back; a connection that is lost has done so."""
+        """Roll back; on a lost connection the server has done so itself."""
         if not self.connection.closed:
             with suppress(StatementError):
                 self._receive_ahead()
@@ -327,9 +327,10 @@ class Wire:
                 self.end([SQL("ROLLBACK")])
 
     def end(self, statements: Sequence[Composable]) -> Results:
-        """Commit or roll back; a transaction whose opening was never sent is simply forgotten."""
+        """Commit or roll back; a transaction whose opening was not sent yet is merely forgotten."""
         unsent, self.opening = bool(self.opening), ()
         if self.connection.info.transaction_status == pq.TransactionStatus.IDLE:
             return []
-        results = self.script([SQL("ROLLBACK")] if unsent else statements)  # of one before, that has failed
+        # With an unsent opening, the open transaction is an earlier one that has failed.
+        results = self.script([SQL("ROLLBACK")] if unsent else statements)
         return [] if unsent else results

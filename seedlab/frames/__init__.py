@@ -1,1 +1,1 @@
-"""In memory: files to frames with every id known; polars only."""
+"""Read data files into polars frames, and validate and resolve their rows, without any database."""

@@ -119,9 +119,7 @@ def test_psycopg_is_told_its_version_and_reads_no_metadata() -> None:
 
 
 def test_psycopg_that_is_there_is_left_alone() -> None:
-    code = (
-        "import psycopg, sys; was = dict(sys.modules); import seedlab.database.driver as d; d.preload_version()"
-    )
+    code = "import psycopg, sys; was = dict(sys.modules); import seedlab.database.driver as d; d.preload_version()"
     told = "print({n for n, m in sys.modules.items() if was.get(n) is not m} - {d.__name__, 'seedlab', 'seedlab.database'})"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; {told}"], capture_output=True, text=True, timeout=60, check=True

@@ -52,6 +52,34 @@ def test_a_row_that_others_added_is_nobodys_business(project: Path, url: str) ->
     assert rows_of(url, HELD)[1] == ("a", 1, 3)
 
 
+def test_a_row_that_others_deleted_comes_back_after_another_project_has_seeded(
+    project: Path, url: str, tmp_path: Path
+) -> None:
+    another = write(tmp_path / "another", {"log.csv": "n,code\n7,x\n"})
+    seed(project, url)
+    seed(another, url)
+    execute(url, "DELETE FROM log WHERE n = 2")
+    write(another, {"log.csv": "n,code\n7,x\n8,y\n"})
+    seed(another, url)
+
+    assert counted(seed(project, url)) == (1, 0, 4)
+    assert rows_of(url, HELD) == [*SEEDED, ("x", 7, 1), ("y", 8, 1)]
+
+
+def test_two_projects_that_nobody_disturbs_have_nothing_to_do(
+    project: Path, url: str, tmp_path: Path
+) -> None:
+    another = write(tmp_path / "another", {"log.csv": "n,code\n7,x\n"})
+    seed(project, url)
+    seed(another, url)
+    write(another, {"log.csv": "n,code\n7,x\n8,y\n"})
+    seed(project, url)
+    seed(another, url)
+
+    for each in (project, another, project):
+        assert {stage.status for stage in seed(each, url).stages} == {"skipped"}
+
+
 def test_a_row_that_changes_in_the_file_is_a_new_one(project: Path, url: str) -> None:
     seed(project, url)
     write(project, {"log.csv": ROWS.replace("2,b", "3,b")})

@@ -102,10 +102,25 @@ def partly_written(
     ]
 
 
+def read_shared_keyless(task: Task, look: Look, prepared: Prepared) -> Task:
+    """Read the states of tables without a key that other projects seed, too, before this run writes to them.
+
+    Afterwards nobody could tell whether the rows of the others are as they were left. Costs one statement if
+    there are such tables.
+    """
+    keyless = {each.load.table for each in prepared.rows if each.load.whole} & task.memory.shared
+    states = [task.memory.tables[name] for name in sorted(keyless) if is_comparable(name, look)]
+    if not states:
+        return task
+    found = {each.table: each for each in look.session.ledger.contents_ahead(states)()}
+    table_states = {**task.assessment.table_states, **found}
+    return replace(task, assessment=replace(task.assessment, table_states=table_states))
+
+
 def states_and_marks(
     states: Sequence[TableState],
     written_run: WrittenRun,
-    memory: Memory,
+    task: Task,
     session: Session,
     deleted: Mapping[str, bytes],
 ) -> tuple[list[TableState], dict[str, bytes | None]]:
@@ -114,16 +129,17 @@ def states_and_marks(
     `deleted` has by table the marks of rows that were deleted. Tables of which only changed rows were written
     are left out. Marks are None where none are kept; tables that were empty have none yet.
     """
-    rewritten = _rewritten_loads(written_run)
+    rewritten, memory = _rewritten_loads(written_run), task.memory
     # Rows of a table without a key cannot be told apart, so no marks are kept of them.
     unmarked: dict[str, bytes | None] = {e.load.table: None for e in written_run.written if e.load.whole}
+    unsure = {name for name in unmarked if not _is_as_remembered(name, task)}
     # Marks of very many rows would take longer to fetch than the rows take to be compared.
     unmarked |= {each.load.table: None for each in written_run.rows if each.briefs is not None}
     rows = _row_counts(written_run, memory)
     unmarked |= dict.fromkeys(many := {name for name, count in rows.items() if count > MARKED_ROWS})
     states = [
         replace(each, rows=IN_DOUBT)
-        if each.table in many and not _is_rewritten(each.table, rewritten, memory)
+        if each.table in many | unsure and not _is_rewritten(each.table, rewritten, memory)
         else replace(each, rows=rows[each.table])
         for each in states
     ]
@@ -148,6 +164,12 @@ def states_and_marks(
     settled, marks = settle_states(session.ledger, touched)
     others = (state for state in states if state.table not in marks.keys() | incremental)
     return [*others, *settled], {**marks, **unmarked}
+
+
+def _is_as_remembered(table: str, task: Task) -> bool:
+    """Tell whether a table was found as the last run left it, including the rows of other projects."""
+    known, found = task.memory.tables.get(table), task.assessment.table_states.get(table)
+    return known is not None and found is not None and known.content == found.content
 
 
 def _row_counts(written_run: WrittenRun, memory: Memory) -> Counter[str]:

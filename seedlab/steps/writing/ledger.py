@@ -76,7 +76,7 @@ def remember(task: Task, look: Look, written_run: WrittenRun, resolved: Resolved
         if load.stage in written_run.recalled.reduced and load.name not in updated
     ]
     tallies = (*tallies_of(written_run, resolved, updates, deleted), *map(unchanged_tally, unchanged))
-    stored, marks = stage_memory.states_and_marks(states, written_run, memory, session, deleted_marks)
+    stored, marks = stage_memory.states_and_marks(states, written_run, task, session, deleted_marks)
     declared = {stage.id for stage in task.agenda.declared}
     unfinished = tuple(
         sorted({each.load.stage for each in resolved.rejected} | (memory.stages.keys() - declared))

@@ -143,6 +143,7 @@ def write_once(
     if ddl.tables:
         with monitor.span("index"):
             session.create(ddl.tables)
+    task = stage_memory.read_shared_keyless(task, look, prepared) if remembers else task
     resolved = resolve(look, prepared, task, monitor)
     resolved, executed = _write_rows(task, look, prepared, resolved, monitor)
     if ddl.constraints_and_indexes:

@@ -74,28 +74,30 @@ _Commands = argparse._SubParsersAction  # argparse has no public name for it
 
 
 def _add_runs(commands: _Commands[Parser]) -> None:
-    seed = _command(commands, "seed", "bring the data of a project into a database")
+    seed = _command(commands, "seed", "write the data of a project into a database")
     _add_directory(seed)
     _add_target(seed)
     _add_selection(seed)
     _add_settings(seed)
     _switch(
-        seed, "--force", "run stages that are up to date or whose conditions are not met; never past a guard"
+        seed,
+        "--force",
+        "also run stages that are up to date or whose conditions are not met; guards still hold",
     )
     seed.add_argument(
-        "--yes-seed", metavar="NAME", help="name of the protected database that may be written to"
+        "--yes-seed", metavar="NAME", help="name of a database that a guard protects, to write to it"
     )
     seed.add_argument(
         "--watch", action="store_true", help="seed again whenever a file of the project is saved"
     )
-    _switch(seed, "--dry-run", "write, then roll back: finds what triggers and constraints refuse")
+    _switch(seed, "--dry-run", "write, then roll back, to find what triggers and constraints refuse")
     seed.add_argument(
         "--on-error", choices=("stop", "reject"),
         help="stop (the default), or reject: write bad rows to files beside the record; the exit code is 3",
     )  # fmt: skip
     seed.add_argument(
         "--commit", choices=("run", "stage"),
-        help="run (the default): all or nothing; stage: each by itself, independent ones at the same time",
+        help="run (the default): one transaction; stage: one per stage, independent stages concurrently",
     )  # fmt: skip
     seed.add_argument(
         "--executor", metavar="URL", help="executor that stages the parts of large loads: dask://HOST:PORT"
@@ -322,10 +324,10 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("selection")
     group.add_argument(
         "-s", "--select", metavar="WHAT", action="append",
-        help="a stage or seed, +stage with all it needs, stage+ with all that needs it, tag:x; repeatable",
+        help="a stage or seed; +stage adds what it needs, stage+ what needs it; tag:NAME; repeatable",
     )  # fmt: skip
     group.add_argument(
-        "-x", "--exclude", metavar="WHAT", action="append", help="the same, left out; repeatable"
+        "-x", "--exclude", metavar="WHAT", action="append", help="the same, to be left out; repeatable"
     )
 
 
@@ -338,7 +340,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "--disable", metavar="NAME", action="append",
         help="switch off cache, parallel, copy, rebuild or incremental; repeatable",
     )  # fmt: skip
-    workers = "threads, and from 2 staging connections (0: threads alone, one per core)"
+    workers = "threads, and from 2 also staging connections (0: only threads, one per core)"
     group.add_argument("--workers", metavar="N", help=workers)
     group.add_argument("--batch-rows", metavar="N", help="rows held in memory at a time")
     group.add_argument("--isolation", metavar="LEVEL", help="isolation of the writing transaction")

@@ -115,7 +115,9 @@ def adopt(
     whole_rows = {table.name: _stored(table) for table in keyless}
     identities = naming.identify(tables, {**found, **whole_rows}, with_ids=with_ids)
     unidentified = {
-        table.name: "no key tells its rows apart" if naming.keyless(table) else "its key leads through itself"
+        table.name: "no key tells its rows apart"
+        if naming.keyless(table)
+        else "its key refers back to itself"
         for table in tables
         if table.name not in identities.keys
     }

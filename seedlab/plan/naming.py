@@ -154,7 +154,8 @@ def _needed_by_references(tables: Sequence[Table], places: Mapping[Place, str]) 
             # parent's, such as the id of the parent's parent.
             through = any(root != key.parent for root in roots)
             if roots and (len(key.columns) > 1 or shared or through or _relation(table, key) is None):
-                why = f"{table.name} refers to it by {', '.join(key.columns)}, which no name can stand for"
+                by = ", ".join(key.columns)
+                why = f"{table.name} refers to it by {by}, which a natural key cannot replace"
                 found |= dict.fromkeys(roots, why)
     return found
 
@@ -266,7 +267,7 @@ def _in_key_cycles(tables: Sequence[Table], hidden: Mapping[str, str], keys: Key
     }
     circles = [group for group in components(graph) if len(group) > 1 or group[0] in graph[group[0]]]
     found = {name for group in circles for name in group} & hidden.keys()
-    return dict.fromkeys(found or hidden.keys() - keys.keys(), "its natural key leads through itself")
+    return dict.fromkeys(found or hidden.keys() - keys.keys(), "its natural key refers back to itself")
 
 
 def _reference(table: Table, column: str, places: Mapping[Place, str]) -> ForeignKey | None:

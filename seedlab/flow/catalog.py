@@ -14,9 +14,9 @@ Kind = Literal["table", "partitioned", "view", "materialized view", "foreign tab
 class Column:
     """A column of a table.
 
-    `type` is the database's own spelling (`numeric(10,2)`), `kind` the family of types that frames
-    distinguish (`frames.resolve.KINDS`). `storage` is how SQLite stores a uuid (`hex`, `dashed`, `blob`) or a
-    timestamp: `padded` to microseconds, or "" for as it is given.
+    `type` is the database's own spelling (`numeric(10,2)`), `kind` the family of types to which it belongs on
+    every database (`database.kinds`, `frames.kinds`). `storage` is how SQLite stores a uuid (`hex`, `dashed`,
+    `blob`) or a timestamp: `padded` to microseconds, or "" for as it is given.
     """
 
     name: str

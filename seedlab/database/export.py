@@ -18,7 +18,7 @@ from psycopg.sql import Composable
 
 from seedlab.database import export_statements as sql
 from seedlab.database.failures import write_failed
-from seedlab.database.wire import StatementError
+from seedlab.database.wire import StatementError, translated
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.flow import Catalog, Column, ForeignKey, Recorder, Settings, Table, Target
 from seedlab.flow.exports import TableExport, Tie
@@ -98,10 +98,8 @@ class _PostgresReader:
         return frozenset(key for table in tables for key in table.foreign_keys if not key.validated)
 
     def count(self, query: Composable) -> tuple[int, ...]:
-        try:
+        with translated():
             return self._session.wire.ask([(query, ())])[0][0]
-        except StatementError as failed:
-            raise write_failed(failed.error) from failed.error
 
     def rows(self, catalog: Catalog, export: TableExport) -> Iterator[pl.DataFrame]:
         return self._frames(sql.select_rows(catalog, export), [leaf.name for leaf in export.leaves])
@@ -114,11 +112,9 @@ class _PostgresReader:
 
     def _frames(self, query: Composable, names: Sequence[str]) -> Iterator[pl.DataFrame]:
         schema = dict.fromkeys(names, pl.String())
-        try:
+        with translated():
             for data in self._session.wire.copy_out(sql.copy_out(query), TRANSFER):
                 yield pl.read_csv(data, has_header=False, schema=schema, infer_schema=False)
-        except StatementError as failed:
-            raise write_failed(failed.error) from failed.error
 
     def bent(self) -> dict[str, int]:
         return {}

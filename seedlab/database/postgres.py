@@ -26,7 +26,7 @@ from seedlab.database.failures import connection_failed, write_failed
 from seedlab.database.holder import Holder, lock_held_message, read_label
 from seedlab.database.ledger import memory_of
 from seedlab.database.postgres_ledger import NO_RIGHT, NO_TABLE, PostgresLedger
-from seedlab.database.wire import Question, StatementError, Wire, readable
+from seedlab.database.wire import Question, StatementError, Wire, readable, translated
 from seedlab.errors import CommitUnanswered, ConfigurationError, LockHeld, WriteError
 from seedlab.flow import (
     Catalog,
@@ -146,10 +146,8 @@ class PostgresSession:
             document, wal = kept
             self.known = _kept_catalog(document or b"", self._schema)
         else:
-            try:
+            with translated("the catalog"):
                 (document,), *memories = self._look([sql.trusted(QUERY), *queries])
-            except StatementError as failed:
-                raise write_failed(failed.error, "the catalog") from failed.error
             answer = json.loads(document or b"{}")
             wal = answer["wal"]
             self.known = read_catalog(answer, self._schema)
@@ -179,10 +177,8 @@ class PostgresSession:
     def made(self) -> Catalog:
         """Read the catalog as this transaction sees it."""
         ours = transaction.put_search_path(self._search_path)
-        try:
+        with translated("the catalog"):
             results = self.wire.script([transaction.SYSTEM_NAMES, sql.trusted(QUERY), ours])
-        except StatementError as failed:
-            raise write_failed(failed.error, "the catalog") from failed.error
         return read_catalog(json.loads(results[1].get_value(0, 0) or b"{}"), self._catalog().default_schema)
 
     def adopt(self, catalog: Catalog) -> None:
@@ -238,10 +234,8 @@ class PostgresSession:
         return [[row[0] for row in rows] for rows in (self._ask(questions) if questions else ())]
 
     def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
-        try:
+        with translated():
             return self.wire.ask(questions)
-        except StatementError as failed:
-            raise write_failed(failed.error) from failed.error
 
     def _catalog(self) -> Catalog:
         assert self.known is not None
@@ -291,10 +285,8 @@ class PostgresSession:
         self._run([sql.trusted(each) for each in statements])
 
     def _run(self, statements: Sequence[Composable]) -> None:
-        try:
+        with translated():
             self.wire.script(statements)
-        except StatementError as failed:
-            raise write_failed(failed.error) from failed.error
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write empty tables by COPY and others by a merge; without `copy` by multi-row VALUES."""

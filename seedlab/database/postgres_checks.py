@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier
 from seedlab.database.encode import frame_literals
 from seedlab.database.failures import NO_PARTITION, write_failed
 from seedlab.database.statements import names, qualified, trusted
-from seedlab.database.wire import Question, StatementError, Wire
+from seedlab.database.wire import Question, StatementError, Wire, translated
 from seedlab.flow import FILE, ROW, Batch, Refusal, Table, TableWrite, WritePlan
 
 _ROWS = 20_000  # rows per pipeline
@@ -110,10 +110,8 @@ def _broken(wire: Wire, checked: Iterable[tuple[TableWrite, Sequence[_Check]]]) 
 def _read_checks(wire: Wire, tables: Sequence[Table]) -> dict[str, list[_Check]]:
     identifiers = {"schema": [each.schema for each in tables], "relation": [each.relation for each in tables]}
     parameters = frame_literals(pl.DataFrame(identifiers), list(identifiers))
-    try:
+    with translated("the CHECK constraints"):
         rows = wire.ask([(CHECKS, parameters)])[0] if tables else []
-    except StatementError as failed:
-        raise write_failed(failed.error, "the CHECK constraints") from failed.error
     found: dict[str, list[_Check]] = {}
     for number, name, expression, columns in rows:
         if columns:

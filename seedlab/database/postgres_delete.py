@@ -17,7 +17,7 @@ from seedlab.database.encode import copy_text, frame_literals
 from seedlab.database.failures import write_failed
 from seedlab.database.removals import Referral, children_first, find_referrals, refusal, still_referred
 from seedlab.database.statements import copy_in
-from seedlab.database.wire import Question, Results, StatementError, Wire
+from seedlab.database.wire import Question, Results, StatementError, Wire, translated
 from seedlab.errors import SeedError
 from seedlab.flow import Catalog, Removal
 
@@ -96,10 +96,8 @@ def _refuse_referred(
     questions.append((sql.unseen_referrals(list(tables.values()), referrals), ()))
     if referrals:
         questions.append(_question(sql.count_referring(referrals, doomed), doomed))
-    try:
+    with translated(", ".join(tables)):
         answers = wire.ask(questions)
-    except StatementError as failed:
-        raise write_failed(failed.error, ", ".join(tables)) from failed.error
     counted = answers.pop() if referrals else []
     reasons = [_reason(referrals[n], rows) for n, rows in counted] + [_unseen(*row) for row in answers[-1]]
     if reasons:

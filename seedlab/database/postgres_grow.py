@@ -15,10 +15,9 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database import rebuilding
 from seedlab.database import statements as sql
-from seedlab.database.failures import write_failed
 from seedlab.database.postgres_direct import FINAL, add_keys, choose, drop_keys, forbidden, locked_with
 from seedlab.database.rebuilding import Facts, Keys
-from seedlab.database.wire import Results, StatementError, Wire
+from seedlab.database.wire import Results, Wire, translated
 from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import ForeignKey, Load, Table, TableWrite, WritePlan, Written
 
@@ -163,7 +162,5 @@ def _create_again(wire: Wire, table: Table, facts: Facts, on: Sequence[Composabl
 
 
 def _run(wire: Wire, table: Table, statements: Sequence[Composable]) -> Results:
-    try:
+    with translated(table.name):
         return wire.script(statements)
-    except StatementError as failed:
-        raise write_failed(failed.error, table.name) from failed.error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from seedlab.database.ledger import (
     stage_document,
 )
 from seedlab.database.transaction_statements import SYSTEM_NAMES, put_search_path
-from seedlab.database.wire import Question, StatementError, Wire
+from seedlab.database.wire import Question, StatementError, Wire, translated
 from seedlab.flow import Memo, Memory, RowSet, RunMemory, Shift, Table, TableState
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class PostgresLedger(Ledger):
         answers = self._wire.ask_ahead(questions) if questions else list
 
         def wait() -> list[TableState]:
-            with _ledger_errors():
+            with translated("the ledger"):
                 rows = iter(answers())
                 known, unproven = _by_stamps(stamped, next(rows)) if stamped else ([], [])
                 known += _hashed(others, next(rows)) if others else []
@@ -166,7 +165,7 @@ class PostgresLedger(Ledger):
         answers = self._wire.ask_ahead(questions, binary=True) if questions else list
 
         def wait() -> list[MarksAndWriters]:
-            with _ledger_errors():
+            with translated("the ledger"):
                 return [MarksAndWriters(marks or b"", *counts) for ((marks, *counts),) in answers()]
 
         return wait
@@ -235,7 +234,7 @@ class PostgresLedger(Ledger):
         hashes = self._wire.ask_ahead(self._of_tables(sql.contents, large))
 
         def put() -> None:
-            with _ledger_errors():
+            with translated("the ledger"):
                 hashed = {state.table: state for state in _hashed(large, hashes()[0])}
             self._ask([self._put_tables({}, [hashed.get(state.table, state) for state in states], hashed)])
 
@@ -325,17 +324,8 @@ class PostgresLedger(Ledger):
         return statement, ((content,) if any(marks[name] is not None for name in with_marks) else ())
 
     def _ask(self, questions: Sequence[Question], *, binary: bool = False) -> list[list[tuple[Any, ...]]]:
-        with _ledger_errors():
+        with translated("the ledger"):
             return self._wire.ask(questions, binary=binary)
-
-
-@contextmanager
-def _ledger_errors() -> Iterator[None]:
-    """Turn a failed statement into an error about the ledger."""
-    try:
-        yield
-    except StatementError as failed:
-        raise write_failed(failed.error, "the ledger") from failed.error
 
 
 def _by_stamps(

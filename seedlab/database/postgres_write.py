@@ -24,7 +24,7 @@ from seedlab.database.postgres_copy import encoded, explain, sequences
 from seedlab.database.postgres_direct import write_direct
 from seedlab.database.postgres_grow import around, may_grow
 from seedlab.database.postgres_orphans import located
-from seedlab.database.wire import Results, StatementError, Wire
+from seedlab.database.wire import Results, StatementError, Wire, translated
 from seedlab.errors import DataFaults
 from seedlab.flow import Batch, Load, Outcomes, Table, TableWrite, WritePlan, Written
 
@@ -124,10 +124,8 @@ def _merge_groups(
     if raises := sequences(
         (load, write.table) for group in groups for write in group for load in write.loads
     ):
-        try:
+        with translated():
             wire.script(raises)
-        except StatementError as failed:
-            raise write_failed(failed.error) from failed.error
     return written
 
 

@@ -19,7 +19,7 @@ from seedlab.database import statements as sql
 from seedlab.database.encode import copy_text
 from seedlab.database.encode_binary import HEADER, TRAILER, NotBinary, copy_binary, has_binary_form
 from seedlab.database.failures import write_failed
-from seedlab.database.wire import Results, StatementError, Wire
+from seedlab.database.wire import Results, StatementError, Wire, translated
 from seedlab.flow import Column, Load, Staging, Table, TableWrite
 
 _SCHEMA = "seedlab"
@@ -156,7 +156,7 @@ def prepare(session: Session, run: str, loads: Sequence[tuple[Staging, Table, Se
 
 def sweep(session: Session, run: str | None = None) -> None:
     """Drop the staging tables of a run, or of all runs, except tables that a lost worker still has locked."""
-    try:
+    with translated("the staging tables"):
         session.begin()
         found = [name for (name,) in session.wire.ask([(_SWEPT, ())])[0]]
         session.commit()
@@ -174,8 +174,6 @@ def sweep(session: Session, run: str | None = None) -> None:
                 session.rollback()
                 if failed.error.sqlstate != _IN_USE:
                     raise
-    except StatementError as failed:
-        raise write_failed(failed.error, "the staging tables") from failed.error
 
 
 def begin_part(session: Session, run: str, relation: str, part: int) -> bool:
@@ -208,10 +206,8 @@ def copy(
     data = None if staging.as_text else _binary(numbered, names, table)
     copying = sql.copy_in(named(staging.relation), names, binary=data is not None)
     pieces = [copy_text(numbered, names)] if data is None else [HEADER, data, TRAILER]
-    try:
+    with translated("the staging tables"):
         session.wire.script([copying], lambda *_: iter(pieces))
-    except StatementError as failed:
-        raise write_failed(failed.error, "the staging tables") from failed.error
 
 
 def _binary(frame: pl.DataFrame, names: Sequence[str], table: Table) -> bytes | None:
@@ -239,8 +235,5 @@ def step(wire: Wire, write: TableWrite, load: Load) -> tuple[Load, Table, Compos
 
 
 def _run(wire: Wire, write: TableWrite, statements: Sequence[Composable]) -> Results:
-    try:
+    with translated(write.table.name, secured=write.table.row_security):
         return wire.script(statements)
-    except StatementError as failed:
-        secured = write.table.row_security
-        raise write_failed(failed.error, write.table.name, secured=secured) from failed.error

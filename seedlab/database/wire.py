@@ -12,7 +12,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -46,6 +46,18 @@ class StatementError(WriteError):
         self.index = index
         self.error = error
         self.results = results or []
+
+
+@contextmanager
+def translated(about: str | None = None, *, secured: bool = False) -> Iterator[None]:
+    """Turn a StatementError into DataFaults or a WriteError about a table, or what else is named.
+
+    `secured` says that row-level security may hide rows of the table.
+    """
+    try:
+        yield
+    except StatementError as failed:
+        raise write_failed(failed.error, about, secured=secured) from failed.error
 
 
 def readable(descriptor: int, *, or_writable: bool = False, seconds: float | None = None) -> bool:

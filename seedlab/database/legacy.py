@@ -293,7 +293,7 @@ def _rows(sourced: Sourced, catalog: Catalog, order: Sequence[int]) -> list[Row]
     own = catalog.tables[load.table]
     columns: dict[str, Sequence[Any]] = {FILE: frame[FILE].to_list(), ROW: frame[ROW].to_list()}
     leaves = {name: own.columns[name] for name in load.values} | _leaves(
-        catalog, own, [part for reference in load.references for part in _as_parts(reference)]
+        catalog, own, [Part(columns=each.foreign_key.columns, reference=each) for each in load.references]
     )
     faults: list[Fault] = []
     for source, column in leaves.items():
@@ -303,16 +303,7 @@ def _rows(sourced: Sourced, catalog: Catalog, order: Sequence[int]) -> list[Row]
         raise DataFaults(faults)
     if load.made is not None:
         columns[HANDLE] = _ids(own.columns[load.made], frame[HANDLE], catalog.dialect)
-    names = list(columns)
-    return [dict(zip(names, values, strict=True)) for values in _in_order(list(columns.values()), order)]
-
-
-def _in_order(columns: Sequence[Sequence[Any]], order: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-    return (tuple(values[n] for values in columns) for n in order)
-
-
-def _as_parts(reference: Reference) -> list[Part]:
-    return [Part(columns=reference.foreign_key.columns, reference=reference)]
+    return [{name: values[n] for name, values in columns.items()} for n in order]
 
 
 def _leaves(catalog: Catalog, of: Table, parts: Sequence[Part]) -> dict[str, Column]:

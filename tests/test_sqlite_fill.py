@@ -294,6 +294,22 @@ def test_marks_made_on_the_way_are_those_of_the_stored_rows(
     check_marks(url, "things")
 
 
+@pytest.mark.parametrize("declared", ["NUMERIC", "FLOAT"])
+def test_marks_know_how_different_numbers_of_a_column_are_kept(
+    tmp_path: Path, url: str, filling: None, declared: str
+) -> None:
+    """Equal numbers are answered once, however they are spelled; the largest are kept as they come."""
+    execute(url, f"CREATE TABLE things (code TEXT PRIMARY KEY, value {declared})")
+    numbers = ["0.5", "2", "2.0", "0.5", "-2", "", "4503599627370496", "9223372036854775807", "1e19", "2e1"]
+    if declared != "NUMERIC":  # a double would not keep its last digit
+        numbers.remove("9223372036854775807")
+    lines = "".join(f"c{n},{number}\n" for n, number in enumerate(numbers))
+
+    seed(write(tmp_path / "things", {"things.csv": f"code,value\n{lines}"}), url)
+
+    check_marks(url, "things")
+
+
 @pytest.mark.parametrize("value", ["-0.0", "0", "1e20", "-3", "2251799813685248", "9007199254740993e3"])
 @pytest.mark.parametrize("declared", ["REAL", "NUMERIC", "FLOAT", "FLOATING POINT", "DATETIME", "JSON"])
 def test_marks_know_how_numbers_are_kept(

@@ -112,10 +112,13 @@ def as_stored(column: Column, values: Sequence[Any]) -> Sequence[object] | None:
 
 def _doubles_as_stored(bends: Affinity, values: Sequence[Any]) -> Sequence[object] | None:
     if bends == "NUMERIC":
-        return [
-            int(value) if type(value) is float and value.is_integer() and abs(value) < _WHOLE else value
-            for value in values
-        ]
+        kept = {  # one answer for equal values: `encode` gives no integer beside a double that equals it
+            value: int(value)
+            if type(value) is float and value.is_integer() and abs(value) < _WHOLE
+            else value
+            for value in {*values}
+        }
+        return [*map(kept.get, values)]
     if bends == "REAL":  # all are doubles, and -0.0 is 0.0
         return [None if value is None else value + 0.0 for value in values]
     return None

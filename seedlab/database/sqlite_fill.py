@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
@@ -194,8 +194,10 @@ def _statements(load: Load, frame: pl.DataFrame, table: Table, marker: Marker) -
     target = sql.main(table.name)
     statements: list[Statement] = []
     for start in range(0, frame.height, size):
-        rows = zip(*(values[start : start + size] for values in columns.values()), strict=True)
-        parameters = list(chain.from_iterable(rows))
-        statement = sql.insert(target, load.columns, len(parameters) // len(columns), otherwise="FAIL")
+        rows = min(size, frame.height - start)
+        parameters: list[object] = [None] * (rows * len(columns))
+        for place, values in enumerate(columns.values()):
+            parameters[place :: len(columns)] = values[start : start + rows]
+        statement = sql.insert(target, load.columns, rows, otherwise="FAIL")
         statements.append((statement, parameters))
     return statements

@@ -104,6 +104,18 @@ def test_a_table_may_have_any_name(name: str) -> None:
     assert frame[HANDLE].item() == uuid8(name, "7")
 
 
+def test_rows_are_named_alike_where_a_chunk_of_them_is_empty() -> None:
+    (load,) = loads_of(SCHOOL, universities=["slug"])
+    naming = name_rows(SCHOOL, [load], "uuid8")
+    slugs = pl.Series("slug", ["huji"]).append(pl.Series(["tau", "bgu"]))
+    frame = pl.DataFrame([slugs.filter(pl.Series([False, True, True]))])
+    assert [len(chunk) for chunk in frame["slug"].get_chunks()] == [0, 2]
+
+    left = add_handles(frame, load, naming)
+
+    assert left[HANDLE].to_list() == [uuid8("universities", slug) for slug in ("tau", "bgu")]
+
+
 def test_keys_that_run_together_have_different_handles() -> None:
     (load,) = loads_of(SCHOOL, faculties=["university.slug", "code"])
 

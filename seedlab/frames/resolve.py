@@ -222,7 +222,8 @@ def handle_of(label: str, texts: Sequence[str], ids: str) -> pl.Expr:
 def _of_texts(label: str, texts: Sequence[pl.Expr], ids: str) -> pl.Expr:
     """Hash a label and texts, each prefixed with its length in bytes.
 
-    All of it is one concatenation, since nested ones take longer. `pl.format` panics on some empty frames.
+    All of it is one concatenation, since nested ones take longer. `pl.format` panics where a
+    column's first chunk is empty.
     """
     head = pl.lit(f"{len(label.encode())}:{label}")
     prefixed = [each for text in texts for each in (text.str.len_bytes().cast(pl.String), _COLON, text)]

@@ -135,11 +135,11 @@ def _pieces(packed: bytes, start: int = 0) -> Iterator[tuple[dict[str, Any], mem
 
 def _unpacked(head: Mapping[str, Any], body: memoryview) -> pl.DataFrame:
     found = pl.read_ipc_stream(io.BytesIO(body))
-    same = {
-        name: pl.Series(name, [value], dtype=CONTENT[name]).new_from_index(0, head["rows"])
-        for name, value in head["alike"].items()
-    }
-    return pl.DataFrame([same[name] if name in same else found[name] for name in head["columns"]])
+    for place, name in enumerate(head["columns"]):
+        if name in head["alike"]:
+            same = pl.Series(name, [head["alike"][name]], dtype=CONTENT[name])
+            found.insert_column(place, same.new_from_index(0, head["rows"]))
+    return found
 
 
 def _patched(whole: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:

@@ -104,7 +104,7 @@ def test_text_of_a_nondeterministic_collation_is_compared_by_its_send_function(
     deterministic: bool, send: str
 ) -> None:
     column = [1, "a", "text", True, False, False, "", None, None, "textsend", deterministic, "b", None]
-    table = [1, "public", "t", "r", True, True, False, False, [column], None, None]
+    table = [1, "public", "t", "r", True, True, False, False, [column], None, None, None]
     document = {"version": "18", "database": "school", "user": "me", "tables": [table]}
 
     assert read_catalog(document, "public").tables["t"].columns["a"].send == send

@@ -28,6 +28,7 @@ CREATE TABLE houses (
 CREATE TABLE parts (id int) PARTITION BY RANGE (id);
 CREATE TABLE parts_1 (id int);
 CREATE SEQUENCE numbers;
+CREATE RULE quiet AS ON DELETE TO other.things DO INSTEAD NOTHING;
 CREATE FUNCTION shout(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper($1)';
 """
 ALTERATIONS = (
@@ -57,6 +58,9 @@ ALTERATIONS = (
     "ALTER TABLE parts ATTACH PARTITION parts_1 FOR VALUES FROM (1) TO (9)",
     "CREATE TABLE flats () INHERITS (houses)",
     "CREATE VIEW seen AS SELECT id FROM houses",
+    "CREATE RULE loud AS ON UPDATE TO houses DO ALSO NOTIFY changed",
+    "ALTER TABLE other.things DISABLE RULE quiet",
+    "ALTER RULE quiet ON other.things RENAME TO silent",
 )
 OTHERWISE = (
     "INSERT INTO cities VALUES (3, 'jrs', 'Jerusalem')",

@@ -82,7 +82,7 @@ def _table(
     partition_keys: Sequence[Sequence[Any]],
     composites: Composites,
 ) -> Table:
-    oid, schema, relation, relkind, owned, _, row_security, inherits, columns, keys, foreign_keys = row
+    oid, schema, relation, relkind, owned, _, row_security, inherits, columns, keys, foreign_keys, rules = row
     kind = _RELKINDS[relkind]
     return Table(
         name=names[oid],
@@ -109,6 +109,7 @@ def _table(
         row_security=row_security,
         inherits=inherits and kind == "table",
         rebuildable=owned and kind == "table" and not inherits and not row_security,
+        rules=tuple(rules or ()),
     )
 
 

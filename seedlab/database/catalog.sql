@@ -5,7 +5,9 @@ WITH rel AS MATERIALIZED (
   SELECT c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relispartition,
          pg_has_role(c.relowner, 'USAGE') AS owned,
          c.relkind = 'r' AND pg_relation_size(c.oid) = 0 AS no_pages,
-         EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS inherits
+         EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS inherits,
+         CASE WHEN c.relhasrules AND c.relkind IN ('r', 'p') THEN (
+           SELECT json_agg(r.rulename ORDER BY r.rulename) FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_enabled <> 'D') END AS rules
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'
     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'seedlab', 'seedlab_stage')
@@ -68,7 +70,7 @@ SELECT json_build_object(
   'version', current_setting('server_version'), 'database', current_database(), 'user', current_user,
   'wal', CASE WHEN pg_is_in_recovery() THEN NULL ELSE (pg_current_wal_insert_lsn() - '0/0')::text END,
   'tables', COALESCE((SELECT json_agg(json_build_array(rel.oid::int8, rel.nspname, rel.relname, rel.relkind, rel.owned, rel.no_pages,
-      rel.relrowsecurity, rel.inherits, cols.doc, keys.doc, fks.doc) ORDER BY rel.nspname, rel.relname)
+      rel.relrowsecurity, rel.inherits, cols.doc, keys.doc, fks.doc, rel.rules) ORDER BY rel.nspname, rel.relname)
     FROM rel LEFT JOIN cols ON cols.attrelid = rel.oid LEFT JOIN keys ON keys.indrelid = rel.oid
     LEFT JOIN fks ON fks.conrelid = rel.oid), '[]'),
   'partitions', (SELECT json_agg(json_build_array(n.nspname, c.relname, pg_partition_root(c.oid)::oid::int8))

@@ -4,13 +4,14 @@
 -- merely costs one more reading of the catalog; their schemas are left out, because each session has other rights on them.
 -- The first number is the version of the answer's format: increase it when catalog.sql changes.
 SELECT hash_record_extended(ROW(
-  5, current_setting('server_version'), current_database(), current_user,
+  6, current_setting('server_version'), current_database(), current_user,
   (SELECT sum(hash_record_extended(ROW(oid, xmin, has_schema_privilege(oid, 'USAGE')), 0)) FROM pg_namespace
     WHERE nspname !~ '^pg_(toast_)?temp_'),
   (SELECT sum(hash_record_extended(ROW(oid, xmin, pg_has_role(relowner, 'USAGE')), 0)) FROM pg_class WHERE oid >= 16384),
   (SELECT sum(hash_record_extended(ROW(attrelid, attnum, xmin), 0)) FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0),
   (SELECT sum(hash_record_extended(ROW(oid, xmin), 0)) FROM pg_type WHERE oid >= 16384),
   (SELECT sum(hash_record_extended(ROW(oid, xmin), 0)) FROM pg_proc WHERE oid >= 16384),
+  (SELECT sum(hash_record_extended(ROW(oid, xmin), 0)) FROM pg_rewrite WHERE oid >= 16384),
   (SELECT sum(hash_record_extended(ROW(indexrelid, xmin, indisvalid), 0)) FROM pg_index WHERE indexrelid >= 16384),
   (SELECT sum(hash_record_extended(ROW(oid, xmin), 0)) FROM pg_constraint WHERE oid >= 16384),
   (SELECT sum(hash_record_extended(ROW(inhrelid, inhparent, xmin), 0)) FROM pg_inherits),

@@ -101,6 +101,7 @@ class Table:
     row_security: bool = False
     inherits: bool = False  # part of an inheritance tree: statements must say ONLY to leave out children
     rebuildable: bool = True  # its foreign keys may be dropped and recreated
+    rules: tuple[str, ...] = ()  # active rules, which rewrite INSERT, UPDATE or DELETE, but not COPY
 
     @property
     def holds_rows(self) -> bool:

@@ -77,6 +77,8 @@ def chosen(catalog: Catalog, wanted: Wanted) -> tuple[list[Table], dict[str, str
             left_out[name] = "belongs to a migration tool"
         elif reserved := (RESERVED | NOTES) & known[name].columns.keys():
             left_out[name] = f"has a column {min(reserved)}, a name that seedlab keeps for itself"
+        elif rules := known[name].rules:
+            left_out[name] = f"has a rule ({', '.join(rules)}), for which a seed would refuse it"
     kept = (named or known.keys()) & taken - left_out.keys()
     return [known[name] for name in sorted(kept)], left_out
 

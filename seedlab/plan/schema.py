@@ -99,7 +99,18 @@ def _table(catalog: Catalog, given: Given) -> Table:
             "whose rows these are, or take it out of the project",
             where,
         )
+    if table.rules:
+        raise ConfigurationError(_refused_rules(table), where)
     return table
+
+
+def _refused_rules(table: Table) -> str:
+    some, names = "a rule" if len(table.rules) == 1 else "rules", ", ".join(table.rules)
+    return (
+        f"{table.name} has {some} ({names}): PostgreSQL rewrites an INSERT or UPDATE by it, but not a COPY, "
+        "so that the rows would depend on how they are written. Make it a trigger, or switch it off during "
+        f"the seed (ALTER TABLE {table.name} DISABLE RULE …), or take the file out of the project"
+    )
 
 
 def _unknown(source: Understood, catalog: Catalog) -> list[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,9 +11,10 @@ import psycopg
 import pytest
 
 from seedlab.cli import main
-from seedlab.errors import DataFaults, WriteError
+from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import Level
 from tests.asking import asking
+from tests.exporting import export
 from tests.fix_postgres import PostgresServer
 from tests.seeding import counted, dump, execute, rows_of, seed, write
 
@@ -49,6 +51,47 @@ def test_what_is_no_table_is_refused(
         connection.execute(RELATIONS[relation])
 
     refused(tmp_path, clean_postgres_url, relation, capsys)
+
+
+RULES = {
+    "a rule (elsewhere)": "CREATE RULE elsewhere AS ON INSERT TO things WHERE NEW.v = 'a' DO INSTEAD INSERT INTO others VALUES (NEW.id)",
+    "rules (kept, told)": "CREATE RULE told AS ON UPDATE TO things DO ALSO INSERT INTO others VALUES (NEW.id);"
+    "CREATE RULE kept AS ON DELETE TO things DO INSTEAD NOTHING",
+}  # fmt: skip
+THINGS = "CREATE TABLE others (id int); CREATE TABLE things (id int PRIMARY KEY, v text);"
+
+
+@pytest.mark.parametrize("level", ["incremental", "legacy"])
+@pytest.mark.parametrize("rules", RULES)
+def test_a_table_whose_rules_a_copy_would_not_see_is_refused_until_they_are_off(
+    rules: str, level: Level, tmp_path: Path, clean_postgres_url: str
+) -> None:
+    execute(clean_postgres_url, THINGS + RULES[rules])
+    folder = write(tmp_path, {"things.csv": "id,v\n1,a\n2,b\n"})
+
+    with pytest.raises(ConfigurationError, match=re.escape(f"things.csv: things has {rules}: ")):
+        seed(folder, clean_postgres_url, level)
+
+    assert rows_of(clean_postgres_url, "SELECT id FROM others UNION SELECT id FROM things") == []
+    names = rules.partition("(")[2].rstrip(")").split(", ")
+    execute(clean_postgres_url, ";".join(f"ALTER TABLE things DISABLE RULE {name}" for name in names))
+    assert counted(seed(folder, clean_postgres_url, level)) == (2, 0, 0)
+    execute(clean_postgres_url, ";".join(f"ALTER TABLE things ENABLE RULE {name}" for name in names))
+    with pytest.raises(ConfigurationError, match=r"things has (a rule|rules) "):
+        seed(folder, clean_postgres_url, level, force=True)
+
+
+def test_a_table_with_rules_is_left_out_of_an_export(tmp_path: Path, clean_postgres_url: str) -> None:
+    execute(
+        clean_postgres_url,
+        f"{THINGS} INSERT INTO things VALUES (1, 'b'); INSERT INTO others VALUES (1);"
+        + RULES["a rule (elsewhere)"],
+    )
+
+    made = export(clean_postgres_url, tmp_path / "out")
+
+    assert [each.table for each in made.tables] == ["others"]
+    assert dict(made.left_out) == {"things": "has a rule (elsewhere), for which a seed would refuse it"}
 
 
 @pytest.mark.parametrize("relation", LITE)

@@ -122,7 +122,7 @@ def rules_of(load: Load, frame: pl.DataFrame, naming: Naming, trusted: frozenset
         *_column_rules(load, frame, catalog, trusted),
         *_naming_rules(load, catalog),
         *_reference_rules(load, frame, catalog),
-        *_unique_rules(load, catalog),
+        *unique_rules(load, catalog),
     ]
 
 
@@ -318,7 +318,7 @@ def _wholeness(name: str, sources: tuple[str, ...]) -> Rule:
     )
 
 
-def _unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
+def unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
     """Make the rules of unique constraints other than the key, where the files give all columns."""
     table = catalog.tables[load.table]
     for key in table.keys:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, Fault
-from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Settings, Stage
+from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Stage
 from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, confirmed, suspects
@@ -117,7 +117,7 @@ def prepare(
         mine = [(load, replace(s, stream=None) if n in left else s) for n, (load, s) in enumerate(pairs)]
         held = [None if s.stream else s.frame for _, s in mine]
         reused = reuse_handles(task, [load for load, _ in mine], held, fetched)
-        rows, broken = _handled(mine, reused, naming, settings, monitor, _unnamed(task, bound, fetched))
+        rows, broken = _handled(task, mine, reused, naming, monitor, _unnamed(task, bound, fetched))
         rows = [replace(each, shaped=pairs[n][1]) if n in left else each for n, each in enumerate(rows)]
         read = [
             each.with_frame(reused[n].all_handles(each.handled.frame[HANDLE])) if n in reused else each
@@ -138,10 +138,10 @@ def prepare(
 
 
 def _handled(
+    task: Task,
     pairs: Sequence[tuple[Load, Shaped]],
     reused: Mapping[int, ReusedHandles],
     naming: Naming,
-    settings: Settings,
     monitor: Monitor,
     nameless: frozenset[str],
 ) -> tuple[list[Rows], list[Broken]]:
@@ -151,7 +151,14 @@ def _handled(
         for n, (load, shaped) in enumerate(pairs)
     ]
     anew = [n for n, (_, shaped) in enumerate(given) if n not in reused or shaped.frame.height]
-    found, broken = named_rows.handle_rows([given[n] for n in anew], naming, settings, monitor, nameless)
+    found, broken = named_rows.handle_rows(
+        [given[n] for n in anew],
+        naming,
+        task.options.settings,
+        monitor,
+        nameless,
+        find_duplicates=task.options.rejects is not None,
+    )
     named = dict(zip(anew, found, strict=True))
     return [
         named[n] if n in named else Rows(shaped=shaped, handled=Handled(load=load, frame=reused[n].no_rows()))

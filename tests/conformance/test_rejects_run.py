@@ -12,7 +12,7 @@ import pytest
 import seedlab
 from seedlab.cli import main
 from seedlab.errors import DataFaults, SeedError
-from seedlab.flow import LINE, REASON, Run
+from seedlab.flow import LINE, REASON, Level, Run
 from tests.conformance.test_bad_input import CANARY, CASES, CHECKED, TABLES, TRIGGER, plain_environment
 from tests.school import SEED, STAGE
 from tests.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, undo, write
@@ -223,6 +223,22 @@ def test_a_unique_value_of_the_application_is_rejected(
 
     assert (told(run), counted(run)) == ([("cities.csv", 3, "unique")], (2, 0, 0))
     assert names(url, "cities", "code") == ["a", "app", "c"]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 500_000])
+@pytest.mark.parametrize("level", ["incremental", "bulk"])
+def test_of_rows_with_one_unique_value_all_go_however_far_apart(
+    folder: Path, clean_database_url: str, reports: Path, level: Level, batch_rows: int
+) -> None:
+    """In a file that is streamed, too, of which only a batch is looked at at a time."""
+    url = clean_database_url
+    execute(url, "CREATE TABLE pupils (id SERIAL KEY, code text NOT NULL UNIQUE, email text UNIQUE);")
+    write(folder, {"pupils.csv": "code,email\na,x\nb,y\nc,x\nd,\ne,\nf,x\n"})
+
+    run = seed(folder, url, level, rejects=reports, batch_rows=batch_rows)
+
+    assert sorted((fault.rule, fault.line) for fault in run.faults) == [("unique", n) for n in (2, 4, 7)]
+    assert rows_of(url, "SELECT code FROM pupils ORDER BY 1") == [("b",), ("d",), ("e",)]
 
 
 def test_a_trigger_that_objects_stops_the_run(folder: Path, clean_database_url: str, reports: Path) -> None:

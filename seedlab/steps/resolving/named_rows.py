@@ -110,11 +110,14 @@ def handle_rows(
     settings: Settings,
     recorder: Recorder,
     nameless: frozenset[str] = frozenset(),
+    *,
+    find_duplicates: bool = False,
 ) -> tuple[list[Rows], list[Broken]]:
     """Name all rows and judge each load by itself.
 
     Loads that are given alike are named and judged as one frame: what a frame costs beside its rows is
-    most of what a small one costs. Of the tables that are `nameless` nobody needs the names of all rows.
+    most of what a small one costs. Of the tables that are `nameless` nobody needs the names of all rows. With
+    `find_duplicates`, streamed loads are searched for rows with the same unique value.
     """
     groups = {alike[0]: alike for alike in _alike(pairs)}
     held = [first for first in groups if pairs[first][1].stream is None]
@@ -132,7 +135,15 @@ def handle_rows(
     for first, alike in groups.items():
         load, shaped = pairs[first]
         if shaped.stream is not None:
-            scanned = scan(load, shaped, naming, settings, recorder, named=load.table not in nameless)
+            scanned = scan(
+                load,
+                shaped,
+                naming,
+                settings,
+                recorder,
+                named=load.table not in nameless,
+                duplicates=find_duplicates,
+            )
             handled[first], briefs[first] = scanned.handled, scanned.briefs
             broken += scanned.broken
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -28,20 +28,32 @@ class Scanned:
 
 
 def scan(
-    load: Load, shaped: Shaped, naming: Naming, settings: Settings, recorder: Recorder, *, named: bool
+    load: Load,
+    shaped: Shaped,
+    naming: Naming,
+    settings: Settings,
+    recorder: Recorder,
+    *,
+    named: bool,
+    duplicates: bool = False,
 ) -> Scanned:
     """Read a streamed load once, check its rows, and keep their handles.
 
     If nothing needs the handle of every row (`named` is False), briefs are kept instead of more than
-    NAMED_ROWS.
+    NAMED_ROWS. With `duplicates`, the columns of unique constraints are kept to the end, in order to find all
+    rows with the same value. Without, the target refuses one of them.
     """
     assert shaped.stream is not None
     broken: list[Broken] = []
+    unique = list(checks.unique_rules(load, naming.catalog)) if duplicates else []
+    needed = {name for rule in unique for name in rule.bad.meta.root_names()}
+    dropped = [name for name in shaped.columns if name not in needed]
 
     def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Broken]]:
         handled = Handled(load=load, frame=add_handles(frame, load, naming))
-        found = checks.judge([handled], [checks.rules_of(load, handled.frame, naming, shaped.trusted)])
-        return handled.frame.drop(shaped.columns), found
+        rules = checks.rules_of(load, handled.frame, naming, shaped.trusted)
+        by_batch = [rule for rule in rules if not (duplicates and rule.name == "unique")]
+        return handled.frame.drop(dropped), checks.judge([handled], [by_batch])
 
     named_rows: list[pl.DataFrame] = []
     briefs: Briefs | None = None
@@ -56,9 +68,12 @@ def scan(
             for each in named_rows:
                 briefs.add(each, load)
             named_rows = []
-    empty = add_handles(shaped.frame, load, naming).drop(shaped.columns)
-    handled = Handled(load=load, frame=numbered(pl.concat([empty, *named_rows]), load))
-    return Scanned(handled=handled, briefs=briefs, broken=broken)
+    empty = add_handles(shaped.frame, load, naming).drop(dropped)
+    whole = pl.concat([empty, *(each.select(empty.columns) for each in named_rows)])
+    handled = Handled(load=load, frame=numbered(whole, load))
+    broken += checks.judge([handled], [unique])
+    names = handled.frame.drop(needed.intersection(shaped.columns))
+    return Scanned(handled=replace(handled, frame=names), briefs=briefs, broken=broken)
 
 
 def rows_of_batch(named: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:

@@ -205,6 +205,25 @@ def test_what_others_keep_is_left_out_and_told(clean_database_url: str, tmp_path
         export(url, tmp_path / "none", exclude=("post",))
 
 
+def test_a_table_whose_only_keys_have_null_in_some_rows_is_left_out_with_the_keys_told(
+    clean_database_url: str, tmp_path: Path
+) -> None:
+    execute(
+        clean_database_url,
+        """
+        CREATE TABLE rights (user_id int, folder_id int, who int, mode int, UNIQUE (user_id, who), UNIQUE (folder_id, who));
+        INSERT INTO rights VALUES (1, NULL, 1, 7), (NULL, 1, 1, 7);
+        """,
+    )
+
+    made = export(clean_database_url, tmp_path / "out")
+
+    assert dict(made.left_out) == {
+        "rights": "some rows have NULL in each unique key, (folder_id, who) and (user_id, who), "
+        "and a row is seeded by a key without NULL"
+    }
+
+
 @pytest.mark.parametrize(
     ("columns", "left_out"),
     [

@@ -117,9 +117,7 @@ def adopt(
     whole_rows = {table.name: _stored(table) for table in keyless}
     identities = naming.identify(tables, {**found, **whole_rows}, with_ids=with_ids)
     unidentified = {
-        table.name: "no key tells its rows apart"
-        if naming.keyless(table)
-        else "its key refers back to itself"
+        table.name: _without_key(table) if naming.keyless(table) else "its key refers back to itself"
         for table in tables
         if table.name not in identities.keys
     }
@@ -136,6 +134,13 @@ def adopt(
             *_missing_parent_notes(catalog, exports, missing),
         ),
     )
+
+
+def _without_key(table: Table) -> str:
+    """Say why no key tells the rows: each unique one has NULL somewhere, and all other columns repeat."""
+    keys = sorted(f"({', '.join(key.columns)})" for key in table.keys)
+    which = "the unique key" if len(keys) == 1 else "each unique key"
+    return f"some rows have NULL in {which}, {' and '.join(keys)}, and a row is seeded by a key without NULL"
 
 
 def _stored(table: Table) -> tuple[str, ...]:

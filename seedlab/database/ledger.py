@@ -131,8 +131,8 @@ class Ledger(Protocol):
     def store_marks(self, states: Sequence[TableState]) -> None:
         """Store the marks of tables whose seeded rows are so far known by their stamp alone.
 
-        To be called before the tables are written. Rows that somebody else has changed meanwhile get no
-        mark. Cost: one pass over each table.
+        To be called before the tables are written. A table in which somebody else has changed a seeded row
+        is left as it is. Cost: one pass over each table.
         """
 
     def current_and_remembered(self, sets: Sequence[RowSet]) -> list[tuple[bytes, bytes | None]]:

@@ -1,1 +1,1 @@
-"""From files to loads: rows of tables in which every column has its meaning."""
+"""Prepares loads: reads files, makes rows of tables of their records, and finds what every column means."""

@@ -1,4 +1,4 @@
-"""Between preparation and resolution: every source column gets its meaning, and rows what they lack."""
+"""Finds what every source column means, as a column or a reference, and fills in the project's defaults."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def bind(
     known: Mapping[str, tuple[str, ...]] | None = None,
     defaults: Mapping[str, str] = NO_DEFAULTS,
 ) -> tuple[schema.Bound, list[tuple[Load, Shaped]]]:
-    """Make the load of each shaped table, in pairs with its frame, defaults filled in.
+    """Make the load of each shaped table, paired with its rows, in which the defaults are filled in.
 
-    Raises DataFaults for columns that mean nothing, ConfigurationError as `schema.bind` does.
+    `known` are the keys of tables that stages fill which do not run. Raises DataFaults for columns that mean
+    nothing, and ConfigurationError as `schema.bind` does.
     """
     given = [Given(seed=each.seed, spec=each.spec, columns=each.columns) for each in shaped]
     bound = schema.bind(catalog, given, known, defaults)
@@ -33,12 +34,12 @@ def bind(
         raise DataFaults(bound.faults)
     pairs = zip(bound.loads, shaped, strict=True)
     return bound, [
-        (load, _filled(each, {name: defaults[name] for name in load.defaults})) for load, each in pairs
+        (load, _with_defaults(each, {name: defaults[name] for name in load.defaults})) for load, each in pairs
     ]
 
 
-def _filled(shaped: Shaped, values: Mapping[str, str]) -> Shaped:
-    """Give every row the project's defaults, as if the files said them."""
+def _with_defaults(shaped: Shaped, values: Mapping[str, str]) -> Shaped:
+    """Give every row the project's defaults, as if they stood in the files."""
     if not values:
         return shaped
     columns = [pl.lit(value, dtype=pl.String).alias(name) for name, value in values.items()]

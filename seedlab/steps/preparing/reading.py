@@ -1,8 +1,4 @@
-"""The first half of a run: from files to rows whose every name is understood. Writes nothing.
-
-files → sources → one text frame per seed and table (`Shaped`) → loads (`plan.schema`) → handles. It stands
-above the rooms, as the orchestrator does, and passes values between them.
-"""
+"""Reads the files of seeds, and makes of their records one text frame for each seed and table (`Shaped`)."""
 
 from __future__ import annotations
 
@@ -26,8 +22,8 @@ from seedlab.steps.preparing.shaping import Shaped, shape_seed, streamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Large:
-    """A file larger than a batch: never held whole, gone through as often as needed."""
+class LargeFile:
+    """A file larger than a batch, which is never held as a whole, but read as often as needed."""
 
     file: SourceFile
 
@@ -40,7 +36,7 @@ class Parsed:
     frame: pl.DataFrame
 
 
-Source = Parsed | Records | Large
+Source = Parsed | Records | LargeFile
 
 
 def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dict[str, list[Source]]:
@@ -51,7 +47,7 @@ def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dic
     """
     seeds = {seed.name: seed for stage in stages for seed in stage.seeds}
     loader = LazyDataLoader(Counter(file.path for seed in seeds.values() for file in seed.files))
-    opened: dict[str, list[Flat | Records | Large]] = {}
+    opened: dict[str, list[Flat | Records | LargeFile]] = {}
     faults: list[Fault] = []
 
     def load(name: str) -> None:
@@ -59,7 +55,7 @@ def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dic
         with recorder.span("read", seed=seeds[name]):
             for file in seeds[name].files:
                 if large.is_large(file, settings.batch_rows):
-                    opened[name].append(Large(file=file))
+                    opened[name].append(LargeFile(file=file))
                     continue
                 try:
                     source = loader.load(file)
@@ -70,10 +66,10 @@ def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dic
                 finally:
                     loader.release(file)
 
-    ready.run(ready.ReadyQueue(_reading(stages)), load, _readers(seeds.values(), settings))
+    ready.run(ready.ReadyQueue(_reading_tasks(stages)), load, _reader_threads(seeds.values(), settings))
     if faults:
         raise DataFaults(sorted(faults, key=lambda fault: (fault.file or "", fault.line or 0)))
-    flats = [source for mine in opened.values() for source in mine if isinstance(source, Flat)]
+    flats = [source for of_seed in opened.values() for source in of_seed if isinstance(source, Flat)]
     with recorder.span("read"):
         parsed = sources.collect(dict(enumerate(flats)))
         recorder.count(rows=sum(frame.height for frame in parsed.values()))
@@ -81,14 +77,14 @@ def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dic
     return {
         name: [
             Parsed(file=source.file, frame=next(rows)) if isinstance(source, Flat) else source
-            for source in mine
+            for source in of_seed
         ]
-        for name, mine in opened.items()
+        for name, of_seed in opened.items()
     }
 
 
-def _reading(stages: Sequence[Stage]) -> list[ready.Task]:
-    """Reading waits for nothing, but in a stage that is not parallel: that runs alone and as listed."""
+def _reading_tasks(stages: Sequence[Stage]) -> list[ready.Task]:
+    """Make a task of reading each seed; seeds wait for each other only in a stage that is not parallel."""
     return [
         ready.Task(
             id=seed.name,
@@ -102,14 +98,14 @@ def _reading(stages: Sequence[Stage]) -> list[ready.Task]:
     ]
 
 
-def _readers(seeds: Iterable[Seed], settings: Settings) -> int:
-    """Threads where there is much to parse; below a megabyte they cost more than they save."""
-    much = sum(file.path.stat().st_size for seed in seeds for file in seed.files) > 1 << 20
-    return concurrency(settings) if much else 1
+def _reader_threads(seeds: Iterable[Seed], settings: Settings) -> int:
+    """The number of threads that read; below a megabyte of files, more than one costs more than it saves."""
+    threads_pay = sum(file.path.stat().st_size for seed in seeds for file in seed.files) > 1 << 20
+    return concurrency(settings) if threads_pay else 1
 
 
 def concurrency(settings: Settings) -> int:
-    """Say how much may be in work at the same time: the workers, by default one per core."""
+    """The number of threads that may work at the same time: the workers that are set, else one per core."""
     return (settings.workers or os.cpu_count() or 1) if "parallel" in settings.switches else 1
 
 
@@ -130,7 +126,7 @@ def shape(
     for seed in seeds:
         with recorder.span("flatten", seed=seed):
             documents = whole_columns(seed, catalog)
-            if any(isinstance(source, Large) for source in opened[seed.name]):
+            if any(isinstance(source, LargeFile) for source in opened[seed.name]):
                 shaped += streamed(seed, catalog)
                 continue
             frames = [
@@ -138,7 +134,7 @@ def shape(
                 if isinstance(source, Records)
                 else split(source.file, source.frame, documents)
                 for source in opened[seed.name]
-                if not isinstance(source, Large)
+                if not isinstance(source, LargeFile)
             ]
             made = shape_seed(seed, frames, catalog, trusted=flatten.only_json(documents))
             recorder.count(rows=sum(each.frame.height for each in made))

@@ -1,8 +1,9 @@
-"""From flattened records to what each table is given: nested rows get their parent's reference.
+"""Makes of flattened records the rows that each table is given; nested rows get a reference to their parent.
 
-One text frame per seed and table (`Shaped`). Files of which one is larger than a batch are never held: first
-it is found what all records have (`frames.outlines`), so that every batch is shaped as the whole file would
-be; then each table that they fill has its rows batch by batch, as often as they are needed.
+The result is one text frame for each seed and table (`Shaped`). If a file of a seed is larger than a batch,
+its rows are not held. It is read once to find out which columns all records together have
+(`frames.outlines`), so that every batch is shaped as the whole file would be. After that each table has its
+rows as a stream of batches, which can be read as often as needed.
 """
 
 from __future__ import annotations
@@ -23,20 +24,21 @@ from seedlab.plan import schema
 from seedlab.plan.columns import Given
 from seedlab.plan.relations import infer_link, name_value, parent_relation
 
-STREAM_ROWS = 100_000  # of a batch while a large file is gone through
+STREAM_ROWS = 100_000  # in a batch of a large file
 
-# The relation to the record around, and the columns by which that is named.
+# The relation of a nested row to the enclosing record, and the columns by which that record is named.
 Inherited = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shaped:
-    """What one seed's files give one table, as text: source columns, ROW and FILE.
+    """The rows that one seed's files give to one table, as text: the source columns, ROW and FILE.
 
-    `frame` holds all rows, or none of them where the files are larger than a batch; `stream` then gives
-    them batch by batch, as often as it is called, and `batches` those of each file as they stand there.
-    `trusted` columns hold JSON that we wrote ourselves. `placed` is False where a transform dropped ROW or
-    FILE, so that a row's record is not known. `inherited` is what nested rows got of the record around them.
+    `frame` holds all rows. Where a file is larger than a batch it has the columns, but no row; then `stream`
+    gives the rows in batches, as often as it is called, and `batches` gives those of one file, or of a piece
+    of it. `trusted` columns hold JSON that seedlab wrote itself. `placed` is False where a transform dropped
+    ROW or FILE, so that the record of a row is not known. `inherited` says by what nested rows refer to their
+    parent.
     """
 
     seed: Seed
@@ -60,54 +62,53 @@ def shape_seed(
     catalog: Catalog,
     trusted: Mapping[str, frozenset[str]],
 ) -> list[Shaped]:
-    """Make one frame per table of the frames by path of each of a seed's files.
+    """Make the rows of each table from the frames by path of each of a seed's files.
 
-    Top-down, so that a child finds its parent's key, which may hold the grandparent's. `trusted` are the
-    columns by path that hold JSON of our own.
+    Parents are made before their children, since a child's reference is the parent's key, which may hold the
+    grandparent's. `trusted` are by path the columns that hold JSON that seedlab wrote itself.
+    Raises ConfigurationError for a list that fills no table.
     """
     specs = _all_specs(seed, {path for by_path in frames for path in by_path}, catalog)
-    done: list[dict[str, pl.DataFrame]] = [{} for _ in frames]
+    shaped_paths: list[dict[str, pl.DataFrame]] = [{} for _ in frames]
     shaped: list[Shaped] = []
     for path in sorted(specs, key=_depth):
         if not any(path in by_path for by_path in frames):
-            continue  # nothing around it either, where a file is an empty list
+            continue  # a file that is an empty list has no paths at all
         spec = specs[path]
         inherited = _inherited(spec, specs, shaped, catalog)
         for n, by_path in enumerate(frames):
             if path in by_path:
-                done[n][path] = shape_path(spec, by_path, done[n], inherited, catalog)
-        parts = [placed(by_path[path], n) for n, by_path in enumerate(done) if path in by_path]
+                shaped_paths[n][path] = shape_path(spec, by_path, shaped_paths[n], inherited, catalog)
+        parts = [with_file(by_path[path], n) for n, by_path in enumerate(shaped_paths) if path in by_path]
         if parts:
             frame = pl.concat(parts, how="diagonal") if len(parts) > 1 else parts[0]
-            known = trusted.get(path, frozenset()) if not _is_flat(seed) else frozenset()
-            made = Shaped(seed=seed, spec=spec, frame=frame, trusted=known, inherited=inherited)
-            shaped += [made] if frame.height or made.columns else []  # an empty list says nothing
+            own_json = trusted.get(path, frozenset()) if not _is_flat(seed) else frozenset()
+            table = Shaped(seed=seed, spec=spec, frame=frame, trusted=own_json, inherited=inherited)
+            shaped += [table] if frame.height or table.columns else []  # an empty list fills no table
     return shaped
 
 
 def shape_path(
     spec: TableSpec,
     by_path: Mapping[str, pl.DataFrame],
-    done: Mapping[str, pl.DataFrame],
+    shaped_paths: Mapping[str, pl.DataFrame],
     inherited: Inherited | None,
     catalog: Catalog,
 ) -> pl.DataFrame:
-    """Make what the table is given of one path's rows of a file, or of a batch of it.
-
-    `done` are those of the paths around it.
-    """
+    """Make the rows of one path in a file or in a batch; `shaped_paths` has those of the enclosing paths."""
     frame = by_path[spec.path]
     if inherited:
-        frame = flatten.inherit(frame, done[flatten.enclosing(spec.path, by_path)], *inherited)
-        names = name_value(frame.columns, _known(catalog, spec), inherited[0])
+        frame = flatten.inherit(frame, shaped_paths[flatten.enclosing(spec.path, by_path)], *inherited)
+        names = name_value(frame.columns, _table_of(catalog, spec), inherited[0])
         frame = frame.rename(names) if names else frame
     return flatten.fill(frame, spec.columns)
 
 
-def placed(frame: pl.DataFrame, file: int) -> pl.DataFrame:
-    """Say which file the rows are of, and forget their place in their lists.
+def with_file(frame: pl.DataFrame, file: int) -> pl.DataFrame:
+    """Add the number of the rows' file as FILE, and drop their places in lists (PARENT and INDEX).
 
-    Eager, and not as a frame of its columns: either costs a small table more than all else that is done here.
+    A lazy query, or a new frame made of the columns, would cost more than all else that is done here for a
+    small table.
     """
     own = frame.hstack([pl.Series(FILE, [file], dtype=pl.UInt16).new_from_index(0, frame.height)])
     for name in (flatten.PARENT, flatten.INDEX):
@@ -117,21 +118,18 @@ def placed(frame: pl.DataFrame, file: int) -> pl.DataFrame:
 
 
 def _is_flat(seed: Seed) -> bool:
-    """Tell whether the files' JSON is text that somebody else wrote, as in CSV and Parquet."""
+    """Tell whether the seed's files are flat; JSON in them was written by others, and has to be checked."""
     return any(file.format in ("csv", "tsv", "parquet") for file in seed.files)
 
 
 def _all_specs(seed: Seed, paths: Collection[str], catalog: Catalog) -> dict[str, TableSpec]:
-    """Map paths to table specs.
-
-    Those that the seed declares, and link tables inferred for its other lists.
-    """
+    """Map paths to the table specs that the seed declares, and to link tables inferred for other lists."""
     specs = {spec.path: spec for spec in reversed(seed.tables)}
-    if seed.transform:  # it is given the records' own columns, and says itself which tables they fill
+    if seed.transform:  # it gets the columns of the records, and decides itself which tables they fill
         return {"$": specs["$"]}
     for path in sorted(paths - specs.keys(), key=_depth):
         above = specs.get(flatten.enclosing(path, specs))
-        table = _known(catalog, above) if above else None
+        table = _table_of(catalog, above) if above else None
         link = infer_link(catalog, table, path) if table else None
         if link is None:
             raise ConfigurationError(
@@ -145,7 +143,7 @@ def _all_specs(seed: Seed, paths: Collection[str], catalog: Catalog) -> dict[str
 def _inherited(
     spec: TableSpec, specs: Mapping[str, TableSpec], shaped: Sequence[Shaped], catalog: Catalog
 ) -> Inherited | None:
-    """Find what a path's rows get of the record around them, of which `shaped` has the columns."""
+    """Find by which relation and columns a path's rows refer to the enclosing record; None at the root."""
     if spec.path == "$":
         return None
     outer = flatten.enclosing(spec.path, specs)
@@ -155,13 +153,13 @@ def _inherited(
         raise ConfigurationError(
             f"table {spec.table} has path '{spec.path}', but no table has the path '{outer}' around it"
         )
-    parent = _known(catalog, above)
-    relation = parent_relation(_known(catalog, spec), parent.name, spec.parent)
-    given = Given(seed=around.seed, spec=above, columns=around.columns)
-    return relation, schema.key_sources(catalog, given)
+    parent = _table_of(catalog, above)
+    relation = parent_relation(_table_of(catalog, spec), parent.name, spec.parent)
+    enclosing = Given(seed=around.seed, spec=above, columns=around.columns)
+    return relation, schema.key_sources(catalog, enclosing)
 
 
-def _known(catalog: Catalog, spec: TableSpec) -> Table:
+def _table_of(catalog: Catalog, spec: TableSpec) -> Table:
     table = catalog.find(spec.table)
     if table is None:
         raise ConfigurationError(schema.no_table(catalog, spec.table))
@@ -177,9 +175,10 @@ def _depth(path: str) -> tuple[int, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stream:
-    """How the files of a seed give the rows of one table, batch by batch; it can be sent to a worker.
+    """Reads the rows of one table from the files of a seed, in batches; it can be pickled for a worker.
 
-    `chain` are the tables from the record to the one that is filled. `columns` are those of all batches.
+    `chain` has the tables from the root of the records to the one that is filled, `columns` the source
+    columns that every batch has.
     """
 
     seed: Seed
@@ -188,28 +187,29 @@ class Stream:
     columns: tuple[str, ...]
 
     def batches(self, catalog: Catalog, file: int, piece: Piece = WHOLE) -> Iterator[pl.DataFrame]:
-        """Give the rows of a file by its number, or of a piece of it; ROW counts from its first."""
+        """Read the rows of a file, by its number, or of a piece of it; ROW counts from the first of them."""
         path, documents = self.chain[-1][0].path, whole_columns(self.seed, catalog)
         for by_path in outlines.parts(self.outlines[file], documents, STREAM_ROWS, piece):
             if path not in by_path:
                 continue
-            done: dict[str, pl.DataFrame] = {}
+            shaped_paths: dict[str, pl.DataFrame] = {}
             for spec, inherited in self.chain:
                 if spec.path in by_path:
-                    done[spec.path] = shape_path(spec, by_path, done, inherited, catalog)
-            yield from self._aligned(placed(done[path], file)).iter_slices(STREAM_ROWS)
+                    shaped_paths[spec.path] = shape_path(spec, by_path, shaped_paths, inherited, catalog)
+            yield from self._aligned(with_file(shaped_paths[path], file)).iter_slices(STREAM_ROWS)
 
     def _aligned(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Give a batch the columns that only other files have, as NULL."""
+        """Add the columns that only other files or batches have, as NULL."""
         missing = [name for name in self.columns if name not in frame.columns]
         whole = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
         return whole.select(*self.columns, ROW, FILE)
 
 
 def streamed(seed: Seed, catalog: Catalog) -> list[Shaped]:
-    """Shape a seed's tables without any row, each with a stream of them.
+    """Make the tables of a seed with a large file, without rows, but each with a stream of them.
 
-    Raises DataFaults with all misshapen records of all its files. Cost: JSON Lines are gone through once.
+    Raises DataFaults for all misshapen records of all its files, ConfigurationError for a seed with a
+    transform. Cost: files of JSON Lines are read once.
     """
     if seed.transform:
         raise ConfigurationError(

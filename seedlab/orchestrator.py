@@ -31,6 +31,7 @@ from seedlab.steps import reporting
 from seedlab.steps.agenda import (
     Assessment,
     FileState,
+    RunResult,
     Task,
     agenda_of,
     assess,
@@ -44,7 +45,6 @@ from seedlab.steps.writing.retrying import MAX_ATTEMPTS, raise_unless_retryable,
 
 if TYPE_CHECKING:
     from seedlab.flow import Plan
-    from seedlab.steps.writing.transaction import RunResult
 
 EMBEDDED = "embedded"
 EXPLAINED_SECONDS = 1.0  # of runs that take longer the round trip is measured, to say where the time went
@@ -107,26 +107,24 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
     Raises what ended the run; if some stages were committed before, `monitor.half_done` reports them.
     """
     memory, assessment = task.memory, task.assessment
-    done = _watched(task, target, look, monitor) if assessment.stale else None
-    skipped = {**assessment.skipped(memory), **(done.skipped if done else {})}
-    tallies = [unchanged_tally(load) for load in memory.loads if load.stage in skipped]
-    tallies += done.tallies if done else ()
-    skipped |= done.not_begun if done else {}
-    task = task.with_reasons(done.reasons) if done else task
+    result = _watched(task, target, look, monitor) if assessment.stale else RunResult()
+    skipped = {**assessment.skipped(memory), **result.skipped}
+    unchanged = [unchanged_tally(load) for load in memory.loads if load.stage in skipped]
+    tallies = [*unchanged, *result.tallies]
+    task = task.with_reasons(result.reasons)
     heading, catalog = _heading(task.project, task.options, target), look.catalog()
-    made = reporting.seed_run(task, skipped, tallies, monitor, heading, done.failed if done else {})
-    rejected = done.rejected if done else ()
+    made = reporting.seed_run(task, {**skipped, **result.not_begun}, tallies, monitor, heading, result.failed)
     run = replace(
         reporting.with_unindexed_references(made, catalog),
         run_id=task.run_id,
-        faults=rejected,
-        exit_code=DataFaults.exit_code if rejected else made.exit_code,
+        faults=result.rejected,
+        exit_code=DataFaults.exit_code if result.rejected else made.exit_code,
         data_fingerprint=data_fingerprint(task.agenda.seeds, assessment.situation.files),
         versions={**made.versions, catalog.dialect: catalog.version},
     )
-    if done and done.failure:
+    if result.failure:
         monitor.half_done = run
-        raise done.failure
+        raise result.failure
     return run
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from seedlab.database import connect
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, Fault
-from seedlab.flow import HANDLE, Catalog, Level, Outcomes, Project, Settings, Stage, Written
+from seedlab.flow import Catalog, Level, Outcomes, Project, Settings, Stage, Written
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, confirmed, suspects
 from seedlab.frames.resolve import Naming, name_rows
@@ -18,8 +18,8 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
 from seedlab.plan.project import load_project
 from seedlab.steps.preparing import binding, reading, transforming
-from seedlab.steps.resolving import named_rows, rejecting, write_plan
-from seedlab.steps.resolving.named_rows import Rows
+from seedlab.steps.resolving import lookups, named_rows, rejecting, write_plan
+from seedlab.steps.resolving.rows import Rows
 
 
 @dataclass(kw_only=True)
@@ -66,8 +66,8 @@ class _Run:
         tables = {each.load.table for each in rows}
         tables |= {reference.parent for each in rows for reference in each.load.references}
         filled = frozenset(tables) - session.find_empty(sorted(tables))
-        self.ask(session, named_rows.questions(rows, naming, cache, filled), cache)
-        broken += named_rows.id_conflicts(rows, naming, cache) + named_rows.orphans(rows, naming, cache)
+        lookups.look_up(session, lookups.questions(rows, naming, cache, filled), cache)
+        broken += lookups.id_conflicts(rows, naming, cache) + named_rows.orphans(rows, naming, cache)
         doubtful = suspects(broken)
         certain = [each for each in broken if not each.rule.suspect]
         if doubtful:
@@ -78,7 +78,7 @@ class _Run:
         def reject(more: Sequence[Broken]) -> None:
             nonlocal rows
             if more:
-                self.ask(session, rejecting.questions(rows, more, naming, cache, filled), cache)
+                lookups.look_up(session, rejecting.questions(rows, more, naming, cache, filled), cache)
                 rejection = rejecting.reject(rows, more, naming, cache)
                 rows = rejection.rows
                 rejected.extend(rejection.broken)
@@ -122,11 +122,6 @@ class _Run:
             name: {key.parent for key in catalog.tables[name].foreign_keys} & tables for name in tables
         }
         return graph.levels(self.project.seeds, parents)
-
-    def ask(self, session: Session, asked: Sequence[named_rows.Question], cache: SeedCache) -> None:
-        answers = session.lookup([each.ask for each in asked]) if asked else []
-        for question, answer in zip(asked, answers, strict=True):
-            cache.remember(question.label, question.ask.frame[HANDLE], answer)
 
     def plan(
         self, session: Session, rows: Sequence[Rows], naming: Naming, cache: SeedCache, empty: frozenset[str]

@@ -1,4 +1,4 @@
-"""What a run has to do: which stages take part, and how they stand against what the target has."""
+"""What a run has to do: which stages take part, and which of them the target is behind."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def url(clean_database_url: str) -> str:
     return clean_database_url
 
 
-def seen(project: Project, found: Catalog = CATALOG) -> Look:
+def offline_look(project: Project, found: Catalog = CATALOG) -> Look:
     """A look that has a catalog and no database."""
     view: Future[View] = Future()
     view.set_result(View(session=None, catalog=found, ddl=Ddl(tables=[], constraints_and_indexes=[])))
@@ -101,7 +101,7 @@ def reasons(folder: Path, url: str, options: Options = DEVELOPMENT) -> dict[str,
 def test_stages_of_a_folder_without_configuration_are_the_levels_of_its_foreign_keys(school: Path) -> None:
     project = load_project(school)
 
-    found = agenda.agenda_of(project, DEVELOPMENT, seen(project))
+    found = agenda.agenda_of(project, DEVELOPMENT, offline_look(project))
 
     assert [[each.name for each in stage.seeds] for stage in found.stages] == [["cities"], ["pupils"]]
     assert found.declared == found.stages
@@ -113,7 +113,7 @@ def test_files_that_name_the_schema_are_levelled_alike(school: Path) -> None:
         (school / name).rename(school / f"public.{name}")
     project = load_project(school)
 
-    found = agenda.agenda_of(project, DEVELOPMENT, seen(project))
+    found = agenda.agenda_of(project, DEVELOPMENT, offline_look(project))
 
     assert [len(stage.seeds) for stage in found.stages] == [1, 1]
 
@@ -123,7 +123,7 @@ def test_what_is_not_selected_is_declared_and_left_out_with_its_reason(school: P
         write(school, {"seedlab.toml": ONE_STAGE + STAGE.format("x") + SEED.format("x", "cities.csv")})
     )
 
-    found = agenda.agenda_of(project, replace(DEVELOPMENT, select=("all.pupils",)), seen(project))
+    found = agenda.agenda_of(project, replace(DEVELOPMENT, select=("all.pupils",)), offline_look(project))
 
     assert [each.name for each in found.seeds] == ["pupils"]
     assert [stage.id for stage in found.declared] == ["all", "x"]
@@ -346,15 +346,15 @@ def test_what_changed_is_known_while_a_server_is_still_being_asked(
     if changed:
         write(school, {"pupils.csv": FILES["pupils.csv"].replace("9", "8")})
         execute(url, "DELETE FROM pupils WHERE name = 'Bob'")
-    told: list[Assessment] = []
+    early: list[Assessment] = []
     with looking(school, url) as (project, look, _):
         chosen, hashes = agenda.agenda_of(project, DEVELOPMENT, look), agenda.file_hashes(project)
         found = agenda.assess(
-            project, chosen, hashes, look, DEVELOPMENT, lambda each: partial(told.append, each)
+            project, chosen, hashes, look, DEVELOPMENT, lambda each: partial(early.append, each)
         )
 
     assert found.drifted == ({"pupils"} if changed else frozenset())
-    assert [each.verdicts["pupils"].files for each in told] == (
+    assert [each.verdicts["pupils"].files for each in early] == (
         [{"pupils.csv"}] if changed and not url.startswith("sqlite") else []
     )
 

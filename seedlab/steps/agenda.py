@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
+from seedlab.errors import Fault
 from seedlab.flow import (
     Catalog,
     LoadMemory,
@@ -118,8 +119,8 @@ class Task:
         """The stages that have to run."""
         return tuple(stage for stage in self.agenda.stages if stage.id in self.assessment.stale)
 
-    def hashes(self) -> Mapping[str, str]:
-        """The files' hashes to be remembered.
+    def hashes_to_remember(self) -> Mapping[str, str]:
+        """Return the hash by which each file is remembered.
 
         The hash is empty for a file that was written to since, because the rows that were read may be either
         the old ones or the new ones; so the next run looks at that file again.
@@ -158,6 +159,25 @@ class Task:
             self.assessment, verdicts=verdicts, intact=frozenset(), table_states=table_states
         )
         return replace(self, assessment=assessment, memory=memory, only_stage=stage, prepared_early=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What became of the stale stages.
+
+    `tallies` count what became of every row, `rejected` has a fault for each row that was not written.
+    `skipped` maps stages that turned out to have nothing to do to the reason, `reasons` says better than
+    before why others ran. Where each stage is committed by itself, `failure` is what ended the run early;
+    `failed` and `not_begun` then map the stages that were undone, or not begun, to the reason.
+    """
+
+    tallies: tuple[Tally, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    rejected: tuple[Fault, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    not_begun: Mapping[str, str] = field(default_factory=dict)
+    failure: BaseException | None = None
 
 
 # ---- which stages ---------------------------------------------------------------------------------------

@@ -30,19 +30,22 @@ from seedlab.steps.preparing.respelling import respell
 from seedlab.steps.preparing.shaping import Shaped
 from seedlab.steps.recalling.reused_handles import ReusedHandles, reuse_handles
 from seedlab.steps.recalling.unchanged_rows import FetchedRows, Recalled
-from seedlab.steps.resolving import named_rows, rejecting
-from seedlab.steps.resolving.named_rows import Question, Rows
+from seedlab.steps.resolving import lookups, named_rows, rejecting
+from seedlab.steps.resolving.rows import Rows
 
-Apart = Callable[[Sequence[tuple[Load, Shaped]], Naming], frozenset[int]]
+# Chooses, by their places, the loads whose rows are staged by workers.
+ChooseSpread = Callable[[Sequence[tuple[Load, Shaped]], Naming], frozenset[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
-    """Everything known before the target is asked or written.
+    """What is known of the stages that run, before the target is asked which rows it has.
 
-    `read` are the rows of the files that were read, `rows` those of them that have to be written: fewer in
-    stages that are `reduced` to what changed. Those at the places `apart` were not gone through. `fetched` is
-    what was fetched of the ledger for it.
+    `read` are the rows of the files that were read, `rows` those of them that have to be written, and
+    `broken` the rules that they break. Of stages that are `reduced`, only changed files were read, and only
+    changed rows have to be written; `recalled` is then what the ledger remembers of them, and `changed` are
+    the stages that have such rows. `fetched` are the remembered rows that were fetched before the files were
+    read. The loads at the places `spread` have no rows here, since workers will read them.
     """
 
     stages: tuple[Stage, ...]
@@ -55,7 +58,7 @@ class Prepared:
     reduced: frozenset[str] = frozenset()
     recalled: Recalled | None = None
     changed: frozenset[str] = frozenset()
-    apart: frozenset[int] = frozenset()
+    spread: frozenset[int] = frozenset()
     fetched: FetchedRows = field(default_factory=dict)
 
     @property
@@ -67,7 +70,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Resolved:
-    """Rows whose every reference is known, and what the target has of them."""
+    """The rows to be written, and what the target knows of them.
+
+    `cache` has the ids that the target gave. `empty` are tables without rows, `filled` the others that
+    matter. `rejected` are the rules broken by rows that were taken out.
+    """
 
     rows: Sequence[Rows]
     cache: SeedCache
@@ -84,13 +91,15 @@ def prepare(
     look: Look,
     monitor: Monitor,
     stages: Sequence[Stage],
-    apart: Apart | None = None,
+    choose_spread: ChooseSpread | None = None,
     fetched: FetchedRows = MappingProxyType({}),
 ) -> Prepared:
-    """Read, shape, bind and name; files are read while the catalog is on its way, where that is known.
+    """Read the files of stages, make loads of them, and name and check their rows.
 
-    `apart` says of which loads, by their places, the rows are not gone through here: they come without any.
-    Of loads that were `fetched` only rows that do not say what they said are judged.
+    `choose_spread` chooses the loads whose rows are not read here, because workers will read them. Of loads
+    that were `fetched`, only the rows that differ from what is remembered are named and checked. Raises
+    DataFaults for files and columns that are wrong, ConfigurationError for a wrong project; faults of single
+    rows are collected in the result. Cost: no round trip, or one for keys that only the target can spell.
     """
     settings, project = task.options.settings, task.project
     seeds = tuple(seed for stage in stages for seed in stage.seeds)
@@ -101,24 +110,21 @@ def prepare(
         shaped = reading.shape(seeds, opened, catalog, monitor)
         del opened
     shaped = transforming.transform(shaped, project.root, project.transforms)
-    catalog = _settled(look, catalog, shaped)
-    others = _others(task, stages)
-    bound, pairs = _bound(shaped, catalog, _keys(others, task.memory), project.defaults)
-    needs = [
-        Need(stage=load.stage, table=load.table, foreign_key_name=r.foreign_key.name, parent_table=r.parent)
-        for load in bound.loads
-        for r in load.references
-    ]
-    graph.check_dependencies(task.agenda.declared, needs, _providers(bound, others))
+    catalog = _with_guessed_kinds(look, catalog, shaped)
+    others = _unread_loads(task, stages)
+    bound, pairs = _bound(shaped, catalog, _remembered_keys(others, task.memory), project.defaults)
+    _check_dependencies(task, bound, others)
     with monitor.span("resolve"):
         naming = name_rows(catalog, bound.loads, settings.ids)
         pairs = respell(look, pairs, catalog)
-        left = apart(pairs, naming) if apart is not None else frozenset()
-        mine = [(load, replace(s, stream=None) if n in left else s) for n, (load, s) in enumerate(pairs)]
-        held = [None if s.stream else s.frame for _, s in mine]
-        reused = reuse_handles(task, [load for load, _ in mine], held, fetched)
-        rows, broken = _handled(task, mine, reused, naming, monitor, _unnamed(task, bound, fetched))
-        rows = [replace(each, shaped=pairs[n][1]) if n in left else each for n, each in enumerate(rows)]
+        spread = choose_spread(pairs, naming) if choose_spread is not None else frozenset()
+        # Without their streams, the loads that are spread are loads without rows.
+        local = [(load, replace(s, stream=None) if n in spread else s) for n, (load, s) in enumerate(pairs)]
+        held = [None if s.stream else s.frame for _, s in local]
+        reused = reuse_handles(task, [load for load, _ in local], held, fetched)
+        nameless = _tables_without_handles(task, bound, fetched)
+        rows, broken = _name_and_check(task, local, reused, naming, monitor, nameless)
+        rows = [replace(each, shaped=pairs[n][1]) if n in spread else each for n, each in enumerate(rows)]
         read = [
             each.with_frame(reused[n].all_handles(each.handled.frame[HANDLE])) if n in reused else each
             for n, each in enumerate(rows)
@@ -132,12 +138,12 @@ def prepare(
         read=read,
         rows=rows,
         broken=broken,
-        apart=left,
+        spread=spread,
         fetched=fetched,
     )
 
 
-def _handled(
+def _name_and_check(
     task: Task,
     pairs: Sequence[tuple[Load, Shaped]],
     reused: Mapping[int, ReusedHandles],
@@ -145,49 +151,54 @@ def _handled(
     monitor: Monitor,
     nameless: frozenset[str],
 ) -> tuple[list[Rows], list[Broken]]:
-    """Name and judge the rows of each load; of those that are `reused` just the others, if there are any."""
-    given = [
+    """Name and check the rows of each load; where handles are `reused`, only those of changed rows.
+
+    A load without changed rows is skipped, since naming no rows costs as much as naming a few.
+    """
+    changed = [
         (load, replace(shaped, frame=reused[n].changed) if n in reused else shaped)
         for n, (load, shaped) in enumerate(pairs)
     ]
-    anew = [n for n, (_, shaped) in enumerate(given) if n not in reused or shaped.frame.height]
-    found, broken = named_rows.handle_rows(
-        [given[n] for n in anew],
+    places = [n for n, (_, shaped) in enumerate(changed) if n not in reused or shaped.frame.height]
+    rows, broken = named_rows.handle_rows(
+        [changed[n] for n in places],
         naming,
         task.options.settings,
         monitor,
         nameless,
         find_duplicates=task.options.rejects is not None,
     )
-    named = dict(zip(anew, found, strict=True))
+    named = dict(zip(places, rows, strict=True))
     return [
         named[n] if n in named else Rows(shaped=shaped, handled=Handled(load=load, frame=reused[n].no_rows()))
-        for n, (load, shaped) in enumerate(given)
+        for n, (load, shaped) in enumerate(changed)
     ], broken
 
 
-def _unnamed(task: Task, bound: Bound, fetched: FetchedRows) -> frozenset[str]:
-    """Tables of which nobody needs the names of all rows: nothing refers to them, what is remembered of them
-    is nothing, or left where it is; one seed fills them, with all of its rows.
+def _tables_without_handles(task: Task, bound: Bound, fetched: FetchedRows) -> frozenset[str]:
+    """Find the tables of whose rows not all handles are needed, so that briefs will do for very many rows.
+
+    One seed fills such a table, with all its rows; nothing refers to it, and no remembered rows of it are
+    compared by handles.
     """
     options, loads = task.options, bound.loads
     if options.environment.subset or options.rejects is not None or options.settings.level == "legacy":
         return frozenset()
     filled = Counter(load.table for load in loads)
-    named = {reference.parent for load in loads for reference in load.references}
-    apart = {name for name, each in fetched.items() if each is None}
-    named |= {load.table for load in task.memory.loads if load.name not in apart}
-    named |= {load.table for load in loads if load.whole or load.duplicates != "error"}
-    return frozenset(table for table, seeds in filled.items() if seeds == 1) - named
+    needed = {reference.parent for load in loads for reference in load.references}
+    large = {name for name, each in fetched.items() if each is None}
+    needed |= {load.table for load in task.memory.loads if load.name not in large}
+    needed |= {load.table for load in loads if load.whole or load.duplicates != "error"}
+    return frozenset(table for table, seeds in filled.items() if seeds == 1) - needed
 
 
-def _settled(look: Look, catalog: Catalog, shaped: Sequence[Shaped]) -> Catalog:
-    """Let the files say what columns are of which the database could only guess that."""
-    given = ((s.spec.table, (s.frame,) if s.stream is None else s.stream()) for s in shaped)
-    found = guesses.settle(catalog, given)
-    if found is not catalog and look.online:
-        look.session.adopt(found)
-    return found
+def _with_guessed_kinds(look: Look, catalog: Catalog, shaped: Sequence[Shaped]) -> Catalog:
+    """Correct, by the values in the files, the kinds of columns that the database could only guess."""
+    values = ((s.spec.table, (s.frame,) if s.stream is None else s.stream()) for s in shaped)
+    corrected = guesses.settle(catalog, values)
+    if corrected is not catalog and look.online:
+        look.session.adopt(corrected)
+    return corrected
 
 
 def _bound(
@@ -199,33 +210,41 @@ def _bound(
     try:
         return binding.bind(shaped, catalog, known, defaults)
     except DataFaults as found:
-        raise DataFaults(completed(found.faults, shaped)) from None
+        raise DataFaults(with_lines(found.faults, shaped)) from None
 
 
-def completed(faults: Sequence[Fault], shaped: Sequence[Shaped]) -> list[Fault]:
-    """Find the lines of faults that only know their files and rows."""
+def with_lines(faults: Sequence[Fault], shaped: Sequence[Shaped]) -> list[Fault]:
+    """Find the lines of faults of which only the file and the row are known."""
     files = {file.name: file for each in shaped for file in each.seed.files}
     return tracing.complete(faults, files, {each.spec.table: each.spec.path for each in shaped})
 
 
-def _others(task: Task, stages: Sequence[Stage]) -> list[LoadMemory]:
-    """What is remembered of seeds of the project that are not read: those that are know their files alone."""
-    run = {(stage.id, seed.name) for stage in stages for seed in stage.seeds}
-    beside = {(stage.id, seed.name) for stage in task.agenda.declared for seed in stage.seeds} - run
-    return [load for load in task.memory.loads if load.files and load.name[:2] in beside]
+def _unread_loads(task: Task, stages: Sequence[Stage]) -> list[LoadMemory]:
+    """List the remembered loads of the project's seeds that are not read in this run."""
+    read = {(stage.id, seed.name) for stage in stages for seed in stage.seeds}
+    unread = {(stage.id, seed.name) for stage in task.agenda.declared for seed in stage.seeds} - read
+    return [load for load in task.memory.loads if load.files and load.name[:2] in unread]
 
 
-def _keys(others: Sequence[LoadMemory], memory: Memory) -> dict[str, tuple[str, ...]]:
-    """The keys of the tables that stages fill which do not run."""
+def _remembered_keys(others: Sequence[LoadMemory], memory: Memory) -> dict[str, tuple[str, ...]]:
+    """The remembered keys of the tables of these loads."""
     tables = {load.table for load in others} & memory.tables.keys()
     return {name: tuple(sorted(memory.tables[name].key)) for name in tables}
 
 
-def _providers(bound: Bound, others: Sequence[LoadMemory]) -> dict[str, list[str]]:
-    """The stages that fill each table, also those that do not run."""
+def _check_dependencies(task: Task, bound: Bound, others: Sequence[LoadMemory]) -> None:
+    """Raise ConfigurationError for a foreign key between stages of which none depends on the other.
+
+    `others` are the remembered loads of seeds that do not run, which may fill the parents' tables.
+    """
+    needs = [
+        Need(stage=load.stage, table=load.table, foreign_key_name=r.foreign_key.name, parent_table=r.parent)
+        for load in bound.loads
+        for r in load.references
+    ]
     filled = [(load.table, load.stage) for load in bound.loads]
     filled += [(load.table, load.stage) for load in others]
-    return graph.providers(filled)
+    graph.check_dependencies(task.agenda.declared, needs, graph.providers(filled))
 
 
 # ---- resolve --------------------------------------------------------------------------------------------
@@ -234,11 +253,12 @@ def _providers(bound: Bound, others: Sequence[LoadMemory]) -> dict[str, list[str
 def resolve(
     look: Look, prepared: Prepared, task: Task, recorder: Recorder, empty: frozenset[str] | None = None
 ) -> Resolved:
-    """Ask the target what the files do not know, and refuse the run if any row is wrong.
+    """Ask the target which rows exist, and refuse the run, or reject rows, if any row is wrong.
 
-    `empty` are the tables without rows, by default those of the look. What the ledger knows for certain is
-    not asked: since when it was looked at others may have emptied a table, but then it is merged into all the
-    same, and foreign keys are the server's to check.
+    Raises DataFaults with all faults of all rows, unless rows may be rejected. `empty` are the tables without
+    rows, by default those that the look finds. Tables and rows that the ledger is certain of are not asked
+    for. If somebody has emptied a table since the look, its rows are merged all the same, and the server
+    checks the foreign keys.
     """
     settings, naming = task.options.settings, prepared.naming
     with recorder.span("resolve"):
@@ -247,52 +267,44 @@ def resolve(
         rows = named_rows.without_duplicates(prepared.rows)
         tables = {load.table for load in prepared.bound.loads}
         tables |= {reference.parent for load in prepared.bound.loads for reference in load.references}
-        held = {name for name, state in task.assessment.table_states.items() if state.rows}
-        empty = look.empty(tables - held) if empty is None else empty
+        not_empty = {name for name, state in task.assessment.table_states.items() if state.rows}
+        empty = look.empty(tables - not_empty) if empty is None else empty
         filled = frozenset(tables) - empty
-        for told in (told for each in rows if each.staged for told in each.staged.answers):
-            cache.remember(told.label, told.asked, told.answer)
+        for answered in (answered for each in rows if each.staged for answered in each.staged.answers):
+            cache.remember(answered.label, answered.asked, answered.answer)
         loads = [each.load for each in rows]
-        certain_ids = prepared.recalled.existing_by_handle(task, loads) if prepared.recalled else {}
-        for table, handles in certain_ids.items():
+        existing = prepared.recalled.existing_by_handle(task, loads) if prepared.recalled else {}
+        for table, handles in existing.items():
             cache.add_rows(table, handles)
-        _ask(look, named_rows.questions(rows, naming, cache, filled, certain_ids), cache)
+        if questions := lookups.questions(rows, naming, cache, filled, existing):
+            lookups.look_up(look.session, questions, cache)
         recorder.cache(hits=cache.hits, misses=cache.misses, queries=cache.queries)
-        certain = convict(look.session if look.online else None, broken)
-        certain += named_rows.id_conflicts(rows, naming, cache)
+        certain = confirm_broken(look.session if look.online else None, broken)
+        certain += lookups.id_conflicts(rows, naming, cache)
         certain += named_rows.orphans(rows, naming, cache, task.agenda.left_out_tables(), certain)
         resolved = Resolved(rows=rows, cache=cache, empty=empty, filled=filled)
         if certain:
             if task.options.rejects is None:
                 paths = {(r.load.seed, r.load.table): r.shaped.spec.path for r in prepared.read}
                 raise DataFaults(tracing.trace(certain, paths))
-            resolved = set_apart(look, resolved, certain, naming)
-        kept = named_rows.subset(resolved.rows, task.options.environment.subset, naming)
-    return replace(resolved, rows=kept)
+            resolved = reject_rows(look, resolved, certain, naming)
+        chosen = named_rows.subset(resolved.rows, task.options.environment.subset, naming)
+    return replace(resolved, rows=chosen)
 
 
-def _ask(look: Look, asked: Sequence[Question], cache: SeedCache) -> None:
-    """Ask the target all questions in one look-up, and put the answers into the cache."""
-    answers = look.session.lookup([each.ask for each in asked]) if asked else []
-    for question, answer in zip(asked, answers, strict=True):
-        cache.remember(question.label, question.ask.frame[HANDLE], answer)
-
-
-def set_apart(look: Look, resolved: Resolved, broken: Sequence[Broken], naming: Naming) -> Resolved:
-    """Take broken rows out, and all that depend on them."""
-    _ask(
-        look,
-        rejecting.questions(resolved.rows, broken, naming, resolved.cache, resolved.filled),
-        resolved.cache,
-    )
-    rejection = rejecting.reject(resolved.rows, broken, naming, resolved.cache)
+def reject_rows(look: Look, resolved: Resolved, broken: Sequence[Broken], naming: Naming) -> Resolved:
+    """Take out the broken rows and those that depend on them, unless the target has their parents."""
+    cache = resolved.cache
+    if questions := rejecting.questions(resolved.rows, broken, naming, cache, resolved.filled):
+        lookups.look_up(look.session, questions, cache)
+    rejection = rejecting.reject(resolved.rows, broken, naming, cache)
     return replace(resolved, rows=rejection.rows, rejected=(*resolved.rejected, *rejection.broken))
 
 
-def convict(session: Session | None, broken: Sequence[Broken]) -> list[Broken]:
-    """Let the target, if there is one, judge what is in doubt; what is left is wrong for certain."""
-    doubtful = suspects(broken)
-    verdicts = session.invalid(doubtful) if doubtful and session is not None else []
+def confirm_broken(session: Session | None, broken: Sequence[Broken]) -> list[Broken]:
+    """Keep the faults that are certain; the target judges the suspects, or nobody where there is none."""
+    suspected = suspects(broken)
+    verdicts = session.invalid(suspected) if suspected and session is not None else []
     certain = [each for each in broken if not each.rule.suspect]
     if verdicts:
         certain += confirmed([each for each in broken if each.rule.suspect], verdicts)

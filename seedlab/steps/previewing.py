@@ -73,7 +73,7 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
         plan = _plan_with_placeholders(task, prepared, resolved)
         classified = look.session.classify(plan, differences=differences)
         updates = _load_updates(task, look, prepared, resolved, plan)
-        deleted = _count_deletes(look, [each for each in updates if each.doomed.height])
+        deleted = _count_deletes(look, [each for each in updates if each.to_delete.height])
     finally:
         look.session.rollback()
     with_rows = {load_name(each.load) for each in classified}
@@ -137,7 +137,7 @@ def _count_deletes(look: Look, updates: Sequence[LoadUpdate]) -> dict[LoadName, 
     """Count the rows of each load that a sync would delete and that still exist."""
     catalog, counts = look.catalog(), {}
     for each in updates:
-        removal = row_memory.removal_of(each.previous, each.doomed, catalog)
+        removal = row_memory.removal_of(each.previous, each.to_delete, catalog)
         state = state_of(each.load.table, removal.columns, removal.columns, catalog)
         sets = [RowSet(state=state, frame=removal.frame)] if removal.frame.height else []
         counts[each.load.name] = sum(map(len, look.session.ledger.marks(sets))) // MARK

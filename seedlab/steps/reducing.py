@@ -20,7 +20,7 @@ from seedlab.frames.resolve import Naming, add_handles, numbered
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.steps.agenda import Task
 from seedlab.steps.looking import Look
-from seedlab.steps.pipeline import Apart, Prepared, prepare
+from seedlab.steps.pipeline import ChooseSpread, Prepared, prepare
 from seedlab.steps.recalling.changed_files import reduced_stages
 from seedlab.steps.recalling.large_files import LargeLoadChanges, compare_large_load
 from seedlab.steps.recalling.unchanged_rows import (
@@ -31,14 +31,16 @@ from seedlab.steps.recalling.unchanged_rows import (
     recall,
 )
 from seedlab.steps.resolving import named_rows
-from seedlab.steps.resolving.named_rows import Rows
+from seedlab.steps.resolving.rows import Rows
 
 
 class _NotReducibleError(SeedError):
     """The changed files alone do not tell enough; it is caught here, and all files are read."""
 
 
-def prepare_changes(task: Task, look: Look, monitor: Monitor, choose_spread: Apart | None = None) -> Prepared:
+def prepare_changes(
+    task: Task, look: Look, monitor: Monitor, choose_spread: ChooseSpread | None = None
+) -> Prepared:
     """Prepare the stale stages, reduced to what changed if possible.
 
     `choose_spread` is passed on to `prepare` where the stages are prepared as a whole. Raises what that

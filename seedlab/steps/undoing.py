@@ -29,7 +29,7 @@ from seedlab.frames import contents
 from seedlab.steps.agenda import is_comparable, tally_of
 from seedlab.steps.looking import Look
 from seedlab.steps.remembering import row_memory
-from seedlab.steps.remembering.table_state import TouchedTable, marks_of, settle_states, spell_out
+from seedlab.steps.remembering.table_state import TouchedTable, marks_of, settle_states, store_marks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
     """Delete the rows, and forget them; returns how many of each load.
 
     Raises Refused where other rows refer to them, or where the run also updated or deleted rows,
-    ConfigurationError where nothing is remembered of the stages or the run, TargetChanged where another
+    ConfigurationError for an unknown stage or run, TargetChanged where another
     seeder has written since the look.
     """
     session, memory = look.session, look.memory()
@@ -65,12 +65,12 @@ def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
         _refuse_impossible(request.run, session.ledger.runs(request.project.name, request.run))
     packed = session.ledger.recall(request.project.name, [load.name for load in loads]) if loads else []
     remembered = dict(zip(loads, map(contents.unpack, packed), strict=True))
-    doomed = _doomed(request, remembered, recorder)
+    to_delete = _rows_to_delete(request, remembered, recorder)
     catalog = look.catalog()
-    existing = {load: rows for load, rows in doomed.items() if load.table in catalog.tables}
+    existing = {load: rows for load, rows in to_delete.items() if load.table in catalog.tables}
     removals = [row_memory.removal_of(load, rows, catalog) for load, rows in existing.items()]
     known = _comparable(removals, look)
-    spell_out(session.ledger, known.values(), recorder)
+    store_marks(session.ledger, known.values(), recorder)
     deleted = marks_of(session.ledger, removals, known)
     counts = session.delete(removals)
     touched = [
@@ -78,7 +78,7 @@ def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
         for name, state in known.items()
     ]
     states, marks = settle_states(session.ledger, touched)
-    remaining = {load: contents.without(remembered[load], rows) for load, rows in doomed.items()}
+    remaining = {load: contents.without(remembered[load], rows) for load, rows in to_delete.items()}
     session.ledger.remember(_memo(request, remaining, counts, marks), states)
     session.commit()
     return [tally_of(load, Outcomes(deleted=count)) for load, count in zip(existing, counts, strict=True)]
@@ -97,12 +97,12 @@ def _loads(request: UndoRequest, memory: Memory) -> list[LoadMemory]:
     return [load for load in memory.loads if not request.stages or load.stage in request.stages]
 
 
-def _doomed(
+def _rows_to_delete(
     request: UndoRequest, remembered: Mapping[LoadMemory, pl.DataFrame], recorder: Recorder
 ) -> dict[LoadMemory, pl.DataFrame]:
-    """The rows of each load that seedlab made, as asked; a note tells of those that no key names."""
+    """Find the rows of each load to be deleted; rows of tables without a key are left, and noted."""
     ours = {load: contents.ours(content, request.run) for load, content in remembered.items()}
-    doomed = {}
+    to_delete = {}
     for load, rows in ours.items():
         if contents.nameless(rows, load.made) and rows.height:
             recorder.note(
@@ -110,8 +110,8 @@ def _doomed(
                 "from others; delete them yourself"
             )
         elif rows.height:
-            doomed[load] = rows
-    return doomed
+            to_delete[load] = rows
+    return to_delete
 
 
 def _refuse_impossible(run: str, found: Sequence[RunMemory]) -> None:

@@ -15,7 +15,7 @@ import polars_hash  # noqa: E402, F401
 import psycopg  # noqa: E402, F401
 import yaml  # noqa: E402, F401
 
-from seedlab import writing  # noqa: E402, F401 - all that works on rows
+from seedlab.steps.writing import transaction  # noqa: E402, F401 - all that works on rows
 from tests.benchmarks import bench  # noqa: E402
 
 imported = time.perf_counter()

@@ -1,1 +1,1 @@
-"""Large loads staged by several connections: a coordinator, its workers, and who runs them."""
+"""Stages large loads on several connections: a coordinator, workers, and the executors that run them."""

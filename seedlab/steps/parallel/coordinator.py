@@ -27,7 +27,7 @@ from seedlab.frames import ids, large
 from seedlab.frames.resolve import Handled, Naming, add_handles
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.graph import components
-from seedlab.steps.agenda import Task
+from seedlab.steps.agenda import RunResult, Task
 from seedlab.steps.looking import Look
 from seedlab.steps.parallel import executors
 from seedlab.steps.parallel.worker import Assignment, Partition, PartResult, stage
@@ -35,9 +35,9 @@ from seedlab.steps.pipeline import Prepared, prepare
 from seedlab.steps.preparing import respelling
 from seedlab.steps.preparing.shaping import Shaped
 from seedlab.steps.resolving import write_plan
-from seedlab.steps.resolving.named_rows import Rows, Staged
+from seedlab.steps.resolving.rows import Rows, Staged
 from seedlab.steps.writing import stagewise, transaction
-from seedlab.steps.writing.transaction import Gate, RunResult
+from seedlab.steps.writing.transaction import TransactionHooks
 
 NO_STAGING_RIGHT = "the schema seedlab lets us make no staging table: nothing was spread; same result"
 FAULTY_ROW = "a row is wrong: the files are gone through once more, to say which"
@@ -176,7 +176,7 @@ class _SpreadWriter:
 
         If it cannot be spread after all, all files are read and written as usual.
         """
-        if not prepared.apart:
+        if not prepared.spread:
             return transaction.write_once(task, look, prepared, monitor)
         lock = stagewise.Lock(look)
         lock.take(task, monitor)
@@ -200,7 +200,11 @@ class _SpreadWriter:
         spread_loads = self._spread_loads(task, look, prepared)
         tables = prepared.catalog.tables
         wanted = [
-            (each.assignment.staging, tables[each.assignment.load.table], each.assignment.settled.columns)
+            (
+                each.assignment.staging,
+                tables[each.assignment.load.table],
+                each.assignment.load_to_write.columns,
+            )
             for each in spread_loads
         ]
         if not staging.prepare(look.session, task.run_id, wanted):
@@ -214,8 +218,8 @@ class _SpreadWriter:
             rows = list(prepared.rows)
             for spread_load, parts in zip(spread_loads, results, strict=True):
                 rows[spread_load.place] = _staged_rows(rows[spread_load.place], spread_load, parts)
-            gate = Gate(begin=partial(_begin, lock), check=lock.check)
-            return transaction.write_once(task, look, replace(prepared, read=rows, rows=rows), monitor, gate)
+            hooks = TransactionHooks(begin=partial(_begin, lock), check=lock.check)
+            return transaction.write_once(task, look, replace(prepared, read=rows, rows=rows), monitor, hooks)
         finally:
             look.session.rollback()
             staging.sweep(look.session, task.run_id)
@@ -225,9 +229,9 @@ class _SpreadWriter:
         referred = {reference.parent for load in loads for reference in load.references}
         tables = referred | {load.table for load in loads}
         filled = frozenset(tables) - look.empty(tables)
-        by_default = write_plan.left_to_defaults(loads, prepared.naming)
+        by_default = write_plan.tables_with_default_ids(loads, prepared.naming)
         spread_loads = []
-        for number, place in enumerate(sorted(prepared.apart)):
+        for number, place in enumerate(sorted(prepared.spread)):
             rows = prepared.rows[place]
             load, shaped = rows.load, rows.shaped
             assert shaped.batches is not None
@@ -240,7 +244,7 @@ class _SpreadWriter:
                 spec=shaped.spec,
                 batches=shaped.batches,
                 load=load,
-                settled=replace(load, made=None) if load.table in by_default else load,
+                load_to_write=replace(load, made=None) if load.table in by_default else load,
                 defaults={name: task.project.defaults[name] for name in load.defaults},
                 naming=prepared.naming,
                 trusted=shaped.trusted,
@@ -282,7 +286,7 @@ def _stage_item(item: tuple[Assignment, Partition]) -> PartResult:
     return stage(*item)
 
 
-def _begin(lock: stagewise.Lock, task: Task, session: Session, recorder: Recorder) -> bool:  # noqa: ARG001 (a gate's)
+def _begin(lock: stagewise.Lock, task: Task, session: Session, recorder: Recorder) -> bool:  # noqa: ARG001 (a hook of TransactionHooks)
     """Begin the transaction that merges, after all parts are staged, so that its snapshot has them.
 
     It changes the ledger's row first of all. A seeder that began because our lock was lost would have to

@@ -25,8 +25,8 @@ from seedlab.frames.resolve import Handled, Naming, add_handles
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.steps import pipeline
 from seedlab.steps.preparing.shaping import Shaped, Stream
-from seedlab.steps.resolving import named_rows
-from seedlab.steps.resolving.named_rows import Answered, Rows
+from seedlab.steps.resolving import lookups
+from seedlab.steps.resolving.rows import Answered, Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +42,10 @@ class Partition:
 class Assignment:
     """What all parts of one load have in common.
 
-    It holds the target's URL with its password, so it must go only to workers that one trusts. `settled` is
-    the load as it is written, without a column that the database fills from a sequence. `defaults` are the
-    values of the project's defaults that every row gets. `filled` are the tables that have rows; only these
-    are queried. `is_referred_to` tells whether rows of this run refer to rows of the load.
+    It holds the target's URL with its password, so it must go only to workers that one trusts.
+    `load_to_write` is the load as it is written, without a column that the database fills from a sequence.
+    `defaults` are the values of the project's defaults that every row gets. `filled` are the tables that have
+    rows; only these are queried. `is_referred_to` tells whether rows of this run refer to rows of the load.
     """
 
     target: Target
@@ -56,7 +56,7 @@ class Assignment:
     spec: TableSpec
     batches: Stream
     load: Load
-    settled: Load
+    load_to_write: Load
     defaults: Mapping[str, str]
     naming: Naming
     trusted: frozenset[str]
@@ -140,11 +140,11 @@ class _Part:
         relation = assignment.staging.relation
         fresh = staging.begin_part(self._session, assignment.run, relation, part.number)
         for frame in self._batches():
-            settled = self._settled(frame)
+            settled = self._settle(frame)
             if fresh:
                 place = staging.Place(part=part.number, first=self._rows)
                 table = assignment.naming.catalog.tables[assignment.load.table]
-                names = assignment.settled.columns
+                names = assignment.load_to_write.columns
                 staging.copy(self._session, assignment.staging, table, settled, names, place)
             self._names.append(settled.select(_naming_columns(assignment)))
             self._rows += settled.height
@@ -163,38 +163,43 @@ class _Part:
         for batch in assignment.batches.batches(assignment.naming.catalog, part.file, part.piece):
             yield batch.with_columns(defaults)
 
-    def _settled(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def _settle(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Turn a batch of text into the columns that are written; raises _FaultyError for a wrong row."""
         load, naming, trusted = self._assignment.load, self._assignment.naming, self._assignment.trusted
         handled = Handled(load=load, frame=add_handles(frame, load, naming))
         broken = checks.judge([handled], [checks.rules_of(load, handled.frame, naming, trusted)])
-        if pipeline.convict(self._session, broken):
+        if pipeline.confirm_broken(self._session, broken):
             raise _FaultyError
-        self._ask(frame, handled)
+        self._look_up(frame, handled)
         self._handles.append(handled.frame.drop(set(frame.columns) - {FILE, ROW}))
-        return ids.settle(Handled(load=self._assignment.settled, frame=handled.frame), naming, self._cache)
+        return ids.settle(
+            Handled(load=self._assignment.load_to_write, frame=handled.frame), naming, self._cache
+        )
 
-    def _ask(self, frame: pl.DataFrame, handled: Handled) -> None:
+    def _look_up(self, frame: pl.DataFrame, handled: Handled) -> None:
         """Ask the target for the rows that these refer to, and for their own ids if other rows need them.
 
         If none does, existing rows need not be asked for, since the merge finds them by their keys.
         """
         assignment = self._assignment
-        load = assignment.settled if assignment.is_referred_to else replace(assignment.settled, made=None)
+        load = (
+            assignment.load_to_write
+            if assignment.is_referred_to
+            else replace(assignment.load_to_write, made=None)
+        )
         shaped = Shaped(seed=assignment.seed, spec=assignment.spec, frame=frame)
         rows = Rows(shaped=shaped, handled=Handled(load=load, frame=handled.frame))
-        asked = named_rows.questions([rows], assignment.naming, self._cache, assignment.filled)
-        answers = self._session.lookup([each.ask for each in asked]) if asked else []
-        for question, answer in zip(asked, answers, strict=True):
-            handles = question.ask.frame[HANDLE]
-            self._cache.remember(question.label, handles, answer)
-            if assignment.is_referred_to or question.label != load.table:
-                self._answers.append(Answered(label=question.label, asked=handles, answer=answer))
-        if named_rows.id_conflicts([rows], assignment.naming, self._cache):
+        questions = lookups.questions([rows], assignment.naming, self._cache, assignment.filled)
+        self._answers += [
+            each
+            for each in lookups.look_up(self._session, questions, self._cache)
+            if assignment.is_referred_to or each.label != load.table
+        ]
+        if lookups.id_conflicts([rows], assignment.naming, self._cache):
             raise _FaultyError
 
 
 def _naming_columns(assignment: Assignment) -> list[str]:
-    load = assignment.settled
+    load = assignment.load_to_write
     made = (load.made,) if load.made else ()
     return list(dict.fromkeys((FILE, ROW, HANDLE, *load.key_columns, *made)))

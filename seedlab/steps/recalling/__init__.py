@@ -1,1 +1,1 @@
-"""The rows of files compared with what the ledger remembers of them: unchanged rows are not written."""
+"""Recalls what the ledger remembers, so that rows that did not change are neither checked nor written."""

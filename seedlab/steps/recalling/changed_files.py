@@ -37,8 +37,8 @@ def reduced_stages(task: Task) -> dict[str, Stage]:
 def _reduced(stage: Stage, verdict: Verdict, memory: Memory) -> Stage | None:
     """Leave a stage only the files that changed; None where reading these may not be enough.
 
-    It is not for a seed that is new, deletes (`sync`), chooses among equal keys, or has a transform: there
-    the meaning of a file's rows depends on other files.
+    It is not for a seed that is new, that deletes (`sync`), chooses among equal keys or has a transform:
+    there the meaning of a file's rows depends on other files.
     """
     if verdict.files is None:
         return None

@@ -18,7 +18,7 @@ from seedlab.frames.differences import differences
 from seedlab.frames.resolve import Naming
 from seedlab.steps.agenda import Task
 from seedlab.steps.resolving import scanning
-from seedlab.steps.resolving.named_rows import Rows, kept_frames
+from seedlab.steps.resolving.rows import Rows, full_frames
 
 _RECENT_PACKS = 2  # with more than so many packs of later changes, all rows are compared and packed anew
 
@@ -75,7 +75,7 @@ def compare_large_load(
         return None
     before = (contents.renumber(each, known.files, files_read) for each in remembered())
     before = (each.filter(pl.col(FILE) != LEFT).select(FILE, HANDLE, DIGEST) for each in before)
-    now = (each.drop(rows.shaped.columns) for each in kept_frames(rows, naming))
+    now = (each.drop(rows.shaped.columns) for each in full_frames(rows, naming))
     new, old = differences(now, before)
     frame = rows.handled.frame if new is None else new
     handles = frame[HANDLE] if old is None else pl.concat([frame[HANDLE], old[HANDLE]]).unique()

@@ -19,7 +19,7 @@ from seedlab.frames.contents import Compared
 from seedlab.steps.agenda import Task
 from seedlab.steps.recalling.changed_files import reduced_stages
 from seedlab.steps.recalling.large_files import LargeLoadChanges, large_loads
-from seedlab.steps.resolving.named_rows import Rows
+from seedlab.steps.resolving.rows import Rows
 
 LoadName = tuple[str, str, str]  # stage, seed, table
 
@@ -40,11 +40,13 @@ FetchedRows = Mapping[LoadName, RememberedRows | None]
 class Recalled:
     """What the ledger remembers, as far as a run fetched it: the loads it writes, and others of their tables.
 
-    `rows` are the remembered rows of each load, as `frames.contents` has them. `reduced` are the stages of
-    which only changed files were read; the seeds whose files these are, are `read_seeds` (stage, name). For
-    each load of theirs, `compared` has the handles that are new in its files and the rows that have left
-    them. `removed_stages` are no longer declared by the project. `repack` names loads that are due to be
-    repacked. Of the loads with `large_changes`, `rows` has only the rows that differ.
+    `rows` are the remembered rows of each load, as `frames.contents` has them; of loads with `large_changes`
+    only those that differ. `removed_stages` are no longer declared by the project. `repack` names loads that
+    are due to be packed anew as a whole.
+
+    `reduced` are the stages of which only changed files were read, and `read_seeds` (stage, name) the seeds
+    of these files. For each of their loads, `compared` has the handles that are new in the files, and the
+    remembered rows that have left them.
     """
 
     loads: Mapping[LoadName, LoadMemory]
@@ -158,7 +160,7 @@ def meaning_of(load: Load) -> str:
     created the table.
     """
     references = [(r.foreign_key.columns, r.parent, r.key, r.sources()) for r in load.references]
-    told = (
+    meaning = (
         load.table,
         load.spelled_key,
         load.key_columns,
@@ -167,7 +169,7 @@ def meaning_of(load: Load) -> str:
         references,
         load.mode,
     )
-    return xxh3_128_hexdigest(repr(told).encode())
+    return xxh3_128_hexdigest(repr(meaning).encode())
 
 
 def _has_other_names(load: Load, tables: Collection[str], catalog: Catalog) -> bool:
@@ -175,12 +177,12 @@ def _has_other_names(load: Load, tables: Collection[str], catalog: Catalog) -> b
 
     The values of such a key may move from one row to another. Those of the primary key never do.
     """
-    given = any(
+    has_other_key = any(
         {*key.columns} <= {*load.columns} and {*key.columns} != {*load.key_columns}
         for key in catalog.tables[load.table].keys
         if not key.primary
     )
-    return given and any(
+    return has_other_key and any(
         key.parent == load.table
         for name in tables
         if name in catalog.tables

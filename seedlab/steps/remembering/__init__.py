@@ -1,1 +1,1 @@
-"""What a run leaves in the ledger, for the next run: rows of each load, content of each table, each stage."""
+"""Decides what the ledger remembers after a run: the rows of each load, the content of each table, stages."""

@@ -22,18 +22,17 @@ from seedlab.steps.remembering.written_run import WrittenLoad, WrittenRun, writt
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadUpdate:
-    """How the memory of one load changes.
+    """How what is remembered of one load changes.
 
-    `load` is what is remembered of the load from now on, `previous` what was, by whose key the rows in
-    `doomed` are named, which are to be deleted from the target and forgotten. `content` are the remembered
-    rows. Where only changes were read, these are just the rows that changed: they take the place of
-    `replaced`, beside the `untouched` ones. Of very many rows there is no content, but they are `packed`
-    already.
+    `previous` is the load as it was remembered, `load` as it is from now on. `content` are its remembered
+    rows. `to_delete` are rows that are deleted from the target and forgotten; they are named by the key of
+    `previous`. If the run was reduced to what changed, `content` has only the rows that changed; these take
+    the place of `replaced`, beside the `untouched` rows. Of very many rows there is no content, but `packed`.
     """
 
     load: LoadMemory
     content: pl.DataFrame
-    doomed: pl.DataFrame
+    to_delete: pl.DataFrame
     previous: LoadMemory
     replaced: pl.DataFrame = field(default_factory=contents.NOTHING.clone)
     untouched: pl.DataFrame | None = None
@@ -41,8 +40,8 @@ class LoadUpdate:
 
     @property
     def existing(self) -> int:
-        """How many rows there were before any was deleted."""
-        return self.load.rows + self.doomed.height
+        """The number of rows before any is deleted."""
+        return self.load.rows + self.to_delete.height
 
     def all_rows(self) -> pl.DataFrame:
         """All remembered rows."""
@@ -172,7 +171,7 @@ def _update(
     if load.read[0].briefs is not None and not reduced:
         return _packed(load, written_run)
     before = remembered.get(name, contents.NOTHING)
-    beside = [
+    others = [
         frame for other, frame in remembered.items() if _table_of(other) == load.load.table and other != name
     ]
     untouched, unchanged = None, 0
@@ -180,16 +179,16 @@ def _update(
         before, untouched = _split_touched(load, before, recalled)
         large = recalled.large_changes.get(name)
         unchanged = contents.present(untouched) + (large.unchanged if large else 0)
-    after = _content(load, before, beside, written_run)
+    after = _content(load, before, others, written_run)
     left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
     memory = _load_memory(load, unchanged + after.height - left.height, written_run.catalog)
-    doomed = contents.NOTHING
+    to_delete = contents.NOTHING
     if load.seed.mode == "sync" and left.height:
-        doomed = before.filter(pl.col(HANDLE).is_in(left[HANDLE].implode()))
+        to_delete = before.filter(pl.col(HANDLE).is_in(left[HANDLE].implode()))
     return LoadUpdate(
         load=memory,
         content=after,
-        doomed=doomed,
+        to_delete=to_delete,
         previous=recalled.loads.get(name) or memory,
         replaced=before,
         untouched=untouched,
@@ -219,14 +218,14 @@ def _packed(load: WrittenLoad, written_run: WrittenRun) -> LoadUpdate:
     created = None if load.all_created else load.created_places()
     packed = brief.pack_all(rows.briefs.packs, rows.load, written_run.ids, written_run.run_id, created)
     return LoadUpdate(
-        load=memory, content=contents.NOTHING, doomed=contents.NOTHING, previous=memory, packed=packed
+        load=memory, content=contents.NOTHING, to_delete=contents.NOTHING, previous=memory, packed=packed
     )
 
 
 def _content(
-    load: WrittenLoad, before: pl.DataFrame, beside: Sequence[pl.DataFrame], written_run: WrittenRun
+    load: WrittenLoad, before: pl.DataFrame, others: Sequence[pl.DataFrame], written_run: WrittenRun
 ) -> pl.DataFrame:
-    """Make the remembered rows of a load; `beside` are those of the table's other loads."""
+    """Make the remembered rows of a load; `others` are those of the table's other loads."""
     names = [file.name for file in load.load.files]
     current = load.rows if written_run.is_reduced(load.load) else load.read
     frames = [
@@ -236,7 +235,7 @@ def _content(
     rows = contents.renumber(pl.concat(frames) if len(frames) > 1 else frames[0], names, load.files)
     keys = (pl.concat(load.keys) if len(load.keys) > 1 else load.keys[0]) if load.keys else None
     read = [load.files.index(name) for name in names]
-    moved = contents.made_elsewhere(rows[HANDLE], beside) if beside else contents.NOTHING
+    moved = contents.made_elsewhere(rows[HANDLE], others) if others else contents.NOTHING
     return contents.renewed(before, rows, load.created(), written_run.run_id, keys, read, moved)
 
 
@@ -260,8 +259,10 @@ def _load_memory(written: WrittenLoad, rows: int, catalog: Catalog) -> LoadMemor
 def _abandoned(load: LoadMemory, remembered: pl.DataFrame, *, sync: bool) -> LoadUpdate:
     """Keep the rows of a load that no file has rows for any more as ours; a sync deletes and forgets them."""
     content = contents.abandoned(remembered)
-    doomed = content if sync else contents.NOTHING
-    return LoadUpdate(load=replace(load, files=(), rows=0), content=content, doomed=doomed, previous=load)
+    to_delete = content if sync else contents.NOTHING
+    return LoadUpdate(
+        load=replace(load, files=(), rows=0), content=content, to_delete=to_delete, previous=load
+    )
 
 
 def _without_moved_rows(
@@ -276,20 +277,20 @@ def _without_moved_rows(
         return update
     left = update.content.filter(pl.col(FILE) == LEFT)
     table, names = update.load.table, {each.load.name for each in updates}
-    beside = [each.all_rows() for each in updates if each is not update and each.load.table == table]
+    others = [each.all_rows() for each in updates if each is not update and each.load.table == table]
     not_run = {
         name: rows
         for name, rows in written_run.recalled.rows.items()
         if _table_of(name) == table and name not in names
     }
-    if update.doomed.height and update.previous.key != update.load.key and not_run:
+    if update.to_delete.height and update.previous.key != update.load.key and not_run:
         raise ConfigurationError(_key_changed(update.load, min(not_run)))
-    elsewhere = contents.of_other_files(beside)
+    elsewhere = contents.of_other_files(others)
     content = contents.without(update.content, left.filter(pl.col(HANDLE).is_in(elsewhere.implode())))
     rejected = written_run.rejected.get(table, elsewhere.clear())
     kept = pl.concat([elsewhere, contents.of_other_files(list(not_run.values())), rejected])
-    doomed = update.doomed.filter(~pl.col(HANDLE).is_in(kept.implode()) & (rejected.null_count() == 0))
-    return replace(update, content=contents.without(content, doomed), doomed=doomed)
+    to_delete = update.to_delete.filter(~pl.col(HANDLE).is_in(kept.implode()) & (rejected.null_count() == 0))
+    return replace(update, content=contents.without(content, to_delete), to_delete=to_delete)
 
 
 def _key_changed(load: LoadMemory, other: LoadName) -> str:

@@ -44,7 +44,7 @@ def tallies_of(
     """Count what became of every row of each load; rows that were not written are unchanged."""
     rows = {each.load.name: each.load.rows for each in updates}
     keys = {load_name(each.load): each.load.spelled_key for each in written_run.rows}
-    keys |= {each.load.name: each.load.key for each in updates if each.load.files or each.doomed.height}
+    keys |= {each.load.name: each.load.key for each in updates if each.load.files or each.to_delete.height}
     outcomes_of: defaultdict[LoadName, Outcomes] = defaultdict(Outcomes)
     for each in written_run.written:
         outcomes_of[load_name(each.load)] += each.outcomes
@@ -68,8 +68,8 @@ def states_of(
 
     Columns that are filled by the project's defaults do not count as seeded. The content is still unread.
     """
-    doomed = {each.load.table for each in updates if each.doomed.height}
-    states: dict[str, TableState] = {name: memory.tables[name] for name in sorted(doomed)}
+    to_delete = {each.load.table for each in updates if each.to_delete.height}
+    states: dict[str, TableState] = {name: memory.tables[name] for name in sorted(to_delete)}
     for each in written_run.written:
         name = each.load.table
         known = states.get(name) or memory.tables.get(name)
@@ -219,7 +219,7 @@ def stage_memories(written_run: WrittenRun, task: Task, memory: Memory) -> tuple
     Stages whose files changed, but none of their rows, get the new hashes, but keep the run that they had.
     """
     agenda, assessment = task.agenda, task.assessment
-    situation = replace(assessment.situation, catalog=written_run.catalog, files=task.hashes())
+    situation = replace(assessment.situation, catalog=written_run.catalog, files=task.hashes_to_remember())
     stages = dict(memory.stages)
     by_id = {stage.id: stage for stage in agenda.stages if stage.id in assessment.stale | assessment.intact}
     # A stage's hashes include those of the stages that it depends on, so these are made first.

@@ -145,7 +145,7 @@ class TouchedTable:
     all_written: bool = False
 
 
-def spell_out(ledger: Ledger, states: Iterable[TableState], recorder: Recorder) -> None:
+def store_marks(ledger: Ledger, states: Iterable[TableState], recorder: Recorder) -> None:
     """Store the marks of tables that are known by a stamp alone, before some of their rows are written."""
     if unmarked := [each for each in states if each.unmarked and each.stamp and each.rows <= MARKED_ROWS]:
         with recorder.span("commit"):

@@ -12,7 +12,7 @@ from seedlab.frames import brief
 from seedlab.steps.agenda import Agenda
 from seedlab.steps.recalling.unchanged_rows import LoadName, Recalled, load_name
 from seedlab.steps.remembering.table_state import IncrementalTables
-from seedlab.steps.resolving.named_rows import Rows
+from seedlab.steps.resolving.rows import Rows
 
 NO_HANDLES = pl.Series(HANDLE, [], dtype=pl.UInt128)
 
@@ -124,7 +124,7 @@ def _add_keys(write: TableWrite, loads: Mapping[LoadName, WrittenLoad], catalog:
         return
     if all(load in rows_of and _has_all_keys(rows_of[load]) for load in write.loads):
         for load in write.loads:
-            loads[load_name(load)].keys += rows_of[load].written
+            loads[load_name(load)].keys += rows_of[load].written_keys
         return
     for batch in write.batches():
         names = [HANDLE, *dict.fromkeys(batch.load.key_columns)]
@@ -134,4 +134,4 @@ def _add_keys(write: TableWrite, loads: Mapping[LoadName, WrittenLoad], catalog:
 
 def _has_all_keys(rows: Rows) -> bool:
     """Tell whether the keys of all rows were kept while they were streamed to the target."""
-    return sum(frame.height for frame in rows.written) == rows.height > 0
+    return sum(frame.height for frame in rows.written_keys) == rows.height > 0

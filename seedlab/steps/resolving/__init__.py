@@ -1,1 +1,1 @@
-"""From loads to writes: rows named, checked, their references and ids settled. Writes nothing."""
+"""Resolves loads: names and checks rows, asks the target which it has, settles ids, and plans the writes."""

@@ -34,7 +34,8 @@ from seedlab.frames.literals import whole_columns
 from seedlab.frames.nesting import NESTED, RECORD, nesting
 from seedlab.frames.resolve import Naming, alternative_column, reference_column
 from seedlab.plan.relations import parent_relation
-from seedlab.steps.resolving.named_rows import Question, Rows, ask_parents
+from seedlab.steps.resolving.lookups import Question, parent_questions
+from seedlab.steps.resolving.rows import Rows
 
 # Rules by which a database refuses single rows. Any other refusal ends the run.
 ROW_RULES = frozenset(
@@ -65,12 +66,12 @@ def questions(
     """List what the target must be asked before `reject`: whether it has the parents that would be rejected.
 
     `filled` are the tables that have rows. The answers go into the cache, like those to
-    `named_rows.questions`.
+    `lookups.questions`.
     """
     rejected = _rejected_rows(_nodes(rows, naming), broken, cache)
     wanted = ids.referred_columns([each.load for each in rows])
-    asked: list[Question] = []
-    before: dict[str, list[pl.Series]] = {}
+    found: list[Question] = []
+    asked: dict[str, list[pl.Series]] = {}
     for each in rows:
         for index, reference in enumerate(each.load.references):
             label = naming.label(reference.parent, reference.parts)
@@ -78,11 +79,11 @@ def questions(
                 continue
             handles = each.handled.frame.get_column(reference_column(index))
             unknown = cache.unasked(label, handles.filter(is_in(handles, rejected.names[label])))
-            unknown = unknown.filter(~is_in(unknown, pl.concat(before.get(label, [unknown.clear()]))))
+            unknown = unknown.filter(~is_in(unknown, pl.concat(asked.get(label, [unknown.clear()]))))
             if len(unknown):
-                before.setdefault(label, []).append(unknown)
-                asked += ask_parents(each, index, naming, unknown, wanted.get(reference.parent, ()))
-    return asked
+                asked.setdefault(label, []).append(unknown)
+                found += parent_questions(each, index, naming, unknown, wanted.get(reference.parent, ()))
+    return found
 
 
 def reject(rows: Sequence[Rows], broken: Sequence[Broken], naming: Naming, cache: SeedCache) -> Rejection:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from seedlab.flow import FILE, ROW, Load, Recorder, Settings
+from seedlab.flow import Load, Recorder, Settings
 from seedlab.frames import checks
 from seedlab.frames.batcher import stream
 from seedlab.frames.brief import Briefs
@@ -74,13 +74,3 @@ def scan(
     broken += checks.judge([handled], [unique])
     names = handled.frame.drop(needed.intersection(shaped.columns))
     return Scanned(handled=replace(handled, frame=names), briefs=briefs, broken=broken)
-
-
-def rows_of_batch(named: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
-    """Slice the named rows that lie in a batch of one file; both are sorted by FILE and ROW."""
-    start = named[FILE].search_sorted(batch[FILE][0], side="left")
-    stop = named[FILE].search_sorted(batch[FILE][0], side="right")
-    of_file = named.slice(start, stop - start)
-    first = of_file[ROW].search_sorted(batch[ROW][0], side="left")
-    end = of_file[ROW].search_sorted(batch[ROW][-1], side="right")
-    return of_file.slice(first, end - first)

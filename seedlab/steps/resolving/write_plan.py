@@ -1,4 +1,4 @@
-"""The last step in memory: every id settled, the writes in order, batches made when they are asked for."""
+"""Plans the writes: settles every id, orders the tables, and makes the batches when they are asked for."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from seedlab.frames.resolve import Handled, Naming
 from seedlab.plan.graph import components
 from seedlab.plan.ready import ReadyQueue, Task
 from seedlab.steps.preparing.reading import concurrency
-from seedlab.steps.resolving.named_rows import Rows, kept_frames, kept_of
+from seedlab.steps.resolving.rows import Rows, full_batch, full_frames
 
 Values = Sequence[Sequence[int] | Sequence[str]]
 
 _BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 
 
-def left_to_defaults(loads: Sequence[Load], naming: Naming) -> frozenset[str]:
-    """The tables whose ids the database makes at the insert, because no reference needs them before."""
+def tables_with_default_ids(loads: Sequence[Load], naming: Naming) -> frozenset[str]:
+    """Find the tables whose ids the database makes while inserting, since no reference needs them before."""
     wanted = ids.referred_columns(loads)
     return frozenset(
         load.table
@@ -57,16 +57,19 @@ def plan_writes(
     settings: Settings,
     empty: frozenset[str],
 ) -> WritePlan:
-    """Settle the ids and order the writes: parents first, links last, the tables of a cycle together."""
+    """Settle the ids, and order the writes: parents first, links last, the tables of a cycle together.
+
+    `empty` are the tables without rows.
+    """
     by_load = {each.load: each for each in rows}
-    frames = _settled([each.handled for each in rows if each.whole], naming, cache)
+    frames = _settle([each.handled for each in rows if each.is_held], naming, cache)
     tables = {load.table: naming.catalog.tables[load.table] for load in by_load}
     parents = {name: table.parents & tables.keys() for name, table in tables.items()}
     needed = frozenset(parent for child, found in parents.items() for parent in found if parent != child)
-    groups = relationships.order(_queued(parents, rows), relationships.gather(list(by_load)), needed)
+    groups = relationships.order(_ordered(parents, rows), relationships.gather(list(by_load)), needed)
 
     def batches(loads: Sequence[Load]) -> Callable[[], Iterator[Batch]]:
-        def again() -> Iterator[Batch]:
+        def make_batches() -> Iterator[Batch]:
             for load in loads:
                 staged = by_load[load].staged
                 if load in frames:
@@ -76,7 +79,7 @@ def plan_writes(
                 else:
                     yield from _stream_batches(by_load[load], naming, cache, settings)
 
-        return again
+        return make_batches
 
     def write(batch: relationships.Relationships) -> TableWrite:
         height = sum(by_load[load].height for load in batch.loads)
@@ -89,8 +92,8 @@ def plan_writes(
     return WritePlan(groups=tuple(tuple(map(write, group)) for group in groups), empty=empty)
 
 
-def _queued(parents: Mapping[str, Collection[str]], rows: Sequence[Rows]) -> list[tuple[str, ...]]:
-    """Order groups of tables as a ready queue hands them out: parents first, else urgent and long ones."""
+def _ordered(parents: Mapping[str, Collection[str]], rows: Sequence[Rows]) -> list[tuple[str, ...]]:
+    """Order groups of tables as a ready queue hands them out: parents first, then by priority and size."""
     groups = components(parents)
     by_table: defaultdict[str, list[Rows]] = defaultdict(list)
     for each in rows:
@@ -116,35 +119,35 @@ def _queued(parents: Mapping[str, Collection[str]], rows: Sequence[Rows]) -> lis
     return ordered
 
 
-def _settled(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> dict[Load, pl.DataFrame]:
-    """Settle the ids of loads.
-
-    Those of equal columns as one frame, which is quicker. Maps loads to frames.
-    """
+def _settle(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> dict[Load, pl.DataFrame]:
+    """Map loads to frames of the columns to be written; loads of equal columns are settled as one frame."""
     groups: dict[object, list[Handled]] = {}
     for each in handled:
         load = each.load
         shape = (load.table, load.values, load.references, load.made, frozenset(each.frame.columns))
         groups.setdefault(shape, []).append(each)
     frames: dict[Load, pl.DataFrame] = {}
-    for alike in groups.values():
-        whole = Handled(load=alike[0].load, frame=stacked([each.frame for each in alike]))
-        parts = cut(ids.settle(whole, naming, cache), [each.frame.height for each in alike])
-        frames |= {each.load: part for each, part in zip(alike, parts, strict=True)}
+    for equal_loads in groups.values():
+        whole = Handled(load=equal_loads[0].load, frame=stacked([each.frame for each in equal_loads]))
+        parts = cut(ids.settle(whole, naming, cache), [each.frame.height for each in equal_loads])
+        frames |= {each.load: part for each, part in zip(equal_loads, parts, strict=True)}
     return frames
 
 
 def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Settings) -> Iterator[Batch]:
-    """Read a large load again, settle and hand on a batch at a time."""
+    """Read a streamed load again, batch by batch, and settle its ids.
+
+    What the ledger needs of the rows is collected on the way: packed rows, or keys.
+    """
     assert rows.shaped.stream is not None
     load, briefs = rows.load, rows.briefs
     names = [HANDLE, *dict.fromkeys(load.key_columns)]
-    rows.written.clear()
+    rows.written_keys.clear()
     if briefs is not None:
         briefs.packs = []
 
     def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, bytes]:
-        kept = kept_of(rows, frame, naming)
+        kept = full_batch(rows, frame, naming)
         settled = ids.settle(Handled(load=load, frame=kept), naming, cache)
         if briefs is None:
             return settled, b""
@@ -154,16 +157,16 @@ def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Sett
         if briefs is not None:
             briefs.packs.append(packed)
         else:
-            rows.written.append(frame.select(names))
+            rows.written_keys.append(frame.select(names))
         yield Batch(load=load, frame=frame)
 
 
 def sourced(rows: Sequence[Rows], naming: Naming, plan: WritePlan) -> list[Sourced]:
-    """Give the rows as the row-by-row writer takes them (text of the files), in the plan's order."""
+    """Give the rows as the row-by-row writer takes them, with the files' own text, in the plan's order."""
     by_load = {each.load: each for each in rows}
     ordered = [by_load[load] for group in plan.groups for write in group for load in write.loads]
     return [
-        Sourced(load=each.load, frame=pl.concat(list(kept_frames(each, naming)), how="vertical"))
+        Sourced(load=each.load, frame=pl.concat(list(full_frames(each, naming)), how="vertical"))
         for each in ordered
     ]
 
@@ -174,13 +177,13 @@ def with_sequences(
     cache: SeedCache,
     reserve: Callable[[Sequence[Reserve]], Values],
 ) -> list[Rows]:
-    """Take values from sequences for new rows that others refer to; let the column's default do the rest.
+    """Take ids from sequences for new rows that others refer to; the other ids are made by the database.
 
-    Must run inside the writing transaction, after the look-ups. One statement per table that needs values,
-    all of them in one round trip.
+    Must be called in the writing transaction, after the look-ups. Cost: one statement for each table that
+    needs ids, all of them in one round trip.
     """
     loads = [each.load for each in rows]
-    by_default = left_to_defaults(loads, naming)
+    by_default = tables_with_default_ids(loads, naming)
     settled: list[Rows] = []
     asks: list[Reserve] = []
     new_rows: list[pl.Series] = []
@@ -188,8 +191,8 @@ def with_sequences(
         load = each.load
         made = naming.catalog.tables[load.table].columns[load.made] if load.made else None
         if made is not None and load.table in by_default:
-            unmade = replace(load, made=None)
-            settled.append(replace(each, handled=replace(each.handled, load=unmade)))
+            without_id = replace(load, made=None)
+            settled.append(replace(each, handled=replace(each.handled, load=without_id)))
             continue
         settled.append(each)
         if made is not None and made.kind != "uuid":
@@ -206,10 +209,11 @@ def with_sequences(
 
 
 def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[int]]]:
-    """Stand in for `reserve` where no sequence may step: ids that no row has.
+    """Make a stand-in for `reserve` where no sequence may advance; it returns ids that no row should have.
 
-    Negative ones from the far end, but for the lowest of all, which some use as a mark. They fit the column
-    and, where those are enough, all that refer to it. Raises WriteError when the column is too small.
+    They are negative numbers from the lower end of the column's range, without the lowest one, which some
+    applications use as a marker. They fit the column and, if there are enough of them, the columns that refer
+    to it. The function raises WriteError if the column is too small for so many ids.
     """
     taken: dict[str, int] = {}
     referring: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -222,7 +226,7 @@ def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[in
         table, column, count = wanted.table, wanted.column, wanted.count
         start = taken.get(table, 0) + 1
         taken[table] = end = start + count - 1
-        columns = _that_hold(catalog, referring, (table, column))
+        columns = _columns_with_ids_of(catalog, referring, (table, column))
         bounds = sorted(bound for bound in map(_bound, columns) if end < bound)
         if end >= _bound(columns[0]):
             raise WriteError(
@@ -230,40 +234,42 @@ def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[in
                 f"{end} new rows",
                 table=table,
             )
-        # A domain may refuse what is below zero; sequences come to the upper end last.
+        # A domain may refuse negative numbers. Then they are taken from the upper end, which a sequence
+        # reaches last.
         sign = 1 if any(each.domain for each in columns) else -1
         return [sign * (bounds[0] - number) for number in range(start, end + 1)]
 
     return lambda asks: [reserve(each) for each in asks]
 
 
-def _that_hold(
+def _columns_with_ids_of(
     catalog: Catalog,
     referring: Mapping[tuple[str, str], Sequence[tuple[str, str]]],
     column: tuple[str, str],
 ) -> list[Column]:
-    """The column, and all that refer to it, directly or through other references."""
+    """Find the column, and all columns that refer to it, directly or through others."""
     found: dict[tuple[str, str], Column] = {}
-    left = [column]
-    while left:
-        place = left.pop()
+    pending = [column]
+    while pending:
+        table, name = place = pending.pop()
         if place not in found:
-            found[place] = catalog.tables[place[0]].columns[place[1]]
-            left += referring.get(place, ())
+            found[place] = catalog.tables[table].columns[name]
+            pending += referring.get(place, ())
     return list(found.values())
 
 
 def _bound(column: Column) -> int:
-    """The least number that is too large for the column."""
+    """The smallest number that is too large for the column."""
     if column.kind == "numeric" and column.precision is not None:
         return int(10 ** (column.precision - (column.scale or 0)))
     return _BOUNDS.get(column.kind, 2**63)
 
 
 def expose(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> None:
-    """Tell the cache what references cannot know from handles.
+    """Tell the cache which ids do not follow from handles, so that references to the rows get them.
 
-    Ids of the files, ids that a table has from another (parents first), and rows under other keys.
+    These are ids that the files give, ids that a table takes over from another (these after their parents),
+    and handles of rows by a key other than their own.
     """
     referred = ids.referred_columns([each.load for each in rows])
     parents = [(each, columns) for each in rows if (columns := referred.get(each.load.table, ()))]
@@ -295,5 +301,5 @@ def _expose_by(
     cache: SeedCache,
     columns: Sequence[str],
 ) -> None:
-    for frame in kept_frames(rows, naming):
+    for frame in full_frames(rows, naming):
         expose_frame(Handled(load=rows.load, frame=frame), naming, cache, columns)

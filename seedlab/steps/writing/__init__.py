@@ -1,1 +1,1 @@
-"""The transaction of a run, or of each of its stages: lock, write, remember, commit; try again."""
+"""Writes what was resolved, in one transaction or in one for each stage: lock, write, remember, commit."""

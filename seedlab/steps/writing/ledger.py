@@ -64,8 +64,8 @@ def remember(task: Task, look: Look, written_run: WrittenRun, resolved: Resolved
     session, memory = look.session, task.memory
     updates = row_memory.load_updates(written_run, task.agenda)
     states = stage_memory.states_of(written_run, memory, updates)
-    doomed = {each.load.table for each in updates if each.doomed.height}
-    written_run = replace(written_run, incremental=written_run.incremental.without(doomed))
+    to_delete = {each.load.table for each in updates if each.to_delete.height}
+    written_run = replace(written_run, incremental=written_run.incremental.without(to_delete))
     deleted, deleted_marks = _delete(
         task, session, updates, {state.table: state for state in states}, written_run.catalog
     )
@@ -113,18 +113,18 @@ def _delete(
     catalog: Catalog,
 ) -> tuple[dict[LoadName, int], dict[str, bytes]]:
     """Delete the rows that left the files of a sync; returns the counts by load, and marks by table."""
-    doomed = [each for each in updates if each.doomed.height]
-    if not doomed:
+    to_delete = [each for each in updates if each.to_delete.height]
+    if not to_delete:
         return {}, {}
     shares = {
-        f"seed {each.load.seed}, table {each.load.table}": (each.doomed.height, each.existing)
-        for each in doomed
+        f"seed {each.load.seed}, table {each.load.table}": (each.to_delete.height, each.existing)
+        for each in to_delete
     }
     guards.check_deletes(shares, task.options.max_delete)
-    removals = [row_memory.removal_of(each.previous, each.doomed, catalog) for each in doomed]
+    removals = [row_memory.removal_of(each.previous, each.to_delete, catalog) for each in to_delete]
     marks = marks_of(session.ledger, removals, states)
     counts = session.delete(removals)
-    return {each.load.name: count for each, count in zip(doomed, counts, strict=True)}, marks
+    return {each.load.name: count for each, count in zip(to_delete, counts, strict=True)}, marks
 
 
 def tallies_of(

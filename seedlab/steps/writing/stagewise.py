@@ -20,14 +20,14 @@ from seedlab.flow import PRIORITIES, Recorder, Stage
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records.runs import message_of
 from seedlab.plan import graph, guards, ready
-from seedlab.steps.agenda import Task
+from seedlab.steps.agenda import RunResult, Task
 from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import Prepared, prepare, resolve
 from seedlab.steps.preparing.reading import concurrency
-from seedlab.steps.resolving.named_rows import Rows
+from seedlab.steps.resolving.rows import Rows
 from seedlab.steps.writing import transaction
 from seedlab.steps.writing.retrying import raise_unless_retryable, why_to_retry
-from seedlab.steps.writing.transaction import Gate, RunResult
+from seedlab.steps.writing.transaction import TransactionHooks
 
 COMMITTED_ONE_BY_ONE = "each stage was committed by itself: readers saw them appear one by one"
 
@@ -122,7 +122,7 @@ class Lock:
         """Put this run's number into the ledger, in the session's transaction."""
         self._number = session.ledger.begin_run() if self.remembers else None
 
-    def begin(self, task: Task, session: Session, recorder: Recorder) -> bool:  # noqa: ARG002 (a gate's)
+    def begin(self, task: Task, session: Session, recorder: Recorder) -> bool:  # noqa: ARG002 (a hook of TransactionHooks)
         """Begin the transaction of a stage; raises WriteError where the lock was lost."""
         self.check()
         session.begin()
@@ -243,7 +243,9 @@ class _StageRunner:
         self._prepared = prepared
         self._monitor = monitor
         self._looks = looks
-        self._write = partial(transaction.write_once, gate=Gate(begin=lock.begin, check=lock.check))
+        self._write = partial(
+            transaction.write_once, hooks=TransactionHooks(begin=lock.begin, check=lock.check)
+        )
         self._results: dict[str, RunResult] = {}
         self._failures: dict[str, BaseException] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from seedlab.database.writer import Session
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, TargetChanged, WriteError
@@ -12,28 +12,27 @@ from seedlab.flow import (
     Level,
     Recorder,
     Table,
-    Tally,
     WritePlan,
 )
 from seedlab.frames.resolve import Naming
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import history
-from seedlab.steps.agenda import Task
+from seedlab.steps.agenda import RunResult, Task
 from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import (
-    Apart,
+    ChooseSpread,
     Prepared,
     Resolved,
-    completed,
     prepare,
+    reject_rows,
     resolve,
-    set_apart,
+    with_lines,
 )
 from seedlab.steps.reducing import prepare_changes
 from seedlab.steps.remembering import stage_memory
-from seedlab.steps.remembering.table_state import IncrementalTables, incremental_tables, spell_out
+from seedlab.steps.remembering.table_state import IncrementalTables, incremental_tables, store_marks
 from seedlab.steps.resolving import rejecting, write_plan
-from seedlab.steps.resolving.named_rows import Rows
+from seedlab.steps.resolving.rows import Rows
 from seedlab.steps.writing import ledger
 from seedlab.steps.writing.committing import commit
 from seedlab.steps.writing.ledger import ExecutedPlan
@@ -50,30 +49,11 @@ DRY_RUN = "this was a dry run: all of it was rolled back"
 _MAX_ROUNDS = 100  # of rejecting rows that the target refuses and writing the others again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """What became of the stale stages.
-
-    `tallies` count what became of every row, `rejected` has a fault for each row that was not written.
-    `skipped` maps stages that turned out to have nothing to do to the reason, `reasons` says better than
-    before why others ran. Where each stage is committed by itself, `failure` is what ended the run early;
-    `failed` and `not_begun` then map the stages that were undone, or not begun, to the reason.
-    """
-
-    tallies: tuple[Tally, ...] = ()
-    skipped: Mapping[str, str] = field(default_factory=dict)
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    rejected: tuple[Fault, ...] = ()
-    failed: Mapping[str, str] = field(default_factory=dict)
-    not_begun: Mapping[str, str] = field(default_factory=dict)
-    failure: BaseException | None = None
-
-
 Write = Callable[[Task, Look, Prepared, Monitor], RunResult]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class TransactionHooks:
     """How a transaction begins, and what is checked before it commits.
 
     `begin` returns whether there is a ledger to write to; `check` raises where the run must not commit.
@@ -84,7 +64,11 @@ class Gate:
 
 
 def run(
-    task: Task, look: Look, monitor: Monitor, write: Write | None = None, choose_spread: Apart | None = None
+    task: Task,
+    look: Look,
+    monitor: Monitor,
+    write: Write | None = None,
+    choose_spread: ChooseSpread | None = None,
 ) -> RunResult:
     """Run the stale stages, and skip those of which no row differs from what is remembered.
 
@@ -128,18 +112,18 @@ def write_prepared(task: Task, look: Look, prepared: Prepared, monitor: Monitor,
             look.session.rollback()
             return write_prepared(task, look, prepare(task, look, monitor, task.stale), monitor, write)
         shaped = [each.shaped for each in prepared.read]
-        raise DataFaults(completed(found.faults, shaped)) from None
+        raise DataFaults(with_lines(found.faults, shaped)) from None
 
 
 def write_once(
-    task: Task, look: Look, prepared: Prepared, monitor: Monitor, gate: Gate | None = None
+    task: Task, look: Look, prepared: Prepared, monitor: Monitor, hooks: TransactionHooks | None = None
 ) -> RunResult:
-    """Write what was prepared in one transaction; `gate` begins it, by default with `lock`.
+    """Write what was prepared in one transaction; `hooks` begins it, by default with `lock`.
 
     Raises DataFaults for rows that are wrong or that the target refuses, WriteError for all else.
     """
-    session, ddl, gate = look.session, look.ddl(), gate or Gate(begin=lock)
-    remembers = gate.begin(task, session, monitor)
+    session, ddl, hooks = look.session, look.ddl(), hooks or TransactionHooks(begin=lock)
+    remembers = hooks.begin(task, session, monitor)
     if ddl.tables:
         with monitor.span("index"):
             session.create(ddl.tables)
@@ -165,7 +149,7 @@ def write_once(
             session.rollback()
             monitor.note(DRY_RUN)
         else:
-            gate.check()
+            hooks.check()
             commit(task, look, monitor, remembered=remembers)
     return result
 
@@ -204,7 +188,7 @@ def _write_rows(
     # a trigger that raises, is found in rounds: the rows refused are rejected, the others written again.
     plan = _plan_with_ids(task, look, prepared.naming, resolved)
     if refused := rejecting.broken_by_checks(look.session.broken_checks(plan), resolved.rows):
-        resolved = set_apart(look, resolved, refused, prepared.naming)
+        resolved = reject_rows(look, resolved, refused, prepared.naming)
     look.session.savepoint()
     for _ in range(_MAX_ROUNDS):
         try:
@@ -217,7 +201,7 @@ def _write_rows(
                 refused, others = rejecting.broken_by_checks(look.session.clashes(plan), resolved.rows), []
             if others or not refused:
                 raise
-            resolved = set_apart(look, resolved, refused, prepared.naming)
+            resolved = reject_rows(look, resolved, refused, prepared.naming)
     raise WriteError(
         f"the target refused rows {_MAX_ROUNDS} times over; mend those of the last run's record first"
     )
@@ -249,7 +233,7 @@ def _write_all(
     announce_rows(resolved.rows, recorder)
     session, naming, settings = look.session, prepared.naming, task.options.settings
     if not prepared.reduced:
-        spell_out(session.ledger, stage_memory.partly_written(task, look, prepared), recorder)
+        store_marks(session.ledger, stage_memory.partly_written(task, look, prepared), recorder)
     if settings.level == LEGACY:
         try:
             plan = _plan_writes(task, naming, resolved)
@@ -269,7 +253,7 @@ def _write_all(
             remembered, found = task.memory.tables, task.assessment.table_states
             incremental = incremental_tables(session.ledger, plan, prepared.reduced, remembered, found)
         others = stage_memory.partly_written(task, look, prepared, incremental.rows)
-        spell_out(session.ledger, others, recorder)
+        store_marks(session.ledger, others, recorder)
     written = session.write(plan, settings.switches)
     return ExecutedPlan(plan=plan, written=written, incremental=incremental)
 

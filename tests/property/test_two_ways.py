@@ -45,6 +45,72 @@ OTHERS = (
 Result = Outcomes | set[str]
 
 
+def _edit(name: str, /, **how: Any) -> tuple[str, dict[str, Any]]:
+    return name, how
+
+
+WHICH, FILE = st.integers(0, 1), st.sampled_from(FILES)
+EDITS = st.one_of(  # names of methods of TwoWays, and what they are called with
+    st.builds(
+        _edit,
+        st.just("put_city"),
+        which=WHICH,
+        code=st.sampled_from(CITIES),
+        file=FILE,
+        name=st.sampled_from("xy"),
+    ),
+    st.builds(
+        _edit,
+        st.just("put_pupil"),
+        which=WHICH,
+        code=st.sampled_from(PUPILS),
+        file=FILE,
+        city=st.sampled_from(CITIES),
+        friend=st.sampled_from(["", *PUPILS]),
+        email=st.sampled_from(["", "", "e1", "e2"]),
+        age=st.sampled_from(["", "5", "6", "200"]),
+    ),
+    st.builds(
+        _edit,
+        st.just("put_note"),
+        which=WHICH,
+        key=st.integers(1, 4),
+        file=FILE,
+        n=st.sampled_from(["", "1"]),
+    ),
+    st.builds(
+        _edit,
+        st.just("take_out"),
+        which=WHICH,
+        table=st.sampled_from(["pupils", "notes"]),
+        place=st.integers(0, 3),
+    ),
+    st.builds(
+        _edit,
+        st.just("choose_mode"),
+        table=st.sampled_from(["cities", "pupils"]),
+        mode=st.sampled_from(["insert", "upsert", "sync"]),
+    ),
+    st.builds(
+        _edit,
+        st.just("configure"),
+        layout=WHICH,
+        subset=st.sampled_from(["", "", "cities = 1", "pupils = 2"]),
+    ),
+    st.builds(_edit, st.just("write_behind_our_back"), what=st.sampled_from(OTHERS)),
+)
+
+MANNERS = st.fixed_dictionaries(
+    {
+        "way": st.just(Way()) | st.sampled_from(WAYS),
+        "other": st.sampled_from(WAYS),
+        "batch_rows": st.sampled_from([1, 2, 500_000]),
+        "commit": st.sampled_from(["run", "run", "stage"]),
+        "rejects": st.booleans(),
+    }
+)
+
+
 class Project:
     """A folder; of each row the file that it is in, and how it is configured."""
 
@@ -97,24 +163,9 @@ class TwoWays(RuleBasedStateMachine):
 
     # ---- files; the second project has rows of its own ----
 
-    @rule(
-        which=st.integers(0, 1),
-        code=st.sampled_from(CITIES),
-        file=st.sampled_from(FILES),
-        name=st.sampled_from("xy"),
-    )
     def put_city(self, which: int, code: str, file: str, name: str) -> None:
         self.projects[which].rows["cities"][code] = (file, f"{code}{'z' * which},{name}")
 
-    @rule(
-        which=st.integers(0, 1),
-        code=st.sampled_from(PUPILS),
-        file=st.sampled_from(FILES),
-        city=st.sampled_from(CITIES),
-        friend=st.sampled_from(["", *PUPILS]),
-        email=st.sampled_from(["", "", "e1", "e2"]),
-        age=st.sampled_from(["", "5", "6", "200"]),
-    )
     def put_pupil(
         self, which: int, code: str, file: str, city: str, friend: str, email: str, age: str
     ) -> None:
@@ -124,47 +175,34 @@ class TwoWays(RuleBasedStateMachine):
         email = f"{email}{own}" if email else ""
         self.projects[which].rows["pupils"][code] = (file, f"{code}{own},{city},{friend},{email},{age}")
 
-    @rule(
-        which=st.integers(0, 1),
-        key=st.integers(1, 4),
-        file=st.sampled_from(FILES),
-        n=st.sampled_from(["", "1"]),
-    )
     def put_note(self, which: int, key: int, file: str, n: str) -> None:
         self.projects[which].rows["notes"][str(key)] = (file, f"c{which},{n}")
 
-    @rule(which=st.integers(0, 1), table=st.sampled_from(["pupils", "notes"]), place=st.integers(0, 3))
     def take_out(self, which: int, table: str, place: int) -> None:
         rows = self.projects[which].rows[table]
         for key in [*rows][place : place + 1]:
             del rows[key]
 
-    @rule(table=st.sampled_from(["cities", "pupils"]), mode=st.sampled_from(["insert", "upsert", "sync"]))
     def choose_mode(self, table: str, mode: str) -> None:
         self.projects[0].modes[table] = mode
 
-    @rule(layout=st.integers(0, 1), subset=st.sampled_from(["", "", "cities = 1", "pupils = 2"]))
     def configure(self, layout: int, subset: str) -> None:
         self.projects[0].layout, self.projects[0].subset = layout, subset
 
     # ---- others, and runs ----
 
-    @rule(what=st.sampled_from(OTHERS))
     def write_behind_our_back(self, what: str) -> None:
         execute(self.url, what)
 
-    @rule(
-        which=st.sampled_from([0, 0, 1]),
-        way=st.just(Way()) | st.sampled_from(WAYS),
-        other=st.sampled_from(WAYS),
-        batch_rows=st.sampled_from([1, 2, 500_000]),
-        commit=st.sampled_from(["run", "run", "stage"]),
-        rejects=st.booleans(),
-    )
+    @rule(edits=st.lists(EDITS, max_size=3), which=st.sampled_from([0, 0, 1]), manner=MANNERS)
+    def edit_and_run(self, edits: list[tuple[str, Any]], which: int, manner: dict[str, Any]) -> None:
+        for name, how in edits:
+            getattr(self, name)(**how)
+        self.run(self.projects[which], **manner)
+
     def run(
-        self, which: int, way: Way, other: Way, batch_rows: int, commit: Commit, *, rejects: bool
+        self, project: Project, way: Way, other: Way, batch_rows: int, commit: Commit, *, rejects: bool
     ) -> None:
-        project = self.projects[which]
         project.save()
         copy = self.database.with_name("b.db")
         shutil.copy(self.database, copy)
@@ -197,8 +235,8 @@ def test_a_run_leaves_what_one_that_compares_every_row_leaves() -> None:
     run_state_machine_as_test(
         TwoWays,
         settings=settings(
-            max_examples=40,
-            stateful_step_count=30,
+            max_examples=24,
+            stateful_step_count=12,
             derandomize=False,
             database=None,
             phases=[Phase.generate],

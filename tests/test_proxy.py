@@ -71,8 +71,7 @@ def test_pipelined_questions_share_the_round_trip(clean_postgres_url: str, upstr
 
     assert [cursor.fetchone() for cursor in cursors] == [(number,) for number in range(50)]
     assert seconds >= 0.040
-    assert seconds < 50 * 0.040 / 4
-    assert bursts < 10
+    assert bursts < 10  # each takes a round trip; how long that is on a busy machine is no test
 
 
 def test_a_burst_is_counted_for_every_question(clean_postgres_url: str, upstream: dict) -> None:

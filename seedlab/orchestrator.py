@@ -263,10 +263,10 @@ def check(project: Project, options: Options) -> tuple[str, ...]:
     suspects = [each for each in prepared.broken if each.rule.suspect]
     columns = sorted({f"{each.load.table}.{each.rule.column}" for each in suspects})
     values = sum(each.frame.height for each in suspects)
-    not_judged = f"values that only a database can judge were not ({values} in {', '.join(columns)})"
+    not_judged = f"values that only a database can check were not checked ({values} in {', '.join(columns)})"
     return (
         *monitor.notes,
-        "checked without a database: rows it may have already were not looked up",
+        "checked without a database: rows that it may already hold were not considered",
         *([not_judged] if values else ()),
     )
 

@@ -6,7 +6,7 @@ from seedlab.flow import Run
 from tests.seeding import rows_of
 
 INTACT = "table changed, seeded rows intact"
-SAVED = "saved again, but no row changed"
+SAVED = "files were saved again, but no row changed"
 
 
 def told(run: Run) -> list[tuple[str, str]]:

@@ -146,7 +146,7 @@ def test_a_file_that_is_not_there_is_named(sqlite_url: str) -> None:
 def test_a_database_that_others_use_cannot_be_taken(lonely_url: str) -> None:
     prepare(lonely_url, TABLES)
     with open_arena(target_of(lonely_url)) as arena, psycopg.connect(lonely_url):
-        with pytest.raises(Refused, match="others are connected to the database"):
+        with pytest.raises(Refused, match="other sessions are connected to the database"):
             arena.taken(target_of(lonely_url), {"cities"})
 
 

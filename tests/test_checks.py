@@ -304,7 +304,9 @@ def test_a_reference_to_nobody_is_a_fault() -> None:
     found = judge([handled], [parent_rules(courses, naming, cache)])
 
     assert told(found) == [("missing-parent", "faculty.code", [1])]
-    assert "no row of faculties is known by faculty.code and faculty.university.slug" in found[0].rule.message
+    assert (
+        "no row of table faculties matches faculty.code and faculty.university.slug" in found[0].rule.message
+    )
     assert found[0].frame["value"].to_list() == ["d, u"]
 
 

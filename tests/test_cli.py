@@ -430,7 +430,7 @@ def test_init_writes_a_project_that_ls_understands_and_never_writes_over(tmp_pat
     assert json.loads(output_of(capsys)[0])["project"] == "library"
 
     assert main(["init", "library"]) == 2
-    assert "is there already" in output_of(capsys)[1]
+    assert "already exists" in output_of(capsys)[1]
 
 
 def test_init_leaves_a_folder_of_data_as_the_project_that_it_is(tmp_path: Path, capsys) -> None:

@@ -100,7 +100,7 @@ def test_the_record_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
         (["init", "out", "--from-database"], "export which database?"),
         (["init", "out", "--database-url", "sqlite:///shop.db"], "type --from-database, too"),
         (["export", "out", "--database-url", "sqlite:///shop.db", "--table", "user"], "did you mean 'users'"),
-        (["export", ".", "--database-url", "sqlite:///shop.db"], "not written over"),
+        (["export", ".", "--database-url", "sqlite:///shop.db"], "not overwritten"),
         (["export", "out", "--database-url", "sqlite:///shop.db", "--subset", "users"], "expected TABLE=N"),
     ],
 )

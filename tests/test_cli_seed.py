@@ -267,7 +267,7 @@ def test_check_says_which_values_it_could_not_judge(tmp_path: Path, capsys) -> N
     assert main(["check", str(tmp_path)]) == 0
 
     told = output_of(capsys)[0]
-    assert "values that only a database can judge were not (2 in days.day, days.n)" in told
+    assert "values that only a database can check were not checked (2 in days.day, days.n)" in told
 
 
 @pytest.fixture

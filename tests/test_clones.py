@@ -493,7 +493,7 @@ def test_clone_leaves_what_is_not_its_own(noted: Path, clone_url: str, tmp_path:
     code, _, err = run(capsys, "clone", name, str(noted), "--database-url", clone_url, "--replace")
 
     assert code == 4
-    assert "no clone of ours" in err
+    assert "not a clone made by seedlab" in err
     assert rows_of(clone_url, "SELECT * FROM mine") == []
     forget()
 
@@ -555,5 +555,5 @@ def test_a_target_that_others_use_cannot_be_copied(lonely_url: str, tmp_path: Pa
     forget()
     write(tmp_path / "plain", {**FILES, "seedlab.toml": '[project]\nname = "plain"\n'})
     with stocked(tmp_path / "plain", lonely_url) as stock, psycopg.connect(lonely_url):
-        with pytest.raises(Refused, match="others are connected to the database"):
+        with pytest.raises(Refused, match="other sessions are connected to the database"):
             stock.snapshot()

@@ -206,7 +206,7 @@ def test_tags_are_refused(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "line", "what"),
     [
-        ("- a: 1\n  b: 2\n  a: 3\n", 3, "comes twice"),
+        ("- a: 1\n  b: 2\n  a: 3\n", 3, "occurs twice"),
         ("- a: [1\n- b: 2\n", 2, "flow sequence"),
         ("- a: 1\n---\n- b: 2\n", 2, "second"),
         ("- a: 1\n- b: \x07\n", 2, "control character"),

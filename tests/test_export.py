@@ -189,7 +189,7 @@ def test_what_others_keep_is_left_out_and_told(clean_database_url: str, tmp_path
     assert (dict(made.left_out), made.empty) == (
         {
             "alembic_version": "belongs to a migration tool",
-            "odd": "has a column _seedlab_row, a name that seedlab keeps for itself",
+            "odd": "has a column _seedlab_row, a name that seedlab reserves",
         },
         ("none",),
     )
@@ -253,7 +253,7 @@ def test_an_export_is_private_new_and_names_no_password(clean_database_url: str,
     assert stat.S_IMODE((out / "t.csv").stat().st_mode) == 0o600
     assert "s3cret" not in (out / "seedlab.toml").read_text()
     assert load_project(out).name == "out"
-    with pytest.raises(ConfigurationError, match="not written over"):
+    with pytest.raises(ConfigurationError, match="not overwritten"):
         export(url, out)
     assert {path.name for path in tmp_path.iterdir()} <= {"out", "test.db"}
 

@@ -125,7 +125,7 @@ def test_a_lock_that_somebody_holds_is_told(clean_postgres_url: str) -> None:
     assert isinstance(error, WriteError)
     assert error.sqlstate == "55P03"
     assert "writing held: " in str(error)
-    assert "somebody holds a lock" in str(error)
+    assert "another session holds a lock" in str(error)
 
 
 def test_an_error_without_a_sqlstate_is_told_too() -> None:

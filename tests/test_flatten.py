@@ -191,13 +191,17 @@ def test_an_object_here_and_a_list_there_is_a_fault(tmp_path):
 
 @pytest.mark.parametrize("record", [{"a.b": 1, "a": {"b": 2}}, {"a": {"b": 2}, "a.b": 1}])
 def test_the_same_column_said_in_two_ways_is_a_fault(tmp_path, record):
-    assert faults(tmp_path, record) == [("$.a.b", "'a.b' is said twice: as an object and with a dot")]
+    assert faults(tmp_path, record) == [
+        ("$.a.b", "'a.b' is given twice: as an object and with a dot in its name")
+    ]
 
 
 def test_the_same_path_in_two_places_is_a_fault(tmp_path):
     value = [{"a": [{"b": [1]}]}, {"a.b": [2]}]
 
-    assert faults(tmp_path, value) == [("$[0].a[0].b", "'a.b' is found in two places of the records")]
+    assert faults(tmp_path, value) == [
+        ("$[0].a[0].b", "'a.b' is a list in two different places of the records; rename one of them")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,8 @@ def test_a_key_of_nothing_but_such_a_reference_is_refused() -> None:
     flags = key_table("flags", country, metadata=metadata)
 
     with pytest.raises(
-        ConfigurationError, match=r"rows of flags cannot be repeated.*countries\.code is known"
+        ConfigurationError,
+        match=r"rows of flags cannot be repeated.*countries\.code belongs to rows that no seed",
     ):
         grow(catalog_with(flags), {"flags": {"country.code": ["il"]}}, 2)
 
@@ -448,7 +449,7 @@ def test_wrong_rows_are_not_repeated_and_nothing_is_left(shop: Path, tmp_path: P
 
 
 def test_a_folder_with_files_is_not_written_over(shop: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="shop is there already"):
+    with pytest.raises(ConfigurationError, match="shop already exists"):
         generate(load_project(shop), rows=10, out=shop)
 
 

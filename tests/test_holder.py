@@ -55,7 +55,7 @@ def test_a_holder_is_named_with_all_that_is_known_of_it() -> None:
         "process 7 on build (project school, server process 815), since 2026-11-25 13:48:01 UTC"
     )
     assert str(Holder(pid=7, host="build")) == "process 7 on build"
-    assert str(Holder()) == "a process that is not known"
+    assert str(Holder()) == "an unknown process"
 
 
 @pytest.mark.parametrize("wait", [None, "0", "0s"])

@@ -199,5 +199,5 @@ def test_a_ledger_without_this_project_is_there_and_empty() -> None:
 
 
 def test_a_ledger_of_another_version_is_refused_with_both_versions() -> None:
-    with pytest.raises(WriteError, match=rf"version 7, this seedlab knows {LEDGER_VERSION}; use the newer"):
+    with pytest.raises(WriteError, match=rf"version 7, this seedlab supports {LEDGER_VERSION}; use a newer"):
         ledger.memory_of(document(version=7))

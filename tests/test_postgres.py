@@ -564,7 +564,7 @@ def test_a_table_that_was_filled_meanwhile_is_not_copied_into(opened: Open) -> N
     database.rows(f"INSERT INTO universities VALUES ('{A}', 'mine') RETURNING 1")
     database.session.begin()
 
-    with pytest.raises(WriteError, match="filled while we looked") as caught:
+    with pytest.raises(WriteError, match="another session wrote to a table that was empty") as caught:
         database.session.write(plan, COPY)
     database.session.rollback()
 

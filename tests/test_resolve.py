@@ -205,7 +205,7 @@ def test_a_key_through_a_self_reference_is_refused_with_a_scalar_key_to_take_ins
     loads = bind(catalog(topics), [seed]).loads
 
     with pytest.raises(
-        ConfigurationError, match=r"goes through itself \(topics → topics\).*key = \['slug'\]"
+        ConfigurationError, match=r"reference back to the table itself \(topics → topics\).*key = \['slug'\]"
     ):
         name_rows(catalog(topics), loads, "uuid8")
 
@@ -247,7 +247,7 @@ def test_seeds_that_give_a_tables_key_in_different_ways_are_refused() -> None:
     ]
 
     with pytest.raises(
-        ConfigurationError, match="the seeds of table faculties give its key in different ways"
+        ConfigurationError, match="the seeds of table faculties spell its key by different columns"
     ):
         name_rows(SCHOOL, bind(SCHOOL, seeds).loads, "uuid8")
 

@@ -115,7 +115,7 @@ def test_a_server_that_lets_nobody_look_is_a_note() -> None:
             monitor.count(round_trips=1)
 
     assert len(monitor.notes) == 1
-    assert "was not looked at: cannot connect" in monitor.notes[0]
+    assert "was not sampled: cannot connect" in monitor.notes[0]
     assert monitor.spans[0].wal_bytes is None
     assert monitor.samples[0].wal_bytes is None
 

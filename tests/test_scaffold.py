@@ -70,7 +70,7 @@ def test_any_name_can_be_written(tmp_path: Path, name: str) -> None:
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "models.py").write_text("mine")
 
-    with pytest.raises(ConfigurationError, match=r"models.py is there already"):
+    with pytest.raises(ConfigurationError, match=r"models.py already exists"):
         scaffold.write(tmp_path, scaffold.files("x"))
 
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("models.py", "mine")]
@@ -79,7 +79,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
 def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "README.md").symlink_to(tmp_path / "elsewhere")
 
-    with pytest.raises(ConfigurationError, match=r"README.md is there already"):
+    with pytest.raises(ConfigurationError, match=r"README.md already exists"):
         scaffold.write(tmp_path, scaffold.files("x"))
 
     assert not (tmp_path / "elsewhere").exists()

@@ -107,7 +107,7 @@ def test_of_another_project_only_the_ledger_is_told() -> None:
     other = replace(STATUS, stages=(), runs=())
 
     assert status_text(other).splitlines()[3:] == [
-        "no run of this project is remembered",
+        "the ledger has no run of this project",
         "",
         "ledger of all projects here: 12.3 kB, generation 3",
     ]

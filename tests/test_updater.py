@@ -233,7 +233,7 @@ def test_values_are_cast_to_the_existing_type_where_nothing_is_lost(
         (
             pl.Series([dt.date(2024, 1, 1)]).cast(pl.Datetime),
             pl.Series([dt.datetime(2024, 1, 1, tzinfo=dt.UTC)]),
-            "without a zone",
+            "only one of them has a time zone",
         ),
     ],
 )
@@ -266,9 +266,9 @@ def test_keys_that_are_null_or_there_twice_are_told_all_at_once_without_their_va
 
     assert str(refused.value).splitlines() == [
         "existing: NULL in the key (a, b) of 1 row",
-        "existing: 2 rows with a key (a, b) that is there twice",
+        "existing: 2 rows whose key (a, b) is a duplicate",
         "new: NULL in the key (a, b) of 1 row",
-        "new: 2 rows with a key (a, b) that is there twice",
+        "new: 2 rows whose key (a, b) is a duplicate",
     ]
 
 

@@ -13,5 +13,7 @@ def milliseconds(timeout: str) -> int:
     """Parse a duration: `10s`, `500ms`, `2min`, or a number of milliseconds. Raises ConfigurationError."""
     match = re.fullmatch(r"\s*(\d+)\s*([a-z]*)\s*", timeout)
     if match is None or match[2] not in _UNITS:
-        raise ConfigurationError(f"'{timeout}' is no duration; expected a number and one of us ms s min h d")
+        raise ConfigurationError(
+            f"'{timeout}' is not a duration; expected a number and a unit (us, ms, s, min, h, d), like 10s"
+        )
     return int(int(match[1]) * _UNITS[match[2]])

@@ -30,8 +30,8 @@ _RULES = {
 _POLICIES = "ExecWithCheckOptions"
 _HINTS = {
     "57014": "statement_timeout was reached; raise it with --statement-timeout, or 0 for none",
-    "55P03": "somebody holds a lock on the table; try again, or raise --lock-timeout",
-    "40001": "the database changed at the same time; run again",
+    "55P03": "another session holds a lock on the table; try again, or raise --lock-timeout",
+    "40001": "another session changed the same rows at the same time; run again",
     "40P01": "a deadlock with another session; run again",
     "53100": "the server's disk is full; nothing was written",
     "25006": "the target is read-only (a replica?); seed the primary",

@@ -30,9 +30,7 @@ class Holder:
         named = f"process {self.pid} on {self.host}" if self.pid else ""
         server = f"server process {self.server_pid}" if self.server_pid else ""
         project = f"project {self.project}" if self.project else ""
-        first, *others = [each for each in (named, project, server) if each] or [
-            "a process that is not known"
-        ]
+        first, *others = [each for each in (named, project, server) if each] or ["an unknown process"]
         more = f" ({', '.join(others)})" if others else ""
         return f"{first}{more}{f', since {self.since} UTC' if self.since else ''}"
 

@@ -291,8 +291,8 @@ def memory_of(document: Mapping[str, Any]) -> Memory:
     """
     if document["version"] != LEDGER_VERSION:
         raise WriteError(
-            f"the ledger of the target has version {document['version']}, this seedlab knows "
-            f"{LEDGER_VERSION}; use the newer seedlab"
+            f"the ledger of the target has version {document['version']}, this seedlab supports "
+            f"{LEDGER_VERSION}; use a newer seedlab"
         )
     stages = [
         StageMemory(stage=stage, parts=parts, tables=tuple(tables), run=run, finished=finished)

@@ -194,12 +194,13 @@ class _Writer:
 
     def _orphan(self, reference: Reference, row: Row) -> Fault:
         sources = " and ".join(reference.sources())
-        message = f"no row of {reference.parent} is known by {sources}"
+        message = f"no row of table {reference.parent} matches {sources}"
         return _fault("missing-parent", message, self.load, row, reference.sources()[0])
 
     def _conflict(self, row: Row) -> Fault:
         message = (
-            f"a row of table {self.table.name} with this key exists with another id; give its id, or none"
+            f"a row of table {self.table.name} with this key exists with another id; "
+            "give that id, or leave the id out"
         )
         return _fault("id-conflict", message, self.load, row, ", ".join(self.table.primary_key))
 
@@ -239,7 +240,7 @@ def _refuse_circles(loads: Sequence[Load]) -> None:
     """Raise CannotOrderRows for a load that refers to a later table, or has no key."""
     for number, load in enumerate(loads):
         if load.whole:
-            raise CannotOrderRows(f"table {load.table} has no key: equal rows must be counted together")
+            raise CannotOrderRows(f"table {load.table} has no key, so equal rows must be counted together")
         later = {each.table for each in loads[number + 1 :]}
         for reference in load.references:
             if reference.parent in later:

@@ -84,7 +84,10 @@ def _uniques(write: TableWrite) -> Iterator[_Check]:
             continue
         why = f"another row has the same {', '.join(key.columns)}"
         if key.columns == (first.made,):  # the id is the handle, so it was made from the key in the files
-            why = "the row that was made for this key has another key now; change it back, or delete that row"
+            why = (
+                "the row that seedlab made for this key was given another key since; "
+                "change it back, or delete that row"
+            )
         yield _Check(
             why=f"{why} ({key.name})",
             expression=differs(table, key.columns, first.key_columns),
@@ -133,7 +136,8 @@ def _ask(wire: Wire, parts: Sequence[_Evaluation]) -> list[Refusal]:
         if len(parts) > 1:
             return [refusal for each in parts for refusal in _ask(wire, [each])]
         wire.recorder.note(
-            f"the CHECK constraints of {parts[0].table.name} fail on some value, and are left to the server"
+            f"the CHECK constraints of {parts[0].table.name} raise an error for some value, "
+            "so only the server checks them when it writes"
         )
         return []
     return [refusal for each, rows in zip(parts, answers, strict=True) for refusal in _refusals(each, rows)]

@@ -78,13 +78,13 @@ class PostgresDatabases:
                 self.admin.execute(_set(name, *setting.split("=", 1)))
         except psycopg.errors.ObjectInUse as error:
             raise Refused(
-                f"others are connected to the database '{source}', and it cannot be copied meanwhile; end "
-                'those connections, or give the project a [project] schema = "models.py:metadata"'
+                f"other sessions are connected to the database '{source}', which can be copied only without "
+                'them; end those connections, or give the project a [project] schema = "models.py:metadata"'
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise Refused(
                 f"the user '{self.admin.info.user}' may not create a database like '{source}' on "
-                f"{self.target.shown}: {error.diag.message_primary}; let its owner say "
+                f"{self.target.shown}: {error.diag.message_primary}; have an administrator run "
                 f"ALTER ROLE … CREATEDB, {self._else}"
             ) from error
         except psycopg.Error as error:

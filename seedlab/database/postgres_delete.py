@@ -119,7 +119,7 @@ def _reason(referral: Referral, rows: int) -> str:
 
 def _unseen(child: str, foreign_key: str, parent: str) -> str:
     return (
-        f"foreign key {foreign_key} of table {child}, whose rows cannot be looked at, refers to table "
+        f"foreign key {foreign_key} of table {child}, whose rows this user may not read, refers to table "
         f"{parent}, and its ON DELETE would change them"
     )
 

@@ -229,7 +229,9 @@ def _look(wire: Wire, statements: Sequence[Composable]) -> Results:
 def _see_empty(results: Results) -> None:
     """Raise WriteError (to be retried) when the third statement found a table with rows."""
     if int(results[2].get_value(0, 0) or 0):
-        raise WriteError("a table was filled while we looked; run again", sqlstate="40001")
+        raise WriteError(
+            "another session wrote to a table that was empty when the run began; run again", sqlstate="40001"
+        )
 
 
 def _rebuild(

@@ -126,10 +126,11 @@ class PostgresSnapshots:
             return
         if not (found[0] or "").startswith(_clone_of("")):
             raise Refused(
-                f"there is a database '{name}', and it is no clone of ours; take another name, or drop it"
+                f"there is a database '{name}', which is not a clone made by seedlab; "
+                "take another name, or drop it"
             )
         if not replace:
-            raise Refused(f"there is a clone '{name}' already; to make it anew, type --replace")
+            raise Refused(f"there is a clone '{name}' already; to replace it, type --replace")
 
     def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
         """Make a clone, drop the existing one of this name, and rename the new one.

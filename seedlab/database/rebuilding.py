@@ -120,7 +120,7 @@ def compare(before: Facts, after: Facts) -> None:
     lost, new = sorted(before.made - after.made), sorted(after.made - before.made)
     if lost or new:
         raise WriteError(
-            "indexes or constraints were not made again as they were, so nothing is written; seed with "
+            "indexes or constraints were not rebuilt as they had been, so nothing is written; seed with "
             f"`--disable rebuild`. Expected {'; '.join(lost) or 'nothing more'}; "
             f"found {'; '.join(new) or 'nothing'}"
         )

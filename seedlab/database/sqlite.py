@@ -208,7 +208,7 @@ class SqliteSession:
         self.ledger.marked = {}
         self.connection.opening = _OPENING
         if self.connection.run(version) != before:
-            raise TargetChanged("another program has written since we looked")
+            raise TargetChanged("another program wrote to the database during this run")
         for statement in self._made:
             self.connection.run(statement)
         if self._savepoint:

@@ -118,10 +118,11 @@ class SqliteSnapshots:
             ours = None
         if not ours:
             raise Refused(
-                f"there is a file {path}, and it is no clone of ours; choose another name, or remove it"
+                f"there is a file {path}, which is not a clone made by seedlab; "
+                "choose another name, or remove it"
             )
         if not replace:
-            raise Refused(f"there is a clone {path} already; to make it anew, type --replace")
+            raise Refused(f"there is a clone {path} already; to replace it, type --replace")
 
     def hand_over(self, snapshot: Snapshot, name: str, *, replace: bool) -> Target:
         """Copy the file to a path atomically."""

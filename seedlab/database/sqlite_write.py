@@ -251,7 +251,7 @@ def _refuse_conflicts(connection: CountedConnection, name: str, write: TableWrit
         raise DataFaults(
             Fault(
                 rule="id-conflict",
-                message=f"{message}; give its id, or none",
+                message=f"{message}; give that id, or leave the id out",
                 table=write.table.name,
                 column=", ".join(write.table.primary_key),
                 file=_file(write.loads[load], file),
@@ -317,7 +317,11 @@ def explain(error: sqlite3.IntegrityError, table: Table, load: Load) -> tuple[st
         meaning = "another row has it (two rows that swap a unique value cannot be written at once)"
         return "unique", f"({named}) of table {table.name} must be unique, and {meaning}", named
     if code == "SQLITE_CONSTRAINT_NOTNULL":
-        return "not-null", f"column {columns[0]} of table {table.name} is NOT NULL", columns[0]
+        return (
+            "not-null",
+            f"column {columns[0]} of table {table.name} is NOT NULL, and the value is missing",
+            columns[0],
+        )
     if code in ("SQLITE_CONSTRAINT_DATATYPE", "SQLITE_MISMATCH"):
         return "type", f"table {table.name}: {error}", ""
     rule = "trigger" if code == "SQLITE_CONSTRAINT_TRIGGER" else "constraint"

@@ -138,7 +138,7 @@ def parent_rules(
             Rule(
                 name="missing-parent",
                 column=reference.sources()[0],
-                message=f"no row of {reference.parent} is known by {' and '.join(reference.sources())}"
+                message=f"no row of table {reference.parent} matches {' and '.join(reference.sources())}"
                 f"{hints.get(reference.parent, '')}",
                 bad=handle.is_not_null() & ~cache.exists(label, handle),
                 shown=reference.sources(),
@@ -166,7 +166,7 @@ def duplicate_rules(load: Load) -> list[Rule]:
     if load.duplicates != "error":
         return []
     key = ", ".join(load.spelled_key)
-    message = f"key ({key}) of table {load.table} stands more than once"
+    message = f"key ({key}) of table {load.table} occurs more than once"
     bad = pl.col(HANDLE).is_not_null() & pl.col(HANDLE).is_duplicated()
     return [Rule(name="duplicate-key", column=key, message=message, bad=bad)]
 
@@ -174,7 +174,7 @@ def duplicate_rules(load: Load) -> list[Rule]:
 def other_seed_rule(load: Load, others: pl.Series) -> Rule:
     """Make the rule for keys among `others`, the handles of rows of earlier seeds of the same table."""
     key = ", ".join(load.spelled_key)
-    message = f"key ({key}) of table {load.table} also comes from another seed"
+    message = f"key ({key}) of table {load.table} is also given by another seed"
     bad = pl.col(HANDLE).is_in(others.implode())
     return Rule(name="duplicate-key", column=key, message=message, bad=bad)
 
@@ -208,7 +208,9 @@ def _naming_sources(load: Load) -> tuple[str, ...]:
 def _key_rules(load: Load, frame: pl.DataFrame) -> Iterator[Rule]:
     for name in _naming_sources(load):
         if frame[name].null_count():
-            message = f"key column {name} of table {load.table} is NULL; a row without its key is nobody"
+            message = (
+                f"key column {name} of table {load.table} is NULL; a key column needs a value in every row"
+            )
             yield Rule(name="null-key", column=name, message=message, bad=pl.col(name).is_null())
 
 
@@ -223,7 +225,7 @@ def _column_rules(
         if source is None or source not in frame.columns:
             continue
         if not column.nullable and source not in in_key and frame[source].null_count():
-            message = f"column {name} of table {load.table} is NOT NULL"
+            message = f"column {name} of table {load.table} is NOT NULL, and the value is missing"
             yield Rule(name="not-null", column=source, message=message, bad=pl.col(source).is_null())
         if source not in trusted:
             rules = _type_rules(load.table, column, source, named=source in named)
@@ -260,7 +262,7 @@ def _naming_rule(column: Column, source: str, *, own: bool) -> Rule | None:
     if own:  # whether the column accepts the value has its own rule; here it must only be comparable
         fits, bent = has_spelling(column, value), refused(column, value)
     odd = value.is_not_null() & ~fits
-    message = f"{source} names a row by a column of type {column.type}; spell it plainly, as it is stored"
+    message = f"{source} identifies a row by a value of type {column.type}; write it as the database shows it"
     return Rule(name="type", column=source, message=message, bad=odd if bent is None else odd & ~bent)
 
 
@@ -301,7 +303,10 @@ def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Itera
         needed = any(not table.columns[name].nullable for name in reference.foreign_key.columns)
         dotted = any(load.source_of(name) is None for name in reference.foreign_key.columns)
         if needed and dotted and not in_key.issuperset(names) and any(frame[n].null_count() for n in names):
-            message = f"every row of {load.table} needs its '{reference.name}' ({reference.foreign_key.name})"
+            message = (
+                f"reference '{reference.name}' of table {load.table} is empty, but foreign key "
+                f"{reference.foreign_key.name} is NOT NULL"
+            )
             nulls = pl.all_horizontal(pl.col(name).is_null() for name in names)
             yield Rule(name="not-null", column=names[0], message=message, bad=nulls)
 
@@ -313,7 +318,7 @@ def _wholeness(name: str, sources: tuple[str, ...]) -> Rule:
     return Rule(
         name="null-key",
         column=given,
-        message=f"'{name}' is given in part: {given} must all be there, or none",
+        message=f"reference '{name}' is incomplete: fill all of {given}, or none",
         bad=pl.any_horizontal(nulls) & ~pl.all_horizontal(nulls),
     )
 
@@ -331,7 +336,7 @@ def unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
         twice = pl.struct(values).is_duplicated() if len(values) > 1 else values[0].is_duplicated()
         if load.duplicates != "error":  # rows with the same key will become one row
             twice = pl.col(HANDLE).n_unique().over(values) > 1
-        message = f"({', '.join(names)}) of table {load.table} stands more than once ({key.name})"
+        message = f"({', '.join(names)}) of table {load.table} occurs more than once ({key.name})"
         yield Rule(name="unique", column=", ".join(names), message=message, bad=whole & twice)
 
 

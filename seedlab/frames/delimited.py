@@ -219,7 +219,7 @@ def _check_names(names: tuple[str, ...], delimiter: bytes, line: int, text: str,
         if not name:
             faults.add("syntax", f"column {index} of the header has no name", line=line, text=text)
         elif name in RESERVED:
-            message = f"column '{name}' has a name that seedlab keeps for itself; rename it"
+            message = f"column '{name}' has a name that seedlab reserves; rename it"
             faults.add("syntax", message, line=line, text=text)
     for name in dict.fromkeys(name for name in names if name and names.count(name) > 1):
         message = f"column '{name}' is named {names.count(name)} times in the header"

@@ -227,7 +227,7 @@ class _Walk:
         for key, value in record.items():
             name, kind = prefix + key, type(value)
             if name in row:
-                self.fault(table, f"'{name}' is said twice: as an object and with a dot", name)
+                self.fault(table, f"'{name}' is given twice: as an object and with a dot in its name", name)
             elif name in table.documents:
                 row[name] = None if value is None else table.documents[name](value)
             elif kind is dict:
@@ -246,9 +246,10 @@ class _Walk:
         holds = "objects" if dict in kinds else "scalars" if kinds else shape.holds
         mixed = list in kinds or (holds == "objects" and kinds and len(kinds) > 1)
         if mixed or (shape.holds and holds != shape.holds):
-            self.fault(table, "expected only objects or only scalars in the list, found both or lists", name)
+            self.fault(table, "expected only objects or only scalars in the list, found a mix or lists", name)
         elif shape.above != table.path:
-            self.fault(table, f"'{path}' is found in two places of the records", name)
+            message = f"'{path}' is a list in two different places of the records; rename one of them"
+            self.fault(table, message, name)
         elif items:
             shape.holds = holds
             child.found += items
@@ -260,7 +261,7 @@ class _Walk:
         shape, names = table.shape, set(table.column_names())
         for name in sorted((names & RESERVED) - shape.reported):
             place = next(n for n, row in enumerate(table.rows) if name in row)
-            message = f"'{name}' is a name that seedlab keeps for itself; rename it"
+            message = f"'{name}' is a name that seedlab reserves; rename it"
             self.fault(table, message, name, place)
         for name in sorted(names & (shape.objects | shape.lists)):
             expected = "an object" if name in shape.objects else "a list"

@@ -216,12 +216,13 @@ def _key_sources(load: Load, columns: set[str]) -> Iterator[str]:
 
 def _stuck(key: _Key, catalog: Catalog, fixed: set[Place]) -> ConfigurationError:
     reasons = [
-        f"{'.'.join(name)} is known from rows that no seed fills"
+        f"{'.'.join(name)} belongs to rows that no seed fills"
         if name in fixed
         else f"{'.'.join(name)} is {catalog.tables[name[0]].columns[name[1]].type}"
         for name in key.domains
     ]
     return ConfigurationError(
         f"the rows of {key.table} cannot be repeated, because nothing in the key ({', '.join(key.columns)}) "
-        f"can be numbered: {'; '.join(reasons) or 'given in part'}; we number text, integers, uuids, dates"
+        f"can be numbered: {'; '.join(reasons) or 'only a part of it is given'}; "
+        "seedlab numbers text, integers, uuids and dates"
     )

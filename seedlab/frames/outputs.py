@@ -21,7 +21,7 @@ __all__ = ["check_new", "new_folder", "packed", "write_csv", "write_private"]
 def check_new(out: Path) -> None:
     """Raise ConfigurationError unless `out` is an empty folder or does not exist."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigurationError(f"{out} is there already and is not written over; name another folder")
+        raise ConfigurationError(f"{out} already exists and is not overwritten; name another folder")
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def check_schema(file: SourceFile, schema: pl.Schema) -> None:
             message = f"column '{name}' is a {found}, which has no common text form; store it as text"
             faults.add("type", message)
         if name in RESERVED:
-            faults.add("syntax", f"column '{name}' has a name that seedlab keeps for itself; rename it")
+            faults.add("syntax", f"column '{name}' has a name that seedlab reserves; rename it")
     faults.check()
 
 

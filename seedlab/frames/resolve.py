@@ -103,7 +103,7 @@ def name_rows(catalog: Catalog, loads: Sequence[Load], ids: str) -> Naming:
         key = signature(load.key)
         if natural.setdefault(load.table, key) != key:
             raise ConfigurationError(
-                f"the seeds of table {load.table} give its key in different ways; "
+                f"the seeds of table {load.table} spell its key by different columns; "
                 "give its references by the same columns in every file"
             )
     plain = Naming(catalog=catalog, ids=ids, natural=natural)
@@ -125,7 +125,8 @@ def _refuse_endless(name: str, table: Table, loads: Sequence[Load]) -> None:
             scalar = next((k.columns for k in table.keys if len(k.columns) == 1 and not k.primary), None)
             hint = f"key = ['{scalar[0]}']" if scalar else "a scalar key such as a code or slug"
             raise ConfigurationError(
-                f"the key of table {name} goes through itself ({circle}), so it never ends; declare {hint}"
+                f"the key of table {name} contains a reference back to the table itself ({circle}); "
+                f"declare {hint}"
             )
         for part in keys[current].key if current in keys else ():
             if part.reference is not None:

@@ -94,9 +94,7 @@ class _Split:
         if not isinstance(dtype, pl.Struct):
             return child
         if taken := sorted(RESERVED & {each.name for each in dtype.fields}):
-            self.faults.add(
-                "syntax", f"'{taken[0]}' is a name that seedlab keeps for itself; rename it", path=path
-            )
+            self.faults.add("syntax", f"'{taken[0]}' is a name that seedlab reserves; rename it", path=path)
             return None
         for row in child.filter(pl.col(VALUE).is_null()).get_column(PARENT).to_list():
             line = frame.get_column(ROW)[row] + 1

@@ -77,7 +77,7 @@ class _Builder:
     def key(self, key: str, mark: Mark) -> None:
         top = self.stack[-1]
         if key in top.items:
-            self.fault("syntax", f"key '{key}' comes twice in one object", mark, len(key))
+            self.fault("syntax", f"key '{key}' occurs twice in one object", mark, len(key))
         top.key = key
 
     def place(self, value: Any, mark: Mark) -> None:
@@ -273,7 +273,7 @@ class _Yaml:
             return False
         if anchor not in self.sizes:
             known = anchor in self.anchors
-            what = "stands inside the value it names" if known else "has no anchor before it"
+            what = "is used inside the value that it refers to" if known else "refers to no anchor before it"
             self.builder.fault("syntax", f"alias *{anchor} {what}", mark, len(anchor) + 1)
             return False
         self.aliased += self.sizes[anchor]

@@ -75,7 +75,7 @@ class IncrementalUpdater:
             raise ConfigurationError("a key has at least one column, found none")
         if taken := sorted({COLUMN, OLD, NEW}.intersection(self.key)):
             raise ConfigurationError(
-                f"key column '{taken[0]}': the answer has a column of that name; rename yours"
+                f"key column '{taken[0]}': the result has a column of that name; rename the key column"
             )
 
     def compare(self, existing: pl.DataFrame | pl.LazyFrame, new: pl.DataFrame | pl.LazyFrame) -> Update:
@@ -148,7 +148,7 @@ def _cast(values: pl.Series, dtype: pl.DataType) -> tuple[pl.Series, str]:
     """Cast values; also return the problem, if any: casting back must give the original values."""
     have = values.dtype
     if {_zoned(have), _zoned(dtype)} == {True, False}:
-        return values, ": a time without a zone is no moment; give both a zone, or none"
+        return values, ": only one of them has a time zone; give both a time zone, or neither"
     try:
         cast = values.cast(dtype, strict=False)
         lost = int(cast.cast(have, strict=False).ne_missing(values).sum())
@@ -171,7 +171,7 @@ def _key_problems(frame: pl.DataFrame, key: Sequence[str], what: str) -> Iterato
         yield f"{what}: NULL in the key ({', '.join(key)}) of {_count(nulls, 'row')}"
     repeated = int(by.drop_nulls().is_duplicated().sum())
     if repeated:
-        yield f"{what}: {_count(repeated, 'row')} with a key ({', '.join(key)}) that is there twice"
+        yield f"{what}: {_count(repeated, 'row')} whose key ({', '.join(key)}) is a duplicate"
 
 
 def _count(count: int, noun: str) -> str:

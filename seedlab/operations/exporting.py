@@ -181,7 +181,9 @@ def _with_hint(text: str, hint: str) -> str:
 def _security_notes(tables: Sequence[Table]) -> list[str]:
     names = sorted(table.name for table in tables if table.row_security)
     return (
-        [f"row level security: of {', '.join(names)} only the rows that this user may see"] if names else []
+        [f"row-level security: of {', '.join(names)} only the rows that this user may see are exported"]
+        if names
+        else []
     )
 
 
@@ -194,7 +196,7 @@ def _orphan_notes(masks: Mapping[str, pl.Series], limits: Mapping[str, int]) -> 
         return []
     counts = {name: int((~mask).sum()) for name, mask in masks.items()}
     return [
-        f"{several(count, 'row')} of {name} left out: what they refer to is not there"
+        f"{several(count, 'row')} of {name} left out: the rows that they refer to do not exist"
         for name, count in sorted(counts.items())
         if count
     ]
@@ -203,7 +205,7 @@ def _orphan_notes(masks: Mapping[str, pl.Series], limits: Mapping[str, int]) -> 
 def _misfit_notes(misfits: Mapping[str, int]) -> list[str]:
     """Note how many values SQLite holds in each column that are not of the column's type."""
     return [
-        f"{name}: {count:,} value{'s are' if count > 1 else ' is'} not what the column's type says; "
-        "a seed would store them otherwise, or refuse them"
+        f"{name}: {count:,} value{'s do' if count > 1 else ' does'} not fit the column's declared type; "
+        "a seed would convert them, or refuse them"
         for name, count in sorted(misfits.items())
     ]

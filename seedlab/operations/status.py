@@ -18,10 +18,10 @@ from seedlab.steps.agenda import Agenda, Assessment, agenda_of, assess, file_has
 from seedlab.steps.looking import Look
 
 LAST_RUNS = 10
-NEVER = "nothing of it is remembered"
+NEVER = "the ledger has nothing of it"
 UNFINISHED = "unfinished: some of its rows were rejected or taken back"
-UNDECLARED = "left in the ledger, no longer declared"
-_FORGOTTEN = "what it brought is not remembered"
+UNDECLARED = "in the ledger, but no longer in the project"
+_FORGOTTEN = "the ledger has lost the rows that it seeded"
 _ALWAYS = "without incremental every stage runs"
 
 Loads = Mapping[str, tuple[LoadStatus, ...]]  # by stage

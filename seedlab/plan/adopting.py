@@ -76,7 +76,7 @@ def chosen(catalog: Catalog, wanted: Wanted) -> tuple[list[Table], dict[str, str
         if name not in named and _belongs_to_tool(known[name]):
             left_out[name] = "belongs to a migration tool"
         elif reserved := (RESERVED | NOTES) & known[name].columns.keys():
-            left_out[name] = f"has a column {min(reserved)}, a name that seedlab keeps for itself"
+            left_out[name] = f"has a column {min(reserved)}, a name that seedlab reserves"
         elif rules := known[name].rules:
             left_out[name] = f"has a rule ({', '.join(rules)}), for which a seed would refuse it"
     kept = (named or known.keys()) & taken - left_out.keys()

@@ -155,7 +155,8 @@ def _drift_reason(tables: Sequence[str], memory: Memory) -> str:
     """Name a table that others changed, or, if there is none, one that a run left in doubt."""
     doubtful = {name for name, state in memory.tables.items() if state.rows == IN_DOUBT}
     first = min(tables, key=lambda name: (name in doubtful, name))
-    return f"table {first} {'was left in doubt' if first in doubtful else 'was changed by others'}"
+    why = "was not fully compared by an earlier run" if first in doubtful else "was changed by others"
+    return f"table {first} {why}"
 
 
 def _reason(changed: Sequence[str], current: Mapping[str, str], before: Mapping[str, str]) -> str:

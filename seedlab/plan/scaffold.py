@@ -177,7 +177,7 @@ def write(directory: Path, files: Mapping[str, str]) -> None:
     existing = [name for name in files if (directory / name).exists() or (directory / name).is_symlink()]
     if existing:
         raise ConfigurationError(
-            f"{shown(directory / existing[0])} is there already and is not written over; name another folder"
+            f"{shown(directory / existing[0])} already exists and is not overwritten; name another folder"
         )
     for name, text in files.items():
         path = directory / name

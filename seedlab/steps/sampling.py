@@ -119,4 +119,4 @@ class _Sampler:
         activity, self.activity = self.activity, None
         if activity is not None:
             activity.close()
-        self._monitor.note(f"what the server did was not looked at: {error}")
+        self._monitor.note(f"the server's activity was not sampled: {error}")

@@ -56,11 +56,11 @@ def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
     if not memory.exists:
         if request.run is not None:
             _refuse_impossible(request.run, ())
-        recorder.note("nothing is remembered in this target: no run of seedlab wrote to it")
+        recorder.note("this target has no ledger: no run of seedlab wrote to it")
         return []
     session.begin()
     if session.lock(request.options.wait) != memory.generation:
-        raise TargetChanged("another seed has written since we looked")
+        raise TargetChanged("another seed wrote to the database during this run")
     if request.run is not None:
         _refuse_impossible(request.run, session.ledger.runs(request.project.name, request.run))
     packed = session.ledger.recall(request.project.name, [load.name for load in loads]) if loads else []
@@ -88,12 +88,14 @@ def _loads(request: UndoRequest, memory: Memory) -> list[LoadMemory]:
     """Find the remembered loads that are requested; none if their rows were never created, or are gone."""
     if not memory.possible:
         raise ConfigurationError(
-            "what is remembered in this target may not be read by us; have the owner of the schema seedlab "
-            "grant its use"
+            "this user may not read the ledger of this target; have the owner of the schema seedlab "
+            "grant its use (`seedlab status` says which rights)"
         )
     known = {load.stage for load in memory.loads} | {stage.id for stage in request.project.stages}
     for name in sorted(request.stages - known):
-        raise ConfigurationError(f"no stage '{name}' is declared or remembered{nearest(name, sorted(known))}")
+        raise ConfigurationError(
+            f"neither the project nor the ledger has a stage '{name}'{nearest(name, sorted(known))}"
+        )
     return [load for load in memory.loads if not request.stages or load.stage in request.stages]
 
 
@@ -116,7 +118,7 @@ def _rows_to_delete(
 
 def _refuse_impossible(run: str, found: Sequence[RunMemory]) -> None:
     if not found:
-        raise ConfigurationError(f"no run '{run}' is remembered; seedlab status lists those that are")
+        raise ConfigurationError(f"the ledger has no run '{run}'; seedlab status lists the runs that it has")
     outcomes = found[0].outcomes
     if outcomes.updated or outcomes.deleted:
         raise Refused(

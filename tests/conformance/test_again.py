@@ -847,7 +847,7 @@ def test_who_may_not_read_the_ledger_seeds_without_and_the_owner_sees_it(
     assert all(NO_LEDGER in run.notes for run in runs)
     assert told(owner) == [("skipped", "unchanged"), ("run", "table pupils was changed by others (0 rows)")]
     assert told(again) == UNCHANGED
-    with pytest.raises(ConfigurationError, match="may not be read by us; have the owner"):
+    with pytest.raises(ConfigurationError, match="may not read the ledger of this target; have the owner"):
         undo(school, guest[0])
 
 

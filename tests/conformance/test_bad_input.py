@@ -74,7 +74,7 @@ CASES = [
             "pupils.csv": f"name,city.code\nAda,{CANARY}\nBob,hfa\nCid,nowhere\nDan,eil\nEve,{CANARY}\n",
         },
         told=[
-            Told(file="pupils.csv", line=line, rule="missing-parent", under=under, cure="known by city.code")
+            Told(file="pupils.csv", line=line, rule="missing-parent", under=under, cure="matches city.code")
             for line, under in ((2, CANARY), (4, "nowhere"), (6, CANARY))
         ],
     ),
@@ -100,7 +100,9 @@ CASES = [
     Case(
         name="null in a key",
         files={"cities.csv": f"code,name\n,{CANARY}\n"},
-        told=[Told(file="cities.csv", line=2, rule="null-key", cure="a row without its key is nobody")],
+        told=[
+            Told(file="cities.csv", line=2, rule="null-key", cure="a key column needs a value in every row")
+        ],
     ),
     Case(
         name="null in a column that must not be",
@@ -131,7 +133,7 @@ CASES = [
         },
         told=[
             Told(file="cities.yaml", line=2, rule="type", cure="column size"),
-            Told(file="pupils.json", line=2, rule="missing-parent", cure="known by city.code"),
+            Told(file="pupils.json", line=2, rule="missing-parent", cure="matches city.code"),
         ],
     ),
     Case(
@@ -221,7 +223,9 @@ CASES = [
     Case(
         name="a part of a reference",
         files={"cities.csv": GOOD_CITIES, "pupils.csv": "name,city.code\nAda,\n"},
-        told=[Told(file="pupils.csv", line=2, rule="not-null", cure="needs its 'city'")],
+        told=[
+            Told(file="pupils.csv", line=2, rule="not-null", cure="reference 'city' of table pupils is empty")
+        ],
     ),
 ]
 

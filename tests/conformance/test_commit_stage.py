@@ -500,7 +500,10 @@ def test_a_stage_that_another_session_comes_between_is_tried_again(diamond: Path
     seeding.join(PATIENCE)
 
     assert seeding.done is not None
-    assert "stage rights: another session came between (40001); trying again" in seeding.done.notes
+    assert (
+        "stage rights: another session wrote to the same tables during this run (40001); trying again"
+        in seeding.done.notes
+    )
     assert rows_of(postgres, f"SELECT n FROM rights WHERE code = 'r{ROWS - 1}'") == [(7,)]
 
 
@@ -566,7 +569,7 @@ def test_a_stage_that_finds_another_runs_number_is_not_written(diamond: Path, po
     raising.join(PATIENCE)
 
     assert isinstance(seeding.failure, WriteError)
-    assert "another seed has written to the target in the midst of this run" in str(seeding.failure)
+    assert "another seed wrote to the database during this run" in str(seeding.failure)
     assert held(postgres) == {"bases": ROWS, "lefts": 0, "rights": 0, "tops": 0}
 
 
@@ -606,4 +609,4 @@ def test_without_the_right_to_a_ledger_stages_are_committed_all_the_same(
     assert counted(run) == (4 * ROWS, 0, 0)
     assert held(postgres_url) == dict.fromkeys(STAGES, ROWS)
     assert (run.wal_bytes or 0) > 0
-    assert any("nothing is remembered in this target" in note for note in run.notes)
+    assert any("no ledger is kept in this target" in note for note in run.notes)

@@ -555,7 +555,7 @@ def test_a_foreign_key_of_one_partition_that_would_cascade_is_refused(postgres: 
 
     message = database.refused(("p", {"id": ["1"]}))
 
-    assert "foreign key hidden of table t1, whose rows cannot be looked at, refers to table p" in message
+    assert "foreign key hidden of table t1, whose rows this user may not read, refers to table p" in message
 
 
 def test_a_foreign_key_of_one_partition_that_restricts_is_refused(postgres: Open) -> None:

@@ -149,9 +149,9 @@ def test_rows_whose_parent_is_not_there_are_left_out_with_all_that_depends_on_th
     assert first_columns(tmp_path / "out")["users"] == ["b", "e"]
     assert first_columns(tmp_path / "out")["orders"] == ["o2", "o4"]
     assert made.notes == (
-        "2 rows of lines left out: what they refer to is not there",
-        "2 rows of orders left out: what they refer to is not there",
-        "3 rows of users left out: what they refer to is not there",
+        "2 rows of lines left out: the rows that they refer to do not exist",
+        "2 rows of orders left out: the rows that they refer to do not exist",
+        "3 rows of users left out: the rows that they refer to do not exist",
     )
 
 

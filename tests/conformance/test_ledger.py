@@ -202,7 +202,7 @@ def test_a_ledger_of_another_version_is_not_touched(target: Target) -> None:
     target.remember()
     target.execute(f"UPDATE {spelled(target, 'ledger')} SET version = 99")
 
-    with pytest.raises(WriteError, match="the ledger of the target has version 99, this seedlab knows 1"):
+    with pytest.raises(WriteError, match="the ledger of the target has version 99, this seedlab supports 1"):
         target.read()
 
 

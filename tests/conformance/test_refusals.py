@@ -254,7 +254,7 @@ def test_a_row_whose_key_somebody_changed_is_told_as_that(tmp_path: Path, clean_
 
     (fault,) = caught.value.faults
     assert (fault.file, fault.line) == ("goods.csv", 3)
-    assert "the row that was made for this key has another key now" in fault.message
+    assert "the row that seedlab made for this key was given another key since" in fault.message
     assert rows_of(clean_postgres_url, "SELECT code FROM goods ORDER BY 1") == [("a",), ("c",)]
 
 

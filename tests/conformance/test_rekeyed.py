@@ -246,7 +246,7 @@ def test_seeds_run_one_after_the_other_with_the_new_key_are_told_to_run_together
     brought(folder, "code", ONE.replace("s2,c2,Pan\n", ""), TWO + "s2,c2,Pan\n")
 
     second = seed(folder, url, select=["second"], max_delete="100%")
-    with pytest.raises(ConfigurationError, match="seed second, which fills it too, does not run"):
+    with pytest.raises(ConfigurationError, match="seed second, which fills the table too, does not run"):
         seed(folder, url, select=["first"], max_delete="100%")
     both = seed(folder, url, force=True, max_delete="100%")
 

@@ -248,7 +248,7 @@ def test_a_list_that_fills_no_table_is_told(folder: Path, clean_database_url: st
     url, records = clean_database_url, sales()
     records[-1]["extras"] = [1]
     prepare(folder, url, records)
-    with pytest.raises(ConfigurationError, match=r"the list 'extras' in .* fills no table"):
+    with pytest.raises(ConfigurationError, match=r"the list 'extras' in .* matches no table"):
         streamed(folder, url)
 
 

@@ -169,15 +169,16 @@ def test_what_is_not_there_any_more_or_was_never_is_nothing_to_reset(staged: Pat
 
 
 def test_a_stage_or_run_that_nobody_knows_is_refused(staged: Path, url: str) -> None:
-    with pytest.raises(ConfigurationError, match="no run '12345678' is remembered") as caught:
+    with pytest.raises(ConfigurationError, match="the ledger has no run '12345678'") as caught:
         undo(staged, url, run="12345678")
     for _ in ("before", "after"):
         with pytest.raises(
-            ConfigurationError, match="no stage 'pupil' is declared or remembered; did you mean 'pupils'"
+            ConfigurationError,
+            match="neither the project nor the ledger has a stage 'pupil'; did you mean 'pupils'",
         ):
             undo(staged, url, "pupil")
         seed(staged, url)
-    with pytest.raises(ConfigurationError, match="no run '12345678' is remembered"):
+    with pytest.raises(ConfigurationError, match="the ledger has no run '12345678'"):
         undo(staged, url, run="12345678")
 
     assert caught.value.exit_code == 2
@@ -271,4 +272,4 @@ def test_the_command_tells_by_stage_what_went_and_keeps_a_record(
     assert json.loads(kept.read_text()) == rollback
     assert (rollback["status"], rollback["outcomes"]["deleted"]) == ("succeeded", 2)
     assert main(["rollback", "0" * 8, str(staged), "--database-url", url]) == 2
-    assert "no run '00000000' is remembered" in capsys.readouterr().err
+    assert "the ledger has no run '00000000'" in capsys.readouterr().err

@@ -191,7 +191,7 @@ def test_a_wait_that_is_no_duration_is_a_mistake_of_the_caller(url: str) -> None
         target.ledger.ensure()
         target.session.begin()
 
-        with pytest.raises(ConfigurationError, match="'soon' is no duration"):
+        with pytest.raises(ConfigurationError, match="'soon' is not a duration"):
             target.session.lock("soon")
 
 

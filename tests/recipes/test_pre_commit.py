@@ -69,7 +69,7 @@ def test_a_commit_with_a_fault_in_the_data_is_stopped(recipe: Recipe, documented
     assert "seedlab check" in right[1]
     assert "Passed" in right[1]
     assert wrong[0] == 1
-    assert "days.csv:3: not-null: column day of table days is NOT NULL" in wrong[1]
+    assert "days.csv:3: not-null: column day of table days is NOT NULL, and the value is missing" in wrong[1]
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def _load_row(load: LoadStatus) -> list[str]:
 
 def _run_lines(runs: Sequence[RunMemory], cells: int) -> list[str]:
     if not runs:
-        return ["no run of this project is remembered"]
+        return ["the ledger has no run of this project"]
     head = ["run", "started (UTC)", "environment", "level", "outcomes"]
     return table([head, *map(_run_row, runs)], "<<<<<", cells=cells, flexible=4)
 

@@ -39,8 +39,11 @@ from seedlab.steps.resolving.rows import Rows, Staged
 from seedlab.steps.writing import stagewise, transaction
 from seedlab.steps.writing.transaction import TransactionHooks
 
-NO_STAGING_RIGHT = "the schema seedlab lets us make no staging table: nothing was spread; same result"
-FAULTY_ROW = "a row is wrong: the files are gone through once more, to say which"
+NO_STAGING_RIGHT = (
+    "this user may not create staging tables in the schema seedlab, so one connection did all the work; "
+    "same result"
+)
+FAULTY_ROW = "a row is faulty: the files are read once more to find out which"
 PARTS_REPEATED = "the executor lost some parts; they were done again in this process"
 
 Pairs = Sequence[tuple[Load, Shaped]]
@@ -295,7 +298,7 @@ def _begin(lock: stagewise.Lock, task: Task, session: Session, recorder: Recorde
     lock.check()
     session.begin()
     if session.ledger.generation() != task.memory.generation:
-        raise TargetChanged("another seed has written since we looked")
+        raise TargetChanged("another seed wrote to the database during this run")
     session.ledger.begin_run()
     return True
 

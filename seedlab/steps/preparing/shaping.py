@@ -133,8 +133,8 @@ def _all_specs(seed: Seed, paths: Collection[str], catalog: Catalog) -> dict[str
         link = infer_link(catalog, table, path) if table else None
         if link is None:
             raise ConfigurationError(
-                f"seed {seed.name}: the list '{path}' in {seed.files[0].name} fills no table we can tell; "
-                f'say which under [stages.seeds.tables]: TABLE = {{ path = "{path}" }}'
+                f"seed {seed.name}: the list '{path}' in {seed.files[0].name} matches no table; "
+                f'name it under [stages.seeds.tables]: TABLE = {{ path = "{path}" }}'
             )
         specs[path] = link
     return specs
@@ -151,7 +151,7 @@ def _inherited(
     around = next((each for each in shaped if each.spec is above), None)
     if above is None or around is None:
         raise ConfigurationError(
-            f"table {spec.table} has path '{spec.path}', but no table has the path '{outer}' around it"
+            f"table {spec.table} has path '{spec.path}', but no table has the path '{outer}' that encloses it"
         )
     parent = _table_of(catalog, above)
     relation = parent_relation(_table_of(catalog, spec), parent.name, spec.parent)

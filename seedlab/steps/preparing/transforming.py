@@ -37,8 +37,8 @@ def transform(shaped: Sequence[Shaped], root: Path, script: str | None) -> list[
             raise ConfigurationError(f"{script}: {each.seed.transform} is not a function")
         if taken := {*PROVENANCE.values()} & {*each.columns}:
             raise ConfigurationError(
-                f"seed {each.seed.name}: a transform is told in _row and _file where a row came from, and "
-                f"{each.seed.files[0].name} has a column {min(taken)} of its own; rename it"
+                f"seed {each.seed.name}: a transform gets the columns _row and _file, which say where a row "
+                f"came from, but {each.seed.files[0].name} has a column {min(taken)} of its own; rename it"
             )
         result += _transformed(each, function(each.frame.rename(PROVENANCE).lazy()), script)
     return result

@@ -297,6 +297,6 @@ def _key_changed(load: LoadMemory, other: LoadName) -> str:
     _, seed, _ = other
     return (
         f"seed {load.seed}: the key of table {load.table} is {', '.join(load.key)} now, and seed {seed}, "
-        "which fills it too, does not run: it cannot be told which rows that left are among those; "
-        "run both at once, with --force"
+        "which fills the table too, does not run: which of the rows that left the files it still has is not "
+        "known; run both at once, with --force"
     )

@@ -128,7 +128,9 @@ def id_conflicts(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list
         given = canonical(column, pl.col(each.load.source_of(name) or name))
         if existing.schema[name] == pl.UInt128:
             given = given.str.to_integer(base=16, dtype=pl.UInt128, strict=False)
-        message = f"the row of table {each.load.table} exists with another {name}; an id is never changed"
+        message = (
+            f"the row of table {each.load.table} exists with another {name}, and seedlab never changes an id"
+        )
         rule = Rule(
             name="id-conflict", column=name, message=message, bad=given != pl.col("_seedlab_existing")
         )

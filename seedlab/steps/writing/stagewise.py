@@ -127,9 +127,7 @@ class Lock:
         self.check()
         session.begin()
         if self.remembers and session.ledger.join_run() != self._number:
-            raise WriteError(
-                "another seed has written to the target in the midst of this run, which stopped; run again"
-            )
+            raise WriteError("another seed wrote to the database during this run, which stopped; run again")
         return self.remembers
 
     def check(self) -> None:

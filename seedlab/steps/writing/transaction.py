@@ -39,11 +39,11 @@ from seedlab.steps.writing.ledger import ExecutedPlan
 from seedlab.steps.writing.retrying import CONFLICTS
 
 LEGACY: Level = "legacy"
-ROWS_UNCHANGED = "saved again, but no row changed"
+ROWS_UNCHANGED = "files were saved again, but no row changed"
 NO_LEDGER = (
-    "nothing is remembered in this target, since we may not make the schema seedlab, or not read it: every "
-    "run compares every row; GRANT CREATE ON DATABASE, or the use of that schema, lets a run skip what has "
-    "not changed"
+    "no ledger is kept in this target, since this user may not create or not read the schema seedlab: "
+    "every run compares every row; GRANT CREATE ON DATABASE, or USAGE of that schema and rights on its "
+    "tables, lets a run skip what has not changed"
 )
 DRY_RUN = "this was a dry run: all of it was rolled back"
 _MAX_ROUNDS = 100  # of rejecting rows that the target refuses and writing the others again
@@ -106,7 +106,9 @@ def write_prepared(task: Task, look: Look, prepared: Prepared, monitor: Monitor,
     except WriteError as error:
         if error.sqlstate not in CONFLICTS:
             raise
-        raise TargetChanged(f"another session came between ({error.sqlstate})") from error
+        raise TargetChanged(
+            f"another session wrote to the same tables during this run ({error.sqlstate})"
+        ) from error
     except DataFaults as found:
         if prepared.reduced:
             look.session.rollback()
@@ -168,7 +170,7 @@ def lock(task: Task, session: Session, recorder: Recorder) -> bool:
         recorder.note(NO_LEDGER)
     session.begin()
     if remembers and session.lock(task.options.wait) != memory.generation:
-        raise TargetChanged("another seed has written since we looked")
+        raise TargetChanged("another seed wrote to the database during this run")
     return remembers
 
 
@@ -203,7 +205,8 @@ def _write_rows(
                 raise
             resolved = reject_rows(look, resolved, refused, prepared.naming)
     raise WriteError(
-        f"the target refused rows {_MAX_ROUNDS} times over; mend those of the last run's record first"
+        f"the target refused rows in each of {_MAX_ROUNDS} attempts; correct the rows that the last run's "
+        "record lists, and run again"
     )
 
 
@@ -239,7 +242,7 @@ def _write_all(
             plan = _plan_writes(task, naming, resolved)
             written = session.write_rows(write_plan.sourced(resolved.rows, naming, plan))
         except CannotOrderRows as error:
-            recorder.note(f"{error}; they are written set by set")
+            recorder.note(f"{error}; all rows are written as sets, not row by row")
         else:
             prepared = replace(prepared, rows=resolved.rows, broken=())
             resolved = resolve(look, prepared, task, recorder, empty=frozenset())

@@ -167,7 +167,7 @@ def test_an_unknown_target_is_told_with_the_nearest() -> None:
 def test_a_target_of_a_project_that_names_none_is_told_how_to_name_one() -> None:
     bare = replace(PROJECT, targets={})
 
-    with pytest.raises(ConfigurationError, match=r"names none: say --database-url, or give it \[targets.x\]"):
+    with pytest.raises(ConfigurationError, match=r"has no targets: use --database-url, or add \[targets.x\]"):
         choose_target(bare, target="x", database_url=None, environ={})
 
 

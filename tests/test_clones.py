@@ -233,7 +233,7 @@ def test_a_protected_environment_is_refused_whatever_is_typed(noted: Path, clone
 def test_another_machine_needs_consent(noted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://me@db.example.com/app")
     monkeypatch.delenv("SEEDLAB_DATABASE_URL", raising=False)
-    with pytest.raises(Refused, match="DATABASE_URL leads to another machine"):
+    with pytest.raises(Refused, match="DATABASE_URL points to another machine"):
         stocked(noted, "").__enter__()
 
 

@@ -108,15 +108,15 @@ def test_force_lets_it_run_and_says_in_spite_of_what(root: Path) -> None:
     verdict = judge(conditions, situation(root, force=True))
 
     assert verdict.met
-    assert verdict.reasons == ("forced although modules is not empty", "forced although no says no")
+    assert verdict.reasons == ("forced although modules is not empty", "forced although no returned false")
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("broken", "conditions.py: broken failed: ValueError: no calendar"),
-        ("number", "conditions.py: number answered int; expected bool or (bool, reason)"),
-        ("pair", "conditions.py: pair answered tuple; expected bool or (bool, reason)"),
+        ("number", "conditions.py: number returned int; expected bool or (bool, reason)"),
+        ("pair", "conditions.py: pair returned tuple; expected bool or (bool, reason)"),
         ("constant", "conditions.py: 'constant' is not a function"),
         ("brken", "conditions.py: it defines no 'brken'; did you mean 'broken'?"),
     ],

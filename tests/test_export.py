@@ -194,7 +194,7 @@ def test_what_others_keep_is_left_out_and_told(clean_database_url: str, tmp_path
         ("none",),
     )
     assert made.notes == (
-        "no foreign key says what posts.owner_id refers to: if that is an id that is left out, export --with-ids",
+        "no foreign key says what posts.owner_id refers to: if the export leaves that id out, export --with-ids",
     )
     alone = export(url, tmp_path / "alone", tables=("posts", "alembic_*"))
     assert {each.table for each in alone.tables} == {"posts", "alembic_version"}

@@ -92,7 +92,7 @@ def test_what_is_no_data_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_data_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"holds no data files; we read TABLE.csv, TABLE.tsv"):
+    with pytest.raises(ConfigurationError, match=r"holds no data files; seedlab reads TABLE.csv, TABLE.tsv"):
         load_project(touch(tmp_path, "README.md"))
 
 

@@ -95,7 +95,7 @@ def test_another_machine_that_nobody_typed_needs_its_name(host: str, origin: str
     with pytest.raises(Refused) as raised:
         check_target(target(host, origin), DEVELOPMENT, None)
 
-    assert f"leads to another machine, {host}" in str(raised.value)
+    assert f"points to another machine, {host}" in str(raised.value)
     assert str(raised.value).endswith("type --yes-seed shop")
     assert "s3cret" not in str(raised.value)
     check_target(target(host, origin), DEVELOPMENT, "shop")

@@ -44,7 +44,7 @@ AT_80 = """\
 · שאלות\u200e
 connection 4711  merge courses  3.2 s  waits for a lock (transactionid)
 thread 3         read modules   0.1 s
-connection 4712  idle                  waits for us (ClientRead)
+connection 4712  idle                  waits for seedlab (ClientRead)
 ! foreign keys stay on during the load (must be owner): slower, same result"""
 
 AT_160 = """\
@@ -125,7 +125,7 @@ def test_every_run_fits_every_terminal(state: RunState, cells: int, height: int)
         ("CPU", "server at work"),
         ("Lock/relation", "waits for a lock (relation)"),
         ("IO/WALSync", "waits for the disk (WALSync)"),
-        ("Client/ClientRead", "waits for us (ClientRead)"),
+        ("Client/ClientRead", "waits for seedlab (ClientRead)"),
         ("Timeout/PgSleep", "waits for Timeout (PgSleep)"),
     ],
 )

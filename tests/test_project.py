@@ -279,7 +279,7 @@ def test_files_of_several_names_need_a_table(tmp_path: Path) -> None:
     toml = STAGE.replace("a.csv", "*.csv")
 
     assert mistakes(tmp_path, toml) == [
-        'seedlab.toml:5:stages[0].seeds[0].source: files of several names (a.csv, b.csv); say which they fill: table = "NAME"'
+        'seedlab.toml:5:stages[0].seeds[0].source: files of several names (a.csv, b.csv); say which table they fill: table = "NAME"'
     ]
 
     make(tmp_path, {"seedlab.toml": toml + 'table = "t"\n'})
@@ -397,13 +397,13 @@ def test_conditions_are_checked_with_the_file(tmp_path: Path, condition: str, ex
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ('"c*.csv"', "'c*.csv' finds no file"),
+        ('"c*.csv"', "'c*.csv' matches no file"),
         ('"../a.csv"', "leads out of the project"),
         ('"/etc/*.csv"', "leads out of the project"),
-        ('"a.txt"', "finds a.txt, but we read .csv, .tsv,"),
+        ('"a.txt"', "matches a.txt, but seedlab reads .csv, .tsv,"),
         ("[]", "found an empty list"),
         ("3", "expected a string, found an integer (3)"),
-        ('["a.csv", "zz.csv"]', "'zz.csv' finds no file"),
+        ('["a.csv", "zz.csv"]', "'zz.csv' matches no file"),
     ],
 )
 def test_a_source_must_find_data_files_of_the_project(tmp_path: Path, source: str, expected: str) -> None:
@@ -415,8 +415,8 @@ def test_a_source_must_find_data_files_of_the_project(tmp_path: Path, source: st
 
 def test_stages_and_seeds_have_names_of_their_own(tmp_path: Path) -> None:
     assert mistakes(tmp_path, STAGE + STAGE) == [
-        "seedlab.toml:7:stages[1].id: stage 'a' is there twice, first at line 1",
-        "seedlab.toml:9:stages[1].seeds[0].name: seed 's' is there twice, first at line 3",
+        "seedlab.toml:7:stages[1].id: stage 'a' is declared twice, first at line 1",
+        "seedlab.toml:9:stages[1].seeds[0].name: seed 's' is declared twice, first at line 3",
     ]
 
 

@@ -84,7 +84,7 @@ def test_nested_records_refer_to_the_record_around_them_by_the_only_foreign_key(
 
 
 def test_two_foreign_keys_to_the_record_around_must_be_told_apart() -> None:
-    with pytest.raises(ConfigurationError, match="say parent = 'course' or 'prerequisite'"):
+    with pytest.raises(ConfigurationError, match="set parent = 'course' or 'prerequisite'"):
         parent_relation(PREREQUISITES, "courses", None)
     assert parent_relation(PREREQUISITES, "courses", "prerequisite") == "prerequisite"
 

@@ -462,19 +462,19 @@ def test_what_records_within_miss_may_be_a_misspelt_column_around_them(path: str
         (
             "faculties",
             "university.slgu",
-            ": universities, where 'university' leads, has no 'slgu'; did you mean 'university.slug'?",
+            ": universities, to which 'university' refers, has no 'slgu'; did you mean 'university.slug'?",
         ),
         (
             "courses",
             "faculty.univrsity.slug",
-            ": faculties, where 'faculty' leads, has no 'univrsity'; did you mean 'faculty.university.slug'?",
+            ": faculties, to which 'faculty' refers, has no 'univrsity'; did you mean 'faculty.university.slug'?",
         ),
         (
             "prerequisites",
             "course.faculty.id.x",
-            ": faculties, where 'course.faculty' leads, has no 'id'",
+            ": faculties, to which 'course.faculty' refers, has no 'id'",
         ),
-        ("faculties", "university.id.x", ": universities, where 'university' leads, has no 'id'"),
+        ("faculties", "university.id.x", ": universities, to which 'university' refers, has no 'id'"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_told_as_far_as_it_leads(table: str, name: str, told: str) -> None:

@@ -597,7 +597,7 @@ def test_a_duration_is_read_with_its_unit() -> None:
         250,
         0,
     ]
-    with pytest.raises(ConfigurationError, match="no duration"):
+    with pytest.raises(ConfigurationError, match="is not a duration"):
         milliseconds("soon")
 
 

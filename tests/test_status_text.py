@@ -52,8 +52,8 @@ def test_a_status_says_of_each_stage_how_it_stands_and_what_it_brought() -> None
         "development\n"
         "\n"
         "✓ core: unchanged (run 0badcafe, 2026-11-25 12:00:01)\n"
-        "     cities  of cities                   1,200 rows  1,198 ours  by code\n"
-        "     towns   of old, no longer declared      0 rows      3 ours\n"
+        "     cities  of cities                   1,200 rows  1,198 created  by code\n"
+        "     towns   of old, no longer declared      0 rows      3 created\n"
         "\n"
         "+ people would run: pupils.csv changed\n"
         "\n"
@@ -75,7 +75,7 @@ def test_a_narrow_terminal_shortens_what_is_least_needed() -> None:
 
     text = status_text(status, 60)
 
-    assert "of cities  1,200 rows  1,198 ours  by faculty.…\n" in text
+    assert "of cities  1,200 rows  1,198 created  by faculty.…\n" in text
     assert "1 updated;…\n" in text
 
 
@@ -97,7 +97,7 @@ def test_a_ledger_that_may_not_be_read_says_what_to_grant() -> None:
     )
 
     assert status_text(closed).splitlines()[3:] == [
-        "✗ there is a ledger in this target, but this user may not read it; its owner can say",
+        "✗ there is a ledger in this target, but this user may not read it; its owner can run",
         "     → GRANT USAGE ON SCHEMA seedlab TO app;",
         "     → GRANT …;",
     ]

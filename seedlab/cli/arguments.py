@@ -215,7 +215,7 @@ def _add_experiments(commands: _Commands[Parser]) -> None:
     compare.add_argument("--pairs", metavar="N", type=positive, default=7, help="pairs of runs (default: 7)")
     compare.add_argument(
         "--max-pairs", metavar="N", type=positive, default=15,
-        help="go on to so many while more would tell more (default: 15)",
+        help="run up to this many while more pairs would narrow the result (default: 15)",
     )  # fmt: skip
     compare.add_argument(
         "--threshold", metavar="SHARE", type=share, default=0.05,

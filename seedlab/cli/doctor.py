@@ -108,7 +108,7 @@ def _disk(place: Path) -> Finding:
     found = f"{size(free)} free in {place}"
     if free >= FREE_BYTES:
         return Finding(name="disk", status="ok", found=found)
-    return Finding(name="disk", status="warn", found=found, remedy="a large seed needs room; free some")
+    return Finding(name="disk", status="warn", found=found, remedy="a large seed needs disk space; free some")
 
 
 def _programs(environ: Mapping[str, str]) -> Finding:

@@ -53,7 +53,7 @@ def report_error(args: Namespace, error: BaseException, run: Run | None = None) 
     if isinstance(error, DataFaults):
         write_stderr(faces.faults_text(error.faults, show_values=args.show_values, width=width()))
     known = isinstance(error, SeedError | KeyboardInterrupt)
-    advice = "" if known or args.debug else "\nthis is a fault of seedlab; --debug shows where it happened"
+    advice = "" if known or args.debug else "\nthis is a bug in seedlab; --debug shows where it happened"
     hint = (
         "; --show-values shows row values" if isinstance(error, DataFaults) and not args.show_values else ""
     )

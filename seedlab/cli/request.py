@@ -86,7 +86,7 @@ def source_of(args: Namespace) -> Target:
     choice = choose_target(project, database_url=args.database_url, target=args.target, environ=os.environ)
     if choice.url is None:
         raise ConfigurationError(
-            "export which database? say --database-url URL, -t NAME of a project's target, or set "
+            "export which database? use --database-url URL, -t NAME of a project's target, or set "
             "SEEDLAB_DATABASE_URL"
         )
     root = project.root if choice.name is not None else None

@@ -305,7 +305,7 @@ def choose(
 def forbidden(facts: Facts) -> str | None:
     """Say why no index may be dropped, if so: triggers that run during the load may need them."""
     if facts.event_trigger:
-        return f"event trigger {facts.event_trigger} watches what is altered"
+        return f"event trigger {facts.event_trigger} reacts to ALTER TABLE"
     return f"trigger {facts.trigger} may need them" if facts.trigger else None
 
 

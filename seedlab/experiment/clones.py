@@ -75,8 +75,8 @@ class SnapshotProvider:
         outcomes = orchestrator.seed(self.project, database, options, Monitor()).outcomes
         if written := written_since(self.project, self._files):
             raise ConfigurationError(
-                f"{min(written)} was written to while a snapshot was seeded from it, and would be found by "
-                "the file's content before that; nothing is kept: try again"
+                f"{min(written)} was written to while a snapshot was seeded from it, so the snapshot may "
+                "differ from the file and was not kept; try again"
             )
         return outcomes.created + outcomes.updated + outcomes.unchanged
 
@@ -126,8 +126,8 @@ def provider_for(request: SnapshotRequest) -> SnapshotProvider:
     environment = choices.choose_environment(project, name, os.environ, choice)
     if environment.protected:
         raise Refused(
-            f"environment {environment.name} is protected, or that of the target is: databases for tests are "
-            f"made of another one; the default is --env {ENVIRONMENT}"
+            f"environment {environment.name} is protected, or that of the target is; make "
+            f"databases for tests from another one (the default is --env {ENVIRONMENT})"
         )
     settings = choices.settings(project, {}, os.environ)
     target = orchestrator.open_target(choice, project)

@@ -200,7 +200,7 @@ def _undeclared_reference_notes(tables: Sequence[Table], identities: naming.Iden
         return []
     refer = "refers" if len(loose) == 1 else "refer"
     why = f"no foreign key says what {', '.join(loose)} {refer} to"
-    return [f"{why}: if that is an id that is left out, export --with-ids"]
+    return [f"{why}: if the export leaves that id out, export --with-ids"]
 
 
 def _missing_parent_notes(

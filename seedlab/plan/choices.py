@@ -232,7 +232,7 @@ def _nearest_word(setting: _Setting, value: object) -> str:
 def _target_config(project: Project, name: str) -> TargetConfig:
     if name not in project.targets:
         known = nearest_or_all(name, project.targets)
-        none = f"; seedlab.toml names none: say --database-url, or give it [targets.{name}] with a url"
+        none = f"; seedlab.toml has no targets: use --database-url, or add [targets.{name}] with a url"
         hint = known if project.targets else none
         raise ConfigurationError(f"--target: unknown target '{name}'{hint}")
     return project.targets[name]

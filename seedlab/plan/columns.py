@@ -110,7 +110,7 @@ def unknown_column(catalog: Catalog, table: Table, name: str) -> str:
         head, _, path = path.partition(".")
         current, walked = catalog.tables[key.parent], f"{walked}{head}."
     if walked:
-        message += f": {current.name}, where '{walked[:-1]}' leads, has no '{path.partition('.')[0]}'"
+        message += f": {current.name}, to which '{walked[:-1]}' refers, has no '{path.partition('.')[0]}'"
     relations = [relation_names(current, each)[0] for each in current.foreign_keys]
     head, dot, tail = path.partition(".")
     if not dot:

@@ -88,9 +88,10 @@ def _environment(condition: Condition, situation: Situation) -> str | None:
 def _python(condition: Condition, situation: Situation) -> str | None:
     file, name = condition.values
     answer = _call(situation, file, name)
-    met, reason = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, f"{name} says no")
+    otherwise = f"{name} returned false"
+    met, reason = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, otherwise)
     if not isinstance(met, bool) or not isinstance(reason, str):
-        message = f"{name} answered {type(answer).__name__}; expected bool or (bool, reason)"
+        message = f"{name} returned {type(answer).__name__}; expected bool or (bool, reason)"
         raise ConfigurationError(message, Place(file=file))
     return None if met else reason
 

@@ -40,13 +40,13 @@ def by_default(table: Table, covered: Collection[str], defaults: Collection[str]
 def how_to_fill(table: Table, name: str) -> str:
     """Word the advice for a column that requires a value and has none."""
     if name in table.primary_key:
-        return "add the column; seedlab makes ids that are uuids or come from a sequence, no others"
+        return "add the column; seedlab only makes ids that are uuids or come from a sequence"
     for key in table.foreign_keys:
         if name in key.columns:
             relation = relation_names(table, key)[0]
             return f"name the row of {key.parent} that it refers to, as in {relation}.COLUMN"
     return (
-        "add the column, or a default in the database, or say what new rows get "
+        "add the column, or a default in the database, or give new rows a value "
         f'in seedlab.toml, below [defaults]: {name} = "…"'
     )
 

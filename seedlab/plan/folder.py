@@ -50,7 +50,9 @@ def folder_seeds(root: Path) -> tuple[Seed, ...]:
     """Make one seed per data file of a folder without configuration, in the order of their paths."""
     files = sorted((file for path in _walk(root, root) if (file := _source(root, path))), key=_order)
     if not files:
-        raise ConfigurationError(f"{root.name}/ holds no data files; we read TABLE{', TABLE'.join(FORMATS)}")
+        raise ConfigurationError(
+            f"{root.name}/ holds no data files; seedlab reads TABLE{', TABLE'.join(FORMATS)}"
+        )
     shared = Counter(_without_suffix(file) for file in files)
     return tuple(
         _folder_seed(file, file.name if shared[name] > 1 else name)
@@ -102,13 +104,13 @@ def _matches(root: Path, pattern: str) -> Iterator[SourceFile]:
         raise ConfigurationError(f"'{pattern}' leads out of the project; name files inside its folder")
     paths = [path for path in _glob(root, pattern) if _is_wanted(root, path, pattern)]
     if not paths:
-        raise ConfigurationError(f"'{pattern}' finds no file; patterns begin at the project's folder")
+        raise ConfigurationError(f"'{pattern}' matches no file; patterns begin at the project's folder")
     for path in paths:
         file = _source(root, path)
         if file is None:
             suffixes = ", ".join(FORMATS)
             raise ConfigurationError(
-                f"'{pattern}' finds {_name(root, path)}, but we read {suffixes} (.gz, .zst)"
+                f"'{pattern}' matches {_name(root, path)}, but seedlab reads {suffixes} (.gz, .zst)"
             )
         yield file
 
@@ -117,7 +119,7 @@ def _glob(root: Path, pattern: str) -> list[Path]:
     try:
         return list(root.glob(pattern))
     except (ValueError, NotImplementedError) as error:
-        raise ConfigurationError(f"'{pattern}' is no pattern for files: {str(error).lower()}") from error
+        raise ConfigurationError(f"'{pattern}' is not a valid file pattern: {str(error).lower()}") from error
 
 
 def _is_wanted(root: Path, path: Path, pattern: str) -> bool:

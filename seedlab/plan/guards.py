@@ -53,7 +53,7 @@ def check_commit(options: Options) -> None:
         )
     if options.rejects is not None:
         raise ConfigurationError(
-            "--on-error reject sets a row apart with all that depends on it, also in other stages; "
+            "--on-error reject rejects a row with all rows that depend on it, also in other stages; "
             "leave --commit stage out"
         )
 
@@ -126,7 +126,10 @@ def _reason(target: Target, environment: Environment) -> str | None:
     if environment.protected or not untyped or _is_here(target):
         return _protected(target, environment)
     way = "--target default" if target.origin == "[targets.default]" else "--database-url"
-    return f"{target.origin} leads to another machine, {target.host} (chosen by {way} it needs no consent)"
+    return (
+        f"{target.origin} points to another machine, {target.host} "
+        f"(a target chosen with {way} needs no --yes-seed)"
+    )
 
 
 def _is_here(target: Target) -> bool:

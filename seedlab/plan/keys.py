@@ -96,7 +96,7 @@ def _inferred(
     files = ", ".join(file.name for each in fillers for file in each.given.seed.files)
     raise ConfigurationError(
         f"table {table.name} has no unique key that {files} covers (its keys: {existing}); "
-        "add the missing columns, or say key = [...] for it in seedlab.toml"
+        "add the missing columns, or set key = [...] for it in seedlab.toml"
     )
 
 
@@ -113,7 +113,7 @@ def _whole_rows(table: Table, fillers: Sequence[Understood]) -> tuple[str, ...]:
     if problem:
         raise ConfigurationError(
             f"table {table.name} has no key, so equal rows can only be counted, and {problem}; add a primary "
-            "key or a unique constraint, or say key = [...] for it in seedlab.toml"
+            "key or a unique constraint, or set key = [...] for it in seedlab.toml"
         )
     covered = covered_by(fillers[0].columns)
     return tuple(sorted(name for name in covered if not table.columns[name].generated))

@@ -176,7 +176,7 @@ def _soft_references(tables: Sequence[Table]) -> dict[str, str]:
             if same_kind and (
                 relation in spelled or relation.endswith(tuple(f"_{each}" for each in spelled))
             ):
-                found[name] = f"{'.'.join(column_place)} holds them without a foreign key"
+                found[name] = f"{'.'.join(column_place)} seems to hold them without a foreign key"
     return found
 
 

@@ -99,7 +99,7 @@ def _pointed_to(folder: Path) -> Path:
         return folder
     if others := sorted(document.root.values.keys() - {"project"}):
         document.root.add_problem(
-            others[0], f"the project is in '{pointer}', so this belongs into {pointer}/{FILE}"
+            others[0], f"the project is in '{pointer}', so this belongs in {pointer}/{FILE}"
         )
     if not (folder / pointer).is_dir():
         document.root.add_problem("project", f"expected a folder, but there is none at '{pointer}'")

@@ -63,7 +63,9 @@ def parent_relation(child: Table, parent: str, declared: str | None) -> str:
             f"records of {child.name} are nested in {parent}, but {child.name} has no foreign key to {parent}"
         )
     names = " or ".join(f"'{relation_names(child, each)[0]}'" for each in found)
-    raise ConfigurationError(f"table {child.name} refers to {parent} more than once: say parent = {names}")
+    raise ConfigurationError(
+        f"table {child.name} refers to {parent} by more than one foreign key; set parent = {names}"
+    )
 
 
 def infer_link(catalog: Catalog, table: Table, path: str) -> TableSpec | None:

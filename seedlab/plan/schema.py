@@ -72,7 +72,10 @@ def no_table(catalog: Catalog, name: str) -> str:
     """Word the message for a missing table."""
     if name in catalog.partitions:
         root = catalog.partitions[name]
-        return f"{name} is a partition of {root}: its rows go into the file of {root}, and find their way"
+        return (
+            f"{name} is a partition of {root}: put its rows into the file of {root}, "
+            "and the database routes them"
+        )
     meant = nearest(name, catalog.tables)
     return (
         f"no table '{name}' in database {catalog.database}{meant}{' Or ' if meant else '; '}"

@@ -143,7 +143,7 @@ def _seed_tables(section: Section, files: tuple[SourceFile, ...]) -> tuple[Table
     table = section.text("table") or shared_table(files)
     if table is None and files:
         section.add_problem(
-            "source", f'files of several names ({_few(files)}); say which they fill: table = "NAME"'
+            "source", f'files of several names ({_few(files)}); say which table they fill: table = "NAME"'
         )
     return (TableSpec(table=table, place=section.place),) if table else ()
 
@@ -192,7 +192,7 @@ def _check_repeated(stages: Iterable[Stage], document: Document) -> None:
         kind = str(keys[-3]).removesuffix("s")
         if (kind, name) in first:
             document.problems.append(
-                (keys, f"{kind} '{name}' is there twice, first at line {first[kind, name]}")
+                (keys, f"{kind} '{name}' is declared twice, first at line {first[kind, name]}")
             )
         elif name:
             first[kind, name] = document.line(keys[:-1])

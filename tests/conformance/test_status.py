@@ -379,7 +379,7 @@ def test_the_command_shows_text_or_json(staged: Path, url: str, capsys: pytest.C
 
     assert "there is no ledger in this target" in nothing.out
     assert f"✓ cities: unchanged (run {run.run_id}, " in text.out
-    assert "cities  of cities  2 rows  2 ours  by code\n" in text.out
+    assert "cities  of cities  2 rows  2 created  by code\n" in text.out
     assert f"{run.run_id}  {run.started[:10]} " in text.out
     assert "5 created\n" in text.out
     assert (nothing.err, text.err) == ("", "")

@@ -211,7 +211,7 @@ def _spelled(what: str) -> str:
     if kind == "CPU":
         return "The server computes"
     if kind == "Client":
-        return f"The server waits for us ({event or kind})"
+        return f"The server waits for seedlab ({event or kind})"
     return f"The server waits for {kind}" + (f" ({event})" if event else "")
 
 

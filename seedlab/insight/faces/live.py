@@ -20,7 +20,7 @@ _MARKS: dict[Status, Piece] = {
     "done": ("✓", "green"),
     "skipped": ("-", "dim"),
 }
-_KINDS = {"Lock": "a lock", "IO": "the disk", "LWLock": "the server's own work", "Client": "us"}
+_KINDS = {"Lock": "a lock", "IO": "the disk", "LWLock": "the server's own work", "Client": "seedlab"}
 
 
 # ---- wording that all displays use ------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def _without_ledger(status: Status) -> list[str]:
     if status.ledger == "missing":
         return ["there is no ledger in this target: no seed has written to it yet"]
     grants = [f"     → {printable(each)}" for each in status.grants]
-    return ["✗ there is a ledger in this target, but this user may not read it; its owner can say", *grants]
+    return ["✗ there is a ledger in this target, but this user may not read it; its owner can run", *grants]
 
 
 def _stage_blocks(stages: Sequence[StageStatus], cells: int) -> Iterator[list[str]]:
@@ -62,7 +62,7 @@ def _load_row(load: LoadStatus) -> list[str]:
         printable(load.table),
         f"of {printable(load.seed)}{'' if load.declared else ', no longer declared'}",
         several(load.rows, "row"),
-        f"{load.ours:,} ours",
+        f"{load.ours:,} created",
         f"by {printable(', '.join(load.key))}" if load.key else "",
     ]
 

@@ -195,9 +195,9 @@ def _refuse_rows_without_record(rows: Sequence[Rows], broken: Sequence[Broken]) 
     for each in rows:
         if each.load in wrong and not each.shaped.placed:
             raise ConfigurationError(
-                f"seed {each.load.seed}: rows of {each.load.table} are wrong, and cannot be rejected: the "
-                f"transform {each.shaped.seed.transform} drops {FILE} or {ROW}, which say what record a row "
-                "is of; keep these columns, or seed without --on-error reject to see the faults"
+                f"seed {each.load.seed}: rows of {each.load.table} are faulty, and cannot be rejected: the "
+                f"transform {each.shaped.seed.transform} drops {FILE} or {ROW}, which say which record a row "
+                "comes from; keep these columns, or seed without --on-error reject to see the faults"
             )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from seedlab.cli import main
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.project import load_project
@@ -203,6 +204,31 @@ def test_what_others_keep_is_left_out_and_told(clean_database_url: str, tmp_path
     )
     with pytest.raises(ConfigurationError, match=r"no table is called 'post' .*did you mean 'posts'"):
         export(url, tmp_path / "none", exclude=("post",))
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_where_no_row_can_be_exported_nothing_is_written_and_that_is_told(
+    clean_database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], filled: bool
+) -> None:
+    url = clean_database_url
+    execute(
+        url,
+        """
+        CREATE TABLE users (id SERIAL KEY, name text NOT NULL UNIQUE);
+        CREATE TABLE posts (code text PRIMARY KEY, user_id int REFERENCES users);
+        """,
+    )
+    if filled:
+        execute(url, "INSERT INTO users (name) VALUES ('a')")
+
+    made = export(url, tmp_path / "made" / "out", subset={"users": 0})
+    code = main(
+        ["export", str(tmp_path / "made" / "out"), "--database-url", url, "--subset", "users=0", "-q"]
+    )
+
+    assert (made.tables, set(made.empty)) == ((), {"users", "posts"})
+    assert (code, "no row to export" in capsys.readouterr().out) == (1, True)
+    assert not list((tmp_path / "made").iterdir())
 
 
 def test_a_table_whose_only_keys_have_null_in_some_rows_is_left_out_with_the_keys_told(

@@ -52,8 +52,9 @@ def _export(args: Namespace, out: Path) -> int:
         args,
         export_text.export_text(exported, str(out), width()),
         lambda: export_text.export_record(exported, str(out)),
+        essential=not exported.tables,
     )
-    return 0
+    return 0 if exported.tables else 1
 
 
 def generate(args: Namespace) -> int:

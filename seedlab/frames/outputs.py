@@ -26,13 +26,14 @@ def check_new(out: Path) -> None:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder that is renamed to `out` at the end, or removed after an exception."""
+    """Yield a temporary folder, renamed to `out` at the end; removed if it is empty or after an exception."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         folder = Path(temporary) / out.name
         folder.mkdir()
         yield folder
-        folder.replace(out)
+        if any(folder.iterdir()):
+            folder.replace(out)
 
 
 def write_csv(path: Path, frames: Iterable[pl.DataFrame]) -> int:

@@ -32,7 +32,8 @@ def export(
 ) -> Exported:
     """Write a project of what the target holds to the new folder `out`.
 
-    `limits` maps tables to the number of rows, first by key, that are exported of them. Raises
+    `limits` maps tables to the number of rows, first by key, that are exported of them. If there is no row to
+    export, `out` is not made, since a project without data files cannot be seeded. Raises
     ConfigurationError for missing tables and for a folder that exists, ConnectionFailed, and WriteError for
     what the database refuses.
     """
@@ -48,7 +49,8 @@ def export(
         masks = _masks(reader, catalog, plan, doubtful, first)
         with outputs.new_folder(out) as folder:
             written = _write(reader, catalog, plan, masks, folder)
-            _write_project(catalog, plan, written, out, folder)
+            if any(each.rows for each in written):
+                _write_project(catalog, plan, written, out, folder)
         misfits = reader.bent()
     return Exported(
         database=target.shown,

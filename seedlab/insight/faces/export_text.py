@@ -50,6 +50,7 @@ def _remarks(exported: Exported) -> Iterator[str]:
 
 def _next(exported: Exported, out: str) -> Iterator[str]:
     if not exported.tables:
+        yield f"There is no row to export, so {printable(out)} was not written: seedlab could not seed it."
         return
     yield "The files hold what the database holds, people's data too; only you may read them (mode 0600)."
     folder = shlex.quote(out)

@@ -253,8 +253,9 @@ def slow_run() -> Run:
 def test_the_text_says_where_why_and_what_would_help() -> None:
     assert findings_text(slow_run(), 100) == (
         "where the time went\n"
-        "  90%  9.00 s  locks  merge answers\n"
+        "  90%  9.00 s  locks           merge answers\n"
         "      the server: Lock/transactionid in 180 of 200 samples\n"
+        "  10%  1.00 s  not attributed  importing, connecting, and what was not measured\n"
         "\n"
         "what would help\n"
         "  end that session: saves 9.00 s, as the model says\n"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LEAST_SHARE = 0.01  # of the run's time; a resource that took less is no bottleneck
 WORTH_SECONDS = 1.0  # shorter runs need no advice
+UNATTRIBUTED = "importing, connecting, and what was not measured"
 WORTH_SHARE = 0.4  # the share that a resource must have to be mentioned in the summary
 
 
@@ -130,16 +131,24 @@ _EVIDENCE: Mapping[Resource, Callable[[Run, Sequence[Spent]], str]] = {
 
 
 def findings_text(run: Run, width: int = 120) -> str:
-    """Word the bottlenecks with their evidence, and the recommendations with their commands."""
+    """Word the bottlenecks with their evidence, and the recommendations with their commands.
+
+    The last line has the time that is attributed to no resource, so that the shares add up to the whole run.
+    """
     rows = [
         [f"{each.share:.0%}", duration(each.seconds), each.resource, printable(each.where)]
         for each in run.bottlenecks
     ]
+    evidence = [printable(each.evidence) for each in run.bottlenecks]
+    rest = run.seconds - sum(each.seconds for each in run.bottlenecks)
+    if rows and rest >= LEAST_SHARE * run.seconds:
+        rows.append([f"{rest / run.seconds:.0%}", duration(rest), "not attributed", UNATTRIBUTED])
+        evidence.append("")
     lines = table(rows, ">><<", cells=width - 2, flexible=3)
     found = [
         text
-        for line, each in zip(lines, run.bottlenecks, strict=True)
-        for text in (f"  {line}", f"      {printable(each.evidence)}")
+        for line, reason in zip(lines, evidence, strict=True)
+        for text in (f"  {line}", *([f"      {reason}"] if reason else []))
     ]
     helps = [text for each in run.recommendations for text in _help_lines(each)]
     blocks = [["where the time went", *found]] if found else []

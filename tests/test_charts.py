@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 
-from seedlab.flow import Run
+from seedlab.flow import Counters, Run
 from seedlab.flow.evidence import Profile, Sample
 from seedlab.insight import charts
 from seedlab.insight.charts import Chart
@@ -193,6 +193,11 @@ def test_a_user_writes_a_chart_as_any_figure(tmp_path) -> None:
 SPAN = busy(1).spans[0]
 
 
+def asked_once() -> Run:
+    """Make a run that found nothing to do, so that it asked the database and had no phase."""
+    return replace(bare(), counters=Counters(statements=7, round_trips=2))
+
+
 @pytest.mark.parametrize(
     ("make", "run", "words"),
     [
@@ -201,6 +206,7 @@ SPAN = busy(1).spans[0]
         (charts.memory, bare(), "Memory was not measured"),
         (charts.waits, bare(), "The server was not sampled"),
         (charts.operations, bare(), "No phase has a statement"),
+        (charts.operations, asked_once(), "Outside of phases: 7 statements in 2 round trips."),
         (charts.pareto, bare(), "No bottleneck was found"),
         (charts.waits, replace(bare(), samples=(Sample(at=1.0, rss_bytes=5),)), "The server was not sampled"),
         (charts.waterfall, replace(bare(), spans=(replace(SPAN, seconds=0.0, start=0.0),)), "No phase"),
@@ -233,6 +239,7 @@ def test_an_interval_without_an_end_is_drawn_as_none() -> None:
 
     assert charts.pairs(one).svg()
     assert charts.before_after(one).svg()
+    assert charts.before_after(one).title.startswith("Too few pairs for a verdict")
 
 
 # ---- each by itself -------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def operations(run: Run, after: Run | None = None) -> Chart:
     phases = [phase for phase in get_args(Phase) if any(map(partial(_has_operations, phase), runs))]
     context = context_of(run) if after is None else f"grey: {context_of(run)}\ncolour: {context_of(after)}"
     if not phases:
-        return empty_chart("Nothing was asked of the database", "No phase has a statement.", context)
+        return empty_chart("No phase asked the database anything", _asked_outside(runs), context)
     height = 1.5 + (0.3 if after is None else 0.48) * len(phases)
     chart = new_chart(" → ".join(map(_operations_text, runs)), context, height=height)
     panels = chart.subplots(1, len(_MEASURES), sharey=True)
@@ -62,6 +62,12 @@ def operations(run: Run, after: Run | None = None) -> Chart:
         axes.set_xticks([])
         axes.tick_params(axis="y", length=0)
     return finished(chart, *(_phase_text(phase, runs) for phase in phases))
+
+
+def _asked_outside(runs: Sequence[Run]) -> str:
+    """Word what runs without phases asked: a run with nothing to do only asks whether something changed."""
+    asked = [_operations_text(run) for run in runs if run.counters.statements]
+    return f"Outside of phases: {' → '.join(asked)}." if asked else "No phase has a statement."
 
 
 def _has_operations(phase: Phase, run: Run) -> bool:

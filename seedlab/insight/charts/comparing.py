@@ -59,7 +59,7 @@ def before_after(comparison: Comparison) -> Chart:
         axes.text(
             1.01,
             row,
-            f"{_ratio_text(change)} {change.verdict}",
+            _verdict_text(change),
             transform=axes.get_yaxis_transform(),
             va="center",
             fontsize=9,
@@ -83,6 +83,8 @@ def finding(comparison: Comparison) -> str:
     """Word the result of a comparison in one line."""
     total = comparison.total
     measured = f"{_ratio_text(total)} in {several(len(comparison.pairs), 'pair')}"
+    if not bounded(total):
+        return f"Too few pairs for a verdict: {measured}"
     if total.verdict == "same":
         return f"After is as fast as before: {measured}"
     if total.verdict == "unclear":
@@ -92,6 +94,11 @@ def finding(comparison: Comparison) -> str:
 
 def _ratio_text(change: Change) -> str:
     return " ".join(filter(None, (relative(change), interval(change))))
+
+
+def _verdict_text(change: Change) -> str:
+    """Word a ratio and its verdict; a phase that one side does not have, or too few pairs, have none."""
+    return f"{_ratio_text(change)} {change.verdict}" if interval(change) else _ratio_text(change)
 
 
 def _sides(comparison: Comparison) -> str:
@@ -109,8 +116,11 @@ def _dumbbell(axes: Axes, row: int, change: Change) -> None:
     if bounded(change):
         bounds = [change.before * change.low, change.before * change.high]
         axes.plot(bounds, [row, row], color=INK, linewidth=1, marker="|", markersize=8, zorder=4)
-    axes.plot([change.before], [row], zorder=3, **_BEFORE)
-    axes.plot([change.after], [row], color=_colour(change), markeredgecolor=INK, zorder=5, **_AFTER)
+    # Marks near zero are drawn whole, across the axis.
+    axes.plot([change.before], [row], zorder=3, clip_on=False, **_BEFORE)
+    axes.plot(
+        [change.after], [row], color=_colour(change), markeredgecolor=INK, zorder=5, clip_on=False, **_AFTER
+    )
 
 
 def _strip(axes: Axes, pairs: Sequence[tuple[float, float]]) -> None:

@@ -79,7 +79,9 @@ def _evidence(axes: Axes, row: int, text: str) -> None:
 
 
 def _why_no_bottleneck(run: Run) -> str:
-    return f"The run took {duration(run.seconds)}; no resource stood out, or none was looked for."
+    if not run.spans:
+        return f"No phase was measured in the {duration(run.seconds)} that the run took."
+    return f"No resource took 1 % of the {duration(run.seconds)} that the run took."
 
 
 # ---- scaling --------------------------------------------------------------------------------------------

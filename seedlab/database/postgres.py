@@ -125,7 +125,9 @@ class PostgresSession:
 
     # ---- looking ----
 
-    def catalog(self, project: str | None = None, bare: Callable[[Memory], None] | None = None) -> Catalog:
+    def catalog(
+        self, project: str | None = None, on_no_ledger: Callable[[Memory], None] | None = None
+    ) -> Catalog:
         """Read the catalog and, with a project, the ledger in the same snapshot.
 
         The ledger has a copy of the catalog, which is valid until DDL is run; it is read in less than half of
@@ -138,8 +140,8 @@ class PostgresSession:
                 kept, *memories = self._look([ledger.KEPT_CATALOG, *queries])
             except StatementError as failed:
                 self._without_ledger(failed)
-                if bare is not None:
-                    bare(self.ledger.memory)
+                if on_no_ledger is not None:
+                    on_no_ledger(self.ledger.memory)
                 queries = []
         self.ledger.keeps_catalog = bool(kept)
         if kept:

@@ -84,7 +84,7 @@ class SqliteSession:
     def catalog(
         self,
         project: str | None = None,
-        bare: Callable[[Memory], None] | None = None,  # noqa: ARG002 (nobody waits here)
+        on_no_ledger: Callable[[Memory], None] | None = None,  # noqa: ARG002 (nobody waits here)
     ) -> Catalog:
         """Read the ledger and then all tables; in this order a seed that commits in between is noticed."""
         if project is not None:

@@ -34,12 +34,14 @@ class Session(Protocol):
     def ledger(self) -> Ledger:
         """The ledger that seedlab keeps in this target."""
 
-    def catalog(self, project: str | None = None, bare: Callable[[Memory], None] | None = None) -> Catalog:
+    def catalog(
+        self, project: str | None = None, on_no_ledger: Callable[[Memory], None] | None = None
+    ) -> Catalog:
         """Read all tables that a seed could fill, in as few statements as possible.
 
         With a `project`, the project's ledger may be fetched in the same round trip; `ledger.read` then
-        answers from memory. `bare` is called with an empty Memory as soon as the target is known to have no
-        ledger, which may be before the catalog has arrived.
+        answers from memory. `on_no_ledger` is called with an empty Memory as soon as the target is known to
+        have no ledger, which may be before the catalog has arrived.
         `Catalog.empty` lists tables known to be empty; a table that is not listed may be empty too.
         """
 

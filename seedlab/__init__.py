@@ -1,8 +1,10 @@
-"""Fill relational databases with seed data fast, and prove where the time went.
+"""Fill PostgreSQL and SQLite databases with seed data fast, and show where the time went.
 
-project = seedlab.load_project("data")
-seedlab.plan(project)
-run = seedlab.seed(project, "postgresql://me@localhost/dev")
+    project = seedlab.load_project("data")
+    print(seedlab.plan(project))
+    run = seedlab.seed(project, "postgresql://me@localhost/dev")
+
+`contract.py` has these functions; `docs/design.md` says how a run goes.
 """
 
 from __future__ import annotations
@@ -42,9 +44,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: `python -m seedlab --help` asks for nothing.
+    """Import a public name when it is first used, so that `python -m seedlab --help` imports none.
 
-    `plan` is a room of this package and a verb of the contract; the room can be called.
+    `seedlab.plan` is a package and also the name of a public function. The package can be called as that
+    function (docs/design.md, decision 2).
     """
     from importlib import import_module
 

@@ -79,7 +79,7 @@ class _PostgresReader:
         self._session.catalog()  # reads the connection's search path
         self._session.begin(read_only=True)
         self._session.wire.opening = [*self._session.wire.opening, *sql.SPELLINGS]
-        return self._session.made()
+        return self._session.catalog_in_transaction()
 
     def hold(self, tables: Sequence[Table]) -> None:
         if not tables:

@@ -176,7 +176,7 @@ class PostgresSession:
         self.wire.opening = [SQL("ROLLBACK")]  # sent with the next message
         self.ledger.memory = Memory(possible=failed.error.sqlstate == NO_TABLE)
 
-    def made(self) -> Catalog:
+    def catalog_in_transaction(self) -> Catalog:
         """Read the catalog as this transaction sees it."""
         ours = transaction.put_search_path(self._search_path)
         with translated("the catalog"):

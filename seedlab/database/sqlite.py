@@ -92,7 +92,7 @@ class SqliteSession:
         self.known = read_catalog(self.connection.run, self._target.database)
         return self.known
 
-    def made(self) -> Catalog:
+    def catalog_in_transaction(self) -> Catalog:
         """Read the catalog again."""
         return read_catalog(self.connection.run, self._target.database)
 

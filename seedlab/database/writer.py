@@ -45,7 +45,7 @@ class Session(Protocol):
         `Catalog.empty` lists tables known to be empty; a table that is not listed may be empty too.
         """
 
-    def made(self) -> Catalog:
+    def catalog_in_transaction(self) -> Catalog:
         """Read the catalog again inside the open transaction, including tables created in it."""
 
     def adopt(self, catalog: Catalog) -> None:

@@ -31,7 +31,7 @@ def guessed(catalog: Catalog) -> dict[Place, Column]:
     }
 
 
-def settle(catalog: Catalog, rows: Iterable[tuple[str, Iterable[pl.DataFrame]]]) -> Catalog:
+def correct(catalog: Catalog, rows: Iterable[tuple[str, Iterable[pl.DataFrame]]]) -> Catalog:
     """Replace guessed uuid columns by what they are declared as, where the files have other values.
 
     `rows` has tables with the frames of their rows. Columns connected by foreign keys change together.

@@ -24,8 +24,9 @@ from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, 
 from seedlab.frames.batcher import all_extended
 from seedlab.frames.kinds import canonical
 
-# The version and variant bits of a uuid. Expressions, because creating a 128-bit literal takes 50 µs.
-_FREE = pl.lit(~(0xF << 76 | 0x3 << 62) & (1 << 128) - 1, dtype=pl.UInt128)
+# A uuid has 122 bits of the hash, and fixed version and variant bits. These are kept as expressions, because
+# creating a 128-bit literal takes 50 µs.
+_HASH_BITS = pl.lit(~(0xF << 76 | 0x3 << 62) & (1 << 128) - 1, dtype=pl.UInt128)
 _VERSION_8 = pl.lit(0x8 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _VERSION_5 = pl.lit(0x5 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _COLON = pl.lit(":")
@@ -47,7 +48,7 @@ class Handled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """How rows are identified in this run.
+    """The keys from which handles are computed in this run.
 
     `natural` has each table's natural key. `alternatives` maps a table to the other unique keys, by label, by
     which some reference identifies its rows.
@@ -93,7 +94,7 @@ def leaves(catalog: Catalog, table: str, parts: Sequence[Part]) -> Iterator[tupl
 
 
 def name_rows(catalog: Catalog, loads: Sequence[Load], ids: str) -> Naming:
-    """Determine the natural key of each table, and the alternative keys in use.
+    """Determine by which keys rows get handles: the natural key of each table, and alternative keys in use.
 
     Raises ConfigurationError for a key that contains itself, and for loads of one table with different keys.
     """
@@ -246,7 +247,7 @@ def _digest(sources: tuple[str, ...]) -> pl.Expr:
 
 def _uuid8(text: pl.Expr) -> pl.Expr:
     hashed = text.nchash.xxh3_128()  # type: ignore[attr-defined]
-    uuid: pl.Expr = (hashed & _FREE) | _VERSION_8
+    uuid: pl.Expr = (hashed & _HASH_BITS) | _VERSION_8
     return uuid
 
 
@@ -255,5 +256,5 @@ def _uuid5(text: pl.Expr) -> pl.Expr:
     named = plh.concat_str([pl.lit(UUID5_NAMESPACE.decode()), text])
     digits = named.nchash.sha1().str.slice(0, 32)
     number = digits.str.to_integer(base=16, dtype=pl.UInt128)
-    uuid: pl.Expr = (number & _FREE) | _VERSION_5
+    uuid: pl.Expr = (number & _HASH_BITS) | _VERSION_5
     return uuid

@@ -1,4 +1,6 @@
-"""Binds files to the catalog: turns each seed's columns for a table into a load, with key and references.
+"""Binds files to the catalog: finds what the columns of each seed mean, and makes loads of them.
+
+A load has a key and references, which say by which columns of the file a row and its parents are identified.
 
 Pure: takes a catalog and the column names of the files, and returns loads and faults.
 """

@@ -94,7 +94,7 @@ def prepare(
     choose_spread: ChooseSpread | None = None,
     fetched: FetchedRows = MappingProxyType({}),
 ) -> Prepared:
-    """Read the files of stages, make loads of them, and name and check their rows.
+    """Read the files of stages, make loads of them, compute the handles of their rows and check them.
 
     `choose_spread` chooses the loads whose rows are not read here, because workers will read them. Of loads
     that were `fetched`, only the rows that differ from what is remembered are named and checked. Raises
@@ -195,7 +195,7 @@ def _tables_without_handles(task: Task, bound: Bound, fetched: FetchedRows) -> f
 def _with_guessed_kinds(look: Look, catalog: Catalog, shaped: Sequence[Shaped]) -> Catalog:
     """Correct, by the values in the files, the kinds of columns that the database could only guess."""
     values = ((s.spec.table, (s.frame,) if s.stream is None else s.stream()) for s in shaped)
-    corrected = guesses.settle(catalog, values)
+    corrected = guesses.correct(catalog, values)
     if corrected is not catalog and look.online:
         look.session.adopt(corrected)
     return corrected
@@ -227,7 +227,7 @@ def _unread_loads(task: Task, stages: Sequence[Stage]) -> list[LoadMemory]:
 
 
 def _remembered_keys(others: Sequence[LoadMemory], memory: Memory) -> dict[str, tuple[str, ...]]:
-    """The remembered keys of the tables of these loads."""
+    """Return the key of each table of these loads, as the ledger has it."""
     tables = {load.table for load in others} & memory.tables.keys()
     return {name: tuple(sorted(memory.tables[name].key)) for name in tables}
 
@@ -253,7 +253,7 @@ def _check_dependencies(task: Task, bound: Bound, others: Sequence[LoadMemory]) 
 def resolve(
     look: Look, prepared: Prepared, task: Task, recorder: Recorder, empty: frozenset[str] | None = None
 ) -> Resolved:
-    """Ask the target which rows exist, and refuse the run, or reject rows, if any row is wrong.
+    """Ask the target which rows exist; if any row is wrong, refuse the run or reject such rows.
 
     Raises DataFaults with all faults of all rows, unless rows may be rejected. `empty` are the tables without
     rows, by default those that the look finds. Tables and rows that the ledger is certain of are not asked

@@ -7,13 +7,7 @@ from dataclasses import dataclass, replace
 
 from seedlab.database.writer import Session
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, TargetChanged, WriteError
-from seedlab.flow import (
-    Catalog,
-    Level,
-    Recorder,
-    Table,
-    WritePlan,
-)
+from seedlab.flow import Catalog, Level, Recorder, Table, WritePlan
 from seedlab.frames.resolve import Naming
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import history
@@ -96,10 +90,12 @@ def run(
 
 
 def write_prepared(task: Task, look: Look, prepared: Prepared, monitor: Monitor, write: Write) -> RunResult:
-    """Write what was prepared; if changed rows turn out to be wrong, prepare and write all rows.
+    """Write what was prepared.
 
-    Then the faults of all rows are reported together. Or there are none, because a row only seemed wrong as
-    long as the unchanged rows were not read. Raises TargetChanged where another transaction came between.
+    If the stages are reduced to changed rows, and some of these turn out to be wrong, all rows are prepared
+    and written instead. Then the faults of all rows are reported together, or there are none, because a row
+    seemed wrong only as long as the unchanged rows were not read. Raises TargetChanged if another transaction
+    has written the same rows in the meantime.
     """
     try:
         return write(task, look, prepared, monitor)
@@ -303,6 +299,6 @@ def _write_reject_files(task: Task, prepared: Prepared, resolved: Resolved) -> t
 def _with_created_tables(session: Session, prepared: Prepared) -> Prepared:
     """Read the definitions of the tables just created, as the database has them, into the catalog."""
     catalog = prepared.catalog
-    catalog = replace(catalog, tables={**catalog.tables, **session.made().tables})
+    catalog = replace(catalog, tables={**catalog.tables, **session.catalog_in_transaction().tables})
     session.adopt(catalog)
     return replace(prepared, catalog=catalog)

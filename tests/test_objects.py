@@ -131,8 +131,11 @@ def test_many_stages_are_cut_aloud() -> None:
 
 
 def test_a_plan_lists_tables_with_their_way(academies: Academies, sqlite_url: str) -> None:
-    plan = seedlab.plan(seedlab.load_project(DATA), sqlite_url)
+    project = seedlab.load_project(DATA)
+    plan = seedlab.plan(project, sqlite_url)
+    seedlab.seed(project, sqlite_url)
 
+    assert repr(seedlab.plan(project, sqlite_url)).startswith("plan of academy: nothing to do\n")
     assert repr(plan).startswith("plan of academy: 5,321 created in 7 stages")
     assert "question_parts" in plan._repr_html_()
     assert "after " in plan._repr_markdown_()

@@ -136,10 +136,11 @@ def plan_page(plan: Plan) -> Page:
     """Summarise a plan: stages in writing order, the outcomes and strategy of each table."""
     rows = [row for stage in plan.stages for row in _planned_rows(stage, plan)]
     run = sum(stage.status == "run" for stage in plan.stages)
-    head = ("", "stage", "why", "table", "rows", "change", "way")
+    change = f"{outcomes_text(plan.outcomes)} in {several(run, 'stage')}" if run else "nothing to do"
+    head = ("", "stage", "why", "table", "rows", "change", "how")
     return Page(
-        title=f"plan of {plan.project}: {outcomes_text(plan.outcomes)} in {several(run, 'stage')}",
-        facts=(f"{plan.level}, {plan.environment} → {plan.target}; nothing is written by a plan",),
+        title=f"plan of {plan.project}: {change}",
+        facts=(f"{plan.level}, {plan.environment} → {plan.target}; a plan writes nothing",),
         grids=(Grid(head=head, align="<<<<><<", rows=_first(rows)),) if rows else (),
         notes=plan.notes,
     )

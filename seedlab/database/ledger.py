@@ -10,7 +10,7 @@ columns, both computed by the database from the stored values. Marks of many row
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import accumulate, chain, compress
@@ -110,6 +110,9 @@ class Ledger(Protocol):
             for state, (now, remembered) in zip(states, found, strict=True)
             if have_drifted(remembered, now)
         )
+
+    def other_loads(self, project: str, tables: Collection[str]) -> list[tuple[str, LoadMemory]]:
+        """Return what other projects put into these tables: each load with the name of its project."""
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
         """Fetch the packed rows of loads named by (stage, seed, table); the most recent packs come last."""
@@ -302,7 +305,7 @@ def memory_of(document: Mapping[str, Any]) -> Memory:
         exists=True,
         generation=document["generation"],
         stages={each.stage: each for each in stages},
-        loads=tuple(_load(row) for row in document["loads"] or ()),
+        loads=tuple(load_of(row) for row in document["loads"] or ()),
         tables={row[0]: _state(row) for row in document["tables"] or ()},
         shared=frozenset(document["shared"] or ()),
         several=bool(document.get("several")),
@@ -311,7 +314,8 @@ def memory_of(document: Mapping[str, Any]) -> Memory:
     )
 
 
-def _load(row: Sequence[Any]) -> LoadMemory:
+def load_of(row: Sequence[Any]) -> LoadMemory:
+    """Make a remembered load from the values of the ledger's table `rows`, without its packed rows."""
     stage, seed, table, meaning, files, rows, key, made = row
     return LoadMemory(
         stage=stage,

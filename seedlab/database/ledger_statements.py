@@ -97,6 +97,12 @@ def recall(project: str, stage: str, seed: str, table: str, *, several: bool = F
     return SQL("SELECT content, recent, {}::int4 FROM seedlab.rows WHERE {}").format(more, load)
 
 
+OTHER_LOADS = SQL(
+    "SELECT project, "
+    'pg_catalog.json_build_array(stage, seed, "table", meaning, files, rows, key, made)::pg_catalog.text '
+    'FROM seedlab.rows WHERE project <> $1 AND "table" IN '
+    "(SELECT pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb))"
+)
 RECALL_PACK = SQL(
     'SELECT content FROM seedlab.packs WHERE project = $1 AND stage = $2 AND seed = $3 AND "table" = $4 '
     "AND number = $5::int4"

@@ -16,6 +16,7 @@ from seedlab.database.ledger import (
     batched,
     folded,
     load_document,
+    load_of,
     packed,
     run_document,
     runs_of,
@@ -23,7 +24,7 @@ from seedlab.database.ledger import (
 )
 from seedlab.database.transaction_statements import SYSTEM_NAMES, put_search_path
 from seedlab.database.wire import Question, StatementError, Wire, translated
-from seedlab.flow import Memo, Memory, RowSet, RunMemory, Shift, Table, TableState
+from seedlab.flow import LoadMemory, Memo, Memory, RowSet, RunMemory, Shift, Table, TableState
 
 if TYPE_CHECKING:
     import polars as pl
@@ -113,6 +114,11 @@ class PostgresLedger(Ledger):
     def _of_tables(self, statement: OfTables, states: Sequence[TableState]) -> list[Question]:
         """Make one query about all these tables, or none without tables."""
         return [(statement([(each, self._table(each.table)) for each in states]), ())] if states else []
+
+    def other_loads(self, project: str, tables: Collection[str]) -> list[tuple[str, LoadMemory]]:
+        """Fetch them in one statement."""
+        rows = self._ask([(sql.OTHER_LOADS, (project, json.dumps(sorted(tables))))])[0]
+        return [(other, load_of(json.loads(load))) for other, load in rows]
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
         """Fetch the first packs of all loads in one pipeline, further packs one by one."""

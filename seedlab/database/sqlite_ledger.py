@@ -6,7 +6,7 @@ SQLite has no hash functions, so rows are fetched and hashed here (`sqlite_marks
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ from seedlab.database.ledger import (
     Ledger,
     folded,
     load_document,
+    load_of,
     memory_of,
     run_document,
     runs_of,
@@ -166,6 +167,12 @@ class SqliteLedger(Ledger):
         except NotUtf8Error:
             with self._any_text():
                 return [judge(rows) for rows in self._stream(statement, _ROWS, parameters)]
+
+    def other_loads(self, project: str, tables: Collection[str]) -> list[tuple[str, LoadMemory]]:
+        """Fetch them in one statement."""
+        rows = self._run("SELECT project, document FROM seedlab_rows WHERE project <> ?", (project,))
+        loads = [(other, load_of(list(json.loads(document).values()))) for other, document in rows]
+        return [(other, load) for other, load in loads if load.table in tables]
 
     def recall(self, project: str, names: Sequence[tuple[str, str, str]]) -> list[list[bytes]]:
         """Fetch the packs of each load, one load after another."""

@@ -355,15 +355,15 @@ def renamed(content: pl.DataFrame, now: pl.DataFrame, made: str | None, table: T
     if made is not None:
         content = content.with_columns(names(content, made)[made].alias(f"{KEY}{made}"))
     columns = [table.columns[name] for name in now.columns if name != HANDLE]
-    current = now.select(pl.col(HANDLE).alias("_now"), *(_same(now, c, "") for c in columns))
+    current = now.select(pl.col(HANDLE).alias("_now"), *(same(now, c, "") for c in columns))
     keys = [name for name in current.columns if name != "_now"]
-    joined = content.with_columns(_same(content, column, KEY) for column in columns).join(
+    joined = content.with_columns(same(content, column, KEY) for column in columns).join(
         current.unique(keys), on=keys, how="left", maintain_order="left"
     )
     return joined.with_columns(pl.coalesce("_now", HANDLE).alias(HANDLE)).drop("_now", *keys)
 
 
-def _same(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
+def same(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
     """Make values comparable, whether they are handles or text."""
     value = pl.col(f"{prefix}{column.name}")
     if frame.schema[f"{prefix}{column.name}"] == pl.String:

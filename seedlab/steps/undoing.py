@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -25,7 +26,7 @@ from seedlab.flow import (
     TableState,
     Tally,
 )
-from seedlab.frames import contents
+from seedlab.frames import claims, contents
 from seedlab.steps.agenda import is_comparable, tally_of
 from seedlab.steps.looking import Look
 from seedlab.steps.remembering import row_memory
@@ -68,6 +69,7 @@ def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
     to_delete = _rows_to_delete(request, remembered, recorder)
     catalog = look.catalog()
     existing = {load: rows for load, rows in to_delete.items() if load.table in catalog.tables}
+    existing = _without_rows_of_others(existing, request, look, recorder)
     removals = [row_memory.removal_of(load, rows, catalog) for load, rows in existing.items()]
     known = _comparable(removals, look)
     store_marks(session.ledger, known.values(), recorder)
@@ -114,6 +116,38 @@ def _rows_to_delete(
         elif rows.height:
             to_delete[load] = rows
     return to_delete
+
+
+def _without_rows_of_others(
+    to_delete: Mapping[LoadMemory, pl.DataFrame], request: UndoRequest, look: Look, recorder: Recorder
+) -> dict[LoadMemory, pl.DataFrame]:
+    """Leave out the rows that another project created after us, and note them; we forget them, too."""
+    shared = {load.table for load in to_delete} & look.memory().shared
+    if not shared:
+        return dict(to_delete)
+    ledger = look.session.ledger
+    others: dict[str, list[claims.Content]] = {}
+    projects = {request.project.name}
+    for project, load in ledger.other_loads(request.project.name, shared):
+        content = contents.unpack(ledger.recall(project, [load.name])[0])
+        others.setdefault(load.table, []).append((content, load.made))
+        projects.add(project)
+    finished = {
+        run.run_id: datetime.fromisoformat(run.finished).astimezone(UTC)
+        for project in sorted(projects)
+        for run in ledger.runs(project)
+    }
+    remaining = {}
+    for load, rows in to_delete.items():
+        table = look.catalog().tables[load.table]
+        theirs = claims.created_later((rows, load.made), others.get(load.table, []), table, finished)
+        remaining[load] = contents.without(rows, theirs)
+        if theirs.height:
+            recorder.note(
+                f"{theirs.height} rows of table {load.table} stay: another project created them after they "
+                "were deleted here"
+            )
+    return remaining
 
 
 def _refuse_impossible(run: str, found: Sequence[RunMemory]) -> None:

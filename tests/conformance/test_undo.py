@@ -158,6 +158,46 @@ def test_a_row_that_another_stage_brings_now_is_not_reset_with_its_old_one(stage
     assert rows_by_table(url) == {"cities": 2, "pupils": 0}
 
 
+STREETS = """
+CREATE TABLE streets (
+  id SERIAL KEY, city_id int NOT NULL REFERENCES cities, number int NOT NULL, name text, UNIQUE (city_id, number)
+);
+"""
+
+
+def test_rows_that_another_project_created_in_the_place_of_ours_are_not_reset(
+    tmp_path: Path, url: str
+) -> None:
+    execute(url, STREETS)
+    folders = [
+        write(
+            tmp_path / name,
+            {
+                "cities.csv": f"code,name\nall,All\n{name},{name}\n",
+                "streets.csv": f"city.code,number,name\n{name},1,{name}\n",
+            },
+        )
+        for name in ("first", "second")
+    ]
+    empty = dump(url)
+    seed(folders[0], url)
+    for table in ("streets", "cities"):
+        execute(url, f"DELETE FROM {table}")
+    if not url.startswith("sqlite"):  # where ids are not given out again by themselves
+        execute(url, "ALTER SEQUENCE cities_id_seq RESTART")
+    seed(folders[1], url)
+    seconds = dump(url)
+
+    gone = undo(folders[0], url)
+
+    assert (dump(url), gone.outcomes.deleted) == (seconds, 0)
+    assert any("stay: another project created them" in each for each in gone.notes)
+    assert undo(folders[0], url).outcomes.deleted == 0
+    assert undo(folders[1], url).outcomes.deleted == 3
+    assert dump(url) == empty
+    assert seed(folders[0], url).outcomes.created == 3
+
+
 def test_what_is_not_there_any_more_or_was_never_is_nothing_to_reset(staged: Path, url: str) -> None:
     never = undo(staged, url)
     seed(staged, url)

@@ -321,7 +321,7 @@ def test_a_row_of_ours_that_others_changed_makes_its_stage_run(school: Path, url
     seed(school, url)
     execute(url, "UPDATE pupils SET age = 70 WHERE name = 'Ada'")
 
-    assert reasons(school, url) == {"cities": None, "pupils": "table pupils was changed by others"}
+    assert reasons(school, url) == {"cities": None, "pupils": "table pupils was changed since the last seed"}
 
 
 def test_a_changed_file_alone_is_read_unless_its_table_was_changed_too(school: Path, url: str) -> None:
@@ -334,7 +334,7 @@ def test_a_changed_file_alone_is_read_unless_its_table_was_changed_too(school: P
     both = assessment(school, url).verdicts["pupils"]
 
     assert (alone.reason, alone.files) == ("pupils.csv changed", {"pupils.csv"})
-    assert (both.reason, both.files) == ("table pupils was changed by others", None)
+    assert (both.reason, both.files) == ("table pupils was changed since the last seed", None)
 
 
 @pytest.mark.parametrize("changed", [True, False])
@@ -369,7 +369,7 @@ def test_content_hashed_by_another_server_is_no_proof(school: Path, url: str) ->
         execute(url, "UPDATE seedlab.tables SET server = 'postgresql 9'")
 
     assert set(reasons(school, url).values()) == {
-        "table cities was changed by others",
+        "table cities was changed since the last seed",
         "it depends on cities",
     }
 

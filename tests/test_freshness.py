@@ -206,10 +206,13 @@ def test_stages_are_judged_in_their_order_whatever_order_they_are_given_in() -> 
 
 def test_a_table_that_others_changed_makes_the_stages_run_that_fill_it_and_those_behind() -> None:
     assert reasons(drifted={"faculties"}) == {
-        "places": "table faculties was changed by others",
+        "places": "table faculties was changed since the last seed",
         "lessons": "it depends on places",
     }
-    assert reasons(drifted={"courses"}) == {"places": None, "lessons": "table courses was changed by others"}
+    assert reasons(drifted={"courses"}) == {
+        "places": None,
+        "lessons": "table courses was changed since the last seed",
+    }
 
 
 def test_a_table_that_a_run_left_in_doubt_is_not_told_as_changed_by_others() -> None:
@@ -223,13 +226,13 @@ def test_a_table_that_a_run_left_in_doubt_is_not_told_as_changed_by_others() -> 
     both = judged(memory=memory, drifted={"faculties", "universities"})["places"]
 
     assert alone.reason == "table faculties was not fully compared by an earlier run"
-    assert both.reason == "table universities was changed by others"
+    assert both.reason == "table universities was changed since the last seed"
 
 
 def test_a_drifted_table_is_not_mended_by_changed_files_alone() -> None:
     verdict = judged(situation=with_files(faculties_csv="f2"), drifted={"universities"})["places"]
 
-    assert verdict.reason == "table universities was changed by others"
+    assert verdict.reason == "table universities was changed since the last seed"
     assert verdict.files is None
 
 

@@ -46,7 +46,7 @@ def major_version(binaries: Path) -> int:
     answer = _output(binaries / "postgres", "--version")
     found = re.search(r"\b(\d+)(?:\.|devel|beta|rc)", answer)
     if not found:
-        raise ServerError(f"asked {binaries / 'postgres'} for its version; it said {answer.strip()!r}")
+        raise ServerError(f"asked {binaries / 'postgres'} for its version; it answered {answer.strip()!r}")
     return int(found[1])
 
 

@@ -208,7 +208,7 @@ def _refuse_schema(schema: str, origin: str) -> None:
     if schema != "public":
         raise ConfigurationError(
             f"the database URL from {origin} has schema={schema}, which only Prisma knows; take it out, and "
-            f"call the files {schema}.TABLE, or give the role that search_path"
+            f"name the files {schema}.TABLE, or give the role that search_path"
         )
 
 

@@ -12,7 +12,7 @@ from seedlab.flow import Target
 
 # The server function that refuses a row without a partition; the SQLSTATE is that of a CHECK constraint.
 _PARTITIONS = "ExecFindPartition"
-NO_PARTITION = "no partition of the table takes the row; make one, or mend the row"
+NO_PARTITION = "no partition of the table takes the row; make one, or correct the row"
 _RULES = {
     "23502": ("not-null", "a NOT NULL column would be NULL"),
     "23503": ("missing-parent", "a foreign key refers to a row that does not exist"),
@@ -36,8 +36,8 @@ _HINTS = {
     "53100": "the server's disk is full; nothing was written",
     "25006": "the target is read-only (a replica?); seed the primary",
     "42501": "the user lacks the right; run `seedlab doctor`",
-    _POLICIES: "row-level security lets this user write no such row: mend the row or the policy, or seed as "
-    "the tables' owner or as a user with BYPASSRLS",
+    _POLICIES: "row-level security does not let this user write the row: correct the row or the policy, or "
+    "seed as the tables' owner or as a user with BYPASSRLS",
 }
 
 

@@ -123,7 +123,7 @@ def rule_of(code: str) -> str:
 
 _RULES = frozenset({"too-long", "overflow", "rounding"})
 _HINTS = {
-    values.ZONE: "its time and UTC offset (Z or +02:00) must be as the type says",
+    values.ZONE: "write a time and a UTC offset (Z or +02:00) exactly where the type has them",
 }
 _SHOWN = 5  # the most labels of an enum that are listed
 
@@ -136,7 +136,7 @@ def _of_labels(value: str, labels: Sequence[str]) -> str:
         known = get_close_matches(value, labels, n=_SHOWN, cutoff=0)
         return f"its labels are {_listed(known)}"
     if near := get_close_matches(value, labels, n=_SHOWN):
-        return f"near it are {_listed(near)}"
+        return f"the nearest labels are {_listed(near)}"
     return f"its labels are {_listed(labels[:_SHOWN])} and {len(labels) - _SHOWN} more"
 
 

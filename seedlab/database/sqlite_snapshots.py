@@ -260,7 +260,7 @@ def _cache() -> Path:
     seen = folder.stat()
     if seen.st_uid != os.geteuid() or seen.st_mode & 0o022:
         raise ConfigurationError(
-            f"snapshots are kept in {folder}, but others can write there; "
+            f"snapshots are kept in {folder}, but other users can write there; "
             "set XDG_CACHE_HOME to another folder"
         )
     return folder

@@ -50,7 +50,7 @@ def compare_sides(
     """
     if rules.pairs < 1 or rules.max_pairs < rules.pairs:
         raise ConfigurationError(
-            "expected at least one pair, and a maximum that is not smaller; "
+            "expected at least one pair, and --max-pairs no smaller than --pairs; "
             f"found {rules.pairs} and {rules.max_pairs}"
         )
     with delayed(arena, rules.round_trip_ms) as reroute:

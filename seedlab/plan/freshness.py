@@ -155,7 +155,9 @@ def _drift_reason(tables: Sequence[str], memory: Memory) -> str:
     """Name a table that others changed, or, if there is none, one that a run left in doubt."""
     doubtful = {name for name, state in memory.tables.items() if state.rows == IN_DOUBT}
     first = min(tables, key=lambda name: (name in doubtful, name))
-    why = "was not fully compared by an earlier run" if first in doubtful else "was changed by others"
+    why = (
+        "was not fully compared by an earlier run" if first in doubtful else "was changed since the last seed"
+    )
     return f"table {first} {why}"
 
 

@@ -219,7 +219,8 @@ def _key_parts(
             remaining.pop(0)
         else:
             raise ConfigurationError(
-                f"key of table {table.name} has column {column}, which the files do not give"
+                f"the key of table {table.name} has column {column}, which the files do not give; "
+                "add the column, or set another key"
             )
 
 

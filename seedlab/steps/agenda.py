@@ -59,7 +59,7 @@ class Agenda:
             why = self.left_out.get(f"{seed.stage}.{seed.name}") or self.left_out.get(seed.stage)
             if why is not None:
                 hints |= {
-                    spec.table: f"; seed '{seed.name}' brings such rows, but is {why}" for spec in seed.tables
+                    spec.table: f"; seed '{seed.name}' would fill it, but is {why}" for spec in seed.tables
                 }
         return hints
 

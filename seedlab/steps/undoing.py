@@ -110,8 +110,8 @@ def _rows_to_delete(
     for load, rows in ours.items():
         if contents.nameless(rows, load.made) and rows.height:
             recorder.note(
-                f"{rows.height} rows of table {load.table} stay: it has no key by which to tell them "
-                "from others; delete them yourself"
+                f"{rows.height} rows of table {load.table} stay: the table has no key by which to tell them "
+                "from other rows; delete them yourself"
             )
         elif rows.height:
             to_delete[load] = rows

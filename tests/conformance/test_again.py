@@ -845,7 +845,10 @@ def test_who_may_not_read_the_ledger_seeds_without_and_the_owner_sees_it(
 
     assert [counted(run) for run in runs] == [(0, 1, 4), (0, 0, 5)]
     assert all(NO_LEDGER in run.notes for run in runs)
-    assert told(owner) == [("skipped", "unchanged"), ("run", "table pupils was changed by others (0 rows)")]
+    assert told(owner) == [
+        ("skipped", "unchanged"),
+        ("run", "table pupils was changed since the last seed (0 rows)"),
+    ]
     assert told(again) == UNCHANGED
     with pytest.raises(ConfigurationError, match="may not read the ledger of this target; have the owner"):
         undo(school, guest[0])
@@ -917,5 +920,5 @@ def test_what_others_did_to_children_is_seen_when_a_parent_was_saved_again(
     assert by_table(mended) == ALL | {"pupils/pupils": (0, 1 + len(also), 3 - len(also))}
     assert told(mended) == [
         ("skipped", SAVED),
-        ("run", f"table pupils was changed by others ({'2 rows' if also else '1 row'})"),
+        ("run", f"table pupils was changed since the last seed ({'2 rows' if also else '1 row'})"),
     ]

@@ -79,7 +79,7 @@ def test_selected_children_without_parents_are_faults_that_say_who_brings_them(
         ("missing-parent", "pupils.csv", 2),
         ("missing-parent", "pupils.csv", 4),
     ]
-    assert all("seed 'cities' brings such rows" in each.message for each in faults)
+    assert all("seed 'cities' would fill it" in each.message for each in faults)
     assert dump(url)["pupils"] == []
 
 

@@ -54,7 +54,7 @@ def test_what_others_did_to_our_rows_is_seen_and_mended(school: Path, url: str, 
     again = seed(school, url)
 
     assert counted(mended) == counts
-    assert "was changed by others" in told(mended)[0][1] + told(mended)[1][1]
+    assert "was changed since the last seed" in told(mended)[0][1] + told(mended)[1][1]
     assert [row for row in dump(url)["pupils"] if row[0] not in ("Bob ", "Eve")] == held["pupils"]
     assert dump(url)["cities"] == held["cities"]
     assert (counted(again), told(again)) == ((0, 0, 5), UNCHANGED)
@@ -150,7 +150,7 @@ def test_a_key_that_others_spell_otherwise_is_theirs(folder: Path, knowing_url: 
 
     seen, again = seed(folder, url), seed(folder, url)
 
-    assert told(seen) == [("run", "table things was changed by others (0 rows)")]
+    assert told(seen) == [("run", "table things was changed since the last seed (0 rows)")]
     assert counted(seen) == (0, 0, 1)
     assert told(again) == UNCHANGED[:1]
 
@@ -233,7 +233,7 @@ def test_a_table_made_anew_is_filled_and_an_index_is_no_change(school: Path, url
     copied = seed(school, url)
 
     assert told(indexed) == told(copied) == UNCHANGED
-    assert told(made)[1] == ("run", "table pupils was changed by others (3 rows)")
+    assert told(made)[1] == ("run", "table pupils was changed since the last seed (3 rows)")
     assert by_table(made) == {"cities/cities": (0, 0, 2), "pupils/pupils": (3, 0, 0)}
     assert dump(url) == held
 
@@ -256,7 +256,7 @@ def test_an_older_dump_is_brought_up_to_date(school: Path, url: str) -> None:
     execute(url, "".join(restored.values()))
     with_ledger = seed(school, url)
 
-    assert told(without_ledger)[1] == ("run", "table pupils was changed by others (1 row)")
+    assert told(without_ledger)[1] == ("run", "table pupils was changed since the last seed (1 row)")
     assert told(with_ledger)[1] == ("run", "pupils.csv changed (1 row)")
     assert by_table(without_ledger) == by_table(with_ledger)
     assert held == now == dump(url)
@@ -356,5 +356,5 @@ def test_after_any_run_our_rows_are_still_told_from_those_of_others(school: Path
         age = seed(school, url)
 
         assert told(own)[0] == ("skipped", INTACT)
-        assert told(ours)[0] == ("run", "table cities was changed by others (1 row)")
-        assert told(age)[1] == ("run", "table pupils was changed by others (1 row)")
+        assert told(ours)[0] == ("run", "table cities was changed since the last seed (1 row)")
+        assert told(age)[1] == ("run", "table pupils was changed since the last seed (1 row)")

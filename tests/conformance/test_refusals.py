@@ -275,7 +275,7 @@ def test_a_row_that_a_policy_refuses_is_said_to_be(
     execute(clean_postgres_url, FORCED)
     write(tmp_path, {"things.csv": "id,v\n2,new\n3,bad\n"})
 
-    with pytest.raises(WriteError, match="row-level security lets this user write no such row") as caught:
+    with pytest.raises(WriteError, match="row-level security does not let this user write the row") as caught:
         seed(tmp_path, clean_postgres_url, level)  # type: ignore[arg-type]
 
     assert caught.value.sqlstate == "42501"
@@ -329,7 +329,7 @@ def test_a_row_without_a_partition_is_told_as_one_with_its_line(
         ("visits.csv", line) for line in REFUSED[kind]
     ]
     assert {fault.message for fault in caught.value.faults} == {
-        "table visits: no partition of the table takes the row; make one, or mend the row"
+        "table visits: no partition of the table takes the row; make one, or correct the row"
     }
 
 

@@ -117,7 +117,7 @@ def test_what_others_changed_is_told(staged: Path, url: str) -> None:
     drifted = status_of(staged, url)
 
     assert verdicts(foreign)["pupils"] == ("unchanged", "table changed, seeded rows intact")
-    assert verdicts(drifted)["pupils"] == ("stale", "table pupils was changed by others")
+    assert verdicts(drifted)["pupils"] == ("stale", "table pupils was changed since the last seed")
     assert verdicts(drifted)["cities"] == ("unchanged", "unchanged")
 
 

@@ -220,7 +220,7 @@ def test_a_label_that_an_enum_lacks_is_a_fault_that_names_what_it_has(
     first = ", ".join(f"'colour {n}'" for n in range(5))
     assert told == [
         (3, "a", "its labels are 'green', 'red'"),
-        (3, "b", "near it are 'violet'"),
+        (3, "b", "the nearest labels are 'violet'"),
         (4, "a", "its labels are 'red', 'green'"),
         (4, "b", f"its labels are {first} and 36 more"),
     ]

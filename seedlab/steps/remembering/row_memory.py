@@ -296,7 +296,7 @@ def _without_moved_rows(
 def _key_changed(load: LoadMemory, other: LoadName) -> str:
     _, seed, _ = other
     return (
-        f"seed {load.seed}: the key of table {load.table} is {', '.join(load.key)} now, and seed {seed}, "
-        "which fills the table too, does not run: which of the rows that left the files it still has is not "
-        "known; run both at once, with --force"
+        f"seed {load.seed}: the key of table {load.table} changed to {', '.join(load.key)}, but seed {seed}, "
+        "which fills the table too, does not run, so it is not known which rows no file has any more; "
+        "run both at once, with --force"
     )

@@ -27,4 +27,4 @@ def why_to_retry(error: TargetChanged | DataFaults) -> str:
     """Say in a note what the other session did."""
     if isinstance(error, TargetChanged):
         return str(error)
-    return "another session inserted a row of this seed during this run"
+    return "another session inserted a conflicting row during this run"

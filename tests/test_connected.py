@@ -10,6 +10,7 @@ import pytest
 
 import seedlab
 from seedlab.database.connect import KeptTarget
+from seedlab.errors import SeedError
 from seedlab.flow import Project, Target
 from tests.seeding import execute, rows_of, write
 
@@ -91,6 +92,22 @@ def test_after_whatever_happened_the_next_run_is_right(
 
         assert seedlab.seed(school, target).outcomes.updated == 1
         assert len(pids(target)) == 1
+
+
+def test_a_run_that_fails_ends_its_transaction_and_leaves_the_connection_to_the_next(
+    tmp_path: Path, clean_postgres_url: str
+) -> None:
+    """A transaction that the server had to end by itself would hold the lock for a moment longer."""
+    execute(clean_postgres_url, TABLES + "; ALTER TABLE words ADD CHECK (text <> 'no')")
+    school = seedlab.load_project(write(tmp_path / "school", {"words.csv": "id,text\n1,a\n2,b\n"}))
+    with seedlab.connected(school, clean_postgres_url) as target:
+        seedlab.seed(school, target)
+        used = pids(target)
+        edit(school, "no")
+        with pytest.raises(SeedError):
+            seedlab.seed(school, target)
+
+        assert pids(target) == used
 
 
 def test_a_target_that_is_kept_is_guarded_like_any(school: Project, clean_database_url: str) -> None:

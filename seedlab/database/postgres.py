@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from seedlab.flow import Ask, Classified, Refusal, Removal, Reserve, Sourced, Suspect, WritePlan, Written
 
+INTRANS, INERROR = pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR
 Row = tuple[bytes | None, ...]
 _LEDGER = 3  # the first statement that needs the ledger, in the message that reads it with the catalog
 
@@ -365,7 +366,13 @@ class PostgresSession:
         return self.wire.round_trip_seconds()
 
     def close(self) -> None:
-        """Close the connection, or return it to its KeptTarget."""
+        """Close the connection, or return it to its KeptTarget.
+
+        An open transaction is rolled back first. Otherwise it could hold its locks until the server notices
+        that the connection is closed, and the next seed would be refused.
+        """
+        if self.wire.connection.info.transaction_status in (INTRANS, INERROR):
+            self.rollback()
         self._give_back(self.wire.connection)
 
 

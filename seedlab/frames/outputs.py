@@ -26,14 +26,20 @@ def check_new(out: Path) -> None:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder, renamed to `out` at the end; removed if it is empty or after an exception."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-        folder = Path(temporary) / out.name
-        folder.mkdir()
-        yield folder
-        if any(folder.iterdir()):
-            folder.replace(out)
+    """Yield a temporary folder, renamed to `out` at the end; removed if it is empty or after an exception.
+
+    Raises ConfigurationError when a file cannot be written, for example because the disk is full.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
+            folder = Path(temporary) / out.name
+            folder.mkdir()
+            yield folder
+            if any(folder.iterdir()):
+                folder.replace(out)
+    except OSError as error:  # polars raises it without `strerror`
+        raise ConfigurationError(f"writing {out}: {(error.strerror or str(error)).lower()}") from error
 
 
 def write_csv(path: Path, frames: Iterable[pl.DataFrame]) -> int:

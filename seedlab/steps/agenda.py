@@ -15,6 +15,7 @@ from xxhash import xxh3_128, xxh3_128_hexdigest
 from seedlab.errors import Fault
 from seedlab.flow import (
     Catalog,
+    Environment,
     LoadMemory,
     Memory,
     Options,
@@ -52,15 +53,18 @@ class Agenda:
         """Seeds of all stages that take part."""
         return tuple(seed for stage in self.stages for seed in stage.seeds)
 
-    def left_out_tables(self) -> dict[str, str]:
+    def left_out_tables(self, environment: Environment) -> dict[str, str]:
         """Map the tables that seeds left out would fill to a hint that says so, for messages."""
         hints: dict[str, str] = {}
+        unknown = (
+            f" (so the subset of environment {environment.name} cannot leave the row out with its parent)"
+        )
         for seed in (seed for stage in self.declared for seed in stage.seeds):
             why = self.left_out.get(f"{seed.stage}.{seed.name}") or self.left_out.get(seed.stage)
             if why is not None:
-                hints |= {
-                    spec.table: f"; seed '{seed.name}' would fill it, but is {why}" for spec in seed.tables
-                }
+                hint = f"; seed '{seed.name}' would fill it, but is {why}"
+                hint += unknown if environment.subset else ""
+                hints |= {spec.table: hint for spec in seed.tables}
         return hints
 
 

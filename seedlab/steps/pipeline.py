@@ -281,7 +281,8 @@ def resolve(
         recorder.cache(hits=cache.hits, misses=cache.misses, queries=cache.queries)
         certain = confirm_broken(look.session if look.online else None, broken)
         certain += lookups.id_conflicts(rows, naming, cache)
-        certain += named_rows.orphans(rows, naming, cache, task.agenda.left_out_tables(), certain)
+        hints = task.agenda.left_out_tables(task.options.environment)
+        certain += named_rows.orphans(rows, naming, cache, hints, certain)
         resolved = Resolved(rows=rows, cache=cache, empty=empty, filled=filled)
         if certain:
             if task.options.rejects is None:

@@ -95,6 +95,24 @@ def test_an_environment_takes_a_subset_that_is_whole(
     assert [row[0] for row in dump(url)["pupils"]] == ["Ada", "Cid"]
 
 
+def test_where_a_subset_cannot_tell_which_parents_it_leaves_out_the_faults_say_so(
+    school: Path, url: str, way: Way
+) -> None:
+    write(school, {"seedlab.toml": TWO_STAGES + "[environments.test]\nsubset = { cities = 1 }\n"})
+    seed_in(way, school, url, environment="test")
+    whole = dump(url)
+    write(school, {"pupils.csv": PUPILS.replace("Cid", "Dan")})
+
+    with pytest.raises(DataFaults) as failed:
+        seed_in(way, school, url, environment="test", select=["pupils"])
+
+    assert [(each.rule, each.line) for each in failed.value.faults] == [("missing-parent", 3)]
+    assert "the subset of environment test cannot leave the row out" in failed.value.faults[0].message
+    assert dump(url) == whole
+    seed_in(way, school, url, environment="test", force=True)
+    assert [row[0] for row in dump(url)["pupils"]] == ["Ada", "Cid", "Dan"]
+
+
 def test_a_seed_of_another_environment_is_left_out(school: Path, url: str, way: Way) -> None:
     config = TWO_STAGES + 'environments = ["development"]\n'
     write(school, {"seedlab.toml": config})

@@ -14,6 +14,8 @@ from seedlab.insight.faces.comparison_text import (
     comparison_markdown,
     comparison_record,
     comparison_text,
+    interval,
+    relative,
 )
 from seedlab.insight.faces.text import width
 from seedlab.insight.judging.compare import compare
@@ -85,6 +87,23 @@ def test_large_ratios_are_told_in_times_and_one_sided_phases_in_words() -> None:
     )
     assert "×300 [×300, ×300]" in back  # noqa: RUF001
     assert "gone" in back
+
+
+@pytest.mark.parametrize(
+    ("low", "ratio", "high", "expected"),
+    [
+        (0.787, 0.899, 0.9998, "-10.1 % [-21.3 %, -0.02 %]"),
+        (0.435, 0.476, 0.577, "÷2.1 [÷2.3, ÷1.73]"),
+        (0.756, 0.965, 2.2, "÷1.04 [÷1.32, ×2.2]"),  # noqa: RUF001
+        (0.999999, 1.0, 1.000001, "+0.0 % [+0.0 %, +0.0 %]"),
+    ],
+)
+def test_a_ratio_and_its_interval_are_told_in_one_way_and_keep_their_sign(
+    comparison: Comparison, low: float, ratio: float, high: float, expected: str
+) -> None:
+    change = replace(comparison.total, before=1.0, after=ratio, low=low, ratio=ratio, high=high)
+
+    assert f"{relative(change)} {interval(change)}" == expected
 
 
 def test_names_and_notes_cannot_steer_a_terminal_and_hebrew_is_closed(comparison: Comparison) -> None:

@@ -74,7 +74,7 @@ def _cumulative(axes: Axes, sums: Sequence[float]) -> None:
 def _evidence(axes: Axes, row: int, text: str) -> None:
     spelled = shorten(printable(text), 84)
     place = axes.get_yaxis_transform()
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     axes.text(0.005, row + 0.39, spelled, transform=place, va="center", fontsize=8, color="#6A6A6A", bbox=box)
 
 

@@ -100,14 +100,21 @@ def count_cells(change: CountChange) -> tuple[str, ...]:
 
 def relative(change: Change) -> str:
     """Format the ratio of a change; "new" or "gone" if only one side took any time."""
-    return _one_sided(change) or spelled_ratio(change.ratio)
+    return _one_sided(change) or spelled_ratio(change.ratio, factor=_as_factors(change))
 
 
 def interval(change: Change) -> str:
     """Format the interval of a change; "" if there were too few pairs for one."""
     if not bounded(change) or _one_sided(change):
         return ""
-    return f"[{spelled_ratio(change.low)}, {spelled_ratio(change.high)}]"
+    factor = _as_factors(change)
+    return f"[{spelled_ratio(change.low, factor=factor)}, {spelled_ratio(change.high, factor=factor)}]"
+
+
+def _as_factors(change: Change) -> bool:
+    """Tell whether a ratio and its interval are formatted as factors: all three, as soon as one is large."""
+    ratios = (change.low, change.ratio, change.high) if bounded(change) else (change.ratio,)
+    return not all(map(_is_small, ratios))
 
 
 def _one_sided(change: Change) -> str:
@@ -116,12 +123,19 @@ def _one_sided(change: Change) -> str:
     return "gone" if change.after < LEAST_SECONDS <= change.before else ""
 
 
-def spelled_ratio(ratio: float) -> str:
-    """Format a ratio as a percentage, or as a factor if it is above 2 or below a half."""
-    if 0.5 < ratio < 2:
-        return f"{round((ratio - 1) * 100, 1) + 0.0:+.1f} %"  # never "-0.0 %"
+def _is_small(ratio: float) -> bool:
+    return 0.5 < ratio < 2
+
+
+def spelled_ratio(ratio: float, *, factor: bool = False) -> str:
+    """Format a ratio as a percentage, or as a factor if it is above 2 or below a half, or if `factor`."""
+    if _is_small(ratio) and not factor:
+        change = (ratio - 1) * 100
+        # A change that rounds to 0.0 keeps its sign, on which a verdict may rest; "-0.0 %" is never written.
+        return f"{change:+.2f} %" if 0.005 <= abs(change) < 0.05 else f"{round(change, 1) + 0.0:+.1f} %"
     times = max(ratio, 1 / ratio)
-    return ("×" if ratio > 1 else "÷") + (f"{times:.1f}" if times < 100 else f"{times:,.0f}")  # noqa: RUF001
+    digits = 2 if _is_small(ratio) else 1 if times < 100 else 0
+    return ("×" if ratio >= 1 else "÷") + f"{times:,.{digits}f}"  # noqa: RUF001
 
 
 # ---- a pull request -------------------------------------------------------------------------------------

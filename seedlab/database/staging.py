@@ -59,10 +59,10 @@ def relation_of(run: str, number: int) -> str:
 # ---- statements -----------------------------------------------------------------------------------------
 
 
-def make_marks(run: str) -> Composed:
-    """Create the table of the parts that are done."""
+def make_claims(run: str) -> Composed:
+    """Create the table of claims: the parts that are done, or being done by an open transaction."""
     return SQL("CREATE UNLOGGED TABLE {} (relation text, part int4, PRIMARY KEY (relation, part))").format(
-        _marks(run)
+        _claims(run)
     )
 
 
@@ -89,7 +89,7 @@ def make(staging: Staging, table: Table, columns: Sequence[str]) -> Composed:
 def claim(run: str, relation: str, part: int) -> Composed:
     """Claim a part for this transaction; another that claims it waits for this one, and gets no row."""
     return SQL("INSERT INTO {} VALUES ({}, {}) ON CONFLICT DO NOTHING RETURNING part").format(
-        _marks(run), Literal(relation), Literal(part)
+        _claims(run), Literal(relation), Literal(part)
     )
 
 
@@ -123,7 +123,7 @@ def analyze(staging: Staging, key: Sequence[str]) -> Composed:
     return SQL("ANALYZE {} ({})").format(named(staging.relation), sql.names(key))
 
 
-def _marks(run: str) -> Identifier:
+def _claims(run: str) -> Identifier:
     return named(f"{_PREFIX}{run}")
 
 
@@ -142,7 +142,7 @@ def prepare(session: Session, run: str, loads: Sequence[tuple[Staging, Table, Se
     """
     sweep(session)
     session.begin()
-    creates: list[Composable] = [make_marks(run), *(make(*load) for load in loads)]
+    creates: list[Composable] = [make_claims(run), *(make(*load) for load in loads)]
     try:
         session.wire.script(creates)
     except StatementError as failed:

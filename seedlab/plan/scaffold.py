@@ -28,14 +28,14 @@ _TOML = """\
 
 [project]
 name = {name}
-schema = "models.py:metadata"        # made in the database when its tables are missing
+schema = "models.py:metadata"        # missing tables are created from it
 
 # Without a target, `seedlab seed` fills a PostgreSQL of its own. To name one:
 # [targets.staging]
 # url = "${STAGING_URL}"             # variables keep passwords out of this file
 # environment = "test"
 
-# development, test and production exist without being said; production is protected.
+# development, test and production exist without being declared; production is protected.
 [environments.test]
 subset = { authors = 1 }             # the first author by key; the books of others are left out too
 

@@ -32,7 +32,7 @@ from seedlab.steps.looking import Look
 from seedlab.steps.parallel import coordinator
 from seedlab.steps.pipeline import Prepared, Resolved, prepare, resolve
 from seedlab.steps.recalling.unchanged_rows import LoadName, load_name
-from seedlab.steps.remembering import row_memory
+from seedlab.steps.remembering import other_projects, row_memory
 from seedlab.steps.remembering.row_memory import LoadUpdate
 from seedlab.steps.reporting import is_seed_left_out, left_out_note
 from seedlab.steps.resolving import write_plan
@@ -128,8 +128,10 @@ def _load_updates(
     task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: WritePlan
 ) -> list[LoadUpdate]:
     """Decide what would be remembered of each load, and so which rows a sync would delete."""
-    return row_memory.load_updates(
-        written_run_of(task, look.session, prepared, resolved, ExecutedPlan(plan=plan)), task.agenda
+    written_run = written_run_of(task, look.session, prepared, resolved, ExecutedPlan(plan=plan))
+    updates = row_memory.load_updates(written_run, task.agenda)
+    return other_projects.without_their_rows(
+        updates, look.session.ledger, task.project.name, task.memory, prepared.catalog
     )
 
 

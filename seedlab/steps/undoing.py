@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import polars as pl
 
@@ -26,10 +25,10 @@ from seedlab.flow import (
     TableState,
     Tally,
 )
-from seedlab.frames import claims, contents
+from seedlab.frames import contents
 from seedlab.steps.agenda import is_comparable, tally_of
 from seedlab.steps.looking import Look
-from seedlab.steps.remembering import row_memory
+from seedlab.steps.remembering import other_projects, row_memory
 from seedlab.steps.remembering.table_state import TouchedTable, marks_of, settle_states, store_marks
 
 
@@ -122,29 +121,15 @@ def _without_rows_of_others(
     to_delete: Mapping[LoadMemory, pl.DataFrame], request: UndoRequest, look: Look, recorder: Recorder
 ) -> dict[LoadMemory, pl.DataFrame]:
     """Leave out the rows that another project created after us, and note them; we forget them, too."""
-    shared = {load.table for load in to_delete} & look.memory().shared
-    if not shared:
-        return dict(to_delete)
-    ledger = look.session.ledger
-    others: dict[str, list[claims.Content]] = {}
-    projects = {request.project.name}
-    for project, load in ledger.other_loads(request.project.name, shared):
-        content = contents.unpack(ledger.recall(project, [load.name])[0])
-        others.setdefault(load.table, []).append((content, load.made))
-        projects.add(project)
-    finished = {
-        run.run_id: datetime.fromisoformat(run.finished).astimezone(UTC)
-        for project in sorted(projects)
-        for run in ledger.runs(project)
-    }
-    remaining = {}
-    for load, rows in to_delete.items():
-        table = look.catalog().tables[load.table]
-        theirs = claims.created_later((rows, load.made), others.get(load.table, []), table, finished)
-        remaining[load] = contents.without(rows, theirs)
-        if theirs.height:
+    theirs = other_projects.created_later(
+        to_delete, look.session.ledger, request.project.name, look.memory().shared, look.catalog()
+    )
+    remaining = dict(to_delete)
+    for load, rows in theirs.items():
+        remaining[load] = contents.without(to_delete[load], rows)
+        if rows.height:
             recorder.note(
-                f"{theirs.height} rows of table {load.table} stay: another project created them after they "
+                f"{rows.height} rows of table {load.table} stay: another project created them after they "
                 "were deleted here"
             )
     return remaining

@@ -165,11 +165,10 @@ CREATE TABLE streets (
 """
 
 
-def test_rows_that_another_project_created_in_the_place_of_ours_are_not_reset(
-    tmp_path: Path, url: str
-) -> None:
+def in_the_place_of_ours(tmp_path: Path, url: str, first: str = "") -> tuple[Path, Path]:
+    """Two projects; the rows of the first were deleted, and the second's have their keys and parents' ids."""
     execute(url, STREETS)
-    folders = [
+    folders = tuple(
         write(
             tmp_path / name,
             {
@@ -178,24 +177,53 @@ def test_rows_that_another_project_created_in_the_place_of_ours_are_not_reset(
             },
         )
         for name in ("first", "second")
-    ]
-    empty = dump(url)
+    )
+    if first:
+        write(folders[0], {"seedlab.toml": first})
     seed(folders[0], url)
     for table in ("streets", "cities"):
         execute(url, f"DELETE FROM {table}")
     if not url.startswith("sqlite"):  # where ids are not given out again by themselves
         execute(url, "ALTER SEQUENCE cities_id_seq RESTART")
     seed(folders[1], url)
+    return folders[0], folders[1]
+
+
+def test_rows_that_another_project_created_in_the_place_of_ours_are_not_reset(
+    tmp_path: Path, url: str
+) -> None:
+    first, second = in_the_place_of_ours(tmp_path, url)
     seconds = dump(url)
 
-    gone = undo(folders[0], url)
+    gone = undo(first, url)
 
     assert (dump(url), gone.outcomes.deleted) == (seconds, 0)
     assert any("stay: another project created them" in each for each in gone.notes)
-    assert undo(folders[0], url).outcomes.deleted == 0
-    assert undo(folders[1], url).outcomes.deleted == 3
-    assert dump(url) == empty
-    assert seed(folders[0], url).outcomes.created == 3
+    assert undo(first, url).outcomes.deleted == 0
+    assert undo(second, url).outcomes.deleted == 3
+    assert not any(dump(url).values())
+    assert seed(first, url).outcomes.created == 3
+
+
+def test_a_sync_does_not_delete_rows_that_another_project_created_in_the_place_of_ours(
+    tmp_path: Path, url: str
+) -> None:
+    sync = (
+        STAGE.format("cities")
+        + SEED.format("cities", "cities.csv")
+        + STAGE.format("streets")
+        + 'dependencies = ["cities"]\n'
+        + SEED.format("streets", "streets.csv")
+        + 'mode = "sync"\n'
+    )
+    first, _ = in_the_place_of_ours(tmp_path, url, sync)
+    write(first, {"streets.csv": "city.code,number,name\nfirst,2,new\n"})
+
+    planned = seed(first, url, dry_run=True, max_delete="100%")
+    run = seed(first, url, max_delete="100%")
+
+    assert (planned.outcomes.deleted, run.outcomes.deleted) == (0, 0)
+    assert rows_of(url, "SELECT number, name FROM streets ORDER BY 1") == [(1, "second"), (2, "new")]
 
 
 def test_what_is_not_there_any_more_or_was_never_is_nothing_to_reset(staged: Path, url: str) -> None:

@@ -13,7 +13,7 @@ from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import Prepared, Resolved
 from seedlab.steps.recalling import unchanged_rows
 from seedlab.steps.recalling.unchanged_rows import LoadName
-from seedlab.steps.remembering import row_memory, stage_memory
+from seedlab.steps.remembering import other_projects, row_memory, stage_memory
 from seedlab.steps.remembering.row_memory import LoadUpdate
 from seedlab.steps.remembering.table_state import IncrementalTables, marks_of, shifts_of
 from seedlab.steps.remembering.written_run import WrittenRun
@@ -62,7 +62,13 @@ def remember(task: Task, look: Look, written_run: WrittenRun, resolved: Resolved
     Raises Refused where more rows would be deleted than allowed.
     """
     session, memory = look.session, task.memory
-    updates = row_memory.load_updates(written_run, task.agenda)
+    updates = other_projects.without_their_rows(
+        row_memory.load_updates(written_run, task.agenda),
+        session.ledger,
+        task.project.name,
+        memory,
+        written_run.catalog,
+    )
     states = stage_memory.states_of(written_run, memory, updates)
     to_delete = {each.load.table for each in updates if each.to_delete.height}
     written_run = replace(written_run, incremental=written_run.incremental.without(to_delete))

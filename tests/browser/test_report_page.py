@@ -35,7 +35,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> notebooks.Report:
     )
     path = write_notebook(tmp_path / "n.ipynb", *cells)
     return notebooks.run(
-        notebooks.find(str(path)), {}, tmp_path / "out", environ=os.environ, tell=lambda _: None
+        notebooks.find(str(path)), {}, tmp_path / "out", environ=os.environ, on_heading=lambda _: None
     )
 
 

@@ -153,7 +153,9 @@ def test_an_expression_that_fails_is_left_to_the_server_and_spoils_no_other(clea
 
         assert session.find_empty(["a", "b"]) == {"a", "b"}  # the transaction goes on
     assert told(found) == {"b_code_check": [0]}
-    assert any("CHECK constraints of a raise an error" in note and "secret" not in note for note in monitor.notes)
+    assert any(
+        "CHECK constraints of a raise an error" in note and "secret" not in note for note in monitor.notes
+    )
 
 
 def test_batches_of_several_loads_are_asked_together(clean_postgres_url: str) -> None:

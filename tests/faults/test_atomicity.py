@@ -51,8 +51,8 @@ SELECT relname FROM pg_class WHERE relkind IN ('r', 'u') AND relname !~ '^(pg|sq
 AND relnamespace IS DISTINCT FROM to_regnamespace('seedlab') ORDER BY 1
 """
 END = """
-SELECT pid FROM pg_stat_activity WHERE application_name ~ '^seedlab' AND datname = current_database()
-AND pg_terminate_backend(pid, 5000)
+SELECT pid, pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE application_name ~ '^seedlab' AND datname = current_database()
 """
 LARGE = ((postgres_write, "ARRAY_ROWS"), (postgres_grow, "NEW_ROWS"), (postgres_direct, "REBUILD_ROWS"))
 STARTS = {"empty": "", "filled": OTHERS}  # written directly, and by a merge
@@ -296,7 +296,7 @@ def ending(url: str, number: int) -> Iterator[list[int]]:
         def counted(*args: Any, **named: Any) -> Any:
             if next(sent) == number:
                 with psycopg.connect(url, autocommit=True) as other:
-                    ended.extend(pid for (pid,) in other.execute(END).fetchall())
+                    ended.extend(pid for pid, gone in other.execute(END).fetchall() if gone)
             return send(*args, **named)
 
         return counted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import shutil
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from seedlab.database.binaries import copy_binaries
+from seedlab.database.polling import readable
 from seedlab.errors import ServerError
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def launch(site: Site) -> None:
     with _spawned(site) as pulse:
         while not refreshed(server).running:
             time.sleep(0.005)
-            ended = bool(select.select([pulse], [], [], 0)[0])
+            ended = readable(pulse.fileno(), seconds=0)
             if (ended and not _has_postmaster(server)) or time.monotonic() > deadline:
                 how = "it ended" if ended else f"it was not ready after {PATIENCE:.0f} s"
                 raise ServerError(f"started PostgreSQL on {server.data}, but {how}; {_log_tail(server)}")

@@ -379,7 +379,7 @@ def put_tables(
                 rows,
                 totals,
                 kept,
-                stamps.proof(state, table, filled=cut is None),
+                stamps.proof(state, table, filled=cut is None) if stamped else stamps.NO_PROOF,
                 source,
             )
         )

@@ -25,8 +25,9 @@ from seedlab.database.durations import milliseconds
 from seedlab.database.failures import connection_failed, write_failed
 from seedlab.database.holder import Holder, lock_held_message, read_label
 from seedlab.database.ledger import memory_of
+from seedlab.database.polling import readable
 from seedlab.database.postgres_ledger import NO_RIGHT, NO_TABLE, PostgresLedger
-from seedlab.database.wire import Question, StatementError, Wire, readable, translated
+from seedlab.database.wire import Question, StatementError, Wire, translated
 from seedlab.errors import CommitUnanswered, ConfigurationError, LockHeld, WriteError
 from seedlab.flow import (
     Catalog,

@@ -101,6 +101,9 @@ def stamped(states: Sequence[tuple[TableState, Table]]) -> Composed:
     )
 
 
+NO_PROOF = SQL("NULL::pg_catalog.oid, NULL::pg_catalog.jsonb")
+
+
 def proof(state: TableState, table: Table, *, filled: bool) -> Composed | SQL:
     """Build two columns: the oid of a table, and the transactions that wrote its rows, as JSON.
 
@@ -108,7 +111,7 @@ def proof(state: TableState, table: Table, *, filled: bool) -> Composed | SQL:
     wrote them. A table that this run has `filled` has one transaction.
     """
     if not can_prove(state, table):
-        return SQL("NULL::pg_catalog.oid, NULL::pg_catalog.jsonb")
+        return NO_PROOF
     return SQL(
         "{relation}, (SELECT pg_catalog.jsonb_agg(x) FROM (SELECT {each} (xmin::text)::int8 AS x "
         "FROM {table} LIMIT {most}) w HAVING pg_catalog.count(*) BETWEEN 1 AND {enough})"

@@ -8,7 +8,6 @@ received with the answers of the next pipeline.
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from psycopg.adapt import Transformer
 from psycopg.sql import SQL, Composable
 
 from seedlab.database.failures import write_failed
+from seedlab.database.polling import readable
 from seedlab.errors import WriteError
 from seedlab.flow import Recorder
 
@@ -58,20 +58,6 @@ def translated(about: str | None = None, *, secured: bool = False) -> Iterator[N
         yield
     except StatementError as failed:
         raise write_failed(failed.error, about, secured=secured) from failed.error
-
-
-def readable(descriptor: int, *, or_writable: bool = False, seconds: float | None = None) -> bool:
-    """Wait until a socket is readable, or writable if asked; tell whether it is readable.
-
-    By poll() if the system has it, because select() knows only the first 1,024 files of a process.
-    """
-    if not hasattr(select, "poll"):
-        return bool(select.select([descriptor], [descriptor] if or_writable else [], [], seconds)[0])
-    waiting = select.poll()
-    waiting.register(descriptor, select.POLLIN | (select.POLLOUT if or_writable else 0))
-    return any(
-        what & ~select.POLLOUT for _, what in waiting.poll(None if seconds is None else seconds * 1000)
-    )
 
 
 def _enlarge_send_buffer(connection: psycopg.Connection[Any]) -> None:

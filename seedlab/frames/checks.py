@@ -111,10 +111,12 @@ _MESSAGES = {
 }
 
 
-def rules_of(load: Load, frame: pl.DataFrame, naming: Naming, trusted: frozenset[str]) -> list[Rule]:
+def rules_of(
+    load: Load, frame: pl.DataFrame, naming: Naming, trusted: frozenset[str], *, unique: bool = True
+) -> list[Rule]:
     """Make the rules that need only the load's own rows: keys, NULLs, types, complete references.
 
-    The `trusted` columns hold JSON text written by seedlab itself.
+    The `trusted` columns hold JSON text written by seedlab itself. `unique` constraints can be left out.
     """
     catalog = naming.catalog
     return [
@@ -122,7 +124,7 @@ def rules_of(load: Load, frame: pl.DataFrame, naming: Naming, trusted: frozenset
         *_column_rules(load, frame, catalog, trusted),
         *_naming_rules(load, catalog),
         *_reference_rules(load, frame, catalog),
-        *unique_rules(load, catalog),
+        *(unique_rules(load, catalog) if unique else ()),
     ]
 
 

@@ -129,10 +129,7 @@ def _load_updates(
 ) -> list[LoadUpdate]:
     """Decide what would be remembered of each load, and so which rows a sync would delete."""
     written_run = written_run_of(task, look.session, prepared, resolved, ExecutedPlan(plan=plan))
-    updates = row_memory.load_updates(written_run, task.agenda)
-    return other_projects.without_their_rows(
-        updates, look.session.ledger, task.project.name, task.memory, prepared.catalog
-    )
+    return other_projects.load_updates(written_run, task, look.session.ledger)
 
 
 def _count_deletes(look: Look, updates: Sequence[LoadUpdate]) -> dict[LoadName, int]:

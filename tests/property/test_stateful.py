@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -26,6 +25,7 @@ from seedlab.flow import Run
 from tests.fix_clean import clean
 from tests.school import SEED, STAGE, TABLES
 from tests.seeding import WAYS, Way, execute, rows_of, seed, seed_in, write
+from tests.walks import walks
 
 # Which file brings which rows is drawn; cities always stay, so that every pupil has one.
 CITIES = ("hfa", "tlv", "jer")
@@ -249,12 +249,5 @@ def clean_up(url: str) -> None:
 def test_any_order_of_edits_runs_and_writes_ends_well(clean_database_url: str) -> None:
     run_state_machine_as_test(
         lambda: School(clean_database_url),
-        settings=settings(
-            max_examples=66,
-            stateful_step_count=50,
-            derandomize=False,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
+        settings=walks(66, steps=50),
     )

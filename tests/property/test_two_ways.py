@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -20,6 +19,7 @@ from seedlab.errors import DataFaults
 from seedlab.flow import Commit, Outcomes
 from tests.school import SEED, STAGE
 from tests.seeding import WAYS, Way, execute, portable_dump, seed, write
+from tests.walks import walks
 
 TABLES = """
 CREATE TABLE cities (id SERIAL KEY, code text NOT NULL UNIQUE, name text);
@@ -234,12 +234,5 @@ def result(project: Project, url: str, way: Way, **how: Any) -> Result:
 def test_a_run_leaves_what_one_that_compares_every_row_leaves() -> None:
     run_state_machine_as_test(
         TwoWays,
-        settings=settings(
-            max_examples=24,
-            stateful_step_count=12,
-            derandomize=False,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
+        settings=walks(24, steps=12),
     )

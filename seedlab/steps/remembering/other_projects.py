@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
 
 from seedlab.database.ledger import Ledger
-from seedlab.flow import Catalog, LoadMemory, Memory
+from seedlab.flow import Catalog, LoadMemory
 from seedlab.frames import claims, contents
+from seedlab.steps.agenda import Task
+from seedlab.steps.remembering import row_memory
 from seedlab.steps.remembering.row_memory import LoadUpdate
+from seedlab.steps.remembering.written_run import WrittenRun
 
 
-def without_their_rows(
-    updates: Sequence[LoadUpdate], ledger: Ledger, project: str, memory: Memory, catalog: Catalog
-) -> list[LoadUpdate]:
-    """Let a sync forget the rows that another project created later, and not delete them."""
+def load_updates(written_run: WrittenRun, task: Task, ledger: Ledger) -> list[LoadUpdate]:
+    """Decide what is remembered of each load, as `row_memory.load_updates` does, and spare others' rows.
+
+    A sync forgets the rows that another project created later, and does not delete them.
+    """
+    updates = row_memory.load_updates(written_run, task.agenda)
     to_delete = {each.previous: each.to_delete for each in updates if each.to_delete.height}
-    theirs = created_later(to_delete, ledger, project, memory.shared, catalog)
+    theirs = created_later(to_delete, ledger, task.project.name, task.memory.shared, written_run.catalog)
     return [
         replace(each, to_delete=contents.without(each.to_delete, theirs[each.previous]))
         if each.previous in theirs

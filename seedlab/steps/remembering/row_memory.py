@@ -148,9 +148,7 @@ def _renamed(
     if not missing.height or not columns:
         return remembered
     if not {*columns} <= {*load.load.columns}:
-        return (
-            remembered.clear()
-        )  # the columns of the old name are not seeded any more: nothing finds the rows
+        return remembered.clear()  # nothing finds the rows: their old key is not seeded any more
     frames = [
         batch.frame.select(HANDLE, *columns)
         for write in written_run.writes

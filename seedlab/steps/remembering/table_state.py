@@ -37,10 +37,6 @@ MARKED_ROWS = 4_000_000
 # ---- tables of which only changed rows are written ------------------------------------------------------
 
 
-def _no_answers() -> dict[str, MarksAndWriters]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class IncrementalTables:
     """Tables of which a run writes only rows that changed.
@@ -50,7 +46,7 @@ class IncrementalTables:
     """
 
     rows: Mapping[str, RowSet] = field(default_factory=dict)
-    before: Callable[[], Mapping[str, MarksAndWriters]] = _no_answers
+    before: Callable[[], Mapping[str, MarksAndWriters]] = dict
 
     def without(self, tables: Collection[str]) -> IncrementalTables:
         """Leave out these tables."""

@@ -51,9 +51,8 @@ def scan(
 
     def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Broken]]:
         handled = Handled(load=load, frame=add_handles(frame, load, naming))
-        rules = checks.rules_of(load, handled.frame, naming, shaped.trusted)
-        by_batch = [rule for rule in rules if not (duplicates and rule.name == "unique")]
-        return handled.frame.drop(dropped), checks.judge([handled], [by_batch])
+        rules = checks.rules_of(load, handled.frame, naming, shaped.trusted, unique=not duplicates)
+        return handled.frame.drop(dropped), checks.judge([handled], [rules])
 
     named_rows: list[pl.DataFrame] = []
     briefs: Briefs | None = None

@@ -62,13 +62,7 @@ def remember(task: Task, look: Look, written_run: WrittenRun, resolved: Resolved
     Raises Refused where more rows would be deleted than allowed.
     """
     session, memory = look.session, task.memory
-    updates = other_projects.without_their_rows(
-        row_memory.load_updates(written_run, task.agenda),
-        session.ledger,
-        task.project.name,
-        memory,
-        written_run.catalog,
-    )
+    updates = other_projects.load_updates(written_run, task, session.ledger)
     states = stage_memory.states_of(written_run, memory, updates)
     to_delete = {each.load.table for each in updates if each.to_delete.height}
     written_run = replace(written_run, incremental=written_run.incremental.without(to_delete))

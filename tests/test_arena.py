@@ -62,9 +62,13 @@ def test_who_connects_at_the_last_moment_leaves_nothing(
         if not late:
             late.append(psycopg.connect(connect.beside(databases.target, name).url))
 
-    with open_arena(target_of(lonely_url)) as arena:
-        arena.made(CITIES)
-        monkeypatch.setattr(PostgresDatabases, "vacate", slowly)
+    def interrupted() -> None:
+        with open_arena(target_of(lonely_url)) as arena, arena.fresh(arena.made(CITIES)):
+            monkeypatch.setattr(PostgresDatabases, "vacate", slowly)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
 
     assert len(late) == 1
     assert left_behind(lonely_url) == []

@@ -113,9 +113,16 @@ class PostgresDatabases:
         """Drop a database, after terminating the user's own connections to it.
 
         WITH (FORCE) is not used, because it fails for ordinary roles while autovacuum works in the database.
+        The first attempt does not find a connection that a thread was making when the run was interrupted.
+        The server waits five seconds for it, and refuses; the second attempt terminates it.
         """
+        drop = SQL("DROP DATABASE IF EXISTS {}").format(Identifier(name))
         self.vacate(name)
-        self.admin.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(name)))
+        try:
+            self.admin.execute(drop)
+        except psycopg.errors.ObjectInUse:
+            self.vacate(name)
+            self.admin.execute(drop)
         if name in self.made:
             self.made.remove(name)
 
@@ -139,7 +146,7 @@ class PostgresDatabases:
         if self.made and (self.admin.closed or self.admin.broken):
             with suppress(ConnectionFailed):
                 self.admin = _connect(self.target)
-        # Twice, because a late cancel request or a connection of ours may make the first attempt fail.
+        # Twice, because a late cancel request may make the first attempt fail.
         for _ in range(2):
             for name in reversed(self.made.copy()):
                 with suppress(psycopg.Error):

@@ -40,7 +40,7 @@ OTHERS = (
     "DELETE FROM notes WHERE n = 1",
     "INSERT INTO notes VALUES ('c1', 1), ('own', NULL)",
     "INSERT INTO cities (code) VALUES ('own') ON CONFLICT DO NOTHING",
-    "UPDATE pupils SET code = 'was' || code WHERE code = 'p1'",
+    "UPDATE OR IGNORE pupils SET code = 'was' || code WHERE code = 'p1'",
 )
 Result = Outcomes | set[str]
 

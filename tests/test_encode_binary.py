@@ -10,7 +10,7 @@ from uuid import UUID
 import polars as pl
 import pytest
 
-from seedlab.database import postgres_direct
+from seedlab.database import postgres_direct, postgres_load
 from seedlab.database.encode_binary import NotBinary, copy_binary, has_binary_form
 from seedlab.errors import DataFaults
 from seedlab.flow import Column, Table
@@ -55,7 +55,7 @@ OTHERS = {
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every table is large enough."""
-    monkeypatch.setattr(postgres_direct, "BINARY_ROWS", 1)
+    monkeypatch.setattr(postgres_load, "BINARY_ROWS", 1)
 
 
 def project(folder: Path, columns: dict[str, Sequence[str | None]]) -> Path:
@@ -68,7 +68,7 @@ def project(folder: Path, columns: dict[str, Sequence[str | None]]) -> Path:
 def text_of(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch, order: str) -> list[tuple[object, ...]]:
     """What the table holds when it is filled by COPY's text."""
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_direct, "BINARY_ROWS", 1 << 60)
+        patch.setattr(postgres_load, "BINARY_ROWS", 1 << 60)
         seed(folder, url)
     found = rows_of(url, order)
     execute(url, "DROP SCHEMA seedlab CASCADE; TRUNCATE t")

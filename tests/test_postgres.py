@@ -13,6 +13,7 @@ import pytest
 from seedlab.database.connect import open_session, parse_target
 from seedlab.database.postgres import PostgresSession
 from seedlab.database.postgres_answers import uuid_numbers
+from seedlab.database.wire import Wire
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import (
     FILE,
@@ -544,8 +545,15 @@ def test_a_refused_row_leaves_everything_as_it_was(opened: Open, switches: froze
     assert database.rows("SELECT * FROM t") == []
 
 
+NETWORKS = pytest.mark.parametrize("network", [0.0, 1.0], ids=["fast network", "slow network"])
+
+
+@NETWORKS
 @pytest.mark.parametrize("broken", [0, 2])
-def test_a_row_that_copy_refuses_is_told_by_file_and_row(opened: Open, broken: int) -> None:
+def test_a_row_that_copy_refuses_is_told_by_file_and_row(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, broken: int, network: float
+) -> None:
+    monkeypatch.setattr(Wire, "network_seconds", network)
     database = opened("CREATE TABLE t (code text PRIMARY KEY, n int)")
     numbers = ["1", "2", "3"]
     numbers[broken] = "x"
@@ -557,11 +565,16 @@ def test_a_row_that_copy_refuses_is_told_by_file_and_row(opened: Open, broken: i
     assert (fault.rule, fault.file, fault.row, fault.column) == ("type", "t.csv", broken, "n")
 
 
-def test_a_table_that_was_filled_meanwhile_is_not_copied_into(opened: Open) -> None:
+@NETWORKS
+@pytest.mark.parametrize("slug", ["another", "u"], ids=["another key", "the same key"])
+def test_a_table_that_was_filled_meanwhile_is_not_copied_into(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, slug: str, network: float
+) -> None:
+    monkeypatch.setattr(Wire, "network_seconds", network)
     database = opened()
     catalog = database.session.catalog()
     plan = write_plan(catalog, [database.batch(catalog, "universities", universities("u"))], catalog.empty)
-    database.rows(f"INSERT INTO universities VALUES ('{A}', 'mine') RETURNING 1")
+    database.rows(f"INSERT INTO universities VALUES ('{A}', '{slug}') RETURNING 1")
     database.session.begin()
 
     with pytest.raises(WriteError, match="another session wrote to a table that was empty") as caught:
@@ -569,7 +582,7 @@ def test_a_table_that_was_filled_meanwhile_is_not_copied_into(opened: Open) -> N
     database.session.rollback()
 
     assert caught.value.sqlstate == "40001"
-    assert database.rows("SELECT slug FROM universities") == [("mine",)]
+    assert database.rows("SELECT slug FROM universities") == [(slug,)]
 
 
 def test_tables_in_use_are_loaded_with_their_keys_on(opened: Open) -> None:

@@ -1,98 +1,36 @@
-"""Load empty PostgreSQL tables by COPY, with as few constraints and indexes in place as possible.
+"""Load empty PostgreSQL tables, with as few constraints and indexes in place as possible.
 
-Foreign keys among the tables are dropped, all tables are copied, and the keys are added again and validated,
-all in one message. A large load also drops indexes, primary keys and unique constraints, and the foreign keys
-of its large tables to tables with rows, if their readers may have to wait. Where something cannot be dropped
-(no right, a lock held), the load is repeated with more in place: slower, with the same result.
+Foreign keys among the tables are dropped, all tables are filled (`postgres_load`), and the keys are added
+again and validated. A large load also drops indexes, primary keys and unique constraints, and the foreign
+keys of its large tables to tables with rows, if their readers may have to wait. Where something cannot be
+dropped (no right, a lock held), the load is repeated with more in place: slower, with the same result.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from psycopg.sql import SQL, Composable
 
-from seedlab.database import rebuilding, staging, wide_tables
+from seedlab.database import rebuilding, wide_tables
 from seedlab.database import statements as sql
-from seedlab.database.encode_binary import NotBinary, has_binary_form
-from seedlab.database.postgres_copy import (
-    ENCODE_ROWS,
-    InlineEncoder,
-    ThreadedEncoder,
-    encoded,
-    explain,
-    sequences,
-)
+from seedlab.database.encode_binary import NotBinary
+from seedlab.database.postgres_copy import sequences
+from seedlab.database.postgres_load import Frame, LoadFailed, RowUnknown, SendOptions, load, see_empty
 from seedlab.database.rebuilding import Facts, Keys
 from seedlab.database.wire import Results, StatementError, Wire
-from seedlab.errors import SeedError, WriteError
-from seedlab.flow import ForeignKey, Load, Outcomes, Table, TableWrite, WritePlan, Written
+from seedlab.flow import ForeignKey, Table, TableWrite, WritePlan, Written
 
 # From this many rows on, building indexes at once saves more than asking for their definitions costs, and
 # dropping foreign keys is worth a lock on the tables that they refer to (docs/performance.md).
 REBUILD_ROWS = 50_000
 # Smaller tables of a large load keep their indexes.
 REBUILD_TABLE_ROWS = 2_000
-# From this many rows on a table is sent in COPY's binary format, which has a fixed cost of 8 ms per frame.
-BINARY_ROWS = 6_000
-# SQLSTATEs before the first row that only mean that something cannot be dropped: lock held, not the owner,
-# not supported, other objects depend on it, it does not exist any more.
-NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
-# A table with pending deferred triggers cannot be altered, which fails only after the rows are copied.
-PENDING = "55006"
-# Class of errors raised by the user's code, such as an event trigger that forbids ALTER TABLE.
-RAISED = "P0"
 # Classes of errors that another attempt cannot avoid: connection, transaction state, conflict, resources,
 # cancelled, system, internal.
 FINAL = frozenset({"08", "25", "40", "53", "57", "58", "XX"})
-
-
-class LoadFailed(Exception):
-    """A statement of a load failed: before the rows (`early`), in the COPY of `write`, or after the rows."""
-
-    def __init__(self, failed: StatementError, write: TableWrite | None, *, early: bool) -> None:
-        super().__init__(failed)
-        self.failed, self.write, self.early = failed, write, early
-        self.state = failed.error.sqlstate or ""
-
-    @property
-    def explained(self) -> SeedError:
-        """The error to raise to the caller."""
-        return explain(self.failed, self.write)
-
-    @property
-    def message(self) -> str:
-        """The server's message, in one line."""
-        return self.failed.error.diag.message_primary or ""
-
-    @property
-    def avoidable(self) -> bool:
-        """Tell whether the load may succeed with more constraints in place."""
-        refused = self.state in NOT_THIS_WAY or self.state[:2] == RAISED
-        return (self.early and refused) or self.state == PENDING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
-    """The statements before the first COPY, after the last COPY of each table, and at the end of a load."""
-
-    before: Sequence[Composable] = ()
-    behind: Mapping[str, Sequence[Composable]] = field(default_factory=dict)
-    end: Sequence[Composable] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyOptions:
-    """How rows are sent: in `binary` format if all columns have one; `parallel` encodes in a thread."""
-
-    binary: bool = False
-    parallel: bool = False
-
-    def is_binary(self, write: TableWrite) -> bool:
-        """Tell whether a table is sent in COPY's binary format."""
-        return self.binary and write.rows >= BINARY_ROWS and has_binary_form(write.table, write.columns)
 
 
 def write_direct(
@@ -102,19 +40,22 @@ def write_direct(
 
     Raises DataFaults or WriteError.
     """
-    rebuild, options = "rebuild" in switches, CopyOptions(binary=True, parallel="parallel" in switches)
-    try:
-        return _direct(wire, plan, groups, options, rebuild=rebuild)
-    except NotBinary:
+    options = SendOptions(binary=True, parallel="parallel" in switches, round_trip=wire.network_seconds)
+    while True:
+        try:
+            return _direct(wire, plan, groups, options, rebuild="rebuild" in switches)
+        except NotBinary:
+            options = replace(options, binary=False)
+        except RowUnknown:
+            options = replace(options, round_trip=0.0)
         _go_back(wire, None)
-        return _direct(wire, plan, groups, replace(options, binary=False), rebuild=rebuild)
 
 
 def _direct(
     wire: Wire,
     plan: WritePlan,
     groups: Sequence[Sequence[TableWrite]],
-    options: CopyOptions,
+    options: SendOptions,
     *,
     rebuild: bool,
 ) -> list[Written] | None:
@@ -222,20 +163,12 @@ def _look(wire: Wire, statements: Sequence[Composable]) -> Results:
         results = wire.script(statements)
     except StatementError as failed:
         raise LoadFailed(failed, None, early=True) from failed
-    _see_empty(results)
+    see_empty(results)
     return results
 
 
-def _see_empty(results: Results) -> None:
-    """Raise WriteError (to be retried) when the third statement found a table with rows."""
-    if int(results[2].get_value(0, 0) or 0):
-        raise WriteError(
-            "another session wrote to a table that was empty when the run began; run again", sqlstate="40001"
-        )
-
-
 def _rebuild(
-    wire: Wire, writes: Sequence[TableWrite], keys: Keys, plan: WritePlan, options: CopyOptions
+    wire: Wire, writes: Sequence[TableWrite], keys: Keys, plan: WritePlan, options: SendOptions
 ) -> list[Written]:
     """Lock the tables, read their indexes and constraints, drop these, copy, and create them again.
 
@@ -263,12 +196,13 @@ def _rebuild(
         if (some := chosen.get((table.schema, table.relation)))
     }
     kept = [table for table in tables if not chosen.get((table.schema, table.relation))]
-    frame = _Frame(
+    frame = Frame(
         before=[*before, *rebuilding.settings()],
         behind=behind | wide_tables.analyze(kept, rows),
         end=[*add_keys(off), rebuilding.RESET, rebuilding.ask_facts(tables)],
+        off=off,
     )
-    written, results = _load(wire, writes, frame, options)
+    written, results = load(wire, writes, frame, options)
     place = -1 - sum(1 for _ in sequences((load, write.table) for write in writes for load in write.loads))
     rebuilding.compare(facts, rebuilding.read_facts(results[place].get_value(0, 0)))
     return written
@@ -320,7 +254,7 @@ def _rows(writes: Sequence[TableWrite]) -> Counter[str]:
     return rows
 
 
-def _copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, options: CopyOptions) -> list[Written]:
+def _copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, options: SendOptions) -> list[Written]:
     """Lock the tables, check that they are empty, drop keys, copy, and add the keys again, in one message.
 
     Raises LoadFailed.
@@ -329,68 +263,5 @@ def _copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, options: Cop
     lock = sql.lock_exclusively(tables) if keys else sql.lock_for_writing(tables)
     start: list[Composable] = [SQL("SAVEPOINT direct"), lock, sql.count_filled(tables)]
     behind = wide_tables.analyze(tables, _rows(writes))
-    frame = _Frame(before=[*start, *drop_keys(keys)], behind=behind, end=add_keys(keys))
-    return _load(wire, writes, frame, options, looks=True)[0]
-
-
-def _load(
-    wire: Wire, writes: Sequence[TableWrite], frame: _Frame, options: CopyOptions, *, looks: bool = False
-) -> tuple[list[Written], Results]:
-    """Send a load in one message, encoding rows while the server works on earlier ones. Raises LoadFailed.
-
-    With `looks` the third statement counts the tables that are not empty.
-    """
-    statements, places = _statements(writes, frame, options)
-    counts: dict[Load, int] = {}
-    copied = [write for write in writes if not write.staged]
-    pieces = [encoded(wire, write, counts, binary=options.is_binary(write)) for write in copied]
-    large = options.parallel and any(write.rows > ENCODE_ROWS for write in copied)
-
-    # One span: the server answers at the end, so copying and keys cannot be told apart.
-    try:
-        with (
-            wire.recorder.span("merge", rows=sum(write.rows for write in writes)),
-            ThreadedEncoder(pieces) if large else InlineEncoder(pieces) as bytes_of,
-        ):
-
-            def feed(number: int, results: Results) -> Iterator[bytes]:
-                if number == 0 and looks:
-                    _see_empty(results)
-                return bytes_of.pieces(number)
-
-            results = wire.script(statements, feed, bytes_of.ahead)
-            if looks and not copied:
-                _see_empty(results)
-        for batch in (batch for write in writes if write.staged for batch in write.batches()):
-            counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
-            wire.recorder.progress(batch.load, batch.frame.height)
-    except StatementError as failed:
-        early = failed.index < len(frame.before)
-        raise LoadFailed(failed, places.get(failed.index), early=early) from failed
-    return [
-        Written(load=load, outcomes=Outcomes(created=counts.get(load, 0)))
-        for write in writes
-        for load in write.loads
-    ], results
-
-
-def _statements(
-    writes: Sequence[TableWrite], frame: _Frame, options: CopyOptions
-) -> tuple[list[Composable], dict[int, TableWrite]]:
-    """Build all statements of a load; also return which of them write rows of which table."""
-    statements = list(frame.before)
-    places: dict[int, TableWrite] = {}
-    last = {write.table.name: number for number, write in enumerate(writes)}
-    for number, write in enumerate(writes):
-        for load in write.staged:  # its rows are in the target already
-            places[len(statements)] = write
-            statements.append(staging.insert(write.staged[load], load, write.table))
-        if not write.staged:
-            places[len(statements)] = write
-            target = sql.qualified(write.table)
-            statements.append(sql.copy_in(target, write.columns, binary=options.is_binary(write)))
-        if last[write.table.name] == number:
-            statements += frame.behind.get(write.table.name, ())
-    statements += frame.end
-    statements += sequences((load, write.table) for write in writes for load in write.loads)
-    return statements, places
+    frame = Frame(before=[*start, *drop_keys(keys)], behind=behind, end=add_keys(keys), off=keys)
+    return load(wire, writes, frame, options, looks=True)[0]

@@ -108,14 +108,8 @@ def source(staging: Staging, columns: Sequence[str]) -> Composed:
 
 def insert(staging: Staging, load: Load, table: Table) -> Composed:
     """Insert all rows of a load into an empty table."""
-    always = any(table.columns[name].identity for name in load.columns)
-    return SQL("INSERT INTO {} ({}) {}SELECT {} FROM {} r").format(
-        sql.qualified(table),
-        sql.names(load.columns),
-        SQL("OVERRIDING SYSTEM VALUE " if always else ""),
-        sql.casts(table, load.columns) if staging.as_text else sql.names(load.columns, "r"),
-        named(staging.relation),
-    )
+    rows = SQL("{} AS r").format(named(staging.relation))
+    return sql.insert(table, load.columns, rows, cast=staging.as_text)
 
 
 def analyze(staging: Staging, key: Sequence[str]) -> Composed:

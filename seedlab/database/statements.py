@@ -93,6 +93,18 @@ def copy_in(target: Composable, columns: Sequence[str], *, binary: bool = False)
     return SQL("COPY {} ({}) FROM STDIN{}").format(target, names(columns), form)
 
 
+def insert(table: Table, columns: Sequence[str], source: Composable, *, cast: bool = True) -> Composed:
+    """Insert all rows of `source`, an item of FROM named `r`; `cast` its text to the types of the columns."""
+    always = any(table.columns[name].identity for name in columns)
+    return SQL("INSERT INTO {} ({}) {}SELECT {} FROM {}").format(
+        qualified(table),
+        names(columns),
+        SQL("OVERRIDING SYSTEM VALUE " if always else ""),
+        casts(table, columns) if cast else names(columns, "r"),
+        source,
+    )
+
+
 def raise_sequence(table: Table, column: Column) -> Composed:
     """Move a column's sequence past the column's last value; never move it back.
 

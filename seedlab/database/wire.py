@@ -8,6 +8,7 @@ received with the answers of the next pipeline.
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,14 +31,16 @@ Feed = Callable[[int, Results], Iterator[bytes]]  # (number of the COPY, results
 Ahead = Callable[[int], None]  # prepares the COPY of this number while the server works
 _EMPTY_QUERIES = 5
 _SLICE = 1 << 18  # bytes given to libpq at a time, since it buffers everything that it is given
+_CHEAP = 0.001  # seconds that the server may need for the shortest of its answers
+_ROUND_TRIPS = (0.064, 0.016, 0.004, 0.001)  # seconds to which a round trip is rounded down
 _SEND_BUFFER = 1 << 20  # bytes of a local socket's send buffer, if the system allows it
 
 
 class StatementError(WriteError):
     """A statement failed: `index` is its index among the caller's statements, `error` is psycopg's error.
 
-    `index` is negative when a statement sent before the caller's failed, such as BEGIN. For a script,
-    `results` has the results of the statements before it. Callers that know what the statement was about
+    `index` is negative when a statement sent before the caller's failed, such as BEGIN. `results` has the
+    results of the statements before it. Callers that know what the statement was about
     raise an error of their own; this one reaches the user where a connection is lost at any other statement.
     """
 
@@ -60,21 +63,22 @@ def translated(about: str | None = None, *, secured: bool = False) -> Iterator[N
         raise write_failed(failed.error, about, secured=secured) from failed.error
 
 
-def _enlarge_send_buffer(connection: psycopg.Connection[Any]) -> None:
+def _enlarge_send_buffer(connection: psycopg.Connection[Any]) -> bool:
     """Enlarge the send buffer of a local socket, so that the server does not wait for the client.
 
     With the usual 200 kB, of which three quarters must be consumed before the sender is woken, a COPY takes a
-    quarter longer (docs/performance.md). TCP adapts its buffers itself.
+    quarter longer (docs/performance.md). TCP adapts its buffers itself. Tells whether the socket is local.
     """
-    local = getattr(socket, "AF_UNIX", None)
     borrowed = socket.socket(fileno=connection.fileno())
+    is_local = borrowed.family == getattr(socket, "AF_UNIX", None)
     try:
-        if borrowed.family == local:
+        if is_local:
             borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     except OSError:  # the system does not allow so much: keep the buffer as it is
         pass
     finally:
         borrowed.detach()  # libpq owns the file descriptor
+    return is_local
 
 
 class Wire:
@@ -84,7 +88,9 @@ class Wire:
         self.connection = connection
         self.recorder = recorder
         self._pid = connection.pgconn.backend_pid
-        _enlarge_send_buffer(connection)
+        self._shortest = (
+            0.0 if _enlarge_send_buffer(connection) else math.inf
+        )  # seconds of a round trip so far
         self.opening: Sequence[Composable] = ()  # sent with the next message, before its statements
         self._sent_ahead = 0  # statements that were sent and whose answers were not received yet
         self._awaited: list[tuple[slice, Results]] = []  # those of their answers that a caller wants
@@ -107,10 +113,12 @@ class Wire:
             statements=len(opening) + len(statements), round_trips=1, bytes_sent=len(text), pid=self._pid
         )
         results: Results = []
+        began = time.perf_counter()
         try:
             self.connection.pgconn.send_query(text)
             self._flush()
             failure = self._receive(results, len(opening), feed, ahead)
+            self._shortest = min(self._shortest, time.perf_counter() - began)
         except psycopg.Error as lost:
             raise StatementError(len(results) - len(opening), lost) from lost
         if failure is not None:
@@ -210,6 +218,10 @@ class Wire:
         """
         return self._rows(self._asked(questions, int(binary)))
 
+    def pipeline(self, questions: Sequence[Question]) -> Results:
+        """Send statements in one pipeline; return the result of each. Raises StatementError."""
+        return self._asked(questions, 0)
+
     def ask_ahead(
         self, questions: Sequence[Question], *, binary: bool = False
     ) -> Callable[[], list[list[tuple[Any, ...]]]]:
@@ -237,7 +249,7 @@ class Wire:
             self._put(questions, round_trips=1, answer=answer)
             self._take(results)
         except psycopg.Error as error:
-            raise StatementError(len(results) - before, error) from error
+            raise StatementError(len(results) - before, error, results[before:]) from error
         for place, answers in awaited:
             answers.extend(results[place])
         return results[before:]
@@ -302,6 +314,16 @@ class Wire:
             transformer.set_pgresult(result)
             answers.append(transformer.load_rows(0, result.ntuples, tuple))
         return answers
+
+    @property
+    def network_seconds(self) -> float:
+        """The time that a round trip takes in the network; 0 for a local socket.
+
+        It is judged by the shortest round trip so far, and rounded down to one of a few steps, so that runs
+        over one network send the same messages.
+        """
+        seconds = self._shortest - _CHEAP if math.isfinite(self._shortest) else 0.0
+        return next((step for step in _ROUND_TRIPS if step <= seconds), 0.0)
 
     def round_trip_seconds(self) -> float | None:
         """Return the shortest time of a few empty queries, of which the first wakes the server up."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.database import postgres_direct, postgres_write
+from seedlab.database import postgres_direct, postgres_load, postgres_write
 from seedlab.errors import DataFaults, Fault
 from seedlab.steps.preparing import shaping
 from tests.seeding import dump, execute, seed, write
@@ -54,7 +54,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict
         monkeypatch.setattr(postgres_write, "ARRAY_ROWS", 1)
     if request.param == "large":
         monkeypatch.setattr(postgres_direct, "REBUILD_ROWS", 1)
-        monkeypatch.setattr(postgres_direct, "BINARY_ROWS", 1)
+        monkeypatch.setattr(postgres_load, "BINARY_ROWS", 1)
     return {
         "rebuilt": {},
         "large": {},

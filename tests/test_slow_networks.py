@@ -1,0 +1,129 @@
+"""Over a slow network small empty tables share one round trip, and everything else is as over a fast one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from seedlab.database import postgres_direct, postgres_load
+from seedlab.database.cluster import SOCKET
+from seedlab.database.proxy import DelayProxy
+from seedlab.database.wire import Wire
+from seedlab.errors import DataFaults
+from seedlab.flow import Run
+from tests.conformance.test_many_tables import ROWS, world
+from tests.fix_clean import clean
+from tests.seeding import counted, execute, portable_dump, rows_of, seed, write
+
+NETWORK = 0.016  # seconds
+CELLS = 30  # values of a table that take as long in arrays as a round trip
+TABLES = """
+CREATE TABLE cities (id int PRIMARY KEY, code text UNIQUE);
+CREATE TABLE pupils (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, code varchar(4) UNIQUE, city_id int REFERENCES cities,
+  friend_id bigint REFERENCES pupils);
+CREATE TABLE notes (id serial PRIMARY KEY, pupil_id bigint REFERENCES pupils, text text, UNIQUE (pupil_id, text))
+"""
+FILES = {
+    "cities.csv": "id,code\n1,hfa\n2,tlv\n",
+    "pupils.csv": "code,city.code,friend.code\n" + "".join(f"p{n},hfa,p{n // 2}\n" for n in range(30)),
+    "notes.csv": 'pupil.code,text\np1,"a, ""b"" \\ {c}"\np2,x\n',
+}
+
+
+@contextmanager
+def delayed(url: str, milliseconds: float) -> Iterator[str]:
+    """The URL of the same database, over a network that delays."""
+    folder = Path(dict(parse_qsl(urlsplit(url).query))["host"])
+    with DelayProxy(unix_socket=folder / SOCKET, round_trip_ms=milliseconds) as proxy:
+        yield proxy.url_for(url)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every network is slow, and a table of a few rows is large."""
+    monkeypatch.setattr(Wire, "network_seconds", NETWORK)
+    monkeypatch.setattr(postgres_load, "ARRAY_SECONDS", NETWORK / CELLS)
+
+
+def test_many_tables_cost_as_many_round_trips_as_few(clean_postgres_url: str, tmp_path: Path) -> None:
+    local, found = {}, {}
+    for tables in (4, 12):
+        ddl, files = world(tables)
+        folder = write(tmp_path / str(tables), files)
+        execute(clean_postgres_url, ddl)
+        local[tables] = seed(folder, clean_postgres_url)
+        expected = portable_dump(clean_postgres_url)
+        clean(clean_postgres_url)
+        execute(clean_postgres_url, ddl)
+        with delayed(clean_postgres_url, 8) as url:
+            found[tables] = seed(folder, url)
+
+        assert counted(found[tables]) == (tables * ROWS, 0, 0)
+        assert portable_dump(clean_postgres_url) == expected
+        clean(clean_postgres_url)
+
+    assert found[4].counters.round_trips == found[12].counters.round_trips
+    assert local[12].counters.round_trips == local[4].counters.round_trips + 8
+    assert found[12].counters.round_trips == local[12].counters.round_trips - 12
+    assert found[12].counters.statements == local[12].counters.statements
+
+
+@pytest.mark.parametrize("rows", [0, 1], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("disabled", "fewer"),
+    # With the keys off, both small tables are inserted before the large one is copied; else the one that refers
+    # to it comes after it, and is copied.
+    [((), 1), (("rebuild",), 0)],
+    ids=["keys off", "keys on"],
+)
+@pytest.mark.usefixtures("slow")
+def test_tables_that_are_too_large_are_copied(
+    clean_postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    rows: int, disabled: tuple[str, ...], fewer: int,
+) -> None:  # fmt: skip
+    if rows:
+        monkeypatch.setattr(postgres_direct, "REBUILD_ROWS", rows)
+        monkeypatch.setattr(postgres_direct, "REBUILD_TABLE_ROWS", rows)
+    folder = write(tmp_path / "project", FILES)
+
+    def seeded(network: float) -> tuple[Run, object]:
+        clean(clean_postgres_url)
+        execute(clean_postgres_url, TABLES)
+        monkeypatch.setattr(Wire, "network_seconds", network)
+        run = seed(folder, clean_postgres_url, disabled=disabled)
+        return run, portable_dump(clean_postgres_url)
+
+    fast, expected = seeded(0.0)
+    run, found = seeded(NETWORK)
+
+    assert found == expected
+    assert counted(run) == counted(fast) == (34, 0, 0)
+    assert run.counters.round_trips == fast.counters.round_trips - fewer
+    assert counted(seed(folder, clean_postgres_url)) == (0, 0, 34)
+    keys = "SELECT count(*)::int FROM pg_constraint WHERE contype = 'f' AND convalidated"
+    assert rows_of(clean_postgres_url, keys) == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("broken", "place"),
+    [
+        ({"pupils.csv": "code,city.code\np1,hfa\npupil,tlv\n"}, ("pupils.csv", 1)),
+        ({"cities.csv": "id,code\n1,hfa\n2,tlv\n3,HFA\n"}, ("cities.csv", 2)),
+    ],
+    ids=["too long", "not unique"],
+)
+def test_the_row_that_the_server_refuses_is_named(
+    clean_postgres_url: str, tmp_path: Path, slow: None, broken: dict[str, str], place: tuple[str, int]
+) -> None:
+    execute(clean_postgres_url, f"{TABLES}; CREATE UNIQUE INDEX ON cities (lower(code))")
+    folder = write(tmp_path / "project", {**FILES, **broken, "notes.csv": "pupil.code,text\n"})
+
+    with pytest.raises(DataFaults) as caught:
+        seed(folder, clean_postgres_url)
+
+    assert [(fault.file, fault.row) for fault in caught.value.faults] == [place]
+    assert rows_of(clean_postgres_url, "SELECT count(*)::int FROM cities") == [(0,)]

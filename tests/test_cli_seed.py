@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from seedlab.cli import main
+from tests.seeding import write
 
 CONFIG = """\
 [project]
@@ -305,3 +306,19 @@ def test_an_id_that_we_made_is_not_changed_by_one_that_the_file_gives_later(
 
     assert code == 3
     assert "cities.csv:2: id-conflict" in output_of(capsys)[1]
+
+
+@pytest.mark.parametrize(
+    "command", ["plan", "seed", "seed --dry-run", "status", "doctor", "reset", "rollback", "export out"]
+)
+def test_a_database_whose_name_is_misspelled_is_not_made(
+    command: str, sqlite_url: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write(tmp_path / "project", {"seedlab.toml": "", "cities.csv": "code\nhfa\n"}))
+
+    exit_code = main([*command.split(), "--database-url", sqlite_url])
+
+    assert not (tmp_path / "test.db").exists()
+    if command in ("plan", "seed"):
+        assert exit_code == 2
+        assert "no table 'cities' in database test, which has no tables; run" in capsys.readouterr().err

@@ -34,24 +34,34 @@ _OPENING = ("BEGIN IMMEDIATE", "PRAGMA defer_foreign_keys = ON")
 
 
 def open_sqlite(target: Target, settings: Settings, recorder: Recorder) -> SqliteSession:
-    """Open the file, which the first write creates if it is missing; raises ConnectionFailed."""
+    """Open the file; raises ConnectionFailed.
+
+    A missing file is an empty database, and is created when a writing transaction begins.
+    """
     if sqlite3.sqlite_version_info < OLDEST:
         raise ConnectionFailed(
             f"cannot open {target.shown}: this Python has SQLite {sqlite3.sqlite_version}, and seedlab needs "
             f"{'.'.join(map(str, OLDEST))} or later; use a Python that was built with a newer one"
         )
     wait = milliseconds(settings.lock_timeout)
+    file = Path(target.url)
+    return SqliteSession(
+        _connect(target, wait, in_memory=file.parent.exists() and not file.exists()), target, recorder, wait
+    )
+
+
+def _connect(target: Target, wait: int, *, in_memory: bool = False) -> sqlite3.Connection:
+    """Connect to the file, or to an empty database in memory, with `wait` milliseconds of lock timeout."""
+    url = ":memory:" if in_memory else target.url
     try:
-        raw = sqlite3.connect(target.url, timeout=wait / 1000, isolation_level=None, check_same_thread=False)
+        raw = sqlite3.connect(url, timeout=wait / 1000, isolation_level=None, check_same_thread=False)
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute(CACHE)
-        raw.execute(
-            "PRAGMA schema_version"
-        )  # the first statement that reads the file, and fails if it is invalid
+        raw.execute("PRAGMA schema_version")  # the first that reads the file, and fails if it is invalid
     except sqlite3.Error as error:
         why = _why_not(Path(target.url)) or error
         raise ConnectionFailed(f"cannot open {target.shown} (from {target.origin}): {why}") from error
-    return SqliteSession(raw, target, recorder)
+    return raw
 
 
 def _why_not(file: Path) -> str | None:
@@ -67,11 +77,12 @@ class SqliteSession:
     dialect: Dialect = "sqlite"
     concurrent = False
 
-    def __init__(self, raw: sqlite3.Connection, target: Target, recorder: Recorder) -> None:
+    def __init__(self, raw: sqlite3.Connection, target: Target, recorder: Recorder, wait: int) -> None:
         self.connection = CountedConnection(raw, recorder, target.shown)
         self.recorder = recorder
         self.known: Catalog | None = None
-        self._target = target
+        self._target, self._wait = target, wait
+        self._in_memory = not raw.execute("PRAGMA database_list").fetchone()[2]
         self._lock = SideLock(target.url)
         self._reserved: dict[str, int] = {}
         self._made: list[str] = []  # DDL run in this transaction; the next three belong to it, too
@@ -152,6 +163,10 @@ class SqliteSession:
 
     def begin(self, *, read_only: bool = False) -> None:
         """Open a transaction with its first statement; unless `read_only`, it excludes other writers."""
+        if self._in_memory and not read_only:
+            self.connection.raw.close()
+            self.connection.raw = _connect(self._target, self._wait)
+            self._in_memory = False
         self.connection.opening = ("BEGIN", _OPENING[1]) if read_only else _OPENING
 
     def lock(self, wait: str | None = None) -> int:

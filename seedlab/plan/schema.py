@@ -78,9 +78,9 @@ def no_table(catalog: Catalog, name: str) -> str:
             f"{name} is a partition of {root}: put its rows into the file of {root}, "
             "and the database routes them"
         )
-    meant = nearest(name, catalog.tables)
+    meant = nearest(name, catalog.tables) if catalog.tables else ", which has no tables"
     return (
-        f"no table '{name}' in database {catalog.database}{meant}{' Or ' if meant else '; '}"
+        f"no table '{name}' in database {catalog.database}{meant}{' Or ' if meant.endswith('?') else '; '}"
         'run your migrations first, or name your SQLAlchemy tables in [project] schema = "models.py:metadata"'
     )
 

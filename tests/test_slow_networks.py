@@ -72,6 +72,24 @@ def test_many_tables_cost_as_many_round_trips_as_few(clean_postgres_url: str, tm
     assert found[12].counters.statements == local[12].counters.statements
 
 
+@pytest.mark.usefixtures("slow")
+def test_arrays_take_no_more_memory_than_they_may(
+    clean_postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ddl, files = world(6)
+    folder = write(tmp_path / "project", files)
+    trips = []
+    for most in (1_000_000, 3 * ROWS * 5):  # all tables, or three of them, with five columns each
+        monkeypatch.setattr(postgres_load, "ARRAY_VALUES", most)
+        execute(clean_postgres_url, ddl)
+        run = seed(folder, clean_postgres_url)
+        assert counted(run) == (6 * ROWS, 0, 0)
+        trips.append(run.counters.round_trips)
+        clean(clean_postgres_url)
+
+    assert trips[1] == trips[0] + 1 + 3  # a message, and three COPYs in it
+
+
 @pytest.mark.parametrize("rows", [0, 1], ids=["small", "large"])
 @pytest.mark.parametrize(
     ("disabled", "fewer"),

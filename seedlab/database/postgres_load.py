@@ -34,6 +34,8 @@ from seedlab.flow import Batch, Load, Outcomes, TableWrite, Written
 BINARY_ROWS = 6_000
 # Seconds that a value takes longer in an array than in a COPY (docs/performance.md).
 ARRAY_SECONDS = 1.3e-6
+# The most values of all arrays of a load, which are in memory together.
+ARRAY_VALUES = 1_000_000
 # SQLSTATEs before the first row that only mean that something cannot be dropped: lock held, not the owner,
 # not supported, other objects depend on it, it does not exist any more.
 NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
@@ -105,7 +107,11 @@ class SendOptions:
 
     def by_arrays(self, write: TableWrite) -> bool:
         """Tell whether a table is inserted from arrays."""
-        return not write.staged and write.rows * len(write.columns) * ARRAY_SECONDS < self.round_trip
+        return not write.staged and _values(write) * ARRAY_SECONDS < self.round_trip
+
+
+def _values(write: TableWrite) -> int:
+    return write.rows * len(write.columns)
 
 
 def see_empty(results: Results) -> None:
@@ -226,18 +232,21 @@ def _messages(
 def _ordered(
     writes: Sequence[TableWrite], off: Keys, options: SendOptions
 ) -> tuple[list[TableWrite], list[TableWrite]]:
-    """Find the writes that are inserted from arrays, before all others.
+    """Find the writes that are inserted from arrays, before all others, as far as these fit into memory.
 
     A small table that refers to one that is copied, by a foreign key that stays on, is copied after it.
     """
     arrays: list[TableWrite] = []
     others: list[TableWrite] = []
     later: set[str] = set()
+    values = 0
     for write in writes:
         dropped = off.get(write.table.name, (write.table, ()))[1]
         needed = {key.parent for key in write.table.foreign_keys if key not in dropped}
-        if options.by_arrays(write) and later.isdisjoint({write.table.name, *needed}):
+        fits = options.by_arrays(write) and values + _values(write) <= ARRAY_VALUES
+        if fits and later.isdisjoint({write.table.name, *needed}):
             arrays.append(write)
+            values += _values(write)
         else:
             others.append(write)
             later.add(write.table.name)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import polars as pl
@@ -17,7 +18,8 @@ from seedlab.database.connect import open_session, parse_target
 from seedlab.flow import Memory, RowSet, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from tests.ledgers import MEMO, Open, opener
-from tests.seeding import execute, rows_of
+from tests.school import SEED, STAGE
+from tests.seeding import counted, execute, rows_of, seed, undo, write
 
 
 @pytest.fixture
@@ -245,3 +247,23 @@ def test_a_ledger_that_is_there_but_not_ours_to_read_is_left_alone(clean_postgre
         assert target.read() == Memory()
         target.remember()
         assert target.read().exists
+
+
+def test_a_database_that_publishes_all_its_tables_is_seeded_again(
+    clean_postgres_url: str, tmp_path: Path
+) -> None:
+    """As FOR ALL TABLES does, which only superusers may create: what has no replica identity cannot be updated."""
+    url = clean_postgres_url
+    execute(url, "CREATE TABLE cities (code text PRIMARY KEY, name text)")
+    sync = STAGE.format("cities") + SEED.format("cities", "cities.csv") + 'mode = "sync"\n'
+    folder = write(tmp_path / "project", {"seedlab.toml": sync, "cities.csv": "code,name\nhfa,Haifa\ntlv,\n"})
+    seed(folder, url)
+    names = (
+        "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables WHERE schemaname IN "
+    )
+    ((tables,),) = rows_of(url, f"{names} ('public', 'seedlab')")
+    execute(url, f"CREATE PUBLICATION everything FOR TABLE {tables}")
+
+    write(folder, {"cities.csv": "code,name\nhfa,\njlm,\n"})
+    assert counted(seed(folder, url, max_delete="100%")) == (1, 1, 0)
+    assert undo(folder, url).outcomes.deleted == 2

@@ -27,9 +27,11 @@ CREATE TABLE IF NOT EXISTS seedlab.tables (
 -- The catalog as each role last read it, valid while the digest of all that it depends on (catalog_digest.sql) is
 -- unchanged.
 CREATE TABLE IF NOT EXISTS seedlab.catalogs (role text PRIMARY KEY, digest int8 NOT NULL, document json NOT NULL);
--- Hashes do not compress, so the server must not try. CREATE TABLE accepts STORAGE only since PostgreSQL 16. ALTER TABLE
--- runs only when it is needed, as its lock would wait for a run that is already filling the ledger.
+-- Hashes do not compress, so the server must not try. CREATE TABLE accepts STORAGE only since PostgreSQL 16. Where all
+-- tables are published, only one with a replica identity can be updated. ALTER TABLE runs only when it is needed, as its
+-- lock would wait for a run that is already filling the ledger.
 DO $$BEGIN
-  IF (SELECT attstorage FROM pg_catalog.pg_attribute WHERE attrelid = 'seedlab.rows'::pg_catalog.regclass AND attname = 'content') <> 'e' THEN
+  IF (SELECT relreplident FROM pg_catalog.pg_class WHERE oid = 'seedlab.ledger'::pg_catalog.regclass) <> 'f' THEN
+    ALTER TABLE seedlab.ledger REPLICA IDENTITY FULL; END IF; IF (SELECT attstorage FROM pg_catalog.pg_attribute WHERE attrelid = 'seedlab.rows'::pg_catalog.regclass AND attname = 'content') <> 'e' THEN
     ALTER TABLE seedlab.rows ALTER COLUMN content SET STORAGE EXTERNAL, ALTER COLUMN recent SET STORAGE EXTERNAL; ALTER TABLE seedlab.tables ALTER COLUMN marks SET STORAGE EXTERNAL, ALTER COLUMN recent SET STORAGE EXTERNAL; END IF; IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'seedlab.tables'::pg_catalog.regclass AND attname = 'stamp') THEN
     ALTER TABLE seedlab.tables ADD COLUMN stamp jsonb; END IF; END$$

@@ -9,7 +9,7 @@ import pytest
 
 from seedlab.database.connect import open_session, parse_target
 from seedlab.database.legacy import write_rows
-from seedlab.database.lent import core_connection
+from seedlab.database.sqlalchemy_core import core_connection
 from seedlab.database.writer import Session
 from seedlab.errors import CannotOrderRows, DataFaults
 from seedlab.flow import HANDLE, Outcomes, Settings
@@ -157,13 +157,13 @@ def test_ids_equal_those_of_the_set_based_path(schools: Session, opened: Open) -
 def test_every_look_up_is_a_statement_and_a_round_trip(schools: Session) -> None:
     rows = sourced(schools.catalog(), ALL)
     monitor = Monitor()
-    lent = {
+    connection = {
         "sqlite": lambda: schools.connection.raw,  # type: ignore[attr-defined]
         "postgresql": lambda: schools.wire.connection,  # type: ignore[attr-defined]
     }[schools.dialect]()
-    lent.execute("BEGIN")
-    write_rows(core_connection(lent, schools.dialect, monitor), schools.catalog(), rows[:2], monitor)
-    lent.execute("COMMIT")
+    connection.execute("BEGIN")
+    write_rows(core_connection(connection, schools.dialect, monitor), schools.catalog(), rows[:2], monitor)
+    connection.execute("COMMIT")
 
     # a university: look, insert; a faculty: find its university, look, insert
     assert monitor.counters.statements == 2 * 2 + 2 * 3

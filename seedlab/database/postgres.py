@@ -311,8 +311,8 @@ class PostgresSession:
         """Write one row at a time; raises CannotOrderRows when no order satisfies all references."""
         # Imported here, because importing SQLAlchemy takes 60 ms, which no other level needs.
         from seedlab.database.legacy import write_rows
-        from seedlab.database.lent import core_connection
         from seedlab.database.postgres_copy import sequences
+        from seedlab.database.sqlalchemy_core import core_connection
 
         self._run([])
         core = core_connection(self.wire.connection, self.dialect, self.wire.recorder)

@@ -239,7 +239,7 @@ class SqliteSession:
         """Write one row at a time; raises CannotOrderRows when no order satisfies all references."""
         # Imported here, because importing SQLAlchemy takes 60 ms, which no other level needs.
         from seedlab.database.legacy import write_rows
-        from seedlab.database.lent import core_connection
+        from seedlab.database.sqlalchemy_core import core_connection
 
         self.connection.open()
         self._touched = True

@@ -1,4 +1,4 @@
-"""Use a session's open DBAPI connection through SQLAlchemy Core, without giving up its transaction.
+"""Use a session's open DBAPI connection through SQLAlchemy Core, within the session's own transaction.
 
 SQLAlchemy must not begin, commit, roll back or close, and must not send statements of its own.
 """

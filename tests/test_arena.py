@@ -190,7 +190,7 @@ def test_a_file_has_no_door(sqlite_url: str) -> None:
         open_arena(target_of(sqlite_url)) as arena,
         pytest.raises(ConfigurationError, match="no round trips"),
     ):
-        arena.door()
+        arena.server_address()
 
 
 KILLED = """

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from seedlab.database import sqlite_counting
 from seedlab.database.connect import parse_target, redirected, unencrypted
-from seedlab.database.counting import CountingDoor, Reader, Statements, shape
+from seedlab.database.counting import CountingProxy, Reader, Statements, shape
 from seedlab.database.snapshots import snapshots_at
 
 
@@ -78,8 +78,8 @@ def test_a_statement_is_known_again_without_its_values(text: str, expected: str)
 def test_what_a_driver_sends_is_counted_but_not_its_transactions(clean_postgres_url: str) -> None:
     statements = Statements()
     with closing(snapshots_at(parse_target(clean_postgres_url, ""))) as snapshots:
-        with closing(CountingDoor(statements, snapshots.door().address)) as door:
-            url = door.url_for(clean_postgres_url)
+        with closing(CountingProxy(statements, snapshots.server_access().address)) as proxy:
+            url = proxy.url_for(clean_postgres_url)
             with psycopg.connect(url) as connection:
                 connection.execute("CREATE TABLE t (x int)")
                 for number in range(7):  # the driver prepares it on the way
@@ -109,8 +109,8 @@ def test_a_door_opens_where_the_temporary_folder_lies_too_deep_for_a_socket(
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
     statements = Statements()
     with closing(snapshots_at(parse_target(clean_postgres_url, ""))) as snapshots:
-        with closing(CountingDoor(statements, snapshots.door().address)) as door:
-            with psycopg.connect(door.url_for(clean_postgres_url)) as connection:
+        with closing(CountingProxy(statements, snapshots.server_access().address)) as proxy:
+            with psycopg.connect(proxy.url_for(clean_postgres_url)) as connection:
                 connection.execute("SELECT 1")
     assert statements.counts["SELECT ?"] + statements.counts["SELECT 1"] == 1
 

@@ -39,7 +39,7 @@ class Arena(Protocol):
     def fresh(self, ground: str) -> AbstractContextManager[Target]:
         """Yield a copy of a ground whose files are written to disk; drop it afterwards."""
 
-    def door(self) -> dict[str, Any]:
+    def server_address(self) -> dict[str, Any]:
         """Return the server's address as arguments of DelayProxy; raises ConfigurationError for SQLite."""
 
 

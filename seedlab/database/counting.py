@@ -62,23 +62,23 @@ def shape(text: str) -> str:
 
 def _folder() -> tempfile.TemporaryDirectory[str]:
     """Create a folder of mode 0700: in the temporary folder, unless that has too long a path for a socket."""
-    deep = len(os.fsencode(Path(tempfile.gettempdir(), "seedlab_door_12345678", SOCKET))) > SOCKET_LENGTH
-    return tempfile.TemporaryDirectory(prefix="seedlab_door_", dir="/tmp" if deep else None)  # noqa: S108
+    deep = len(os.fsencode(Path(tempfile.gettempdir(), "seedlab_count_12345678", SOCKET))) > SOCKET_LENGTH
+    return tempfile.TemporaryDirectory(prefix="seedlab_count_", dir="/tmp" if deep else None)  # noqa: S108
 
 
-class CountingDoor:
+class CountingProxy:
     """A counting proxy in front of a server; `url_for` leads a database URL through it.
 
     The server is `host` and `port`, or the file `unix_socket`; the proxy listens on the same kind of socket.
     """
 
-    def __init__(self, statements: Statements, door: dict[str, Any]) -> None:
+    def __init__(self, statements: Statements, address: dict[str, Any]) -> None:
         self._statements = statements
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._sockets: set[socket.socket] = set()
         self._upstream: str | tuple[str, int]
-        if "unix_socket" in door:
-            self._upstream = str(door["unix_socket"])
+        if "unix_socket" in address:
+            self._upstream = str(address["unix_socket"])
             self._folder = _folder()
             path = Path(self._folder.name, SOCKET)
             self.host, self.port = self._folder.name, PORT
@@ -86,10 +86,10 @@ class CountingDoor:
             self._listener.bind(str(path))
             self._listener.listen()
         else:
-            self._upstream = (door["host"], door["port"])
+            self._upstream = (address["host"], address["port"])
             self._listener = socket.create_server(("127.0.0.1", 0))
             self.host, self.port = self._listener.getsockname()[:2]
-        threading.Thread(target=self._serve, daemon=True, name="seedlab-door").start()
+        threading.Thread(target=self._serve, daemon=True, name="seedlab-count").start()
 
     def url_for(self, url: str, password: str | None = None) -> str:
         """Lead a URL through the proxy, with a password that libpq found by the server's address."""
@@ -114,13 +114,13 @@ class CountingDoor:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._carry, args=[client], daemon=True, name="seedlab-door").start()
+            threading.Thread(target=self._carry, args=[client], daemon=True, name="seedlab-count").start()
 
     def _carry(self, client: socket.socket) -> None:
         """Serve a client until client or server closes the connection."""
         with client, suppress(OSError), connect_to(self._upstream) as server:
             self._sockets |= {client, server}
-            back = threading.Thread(target=_pass_on, args=(server, client), daemon=True, name="seedlab-door")
+            back = threading.Thread(target=_pass_on, args=(server, client), daemon=True, name="seedlab-count")
             back.start()
             _pass_on(client, server, Reader(self._statements))
             back.join()

@@ -70,9 +70,9 @@ class PostgresArena:
         finally:
             self._databases.drop(name)
 
-    def door(self) -> dict[str, Any]:
+    def server_address(self) -> dict[str, Any]:
         """Return the server's address as arguments of DelayProxy."""
-        return self._databases.door()
+        return self._databases.server_address()
 
     def close(self) -> None:
         """Drop all grounds and copies, also after the connection was lost or a statement was cancelled."""

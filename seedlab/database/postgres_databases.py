@@ -134,7 +134,7 @@ class PostgresDatabases:
         """Try to take an advisory lock, which is held until the connection ends."""
         return self.admin.execute(_TRY, [name]).fetchone() == (True,)
 
-    def door(self) -> dict[str, Any]:
+    def server_address(self) -> dict[str, Any]:
         """Return the address of the server as arguments of DelayProxy."""
         info = self.admin.info
         if info.host.startswith("/"):

@@ -21,9 +21,9 @@ from seedlab.database.snapshots import (
     KEPT,
     SNAPSHOT,
     Build,
-    Door,
     Mark,
     Relations,
+    ServerAccess,
     Snapshot,
     Wanted,
     mark_of,
@@ -158,9 +158,11 @@ class PostgresSnapshots:
         """Drop the clone's database."""
         self._databases.drop(clone.database)
 
-    def door(self) -> Door:
+    def server_access(self) -> ServerAccess:
         """Return the address of the server and the password of our own connection."""
-        return Door(address=self._databases.door(), password=self._admin.info.password or None)
+        return ServerAccess(
+            address=self._databases.server_address(), password=self._admin.info.password or None
+        )
 
     def every(self) -> list[Snapshot]:
         """Find the snapshots by the comments on databases, which have their marks."""

@@ -77,7 +77,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class ServerAccess:
     """The address of a server as arguments of the proxies, and the password of our connection."""
 
     address: dict[str, Any]
@@ -124,7 +124,7 @@ class Snapshots(Protocol):
     def drop(self, clone: Target) -> None:
         """Drop a clone, ending our own connections to it."""
 
-    def door(self) -> Door:
+    def server_access(self) -> ServerAccess:
         """Return the address of the server; raises ConfigurationError for SQLite."""
 
     def every(self) -> list[Snapshot]:

@@ -71,7 +71,7 @@ class SqliteArena:
             for each in path.parent.glob(f"{path.name}*"):
                 each.unlink()
 
-    def door(self) -> dict[str, Any]:
+    def server_address(self) -> dict[str, Any]:
         """Raise ConfigurationError: SQLite has no server to put a proxy in front of."""
         raise ConfigurationError(
             "SQLite has no round trips to delay: it is a file; leave --round-trip-ms out"

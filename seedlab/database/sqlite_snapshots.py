@@ -31,9 +31,9 @@ from seedlab.database.snapshots import (
     KEPT,
     SNAPSHOT,
     Build,
-    Door,
     Mark,
     Relations,
+    ServerAccess,
     Snapshot,
     Wanted,
     mark_of,
@@ -161,7 +161,7 @@ class SqliteSnapshots:
         for each in _files(Path(clone.url)):
             each.unlink(missing_ok=True)
 
-    def door(self) -> Door:
+    def server_access(self) -> ServerAccess:
         """Raise ConfigurationError: SQLite has no server."""
         raise ConfigurationError(f"{self._target.shown} is a file, and no server listens")
 

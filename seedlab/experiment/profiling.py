@@ -64,7 +64,7 @@ def profile(
     started = datetime.now(UTC)
     with open_guarded_arena(target, options.environment, options.yes_seed) as arena:
         if any(design.round_trip_ms):
-            arena.door()  # refuses a target whose connections cannot be delayed, before any work
+            arena.server_address()  # refuses a target whose connections cannot be delayed, before any work
         template = make_template(arena, project, target)
         setup = _Setup(project=project, options=options, arena=arena, template=template)
         attempts = tuple(_rounds(setup, variants, design, on_progress))

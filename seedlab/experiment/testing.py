@@ -45,18 +45,18 @@ class LentClone:
         self._provider, self._pool = provider, pool
         self.clone = clone
         self.statements = Statements() if counted else None
-        self._counting_door: Any = None
+        self._counting_proxy: Any = None
         url = url_of(clone)
         if self.statements is not None and clone.dialect == "sqlite":
             from seedlab.database import sqlite_counting
 
             sqlite_counting.watch(Path(clone.url), self.statements)
         elif self.statements is not None:
-            from seedlab.database.counting import CountingDoor
+            from seedlab.database.counting import CountingProxy
 
-            door = provider.snapshots.door()
-            self._counting_door = CountingDoor(self.statements, door.address)
-            url = self._counting_door.url_for(url, door.password)
+            access = provider.snapshots.server_access()
+            self._counting_proxy = CountingProxy(self.statements, access.address)
+            url = self._counting_proxy.url_for(url, access.password)
         self.database = Database(
             url=url,
             shown=clone.shown,
@@ -81,8 +81,8 @@ class LentClone:
         self._pool.drop(self.clone)
 
     def _close(self) -> None:
-        if self._counting_door is not None:
-            self._counting_door.close()
+        if self._counting_proxy is not None:
+            self._counting_proxy.close()
         if self.statements is not None and self.clone.dialect == "sqlite":
             from seedlab.database import sqlite_counting
 

@@ -57,7 +57,7 @@ def delayed(arena: Arena, round_trip_ms: float) -> Iterator[Reroute]:
     if not round_trip_ms:
         yield lambda target: target
         return
-    with DelayProxy(**arena.door(), round_trip_ms=round_trip_ms) as proxy:
+    with DelayProxy(**arena.server_address(), round_trip_ms=round_trip_ms) as proxy:
         yield lambda target: replace(target, url=proxy.url_for(target.url))
 
 

@@ -29,7 +29,7 @@ pytest_plugins = [
     "tests.fix_clean",
     "tests.fix_system",
     "tests.fix_academy",
-    "tests.fix_arena",
+    "tests.fix_scratch",
     "tests.fix_clones",
 ]
 

@@ -63,9 +63,9 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def clone_url(arena_url: str, apart: Path) -> str:
+def clone_url(scratch_url: str, apart: Path) -> str:
     """A target of each dialect whose snapshots are nobody else's."""
-    return arena_url
+    return scratch_url
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from seedlab.database.arena import PREFIX
+from seedlab.database.scratch_databases import PREFIX
 from tests.school import FILES, SEED, STAGE
 from tests.seeding import write
 
@@ -45,7 +45,7 @@ def school(folder: Path, **changed: str) -> Path:
 
 
 def left_behind(url: str) -> list[str]:
-    """Databases of an arena that are still there."""
+    """Scratch databases that are still there."""
     if url.startswith("sqlite"):
         return []
     with psycopg.connect(url) as connection:

@@ -64,16 +64,16 @@ def test_each_side_goes_first_in_every_other_pair_and_a_coin_says_which_begins()
 
 
 @pytest.mark.slow
-def test_two_levels_are_compared(tmp_path: Path, arena_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_levels_are_compared(tmp_path: Path, scratch_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(school(tmp_path))
 
-    found = seedlab.compare("legacy", "bulk", target=arena_url, pairs=2, max_pairs=2)
+    found = seedlab.compare("legacy", "bulk", target=scratch_url, pairs=2, max_pairs=2)
 
     assert (found.before, found.after, len(found.pairs)) == ("legacy", "bulk", 2)
     before, after = count_of(found, "statements")
     assert before > after
     assert count_of(found, "rows created") == (5, 5)
-    assert left_behind(arena_url) == []
+    assert left_behind(scratch_url) == []
 
 
 @pytest.mark.slow
@@ -89,17 +89,17 @@ def test_more_pairs_are_run_while_there_are_too_few(
 
 
 @pytest.mark.slow
-def test_two_folders_with_the_same_rows_are_compared(tmp_path: Path, arena_url: str) -> None:
+def test_two_folders_with_the_same_rows_are_compared(tmp_path: Path, scratch_url: str) -> None:
     one = school(tmp_path / "one")
     # Rows in another order have other numbers, and `seen` differs from run to run: they are the same rows.
     head, *rows = PUPILS.splitlines(keepends=True)
     cities = "code,name\ntlv,Tel Aviv\nhfa,Haifa\n"
     other = school(tmp_path / "other", pupils_csv=head + "".join(reversed(rows)), cities_csv=cities)
 
-    found = seedlab.compare(one, other, target=arena_url, **FEW)
+    found = seedlab.compare(one, other, target=scratch_url, **FEW)
 
     assert count_of(found, "rows created") == (5, 5)
-    assert left_behind(arena_url) == []
+    assert left_behind(scratch_url) == []
 
 
 @pytest.mark.slow
@@ -147,14 +147,14 @@ def test_a_reference_to_another_row_is_refused_on_postgresql_too(tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_two_revisions_are_compared_and_forgotten(repository: Path, arena_url: str) -> None:
-    found = seedlab.compare("first", "HEAD", target=arena_url, **FEW)
+def test_two_revisions_are_compared_and_forgotten(repository: Path, scratch_url: str) -> None:
+    found = seedlab.compare("first", "HEAD", target=scratch_url, **FEW)
 
     assert (found.before, found.after) == ("first", "HEAD")
     assert count_of(found, "rows created") == (5, 5)
     assert git(repository, "worktree", "list").count("\n") == 1
     assert git(repository, "status", "--porcelain", "--untracked-files=no") == ""
-    assert left_behind(arena_url) == []
+    assert left_behind(scratch_url) == []
 
 
 @pytest.mark.slow

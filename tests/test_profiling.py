@@ -32,10 +32,10 @@ def counts(profile: Profile) -> dict[str, set[tuple[int, int]]]:
 
 
 @pytest.mark.slow
-def test_every_level_is_run_in_turn_with_the_same_counts_each_time(tmp_path: Path, arena_url: str) -> None:
+def test_every_level_is_run_in_turn_with_the_same_counts_each_time(tmp_path: Path, scratch_url: str) -> None:
     project = seedlab.load_project(school(tmp_path))
 
-    made = seedlab.profile(project, arena_url, levels=("legacy", "bulk", "incremental"), pairs=2)
+    made = seedlab.profile(project, scratch_url, levels=("legacy", "bulk", "incremental"), pairs=2)
 
     assert made.variants == ("legacy", "bulk", "incremental", AGAIN)
     assert [(each.pair, each.variant) for each in made.attempts] == [
@@ -47,18 +47,18 @@ def test_every_level_is_run_in_turn_with_the_same_counts_each_time(tmp_path: Pat
     assert max(found["legacy"]) > max(found["bulk"]) > max(found[AGAIN])
     assert [each.run.outcomes.created for each in made.attempts if each.variant != AGAIN] == [5] * 6
     assert {each.run.outcomes.unchanged for each in made.attempts if each.variant == AGAIN} == {5}
-    assert left_behind(arena_url) == []
+    assert left_behind(scratch_url) == []
 
 
 @pytest.mark.slow
-def test_the_target_itself_is_not_touched(tmp_path: Path, arena_url: str) -> None:
-    seedlab.profile(seedlab.load_project(school(tmp_path)), arena_url, levels=("bulk",), pairs=1)
+def test_the_target_itself_is_not_touched(tmp_path: Path, scratch_url: str) -> None:
+    seedlab.profile(seedlab.load_project(school(tmp_path)), scratch_url, levels=("bulk",), pairs=1)
 
-    if arena_url.startswith("sqlite"):
-        assert not Path(arena_url.removeprefix("sqlite:///")).exists()
+    if scratch_url.startswith("sqlite"):
+        assert not Path(scratch_url.removeprefix("sqlite:///")).exists()
     else:
         tables = "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-        assert rows_of(arena_url, tables) == [(0,)]
+        assert rows_of(scratch_url, tables) == [(0,)]
 
 
 @pytest.mark.slow
@@ -120,27 +120,27 @@ def test_a_level_named_twice_is_run_once() -> None:
 
 
 @pytest.mark.slow
-def test_a_failing_seed_leaves_nothing(tmp_path: Path, arena_url: str) -> None:
+def test_a_failing_seed_leaves_nothing(tmp_path: Path, scratch_url: str) -> None:
     project = seedlab.load_project(school(tmp_path, pupils_csv="name,city.code,age\nAda,nowhere,9\n"))
 
     with pytest.raises(DataFaults):
-        seedlab.profile(project, arena_url, pairs=1)
+        seedlab.profile(project, scratch_url, pairs=1)
 
-    assert left_behind(arena_url) == []
+    assert left_behind(scratch_url) == []
 
 
 @pytest.mark.slow
-def test_without_metadata_the_tables_are_those_of_the_target(tmp_path: Path, arena_url: str) -> None:
+def test_without_metadata_the_tables_are_those_of_the_target(tmp_path: Path, scratch_url: str) -> None:
     folder = school(tmp_path)
     write(folder, {"seedlab.toml": CONFIG.replace('schema = "models.py:metadata"\n', "")})
-    execute(arena_url, TABLES)
+    execute(scratch_url, TABLES)
     forget()
 
-    made = seedlab.profile(seedlab.load_project(folder), arena_url, levels=("copy",), pairs=1)
+    made = seedlab.profile(seedlab.load_project(folder), scratch_url, levels=("copy",), pairs=1)
 
     assert [each.run.outcomes.created for each in made.attempts] == [5]
-    assert rows_of(arena_url, "SELECT count(*) FROM pupils") == [(0,)]
-    assert left_behind(arena_url) == []
+    assert rows_of(scratch_url, "SELECT count(*) FROM pupils") == [(0,)]
+    assert left_behind(scratch_url) == []
 
 
 @pytest.mark.slow

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from seedlab import orchestrator
-from seedlab.database.arena import Arena
+from seedlab.database.scratch_databases import ScratchDatabases
 from seedlab.experiment import sides
 from seedlab.experiment.comparing import Rules, Side, compare_sides
-from seedlab.experiment.trials import ProgressCallback, open_guarded_arena, silent
+from seedlab.experiment.trials import ProgressCallback, open_guarded_databases, silent
 from seedlab.flow import Options, Project, Run
 from seedlab.flow.evidence import Comparison
 from seedlab.insight.judging import compare as insight
@@ -61,8 +61,8 @@ def compare(request: ComparisonRequest, on_progress: ProgressCallback = silent) 
     if kind == "run":
         one, other = (sides.stored_run(name, request.reports) for name in request.names)
         return compare_runs(one, other, names=_without_prefixes(request.names), rules=request.rules)
-    with _prepared(kind, request) as (arena, pair):
-        return compare_sides(arena, pair, request.rules, on_progress)
+    with _prepared(kind, request) as (scratch, pair):
+        return compare_sides(scratch, pair, request.rules, on_progress)
 
 
 def compare_runs(one: Run, other: Run, *, names: tuple[str, str], rules: Rules) -> Comparison:
@@ -73,8 +73,10 @@ def compare_runs(one: Run, other: Run, *, names: tuple[str, str], rules: Rules) 
 
 
 @contextmanager
-def _prepared(kind: sides.Kind, request: ComparisonRequest) -> Iterator[tuple[Arena, tuple[Side, Side]]]:
-    """Open an arena and set up both sides in it; the arena's databases are dropped afterwards."""
+def _prepared(
+    kind: sides.Kind, request: ComparisonRequest
+) -> Iterator[tuple[ScratchDatabases, tuple[Side, Side]]]:
+    """Open scratch databases and set up both sides in them; they are dropped afterwards."""
     project = request.project(kind)
     choice = request.choice(project)
     options = request.options(project, choice)
@@ -83,14 +85,14 @@ def _prepared(kind: sides.Kind, request: ComparisonRequest) -> Iterator[tuple[Ar
     def options_of(other: Project) -> Options:
         return request.options(other, choice)
 
-    with open_guarded_arena(target, options.environment, request.yes_seed) as arena:
+    with open_guarded_databases(target, options.environment, request.yes_seed) as scratch:
         if kind == "level":
-            yield arena, sides.levels(arena, project, target, options, request.names)
+            yield scratch, sides.levels(scratch, project, target, options, request.names)
         elif kind == "folder":
-            yield arena, sides.folders(arena, target, options_of, request.names)
+            yield scratch, sides.folders(scratch, target, options_of, request.names)
         else:
-            with sides.revisions(arena, target, options_of, project.root, request.names) as pair:
-                yield arena, pair
+            with sides.revisions(scratch, target, options_of, project.root, request.names) as pair:
+                yield scratch, pair
 
 
 def _without_prefixes(names: tuple[str, str]) -> tuple[str, str]:

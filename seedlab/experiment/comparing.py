@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from seedlab.database.arena import Arena
 from seedlab.database.content import Columns, comparable, contents, read_tables
+from seedlab.database.scratch_databases import ScratchDatabases
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.experiment.trials import ProgressCallback, delayed
 from seedlab.flow import Catalog, Run, Target
@@ -42,7 +42,7 @@ class Rules:
 
 
 def compare_sides(
-    arena: Arena, sides: tuple[Side, Side], rules: Rules, on_progress: ProgressCallback
+    scratch: ScratchDatabases, sides: tuple[Side, Side], rules: Rules, on_progress: ProgressCallback
 ) -> Comparison:
     """Run both sides alternately until more pairs would add little precision, or there are `max_pairs`.
 
@@ -53,9 +53,9 @@ def compare_sides(
             "expected at least one pair, and --max-pairs no smaller than --pairs; "
             f"found {rules.pairs} and {rules.max_pairs}"
         )
-    with delayed(arena, rules.round_trip_ms) as reroute:
+    with delayed(scratch, rules.round_trip_ms) as reroute:
         on_progress("a first pair, which does not count")
-        difference = _difference(arena, sides)
+        difference = _difference(scratch, sides)
         if difference and not rules.anyway:
             raise Refused(f"{difference}; to compare what they cost all the same, type --anyway")
         before: list[Run] = []
@@ -66,14 +66,14 @@ def compare_sides(
             on_progress(f"pair {pair} of {most}")
             measured = ((sides[0], before), (sides[1], after))
             for side, runs in measured[::-1] if swapped else measured:
-                with arena.fresh(side.template) as database:
+                with scratch.fresh_copy(side.template) as database:
                     runs.append(side.seed(reroute(database)))
             if pair < rules.pairs:
                 continue
             found = insight.compare(before, after, names=names, threshold=rules.threshold)
             if pair >= rules.max_pairs or insight.enough(found):
                 break
-    notes = [*found.notes, *arena.notes, *([difference] if difference else [])]
+    notes = [*found.notes, *scratch.notes, *([difference] if difference else [])]
     return replace(found, notes=tuple(notes))
 
 
@@ -92,7 +92,7 @@ def swaps(chance: random.Random) -> Iterator[bool]:
 # ---- equal databases ------------------------------------------------------------------------------------
 
 
-def _difference(arena: Arena, sides: tuple[Side, Side]) -> str:
+def _difference(scratch: ScratchDatabases, sides: tuple[Side, Side]) -> str:
     """Seed both sides once and word how the databases differ; return "" if they are equal.
 
     If rows differ, the first side is seeded once more. Columns in which its own two databases differ depend
@@ -101,7 +101,7 @@ def _difference(arena: Arena, sides: tuple[Side, Side]) -> str:
     with ExitStack() as stack:
 
         def seeded(side: Side) -> tuple[Target, Catalog]:
-            database = stack.enter_context(arena.fresh(side.template))
+            database = stack.enter_context(scratch.fresh_copy(side.template))
             side.seed(database)
             return database, read_tables(database, Monitor())
 

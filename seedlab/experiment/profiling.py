@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from seedlab.database.arena import Arena
+from seedlab.database.scratch_databases import ScratchDatabases
 from seedlab.errors import ConfigurationError, masked, nearest
 from seedlab.experiment.trials import (
     ProgressCallback,
     Reroute,
     delayed,
     make_template,
-    open_guarded_arena,
+    open_guarded_databases,
     run_once,
     silent,
 )
@@ -62,13 +62,13 @@ def profile(
     """
     variants = variants_of(design, options.settings)
     started = datetime.now(UTC)
-    with open_guarded_arena(target, options.environment, options.yes_seed) as arena:
+    with open_guarded_databases(target, options.environment, options.yes_seed) as scratch:
         if any(design.round_trip_ms):
-            arena.server_address()  # refuses a target whose connections cannot be delayed, before any work
-        template = make_template(arena, project, target)
-        setup = _Setup(project=project, options=options, arena=arena, template=template)
+            scratch.server_address()  # refuses a target whose connections cannot be delayed, before any work
+        template = make_template(scratch, project, target)
+        setup = _Setup(project=project, options=options, scratch=scratch, template=template)
         attempts = tuple(_rounds(setup, variants, design, on_progress))
-        notes = arena.notes
+        notes = scratch.notes
     return Profile(
         profile_id=new_run_id(),
         project=project.name,
@@ -118,13 +118,13 @@ class _Setup:
 
     project: Project
     options: Options
-    arena: Arena
+    scratch: ScratchDatabases
     template: str
 
     def runs(self, variant: Variant, reroute: Reroute) -> Iterator[tuple[str, Run]]:
         """Run a variant in a fresh database, a second time if the variant says so; measure in detail."""
         options = replace(self.options, settings=variant.settings)
-        with self.arena.fresh(self.template) as database:
+        with self.scratch.fresh_copy(self.template) as database:
             for name in variant.names:
                 # The monitor's own connection does not go through the delaying proxy.
                 watch = partial(Monitor, closely=True, beside=database)
@@ -139,7 +139,7 @@ def _rounds(
         list(setup.runs(variant, lambda target: target))
     for delay in dict.fromkeys(design.round_trip_ms):
         at = f" at {delay:g} ms a round trip" if any(design.round_trip_ms) else ""
-        with delayed(setup.arena, delay) as reroute:
+        with delayed(setup.scratch, delay) as reroute:
             for pair in range(1, design.pairs + 1):
                 on_progress(f"round {pair} of {design.pairs}{at}")
                 for variant in variants if pair % 2 else tuple(reversed(variants)):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from seedlab.database.arena import Arena
+from seedlab.database.scratch_databases import ScratchDatabases
 from seedlab.errors import ConfigurationError, nearest
 from seedlab.experiment.comparing import Side
 from seedlab.experiment.profiling import at_level
@@ -86,10 +86,10 @@ def stored_run(name: str, reports: Path) -> Run:
 
 
 def levels(
-    arena: Arena, project: Project, target: Target, options: Options, names: tuple[str, str]
+    scratch: ScratchDatabases, project: Project, target: Target, options: Options, names: tuple[str, str]
 ) -> tuple[Side, Side]:
     """Return the sides of two levels of one project."""
-    template = make_template(arena, project, target)
+    template = make_template(scratch, project, target)
     chosen = [replace(options, settings=at_level(options.settings, without_prefix(name))) for name in names]
     one, other = (
         _side(without_prefix(name), template, project, each) for name, each in zip(names, chosen, strict=True)
@@ -97,11 +97,13 @@ def levels(
     return one, other
 
 
-def folders(arena: Arena, target: Target, options: OptionsOf, names: tuple[str, str]) -> tuple[Side, Side]:
+def folders(
+    scratch: ScratchDatabases, target: Target, options: OptionsOf, names: tuple[str, str]
+) -> tuple[Side, Side]:
     """Return the sides of two project folders."""
     projects = [load_project(Path(without_prefix(name))) for name in names]
     one, other = (
-        _side(without_prefix(name), make_template(arena, each, target), each, options(each))
+        _side(without_prefix(name), make_template(scratch, each, target), each, options(each))
         for name, each in zip(names, projects, strict=True)
     )
     return one, other
@@ -118,7 +120,7 @@ def _side(name: str, template: str, project: Project, options: Options) -> Side:
 
 @contextmanager
 def revisions(
-    arena: Arena, target: Target, options: OptionsOf, folder: Path, names: tuple[str, str]
+    scratch: ScratchDatabases, target: Target, options: OptionsOf, folder: Path, names: tuple[str, str]
 ) -> Iterator[tuple[Side, Side]]:
     """Return the sides of a project in two git revisions, which are checked out meanwhile.
 
@@ -128,13 +130,17 @@ def revisions(
     with ExitStack() as stack:
         trees = stack.enter_context(checked_out(folder, [without_prefix(name) for name in names]))
         in_subprocess = any(tree.seedlab for tree in trees)
-        one, other = (_revision(arena, target, options, tree, in_subprocess=in_subprocess) for tree in trees)
+        one, other = (
+            _revision(scratch, target, options, tree, in_subprocess=in_subprocess) for tree in trees
+        )
         yield one, other
 
 
-def _revision(arena: Arena, target: Target, options: OptionsOf, tree: Tree, *, in_subprocess: bool) -> Side:
+def _revision(
+    scratch: ScratchDatabases, target: Target, options: OptionsOf, tree: Tree, *, in_subprocess: bool
+) -> Side:
     project = load_project(tree.project)
-    template, chosen = make_template(arena, project, target), options(project)
+    template, chosen = make_template(scratch, project, target), options(project)
     if not in_subprocess:
         return _side(tree.revision, template, project, chosen)
 

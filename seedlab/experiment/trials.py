@@ -1,4 +1,4 @@
-"""The parts of an experiment's run: the arena, a template with empty tables, added delay, the run itself."""
+"""The parts of an experiment's run: scratch databases, their template, added delay, the run itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from seedlab import orchestrator
-from seedlab.database.arena import Arena, open_arena
 from seedlab.database.proxy import DelayProxy
+from seedlab.database.scratch_databases import ScratchDatabases, open_scratch_databases
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Environment, Options, Project, Run, Target
 from seedlab.insight.measuring.monitor import Monitor
@@ -25,46 +25,50 @@ def silent(_: str) -> None:
 
 
 @contextmanager
-def open_guarded_arena(target: Target, environment: Environment, yes_seed: str | None) -> Iterator[Arena]:
-    """Open an arena on the target's server. Raises Refused if seeding the target would be refused."""
+def open_guarded_databases(
+    target: Target, environment: Environment, yes_seed: str | None
+) -> Iterator[ScratchDatabases]:
+    """Open scratch databases on the target's server; raises Refused if seeding the target is refused."""
     guards.check_target(target, environment, yes_seed)
     superuser = None
     if target.origin == orchestrator.EMBEDDED:
         from seedlab.database import cluster, server
 
         superuser = server.start(os.environ).url("postgres", role=cluster.SUPERUSER)
-    with open_arena(target, superuser) as arena:
-        yield arena
+    with open_scratch_databases(target, superuser) as scratch:
+        yield scratch
 
 
-def make_template(arena: Arena, project: Project, target: Target) -> str:
-    """Create a template database with a project's empty tables in the arena, and return its name.
+def make_template(scratch: ScratchDatabases, project: Project, target: Target) -> str:
+    """Create a template database with a project's empty tables, and return its name.
 
     The tables are those of the project's MetaData, else copies of the target's.
     """
     if project.schema is None:
-        return arena.taken(target, {spec.table for seed in project.every_seed for spec in seed.tables})
+        return scratch.copy_as_template(
+            target, {spec.table for seed in project.every_seed for spec in seed.tables}
+        )
     from seedlab.database import models
 
-    return arena.made(models.declared(project.root, project.schema, target.dialect))
+    return scratch.create_template(models.declared(project.root, project.schema, target.dialect))
 
 
 @contextmanager
-def delayed(arena: Arena, round_trip_ms: float) -> Iterator[Reroute]:
+def delayed(scratch: ScratchDatabases, round_trip_ms: float) -> Iterator[Reroute]:
     """Run a proxy that delays each round trip; yields a function that reroutes a target through it."""
     if round_trip_ms < 0:
         raise ConfigurationError(f"--round-trip-ms: expected 0 or more, found {round_trip_ms:g}")
     if not round_trip_ms:
         yield lambda target: target
         return
-    with DelayProxy(**arena.server_address(), round_trip_ms=round_trip_ms) as proxy:
+    with DelayProxy(**scratch.server_address(), round_trip_ms=round_trip_ms) as proxy:
         yield lambda target: replace(target, url=proxy.url_for(target.url))
 
 
 def run_once(
     project: Project, target: Target, options: Options, watch: Callable[[], Monitor] = Monitor
 ) -> Run:
-    """Seed a database of the arena, which the guards need not protect.
+    """Seed a scratch database, which the guards need not protect.
 
     `watch` creates the monitor, whose clock starts at once. So it is called only after garbage collection,
     which would otherwise be measured with the run.

@@ -1,4 +1,4 @@
-"""`SqliteArena`: grounds as SQLite files in a temporary folder, copied as files."""
+"""`SqliteScratchDatabases`: templates as SQLite files in a temporary folder, copied as files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from seedlab.database.arena import CURE, PREFIX
+from seedlab.database.scratch_databases import CURE, PREFIX
 from seedlab.database.sqlite_connection import quote
 from seedlab.database.sqlite_statements import main
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Target
 
 
-class SqliteArena:
-    """An `Arena` in a temporary folder."""
+class SqliteScratchDatabases:
+    """`ScratchDatabases` in a temporary folder."""
 
     notes: tuple[str, ...] = ()
 
@@ -29,9 +29,9 @@ class SqliteArena:
         self._target = target
         self._numbers = count(1)
 
-    def made(self, statements: Sequence[str]) -> str:
+    def create_template(self, statements: Sequence[str]) -> str:
         """Create a file and run these statements in it."""
-        path = self._new("ground")
+        path = self._new("template")
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             try:
                 for statement in statements:
@@ -42,28 +42,28 @@ class SqliteArena:
                 ) from error
         return str(path)
 
-    def taken(self, target: Target, tables: Collection[str]) -> str:
+    def copy_as_template(self, target: Target, tables: Collection[str]) -> str:
         """Copy a file consistently, even while others write to it, without the ledger."""
         if not Path(target.url).exists():
             raise Refused(f"{target.shown} does not exist; {CURE}")
-        path = self._new("ground")
-        with closing(sqlite3.connect(target.url)) as source, closing(sqlite3.connect(path)) as ground:
-            source.backup(ground)
+        path = self._new("template")
+        with closing(sqlite3.connect(target.url)) as source, closing(sqlite3.connect(path)) as template:
+            source.backup(template)
             for name in sorted(tables):
-                if _has_rows(ground, name, target):
+                if _has_rows(template, name, target):
                     raise Refused(f"table {name} of {target.shown} has rows; {CURE}")
             ledger = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seedlab_*'"
-            for (name,) in ground.execute(ledger).fetchall():
-                ground.execute(f"DROP TABLE {quote(name)}")
-            ground.commit()
+            for (name,) in template.execute(ledger).fetchall():
+                template.execute(f"DROP TABLE {quote(name)}")
+            template.commit()
         return str(path)
 
     @contextmanager
-    def fresh(self, ground: str) -> Iterator[Target]:
+    def fresh_copy(self, template: str) -> Iterator[Target]:
         """Copy the file; remove it afterwards together with its journals."""
         path = self._new("copy")
         try:
-            shutil.copyfile(ground, path)
+            shutil.copyfile(template, path)
             yield replace(
                 self._target, url=str(path), shown=f"sqlite:///{path.name}", database=path.stem, name=None
             )

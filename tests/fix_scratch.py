@@ -36,6 +36,6 @@ def lonely_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture(params=["postgresql", "sqlite"])
-def arena_url(request: pytest.FixtureRequest) -> str:
+def scratch_url(request: pytest.FixtureRequest) -> str:
     """A target of each dialect."""
     return request.getfixturevalue({"postgresql": "lonely_url", "sqlite": "sqlite_url"}[request.param])

@@ -1,4 +1,4 @@
-"""An arena gives fresh databases, leaves none behind, and does not touch the database it was named."""
+"""Scratch databases are fresh, none is left behind, and the database that was named is not touched."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from psycopg import sql
 
 from seedlab.database import connect
-from seedlab.database.arena import open_arena
 from seedlab.database.connect import url_of
 from seedlab.database.postgres_databases import PostgresDatabases
+from seedlab.database.scratch_databases import open_scratch_databases
 from seedlab.errors import ConfigurationError, Refused, WriteError
 from seedlab.flow import Target
 from tests.asking import forget
@@ -37,17 +37,17 @@ def prepare(url: str, script: str) -> None:
     forget()
 
 
-def test_every_copy_is_fresh_and_none_is_left(arena_url: str) -> None:
-    with open_arena(target_of(arena_url)) as arena:
-        ground = arena.made(CITIES)
+def test_every_copy_is_fresh_and_none_is_left(scratch_url: str) -> None:
+    with open_scratch_databases(target_of(scratch_url)) as scratch:
+        template = scratch.create_template(CITIES)
         for _ in range(2):
-            with arena.fresh(ground) as copy:
+            with scratch.fresh_copy(template) as copy:
                 assert rows_of(url_of(copy), "SELECT * FROM cities") == []
                 execute(url_of(copy), "INSERT INTO cities VALUES ('hfa')")
-        folder = Path(ground).parent
+        folder = Path(template).parent
 
-    assert left_behind(arena_url) == []
-    assert not (arena_url.startswith("sqlite") and folder.exists())
+    assert left_behind(scratch_url) == []
+    assert not (scratch_url.startswith("sqlite") and folder.exists())
 
 
 @pytest.mark.slow  # the server waits five seconds for who is connected
@@ -63,7 +63,10 @@ def test_who_connects_at_the_last_moment_leaves_nothing(
             late.append(psycopg.connect(connect.beside(databases.target, name).url))
 
     def interrupted() -> None:
-        with open_arena(target_of(lonely_url)) as arena, arena.fresh(arena.made(CITIES)):
+        with (
+            open_scratch_databases(target_of(lonely_url)) as scratch,
+            scratch.fresh_copy(scratch.create_template(CITIES)),
+        ):
             monkeypatch.setattr(PostgresDatabases, "vacate", slowly)
             raise KeyboardInterrupt
 
@@ -76,91 +79,93 @@ def test_who_connects_at_the_last_moment_leaves_nothing(
 
 
 @pytest.mark.slow
-def test_two_copies_at_once_share_nothing(arena_url: str) -> None:
-    with open_arena(target_of(arena_url)) as arena:
-        ground = arena.made(CITIES)
-        with arena.fresh(ground) as one, arena.fresh(ground) as other:
+def test_two_copies_at_once_share_nothing(scratch_url: str) -> None:
+    with open_scratch_databases(target_of(scratch_url)) as scratch:
+        template = scratch.create_template(CITIES)
+        with scratch.fresh_copy(template) as one, scratch.fresh_copy(template) as other:
             execute(url_of(one), "INSERT INTO cities VALUES ('hfa')")
 
             assert rows_of(url_of(other), "SELECT * FROM cities") == []
 
 
-def test_a_failure_inside_leaves_nothing(arena_url: str) -> None:
-    with pytest.raises(ZeroDivisionError), open_arena(target_of(arena_url)) as arena:
-        with arena.fresh(arena.made(CITIES)):
+def test_a_failure_inside_leaves_nothing(scratch_url: str) -> None:
+    with pytest.raises(ZeroDivisionError), open_scratch_databases(target_of(scratch_url)) as scratch:
+        with scratch.fresh_copy(scratch.create_template(CITIES)):
             raise ZeroDivisionError
 
-    assert left_behind(arena_url) == []
+    assert left_behind(scratch_url) == []
 
 
-def test_tables_are_taken_from_a_database_that_is_there(arena_url: str) -> None:
-    prepare(arena_url, TABLES)
-    with open_arena(target_of(arena_url)) as arena:
-        with arena.fresh(arena.taken(target_of(arena_url), {"cities", "pupils"})) as copy:
+def test_tables_are_taken_from_a_database_that_is_there(scratch_url: str) -> None:
+    prepare(scratch_url, TABLES)
+    with open_scratch_databases(target_of(scratch_url)) as scratch:
+        with scratch.fresh_copy(
+            scratch.copy_as_template(target_of(scratch_url), {"cities", "pupils"})
+        ) as copy:
             execute(url_of(copy), "INSERT INTO cities (code, name) VALUES ('hfa', 'Haifa')")
 
-    assert rows_of(arena_url, NAMED) == []
+    assert rows_of(scratch_url, NAMED) == []
 
 
 @pytest.mark.slow
-def test_the_ledger_is_not_taken_along(arena_url: str) -> None:
-    ledger = "seedlab_runs" if arena_url.startswith("sqlite") else "seedlab.runs"
-    schema = "" if arena_url.startswith("sqlite") else "CREATE SCHEMA seedlab;"
-    prepare(arena_url, f"{TABLES}; {schema} CREATE TABLE {ledger} (run_id text)")
-    with open_arena(target_of(arena_url)) as arena:
-        with arena.fresh(arena.taken(target_of(arena_url), {"cities"})) as copy:
+def test_the_ledger_is_not_taken_along(scratch_url: str) -> None:
+    ledger = "seedlab_runs" if scratch_url.startswith("sqlite") else "seedlab.runs"
+    schema = "" if scratch_url.startswith("sqlite") else "CREATE SCHEMA seedlab;"
+    prepare(scratch_url, f"{TABLES}; {schema} CREATE TABLE {ledger} (run_id text)")
+    with open_scratch_databases(target_of(scratch_url)) as scratch:
+        with scratch.fresh_copy(scratch.copy_as_template(target_of(scratch_url), {"cities"})) as copy:
             with pytest.raises(Exception, match=r"no such table|does not exist"):
                 rows_of(url_of(copy), f"SELECT * FROM {ledger}")
 
-    assert rows_of(arena_url, f"SELECT * FROM {ledger}") == []
+    assert rows_of(scratch_url, f"SELECT * FROM {ledger}") == []
 
 
-def test_a_table_with_rows_is_refused_and_what_to_do_is_said(arena_url: str) -> None:
-    prepare(arena_url, f"{TABLES}; INSERT INTO cities (code, name) VALUES ('hfa', 'Haifa')")
-    with open_arena(target_of(arena_url)) as arena:
+def test_a_table_with_rows_is_refused_and_what_to_do_is_said(scratch_url: str) -> None:
+    prepare(scratch_url, f"{TABLES}; INSERT INTO cities (code, name) VALUES ('hfa', 'Haifa')")
+    with open_scratch_databases(target_of(scratch_url)) as scratch:
         with pytest.raises(Refused, match=r"table cities of .* has rows; .*\[project\] schema ="):
-            arena.taken(target_of(arena_url), {"cities", "pupils"})
+            scratch.copy_as_template(target_of(scratch_url), {"cities", "pupils"})
 
-    assert rows_of(arena_url, NAMED) == [("Haifa",)]
+    assert rows_of(scratch_url, NAMED) == [("Haifa",)]
 
 
-def test_a_table_that_is_not_there_is_named(arena_url: str) -> None:
-    prepare(arena_url, "CREATE TABLE pupils (name text)")
-    with open_arena(target_of(arena_url)) as arena:
+def test_a_table_that_is_not_there_is_named(scratch_url: str) -> None:
+    prepare(scratch_url, "CREATE TABLE pupils (name text)")
+    with open_scratch_databases(target_of(scratch_url)) as scratch:
         with pytest.raises(Refused, match="has no table cities; runs begin with empty tables"):
-            arena.taken(target_of(arena_url), {"cities", "pupils"})
+            scratch.copy_as_template(target_of(scratch_url), {"cities", "pupils"})
 
 
 def test_what_only_the_target_has_is_hinted_at(lonely_url: str) -> None:
-    with open_arena(target_of(lonely_url)) as arena:
+    with open_scratch_databases(target_of(lonely_url)) as scratch:
         with pytest.raises(WriteError, match=r"MetaData.*no_such_type") as told:
-            arena.made(["CREATE TABLE t (x no_such_type)"])
+            scratch.create_template(["CREATE TABLE t (x no_such_type)"])
     assert "without extensions that the target may have" in told.value.__notes__[0]
     assert left_behind(lonely_url) == []
 
 
 def test_a_file_that_is_not_there_is_named(sqlite_url: str) -> None:
-    with open_arena(target_of(sqlite_url)) as arena:
+    with open_scratch_databases(target_of(sqlite_url)) as scratch:
         with pytest.raises(Refused, match="does not exist"):
-            arena.taken(target_of(sqlite_url), {"cities"})
+            scratch.copy_as_template(target_of(sqlite_url), {"cities"})
     assert not Path(sqlite_url.removeprefix("sqlite:///")).exists()
 
 
 @pytest.mark.slow  # PostgreSQL waits 5 s for them to go
 def test_a_database_that_others_use_cannot_be_taken(lonely_url: str) -> None:
     prepare(lonely_url, TABLES)
-    with open_arena(target_of(lonely_url)) as arena, psycopg.connect(lonely_url):
+    with open_scratch_databases(target_of(lonely_url)) as scratch, psycopg.connect(lonely_url):
         with pytest.raises(Refused, match="other sessions are connected to the database"):
-            arena.taken(target_of(lonely_url), {"cities"})
+            scratch.copy_as_template(target_of(lonely_url), {"cities"})
 
 
 def test_who_may_make_no_database_is_told(postgres_server, lonely_url: str) -> None:
     role = connect.parse_target(lonely_url, "").database
     with psycopg.connect(postgres_server.superuser_url, autocommit=True) as admin:
         admin.execute(sql.SQL("ALTER ROLE {} NOCREATEDB").format(sql.Identifier(role)))
-    with open_arena(target_of(lonely_url)) as arena:
+    with open_scratch_databases(target_of(lonely_url)) as scratch:
         with pytest.raises(Refused, match=r"may not create a database .* CREATEDB"):
-            arena.made(CITIES)
+            scratch.create_template(CITIES)
 
 
 @pytest.mark.slow
@@ -169,7 +174,10 @@ def test_settings_of_the_database_go_along(lonely_url: str) -> None:
     with psycopg.connect(lonely_url, autocommit=True) as connection:
         connection.execute(sql.SQL("ALTER DATABASE {} SET search_path = app, public").format(name))
         connection.execute(sql.SQL("ALTER DATABASE {} SET timezone = 'Asia/Jerusalem'").format(name))
-    with open_arena(target_of(lonely_url)) as arena, arena.fresh(arena.made(())) as copy:
+    with (
+        open_scratch_databases(target_of(lonely_url)) as scratch,
+        scratch.fresh_copy(scratch.create_template(())) as copy,
+    ):
         with psycopg.connect(copy.url) as connection:
             shown = [connection.execute(f"SHOW {each}").fetchone() for each in ("search_path", "timezone")]
 
@@ -178,49 +186,49 @@ def test_settings_of_the_database_go_along(lonely_url: str) -> None:
 
 @pytest.mark.slow
 def test_without_the_right_to_checkpoint_there_is_a_note(lonely_url: str) -> None:
-    with open_arena(target_of(lonely_url)) as arena:
+    with open_scratch_databases(target_of(lonely_url)) as scratch:
         for _ in range(2):
-            with arena.fresh(arena.made(CITIES)):
+            with scratch.fresh_copy(scratch.create_template(CITIES)):
                 pass
-        assert [note.partition(" (")[0] for note in arena.notes] == ["no right to CHECKPOINT"]
+        assert [note.partition(" (")[0] for note in scratch.notes] == ["no right to CHECKPOINT"]
 
 
-def test_a_file_has_no_door(sqlite_url: str) -> None:
+def test_a_file_has_no_address(sqlite_url: str) -> None:
     with (
-        open_arena(target_of(sqlite_url)) as arena,
+        open_scratch_databases(target_of(sqlite_url)) as scratch,
         pytest.raises(ConfigurationError, match="no round trips"),
     ):
-        arena.server_address()
+        scratch.server_address()
 
 
 KILLED = """
 import os, signal, sys
 from seedlab.database import connect
-from seedlab.database.arena import open_arena
-with open_arena(connect.parse_target(sys.argv[1], "--database-url")) as arena:
-    with arena.fresh(arena.made(("CREATE TABLE t (i int)",))):
+from seedlab.database.scratch_databases import open_scratch_databases
+with open_scratch_databases(connect.parse_target(sys.argv[1], "--database-url")) as scratch:
+    with scratch.fresh_copy(scratch.create_template(("CREATE TABLE t (i int)",))):
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 @pytest.mark.slow
 def test_what_a_killed_process_left_is_dropped_by_the_next_and_only_that(lonely_url: str) -> None:
-    with open_arena(target_of(lonely_url)) as arena:
-        ground = arena.made(CITIES)
+    with open_scratch_databases(target_of(lonely_url)) as scratch:
+        template = scratch.create_template(CITIES)
         killed = subprocess.run([sys.executable, "-c", KILLED, lonely_url], env=os.environ, check=False)
         assert killed.returncode == -signal.SIGKILL
         assert len(left_behind(lonely_url)) == 3
 
-        assert sweep(lonely_url) == [ground]
-        with arena.fresh(ground):
+        assert sweep(lonely_url) == [template]
+        with scratch.fresh_copy(template):
             pass
     assert left_behind(lonely_url) == []
 
 
 def sweep(url: str) -> list[str]:
-    """Open another arena, once the server has noticed that the process is gone; answers what is left."""
+    """Open others, once the server has noticed that the process is gone; answers what is left."""
     for _ in range(50):
-        with open_arena(target_of(url)):
+        with open_scratch_databases(target_of(url)):
             pass
         if len(left := left_behind(url)) == 1:
             return left

@@ -1,4 +1,4 @@
-"""`PostgresArena`: grounds as PostgreSQL databases, copied by CREATE DATABASE … TEMPLATE."""
+"""`PostgresScratchDatabases`: templates as PostgreSQL databases, copied by CREATE DATABASE … TEMPLATE."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from seedlab.database.arena import CURE, PREFIX
 from seedlab.database.connect import beside
 from seedlab.database.failures import connection_failed, write_failed
 from seedlab.database.postgres_databases import EMPTY, LEDGER, PostgresDatabases
+from seedlab.database.scratch_databases import CURE, PREFIX
 from seedlab.errors import Refused
 from seedlab.flow import Target
 
 
-class PostgresArena:
-    """An `Arena` on a server."""
+class PostgresScratchDatabases:
+    """`ScratchDatabases` on a server."""
 
     def __init__(self, target: Target, superuser: str | None) -> None:
         self._target = target
@@ -37,7 +37,7 @@ class PostgresArena:
         """Remarks on the conditions of the measurements."""
         return tuple(self._notes)
 
-    def made(self, statements: Sequence[str]) -> str:
+    def create_template(self, statements: Sequence[str]) -> str:
         """Create a database from template0 and run these statements in it."""
         name = self._databases.create(EMPTY)
         with self._databases.inside(name) as connection:
@@ -50,7 +50,7 @@ class PostgresArena:
                 raise failed from error
         return name
 
-    def taken(self, target: Target, tables: Collection[str]) -> str:
+    def copy_as_template(self, target: Target, tables: Collection[str]) -> str:
         """Copy a database without the ledger; nobody may be connected to it meanwhile."""
         self._refuse_rows(target, tables)
         name = self._databases.create(target.database)
@@ -59,9 +59,9 @@ class PostgresArena:
         return name
 
     @contextmanager
-    def fresh(self, ground: str) -> Iterator[Target]:
-        """Copy a ground, and connect to it once, because a first connection builds caches of the server."""
-        name = self._databases.create(ground)
+    def fresh_copy(self, template: str) -> Iterator[Target]:
+        """Copy a template, and connect to it once, because a first connection builds caches of the server."""
+        name = self._databases.create(template)
         try:
             with self._databases.inside(name) as connection:
                 connection.execute("SELECT count(*) FROM pg_class")
@@ -75,7 +75,7 @@ class PostgresArena:
         return self._databases.server_address()
 
     def close(self) -> None:
-        """Drop all grounds and copies, also after the connection was lost or a statement was cancelled."""
+        """Drop all templates and copies, also after the connection was lost or a statement was cancelled."""
         self._databases.close()
         self._checkpointer.close()
 

@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Column, Table, memory
-from seedlab.frames import brief
+from seedlab.frames import key_packs
 from seedlab.frames.kinds import canonical
 
 RUN = "run"
@@ -94,8 +94,8 @@ def _frames(packed: Iterable[bytes]) -> Iterator[tuple[pl.DataFrame, bool]]:
     first = True
     for each in packed:
         start = 0
-        for pack in brief.parted(each):
-            yield from ((frame, False) for frame in brief.unpack(pack))
+        for pack in key_packs.parted(each):
+            yield from ((frame, False) for frame in key_packs.unpack(pack))
             start, first = start + len(pack), False
         for head, body in _pieces(each, start):
             yield _unpacked(head, body), not first and "more" not in head
@@ -104,7 +104,7 @@ def _frames(packed: Iterable[bytes]) -> Iterator[tuple[pl.DataFrame, bool]]:
 
 def has_grown(packed: Sequence[bytes]) -> bool:
     """Tell whether the changes are so large that everything should be packed again."""
-    if any(map(brief.is_packed, packed)):
+    if any(map(key_packs.is_packed, packed)):
         return True  # now that all rows are in memory, they can be packed in the usual format
     whole, recent = sizes(packed)
     return recent > min(max(_LITTLE, whole // _PART), memory.PACK_BYTES)
@@ -114,7 +114,7 @@ def sizes(packed: Iterable[bytes]) -> tuple[int, int]:
     """Return the sizes of the base and of the changes in bytes."""
     whole = recent = 0
     for each in packed:
-        start = sum(map(len, brief.parted(each)))
+        start = sum(map(len, key_packs.parted(each)))
         whole += start
         for head, body in _pieces(each, start):
             if not whole or "more" in head:

@@ -176,7 +176,7 @@ def _name_and_check(
 
 
 def _tables_without_handles(task: Task, bound: Bound, fetched: FetchedRows) -> frozenset[str]:
-    """Find the tables of whose rows not all handles are needed, so that briefs will do for very many rows.
+    """Find the tables of whose rows not all handles are needed: short handles will do for very many rows.
 
     One seed fills such a table, with all its rows; nothing refers to it, and no remembered rows of it are
     compared by handles.

@@ -117,7 +117,7 @@ def _compare_large_loads(
     found: dict[LoadName, LargeLoadChanges] = {}
     for rows in prepared.read:
         name = load_name(rows.load)
-        if rows.briefs is not None and rows.load.stage in reduced and name in loads:
+        if rows.short_handles is not None and rows.load.stage in reduced and name in loads:
             changes = compare_large_load(look.session, task, rows, loads[name], prepared.naming)
             if changes is None:
                 raise _NotReducibleError

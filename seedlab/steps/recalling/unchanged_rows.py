@@ -68,7 +68,7 @@ class Recalled:
     def _changed(self, rows: Rows) -> Rows:
         name = load_name(rows.load)
         if (found := self.large_changes.get(name)) is not None:
-            return replace(rows.with_frame(found.frame), briefs=None)
+            return replace(rows.with_frame(found.frame), short_handles=None)
         remembered = of_files(rows.load, self.loads[name], self.rows[name])
         return rows.with_frame(contents.unknown(rows.handled.frame, remembered))
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Catalog, LoadMemory, Removal, memory
-from seedlab.frames import brief, contents
+from seedlab.frames import contents, key_packs
 from seedlab.steps.agenda import Agenda
 from seedlab.steps.recalling.unchanged_rows import LoadName, Recalled, load_name, meaning_of
 from seedlab.steps.remembering.written_run import WrittenLoad, WrittenRun, written_loads
@@ -166,7 +166,7 @@ def _update(
     """Decide what is remembered of a load; `remembered` has the rows of all loads as they were before."""
     recalled = written_run.recalled
     reduced = written_run.is_reduced(load.load)
-    if load.read[0].briefs is not None and not reduced:
+    if load.read[0].short_handles is not None and not reduced:
         return _packed(load, written_run)
     before = remembered.get(name, contents.NOTHING)
     others = [
@@ -211,10 +211,12 @@ def _split_touched(
 def _packed(load: WrittenLoad, written_run: WrittenRun) -> LoadUpdate:
     """Remember very many rows, which were packed while they were written; none was remembered before."""
     rows = load.read[0]
-    assert rows.briefs is not None
+    assert rows.short_handles is not None
     memory = _load_memory(load, rows.height, written_run.catalog)
     created = None if load.all_created else load.created_places()
-    packed = brief.pack_all(rows.briefs.packs, rows.load, written_run.ids, written_run.run_id, created)
+    packed = key_packs.pack_all(
+        rows.short_handles.packs, rows.load, written_run.ids, written_run.run_id, created
+    )
     return LoadUpdate(
         load=memory, content=contents.NOTHING, to_delete=contents.NOTHING, previous=memory, packed=packed
     )
@@ -247,7 +249,7 @@ def _load_memory(written: WrittenLoad, rows: int, catalog: Catalog) -> LoadMemor
         files=written.files,
         rows=rows,
         key=load.spelled_key,
-        made=load.made if brief.named_by_id(load, catalog) else None,
+        made=load.made if key_packs.named_by_id(load, catalog) else None,
     )
 
 

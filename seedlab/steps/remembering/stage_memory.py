@@ -134,7 +134,7 @@ def states_and_marks(
     unmarked: dict[str, bytes | None] = {e.load.table: None for e in written_run.written if e.load.whole}
     unsure = {name for name in unmarked if not _is_as_remembered(name, task)}
     # Marks of very many rows would take longer to fetch than the rows take to be compared.
-    unmarked |= {each.load.table: None for each in written_run.rows if each.briefs is not None}
+    unmarked |= {each.load.table: None for each in written_run.rows if each.short_handles is not None}
     rows = _row_counts(written_run, memory)
     unmarked |= dict.fromkeys(many := {name for name, count in rows.items() if count > MARKED_ROWS})
     states = [

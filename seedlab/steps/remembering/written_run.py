@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from seedlab.flow import HANDLE, Catalog, Load, Seed, TableWrite, WritePlan, Written
-from seedlab.frames import brief
+from seedlab.frames import key_packs
 from seedlab.steps.agenda import Agenda
 from seedlab.steps.recalling.unchanged_rows import LoadName, Recalled, load_name
 from seedlab.steps.remembering.table_state import IncrementalTables
@@ -117,10 +117,10 @@ def written_loads(written_run: WrittenRun, agenda: Agenda) -> dict[LoadName, Wri
 
 def _add_keys(write: TableWrite, loads: Mapping[LoadName, WrittenLoad], catalog: Catalog) -> None:
     """Collect the key columns of the rows that were written, where these cannot be named by their ids."""
-    if all(load.whole or brief.named_by_id(load, catalog) for load in write.loads):
+    if all(load.whole or key_packs.named_by_id(load, catalog) for load in write.loads):
         return
     rows_of = {rows.load: rows for load in write.loads for rows in loads[load_name(load)].rows}
-    if any(rows.briefs is not None for rows in rows_of.values()):
+    if any(rows.short_handles is not None for rows in rows_of.values()):
         return
     if all(load in rows_of and _has_all_keys(rows_of[load]) for load in write.loads):
         for load in write.loads:

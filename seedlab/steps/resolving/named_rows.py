@@ -14,10 +14,10 @@ import polars as pl
 from seedlab.flow import HANDLE, Load, Recorder, Settings
 from seedlab.frames import checks, ids
 from seedlab.frames.batcher import cut, stacked
-from seedlab.frames.brief import brief
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken
 from seedlab.frames.resolve import Handled, Naming, add_all_handles, alternative_column, numbered
+from seedlab.frames.short_handles import short_handle
 from seedlab.steps.preparing.shaping import Shaped
 from seedlab.steps.resolving.rows import Rows, full_frames
 from seedlab.steps.resolving.scanning import scan
@@ -35,7 +35,7 @@ def handle_rows(
     """Name the rows of all loads, and check each row by itself.
 
     Loads whose rows mean the same are named and checked as one frame, since for small frames the fixed cost
-    per frame is most of the cost. Of `nameless` tables not all handles are needed, so that briefs will do.
+    per frame is most of the cost. Of `nameless` tables not all handles are needed: short ones will do.
     With `find_duplicates`, streamed loads are searched for rows with the same unique value.
     """
     groups = {places[0]: places for places in _equal_loads(pairs)}
@@ -62,7 +62,7 @@ def handle_rows(
                 named=load.table not in nameless,
                 duplicates=find_duplicates,
             )
-            rows[first] = Rows(shaped=shaped, handled=scanned.handled, briefs=scanned.briefs)
+            rows[first] = Rows(shaped=shaped, handled=scanned.handled, short_handles=scanned.short_handles)
             broken += scanned.broken
             continue
         frame, rules_broken = checked[first]
@@ -94,7 +94,7 @@ def register(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list[Bro
         by_table.setdefault(each.load.table, []).append(each)
     broken: list[Broken] = []
     for of_table in by_table.values():
-        if of_table[0].briefs is not None:  # then it is the only load of its table
+        if of_table[0].short_handles is not None:  # then it is the only load of its table
             broken += _repeated_briefs(of_table[0], naming)
             continue
         handles = pl.concat([each.handled.frame.get_column(HANDLE) for each in of_table])
@@ -123,12 +123,14 @@ def _repeated(rows: Sequence[Rows]) -> list[Broken]:
 
 
 def _repeated_briefs(rows: Rows, naming: Naming) -> list[Broken]:
-    """Read the rows whose briefs come twice once more, since their keys may still differ."""
-    assert rows.briefs is not None
-    repeated = rows.briefs.repeated()
+    """Read the rows whose short handles come twice once more, since their keys may still differ."""
+    assert rows.short_handles is not None
+    repeated = rows.short_handles.repeated()
     if not len(repeated):
         return []
-    repeated_rows = [frame.filter(brief().is_in(repeated.implode())) for frame in full_frames(rows, naming)]
+    repeated_rows = [
+        frame.filter(short_handle().is_in(repeated.implode())) for frame in full_frames(rows, naming)
+    ]
     handled = Handled(load=rows.load, frame=pl.concat(repeated_rows))
     return checks.judge([handled], [checks.duplicate_rules(rows.load)])
 
@@ -187,7 +189,7 @@ def orphans(
     broken: list[Broken] = []
     for each in suspected.values():
         rules = checks.parent_rules(each.load, naming, cache, hints or {})
-        frames = [each.handled.frame] if each.briefs is None else full_frames(each, naming)
+        frames = [each.handled.frame] if each.short_handles is None else full_frames(each, naming)
         for frame in frames:
             found = checks.judge([Handled(load=each.load, frame=frame)], [rules])
             broken += checks.without_invalid(

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from seedlab.flow import FILE, HANDLE, ROW, Load, Staging
-from seedlab.frames.brief import Briefs
 from seedlab.frames.resolve import Handled, Naming, add_handles, reference_column
+from seedlab.frames.short_handles import ShortHandles
 from seedlab.steps.preparing.shaping import Shaped
 
 
@@ -42,9 +42,9 @@ class Rows:
     """The rows of one load, with their handles, in one of four forms.
 
     *Held*: the frame of `handled` has their source columns, too. *Streamed*: it has only handles, and the
-    source columns are read again from the files, by `shaped.stream`. *Brief*: very many streamed rows, of
-    which not even the handles are held, but `briefs` of them; the frame is empty. *Staged*: workers have
-    written them to a staging table, and `staged` says where.
+    source columns are read again from the files, by `shaped.stream`. *Short*: very many streamed rows, of
+    which only `short_handles` are held; the frame is empty. *Staged*: workers have written them to a staging
+    table, and `staged` says where.
 
     `written_keys` are frames of HANDLE and key columns, collected while rows are streamed to the target, so
     that the files need not be read once more for them.
@@ -53,13 +53,13 @@ class Rows:
     shaped: Shaped
     handled: Handled
     staged: Staged | None = None
-    briefs: Briefs | None = None
+    short_handles: ShortHandles | None = None
     written_keys: list[pl.DataFrame] = field(default_factory=list)
 
     @property
     def height(self) -> int:
         """The number of rows."""
-        return self.handled.frame.height if self.briefs is None else self.briefs.rows
+        return self.handled.frame.height if self.short_handles is None else self.short_handles.rows
 
     @property
     def load(self) -> Load:
@@ -73,8 +73,8 @@ class Rows:
 
     def parent_handles(self, index: int) -> pl.Series:
         """The handles of the parents that the load's reference number `index` refers to."""
-        if self.briefs is not None:
-            return self.briefs.parents[index]
+        if self.short_handles is not None:
+            return self.short_handles.parents[index]
         return self.handled.frame.get_column(reference_column(index))
 
     def with_frame(self, frame: pl.DataFrame) -> Rows:
@@ -97,7 +97,7 @@ def full_batch(rows: Rows, batch: pl.DataFrame, naming: Naming) -> pl.DataFrame:
     These are found by place, since of rows with equal keys only one may have been kept.
     """
     full = add_handles(batch, rows.load, naming)
-    if rows.briefs is not None or not batch.height:
+    if rows.short_handles is not None or not batch.height:
         return full
     named = _rows_of_batch(rows.handled.frame, batch)
     if rows.load.whole:  # equal rows are numbered, and their numbers depend on the rows of all batches

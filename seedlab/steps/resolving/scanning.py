@@ -9,21 +9,21 @@ import polars as pl
 from seedlab.flow import Load, Recorder, Settings
 from seedlab.frames import checks
 from seedlab.frames.batcher import stream
-from seedlab.frames.brief import Briefs
 from seedlab.frames.checks import Broken
 from seedlab.frames.resolve import Handled, Naming, add_handles, numbered
+from seedlab.frames.short_handles import ShortHandles
 from seedlab.steps.preparing.reading import concurrency
 from seedlab.steps.preparing.shaping import Shaped
 
-NAMED_ROWS = 1_000_000  # up to so many rows, handles are kept even if briefs would do
+NAMED_ROWS = 1_000_000  # up to so many rows, handles are kept even if short handles would do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scanned:
-    """What a scan keeps of a load: handles, or briefs of very many rows, and the rules that rows break."""
+    """What a scan keeps of a load: handles, for very many rows short ones, and the rules that rows break."""
 
     handled: Handled
-    briefs: Briefs | None
+    short_handles: ShortHandles | None
     broken: list[Broken]
 
 
@@ -39,7 +39,7 @@ def scan(
 ) -> Scanned:
     """Read a streamed load once, check its rows, and keep their handles.
 
-    If nothing needs the handle of every row (`named` is False), briefs are kept instead of more than
+    If nothing needs the handle of every row (`named` is False), short handles are kept instead of more than
     NAMED_ROWS. With `duplicates`, the columns of unique constraints are kept to the end, in order to find all
     rows with the same value. Without, the target refuses one of them.
     """
@@ -55,7 +55,7 @@ def scan(
         return handled.frame.drop(dropped), checks.judge([handled], [rules])
 
     named_rows: list[pl.DataFrame] = []
-    briefs: Briefs | None = None
+    short_handles: ShortHandles | None = None
     rows = 0
     for batch, found in stream(shaped.stream(), process, settings.batch_rows, concurrency(settings)):
         recorder.progress(load, batch.height)
@@ -63,13 +63,13 @@ def scan(
         named_rows.append(batch)
         broken += found
         if not named and rows > NAMED_ROWS:
-            briefs = briefs or Briefs()
+            short_handles = short_handles or ShortHandles()
             for each in named_rows:
-                briefs.add(each, load)
+                short_handles.add(each, load)
             named_rows = []
     empty = add_handles(shaped.frame, load, naming).drop(dropped)
     whole = pl.concat([empty, *(each.select(empty.columns) for each in named_rows)])
     handled = Handled(load=load, frame=numbered(whole, load))
     broken += checks.judge([handled], [unique])
     names = handled.frame.drop(needed.intersection(shaped.columns))
-    return Scanned(handled=replace(handled, frame=names), briefs=briefs, broken=broken)
+    return Scanned(handled=replace(handled, frame=names), short_handles=short_handles, broken=broken)

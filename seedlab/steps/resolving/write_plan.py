@@ -25,8 +25,8 @@ from seedlab.flow import (
 )
 from seedlab.frames import ids, relationships
 from seedlab.frames.batcher import cut, stacked, stream
-from seedlab.frames.brief import pack
 from seedlab.frames.cache import SeedCache
+from seedlab.frames.key_packs import pack
 from seedlab.frames.resolve import Handled, Naming
 from seedlab.plan.graph import components
 from seedlab.plan.ready import ReadyQueue, Task
@@ -140,22 +140,22 @@ def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Sett
     What the ledger needs of the rows is collected on the way: packed rows, or keys.
     """
     assert rows.shaped.stream is not None
-    load, briefs = rows.load, rows.briefs
+    load, short_handles = rows.load, rows.short_handles
     names = [HANDLE, *dict.fromkeys(load.key_columns)]
     rows.written_keys.clear()
-    if briefs is not None:
-        briefs.packs = []
+    if short_handles is not None:
+        short_handles.packs = []
 
     def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, bytes]:
         kept = full_batch(rows, frame, naming)
         settled = ids.settle(Handled(load=load, frame=kept), naming, cache)
-        if briefs is None:
+        if short_handles is None:
             return settled, b""
         return settled, pack(settled, kept.get_column(DIGEST), load, naming.catalog)
 
     for frame, packed in stream(rows.shaped.stream(), process, settings.batch_rows, concurrency(settings)):
-        if briefs is not None:
-            briefs.packs.append(packed)
+        if short_handles is not None:
+            short_handles.packs.append(packed)
         else:
             rows.written_keys.append(frame.select(names))
         yield Batch(load=load, frame=frame)

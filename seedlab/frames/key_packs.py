@@ -1,8 +1,6 @@
-"""Compact traces of the rows of a file larger than memory: 8 bytes for checks, the key for the ledger.
+"""Packs of very many rows for the ledger: of each row its digest, and its key instead of its handle.
 
-For a table that nothing refers to, handles are needed for two purposes only. To find keys that occur twice,
-64 bits of each handle suffice (candidates are verified with the full handles). For the ledger the key and the
-digest of each row are stored; handles are computed from the keys again.
+The handles are computed from the keys again when packs are read. `contents.py` has the usual format of packs.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any
 
@@ -18,66 +15,13 @@ import polars as pl
 
 from seedlab.flow import DIGEST, FILE, HANDLE, Catalog, Load, memory
 from seedlab.frames.kinds import canonical
-from seedlab.frames.resolve import handle_of, reference_column
+from seedlab.frames.resolve import handle_of
 
 KEY = "key."
 RUN = "run"
-BRIEF = "_seedlab_brief"
 
 _MAGIC = b"\x00seedlab keys\x00"
 _LENGTH = Struct(">Q")
-_PIECE_ROWS = 1 << 20  # rows that are searched for repeated keys at a time
-_LOW = pl.lit((1 << 64) - 1, dtype=pl.UInt128)
-_HALF = pl.lit(1 << 64, dtype=pl.UInt128)
-
-
-def brief() -> pl.Expr:
-    """Fold a handle to 64 bits, which may be equal for different handles."""
-    return ((pl.col(HANDLE) & _LOW) ^ (pl.col(HANDLE) // _HALF)).cast(pl.UInt64).alias(BRIEF)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Briefs:
-    """Traces of the rows of one load: their number, folded handles, and the distinct parents per reference.
-
-    `packs` are filled while the rows are written, and start anew with every attempt to write.
-    """
-
-    rows: int = 0
-    each: list[pl.Series] = field(default_factory=list)
-    parents: dict[int, pl.Series] = field(default_factory=dict)
-    packs: list[bytes] = field(default_factory=list)
-    twice: pl.Series | None = None
-
-    def add(self, frame: pl.DataFrame, load: Load) -> None:
-        """Add a batch of rows."""
-        self.rows += frame.height
-        self.each.append(frame.drop_nulls(HANDLE).select(brief()).to_series())
-        for index in range(len(load.references)):
-            more = frame.get_column(reference_column(index)).drop_nulls()
-            known = self.parents.get(index)
-            self.parents[index] = (more if known is None else pl.concat([known, more.unique()])).unique()
-
-    def repeated(self) -> pl.Series:
-        """Return the folded handles that occur more than once, and free all others.
-
-        Cost: one pass per million rows.
-        """
-        if self.twice is None:
-            self.twice, self.each = self._repeated(), []
-        return self.twice
-
-    def _repeated(self) -> pl.Series:
-        pieces = self.rows // _PIECE_ROWS + 1
-        found = [pl.Series(BRIEF, [], dtype=pl.UInt64)]
-        for piece in range(pieces):
-            part = pl.concat([each.filter(each % pieces == piece) for each in self.each] or found)
-            if part.n_unique() < len(part):
-                found.append(part.filter(part.is_duplicated()).unique())
-        return pl.concat(found)
-
-
-# ---- for the ledger -------------------------------------------------------------------------------------
 
 
 def pack(frame: pl.DataFrame, digests: pl.Series, load: Load, catalog: Catalog) -> bytes:

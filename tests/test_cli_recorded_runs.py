@@ -1,4 +1,4 @@
-"""The commands that tell of runs: from seeds of a real database to the list, the run and the page."""
+"""The commands that read recorded runs: from seeds of a real database to the list, the run and the page."""
 
 from __future__ import annotations
 

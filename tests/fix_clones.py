@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from seedlab.experiment.clones import SnapshotProvider, SnapshotRequest, open_provider
-from tests.learning import databases_of, school
+from tests.experiments import databases_of, school
 from tests.school import CITIES
 
 # Seeding runs this, and nothing else does: a line for each time.

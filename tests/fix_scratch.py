@@ -11,8 +11,8 @@ import pytest
 from psycopg import sql
 
 from tests.asking import forget
+from tests.experiments import databases_of
 from tests.fix_postgres import PostgresServer, drop_database
-from tests.learning import databases_of
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from seedlab.experiment.comparing import swaps
 from seedlab.experiment.sides import kind_of
 from seedlab.flow.evidence import Comparison
 from seedlab.insight.records import history
-from tests.learning import MODELS, left_behind, school
+from tests.experiments import MODELS, left_behind, school
 from tests.school import CITIES, PUPILS
 from tests.seeding import seed
 

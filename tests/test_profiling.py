@@ -15,8 +15,8 @@ from seedlab.experiment.profiling import Design, variants_of
 from seedlab.flow import LEVELS, SWITCHES, Settings
 from seedlab.flow.evidence import Profile
 from tests.asking import forget
+from tests.experiments import CONFIG, left_behind, school
 from tests.fix_postgres import RUN_FOLDER, PostgresServer
-from tests.learning import CONFIG, left_behind, school
 from tests.school import TABLES
 from tests.seeding import execute, rows_of, write
 

@@ -17,8 +17,8 @@ import seedlab.database.sqlite_snapshots
 import seedlab.experiment.testing
 import seedlab.steps.writing.transaction  # noqa: F401
 from tests.asking import forget
+from tests.experiments import school
 from tests.fix_clones import ours_at, times_seeded
-from tests.learning import school
 from tests.school import TABLES
 from tests.seeding import execute, rows_of, write
 

@@ -19,7 +19,7 @@ from seedlab.database.scratch_databases import open_scratch_databases
 from seedlab.errors import ConfigurationError, Refused, WriteError
 from seedlab.flow import Target
 from tests.asking import forget
-from tests.learning import left_behind
+from tests.experiments import left_behind
 from tests.school import TABLES
 from tests.seeding import execute, rows_of
 

@@ -13,7 +13,7 @@ import pytest
 
 from seedlab.cli import main
 from seedlab.insight.records import profiles
-from tests.learning import left_behind, school
+from tests.experiments import left_behind, school
 from tests.school import CITIES
 
 FEW = ["--pairs", "1", "--max-pairs", "1"]

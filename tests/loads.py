@@ -28,8 +28,8 @@ from seedlab.flow import (
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.ids import settle
 from seedlab.frames.resolve import Handled, add_handles, name_rows
+from seedlab.plan.binder import bind
 from seedlab.plan.columns import Given
-from seedlab.plan.schema import bind
 
 Columns = Mapping[str, Sequence[str | None]]
 

@@ -21,7 +21,7 @@ from seedlab.frames.checks import (
     suspects,
 )
 from seedlab.frames.resolve import Handled, Naming, add_handles, name_rows
-from seedlab.plan.schema import bind
+from seedlab.plan.binder import bind
 from tests.loads import source_frame
 from tests.tables import SCHOOL, catalog, given, table
 

@@ -23,7 +23,7 @@ from seedlab.frames.ids import (
     take_subset,
 )
 from seedlab.frames.resolve import Handled, Naming, add_handles, name_rows, reference_column
-from seedlab.plan.schema import bind
+from seedlab.plan.binder import bind
 from tests.loads import source_frame
 from tests.tables import SCHOOL, catalog, column, given, table
 

@@ -53,7 +53,7 @@ def test_a_command_that_only_speaks_imports_nothing_heavy(arguments: list[str]) 
     assert imported(RUN_COMMAND.format(arguments=arguments)) & (HEAVY | NOTEBOOK) == set()
 
 
-@pytest.mark.parametrize("module", ["seedlab", "seedlab.flow", "seedlab.errors", "seedlab.plan.schema"])
+@pytest.mark.parametrize("module", ["seedlab", "seedlab.flow", "seedlab.errors", "seedlab.plan.binder"])
 def test_the_values_and_the_plan_room_are_light(module: str) -> None:
     assert imported(f"import {module}") & (HEAVY | NOTEBOOK) == set()
 
@@ -92,7 +92,7 @@ def test_a_seed_with_nothing_to_do_imports_nothing_that_works_on_rows_or_tells_o
         "seedlab.insight.measuring.state",
     }
     decided = {
-        "seedlab.plan.schema",
+        "seedlab.plan.binder",
         "seedlab.plan.conditions",
         "seedlab.steps.pipeline",
         "seedlab.steps.sampling",

@@ -23,7 +23,7 @@ from seedlab.frames.resolve import (
     reference_column,
     restate,
 )
-from seedlab.plan.schema import bind
+from seedlab.plan.binder import bind
 from tests.tables import COURSES, FACULTIES, SCHOOL, UNIVERSITIES, catalog, given, table
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -10,7 +10,7 @@ from seedlab.database import classify_statements
 from seedlab.database import statements as sql
 from seedlab.database import transaction_statements as transaction
 from seedlab.flow import Load, Settings
-from seedlab.plan.schema import bind
+from seedlab.plan.binder import bind
 from tests.tables import COURSES, FACULTIES, SCHOOL, catalog, column, given, table
 
 ODD = table('we"ird', {'na"me': "text not null", "order": "int4"}, primary=['na"me'])

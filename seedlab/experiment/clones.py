@@ -23,8 +23,8 @@ from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Catalog, Options, Project, Stage, Target
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import choices, guards
+from seedlab.plan.binder import no_table
 from seedlab.plan.project import find_project, load_project
-from seedlab.plan.schema import no_table
 from seedlab.steps.agenda import FileState, file_hashes, file_states, python_hash, written_since
 
 ENVIRONMENT = "test"

@@ -24,7 +24,7 @@ from seedlab.flow import (
     TableSpec,
 )
 from seedlab.flow.exports import Export, TableExport
-from seedlab.plan import graph, naming, schema
+from seedlab.plan import binder, graph, naming
 from seedlab.plan.columns import Given
 from seedlab.plan.spelling import free
 
@@ -176,7 +176,7 @@ def _declared(catalog: Catalog, exports: Sequence[TableExport]) -> list[TableExp
         )
         for each in exports
     ]
-    bound = schema.bind(catalog, given)
+    bound = binder.bind(catalog, given)
     return [
         replace(each, declared=each.declared or set(load.key_columns) != set(each.key))
         for each, load in zip(exports, bound.loads, strict=True)

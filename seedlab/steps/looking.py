@@ -208,7 +208,7 @@ def look_offline(project: Project) -> Look:
 def _find_table(catalog: Catalog, name: str) -> Table:
     table = catalog.find(name)
     if table is None:
-        from seedlab.plan.schema import no_table  # a heavy import, which only this error needs
+        from seedlab.plan.binder import no_table  # a heavy import, which only this error needs
 
         raise ConfigurationError(no_table(catalog, name))
     return table

@@ -21,8 +21,8 @@ from seedlab.frames.documents import collector_paused
 from seedlab.frames.resolve import Handled, Naming, name_rows
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
+from seedlab.plan.binder import Bound
 from seedlab.plan.graph import Need
-from seedlab.plan.schema import Bound
 from seedlab.steps.agenda import Task
 from seedlab.steps.looking import Look
 from seedlab.steps.preparing import binding, reading, transforming

@@ -10,7 +10,7 @@ import polars as pl
 
 from seedlab.errors import DataFaults
 from seedlab.flow import Catalog, Load
-from seedlab.plan import schema
+from seedlab.plan import binder
 from seedlab.plan.columns import Given
 from seedlab.steps.preparing.shaping import Shaped
 
@@ -22,14 +22,14 @@ def bind(
     catalog: Catalog,
     known: Mapping[str, tuple[str, ...]] | None = None,
     defaults: Mapping[str, str] = NO_DEFAULTS,
-) -> tuple[schema.Bound, list[tuple[Load, Shaped]]]:
+) -> tuple[binder.Bound, list[tuple[Load, Shaped]]]:
     """Make the load of each shaped table, paired with its rows, in which the defaults are filled in.
 
     `known` are the keys of tables that stages fill which do not run. Raises DataFaults for columns that mean
-    nothing, and ConfigurationError as `schema.bind` does.
+    nothing, and ConfigurationError as `binder.bind` does.
     """
     given = [Given(seed=each.seed, spec=each.spec, columns=each.columns) for each in shaped]
-    bound = schema.bind(catalog, given, known, defaults)
+    bound = binder.bind(catalog, given, known, defaults)
     if bound.faults:
         raise DataFaults(bound.faults)
     pairs = zip(bound.loads, shaped, strict=True)

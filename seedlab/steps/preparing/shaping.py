@@ -20,7 +20,7 @@ from seedlab.frames.flatten import ROOT, Documents
 from seedlab.frames.large import WHOLE, Piece
 from seedlab.frames.literals import whole_columns
 from seedlab.frames.outlines import Outline
-from seedlab.plan import schema
+from seedlab.plan import binder
 from seedlab.plan.columns import Given
 from seedlab.plan.relations import infer_link, name_value, parent_relation
 
@@ -156,13 +156,13 @@ def _inherited(
     parent = _table_of(catalog, above)
     relation = parent_relation(_table_of(catalog, spec), parent.name, spec.parent)
     enclosing = Given(seed=around.seed, spec=above, columns=around.columns)
-    return relation, schema.key_sources(catalog, enclosing)
+    return relation, binder.key_sources(catalog, enclosing)
 
 
 def _table_of(catalog: Catalog, spec: TableSpec) -> Table:
     table = catalog.find(spec.table)
     if table is None:
-        raise ConfigurationError(schema.no_table(catalog, spec.table))
+        raise ConfigurationError(binder.no_table(catalog, spec.table))
     return table
 
 

@@ -1,4 +1,4 @@
-"""Binds files to the catalog: finds what the columns of each seed mean, and makes loads of them.
+"""Binds files to the catalog: resolves the columns of each seed by it, and makes loads of them.
 
 A load has a key and references, which say by which columns of the file a row and its parents are identified.
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight.measuring.course import RECENT, Progress
 from seedlab.insight.measuring.monitor import Monitor
+from seedlab.insight.measuring.progress import RECENT, Progress
 from seedlab.insight.measuring.state import RunState, StageState
 from tests.cases import some
 from tests.school import FILES, SEED, STAGE, TABLES

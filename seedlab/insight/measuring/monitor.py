@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from seedlab.flow import Counters, Phase, Run, Seed, Target
-from seedlab.insight.measuring.course import Progress
 from seedlab.insight.measuring.machine import load_average
 from seedlab.insight.measuring.memory import PEAKS, Work, rss_bytes
+from seedlab.insight.measuring.progress import Progress
 from seedlab.insight.measuring.spans import FIELDS, Broken, Lane, OpenSpan
 
 if TYPE_CHECKING:

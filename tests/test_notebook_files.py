@@ -1,4 +1,4 @@
-"""The notebooks as they lie in git: thin, stripped, their parameters those that the front door checks."""
+"""The notebooks as they lie in git: thin, stripped, their parameters those that the runner checks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from seedlab.insight.notebooks import front_door as notebooks
 from seedlab.insight.notebooks import parameters
+from seedlab.insight.notebooks import runner as notebooks
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 FILES = sorted(FOLDER.glob("*.ipynb"))
@@ -100,7 +100,7 @@ def test_a_notebook_names_no_place_of_the_network(path: Path) -> None:
 
 
 @each_notebook
-def test_the_parameters_are_those_of_the_front_door_with_a_word_on_each(path: Path) -> None:
+def test_the_parameters_are_those_of_the_runner_with_a_word_on_each(path: Path) -> None:
     (cell,) = (cell for cell in code_cells(read(path)) if cell["metadata"].get("tags") == ["parameters"])
 
     own, checked = parameters.of_cell(source(cell)), notebooks.find(path.stem).parameters

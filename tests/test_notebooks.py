@@ -1,4 +1,4 @@
-"""The front door of notebooks: a real kernel runs small notebooks, and what is kept of them is looked at."""
+"""The runner of notebooks: a real kernel runs small notebooks, and what is kept of them is looked at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from seedlab.cli import main
 from seedlab.errors import ConfigurationError
-from seedlab.insight.notebooks import front_door as notebooks
+from seedlab.insight.notebooks import runner as notebooks
 from tests.nbmake import outputs_of, write_notebook
 
 FILES = ["report.html", "report.ipynb", "summary.json", "summary.md"]

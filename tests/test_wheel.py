@@ -38,7 +38,7 @@ def test_a_wheel_brings_every_file_of_the_package_and_the_notebooks(unpacked: Pa
 
 @pytest.mark.slow
 def test_an_installed_package_finds_its_notebooks(unpacked: Path, tmp_path: Path) -> None:
-    ask = "from seedlab.insight.notebooks import front_door; print(front_door.find('seed').path)"
+    ask = "from seedlab.insight.notebooks import runner; print(runner.find('seed').path)"
 
     done = subprocess.run(
         [sys.executable, "-c", ask],

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from seedlab.cli.arguments import build_parser
-from seedlab.insight.notebooks import front_door as notebooks
 from seedlab.insight.notebooks import parameters
+from seedlab.insight.notebooks import runner as notebooks
 
 FILE = Path(__file__).parent.parent / "docs" / "ci-github-actions.yml"
 

@@ -12,7 +12,7 @@ from seedlab.cli.printing import show, write_stderr
 
 def report_notebook(args: Namespace) -> int:
     """Run a notebook and write its report, which is also written if the notebook fails."""
-    from seedlab.insight.notebooks import front_door as notebooks
+    from seedlab.insight.notebooks import runner as notebooks
 
     reports = Path(args.reports or "reports")
     notebook = notebooks.find(args.notebook)

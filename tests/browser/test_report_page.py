@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.insight.notebooks import front_door as notebooks
+from seedlab.insight.notebooks import runner as notebooks
 from tests.browser.chromium import Page
 from tests.nbmake import write_notebook
 

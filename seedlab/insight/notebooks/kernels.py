@@ -1,6 +1,6 @@
 """Runs notebooks in kernels of this Python, which are reached by sockets in a temporary folder.
 
-Imports papermill, which takes a second, so `front_door.py` imports this module only to run a notebook.
+Imports papermill, which takes a second, so `runner.py` imports this module only to run a notebook.
 """
 
 from __future__ import annotations

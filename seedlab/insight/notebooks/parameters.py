@@ -1,6 +1,6 @@
 """The parameters of notebooks, and their checks, since papermill checks nothing.
 
-The parameters of a notebook are a frozen dataclass. `front_door` makes one from the command line's text
+The parameters of a notebook are a frozen dataclass. `runner.py` makes one from the command line's text
 before anything runs, and the notebook's first cell makes one from its variables, so that both report the same
 mistakes.
 """

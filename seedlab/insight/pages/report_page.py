@@ -1,6 +1,6 @@
 """Formats an executed notebook as a self-contained HTML page without scripts, with its code collapsed.
 
-Imports nbconvert, which takes a second, so only `front_door.py` imports this module, while a notebook runs.
+Imports nbconvert, which takes a second, so only `runner.py` imports this module, while a notebook runs.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from seedlab.flow import (
     Written,
 )
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.ids import settle
+from seedlab.frames.ids import assign_ids
 from seedlab.frames.resolve import Handled, add_handles, name_rows
 from seedlab.plan.binder import bind
 from seedlab.plan.columns import Given
@@ -81,7 +81,7 @@ def resolved(catalog: Catalog, rows: Iterable[Sourced]) -> list[Batch]:
     """The same rows with ids known; all of them are taken to be new."""
     rows = list(rows)
     naming, cache = name_rows(catalog, [each.load for each in rows], "uuid8"), SeedCache()
-    frames = [settle(Handled(load=each.load, frame=each.frame), naming, cache) for each in rows]
+    frames = [assign_ids(Handled(load=each.load, frame=each.frame), naming, cache) for each in rows]
     return [Batch(load=each.load, frame=frame.drop(HANDLE)) for each, frame in zip(rows, frames, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""From handles to ids: every column settled, subsets that are referentially whole."""
+"""From handles to ids: every column gets its value, subsets that are referentially whole."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.ids import (
+    assign_ids,
     expose_alternatives,
     expose_explicit,
     first_by_key,
     key_frame,
     referred_columns,
-    settle,
     take_subset,
 )
 from seedlab.frames.resolve import Handled, Naming, add_handles, name_rows, reference_column
@@ -50,14 +50,14 @@ TWO = {
 }
 
 
-# ---- settle ----
+# ---- assign_ids ----
 
 
 def test_a_new_rows_id_is_its_handle_and_a_reference_the_handle_of_its_parent() -> None:
     handled, naming = prepared(SCHOOL, TWO)
 
-    parents = settle(handled["universities"], naming, SeedCache())
-    children = settle(handled["faculties"], naming, SeedCache())
+    parents = assign_ids(handled["universities"], naming, SeedCache())
+    children = assign_ids(handled["faculties"], naming, SeedCache())
 
     assert parents["id"].to_list() == parents[HANDLE].to_list()
     assert children["university_id"].to_list() == parents["id"].to_list()[::-1]
@@ -72,8 +72,8 @@ def test_an_existing_row_keeps_its_id_and_its_children_point_to_it() -> None:
     answer = pl.DataFrame({HANDLE: asked.head(1), "id": pl.Series([U.int], dtype=pl.UInt128)})
     cache.remember("universities", asked, answer)
 
-    parents = settle(handled["universities"], naming, cache)
-    children = settle(handled["faculties"], naming, cache)
+    parents = assign_ids(handled["universities"], naming, cache)
+    children = assign_ids(handled["faculties"], naming, cache)
 
     assert parents["id"].to_list() == [U.int, asked[1]]
     assert children["university_id"].to_list() == [asked[1], U.int]
@@ -87,17 +87,17 @@ def test_settling_keeps_the_order_of_the_rows() -> None:
     answer = pl.DataFrame({HANDLE: asked.reverse(), "id": pl.Series(range(500), dtype=pl.UInt128)})
     cache.remember("universities", asked, answer)
 
-    settled = settle(handled["universities"], naming, cache)
+    assigned = assign_ids(handled["universities"], naming, cache)
 
-    assert settled["slug"].to_list() == codes
-    assert settled["id"].to_list() == list(range(499, -1, -1))
+    assert assigned["slug"].to_list() == codes
+    assert assigned["id"].to_list() == list(range(499, -1, -1))
 
 
 def test_a_null_reference_stays_null() -> None:
     columns = {"code": ["1"], "faculty.code": [None], "faculty.university.slug": [None]}
     handled, naming = prepared(SCHOOL, {"courses": columns})
 
-    assert settle(handled["courses"], naming, SeedCache())["faculty_id"].to_list() == [None]
+    assert assign_ids(handled["courses"], naming, SeedCache())["faculty_id"].to_list() == [None]
 
 
 def test_an_explicit_id_of_the_files_is_the_id_that_children_get() -> None:
@@ -110,7 +110,7 @@ def test_an_explicit_id_of_the_files_is_the_id_that_children_get() -> None:
 
     expose_explicit(handled["universities"], naming, cache, ["id"])
 
-    assert settle(handled["faculties"], naming, cache)["university_id"].to_list() == [V.int, U.int]
+    assert assign_ids(handled["faculties"], naming, cache)["university_id"].to_list() == [V.int, U.int]
 
 
 def test_explicit_ids_and_those_the_target_told_go_together() -> None:
@@ -126,7 +126,7 @@ def test_explicit_ids_and_those_the_target_told_go_together() -> None:
 
     expose_explicit(handled["universities"], naming, cache, ["id"])
 
-    assert settle(handled["faculties"], naming, cache)["university_id"].to_list() == [V.int, U.int]
+    assert assign_ids(handled["faculties"], naming, cache)["university_id"].to_list() == [V.int, U.int]
 
 
 def test_a_sequence_id_reaches_the_children_as_text() -> None:
@@ -148,14 +148,14 @@ def test_a_sequence_id_reaches_the_children_as_text() -> None:
     numbers = handled["rooms"].frame.select(HANDLE, pl.Series("id", ["7", "8"]))
     cache.expose("rooms", "id", numbers)
 
-    assert settle(handled["rooms"], naming, cache)["id"].to_list() == ["7", "8"]
-    assert settle(handled["desks"], naming, cache)["room_id"].to_list() == ["8", None]
+    assert assign_ids(handled["rooms"], naming, cache)["id"].to_list() == ["7", "8"]
+    assert assign_ids(handled["desks"], naming, cache)["room_id"].to_list() == ["8", None]
 
 
 def test_a_reference_by_the_column_it_refers_to_is_written_as_given() -> None:
     handled, naming = prepared(SCHOOL, {"courses": {"code": ["1"], "faculty_id": [str(U)]}})
 
-    assert settle(handled["courses"], naming, SeedCache())["faculty_id"].to_list() == [str(U)]
+    assert assign_ids(handled["courses"], naming, SeedCache())["faculty_id"].to_list() == [str(U)]
 
 
 BY_NAME = {
@@ -183,8 +183,8 @@ def test_a_reference_by_another_key_gets_the_id_of_the_row_it_names() -> None:
 
     expose_alternatives(handled["universities"], naming, cache, ["id"])
 
-    parents = settle(handled["universities"], naming, cache)["id"].to_list()
-    assert settle(handled["faculties"], naming, cache)["university_id"].to_list() == parents[::-1]
+    parents = assign_ids(handled["universities"], naming, cache)["id"].to_list()
+    assert assign_ids(handled["faculties"], naming, cache)["university_id"].to_list() == parents[::-1]
 
 
 def test_a_reference_by_another_key_gets_the_id_that_the_target_told_or_a_sequence_gave() -> None:
@@ -196,7 +196,7 @@ def test_a_reference_by_another_key_gets_the_id_that_the_target_told_or_a_sequen
 
     expose_alternatives(handled["universities"], naming, cache, ["id"])
 
-    assert settle(handled["faculties"], naming, cache)["university_id"].to_list() == ["8", "7"]
+    assert assign_ids(handled["faculties"], naming, cache)["university_id"].to_list() == ["8", "7"]
 
 
 # ---- what must be known of parents ----

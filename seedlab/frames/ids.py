@@ -24,7 +24,7 @@ from seedlab.frames.resolve import (
 )
 
 
-def settle(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
+def assign_ids(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
     """Compute the values of all `Load.columns`; return them with FILE, ROW and HANDLE.
 
     uuid columns made from handles are UInt128, all others text.

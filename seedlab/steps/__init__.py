@@ -3,7 +3,7 @@
     looking       connects, and reads the catalog and the ledger
     agenda        decides which stages run, and why
     preparing     reads files, makes rows of tables of their records, finds what every column means
-    resolving     names and checks rows, asks the target which it has, settles ids, plans the writes
+    resolving     names and checks rows, asks the target which it has, assigns ids, plans the writes
     recalling     finds the rows of changed files that the ledger remembers as they are
     pipeline      prepares stages, from their files to named rows, and resolves the references of these
     reducing      prepares only what changed, where that is enough

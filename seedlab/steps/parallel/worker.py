@@ -140,14 +140,14 @@ class _Part:
         relation = assignment.staging.relation
         fresh = staging.begin_part(self._session, assignment.run, relation, part.number)
         for frame in self._batches():
-            settled = self._settle(frame)
+            resolved = self._resolve(frame)
             if fresh:
                 place = staging.Place(part=part.number, first=self._rows)
                 table = assignment.naming.catalog.tables[assignment.load.table]
                 names = assignment.load_to_write.columns
-                staging.copy(self._session, assignment.staging, table, settled, names, place)
-            self._names.append(settled.select(_naming_columns(assignment)))
-            self._rows += settled.height
+                staging.copy(self._session, assignment.staging, table, resolved, names, place)
+            self._names.append(resolved.select(_naming_columns(assignment)))
+            self._rows += resolved.height
         return PartResult(
             partition=part,
             rows=self._rows,
@@ -163,7 +163,7 @@ class _Part:
         for batch in assignment.batches.batches(assignment.naming.catalog, part.file, part.piece):
             yield batch.with_columns(defaults)
 
-    def _settle(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def _resolve(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Turn a batch of text into the columns that are written; raises _FaultyError for a wrong row."""
         load, naming, trusted = self._assignment.load, self._assignment.naming, self._assignment.trusted
         handled = Handled(load=load, frame=add_handles(frame, load, naming))
@@ -172,7 +172,7 @@ class _Part:
             raise _FaultyError
         self._look_up(frame, handled)
         self._handles.append(handled.frame.drop(set(frame.columns) - {FILE, ROW}))
-        return ids.settle(
+        return ids.assign_ids(
             Handled(load=self._assignment.load_to_write, frame=handled.frame), naming, self._cache
         )
 

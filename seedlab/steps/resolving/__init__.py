@@ -1,1 +1,1 @@
-"""Resolves loads: names and checks rows, asks the target which it has, settles ids, and plans the writes."""
+"""Resolves loads: names and checks rows, asks the target which it has, assigns ids, and plans the writes."""

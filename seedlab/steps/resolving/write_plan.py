@@ -1,4 +1,4 @@
-"""Plans the writes: settles every id, orders the tables, and makes the batches when they are asked for."""
+"""Plans the writes: assigns every id, orders the tables, and makes the batches when they are asked for."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def plan_writes(
     settings: Settings,
     empty: frozenset[str],
 ) -> WritePlan:
-    """Settle the ids, and order the writes: parents first, links last, the tables of a cycle together.
+    """Assign the ids, and order the writes: parents first, links last, the tables of a cycle together.
 
     `empty` are the tables without rows.
     """
     by_load = {each.load: each for each in rows}
-    frames = _settle([each.handled for each in rows if each.is_held], naming, cache)
+    frames = _assign_ids([each.handled for each in rows if each.is_held], naming, cache)
     tables = {load.table: naming.catalog.tables[load.table] for load in by_load}
     parents = {name: table.parents & tables.keys() for name, table in tables.items()}
     needed = frozenset(parent for child, found in parents.items() for parent in found if parent != child)
@@ -119,8 +119,8 @@ def _ordered(parents: Mapping[str, Collection[str]], rows: Sequence[Rows]) -> li
     return ordered
 
 
-def _settle(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> dict[Load, pl.DataFrame]:
-    """Map loads to frames of the columns to be written; loads of equal columns are settled as one frame."""
+def _assign_ids(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> dict[Load, pl.DataFrame]:
+    """Map loads to frames of the columns to be written; loads of equal columns are evaluated as one frame."""
     groups: dict[object, list[Handled]] = {}
     for each in handled:
         load = each.load
@@ -129,13 +129,13 @@ def _settle(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> dic
     frames: dict[Load, pl.DataFrame] = {}
     for equal_loads in groups.values():
         whole = Handled(load=equal_loads[0].load, frame=stacked([each.frame for each in equal_loads]))
-        parts = cut(ids.settle(whole, naming, cache), [each.frame.height for each in equal_loads])
+        parts = cut(ids.assign_ids(whole, naming, cache), [each.frame.height for each in equal_loads])
         frames |= {each.load: part for each, part in zip(equal_loads, parts, strict=True)}
     return frames
 
 
 def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Settings) -> Iterator[Batch]:
-    """Read a streamed load again, batch by batch, and settle its ids.
+    """Read a streamed load again, batch by batch, and assign its ids.
 
     What the ledger needs of the rows is collected on the way: packed rows, or keys.
     """
@@ -148,10 +148,10 @@ def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Sett
 
     def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, bytes]:
         kept = full_batch(rows, frame, naming)
-        settled = ids.settle(Handled(load=load, frame=kept), naming, cache)
+        written = ids.assign_ids(Handled(load=load, frame=kept), naming, cache)
         if short_handles is None:
-            return settled, b""
-        return settled, pack(settled, kept.get_column(DIGEST), load, naming.catalog)
+            return written, b""
+        return written, pack(written, kept.get_column(DIGEST), load, naming.catalog)
 
     for frame, packed in stream(rows.shaped.stream(), process, settings.batch_rows, concurrency(settings)):
         if short_handles is not None:
@@ -184,7 +184,7 @@ def with_sequences(
     """
     loads = [each.load for each in rows]
     by_default = tables_with_default_ids(loads, naming)
-    settled: list[Rows] = []
+    found: list[Rows] = []
     asks: list[Reserve] = []
     new_rows: list[pl.Series] = []
     for each in rows:
@@ -192,9 +192,9 @@ def with_sequences(
         made = naming.catalog.tables[load.table].columns[load.made] if load.made else None
         if made is not None and load.table in by_default:
             without_id = replace(load, made=None)
-            settled.append(replace(each, handled=replace(each.handled, load=without_id)))
+            found.append(replace(each, handled=replace(each.handled, load=without_id)))
             continue
-        settled.append(each)
+        found.append(each)
         if made is not None and made.kind != "uuid":
             handles = each.handled.frame[HANDLE]
             new = handles.filter(~handles.is_in(cache.found(load.table).implode()))
@@ -204,8 +204,8 @@ def with_sequences(
     for ask, new, given in zip(asks, new_rows, reserve(asks), strict=True):
         values = pl.DataFrame({HANDLE: new, ask.column: pl.Series(given).cast(pl.String)})
         cache.expose(ask.table, ask.column, values)
-    expose(settled, naming, cache)
-    return settled
+    expose(found, naming, cache)
+    return found
 
 
 def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[int]]]:

@@ -360,14 +360,15 @@ def test_the_doctor_shows_what_it_found_whole(school: Path, capsys, monkeypatch)
 
 
 def test_the_doctor_names_files_that_look_like_data_but_that_no_seed_reads(school: Path, capsys) -> None:
-    for name in ("more.csv", "staff.xlsx", "notes.md", "backup.json.zst", ".hidden.csv"):
+    unread = ("more.csv", "staff.xlsx", "backup.json.zst", "old.csv.zip", "Old.XLSX.gz")
+    for name in (*unread, "notes.md", ".hidden.csv", "cities.csv.bak", "fields.json.md", "all.zip"):
         (school / name).write_bytes(b"")
 
     assert main(["doctor", str(school), "--database-url", f"sqlite:///{school}/school.db", "--json"]) == 0
 
     found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["checks"]}
     assert found["files"]["status"] == "warn"
-    assert found["files"]["found"] == "no seed reads backup.json.zst, more.csv, staff.xlsx"
+    assert found["files"]["found"] == f"no seed reads {', '.join(sorted(unread))}"
 
 
 def test_the_doctor_gives_a_remedy_for_what_fails(school: Path, capsys) -> None:
@@ -440,6 +441,16 @@ def test_init_leaves_a_folder_of_data_as_the_project_that_it_is(tmp_path: Path, 
     assert main(["init", "shop"]) == 2
     assert "shop holds data already (kinds.csv), and is a project as it is" in output_of(capsys)[1]
     assert [path.name for path in Path("shop").iterdir()] == ["kinds.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("KINDS.CSV", 2), ("kinds.tsv.gz", 2), ("kinds.csv.bak", 0), (".kinds.csv", 0)]
+)
+def test_init_takes_for_data_what_a_seed_would_read(tmp_path: Path, capsys, name: str, code: int) -> None:
+    Path("shop").mkdir()
+    Path("shop", name).write_text("slug\nred\n")
+
+    assert main(["init", "shop"]) == code
 
 
 def test_generate_takes_its_folders_before_and_after_the_flag() -> None:

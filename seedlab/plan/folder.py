@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Literal
 
 from seedlab.errors import ConfigurationError
@@ -27,8 +27,9 @@ FORMATS: Mapping[str, Format] = {
     ".parquet": "parquet",
 }
 COMPRESSIONS: Mapping[str, Literal["gz", "zst"]] = {".gz": "gz", ".zst": "zst"}
-# Tables, too, but in formats that we do not read.
-_OTHER_TABLES = frozenset({".xlsx", ".xls", ".ods", ".avro", ".orc", ".arrow", ".feather"})
+# Data, too, but in formats and compressions that we do not read.
+_OTHER_FORMATS = frozenset({".xlsx", ".xls", ".ods", ".avro", ".orc", ".arrow", ".feather"})
+_OTHER_COMPRESSIONS = frozenset({".zip", ".bz2", ".xz"})
 REPORTS = "reports"
 # Folders of runs, profiles and reports, named by their time, which `--reports` may put anywhere in the
 # project.
@@ -83,9 +84,21 @@ def unread_files(root: Path, seeds: Iterable[Seed]) -> tuple[str, ...]:
 
 
 def _looks_like_data(path: Path) -> bool:
-    suffixes = {suffix.lower() for suffix in path.suffixes[-2:]}
-    ours = _is_ignored(path.name) or path.name.startswith("seedlab.")
-    return not ours and path.is_file() and bool(suffixes & (FORMATS.keys() | _OTHER_TABLES))
+    suffix, _ = _suffixes(path)
+    ours = is_ignored(path.name) or path.name.startswith("seedlab.")
+    return not ours and (suffix in FORMATS or suffix in _OTHER_FORMATS) and path.is_file()
+
+
+def _suffixes(path: PurePath) -> tuple[str, str]:
+    """Return the suffix that names a file's format, and behind it that of its compression, or ""."""
+    *_, before, last = ("", "", *(each.lower() for each in path.suffixes))
+    return (before, last) if last in COMPRESSIONS or last in _OTHER_COMPRESSIONS else (last, "")
+
+
+def format_of(path: PurePath) -> Format | None:
+    """Return the format in which files of this name are read, or None if they are not."""
+    suffix, compression = _suffixes(path)
+    return None if compression in _OTHER_COMPRESSIONS else FORMATS.get(suffix)
 
 
 def _folder_seed(file: SourceFile, name: str) -> Seed:
@@ -128,12 +141,12 @@ def _is_wanted(root: Path, path: Path, pattern: str) -> bool:
     # Folders of records contain reject files, which have the names of their sources. Only a pattern that
     # begins with the folder's name matches them.
     is_record = _holds_records(parts) and parts[:1] != PurePosixPath(pattern).parts[:1]
-    return not path.is_dir() and (name == pattern or not (is_record or any(map(_is_ignored, parts))))
+    return not path.is_dir() and (name == pattern or not (is_record or any(map(is_ignored, parts))))
 
 
 def _walk(root: Path, folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        if _is_ignored(path.name) or path == root / REPORTS or _RECORDS.match(path.name):
+        if is_ignored(path.name) or path == root / REPORTS or _RECORDS.match(path.name):
             continue
         if not path.is_dir():
             yield path
@@ -149,18 +162,18 @@ def _holds_records(parts: Sequence[str]) -> bool:
     return parts[:1] == (REPORTS,) or any(map(_RECORDS.match, parts))
 
 
-def _is_ignored(name: str) -> bool:
+def is_ignored(name: str) -> bool:
+    """Tell whether a file or folder of this name is hidden, or written by seedlab itself."""
     return name.startswith((".", "_seedlab")) or ".rejects." in name
 
 
 def _source(root: Path, path: Path) -> SourceFile | None:
     """Return the data file at a path, or None if its suffix is not that of a data file."""
-    *_, suffix, last = ["", "", *(each.lower() for each in path.suffixes)]
-    compression = COMPRESSIONS.get(last)
-    form = FORMATS.get(suffix if compression else last)
+    form = format_of(path)
     if form is None:
         return None
     _check_inside(root, path)
+    compression = COMPRESSIONS.get(path.suffix.lower())
     return SourceFile(path=path, name=_name(root, path), format=form, compression=compression)
 
 

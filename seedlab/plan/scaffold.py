@@ -9,10 +9,10 @@ from pathlib import Path
 
 from seedlab.errors import ConfigurationError
 from seedlab.plan.configuration import shown
-from seedlab.plan.folder import FORMATS
+from seedlab.plan.folder import FORMATS, format_of, is_ignored
 
 # Formats that are table data wherever they occur; JSON and YAML files may be something else.
-_TABLES = {suffix for suffix, kind in FORMATS.items() if kind not in ("json", "yaml")}
+_TABLES = frozenset(FORMATS.values()) - {"json", "yaml"}
 SCHEMA_FILE = ".seedlab.schema.json"
 SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}"
 TARGET_HINT = """\
@@ -159,8 +159,9 @@ def refuse_data(directory: Path) -> None:
 
     The folder is a project as it is, and the seedlab.toml of the scaffold would exclude its files.
     """
-    data_files = (
-        sorted(p.name for p in directory.iterdir() if _TABLES & {*p.suffixes}) if directory.is_dir() else []
+    found = directory.iterdir() if directory.is_dir() else ()
+    data_files = sorted(
+        each.name for each in found if format_of(each) in _TABLES and not is_ignored(each.name)
     )
     if data_files and not (directory / "seedlab.toml").exists():
         raise ConfigurationError(

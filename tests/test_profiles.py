@@ -1,4 +1,4 @@
-"""A profile's file holds every run, comes back equal, and says what each variant bought."""
+"""A profile's file holds every run, comes back equal, and says what each variant gained."""
 
 from __future__ import annotations
 

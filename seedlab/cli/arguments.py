@@ -194,7 +194,9 @@ def _add_tellers(commands: _Commands[Parser]) -> None:
 
 
 def _add_experiments(commands: _Commands[Parser]) -> None:
-    profile = _command(commands, "profile", "run every level in fresh databases: what each optimisation buys")
+    profile = _command(
+        commands, "profile", "run every level in fresh databases: what each optimisation gains"
+    )
     _add_directory(profile)
     profile.add_argument(
         "--levels", metavar="LEVELS", type=listed(str),

@@ -218,7 +218,7 @@ def profile_page(profile: Profile) -> Page:
 
 
 def _variants(profile: Profile, delay: float) -> Grid:
-    head = (delay_text(delay), "median", "range", "runs", "what it bought")
+    head = (delay_text(delay), "median", "range", "runs", "what it gained")
     known = [each for each in effects(profile) if each.round_trip_ms == delay]
     return Grid(head=head, align="<>>><", rows=tuple(_variant_row(profile, each) for each in known))
 

@@ -20,7 +20,7 @@ from seedlab.flow import Catalog, ForeignKey, Recorder, Table, Target
 from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable
 from seedlab.frames import outputs, whole
 from seedlab.insight.faces.text import several
-from seedlab.plan import adopting, naming, scaffold, spelling
+from seedlab.plan import adopting, export_keys, scaffold, spelling
 from seedlab.plan.adopting import Wanted
 from seedlab.plan.project import FILE
 
@@ -69,8 +69,8 @@ def export(
 def _keys_by_rows(reader: Reader, catalog: Catalog, tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:
     """Find keys of tables that declare none: columns without NULL, by whose values all rows differ."""
     found = {}
-    for table in filter(naming.keyless, tables):
-        names = [each.name for each in table.columns.values() if each.kind in naming.NAMING]
+    for table in filter(export_keys.keyless, tables):
+        names = [each.name for each in table.columns.values() if each.kind in export_keys.KEY_KINDS]
         rows, *values = reader.count(sql.count_values(table, names, catalog.dialect))
         full = {name for name, count in zip(names, values, strict=True) if count == rows}
         unique = sorted((key.columns for key in table.keys if full.issuperset(key.columns)), key=len)

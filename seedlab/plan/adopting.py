@@ -24,7 +24,7 @@ from seedlab.flow import (
     TableSpec,
 )
 from seedlab.flow.exports import Export, TableExport
-from seedlab.plan import binder, graph, naming
+from seedlab.plan import binder, export_keys, graph
 from seedlab.plan.columns import Given
 from seedlab.plan.spelling import free
 
@@ -115,9 +115,9 @@ def adopt(
     """
     keyless = [table for table in tables if not table.keys and table.name not in found]
     whole_rows = {table.name: _stored(table) for table in keyless}
-    identities = naming.identify(tables, {**found, **whole_rows}, with_ids=with_ids)
+    identities = export_keys.identify(tables, {**found, **whole_rows}, with_ids=with_ids)
     unidentified = {
-        table.name: _without_key(table) if naming.keyless(table) else "its key refers back to itself"
+        table.name: _without_key(table) if export_keys.keyless(table) else "its key refers back to itself"
         for table in tables
         if table.name not in identities.keys
     }
@@ -147,15 +147,15 @@ def _stored(table: Table) -> tuple[str, ...]:
     return tuple(each.name for each in table.columns.values() if not each.generated)
 
 
-def _table_export(catalog: Catalog, identities: naming.Identities, table: Table) -> TableExport:
+def _table_export(catalog: Catalog, identities: export_keys.Identities, table: Table) -> TableExport:
     hidden, key = identities.hidden.get(table.name), identities.keys[table.name]
     written = [name for name in _stored(table) if name != hidden]
     return TableExport(
         table=table.name,
         key=key,
         hidden=hidden,
-        leaves=tuple(naming.leaves(catalog, identities, table, written)),
-        order=tuple(naming.leaves(catalog, identities, table, key)),
+        leaves=tuple(export_keys.leaves(catalog, identities, table, written)),
+        order=tuple(export_keys.leaves(catalog, identities, table, key)),
     )
 
 
@@ -186,16 +186,16 @@ def _declared(catalog: Catalog, exports: Sequence[TableExport]) -> list[TableExp
 # ---- notes to show --------------------------------------------------------------------------------------
 
 
-def _kept_id_notes(identities: naming.Identities) -> list[str]:
+def _kept_id_notes(identities: export_keys.Identities) -> list[str]:
     return [f"{table} keeps its ids: {why}" for table, why in sorted(identities.kept.items())]
 
 
-def _undeclared_reference_notes(tables: Sequence[Table], identities: naming.Identities) -> list[str]:
+def _undeclared_reference_notes(tables: Sequence[Table], identities: export_keys.Identities) -> list[str]:
     """Warn of columns that are named like references but have no foreign key, if some ids are left out."""
     if not identities.hidden:
         return []
     kept = {why.partition(" ")[0] for why in identities.kept.values()}
-    loose = [".".join(place) for place, _ in naming.loose_ids(tables) if ".".join(place) not in kept]
+    loose = [".".join(place) for place, _ in export_keys.loose_ids(tables) if ".".join(place) not in kept]
     if not loose:
         return []
     refer = "refers" if len(loose) == 1 else "refer"

@@ -17,7 +17,7 @@ from seedlab.plan.relations import find_relation, relation_names
 
 # Kinds of columns that may be part of a natural key: people can type their values, and two values are equal
 # in a file if and only if they are in the database.
-NAMING = frozenset(
+KEY_KINDS = frozenset(
     {"text", "varchar", "char", "citext", "enum", "int2", "int4", "int8", "numeric", "bool"}
     | {"date", "time", "timestamp", "timestamptz", "uuid"}
 )
@@ -119,7 +119,7 @@ def leaves(catalog: Catalog, identities: Identities, table: Table, columns: Iter
 
 
 def _can_name(column: Column) -> bool:
-    return column.kind in NAMING and not column.nullable and not column.generated
+    return column.kind in KEY_KINDS and not column.nullable and not column.generated
 
 
 def _places(tables: Sequence[Table], hidden: Mapping[str, str]) -> dict[Place, str]:

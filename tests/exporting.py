@@ -10,7 +10,7 @@ from seedlab.database import connect
 from seedlab.flow.exports import Exported
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.operations import exporting
-from seedlab.plan.adopting import Wanted
+from seedlab.plan.export_plan import Wanted
 from tests.fix_clean import clean
 from tests.seeding import counted, dump, execute, seed, stored
 

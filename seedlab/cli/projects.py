@@ -43,7 +43,7 @@ def _export(args: Namespace, out: Path) -> int:
     from seedlab.insight.faces import export_text
     from seedlab.insight.measuring.monitor import Monitor
     from seedlab.operations.exporting import export
-    from seedlab.plan.adopting import Wanted
+    from seedlab.plan.export_plan import Wanted
 
     wanted = Wanted(tables=tuple(args.table), exclude=tuple(args.exclude_table), with_ids=args.with_ids)
     exported = export(source_of(args), out, wanted, dict(args.subset), Monitor())

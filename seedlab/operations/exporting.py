@@ -20,8 +20,8 @@ from seedlab.flow import Catalog, ForeignKey, Recorder, Table, Target
 from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable
 from seedlab.frames import outputs, whole
 from seedlab.insight.faces.text import several
-from seedlab.plan import adopting, export_keys, scaffold, spelling
-from seedlab.plan.adopting import Wanted
+from seedlab.plan import export_keys, export_plan, scaffold, spelling
+from seedlab.plan.export_plan import Wanted
 from seedlab.plan.project import FILE
 
 _NAMES: Mapping[str, str] = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
@@ -40,10 +40,10 @@ def export(
     outputs.check_new(out)
     with closing(open_reader(target, recorder, label_of(out.name))) as reader:
         catalog = reader.catalog()
-        tables, left_out = adopting.chosen(catalog, wanted)
+        tables, left_out = export_plan.chosen(catalog, wanted)
         reader.hold(tables)
         keys = _keys_by_rows(reader, catalog, tables)
-        plan = adopting.adopt(catalog, tables, keys, left_out, with_ids=wanted.with_ids)
+        plan = export_plan.plan_export(catalog, tables, keys, left_out, with_ids=wanted.with_ids)
         first = _limits(catalog, plan, limits)
         doubtful = reader.doubtful([catalog.tables[each.table] for each in plan.tables])
         masks = _masks(reader, catalog, plan, doubtful, first)
@@ -140,7 +140,7 @@ def _ties(
 def _write(
     reader: Reader, catalog: Catalog, plan: Export, masks: Mapping[str, pl.Series], folder: Path
 ) -> list[WrittenTable]:
-    files = adopting.file_names([each.table for each in plan.tables])
+    files = export_plan.file_names([each.table for each in plan.tables])
     written = []
     for each in plan.tables:
         frames = reader.rows(catalog, each)
@@ -161,7 +161,7 @@ def _write_project(
     """Write seedlab.toml for the files that were written, and the schema by which editors check it."""
     files = {each.table: each.file for each in written if each.rows}
     exports: list[TableExport] = [each for each in plan.tables if each.table in files]
-    project = adopting.project_of(out.resolve().name, folder, catalog, exports, files)
+    project = export_plan.project_of(out.resolve().name, folder, catalog, exports, files)
     heading = (
         f"{scaffold.SCHEMA_LINE}\n# Exported from the {_NAMES[catalog.dialect]} database {catalog.database} "
         "by seedlab export.\n\n"

@@ -100,7 +100,7 @@ def _matching(known: Mapping[str, Table], catalog: Catalog, patterns: Sequence[s
     }
 
 
-def adopt(
+def plan_export(
     catalog: Catalog,
     tables: Sequence[Table],
     found: Mapping[str, tuple[str, ...]],

@@ -20,7 +20,7 @@ from seedlab.flow import Catalog, ForeignKey, Recorder, Table, Target
 from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable
 from seedlab.frames import outputs, whole
 from seedlab.insight.faces.text import several
-from seedlab.plan import export_keys, export_plan, scaffold, spelling
+from seedlab.plan import export_keys, export_plan, scaffold, toml_writer
 from seedlab.plan.export_plan import Wanted
 from seedlab.plan.project import FILE
 
@@ -167,7 +167,7 @@ def _write_project(
         "by seedlab export.\n\n"
     )
     hint = scaffold.TARGET_HINT
-    (folder / FILE).write_text(heading + _with_hint(spelling.spell(project), hint), encoding="utf-8")
+    (folder / FILE).write_text(heading + _with_hint(toml_writer.to_toml(project), hint), encoding="utf-8")
     (folder / scaffold.SCHEMA_FILE).write_text(scaffold.schema_text(), encoding="utf-8")
 
 

@@ -40,7 +40,7 @@ from seedlab.frames.generate import Repeatable
 from seedlab.frames.outputs import check_new, new_folder
 from seedlab.frames.resolve import name_rows
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.plan import graph, scripts, spelling
+from seedlab.plan import graph, scripts, toml_writer
 from seedlab.plan.project import FILE as CONFIGURATION
 from seedlab.plan.selection import select
 from seedlab.steps.looking import look_offline
@@ -165,8 +165,8 @@ def _outputs(
     outputs = []
     for (load, shaped), rows in zip(pairs, repeated, strict=True):
         seed_name, table = _plain(load.seed), _plain(load.table)
-        name = spelling.free(names, seed_name, f"{seed_name}-{table}")
-        stem = spelling.free(files, table if seed_name == table else f"{seed_name}.{table}")
+        name = toml_writer.free_name(names, seed_name, f"{seed_name}-{table}")
+        stem = toml_writer.free_name(files, table if seed_name == table else f"{seed_name}.{table}")
         file = f"{numbers[load.stage]:02d}-{load.stage}/{stem}.{format}"
         key = tuple(part.source or _relation(part) for part in rows.load.key)
         seed = replace(
@@ -250,7 +250,7 @@ def _selectors(
 
 def _write_project(old: Project, new: Project, folder: Path) -> None:
     heading = f"# Grown from {old.name} by seedlab generate: its rows, repeated with numbered keys.\n\n"
-    (folder / CONFIGURATION).write_text(heading + spelling.spell(new), encoding="utf-8")
+    (folder / CONFIGURATION).write_text(heading + toml_writer.to_toml(new), encoding="utf-8")
     if old.schema is not None:
         script, _ = scripts.split(old.schema)
         (folder / script).parent.mkdir(parents=True, exist_ok=True)

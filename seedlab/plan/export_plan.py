@@ -26,7 +26,7 @@ from seedlab.flow import (
 from seedlab.flow.exports import Export, TableExport
 from seedlab.plan import binder, export_keys, graph
 from seedlab.plan.columns import Given
-from seedlab.plan.spelling import free
+from seedlab.plan.toml_writer import free_name
 
 # Tables of migration tools, in lower case. A copy of the schema gets its own when it is migrated.
 MIGRATIONS = frozenset(
@@ -245,7 +245,7 @@ def project_of(
     for each in exports:
         file = SourceFile(path=root / files[each.table], name=files[each.table], format="csv")
         spec = TableSpec(table=each.table, key=each.spelled_key if each.declared else None)
-        seed = free(taken, _plain(each.table))
+        seed = free_name(taken, _plain(each.table))
         seeds.append(Seed(name=seed, stage="", files=(file,), tables=(spec,)))
     parents = {name: catalog.tables[name].parents for name in files}
     return Project(root=root, name=name, stages=graph.levels(seeds, parents))

@@ -15,7 +15,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _CONTROL = re.compile(r"\x7f")
 
 
-def spell(project: Project) -> str:
+def to_toml(project: Project) -> str:
     """Return the TOML of a project that has stages; values equal to their default are left out."""
     head = {"name": project.name, "schema": project.schema, "transforms": project.transforms}
     lines = ["[project]", *_pairs(head)]
@@ -32,7 +32,7 @@ def spell(project: Project) -> str:
     return "\n".join(lines) + "\n"
 
 
-def free(taken: set[str], *names: str) -> str:
+def free_name(taken: set[str], *names: str) -> str:
     """Return the first of these names that is not taken, else the last with a number; add it to `taken`."""
     numbered = (f"{names[-1]}-{n}" for n in itertools.count(2))
     name = next(each for each in itertools.chain(names, numbered) if each not in taken)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seedlab.flow import Project
 from seedlab.plan.project import load_project
-from seedlab.plan.spelling import spell
+from seedlab.plan.toml_writer import to_toml
 
 ACADEMY = Path(__file__).parents[1] / "data"
 EVERYTHING = """\
@@ -85,7 +85,7 @@ def test_everything_that_can_be_said_is_read_back_as_it_was(tmp_path: Path) -> N
     (tmp_path / "seedlab.toml").write_text(EVERYTHING, encoding="utf-8")
     project = load_project(tmp_path)
 
-    (tmp_path / "seedlab.toml").write_text(spell(project), encoding="utf-8")
+    (tmp_path / "seedlab.toml").write_text(to_toml(project), encoding="utf-8")
     assert without_lines(load_project(tmp_path)) == without_lines(project)
 
 
@@ -93,7 +93,7 @@ def test_the_academy_is_read_back_as_it_was(tmp_path: Path) -> None:
     shutil.copytree(ACADEMY, tmp_path / "data", ignore=shutil.ignore_patterns("__pycache__"))
     project = load_project(tmp_path / "data")
 
-    (tmp_path / "data" / "seedlab.toml").write_text(spell(project), encoding="utf-8")
+    (tmp_path / "data" / "seedlab.toml").write_text(to_toml(project), encoding="utf-8")
     assert without_lines(load_project(tmp_path / "data")) == without_lines(project)
 
 
@@ -102,7 +102,7 @@ def test_what_equals_the_default_is_left_out(tmp_path: Path) -> None:
     said = '[project]\nname = "p"\n\n[[stages]]\nid = "s"\n\n  [[stages.seeds]]\n  name = "t"\n  source = "t.csv"\n'
     (tmp_path / "seedlab.toml").write_text(said)
 
-    assert spell(load_project(tmp_path)) == said
+    assert to_toml(load_project(tmp_path)) == said
 
 
 def test_a_table_that_the_file_is_not_named_after_is_said(tmp_path: Path) -> None:
@@ -110,4 +110,4 @@ def test_a_table_that_the_file_is_not_named_after_is_said(tmp_path: Path) -> Non
     said = '[project]\nname = "p"\n\n[[stages]]\nid = "s"\n\n  [[stages.seeds]]\n  name = "t"\n  source = "t.csv"\n  table = "a/b"\n'
     (tmp_path / "seedlab.toml").write_text(said)
 
-    assert spell(load_project(tmp_path)) == said
+    assert to_toml(load_project(tmp_path)) == said

@@ -18,7 +18,7 @@ from seedlab.database.holder import label_of
 from seedlab.errors import ConfigurationError, nearest
 from seedlab.flow import Catalog, ForeignKey, Recorder, Table, Target
 from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable
-from seedlab.frames import outputs, whole
+from seedlab.frames import export_subset, outputs
 from seedlab.insight.faces.text import several
 from seedlab.plan import export_keys, export_plan, scaffold, toml_writer
 from seedlab.plan.export_plan import Wanted
@@ -110,8 +110,8 @@ def _masks(
         width = len(exports[name].key) + sum(len(key) + tie.doubtful for tie, key in asked)
         empty = pl.DataFrame(schema={str(n): pl.String for n in range(width)})
         frames[name] = pl.concat([empty, *reader.ties(catalog, exports[name], asked)])
-    places = whole.places(frames, ties, {name: len(exports[name].key) for name in ties})
-    return whole.kept(places, limits)
+    places = export_subset.places(frames, ties, {name: len(exports[name].key) for name in ties})
+    return export_subset.kept(places, limits)
 
 
 def _ties(
@@ -145,7 +145,7 @@ def _write(
     for each in plan.tables:
         frames = reader.rows(catalog, each)
         if each.table in masks:
-            frames = whole.of_those(frames, masks[each.table])
+            frames = export_subset.of_those(frames, masks[each.table])
         rows = outputs.write_csv(folder / files[each.table], frames)
         written.append(
             WrittenTable(

@@ -22,7 +22,7 @@ from seedlab.plan.project import find_project
 from seedlab.plan.project import load_project as _load
 
 if TYPE_CHECKING:
-    from seedlab.insight.notebooks.chronicle import History
+    from seedlab.insight.notebooks.run_history import History
 
 # The keywords of `seed` that are options of one run; all others are names of `[settings]`.
 _RUN_OPTIONS = frozenset({"wait", "max_delete", "dry_run", "rejects", "commit", "executor"})
@@ -121,7 +121,7 @@ def history(directory: str | Path = "reports") -> History:
 
     Takes about 0.3 s for 1,000 runs.
     """
-    from seedlab.insight.notebooks.chronicle import read_history
+    from seedlab.insight.notebooks.run_history import read_history
 
     return read_history(Path(directory))
 

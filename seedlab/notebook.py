@@ -17,7 +17,6 @@ from seedlab.errors import ConfigurationError, GateFailed
 from seedlab.flow import LEVELS, Project
 from seedlab.insight.judging.compare import compare as compared
 from seedlab.insight.judging.compare import fails
-from seedlab.insight.notebooks.chronicle import History
 from seedlab.insight.notebooks.objects import Comparison, Face, Profile, Run
 from seedlab.insight.notebooks.parameters import (
     CompareParameters,
@@ -27,6 +26,7 @@ from seedlab.insight.notebooks.parameters import (
     SeedParameters,
     words,
 )
+from seedlab.insight.notebooks.run_history import History
 from seedlab.insight.notebooks.runner import FOLDER
 from seedlab.insight.pages.page import Page
 from seedlab.insight.records import history as records

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedlab.insight.judging.trend import trends
-from seedlab.insight.notebooks.chronicle import History, read_history
+from seedlab.insight.notebooks.run_history import History, read_history
 from seedlab.insight.pages import history_page as pages
 from seedlab.insight.pages.history_page import history_page
 from seedlab.insight.pages.history_svg import small_svg, trend_svg

@@ -14,7 +14,7 @@ from seedlab.insight.faces.history_text import history_record, history_text, spa
 from seedlab.insight.faces.run_text import run_text
 from seedlab.insight.faces.text import width
 from seedlab.insight.judging.trend import trends
-from seedlab.insight.notebooks.chronicle import History
+from seedlab.insight.notebooks.run_history import History
 from seedlab.insight.records.files import to_json
 from seedlab.insight.records.past import Unread
 from tests.histories import HEBREW, failed_of, past_of, run_of

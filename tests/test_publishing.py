@@ -12,8 +12,8 @@ import pytest
 from seedlab.flow import Run
 from seedlab.flow.evidence import Attempt, Profile
 from seedlab.insight.judging.compare import compare
-from seedlab.insight.notebooks.chronicle import read_history
 from seedlab.insight.notebooks.publishing import COMMENT_BYTES, publish
+from seedlab.insight.notebooks.run_history import read_history
 from seedlab.insight.notebooks.runner import shortened
 from seedlab.insight.records import files, history
 from seedlab.plan import scaffold

@@ -11,7 +11,7 @@ from seedlab.cli.printing import width
 from seedlab.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from seedlab.insight.notebooks.chronicle import History
+    from seedlab.insight.notebooks.run_history import History
 
 PROFILES = 3  # how many of the newest profiles recommendations are based on
 
@@ -83,6 +83,6 @@ def _folder(args: Namespace) -> Path:
 
 
 def _history(args: Namespace) -> History:
-    from seedlab.insight.notebooks.chronicle import read_history
+    from seedlab.insight.notebooks.run_history import read_history
 
     return read_history(_folder(args))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.insight.notebooks.chronicle import read_history
+from seedlab.insight.notebooks.run_history import read_history
 from seedlab.insight.pages.history_page import history_fragment, history_page
 from tests.browser.chromium import Page
 from tests.histories import EVIL, HEBREW, run_of, written

@@ -9,7 +9,7 @@ from seedlab.insight.faces.text import duration, isolate, printable, several, sh
 from seedlab.insight.judging.trend import ENOUGH, Point, Series, Trend, Usual, ceiling, in_order
 
 if TYPE_CHECKING:
-    from seedlab.insight.notebooks.chronicle import History
+    from seedlab.insight.notebooks.run_history import History
 
 MARKS = {"not finished": "✗", "slower than usual": "!"}
 _BARS = "▁▂▃▄▅▆▇█"

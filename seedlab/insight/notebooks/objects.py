@@ -125,7 +125,7 @@ class ProfilePlots(Plots[evidence.Profile]):
 
 
 class HistoryPlots(Plots[Any]):
-    """The charts of a history (`chronicle.History`)."""
+    """The charts of a history (`run_history.History`)."""
 
     __slots__ = ()
 

@@ -18,9 +18,9 @@ from seedlab.insight.faces.comparison_text import comparison_markdown, compariso
 from seedlab.insight.faces.history_text import health, history_record, sparkline, title
 from seedlab.insight.faces.text import printable
 from seedlab.insight.judging.trend import Trend
-from seedlab.insight.notebooks.chronicle import History
 from seedlab.insight.notebooks.objects import Profile as ProfileObject
 from seedlab.insight.notebooks.objects import Run as RunObject
+from seedlab.insight.notebooks.run_history import History
 from seedlab.insight.notebooks.runner import shortened
 from seedlab.insight.pages.history_svg import HEIGHT, WIDTH, history_style, trend_svg
 from seedlab.insight.records import files, history

@@ -24,7 +24,7 @@ from seedlab.insight.measuring.monitor import phase_totals
 from seedlab.insight.pages.history_svg import anchor, history_style, small_svg, trend_svg
 
 if TYPE_CHECKING:
-    from seedlab.insight.notebooks.chronicle import History
+    from seedlab.insight.notebooks.run_history import History
 
 # Limits that keep a page below 500 kB: the runs drawn, the rows of a table, the bytes of all details.
 POINTS = 400

@@ -20,7 +20,7 @@ from seedlab.insight.measuring.monitor import PhaseTotal
 from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
 
 if TYPE_CHECKING:
-    from seedlab.insight.notebooks.chronicle import History
+    from seedlab.insight.notebooks.run_history import History
 
 MANY = 40  # the most rows of a table; the record has all of them
 

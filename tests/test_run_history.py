@@ -11,8 +11,8 @@ import pytest
 
 import seedlab
 from seedlab.errors import ConfigurationError
-from seedlab.insight.notebooks.chronicle import History
 from seedlab.insight.notebooks.history_frame import RUNS
+from seedlab.insight.notebooks.run_history import History
 from tests.histories import failed_of, past_of, run_of, written
 
 

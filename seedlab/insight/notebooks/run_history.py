@@ -1,4 +1,4 @@
-"""The value of all recorded runs, for notebooks and programs: `History`."""
+"""The history of recorded runs, for notebooks and programs: `History`."""
 
 from __future__ import annotations
 

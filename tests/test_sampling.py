@@ -12,7 +12,7 @@ import pytest
 
 from seedlab import orchestrator
 from seedlab.database.connect import parse_target
-from seedlab.database.holder import label_of
+from seedlab.database.lock_holder import label_of
 from seedlab.flow import Options, Run, Target
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS

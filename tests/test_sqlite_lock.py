@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.database.holder import this_process
+from seedlab.database.lock_holder import this_process
 from seedlab.database.sqlite_lock import SideLock
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Composed
 
-from seedlab.database.holder import this_process
+from seedlab.database.lock_holder import this_process
 from seedlab.database.postgres import connection_to
 from seedlab.errors import ConnectionFailed
 from seedlab.flow import Target

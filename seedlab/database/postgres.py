@@ -23,8 +23,8 @@ from seedlab.database.catalog import QUERY, read_catalog
 from seedlab.database.connect import KeptTarget
 from seedlab.database.durations import milliseconds
 from seedlab.database.failures import connection_failed, write_failed
-from seedlab.database.holder import Holder, lock_held_message, read_label
 from seedlab.database.ledger import memory_of
+from seedlab.database.lock_holder import Holder, lock_held_message, read_label
 from seedlab.database.polling import readable
 from seedlab.database.postgres_ledger import NO_RIGHT, NO_TABLE, PostgresLedger
 from seedlab.database.wire import Question, StatementError, Wire, translated

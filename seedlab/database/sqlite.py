@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from seedlab.database import sqlite_statements as sql
 from seedlab.database.durations import milliseconds
-from seedlab.database.holder import lock_held_message
+from seedlab.database.lock_holder import lock_held_message
 from seedlab.database.sqlite_catalog import find_empty, read_catalog
 from seedlab.database.sqlite_connection import CountedConnection
 from seedlab.database.sqlite_ledger import SqliteLedger

@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from seedlab.database.holder import Holder, this_process
+from seedlab.database.lock_holder import Holder, this_process
 
 _PAUSE = 0.02  # seconds between two attempts
 _LOOKS = 25  # attempts to read a locked file whose holder has not written its name yet

@@ -14,7 +14,7 @@ import polars as pl
 
 from seedlab.database import export_statements as sql
 from seedlab.database.export import Reader, open_reader
-from seedlab.database.holder import label_of
+from seedlab.database.lock_holder import label_of
 from seedlab.errors import ConfigurationError, nearest
 from seedlab.flow import Catalog, ForeignKey, Recorder, Table, Target
 from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from seedlab.database import connect
-from seedlab.database.holder import label_of
+from seedlab.database.lock_holder import label_of
 from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.flow import Catalog, Ddl, Memory, Project, Recorder, Settings, Stage, Table, Target

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from seedlab.database import connect
-from seedlab.database.holder import label_of
+from seedlab.database.lock_holder import label_of
 from seedlab.errors import ConnectionFailed
 from seedlab.flow import Target
 from seedlab.insight.measuring.memory import rss_bytes

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from seedlab.database import connect, staging
-from seedlab.database.holder import label_of
+from seedlab.database.lock_holder import label_of
 from seedlab.errors import DataFaults, SeedError
 from seedlab.flow import FILE, HANDLE, ROW, Load, Seed, Settings, Staging, TableSpec, Target
 from seedlab.frames import checks, ids

@@ -7,7 +7,7 @@ import platform
 
 import pytest
 
-from seedlab.database.holder import Holder, label_of, lock_held_message, read_label, this_process
+from seedlab.database.lock_holder import Holder, label_of, lock_held_message, read_label, this_process
 
 
 def read(label: str) -> Holder:

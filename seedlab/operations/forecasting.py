@@ -12,7 +12,7 @@ from seedlab.flow import Outcomes, Plan, PlannedSeed, Project, Run, Stage
 from seedlab.flow.evidence import Expectation, Forecast
 from seedlab.insight.judging import predict
 from seedlab.insight.judging.predict import Experience
-from seedlab.plan import graph, ready
+from seedlab.plan import graph, scheduler
 
 
 def forecast(project: Project, plan: Plan, heading: Run, runs: Iterable[Run]) -> Forecast:
@@ -78,7 +78,7 @@ def _workers(run: Run) -> int:
 def _makespan(plan: Plan, reading: Mapping[str, float], workers: int) -> float:
     """Simulate in how many seconds so many workers read all seeds; only a stage that runs alone waits."""
     tasks = [
-        ready.Task(
+        scheduler.Task(
             id=f"{stage.id}.{seed.name}",
             priority=seed.priority,
             estimated_ms=round(reading[f"{stage.id}.{seed.name}"] * 1000),
@@ -87,7 +87,7 @@ def _makespan(plan: Plan, reading: Mapping[str, float], workers: int) -> float:
         for stage in plan.stages
         for seed in stage.seeds
     ]
-    return ready.simulate(tasks, reading, workers)[1]
+    return scheduler.simulate(tasks, reading, workers)[1]
 
 
 def _order(
@@ -95,7 +95,7 @@ def _order(
 ) -> tuple[str, ...]:
     """Order the stages as the ready queue hands them out: the longest path first."""
     tasks = [
-        ready.Task(
+        scheduler.Task(
             id=stage.id,
             dependencies=tuple(waits_for[stage.id]),
             estimated_ms=round(seconds[stage.id] * 1000),
@@ -104,7 +104,7 @@ def _order(
         for stage in plan.stages
         if stage.id in seconds
     ]
-    return tuple(ready.simulate(tasks, seconds, 1)[0])
+    return tuple(scheduler.simulate(tasks, seconds, 1)[0])
 
 
 def _idle(plan: Plan) -> dict[str, str]:

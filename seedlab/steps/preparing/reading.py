@@ -15,7 +15,7 @@ from seedlab.frames import flatten, large, sources
 from seedlab.frames.literals import whole_columns
 from seedlab.frames.sources import Flat, LazyDataLoader, Records
 from seedlab.frames.splitting import split
-from seedlab.plan import ready
+from seedlab.plan import scheduler
 from seedlab.steps.preparing.shaping import Shaped, shape_seed, streamed
 
 # ---- read -----------------------------------------------------------------------------------------------
@@ -66,7 +66,9 @@ def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dic
                 finally:
                     loader.release(file)
 
-    ready.run(ready.ReadyQueue(_reading_tasks(stages)), load, _reader_threads(seeds.values(), settings))
+    scheduler.run(
+        scheduler.ReadyQueue(_reading_tasks(stages)), load, _reader_threads(seeds.values(), settings)
+    )
     if faults:
         raise DataFaults(sorted(faults, key=lambda fault: (fault.file or "", fault.line or 0)))
     flats = [source for of_seed in opened.values() for source in of_seed if isinstance(source, Flat)]
@@ -83,10 +85,10 @@ def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dic
     }
 
 
-def _reading_tasks(stages: Sequence[Stage]) -> list[ready.Task]:
+def _reading_tasks(stages: Sequence[Stage]) -> list[scheduler.Task]:
     """Make a task of reading each seed; seeds wait for each other only in a stage that is not parallel."""
     return [
-        ready.Task(
+        scheduler.Task(
             id=seed.name,
             dependencies=() if stage.parallel or seed is stage.seeds[0] else (before.name,),
             priority=seed.priority,

@@ -29,7 +29,7 @@ from seedlab.frames.cache import SeedCache
 from seedlab.frames.key_packs import pack
 from seedlab.frames.resolve import Handled, Naming
 from seedlab.plan.graph import components
-from seedlab.plan.ready import ReadyQueue, Task
+from seedlab.plan.scheduler import ReadyQueue, Task
 from seedlab.steps.preparing.reading import concurrency
 from seedlab.steps.resolving.rows import Rows, full_batch, full_frames
 

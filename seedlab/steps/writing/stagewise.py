@@ -19,7 +19,7 @@ from seedlab.errors import DataFaults, SeedError, TargetChanged, WriteError
 from seedlab.flow import PRIORITIES, Recorder, Stage
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records.runs import message_of
-from seedlab.plan import graph, guards, ready
+from seedlab.plan import graph, guards, scheduler
 from seedlab.steps.agenda import RunResult, Task
 from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import Prepared, prepare, resolve
@@ -198,13 +198,13 @@ def _narrowed_to(prepared: Prepared, stage: str) -> Prepared:
     )
 
 
-def _queue(task: Task, prepared: Prepared) -> ready.ReadyQueue:
+def _queue(task: Task, prepared: Prepared) -> scheduler.ReadyQueue:
     """Make the queue of stages; a stage waits for those it depends on and those that fill the same table."""
     stages = task.stale
     before = graph.waiting(task.agenda.declared, [stage.id for stage in stages], _links(stages, prepared))
-    return ready.ReadyQueue(
+    return scheduler.ReadyQueue(
         [
-            ready.Task(
+            scheduler.Task(
                 id=stage.id,
                 dependencies=tuple(sorted(before[stage.id])),
                 priority=min((seed.priority for seed in stage.seeds), key=PRIORITIES.index, default="medium"),
@@ -251,7 +251,7 @@ class _StageRunner:
         """Write the stages; after a first failure those that have begun are finished, and no other begins."""
         failure: BaseException | None = None
         try:
-            ready.run(
+            scheduler.run(
                 _queue(self._task, self._prepared), self._run_stage, workers if self._looks.concurrent else 1
             )
         except BaseException as error:  # noqa: BLE001 (after Ctrl-C, too, it is reported what is committed)

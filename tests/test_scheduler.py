@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seedlab.errors import GraphError
 from seedlab.flow import PRIORITIES
-from seedlab.plan.ready import ReadyQueue, Task, run, simulate
+from seedlab.plan.scheduler import ReadyQueue, Task, run, simulate
 
 
 def order(*tasks: Task) -> list[str]:

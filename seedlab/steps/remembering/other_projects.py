@@ -10,7 +10,7 @@ import polars as pl
 
 from seedlab.database.ledger import Ledger
 from seedlab.flow import Catalog, LoadMemory
-from seedlab.frames import claims, contents
+from seedlab.frames import contents, recreated_rows
 from seedlab.steps.agenda import Task
 from seedlab.steps.remembering import row_memory
 from seedlab.steps.remembering.row_memory import LoadUpdate
@@ -47,7 +47,7 @@ def created_later(
     ours = {load: rows for load, rows in to_delete.items() if load.table in shared}
     if not ours:
         return {}
-    others: dict[str, list[claims.Content]] = {}
+    others: dict[str, list[recreated_rows.Content]] = {}
     projects = {project}
     for other, load in ledger.other_loads(project, {load.table for load in ours}):
         content = contents.unpack(ledger.recall(other, [load.name])[0])
@@ -59,7 +59,7 @@ def created_later(
         for run in ledger.runs(name)
     }
     return {
-        load: claims.created_later(
+        load: recreated_rows.created_later(
             (rows, load.made), others.get(load.table, []), catalog.tables[load.table], finished
         )
         for load, rows in ours.items()

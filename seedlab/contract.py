@@ -167,15 +167,15 @@ def compare(
     Two runs are compared by their records. Anything else is run in interleaved pairs, in fresh databases on
     the target's server. `rules` are `pairs`, `max_pairs`, `threshold`, `anyway` and `round_trip_ms`.
     """
-    from seedlab.experiment import asking
+    from seedlab.experiment import comparison_request
     from seedlab.experiment.comparing import Rules
 
     if isinstance(a, flow.Run) and isinstance(b, flow.Run):
-        compared = asking.compare_runs(a, b, names=(a.run_id, b.run_id), rules=Rules(**rules))
+        compared = comparison_request.compare_runs(a, b, names=(a.run_id, b.run_id), rules=Rules(**rules))
         return Comparison.of(compared)
     if isinstance(a, flow.Run) or isinstance(b, flow.Run):
         raise ConfigurationError("expected two runs or two names, found one of each")
-    request = asking.ComparisonRequest(
+    request = comparison_request.ComparisonRequest(
         names=(str(a), str(b)),
         reports=Path(reports),
         **_url_or_name(target),
@@ -184,7 +184,7 @@ def compare(
         rules=Rules(**rules),
     )
     with progress.experiment_line() as show_progress:
-        return Comparison.of(asking.compare(request, show_progress))
+        return Comparison.of(comparison_request.compare(request, show_progress))
 
 
 def _resolve(

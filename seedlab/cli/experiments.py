@@ -35,8 +35,8 @@ def profile(args: Namespace) -> int:
 
 def compare(args: Namespace) -> int:
     """Compare two runs, levels, folders or revisions; the exit code says whether `--fail-on` failed."""
-    from seedlab.experiment.asking import ComparisonRequest, compare
     from seedlab.experiment.comparing import Rules
+    from seedlab.experiment.comparison_request import ComparisonRequest, compare
     from seedlab.insight.faces import comparison_text
     from seedlab.insight.judging.compare import GATE_FAILED, fails
 

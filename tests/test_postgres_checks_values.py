@@ -38,7 +38,7 @@ def judged(wire: Wire, of: str | Column, values: Sequence[str | None], version: 
 
 
 @pytest.mark.parametrize(
-    ("spelling", "bent"),
+    ("spelling", "lossy"),
     [
         ("int4", "THEN NULL ELSE"),
         ("numeric", "THEN NULL ELSE"),
@@ -49,11 +49,11 @@ def judged(wire: Wire, of: str | Column, values: Sequence[str | None], version: 
         ("varchar(2)[]", "unnest(CAST(v AS pg_catalog.text[])) e"),
     ],
 )
-def test_values_are_judged_by_the_server_and_told_where_it_would_bend_them(spelling: str, bent: str) -> None:
+def test_values_are_judged_by_the_server_and_told_where_a_cast_is_lossy(spelling: str, lossy: str) -> None:
     made = judging.invalid(column("v", spelling)).as_string()
 
     assert f"pg_input_is_valid(v, '{spelling}')" in made
-    assert bent in made
+    assert lossy in made
 
 
 def test_a_server_that_cannot_say_what_is_valid_judges_alike(wire: Wire, clean_postgres_url: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database import statements as sql
-from seedlab.database.postgres_checks_values import bent
+from seedlab.database.postgres_checks_values import lossy
 from seedlab.database.removals import Referral
 from seedlab.flow import Table
 
@@ -164,7 +164,7 @@ def _typed(each: Doomed, rows: Composable) -> Composed:
     return SQL("SELECT {} FROM {} WHERE {}").format(
         sql.casts(each.table, each.columns),
         rows,
-        _and(SQL("({}) IS NULL").format(bent(c, Identifier("r", c.name), 0)) for c in columns),
+        _and(SQL("({}) IS NULL").format(lossy(c, Identifier("r", c.name), 0)) for c in columns),
     )
 
 

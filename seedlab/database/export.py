@@ -51,7 +51,7 @@ class Reader(Protocol):
     ) -> Iterator[pl.DataFrame]:
         """Read the result of `select_ties` in frames with numbered columns."""
 
-    def bent(self) -> dict[str, int]:
+    def lossy_values(self) -> dict[str, int]:
         """Count, by `table.column`, the values that a seed would store differently or refuse."""
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class _PostgresReader:
             for data in self._session.wire.copy_out(sql.copy_out(query), TRANSFER):
                 yield pl.read_csv(data, has_header=False, schema=schema, infer_schema=False)
 
-    def bent(self) -> dict[str, int]:
+    def lossy_values(self) -> dict[str, int]:
         return {}
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class _SqliteReader:
         from seedlab.database.sqlite import open_sqlite
 
         self._session = open_sqlite(target, Settings(), recorder)
-        self._bent: Counter[str] = Counter()
+        self._lossy: Counter[str] = Counter()
 
     def catalog(self) -> Catalog:
         self._session.connection.run("PRAGMA query_only = ON")
@@ -156,7 +156,9 @@ class _SqliteReader:
             for leaf, column, stored in zip(export.leaves, columns, values, strict=True):
                 frame[leaf.name] = _spelled(column, stored)
                 if not leaf.path:
-                    self._bent[f"{export.table}.{leaf.name}"] += _bent(column, stored, frame[leaf.name])
+                    self._lossy[f"{export.table}.{leaf.name}"] += _count_lossy(
+                        column, stored, frame[leaf.name]
+                    )
             yield pl.DataFrame(frame)
 
     def ties(
@@ -171,8 +173,8 @@ class _SqliteReader:
         for rows in self._session.connection.stream(query.as_string(), FETCH):
             yield list(zip(*rows, strict=True))
 
-    def bent(self) -> dict[str, int]:
-        return {name: count for name, count in self._bent.items() if count}
+    def lossy_values(self) -> dict[str, int]:
+        return {name: count for name, count in self._lossy.items() if count}
 
     def close(self) -> None:
         self._session.rollback()
@@ -203,7 +205,7 @@ def _spell(column: Column, value: object) -> str | None:
             return str(value)
 
 
-def _bent(column: Column, stored: Sequence[object], spelled: pl.Series) -> int:
+def _count_lossy(column: Column, stored: Sequence[object], spelled: pl.Series) -> int:
     """Count the values that a seed would store differently or refuse."""
     from seedlab.database.encode_sqlite import encode, judge
 

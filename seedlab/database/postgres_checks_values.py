@@ -36,16 +36,16 @@ _WORDS = (
 # ---- values that the server would change silently ------------------------------------------------------
 
 
-def bent(column: Column, value: Composable, version: int = TAKES_ERRORS) -> Composable:
+def lossy(column: Column, value: Composable, version: int = TAKES_ERRORS) -> Composable:
     """Build an expression for the rule of a value that a cast to the column's type would change, or NULL."""
     facts = TypeFacts(kind=column.kind, length=column.length, precision=column.precision, scale=column.scale)
-    return _bent(facts, column.base or column.type, value, version)
+    return _lossy(facts, column.base or column.type, value, version)
 
 
-def _bent(facts: TypeFacts, spelling: str, value: Composable, version: int) -> Composable:
+def _lossy(facts: TypeFacts, spelling: str, value: Composable, version: int) -> Composable:
     if facts.kind == "array":
         inner = element_type(spelling)
-        rule = _bent(read_postgres_type(inner), inner, SQL("e"), version)
+        rule = _lossy(read_postgres_type(inner), inner, SQL("e"), version)
         if rule == _NOTHING or inner == "box":  # the only type whose arrays have another separator
             return _NOTHING
         return SQL("(SELECT min({}) FROM unnest(CAST({} AS pg_catalog.text[])) e)").format(rule, value)
@@ -195,10 +195,10 @@ def invalid(column: Column) -> Composed:
     The server itself checks domains and type modifiers.
     """
     return SQL(
-        "SELECT n, code FROM (SELECT n, CASE WHEN pg_catalog.pg_input_is_valid(v, {type}) THEN {bent} "
+        "SELECT n, code FROM (SELECT n, CASE WHEN pg_catalog.pg_input_is_valid(v, {type}) THEN {lossy} "
         "ELSE (pg_catalog.pg_input_error_info(v, {type})).sql_error_code END AS code "
         "FROM unnest($1::pg_catalog.text[]) WITH ORDINALITY u(v, n)) q WHERE code IS NOT NULL"
-    ).format(type=Literal(column.type), bent=bent(column, SQL("v")))
+    ).format(type=Literal(column.type), lossy=lossy(column, SQL("v")))
 
 
 def judge(column: Column) -> Composed:
@@ -209,10 +209,10 @@ def judge(column: Column) -> Composed:
     it works in a read-only transaction. Errors that are not about values are raised again.
     """
     ask = SQL(
-        "SELECT string_agg(n || ' ' || code, ',') FROM (SELECT n + $2 - 1 AS n, {bent} AS code, "
+        "SELECT string_agg(n || ' ' || code, ',') FROM (SELECT n + $2 - 1 AS n, {lossy} AS code, "
         "pg_catalog.count(CAST(v AS {type})) OVER () FROM unnest($1) WITH ORDINALITY u(v, n)) q "
         "WHERE code IS NOT NULL"
-    ).format(bent=bent(column, SQL("v"), 0), type=trusted(column.type))
+    ).format(lossy=lossy(column, SQL("v"), 0), type=trusted(column.type))
     # The server would optimise the casts away if nothing used their count.
     cast = SQL("SELECT pg_catalog.count(CAST(v AS {})) FROM unnest($1) v").format(trusted(column.type))
     return SQL("DO {}").format(Literal(_BLOCK.format(ask=_text(ask), cast=_text(cast))))

@@ -258,14 +258,14 @@ def _naming_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
 @lru_cache(maxsize=4096)
 def _naming_rule(column: Column, source: str, *, own: bool) -> Rule | None:
     value = pl.col(source)
-    fits, bent = plain(column, value), None
+    fits, refusal = plain(column, value), None
     if fits is None:
         return None
     if own:  # whether the column accepts the value has its own rule; here it must only be comparable
-        fits, bent = has_spelling(column, value), refused(column, value)
+        fits, refusal = has_spelling(column, value), refused(column, value)
     odd = value.is_not_null() & ~fits
     message = f"{source} identifies a row by a value of type {column.type}; write it as the database shows it"
-    return Rule(name="type", column=source, message=message, bad=odd if bent is None else odd & ~bent)
+    return Rule(name="type", column=source, message=message, bad=odd if refusal is None else odd & ~refusal)
 
 
 @lru_cache(maxsize=4096)
@@ -276,12 +276,12 @@ def _type_rules(table: str, column: Column, source: str, *, named: bool) -> tupl
 
 def _make_type_rules(table: str, column: Column, source: str, *, named: bool) -> Iterator[Rule]:
     value = pl.col(source)
-    fits, bent = proven(column, value), refused(column, value)
+    fits, refusal = proven(column, value), refused(column, value)
     expected = f"column {column.name} of table {table} is {column.type}"
-    if bent is not None:
+    if refusal is not None:
         need = "needs" if column.kind == "timestamptz" else "must not have"
         message = f"{expected} and {need} a UTC offset (Z or +02:00)"
-        yield Rule(name="type", column=source, message=message, bad=bent)
+        yield Rule(name="type", column=source, message=message, bad=refusal)
     if fits is not None:
         doubtful = value.is_not_null() & ~fits
         if named and plain(column, value) is not None:  # what cannot be compared is left to `_naming_rule`
@@ -290,7 +290,7 @@ def _make_type_rules(table: str, column: Column, source: str, *, named: bool) ->
             name="type",
             column=source,
             message=expected,
-            bad=doubtful & ~bent if bent is not None else doubtful,
+            bad=doubtful & ~refusal if refusal is not None else doubtful,
             suspect=True,
         )
 

@@ -51,7 +51,7 @@ def export(
             written = _write(reader, catalog, plan, masks, folder)
             if any(each.rows for each in written):
                 _write_project(catalog, plan, written, out, folder)
-        misfits = reader.bent()
+        misfits = reader.lossy_values()
     return Exported(
         database=target.shown,
         dialect=catalog.dialect,

@@ -234,12 +234,12 @@ def _same_key(load: Load) -> str:
 
 def _differs(table: Table, columns: Sequence[str]) -> str:
     def told_of(alias: str, name: str) -> str:
-        return told(table.columns[name], f"{alias}.{quote(name)}")
+        return normalized(table.columns[name], f"{alias}.{quote(name)}")
 
     return " OR ".join(f"{told_of('t', c)} IS NOT {told_of('s', c)} COLLATE BINARY" for c in columns)
 
 
-def told(column: Column, value: str) -> str:
+def normalized(column: Column, value: str) -> str:
     """Normalize a value for comparison: trailing zeros in the fraction of a time are insignificant."""
     if column.kind not in MOMENTS or column.storage:
         return value

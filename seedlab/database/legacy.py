@@ -34,7 +34,7 @@ from sqlalchemy.sql.expression import TableClause
 from seedlab.database.encode_sqlite import encode
 from seedlab.database.failures import write_failed
 from seedlab.database.legacy_clauses import clause_of, insert_into, made_by_us, own_rows, update_of
-from seedlab.database.legacy_values import Spelled, bound, comparable, equal, sent
+from seedlab.database.legacy_values import Spelled, bound, comparable, equal, in_binary
 from seedlab.database.sqlite_write import explain
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, SeedError, WriteError
 from seedlab.flow import (
@@ -142,7 +142,7 @@ class _Writer:
         if column.kind == "char":  # the column stores it padded
             new = cast(new, Spelled(column.type))
         if column.send:
-            return sent(column, own).is_distinct_from(sent(column, new))
+            return in_binary(column, own).is_distinct_from(in_binary(column, new))
         return own.is_distinct_from(new)
 
     # ---- values ----

@@ -35,7 +35,7 @@ def bound(name: str, column: Column, dialect: Dialect) -> ColumnElement[Any]:
     return cast(bindparam(name), Spelled(column.type))
 
 
-def sent(column: Column, value: ColumnElement[Any]) -> Function[Any]:
+def in_binary(column: Column, value: ColumnElement[Any]) -> Function[Any]:
     """Convert a value to binary form by its type's send function."""
     *packages, name = (part.strip('"') for part in column.send.split("."))
     value = as_base(column, value)

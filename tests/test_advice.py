@@ -13,7 +13,7 @@ import pytest
 
 from seedlab.flow import Outcomes, Run, SeedReport, StageReport
 from seedlab.flow.evidence import Attempt, Profile, Recommendation, UnindexedReference
-from seedlab.insight.judging.advice import again, completed, recommendations
+from seedlab.insight.judging.advice import command_line, recommendations, with_recommendations
 from seedlab.insight.records.runs import judged
 from tests.findings import POSTGRES, SQLITE, looks, run_of, span
 
@@ -194,7 +194,7 @@ def test_a_run_of_less_than_a_second_gets_no_advice() -> None:
     )
 
     assert recommendations(short) == ()
-    assert completed(short).bottlenecks != ()
+    assert with_recommendations(short).bottlenecks != ()
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,8 @@ def test_a_run_in_which_all_was_skipped_is_not_looked_at() -> None:
 def test_a_command_keeps_what_it_is_not_about() -> None:
     run = chatty(args=("seedlab", "seed", "my app", "--level", "bulk", "--quiet", "--commit=stage"))
 
-    assert again(run, {"--level": "copy"}) == "seedlab seed 'my app' --quiet --commit=stage --level copy"
-    assert again(run, {"--commit": None, "--level": None}) == "seedlab seed 'my app' --quiet"
-    assert again(replace(run, args=()), {"--level": "copy"}) == "seedlab seed --level copy"
+    assert (
+        command_line(run, {"--level": "copy"}) == "seedlab seed 'my app' --quiet --commit=stage --level copy"
+    )
+    assert command_line(run, {"--commit": None, "--level": None}) == "seedlab seed 'my app' --quiet"
+    assert command_line(replace(run, args=()), {"--level": "copy"}) == "seedlab seed --level copy"

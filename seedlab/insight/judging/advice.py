@@ -36,7 +36,7 @@ _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _WRITING: frozenset[Phase] = frozenset({"resolve", "stage", "merge", "index"})
 
 
-def completed(run: Run) -> Run:
+def with_recommendations(run: Run) -> Run:
     """Return the run with its `bottlenecks` and `recommendations` filled in."""
     parts = spent(run)
     case = _Case(run=run, spent=parts)
@@ -113,7 +113,7 @@ def _level(case: _Case) -> Iterable[Recommendation]:
         why=f"level {run.level} sent {sent} in {several(run.counters.round_trips, 'round trip')}",
         model=case.writing - full,
         measured=_at_full_level(case),
-        command=again(run, {"--level": "incremental", "--disable": None}),
+        command=command_line(run, {"--level": "incremental", "--disable": None}),
     )
 
 
@@ -129,7 +129,7 @@ def _switch(case: _Case) -> Iterable[Recommendation]:
         why=f"{duration(case.writing)} went into writing without {names}",
         model=None,
         measured=_at_full_level(case),
-        command=again(run, {"--disable": None}),
+        command=command_line(run, {"--disable": None}),
     )
 
 
@@ -161,7 +161,7 @@ def _commits(case: _Case) -> Iterable[Recommendation]:
         what="commit once, at the end",
         why=f"{several(commits, 'commit')} took {duration(seconds)}, waiting for disk and round trips",
         model=seconds * (1 - 1 / commits),
-        command=again(case.run, {"--commit": "run"}),
+        command=command_line(case.run, {"--commit": "run"}),
     )
 
 
@@ -315,7 +315,7 @@ def _median(numbers: Sequence[float]) -> float:
 # ---- commands -------------------------------------------------------------------------------------------
 
 
-def again(run: Run, flags: Mapping[str, str | None]) -> str:
+def command_line(run: Run, flags: Mapping[str, str | None]) -> str:
     """Return a run's command line with other flags; None removes a flag."""
     words, kept = list(run.args or ("seedlab", "seed")), []
     while words:

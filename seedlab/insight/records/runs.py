@@ -108,9 +108,9 @@ def judged(run: Run) -> Run:
     """Fill in a run's bottlenecks and recommendations; a run that ran no stage is returned as it is."""
     if all(stage.status == "skipped" for stage in run.stages):
         return run
-    from seedlab.insight.judging.advice import completed  # not needed by a run with nothing to do
+    from seedlab.insight.judging.advice import with_recommendations  # not needed by a run with nothing to do
 
-    return completed(run)
+    return with_recommendations(run)
 
 
 def verdict(error: BaseException) -> tuple[Literal["failed", "refused", "interrupted"], int]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from seedlab.insight.judging.ratios import Ratio, judge, settled
+from seedlab.insight.judging.ratios import Ratio, is_precise_enough, judge
 from tests.benchmarks.noise import REGIMES, recorded
 from tests.benchmarks.verdicts import PAIRS, rates, simulations, windows
 
@@ -159,11 +159,11 @@ def test_pairs_are_enough_when_the_interval_is_narrower_than_what_it_measures(
 ) -> None:
     low, high = (ratio * math.exp(side * width / 2) for side in (-1, 1))
 
-    assert settled(Ratio(ratio=ratio, low=low, high=high, verdict="unclear"), 0.05) is enough
+    assert is_precise_enough(Ratio(ratio=ratio, low=low, high=high, verdict="unclear"), 0.05) is enough
 
 
 def test_pairs_without_an_interval_are_not_enough() -> None:
-    assert not settled(judge([(1.0, 9.0)] * 5, 0.05), 0.05)
+    assert not is_precise_enough(judge([(1.0, 9.0)] * 5, 0.05), 0.05)
 
 
 # ---- rates on noise -------------------------------------------------------------------------------------

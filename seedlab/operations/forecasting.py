@@ -54,7 +54,7 @@ def _total(plan: Plan, experience: Experience, seeds: Sequence[Expectation]) -> 
     """Expect the time of the whole run: by earlier runs if there were enough, else as its seeds' sum."""
     timings = experience.runs.get(predict.kind_of(plan.outcomes, ran=bool(seeds)), ())
     if len(timings) < predict.ENOUGH and seeds:
-        return predict.together(seeds)
+        return predict.summed(seeds)
     return predict.expect(plan.outcomes.total, timings)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 from seedlab.experiment.comparing import swaps
-from seedlab.insight.judging.ratios import judge, settled
+from seedlab.insight.judging.ratios import is_precise_enough, judge
 from tests.benchmarks.figures import Result, alone
 from tests.benchmarks.noise import REGIMES, Regime, recorded, simulated
 
@@ -50,7 +50,7 @@ def verdict(pairs: Sequence[tuple[float, float]], least: int) -> str:
     """Judge the first pairs that are enough, or all."""
     for number in range(least, len(pairs)):
         found = judge(pairs[:number], THRESHOLD)
-        if settled(found, THRESHOLD):
+        if is_precise_enough(found, THRESHOLD):
             return found.verdict
     return judge(pairs, THRESHOLD).verdict
 

@@ -17,7 +17,7 @@ from seedlab.flow import Phase, Run
 from seedlab.flow.evidence import Change, Comparison, CountChange
 from seedlab.insight.faces.summary import outcomes_text
 from seedlab.insight.faces.text import duration, size
-from seedlab.insight.judging.ratios import judge, settled
+from seedlab.insight.judging.ratios import is_precise_enough, judge
 from seedlab.insight.measuring.monitor import phase_totals
 
 GATE_FAILED = 6  # the exit code
@@ -95,7 +95,7 @@ def bounded(change: Change) -> bool:
 
 def enough(comparison: Comparison) -> bool:
     """Tell whether more pairs would hardly narrow the interval of the total, so that measuring may end."""
-    return settled(comparison.total, comparison.threshold)
+    return is_precise_enough(comparison.total, comparison.threshold)
 
 
 # ---- counts ---------------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def expect(rows: int, timings: Sequence[Timing], estimated_ms: int | None = None
     )
 
 
-def together(parts: Sequence[Expectation]) -> Expectation:
+def summed(parts: Sequence[Expectation]) -> Expectation:
     """Sum the expectations of consecutive work; if one is an estimate, so is the sum."""
     known = bool(parts) and all(each.basis == "history" for each in parts)
     return Expectation(

@@ -48,7 +48,7 @@ def judge(pairs: Sequence[tuple[float, float]], threshold: float) -> Ratio:
     )
 
 
-def settled(found: Ratio | Change, threshold: float) -> bool:
+def is_precise_enough(found: Ratio | Change, threshold: float) -> bool:
     """Tell whether more pairs would add little precision.
 
     This is so if the interval is narrower than the ratio's distance from 1, or than the threshold on both

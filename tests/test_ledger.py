@@ -60,7 +60,7 @@ def test_recent_marks_take_the_place_of_those_before(
     recent: list[tuple[bytes, bytes]], expected: list[tuple[bytes, bytes]]
 ) -> None:
     before = b"".join((A, OLD, B, OLD))
-    assert [*ledger.split(ledger.folded(before, b"".join(k + v for k, v in recent)))] == expected
+    assert [*ledger.split(ledger.merged_marks(before, b"".join(k + v for k, v in recent)))] == expected
 
 
 def test_marks_are_cut_apart() -> None:
@@ -93,16 +93,16 @@ def test_marks_are_not_mistaken_for_others_that_begin_in_their_middle() -> None:
 
 
 def test_moved_marks_take_the_place_of_those_that_were_touched() -> None:
-    marks = ledger.moved(A + OLD + B + OLD, B + OLD, B + NEW + C + NEW)
+    marks = ledger.updated_marks(A + OLD + B + OLD, B + OLD, B + NEW + C + NEW)
 
     assert set(ledger.split(marks)) == {(A, OLD), (B, NEW)}
-    assert ledger.moved(marks, b"", b"") == marks
+    assert ledger.updated_marks(marks, b"", b"") == marks
 
 
 def test_dropped_marks_go_by_their_key_whatever_the_row_held() -> None:
-    assert ledger.dropped(A + OLD + B + OLD, B + NEW + C + NEW) == A + OLD
-    assert ledger.dropped(A + OLD, b"") == A + OLD
-    assert ledger.dropped(A + OLD, A + OLD) == b""
+    assert ledger.without_marks(A + OLD + B + OLD, B + NEW + C + NEW) == A + OLD
+    assert ledger.without_marks(A + OLD, b"") == A + OLD
+    assert ledger.without_marks(A + OLD, A + OLD) == b""
 
 
 # ---- packed ---------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from seedlab.database.ledger import (
     Ledger,
     MarksAndWriters,
     batched,
-    folded,
     load_document,
     load_of,
+    merged_marks,
     packed,
     run_document,
     runs_of,
@@ -361,7 +361,7 @@ def _recall_marks(tables: Sequence[str]) -> Question:
 
 
 def _marks_of(rows: Sequence[tuple[Any, ...]]) -> dict[str, bytes | None]:
-    return {name: None if marks is None else folded(marks, recent) for name, marks, recent in rows}
+    return {name: None if marks is None else merged_marks(marks, recent) for name, marks, recent in rows}
 
 
 def _put_first(statement: Composable, memo: Memo, packs: Mapping[int, bytes]) -> Question:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from seedlab.database.ledger import (
     Ledger,
-    folded,
     load_document,
     load_of,
     memory_of,
+    merged_marks,
     run_document,
     runs_of,
     stage_document,
@@ -294,7 +294,7 @@ class SqliteLedger(Ledger):
         known = self.recall_marks([each.state.table for each in memo.shifts]) if memo.shifts else {}
         for each in memo.shifts:
             before = known[each.state.table]
-            self._put_table(each.state, None if before is None else folded(before, each.marks))
+            self._put_table(each.state, None if before is None else merged_marks(before, each.marks))
 
     def _put_rows(self, memo: Memo, load: LoadMemory, packs: Iterator[bytes]) -> None:
         """Store the packs of a load, or append the one pack to those stored."""

@@ -15,7 +15,15 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from seedlab.database.ledger import MARK, TRANSACTIONS, Ledger, MarksAndWriters, dropped, have_drifted, moved
+from seedlab.database.ledger import (
+    MARK,
+    TRANSACTIONS,
+    Ledger,
+    MarksAndWriters,
+    have_drifted,
+    updated_marks,
+    without_marks,
+)
 from seedlab.flow import (
     IN_DOUBT,
     Load,
@@ -186,8 +194,8 @@ def _settled(table: TouchedTable, answers: Answers) -> tuple[TableState, bytes |
     present, remembered = answers.get((name, "known"), (b"", None))
     if remembered is None:
         return replace(table.state, rows=IN_DOUBT), None
-    others = dropped(dropped(remembered, table.deleted), written)
+    others = without_marks(without_marks(remembered, table.deleted), written)
     state = replace(table.state, rows=IN_DOUBT) if have_drifted(others, present) else table.state
     if (name, "now") in answers:  # other columns are seeded now, so the marks of the other rows change
-        others = moved(others, present, answers[name, "now"][0])
+        others = updated_marks(others, present, answers[name, "now"][0])
     return state, others + written

@@ -148,7 +148,7 @@ def contents(states: Sequence[tuple[TableState, Table]]) -> Composed:
 
 def marks(state: TableState, table: Table, *, by_stamp: bool = False) -> Composed:
     """Compute the marks of all rows of a table, or of those written by transactions of the state's stamp."""
-    condition = SQL(" WHERE {}").format(stamps.by(state, "t.xmin")) if by_stamp else _NOTHING
+    condition = SQL(" WHERE {}").format(stamps.in_stamp(state, "t.xmin")) if by_stamp else _NOTHING
     return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _hashed(state, table, "kh", condition))
 
 

@@ -43,7 +43,7 @@ def place(relation: Composable) -> Composed:
     ).format(relation=relation, unique=_NUMBERS_ARE_UNIQUE)
 
 
-def by(state: TableState, transaction: str) -> SQL:
+def in_stamp(state: TableState, transaction: str) -> SQL:
     """Make the condition that a transaction is one of a state's stamp."""
     numbers = ",".join(map(str, state.stamp.transactions)) if state.stamp else ""
     return trusted(f"{transaction} = ANY ('{{{numbers}}}'::pg_catalog.xid[])")
@@ -87,7 +87,7 @@ def count_writers(state: TableState, table: Table) -> Composed:
         SQL("pg_catalog.pg_stat_get_xact_tuples_{}({})").format(SQL(how), _oid(table))
         for how in ("inserted", "updated", "deleted")
     )
-    of_stamp = SQL("pg_catalog.count(*) FILTER (WHERE {})").format(by(state, "x"))
+    of_stamp = SQL("pg_catalog.count(*) FILTER (WHERE {})").format(in_stamp(state, "x"))
     return SQL("{of_stamp} + {own}, {written} - {own}").format(of_stamp=of_stamp, own=own, written=written)
 
 
@@ -95,7 +95,7 @@ def stamped(states: Sequence[tuple[TableState, Table]]) -> Composed:
     """Count per table all rows, and those of its stamp's transactions: (index of the table, all, stamped)."""
     return SQL(" UNION ALL ").join(
         SQL("SELECT {}, pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {}) FROM {} t").format(
-            Literal(n), by(state, "t.xmin"), stored(table)
+            Literal(n), in_stamp(state, "t.xmin"), stored(table)
         )
         for n, (state, table) in enumerate(states)
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TextIO, get_args
 
 from seedlab.errors import ConfigurationError
-from seedlab.insight.faces.text import duration
+from seedlab.insight.formatting.text import duration
 from seedlab.insight.measuring.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _is_interactive(stream: TextIO) -> bool:
 
 def _lines(display: _Display) -> None:
     while not display.done.wait(LOG_EVERY):
-        from seedlab.insight.faces.live import log_line
+        from seedlab.insight.formatting.live import log_line
 
         print(log_line(display.state()), file=display.stream, flush=True)
 
@@ -183,7 +183,7 @@ def _terminal(display: _Display) -> None:
 def _drawn(state: RunState, cells: int, height: int) -> Text:
     from rich.text import Text
 
-    from seedlab.insight.faces.live import dashboard
+    from seedlab.insight.formatting.live import dashboard
 
     lines = dashboard(state, cells - _MARGIN, height - 1)
     return Text("\n", no_wrap=True, overflow="crop", end="").join(Text.assemble(*line) for line in lines)
@@ -201,7 +201,7 @@ def _notebook(display: _Display) -> None:
 
 
 def _output(display: _Display) -> dict[str, str]:
-    from seedlab.insight.faces.live import dashboard
+    from seedlab.insight.formatting.live import dashboard
     from seedlab.insight.pages.notebook_view import html
 
     state = display.state()

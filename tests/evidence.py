@@ -1,4 +1,4 @@
-"""Run records for charts and faces: real ones stretched, and drawn ones of every shape that can occur."""
+"""Run records for charts and texts: real ones stretched, and drawn ones of every shape that can occur."""
 
 from __future__ import annotations
 

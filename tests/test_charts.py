@@ -24,7 +24,7 @@ from seedlab.flow.evidence import Profile, Sample
 from seedlab.insight import charts
 from seedlab.insight.charts import Chart
 from seedlab.insight.charts.style import drawing
-from seedlab.insight.faces.palette import PHASE_COLOURS, PHASE_HATCHES, WAIT_COLOURS, WAIT_HATCHES
+from seedlab.insight.formatting.palette import PHASE_COLOURS, PHASE_HATCHES, WAIT_COLOURS, WAIT_HATCHES
 from seedlab.insight.judging.trend import Trend, trends
 from tests.evidence import HEBREW, HOSTILE, LONG, bare, busy, changed, comparison, profile, runs, slow
 from tests.fix_academy import Academies

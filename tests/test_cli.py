@@ -305,7 +305,7 @@ def broken_listing(monkeypatch):
     def fail(*_: object) -> str:
         raise ZeroDivisionError("postgresql://me:hunter2@db.example/school")
 
-    monkeypatch.setattr("seedlab.insight.faces.summary.project_text", fail)
+    monkeypatch.setattr("seedlab.insight.formatting.summary.project_text", fail)
 
 
 def test_an_unexpected_error_is_short_and_names_debug(school: Path, capsys, broken_listing) -> None:
@@ -329,7 +329,7 @@ def test_an_interrupt_is_exit_code_130(school: Path, capsys, monkeypatch) -> Non
     def interrupt(*_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("seedlab.insight.faces.summary.project_text", interrupt)
+    monkeypatch.setattr("seedlab.insight.formatting.summary.project_text", interrupt)
 
     assert main(["ls", str(school)]) == 130
     assert output_of(capsys)[1] == "✗ interrupted\n"

@@ -9,7 +9,7 @@ import pytest
 
 from seedlab.flow import Counters
 from seedlab.flow.evidence import Comparison
-from seedlab.insight.faces.comparison_text import (
+from seedlab.insight.formatting.comparison_text import (
     MARKER,
     comparison_markdown,
     comparison_record,
@@ -17,7 +17,7 @@ from seedlab.insight.faces.comparison_text import (
     interval,
     relative,
 )
-from seedlab.insight.faces.text import width
+from seedlab.insight.formatting.text import width
 from seedlab.insight.judging.compare import compare
 from seedlab.insight.records.files import to_json
 from tests.comparing import runs

@@ -220,7 +220,7 @@ def test_waves_hold_what_could_run_at_the_same_time() -> None:
     assert waves([]) == ()
 
 
-# ---- faces ----
+# ---- text ----
 
 STAGES = (stage("courses"), stage("modules", "courses", parallel=False), stage("links"))
 SHOWN = edges(

@@ -10,9 +10,9 @@ import pytest
 
 from seedlab.errors import Fault
 from seedlab.flow import Outcomes
-from seedlab.insight.faces.history_text import history_record, history_text, sparkline
-from seedlab.insight.faces.run_text import run_text
-from seedlab.insight.faces.text import width
+from seedlab.insight.formatting.history_text import history_record, history_text, sparkline
+from seedlab.insight.formatting.run_text import run_text
+from seedlab.insight.formatting.text import width
 from seedlab.insight.judging.trend import trends
 from seedlab.insight.notebooks.run_history import History
 from seedlab.insight.records.files import to_json

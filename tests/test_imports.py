@@ -87,8 +87,8 @@ def test_a_seed_with_nothing_to_do_imports_nothing_that_works_on_rows_or_tells_o
 
     flow = {f"seedlab.flow.{name}" for name in ("evidence", "loads", "plans", "writes")}
     shown = {
-        "seedlab.insight.faces.live",
-        "seedlab.insight.faces.excerpts",
+        "seedlab.insight.formatting.live",
+        "seedlab.insight.formatting.excerpts",
         "seedlab.insight.measuring.state",
     }
     decided = {

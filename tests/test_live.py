@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight.faces.live import Line, dashboard, log_line, waiting
-from seedlab.insight.faces.text import width
+from seedlab.insight.formatting.live import Line, dashboard, log_line, waiting
+from seedlab.insight.formatting.text import width
 from seedlab.insight.measuring.state import LaneState, RunState, StageState
 
 STATE = RunState(

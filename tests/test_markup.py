@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight.faces.text import printable
+from seedlab.insight.formatting.text import printable
 from seedlab.insight.pages.markup import html, markdown
 from seedlab.insight.pages.page import Bar, Grid, Page
 from tests.evidence import HEBREW, HOSTILE

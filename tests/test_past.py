@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seedlab.flow import Outcomes, Settings
-from seedlab.insight.faces.history_text import history_text
+from seedlab.insight.formatting.history_text import history_text
 from seedlab.insight.notebooks.run_history import read_history
 from seedlab.insight.records import files, history
 from seedlab.insight.records.past import read_past

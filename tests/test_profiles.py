@@ -11,7 +11,7 @@ import pytest
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Counters, Phase, Span
 from seedlab.flow.evidence import Attempt, Profile
-from seedlab.insight.faces.profile_text import profile_text
+from seedlab.insight.formatting.profile_text import profile_text
 from seedlab.insight.records import profiles
 from tests.comparing import runs
 

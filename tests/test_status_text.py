@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from seedlab.flow import Outcomes, RunMemory
 from seedlab.flow.status import LoadStatus, StageStatus, Status
-from seedlab.insight.faces.status_text import status_record, status_text
+from seedlab.insight.formatting.status_text import status_record, status_text
 
 RUN = RunMemory(
     run_id="0badcafe",

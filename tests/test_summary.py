@@ -1,4 +1,4 @@
-"""Text faces: what a reader of a terminal gets, to the letter where the layout matters."""
+"""Texts: what a reader of a terminal gets, to the letter where the layout matters."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from seedlab.flow import (
     TableSpec,
 )
 from seedlab.flow.evidence import Bottleneck
-from seedlab.insight.faces.excerpts import hidden
-from seedlab.insight.faces.summary import (
+from seedlab.insight.formatting.excerpts import hidden
+from seedlab.insight.formatting.summary import (
     faults_text,
     plan_text,
     project_record,
     project_text,
     summary,
 )
-from seedlab.insight.faces.text import duration, printable, roughly, shorten, size, table, width
+from seedlab.insight.formatting.text import duration, printable, roughly, shorten, size, table, width
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records.runs import Heading, measured
 

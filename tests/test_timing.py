@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from seedlab.flow import Phase, Run, Span
 from seedlab.flow.evidence import Sample
-from seedlab.insight.faces.timing import CELLS, by_phase, covered, in_groups, lanes, length, time_went, totals
+from seedlab.insight.formatting.timing import (
+    CELLS,
+    by_phase,
+    covered,
+    in_groups,
+    lanes,
+    length,
+    time_went,
+    totals,
+)
 from tests.evidence import PHASES, bare, runs
 from tests.fix_academy import Academies
 

@@ -67,7 +67,7 @@ def _listed(found: Sequence[Snapshot]) -> str:
     """Word the list of snapshots, one per line, newest first."""
     from datetime import UTC, datetime
 
-    from seedlab.insight.faces.text import roughly, size, table
+    from seedlab.insight.formatting.text import roughly, size, table
 
     if not found:
         return "no snapshots\n"

@@ -15,7 +15,7 @@ from seedlab.database.connect import parse_target
 from seedlab.database.rights import Rights, rights
 from seedlab.errors import SeedError
 from seedlab.flow import Project, Target
-from seedlab.insight.faces.text import printable, size, table
+from seedlab.insight.formatting.text import printable, size, table
 from seedlab.plan.choices import choose_target
 from seedlab.plan.folder import FORMATS, unread_files
 from seedlab.plan.project import find_project, load_project

@@ -14,7 +14,7 @@ def profile(args: Namespace) -> int:
     from seedlab import orchestrator
     from seedlab.cli.request import request_of
     from seedlab.experiment import profiling
-    from seedlab.insight.faces import profile_text
+    from seedlab.insight.formatting import profile_text
     from seedlab.insight.records import profiles
 
     request = request_of(args)
@@ -37,7 +37,7 @@ def compare(args: Namespace) -> int:
     """Compare two runs, levels, folders or revisions; the exit code says whether `--fail-on` failed."""
     from seedlab.experiment.comparing import Rules
     from seedlab.experiment.comparison_request import ComparisonRequest, compare
-    from seedlab.insight.faces import comparison_text
+    from seedlab.insight.formatting import comparison_text
     from seedlab.insight.judging.compare import GATE_FAILED, fails
 
     rules = Rules(

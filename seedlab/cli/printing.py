@@ -40,7 +40,7 @@ def report_error(args: Namespace, error: BaseException, run: Run | None = None) 
     With --json the record of the failed run is printed, too.
     """
     from seedlab.errors import DataFaults, SeedError
-    from seedlab.insight.faces import summary as faces
+    from seedlab.insight.formatting import summary as formatting
     from seedlab.insight.measuring.monitor import Monitor
     from seedlab.insight.records import history, runs
 
@@ -51,7 +51,7 @@ def report_error(args: Namespace, error: BaseException, run: Run | None = None) 
     if args.debug:
         write_stderr(_traceback(error))
     if isinstance(error, DataFaults):
-        write_stderr(faces.faults_text(error.faults, show_values=args.show_values, width=width()))
+        write_stderr(formatting.faults_text(error.faults, show_values=args.show_values, width=width()))
     known = isinstance(error, SeedError | KeyboardInterrupt)
     advice = "" if known or args.debug else "\nthis is a bug in seedlab; --debug shows where it happened"
     hint = (

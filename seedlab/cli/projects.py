@@ -40,7 +40,7 @@ def export(args: Namespace) -> int:
 
 def _export(args: Namespace, out: Path) -> int:
     from seedlab.cli.request import source_of
-    from seedlab.insight.faces import export_text
+    from seedlab.insight.formatting import export_text
     from seedlab.insight.measuring.monitor import Monitor
     from seedlab.operations.exporting import export
     from seedlab.plan.export_plan import Wanted

@@ -24,10 +24,10 @@ def check(args: Namespace) -> int:
 def ls(args: Namespace) -> int:
     """List the project's stages and seeds."""
     from seedlab.cli.request import project_of
-    from seedlab.insight.faces import summary as faces
+    from seedlab.insight.formatting import summary as formatting
 
     project = project_of(args)
-    show(args, faces.project_text(project, width()), lambda: faces.project_record(project))
+    show(args, formatting.project_text(project, width()), lambda: formatting.project_record(project))
     return 0
 
 
@@ -59,7 +59,7 @@ def status(args: Namespace) -> int:
     """Show what the target's ledger says of the project."""
     from seedlab import orchestrator
     from seedlab.cli.request import request_of
-    from seedlab.insight.faces import status_text
+    from seedlab.insight.formatting import status_text
     from seedlab.insight.measuring.monitor import Monitor
     from seedlab.operations.status import status
 

@@ -18,7 +18,7 @@ PROFILES = 3  # how many of the newest profiles recommendations are based on
 
 def history(args: Namespace) -> int:
     """List the recorded runs."""
-    from seedlab.insight.faces.history_text import history_record, history_text
+    from seedlab.insight.formatting.history_text import history_record, history_text
 
     runs = _history(args)
     if args.directory:
@@ -34,7 +34,7 @@ def show(args: Namespace) -> int:
     """Show one run, with recommendations that are based on other runs and profiles."""
     from dataclasses import replace
 
-    from seedlab.insight.faces.run_text import run_text
+    from seedlab.insight.formatting.run_text import run_text
     from seedlab.insight.judging.advice import recommendations
     from seedlab.insight.records import history, profiles, stored
 

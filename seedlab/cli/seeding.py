@@ -143,13 +143,13 @@ def _written(what: str, write: Callable[[], Path], *, quiet: bool) -> str:
 
 
 def _show_run(args: Namespace, run: Run, why: str) -> int:
-    from seedlab.insight.faces import summary as faces
+    from seedlab.insight.formatting import summary as formatting
     from seedlab.insight.records import history
 
-    text = faces.outcome_line(run, why) if why else faces.summary(run, width())
+    text = formatting.outcome_line(run, why) if why else formatting.summary(run, width())
     show(args, text, lambda: history.to_record(run))
     if run.faults and not args.json:
-        write_stderr(faces.faults_text(run.faults, show_values=args.show_values, width=width()))
+        write_stderr(formatting.faults_text(run.faults, show_values=args.show_values, width=width()))
     return run.exit_code
 
 
@@ -159,8 +159,8 @@ def plan(args: Namespace) -> int:
 
     from seedlab import orchestrator
     from seedlab.cli.request import request_of
-    from seedlab.insight.faces import summary as faces
-    from seedlab.insight.faces.forecast_text import forecast_record, forecast_text
+    from seedlab.insight.formatting import summary as formatting
+    from seedlab.insight.formatting.forecast_text import forecast_record, forecast_text
     from seedlab.insight.measuring.monitor import Monitor
     from seedlab.insight.records import history, runs
     from seedlab.operations import forecasting
@@ -173,10 +173,10 @@ def plan(args: Namespace) -> int:
     run = runs.measured(monitor, request.heading(target))
     earlier = history.newest(Path(args.reports or "reports"))
     forecast = forecasting.forecast(request.project, planned, run, earlier)
-    changes = faces.changes_text(planned.changes, show_values=args.show_values)
+    changes = formatting.changes_text(planned.changes, show_values=args.show_values)
     show(
         args,
-        faces.plan_text(planned, width()) + forecast_text(forecast, width()) + changes,
+        formatting.plan_text(planned, width()) + forecast_text(forecast, width()) + changes,
         lambda: {
             **history.plan_record(run, planned, show_values=args.show_values),
             "forecast": forecast_record(forecast),

@@ -16,7 +16,7 @@ from typing import Literal
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Project
-from seedlab.insight.faces.text import isolate, printable
+from seedlab.insight.formatting.text import isolate, printable
 from seedlab.insight.records.runs import INTERRUPTED
 from seedlab.plan.folder import COMPRESSIONS, FORMATS
 from seedlab.plan.project import load_project

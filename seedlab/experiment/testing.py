@@ -143,7 +143,7 @@ def _open_pool(request: SnapshotRequest) -> tuple[SnapshotProvider, Pool]:
 
 def text_of(error: SeedError) -> str:
     """Word an error as the command line does, with the line of each fault, but without row values."""
-    from seedlab.insight.faces.summary import faults_text
+    from seedlab.insight.formatting.summary import faults_text
 
     faults = faults_text(error.faults, show_values=False, width=110) if isinstance(error, DataFaults) else ""
     return f"{faults}seedlab: {error}"

@@ -19,7 +19,7 @@ from seedlab.errors import ConfigurationError, nearest
 from seedlab.flow import Catalog, ForeignKey, Recorder, Table, Target
 from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable
 from seedlab.frames import export_subset, outputs
-from seedlab.insight.faces.text import several
+from seedlab.insight.formatting.text import several
 from seedlab.plan import export_keys, export_plan, scaffold, toml_writer
 from seedlab.plan.export_plan import Wanted
 from seedlab.plan.project import FILE

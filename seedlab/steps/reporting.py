@@ -18,7 +18,7 @@ from seedlab.flow import (
     TableReport,
     Tally,
 )
-from seedlab.insight.faces.text import several
+from seedlab.insight.formatting.text import several
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import runs
 from seedlab.insight.records.runs import Heading, SpansBySeed

@@ -15,7 +15,7 @@ from seedlab.database import connect
 from seedlab.errors import SeedError, WriteError
 from seedlab.flow import Level, Options, Settings
 from seedlab.flow.status import Status
-from seedlab.insight.faces.status_text import status_text
+from seedlab.insight.formatting.status_text import status_text
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.operations.status import LAST_RUNS, NEVER, UNDECLARED, UNFINISHED, status
 from seedlab.plan.choices import ENVIRONMENTS

@@ -23,9 +23,9 @@ from seedlab.insight.charts.style import (
     seconds_axis,
     styled,
 )
-from seedlab.insight.faces.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES
-from seedlab.insight.faces.profile_times import delay_text, effect_text, profile_finding
-from seedlab.insight.faces.text import duration, several, size
+from seedlab.insight.formatting.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES
+from seedlab.insight.formatting.profile_times import delay_text, effect_text, profile_finding
+from seedlab.insight.formatting.text import duration, several, size
 from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
 
 # ---- operations -----------------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ from seedlab.insight.charts.style import (
     seconds_axis,
     styled,
 )
-from seedlab.insight.faces.comparison_text import interval, relative, spelled_ratio
-from seedlab.insight.faces.palette import ACCENT, CONTEXT, INK, PALE, PHASE_COLOURS
-from seedlab.insight.faces.text import duration, percent, several
+from seedlab.insight.formatting.comparison_text import interval, relative, spelled_ratio
+from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE, PHASE_COLOURS
+from seedlab.insight.formatting.text import duration, percent, several
 from seedlab.insight.judging.compare import bounded
 
 _BEFORE: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 8}

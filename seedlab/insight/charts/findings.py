@@ -20,8 +20,8 @@ from seedlab.insight.charts.style import (
     rows_axis,
     styled,
 )
-from seedlab.insight.faces.palette import ACCENT, CONTEXT, INK, PALE
-from seedlab.insight.faces.text import duration, percent, printable, shorten
+from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE
+from seedlab.insight.formatting.text import duration, percent, printable, shorten
 from seedlab.insight.judging.growth import ENOUGH, Growth, Point, fit
 
 VITAL = 0.8  # the share of all bottlenecks that the coloured ones make up

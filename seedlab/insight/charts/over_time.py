@@ -24,7 +24,7 @@ from seedlab.insight.charts.style import (
     seconds_axis,
     styled,
 )
-from seedlab.insight.faces.palette import (
+from seedlab.insight.formatting.palette import (
     CONTEXT,
     INK,
     PALE,
@@ -33,8 +33,17 @@ from seedlab.insight.faces.palette import (
     WAIT_COLOURS,
     WAIT_HATCHES,
 )
-from seedlab.insight.faces.text import duration, percent, size
-from seedlab.insight.faces.timing import Piece, by_phase, covered, in_groups, lanes, length, time_went, totals
+from seedlab.insight.formatting.text import duration, percent, size
+from seedlab.insight.formatting.timing import (
+    Piece,
+    by_phase,
+    covered,
+    in_groups,
+    lanes,
+    length,
+    time_went,
+    totals,
+)
 
 GROUPS = 240  # the most groups of samples that are drawn; each has several samples if there are more
 _LETTER = 0.0085  # the width of a letter in a bar's label, as a share of the chart's

@@ -18,9 +18,9 @@ from seedlab.insight.charts.style import (
     new_chart,
     styled,
 )
-from seedlab.insight.faces.history_text import health, moment
-from seedlab.insight.faces.palette import ACCENT, CONTEXT, INK, PALE, WARNING
-from seedlab.insight.faces.text import duration, several
+from seedlab.insight.formatting.history_text import health, moment
+from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE, WARNING
+from seedlab.insight.formatting.text import duration, several
 from seedlab.insight.judging.trend import Judgement, Trend, ceiling
 
 _CLIP = (

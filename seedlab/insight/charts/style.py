@@ -24,8 +24,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
 from seedlab.flow import Run
-from seedlab.insight.faces.palette import CONTEXT, INK, PALE
-from seedlab.insight.faces.text import printable, several, shorten
+from seedlab.insight.formatting.palette import CONTEXT, INK, PALE
+from seedlab.insight.formatting.text import printable, several, shorten
 
 WIDTH = 8.5  # inches, the width of a notebook's column
 STYLE: dict[str, Any] = {

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Recommendation, Resource
-from seedlab.insight.faces.text import duration, several
+from seedlab.insight.formatting.text import duration, several
 from seedlab.insight.judging.findings import WORTH_SECONDS, bottlenecks, holders
 from seedlab.insight.judging.spending import Spent, spent
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Phase, Run
 from seedlab.flow.evidence import Change, Comparison, CountChange
-from seedlab.insight.faces.summary import outcomes_text
-from seedlab.insight.faces.text import duration, size
+from seedlab.insight.formatting.summary import outcomes_text
+from seedlab.insight.formatting.text import duration, size
 from seedlab.insight.judging.ratios import is_precise_enough, judge
 from seedlab.insight.measuring.monitor import phase_totals
 

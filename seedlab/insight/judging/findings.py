@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Bottleneck, Recommendation, Resource
-from seedlab.insight.faces.text import duration, printable, several, shorten, table
+from seedlab.insight.formatting.text import duration, printable, several, shorten, table
 from seedlab.insight.judging.spending import IDLE, OUTSIDE, Activity, Spent, resource_of, spent
 
 if TYPE_CHECKING:

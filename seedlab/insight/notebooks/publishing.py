@@ -14,9 +14,9 @@ from typing import Any
 from seedlab.flow import Run
 from seedlab.flow.evidence import Comparison, Profile
 from seedlab.insight import charts
-from seedlab.insight.faces.comparison_text import comparison_markdown, comparison_record
-from seedlab.insight.faces.history_text import health, history_record, sparkline, title
-from seedlab.insight.faces.text import printable
+from seedlab.insight.formatting.comparison_text import comparison_markdown, comparison_record
+from seedlab.insight.formatting.history_text import health, history_record, sparkline, title
+from seedlab.insight.formatting.text import printable
 from seedlab.insight.judging.trend import Trend
 from seedlab.insight.notebooks.objects import Profile as ProfileObject
 from seedlab.insight.notebooks.objects import Run as RunObject

@@ -76,7 +76,7 @@ class History(Face):
         return len(self.runs)
 
     def __str__(self) -> str:
-        from seedlab.insight.faces.history_text import history_text
+        from seedlab.insight.formatting.history_text import history_text
 
         return history_text(self)
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Run
-from seedlab.insight.faces.history_text import first_line, health, moment, verdict
-from seedlab.insight.faces.run_text import PHASE_HEAD, phase_row
-from seedlab.insight.faces.summary import MARKS as STAGE_MARKS
-from seedlab.insight.faces.summary import costs, outcomes_text
-from seedlab.insight.faces.text import duration, printable, several
+from seedlab.insight.formatting.history_text import first_line, health, moment, verdict
+from seedlab.insight.formatting.run_text import PHASE_HEAD, phase_row
+from seedlab.insight.formatting.summary import MARKS as STAGE_MARKS
+from seedlab.insight.formatting.summary import costs, outcomes_text
+from seedlab.insight.formatting.text import duration, printable, several
 from seedlab.insight.judging.findings import findings_text
 from seedlab.insight.judging.trend import Point, Series, Trend, in_order, usual
 from seedlab.insight.measuring.monitor import phase_totals

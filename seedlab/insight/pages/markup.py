@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from seedlab.insight.faces.text import percent, printable
+from seedlab.insight.formatting.text import percent, printable
 from seedlab.insight.pages.page import Bar, Grid, Page
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]#|~$])")

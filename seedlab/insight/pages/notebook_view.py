@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from seedlab.insight.faces.live import counted, headline, lane_rows
-from seedlab.insight.faces.text import printable
+from seedlab.insight.formatting.live import counted, headline, lane_rows
+from seedlab.insight.formatting.text import printable
 from seedlab.insight.measuring.state import RunState, StageState
 
 _MARKS = {"running": "▸", "waiting": "·", "done": "✓", "skipped": "-"}

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING
 
 from seedlab.flow import Plan, PlannedStage, Run, StageReport
 from seedlab.flow.evidence import Comparison, Profile
-from seedlab.insight.faces.comparison_text import COUNT_HEAD, PHASE_HEAD, count_cells, headline, phase_rows
-from seedlab.insight.faces.history_text import health, moment, title
-from seedlab.insight.faces.palette import PHASE_COLOURS
-from seedlab.insight.faces.profile_times import delay_text, effect_text, profile_finding
-from seedlab.insight.faces.run_text import phase_row
-from seedlab.insight.faces.summary import MARKS, changes_of, outcomes_text, tables_of
-from seedlab.insight.faces.text import duration, percent, printable, several
-from seedlab.insight.faces.timing import covered, time_went, totals
+from seedlab.insight.formatting.comparison_text import (
+    COUNT_HEAD,
+    PHASE_HEAD,
+    count_cells,
+    headline,
+    phase_rows,
+)
+from seedlab.insight.formatting.history_text import health, moment, title
+from seedlab.insight.formatting.palette import PHASE_COLOURS
+from seedlab.insight.formatting.profile_times import delay_text, effect_text, profile_finding
+from seedlab.insight.formatting.run_text import phase_row
+from seedlab.insight.formatting.summary import MARKS, changes_of, outcomes_text, tables_of
+from seedlab.insight.formatting.text import duration, percent, printable, several
+from seedlab.insight.formatting.timing import covered, time_went, totals
 from seedlab.insight.measuring.monitor import PhaseTotal
 from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from seedlab.flow.evidence import Profile
-from seedlab.insight.faces.comparison_text import interval, relative
-from seedlab.insight.faces.text import duration
+from seedlab.insight.formatting.comparison_text import interval, relative
+from seedlab.insight.formatting.text import duration
 from seedlab.insight.records.profiles import AGAIN, WITHOUT, Effect, delays, effects
 
 

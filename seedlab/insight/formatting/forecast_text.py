@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from seedlab.flow.evidence import Expectation, Forecast
-from seedlab.insight.faces.text import duration, printable, several, table
+from seedlab.insight.formatting.text import duration, printable, several, table
 
 _LONGEST = 8  # how many seeds are shown, those that take longest
 

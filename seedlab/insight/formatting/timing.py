@@ -8,7 +8,7 @@ from itertools import groupby
 
 from seedlab.flow import Phase, Run, Span
 from seedlab.flow.evidence import Sample
-from seedlab.insight.faces.text import duration, percent
+from seedlab.insight.formatting.text import duration, percent
 from seedlab.insight.measuring.monitor import PhaseTotal, phase_totals
 from seedlab.insight.records.trace import with_ends
 

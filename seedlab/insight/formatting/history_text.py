@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from seedlab.insight.faces.text import duration, isolate, printable, several, shorten, table
+from seedlab.insight.formatting.text import duration, isolate, printable, several, shorten, table
 from seedlab.insight.judging.trend import ENOUGH, Point, Series, Trend, Usual, ceiling, in_order
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import get_args
 
 from seedlab.flow import Phase
 from seedlab.flow.evidence import Profile
-from seedlab.insight.faces.text import duration, isolate, printable, several, size, table
+from seedlab.insight.formatting.text import duration, isolate, printable, several, size, table
 from seedlab.insight.judging.compare import bounded
 from seedlab.insight.records.profiles import WITHOUT, Effect, delays, effects
 

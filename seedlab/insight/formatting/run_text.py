@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from seedlab.flow import Run
-from seedlab.insight.faces.history_text import moment
-from seedlab.insight.faces.summary import costs, destination, faults_text, stage_lines, total_line
-from seedlab.insight.faces.text import duration, listed, printable, size, table
+from seedlab.insight.formatting.history_text import moment
+from seedlab.insight.formatting.summary import costs, destination, faults_text, stage_lines, total_line
+from seedlab.insight.formatting.text import duration, listed, printable, size, table
 from seedlab.insight.judging.findings import findings_text
 from seedlab.insight.measuring.monitor import PhaseTotal, phase_totals
 from seedlab.insight.records.past import machine_name

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from seedlab.flow.evidence import Change, Comparison, CountChange
-from seedlab.insight.faces.text import duration, isolate, printable, several, shorten, table
+from seedlab.insight.formatting.text import duration, isolate, printable, several, shorten, table
 from seedlab.insight.judging.compare import bounded, worse
 from seedlab.insight.judging.ratios import LEAST_SECONDS
 

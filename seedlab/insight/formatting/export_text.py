@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from seedlab.flow.exports import Exported, WrittenTable
-from seedlab.insight.faces.text import isolate, printable, several, table
+from seedlab.insight.formatting.text import isolate, printable, several, table
 
 _NAMES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 

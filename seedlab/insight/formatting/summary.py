@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from seedlab.errors import Fault
 from seedlab.flow import Outcomes, Project, Run, Seed, StageReport
-from seedlab.insight.faces.text import duration, isolate, listed, printable, several, size, table
+from seedlab.insight.formatting.text import duration, isolate, listed, printable, several, size, table
 from seedlab.insight.measuring.monitor import phase_totals
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def faults_text(faults: Sequence[Fault], *, show_values: bool = False, width: in
 
 
 def _fault_text(fault: Fault, *, show_values: bool, cells: int) -> str:
-    from seedlab.insight.faces.excerpts import excerpt_lines  # not needed by a run without faults
+    from seedlab.insight.formatting.excerpts import excerpt_lines  # not needed by a run without faults
 
     place = ":".join(str(part) for part in (fault.file, fault.line) if part is not None)
     head = ": ".join(filter(None, (place, fault.rule, fault.message)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from seedlab.insight.faces.text import isolate, printable, roughly, several, shorten, size, table, width
+from seedlab.insight.formatting.text import isolate, printable, roughly, several, shorten, size, table, width
 from seedlab.insight.measuring.state import RunState, StageState, Status
 
 Piece = tuple[str, str]  # a text and its style, as spelled by `rich`

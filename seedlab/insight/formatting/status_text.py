@@ -8,8 +8,8 @@ from typing import Any
 
 from seedlab.flow import RunMemory
 from seedlab.flow.status import LoadStatus, StageStatus, Status
-from seedlab.insight.faces.summary import outcomes_text
-from seedlab.insight.faces.text import isolate, printable, several, size, table
+from seedlab.insight.formatting.summary import outcomes_text
+from seedlab.insight.formatting.text import isolate, printable, several, size, table
 
 _MARKS = {"unchanged": "✓", "stale": "+", "skipped": "-", "undeclared": "!"}
 _VERDICTS = {"unchanged": "", "stale": "would run", "skipped": "does not take part", "undeclared": ""}

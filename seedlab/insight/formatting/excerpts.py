@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 from seedlab.errors import Fault
-from seedlab.insight.faces.text import printable, width
+from seedlab.insight.formatting.text import printable, width
 
 MASK = "·"
 _QUOTED = r'"(?:[^"\\]|\\.)*"?'

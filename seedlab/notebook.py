@@ -17,7 +17,7 @@ from seedlab.errors import ConfigurationError, GateFailed
 from seedlab.flow import LEVELS, Project
 from seedlab.insight.judging.compare import compare as compared
 from seedlab.insight.judging.compare import fails
-from seedlab.insight.notebooks.objects import Comparison, Face, Profile, Run
+from seedlab.insight.notebooks.objects import Comparison, Displayable, Profile, Run
 from seedlab.insight.notebooks.parameters import (
     CompareParameters,
     HistoryParameters,
@@ -142,8 +142,8 @@ def measured_on(run: flow.Run) -> MeasuredOn:
     return MeasuredOn(run=run)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # Face has a __repr__
-class MeasuredOn(Face):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # Displayable has a __repr__
+class MeasuredOn(Displayable):
     """What the times of a run depend on: kind of machine, versions, data. The host is not named."""
 
     run: flow.Run

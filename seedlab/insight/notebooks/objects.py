@@ -30,7 +30,7 @@ class _Value(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
-class Face:
+class Displayable:
     """Displays a value as text, Markdown and HTML; the method `_page` returns the content."""
 
     __slots__ = ()
@@ -136,7 +136,7 @@ class HistoryPlots(Plots[Any]):
         return charts.trend(self.of.trends[-1] if self.of.runs else None)
 
 
-class Run(Face, flow.Run):
+class Run(Displayable, flow.Run):
     """A run: `run.phases`, `run.plot.waterfall()`, `run.vs(earlier)`."""
 
     __slots__ = ()
@@ -162,14 +162,14 @@ class Run(Face, flow.Run):
         return Comparison.of(compare((earlier,), (self,), names=names, threshold=0.05))
 
 
-class Plan(Face, flow.Plan):
+class Plan(Displayable, flow.Plan):
     """A plan."""
 
     __slots__ = ()
     _page = pages.plan_page
 
 
-class Comparison(Face, evidence.Comparison):
+class Comparison(Displayable, evidence.Comparison):
     """A comparison: `comparison.plot.before_after()`, `comparison.plot.pairs()`."""
 
     __slots__ = ()
@@ -181,7 +181,7 @@ class Comparison(Face, evidence.Comparison):
         return ComparisonPlots(self)
 
 
-class Profile(Face, evidence.Profile):
+class Profile(Displayable, evidence.Profile):
     """A profile: `profile.plot.steps()`."""
 
     __slots__ = ()

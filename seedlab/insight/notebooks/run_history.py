@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedlab.insight.judging.trend import Point, Trend, in_order, trends
-from seedlab.insight.notebooks.objects import Face, HistoryPlots
+from seedlab.insight.notebooks.objects import Displayable, HistoryPlots
 from seedlab.insight.pages import page as pages
 from seedlab.insight.records import stored
 from seedlab.insight.records.past import PastRun, Unread, read_past
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class History(Face):
+class History(Displayable):
     """Runs in the order of time, and notes of records that could not be read."""
 
     folders: tuple[Path, ...]

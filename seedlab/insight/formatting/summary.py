@@ -50,13 +50,16 @@ def destination(project: str, target: str) -> str:
 
 
 def stage_lines(run: Run, cells: int) -> list[str]:
-    """Format the stages of a run as a table, with reasons, outcomes and times."""
+    """Format the stages of a run as a table, with reasons, outcomes and times.
+
+    The times are those of work on one stage alone, so rows per second are given for the run only.
+    """
     if not run.stages:
         return []
     shown = [name for name in _NAMES if getattr(run.outcomes, name)]
-    head = ["", "stage", "why", *shown, "time", "rows/s"]
+    head = ["", "stage", "why", *shown, "time"]
     rows = [_stage_row(stage, shown) for stage in run.stages]
-    return table([head, *rows], "<<<" + ">" * (len(shown) + 2), cells=cells, flexible=2)
+    return table([head, *rows], "<<<" + ">" * (len(shown) + 1), cells=cells, flexible=2)
 
 
 def _stage_row(stage: StageReport, shown: Sequence[str]) -> list[str]:
@@ -67,7 +70,6 @@ def _stage_row(stage: StageReport, shown: Sequence[str]) -> list[str]:
         printable(stage.reason),
         *(_count(getattr(stage.outcomes, name)) for name in shown),
         duration(stage.seconds) if timed else "",
-        f"{stage.outcomes.total / stage.seconds:,.0f}" if timed else "",
     ]
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, memory
-from seedlab.frames import contents
+from seedlab.frames import contents, row_names
 from seedlab.frames.contents import CONTENT, NOTHING, RUN
 
 MADE = "5eed1ab0"  # a run
@@ -312,5 +312,5 @@ def test_of_an_abandoned_load_the_rows_that_we_made_are_kept() -> None:
 def test_rows_are_named_by_the_id_that_we_made_or_by_their_keys() -> None:
     whole = content((0, 1, 1, True), (0, 2, 2, True), code=["a", None])
 
-    assert contents.names(whole, "id").to_dict(as_series=False) == {"id": [BIG + 1, BIG + 2]}
-    assert contents.names(whole, None).to_dict(as_series=False) == {"code": ["a"]}
+    assert row_names.names(whole, "id").to_dict(as_series=False) == {"id": [BIG + 1, BIG + 2]}
+    assert row_names.names(whole, None).to_dict(as_series=False) == {"code": ["a"]}

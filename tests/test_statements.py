@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Composable
 from seedlab.database import classify_statements
 from seedlab.database import statements as sql
 from seedlab.database import transaction_statements as transaction
+from seedlab.database.lookup_statements import lookup
 from seedlab.flow import Load, Settings
 from seedlab.plan.binder import bind
 from tests.tables import COURSES, FACULTIES, SCHOOL, catalog, column, given, table
@@ -235,7 +236,7 @@ def test_a_look_up_walks_the_key_chain_by_joins() -> None:
     load = load_of("courses", "code", "faculty.code", "faculty.university.slug")
     reference = load.references[0]
 
-    made = text(sql.lookup(SCHOOL, "faculties", reference.parts, ["id"], 150_000))
+    made = text(lookup(SCHOOL, "faculties", reference.parts, ["id"], 150_000))
 
     assert made == (
         'SELECT k.n, "t"."id"::text FROM "public"."faculties" t '

@@ -39,7 +39,7 @@ def differences(load: Load, table: Table) -> Composed:
         ),
         place=Identifier(ROW),
         target=sql.stored(table),
-        key=SQL("false") if load.whole else sql.equal_keys(table, load.key_columns),
+        key=SQL("false") if load.whole else sql.equal_keys(table, load.key_columns, load.null_key_columns),
         lines=SQL(", ").join(lines),
     )
 

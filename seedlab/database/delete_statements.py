@@ -19,10 +19,14 @@ from seedlab.flow import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Doomed:
-    """Rows to be deleted as the server gets them: an array literal per column, or a temporary table."""
+    """Rows to be deleted as the server gets them: an array literal per column, or a temporary table.
+
+    In the columns `nulls`, NULL is a value of the key.
+    """
 
     table: Table
     columns: tuple[str, ...]
+    nulls: frozenset[str] = frozenset()
     arrays: Sequence[str] = ()
     staged: str = ""
 
@@ -92,6 +96,13 @@ def _count(number: int, referral: Referral, parent: int, doomed: Sequence[Doomed
         ),
         spared=_and(spared or [SQL("true")]),
     )
+
+
+def count_ambiguous(each: Doomed) -> Composed:
+    """Count the keys of rows to be deleted that several rows have, which may be where the key has NULL."""
+    return SQL(
+        "WITH {} SELECT count(*) FROM (SELECT FROM {} t JOIN s0 s ON {} GROUP BY {} HAVING count(*) > 1) q"
+    ).format(_sources([each]), sql.stored(each.table), _same("t", each), sql.names(each.columns, "t"))
 
 
 def unseen_referrals(tables: Sequence[Table], referrals: Sequence[Referral]) -> Composed:
@@ -182,12 +193,7 @@ def _among(alias: str, number: int, each: Doomed) -> Composed:
 
 
 def _same(alias: str, each: Doomed) -> Composed:
-    return _and(
-        SQL("{} = {}").format(
-            *(sql.as_base(each.table.columns[name], Identifier(side, name)) for side in (alias, "s"))
-        )
-        for name in each.columns
-    )
+    return sql.equal_keys(each.table, each.columns, each.nulls, (alias, "s"))
 
 
 def _and(conditions: Iterable[Composable]) -> Composed:

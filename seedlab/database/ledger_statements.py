@@ -19,6 +19,7 @@ from seedlab.flow import IN_DOUBT, Column, Settings, Table, TableState
 
 _FOLDER = Path(__file__).parent
 _READ = (_FOLDER / "memory.sql").read_text()
+Names = Collection[str]
 Cut = tuple[int, int] | None  # start and length of a table's marks within a parameter
 RECENT = 1 << 18  # bytes of recent marks up to which they are not merged into the others
 _LONGEST = 2**31 - 1  # the longest timeout in milliseconds, 24 days
@@ -159,21 +160,21 @@ def marks_to_compare(state: TableState, table: Table) -> Composed:
     )
 
 
-def marks_of(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
-    """Compute the marks of the rows with given values in `columns`: a text-array parameter per column."""
-    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _named(state, table, columns))
+def marks_of(state: TableState, table: Table, columns: Sequence[str], nulls: Names = ()) -> Composed:
+    """Compute the marks of the rows with these values in `columns`, text arrays; NULL is one in `nulls`."""
+    return SQL("SELECT {} FROM ({}) q").format(_PAIRS, _named(state, table, columns, nulls))
 
 
-def marks_and_writers(state: TableState, table: Table, columns: Sequence[str]) -> Composed:
+def marks_and_writers(state: TableState, table: Table, columns: Sequence[str], nulls: Names = ()) -> Composed:
     """Compute the marks of these rows, and count who wrote them (`MarksAndWriters`)."""
     return SQL("SELECT {}, {} FROM ({}) q").format(
-        _PAIRS, stamps.count_writers(state, table), _named(state, table, columns, ", t.xmin AS x")
+        _PAIRS, stamps.count_writers(state, table), _named(state, table, columns, nulls, ", t.xmin AS x")
     )
 
 
-def _named(state: TableState, table: Table, columns: Sequence[str], more: str = "") -> Composed:
+def _named(state: TableState, table: Table, columns: Sequence[str], nulls: Names, more: str = "") -> Composed:
     source = SQL("(SELECT {} FROM {})").format(casts(table, columns), arrays_source(columns))
-    join = SQL(" JOIN {} s ON {}").format(source, equal_keys(table, columns))
+    join = SQL(" JOIN {} s ON {}").format(source, equal_keys(table, columns, nulls))
     return _hashed(state, table, "kh", join, more)
 
 

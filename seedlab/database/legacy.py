@@ -8,7 +8,7 @@ transaction, for every dialect.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -52,6 +52,7 @@ from seedlab.flow import (
     Sourced,
     Table,
     Written,
+    null_sources,
 )
 
 Row = Mapping[str, Any]
@@ -125,7 +126,8 @@ class _Writer:
         return update_of(self.clause, self.table).where(*map(self._same, self.load.key_columns)).values(sets)
 
     def _same(self, name: str) -> ColumnElement[bool]:
-        return equal(self.table.columns[name], self._own(name), self._bound(name))
+        nulls = name in self.load.null_key_columns
+        return equal(self.table.columns[name], self._own(name), self._bound(name), nulls=nulls)
 
     def _own(self, name: str) -> ColumnElement[Any]:
         return self.clause.c[name]
@@ -167,24 +169,32 @@ class _Writer:
         own, parents = reference.foreign_key.columns, reference.foreign_key.parent_columns
         if reference.outright:
             return {name: row[name] for name in own}
-        if any(value is None for value in key.values()):
+        optional = {name for part in reference.parts if part.nulls for name in part.columns}
+        if any(value is None for name, value in key.items() if name not in optional) or not any(
+            value is not None for value in key.values()
+        ):
             return dict.fromkeys(own)
         if set(parents) <= set(key):
             return dict(zip(own, (key[name] for name in parents), strict=True))
         if id(reference) not in self.parents:
-            self.parents[id(reference)] = self._find_parent(reference, tuple(key))
+            self.parents[id(reference)] = self._find_parent(reference, tuple(key), optional)
         parameters = {f"k_{n}": value for n, value in enumerate(key.values())}
         found = self.connection.execute(self.parents[id(reference)], parameters).one_or_none()
         if found is None:
             raise DataFaults([self._orphan(reference, row)])
         return dict(zip(own, found, strict=True))
 
-    def _find_parent(self, reference: Reference, key: Sequence[str]) -> Executable:
+    def _find_parent(self, reference: Reference, key: Sequence[str], optional: Collection[str]) -> Executable:
         parent, dialect = self.catalog.tables[reference.parent], self.catalog.dialect
         clause = clause_of(parent)
         wanted = [clause.c[name] for name in reference.foreign_key.parent_columns]
         same = [
-            equal(parent.columns[name], clause.c[name], bound(f"k_{n}", parent.columns[name], dialect))
+            equal(
+                parent.columns[name],
+                clause.c[name],
+                bound(f"k_{n}", parent.columns[name], dialect),
+                nulls=name in optional,
+            )
             for n, name in enumerate(key)
         ]
         answer = wanted if dialect == "sqlite" else [cast(each, Text) for each in wanted]
@@ -258,10 +268,15 @@ def _parents_first(sourced: Sourced) -> list[int]:
     for reference in to_itself:
         known = {key: n for n, key in enumerate(_texts(sourced.frame, _own_sources(load, reference)))}
         key_columns = {column for part in reference.parts for column in part.columns}
+        optional = null_sources(reference.parts)
         looked_up = not key_columns.issuperset(reference.foreign_key.parent_columns)
         for n, key in enumerate(_texts(sourced.frame, list(reference.sources()))):
             # A row may refer to itself by its own key, but not by one that must be looked up before.
-            if None not in key and key in known and (known[key] != n or looked_up):
+            missing = {
+                source for source, value in zip(reference.sources(), key, strict=True) if value is None
+            }
+            named = key in known and missing <= optional and len(missing) < len(key)
+            if named and (known[key] != n or looked_up):
                 graph.add(n, known[key])
     try:
         return list(graph.static_order()) if to_itself else list(range(len(sourced.frame)))

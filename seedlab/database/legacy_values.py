@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, cast, func
+from sqlalchemy import ColumnElement, Text, and_, bindparam, case, cast, func, or_
 from sqlalchemy.sql.functions import Function
 from sqlalchemy.types import UserDefinedType
 
@@ -47,10 +47,13 @@ def as_base(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
     return cast(value, Spelled(column.base)) if column.polymorphic else value
 
 
-def equal(column: Column, own: ColumnElement[Any], value: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Compare a column with a value as the database does."""
+def equal(
+    column: Column, own: ColumnElement[Any], value: ColumnElement[Any], *, nulls: bool = False
+) -> ColumnElement[bool]:
+    """Compare a column with a value as the database does; with `nulls`, NULL equals NULL."""
     same: ColumnElement[bool] = as_base(column, own) == as_base(column, value)
-    return same
+    # No index is used for IS NOT DISTINCT FROM. The cast gives a parameter of unknown type one.
+    return or_(same, and_(own.is_(None), cast(value, Text).is_(None))) if nulls else same
 
 
 def comparable(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -14,6 +14,7 @@ import polars as pl
 from seedlab.database import postgres_checks_values as values
 from seedlab.database import statements as sql
 from seedlab.database.encode import array_literal, frame_literals
+from seedlab.database.lookup_statements import lookup
 from seedlab.database.wire import Question
 from seedlab.flow import FILE, HANDLE, ROW, Ask, Catalog, Column, Suspect, part_sources
 
@@ -25,7 +26,7 @@ def lookup_questions(asks: Sequence[Ask], catalog: Catalog, version: int) -> lis
     """Make one query per Ask for the rows that exist."""
     return [
         (
-            sql.lookup(catalog, ask.table, ask.key, ask.wanted, version),
+            lookup(catalog, ask.table, ask.key, ask.wanted, version),
             frame_literals(ask.frame, [source for part in ask.key for source in part_sources(part)]),
         )
         for ask in asks

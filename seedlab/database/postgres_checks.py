@@ -6,7 +6,7 @@ has refused a row. The expressions are the server's own text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -90,7 +90,7 @@ def _uniques(write: TableWrite) -> Iterator[_Check]:
             )
         yield _Check(
             why=f"{why} ({key.name})",
-            expression=differs(table, key.columns, first.key_columns),
+            expression=differs(table, key.columns, first.key_columns, first.null_key_columns),
             columns=key.columns,
             beside=first.key_columns,
             rule="unique",
@@ -191,11 +191,16 @@ ORDER BY 1, 2
 """)
 
 
-def differs(table: Table, unique: Sequence[str], key: Sequence[str]) -> str:
-    """Make the condition that no row of the table with another key has the same values; NULLs differ."""
-    alike, same = (
-        [SQL("x.{0} = t.{0}").format(Identifier(name)) for name in columns] for columns in (unique, key)
-    )
+def differs(table: Table, unique: Sequence[str], key: Sequence[str], nulls: Collection[str] = ()) -> str:
+    """Make the condition that no row of the table with another key has the same values.
+
+    NULLs differ, but for those in the columns `nulls` of the key.
+    """
+    alike = [SQL("x.{0} = t.{0}").format(Identifier(name)) for name in unique]
+    same = [
+        SQL("x.{0} IS NOT DISTINCT FROM t.{0}" if name in nulls else "x.{0} = t.{0}").format(Identifier(name))
+        for name in key
+    ]
     return (
         SQL("NOT EXISTS (SELECT FROM {} x WHERE {} AND ({}) IS NOT TRUE)")
         .format(qualified(table), SQL(" AND ").join(alike), SQL(" AND ").join(same))

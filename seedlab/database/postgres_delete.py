@@ -15,7 +15,14 @@ from seedlab.database import delete_statements as sql
 from seedlab.database.delete_statements import Doomed
 from seedlab.database.encode import copy_text, frame_literals
 from seedlab.database.failures import write_failed
-from seedlab.database.removals import Referral, children_first, find_referrals, refusal, still_referred
+from seedlab.database.removals import (
+    Referral,
+    ambiguous,
+    children_first,
+    find_referrals,
+    refusal,
+    still_referred,
+)
 from seedlab.database.statements import copy_in
 from seedlab.database.wire import Question, Results, StatementError, Wire, translated
 from seedlab.errors import SeedError
@@ -59,7 +66,12 @@ def _doomed(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
             )
             wire.script([SQL("ROLLBACK TO SAVEPOINT deleting")])
     return [
-        Doomed(table=each.table, columns=each.columns, arrays=frame_literals(each.frame, each.columns))
+        Doomed(
+            table=each.table,
+            columns=each.columns,
+            nulls=each.nulls,
+            arrays=frame_literals(each.frame, each.columns),
+        )
         for each in removals
     ]
 
@@ -67,7 +79,7 @@ def _doomed(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
 def _staged(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
     """Copy the rows into temporary tables, and analyze these for the planner."""
     doomed = [
-        Doomed(table=each.table, columns=each.columns, staged=f"_seedlab_delete_{n}")
+        Doomed(table=each.table, columns=each.columns, nulls=each.nulls, staged=f"_seedlab_delete_{n}")
         for n, each in enumerate(removals)
     ]
     statements: list[Composable] = [SQL("SAVEPOINT deleting")]
@@ -89,17 +101,24 @@ def _staged(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
 def _refuse_referred(
     wire: Wire, doomed: Sequence[Doomed], referrals: Sequence[Referral], *, lock: bool
 ) -> None:
-    """Raise Refused with all foreign keys by which remaining rows refer to rows to be deleted."""
+    """Raise Refused with all foreign keys by which remaining rows refer to rows to be deleted.
+
+    And with all tables in which other rows have the keys of those.
+    """
     parents = {each.parent.name for each in referrals}
     tables = {each.table.name: each.table for each in doomed}
     questions = [_question(sql.lock(each), [each]) for each in doomed if lock and each.table.name in parents]
+    nullable = [each for each in doomed if each.nulls]
+    questions += [_question(sql.count_ambiguous(each), [each]) for each in nullable]
     questions.append((sql.unseen_referrals(list(tables.values()), referrals), ()))
     if referrals:
         questions.append(_question(sql.count_referring(referrals, doomed), doomed))
     with translated(", ".join(tables)):
         answers = wire.ask(questions)
     counted = answers.pop() if referrals else []
-    reasons = [_reason(referrals[n], rows) for n, rows in counted] + [_unseen(*row) for row in answers[-1]]
+    reasons = [_reason(referrals[n], rows) for n, rows in counted] + [_unseen(*row) for row in answers.pop()]
+    several = [answer[0][0] for answer in answers[len(answers) - len(nullable) :]]
+    reasons += [ambiguous(each.table, keys) for each, keys in zip(nullable, several, strict=True) if keys]
     if reasons:
         raise refusal(reasons)
 

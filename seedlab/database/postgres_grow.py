@@ -126,7 +126,12 @@ def _question(write: TableWrite, staged: Staged, part: float, most: int) -> Comp
         SQL(
             "(SELECT count(*) FROM {} s TABLESAMPLE BERNOULLI ({}) REPEATABLE (1) "
             "WHERE NOT EXISTS (SELECT FROM {} t WHERE {}))"
-        ).format(relation, Literal(100 * part), target, sql.equal_keys(write.table, load.key_columns))
+        ).format(
+            relation,
+            Literal(100 * part),
+            target,
+            sql.equal_keys(write.table, load.key_columns, load.null_key_columns),
+        )
         for load, relation in staged.items()
     ]
     return SQL("SELECT (SELECT count(*) FROM (SELECT FROM {} LIMIT {}) q), {}").format(

@@ -191,10 +191,11 @@ class PostgresLedger(Ledger):
         ]
 
     def _named(
-        self, rows: RowSet, marks: Callable[[TableState, Table, Sequence[str]], Composable]
+        self, rows: RowSet, marks: Callable[[TableState, Table, Sequence[str], Collection[str]], Composable]
     ) -> Question:
         assert rows.frame is not None
-        statement = marks(rows.state, self._table(rows.state.table), rows.frame.columns)
+        nulls = [each.name for each in rows.frame.get_columns() if each.null_count()]
+        statement = marks(rows.state, self._table(rows.state.table), rows.frame.columns, nulls)
         return statement, self._arrays(rows.frame)
 
     def runs(self, project: str, run: str | None = None, *, limit: int | None = None) -> list[RunMemory]:

@@ -65,6 +65,15 @@ def still_referred(referral: Referral, rows: int) -> str:
     )
 
 
+def ambiguous(table: Table, keys: int) -> str:
+    """Make the reason that other rows have the keys of rows to be deleted, which have NULL in them."""
+    subject = "the key" if keys == 1 else f"the keys of {keys} rows"
+    return (
+        f"table {table.name} has several rows with {subject} that would be deleted, which the database "
+        "allows where NULL is in a key"
+    )
+
+
 def refusal(reasons: Iterable[str]) -> Refused:
     """Make one error of all reasons against a delete."""
     return Refused(f"nothing was deleted: {'; '.join(reasons)}; {_CURE}")

@@ -11,7 +11,14 @@ from collections.abc import Sequence
 
 from seedlab.database import sqlite_statements as sql
 from seedlab.database.encode_sqlite import encode
-from seedlab.database.removals import Referral, children_first, find_referrals, refusal, still_referred
+from seedlab.database.removals import (
+    Referral,
+    ambiguous,
+    children_first,
+    find_referrals,
+    refusal,
+    still_referred,
+)
 from seedlab.database.sqlite_connection import CountedConnection, quote
 from seedlab.database.sqlite_statements import Doomed
 from seedlab.errors import WriteError
@@ -40,19 +47,35 @@ def delete_rows(
 
 
 def _stage(connection: CountedConnection, number: int, removal: Removal) -> Doomed:
-    """Put keys into a temporary table; an invalid value becomes NULL, which identifies no row."""
-    doomed = Doomed(table=removal.table, columns=removal.columns, name=f"seedlab_delete_{number}")
-    columns = [encode(removal.table.columns[c], removal.frame[c]).values for c in removal.columns]
+    """Put keys into a temporary table; a key with an invalid value identifies no row, and is left out."""
+    doomed = Doomed(
+        table=removal.table,
+        columns=removal.columns,
+        name=f"seedlab_delete_{number}",
+        nulls=removal.nulls,
+    )
+    encoded = [encode(removal.table.columns[c], removal.frame[c]) for c in removal.columns]
+    invalid = {place for each in encoded for place in each.unfit}
+    keys = (key for n, key in enumerate(zip(*(e.values for e in encoded), strict=True)) if n not in invalid)
     connection.run(sql.stage_keys(doomed))
-    connection.run_many(sql.insert(f"temp.{quote(doomed.name)}", removal.columns), zip(*columns, strict=True))
+    connection.run_many(sql.insert(f"temp.{quote(doomed.name)}", removal.columns), keys)
+    if doomed.nulls:
+        connection.run(sql.index_keys(doomed))
     return doomed
 
 
 def _refuse_referred(
     connection: CountedConnection, doomed: Sequence[Doomed], referrals: Sequence[Referral]
 ) -> None:
-    """Raise Refused with all foreign keys by which remaining rows refer to rows to be deleted."""
-    reasons = []
+    """Raise Refused with all foreign keys by which remaining rows refer to rows to be deleted.
+
+    And with all tables in which other rows have the keys of those.
+    """
+    reasons = [
+        ambiguous(each.table, keys)
+        for each in doomed
+        if each.nulls and (keys := connection.run(sql.count_ambiguous(each))[0][0])
+    ]
     for each in referrals:
         parents, children = _of(each.parent.name, doomed), _of(each.child.name, doomed)
         if rows := connection.run(sql.count_referring(each, parents, children))[0][0]:

@@ -29,7 +29,7 @@ from seedlab.database.sqlite_connection import (
     quote,
 )
 from seedlab.database.sqlite_marks import Marked, Row, Sums, added_up, hashes, marks_of, sums, sums_of_marks
-from seedlab.database.sqlite_statements import main
+from seedlab.database.sqlite_statements import equal, main
 from seedlab.flow import (
     IN_DOUBT,
     LEDGER_VERSION,
@@ -240,7 +240,8 @@ class SqliteLedger(Ledger):
         keys = self._encode(frame, self._table(state.table))
         columns = frame.columns
         size = max(1, MAX_PARAMETERS // len(columns))
-        same = " AND ".join(f"t.{quote(name)} = k.{quote(name)}" for name in columns)
+        nulls = {each.name for each in frame.get_columns() if each.null_count()}
+        same = " AND ".join(equal(f"t.{quote(n)}", f"k.{quote(n)}", nulls=n in nulls) for n in columns)
         line = f"({', '.join('?' * len(columns))})"
         for start in range(0, len(keys), size):
             chunk = keys[start : start + size]

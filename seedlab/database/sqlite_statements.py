@@ -205,31 +205,54 @@ def lookup(
 def _chain(
     catalog: Catalog, table: str, key: Sequence[Part]
 ) -> tuple[list[str], list[str], list[tuple[str, Column]]]:
-    """Build the joins, from the end of the chain to the table itself, the conditions, and the leaves."""
+    """Build the joins, from the end of the chain to the table itself, the conditions, and the leaves.
+
+    Parents that a row need not have are joined last, so that a row without them stays; that row has the key
+    if all that is said of the parent is NULL.
+    """
     joins: list[str] = []
+    outer: list[str] = []
     conditions: list[str] = []
     leaves: list[tuple[str, Column]] = []
     aliases = iter(f"p{n}" for n in range(1, 1000))
 
-    def visit(alias: str, name: str, parts: Sequence[Part]) -> None:
+    def visit(alias: str, name: str, parts: Sequence[Part], *, optional: bool = False) -> None:
         for part in parts:
+            nulls = optional or part.nulls
             if part.reference is None:
                 assert part.source is not None
-                conditions.append(f"{alias}.{quote(part.columns[0])} = k.{quote(f'c{len(leaves)}')}")
+                own, given = f"{alias}.{quote(part.columns[0])}", f"k.{quote(f'c{len(leaves)}')}"
+                conditions.append(equal(own, given, nulls=nulls))
                 leaves.append((part.source, catalog.tables[name].columns[part.columns[0]]))
-            else:
-                below, foreign_key = next(aliases), part.reference.foreign_key
-                pairs = zip(foreign_key.columns, foreign_key.parent_columns, strict=True)
-                conditions.extend(f"{alias}.{quote(a)} = {below}.{quote(b)}" for a, b in pairs)
+                continue
+            below, foreign_key = next(aliases), part.reference.foreign_key
+            pairs = zip(foreign_key.columns, foreign_key.parent_columns, strict=True)
+            same = [f"{alias}.{quote(a)} = {below}.{quote(b)}" for a, b in pairs]
+            if not nulls:
+                conditions.extend(same)
                 visit(below, foreign_key.parent, part.reference.parts)
-        joins.append(f"JOIN {main(name)} AS {alias}")
+                continue
+            outer.append(f"LEFT JOIN {main(foreign_key.parent)} AS {below} ON {' AND '.join(same)}")
+            first = len(leaves)
+            visit(below, foreign_key.parent, part.reference.parts, optional=True)
+            orphan = " OR ".join(f"{alias}.{quote(column)} IS NULL" for column in foreign_key.columns)
+            unsaid = " AND ".join(f"k.{quote(f'c{n}')} IS NULL" for n in range(first, len(leaves)))
+            conditions.append(f"({orphan}) = ({unsaid})")
+        if not optional:
+            joins.append(f"JOIN {main(name)} AS {alias}")
 
     visit("t", table, key)
-    return joins, conditions, leaves
+    return [*joins, *outer], conditions, leaves
 
 
 def _same_key(load: Load) -> str:
-    return " AND ".join(f"t.{quote(name)} = s.{quote(name)}" for name in load.key_columns)
+    nulls = load.null_key_columns
+    return " AND ".join(equal(f"t.{quote(n)}", f"s.{quote(n)}", nulls=n in nulls) for n in load.key_columns)
+
+
+def equal(own: str, other: str, *, nulls: bool) -> str:
+    """Compare two values by the collation and affinity of `own`; with `nulls`, NULL equals NULL."""
+    return f"{own} {'IS' if nulls else '='} {other}"
 
 
 def _differs(table: Table, columns: Sequence[str]) -> str:
@@ -274,11 +297,15 @@ def defaults(expression: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doomed:
-    """Rows to be deleted, whose keys are in the temporary table `name`."""
+    """Rows to be deleted, whose keys are in the temporary table `name`.
+
+    In the columns `nulls`, NULL is a value of the key.
+    """
 
     table: Table
     columns: tuple[str, ...]
     name: str
+    nulls: frozenset[str] = frozenset()
 
 
 def stage_keys(each: Doomed) -> str:
@@ -287,6 +314,12 @@ def stage_keys(each: Doomed) -> str:
         f"CREATE TEMPORARY TABLE {quote(each.name)} AS SELECT {listed(each.columns)} "
         f"FROM {main(each.table.name)} WHERE 0"
     )
+
+
+def index_keys(each: Doomed) -> str:
+    """Create an index by which a row is found among those to be deleted; IN makes one by itself."""
+    index, columns = quote(f"{each.name}_keys"), listed(each.columns)
+    return f"CREATE INDEX temp.{index} ON {quote(each.name)} ({columns})"
 
 
 def count_doomed(doomed: Sequence[Doomed]) -> str:
@@ -299,6 +332,14 @@ def count_doomed(doomed: Sequence[Doomed]) -> str:
             f"(SELECT count(*) FROM {main(each.table.name)} AS t WHERE {_among('t', [each])}{others})"
         )
     return f"SELECT {', '.join(counts)}"
+
+
+def count_ambiguous(each: Doomed) -> str:
+    """Count the keys of rows to be deleted that several rows have, which may be where the key has NULL."""
+    return (
+        f"SELECT count(*) FROM (SELECT 1 FROM {main(each.table.name)} AS t WHERE {_among('t', [each])} "
+        f"GROUP BY {listed(each.columns, 't.')} HAVING count(*) > 1)"
+    )
 
 
 def count_referring(referral: Referral, parents: Sequence[Doomed], children: Sequence[Doomed]) -> str:
@@ -331,9 +372,12 @@ def _referred_to(referral: Referral) -> str:
 
 def _among(alias: str, doomed: Sequence[Doomed]) -> str:
     """Make the condition for rows to be deleted; the table is on the left, for its collation and affinity."""
-    sets = (
-        f"({listed(each.columns, f'{alias}.')}) IN "
-        f"(SELECT {listed(each.columns)} FROM temp.{quote(each.name)})"
-        for each in doomed
-    )
-    return f"({' OR '.join(sets)})"
+    return f"({' OR '.join(_in(alias, each) for each in doomed)})"
+
+
+def _in(alias: str, each: Doomed) -> str:
+    if not each.nulls:
+        among = f"SELECT {listed(each.columns)} FROM temp.{quote(each.name)}"
+        return f"({listed(each.columns, f'{alias}.')}) IN ({among})"
+    same = (equal(f"{alias}.{quote(n)}", f"d.{quote(n)}", nulls=n in each.nulls) for n in each.columns)
+    return f"EXISTS (SELECT 1 FROM temp.{quote(each.name)} AS d WHERE {' AND '.join(same)})"

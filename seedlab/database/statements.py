@@ -6,19 +6,17 @@ are the server's own text. Values are parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from seedlab.flow import Catalog, Column, ForeignKey, Table
+from seedlab.flow import Column, ForeignKey, Table
 
 if TYPE_CHECKING:
-    from seedlab.flow import Load, Part
+    from seedlab.flow import Load
 
 TAKES_ERRORS = 160_000  # the first server version with pg_input_is_valid
-# Kinds whose values are looked up without having been validated, so that a cast may fail.
-_MAY_NOT_READ = frozenset({"enum", "interval", "timetz", "jsonb", "hstore", "array", "composite", "other"})
 
 
 def qualified(table: Table) -> Identifier:
@@ -137,7 +135,7 @@ def arrays_source(columns: Sequence[str], first: int = 1, *, place: str | None =
     """
     named = names([*columns, place] if place else columns)
     numbered = SQL(" WITH ORDINALITY" if place else "")
-    return SQL("unnest({}){} AS r({})").format(_arrays(len(columns), first), numbered, named)
+    return SQL("unnest({}){} AS r({})").format(arrays(len(columns), first), numbered, named)
 
 
 def values_source(columns: Sequence[str], rows: int) -> Composed:
@@ -158,7 +156,8 @@ def staging_source(name: str, columns: Sequence[str], *, place: str | None = Non
     return SQL("(SELECT {}{} FROM {}) AS r").format(names(columns), numbered, Identifier("pg_temp", name))
 
 
-def _arrays(count: int, first: int) -> SQL:
+def arrays(count: int, first: int) -> SQL:
+    """Spell this number of text-array parameters, the first of which is `first`."""
     return trusted(", ".join(f"${n}::pg_catalog.text[]" for n in range(first, first + count)))
 
 
@@ -203,7 +202,7 @@ def _merge_parts(
                 SQL("{} = {}").format(Identifier(c), Identifier("s", c)) for c in compared(load, table)
             ),
             j=joined,
-            key=equal_keys(table, load.key_columns),
+            key=equal_keys(table, load.key_columns, load.null_key_columns),
         )
     yield SQL(
         "i{n} AS (INSERT INTO {target} ({columns}) {overriding}SELECT {values} FROM {j} "
@@ -238,7 +237,7 @@ def classified(
         values=values,
         source=source,
         target=stored(table),
-        key=equal_keys(table, load.key_columns),
+        key=equal_keys(table, load.key_columns, load.null_key_columns),
     )
 
 
@@ -318,73 +317,41 @@ def casts(table: Table, columns: Sequence[str]) -> Composed:
     )
 
 
-def equal_keys(table: Table, columns: Sequence[str]) -> Composed:
-    """Make the condition that the existing row `t` and the new row `s` have the same key."""
+def equal_keys(
+    table: Table, columns: Sequence[str], nulls: Collection[str] = (), sides: tuple[str, str] = ("t", "s")
+) -> Composed:
+    """Make the condition that the existing row `t` and the new row `s` have the same key.
+
+    In the columns `nulls`, NULL equals NULL. Then all columns are compared as `equal` does with `nulls`, as
+    an index by the others alone may find very many rows for each key.
+    """
+    with_nulls = any(name in nulls and table.columns[name].nullable for name in columns)
     return SQL(" AND ").join(
-        SQL("{} = {}").format(*(as_base(table.columns[name], Identifier(side, name)) for side in "ts"))
+        equal(
+            table.columns[name],
+            *(as_base(table.columns[name], Identifier(side, name)) for side in sides),
+            nulls=with_nulls,
+        )
         for name in columns
     )
 
 
+def equal(column: Column, own: Composable, other: Composable, *, nulls: bool) -> Composed:
+    """Compare two values of a column's type; with `nulls`, NULL equals NULL.
+
+    Arrays of one element are compared then: they can be hashed, so that the table is read once, while IS NOT
+    DISTINCT FROM is evaluated for each pair of rows. Arrays cannot be elements of arrays.
+    """
+    if not nulls:
+        return SQL("{} = {}").format(own, other)
+    if column.kind == "array":
+        return SQL("{} IS NOT DISTINCT FROM {}").format(own, other)
+    if column.base:  # an array of a domain and one of its base type cannot be compared
+        own, other = (SQL("CAST({} AS {})").format(each, trusted(column.base)) for each in (own, other))
+    return SQL("ARRAY[{}] = ARRAY[{}]").format(own, other)
+
+
 # ---- questions ------------------------------------------------------------------------------------------
-
-
-def lookup(
-    catalog: Catalog, table: str, key: Sequence[Part], wanted: Sequence[str], version: int
-) -> Composed:
-    """Find rows by their key chain, given as text-array parameters in chain order.
-
-    The result has the number of the row in the parameters (from 1) and the `wanted` columns as text. Keys are
-    compared by the database's own equality. `version` is the server's.
-    """
-    joins: list[Composable] = []
-    conditions: list[Composable] = []
-    counter = iter(range(1, 1000))
-
-    def visit(alias: str, name: str, parts: Sequence[Part]) -> None:
-        for part in parts:
-            if part.reference is None:
-                column = catalog.tables[name].columns[part.columns[0]]
-                own = as_base(column, Identifier(alias, column.name))
-                conditions.append(_named_by(column, own, Identifier("k", f"c{next(counter)}"), version))
-            else:
-                foreign_key = part.reference.foreign_key
-                parent, below = catalog.tables[foreign_key.parent], f"{alias}_{len(joins)}"
-                pairs = zip(foreign_key.columns, foreign_key.parent_columns, strict=True)
-                on = SQL(" AND ").join(
-                    SQL("{} = {}").format(Identifier(alias, own), Identifier(below, other))
-                    for own, other in pairs
-                )
-                joins.append(SQL(" JOIN {} {} ON {}").format(stored(parent), Identifier(below), on))
-                visit(below, parent.name, part.reference.parts)
-
-    visit("t", table, key)
-    columns = [f"c{n}" for n in range(1, next(counter))]
-    return SQL("SELECT k.n, {} FROM {} t{} JOIN unnest({}) WITH ORDINALITY k({}, n) ON {}").format(
-        SQL(", ").join(SQL("{}::text").format(Identifier("t", name)) for name in wanted),
-        stored(catalog.tables[table]),
-        SQL("").join(joins),
-        _arrays(len(columns), 1),
-        names(columns),
-        SQL(" AND ").join(conditions),
-    )
-
-
-def _named_by(column: Column, own: Composable, text: Composable, version: int) -> Composed:
-    """Compare a key column with text; invalid text matches no row instead of failing the query.
-
-    Invalid values are faults that are reported elsewhere, with their lines.
-    """
-    kind = trusted(column.base or column.type)  # a look-up must not fail at the checks of a domain
-    if column.kind not in _MAY_NOT_READ:
-        return SQL("{} = CAST({} AS {})").format(own, text, kind)
-    if version >= TAKES_ERRORS:
-        return SQL("{} = CASE WHEN pg_catalog.pg_input_is_valid({}, {}) THEN CAST({} AS {}) END").format(
-            own, text, Literal(column.base or column.type), text, kind
-        )
-    if column.kind == "enum":
-        return SQL("CAST({} AS pg_catalog.text) = {}").format(own, text)
-    return SQL("{} = CAST({} AS {})").format(own, text, kind)
 
 
 def reserve(column: Column, count: int) -> Composed:

@@ -38,6 +38,7 @@ from seedlab.flow.project import (
     Format,
     Level,
     Mode,
+    Nulls,
     Options,
     Priority,
     Project,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         Reference,
         Refusal,
         Suspect,
+        null_sources,
         part_sources,
     )
     from seedlab.flow.plans import Plan, PlannedSeed, PlannedStage, PlannedTable, RowChange
@@ -131,6 +133,7 @@ __all__ = [
     "Memo",
     "Memory",
     "Mode",
+    "Nulls",
     "Options",
     "Outcomes",
     "Part",
@@ -174,6 +177,7 @@ __all__ = [
     "UniqueKey",
     "WritePlan",
     "Written",
+    "null_sources",
     "part_sources",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,12 +32,14 @@ class Part:
     """One part of a key: either a source column or a reference.
 
     With `source`, that column of the file holds the value of the single column in `columns`. With
-    `reference`, the referenced row determines the values of the foreign-key columns in `columns`.
+    `reference`, the referenced row determines the values of the foreign-key columns in `columns`. With
+    `nulls`, the part may be NULL, which is then a value like any other: two NULLs are the same.
     """
 
     columns: tuple[str, ...]
     source: str | None = None
     reference: Reference | None = None
+    nulls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,17 @@ def part_sources(part: Part) -> tuple[str, ...]:
     return (part.source,)
 
 
+def null_sources(parts: Sequence[Part]) -> frozenset[str]:
+    """Return the source columns in which NULL is a value of the key, those of nested references included."""
+    found: set[str] = set()
+    for part in parts:
+        if part.nulls:
+            found.update(part_sources(part))
+        elif part.reference is not None:
+            found |= null_sources(part.reference.parts)
+    return frozenset(found)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """The rows that one seed puts into one table, with the meaning of every source column.
@@ -133,6 +147,11 @@ class Load:
     def key_columns(self) -> tuple[str, ...]:
         """The columns of the table's natural key."""
         return tuple(column for part in self.key for column in part.columns)
+
+    @property
+    def null_key_columns(self) -> frozenset[str]:
+        """The columns of the natural key in which NULL is a value like any other."""
+        return frozenset(column for part in self.key if part.nulls for column in part.columns)
 
     @property
     def spelled_key(self) -> tuple[str, ...]:

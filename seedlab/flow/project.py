@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Mode = Literal["insert", "upsert", "sync"]
 Priority = Literal["critical", "high", "medium", "low"]
 Duplicates = Literal["error", "first", "last"]
+Nulls = Literal["error", "equal"]
 Level = Literal["legacy", "bulk", "parallel", "copy", "incremental"]
 Commit = Literal["run", "stage"]
 Format = Literal["csv", "tsv", "json", "jsonl", "yaml", "parquet"]
@@ -47,12 +48,13 @@ class TableSpec:
 
     `path` is a dotted path from the record (`$`), `key` names columns or relations (None: inferred), `parent`
     is the relation that refers to the enclosing record, and `columns` maps a column to a dotted path or
-    `$index`.
+    `$index`. With `nulls` = "equal", NULL in the key is a value like any other.
     """
 
     table: str
     path: str = "$"
     key: tuple[str, ...] | None = None
+    nulls: Nulls = "error"
     parent: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     place: Place | None = None  # of the declaration in the configuration

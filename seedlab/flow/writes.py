@@ -78,12 +78,17 @@ class TableWrite:
 class Removal:
     """Rows to be deleted from one table, identified by the values of `columns` in `frame`.
 
-    Values are encoded as in a Batch, and never NULL.
+    Values are encoded as in a Batch. A NULL is a value like any other, and equals NULL.
     """
 
     table: Table
     columns: tuple[str, ...]
     frame: pl.DataFrame
+
+    @property
+    def nulls(self) -> frozenset[str]:
+        """The columns in which some row has NULL."""
+        return frozenset(name for name in self.columns if self.frame.get_column(name).null_count())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

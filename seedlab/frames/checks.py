@@ -13,7 +13,19 @@ from types import MappingProxyType
 
 import polars as pl
 
-from seedlab.flow import FILE, HANDLE, ROW, Catalog, Column, Load, Reference, Suspect, Table
+from seedlab.flow import (
+    FILE,
+    HANDLE,
+    ROW,
+    Catalog,
+    Column,
+    Load,
+    Reference,
+    Suspect,
+    Table,
+    null_sources,
+    part_sources,
+)
 from seedlab.frames.batcher import all_selected
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, has_spelling, plain, proven, refused
@@ -120,7 +132,7 @@ def rules_of(
     """
     catalog = naming.catalog
     return [
-        *_key_rules(load, frame),
+        *_key_rules(load, frame, catalog),
         *_column_rules(load, frame, catalog, trusted),
         *_naming_rules(load, catalog),
         *_reference_rules(load, frame, catalog),
@@ -203,16 +215,22 @@ def _rows(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:
 
 
 def _naming_sources(load: Load) -> tuple[str, ...]:
-    """The source columns of the key, which must not be NULL; a table without a key has none."""
-    return () if load.whole else load.spelled_key
+    """The source columns of the key that must not be NULL; a table without a key has none."""
+    nulls = null_sources(load.key)
+    return () if load.whole else tuple(name for name in load.spelled_key if name not in nulls)
 
 
-def _key_rules(load: Load, frame: pl.DataFrame) -> Iterator[Rule]:
+def _key_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Iterator[Rule]:
+    columns = catalog.tables[load.table].columns
+    parts = [part for part in load.key if any(columns[name].nullable for name in part.columns)]
+    optional = {name for part in parts for name in part_sources(part)}
     for name in _naming_sources(load):
         if frame[name].null_count():
             message = (
                 f"key column {name} of table {load.table} is NULL; a key column needs a value in every row"
             )
+            if name in optional:
+                message += f', or set nulls = "equal" for {load.table} in seedlab.toml if NULL is meant'
             yield Rule(name="null-key", column=name, message=message, bad=pl.col(name).is_null())
 
 
@@ -301,7 +319,7 @@ def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Itera
     for reference in load.references:
         names = reference.sources()
         if len(names) > 1 and not reference.outright:
-            yield _wholeness(reference.name, names)
+            yield from _wholeness(reference.name, names, null_sources(reference.parts))
         needed = any(not table.columns[name].nullable for name in reference.foreign_key.columns)
         dotted = any(load.source_of(name) is None for name in reference.foreign_key.columns)
         if needed and dotted and not in_key.issuperset(names) and any(frame[n].null_count() for n in names):
@@ -314,14 +332,21 @@ def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Itera
 
 
 @lru_cache(maxsize=4096)
-def _wholeness(name: str, sources: tuple[str, ...]) -> Rule:
-    """Of several columns that give a reference, all must be there, or none."""
+def _wholeness(name: str, sources: tuple[str, ...], optional: frozenset[str]) -> tuple[Rule, ...]:
+    """Of several columns that give a reference, all must be there but for the `optional` ones, or none."""
     given, nulls = ", ".join(sources), [pl.col(source).is_null() for source in sources]
-    return Rule(
-        name="null-key",
-        column=given,
-        message=f"reference '{name}' is incomplete: fill all of {given}, or none",
-        bad=pl.any_horizontal(nulls) & ~pl.all_horizontal(nulls),
+    needed = [source for source in sources if source not in optional]
+    if not needed:
+        return ()
+    incomplete = pl.any_horizontal(pl.col(source).is_null() for source in needed)
+    return (
+        Rule(
+            name="null-key",
+            column=given,
+            message=f"reference '{name}' is incomplete: fill all of {', '.join(needed)}, or none"
+            + (f" of {given}" if optional else ""),
+            bad=incomplete & ~pl.all_horizontal(nulls),
+        ),
     )
 
 

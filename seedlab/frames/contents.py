@@ -1,7 +1,8 @@
 """The rows that a seed brought to a table, as the ledger remembers them: frames of hashes, packed as bytes.
 
 Such a frame, a *content*, has FILE (index in `LoadMemory.files`, or LEFT), HANDLE, DIGEST, RUN (which created
-the row; NULL if it existed before) and, where ids do not identify rows, `key.COLUMN` per key column.
+the row; NULL if it existed before) and, where ids do not identify rows, `key.COLUMN` per key column. NULL
+there means that the value is not known; where NULL itself is the value, NULL_KEY stands for it.
 
 It is stored as a base and later changes, which replace rows of the same handle or mark them FORGOTTEN. So a
 change of a few rows writes a few bytes, however many rows there are.
@@ -18,12 +19,12 @@ from typing import Any
 
 import polars as pl
 
-from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Column, Table, memory
+from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, memory
 from seedlab.frames import key_packs
-from seedlab.frames.kinds import canonical
+from seedlab.frames.key_packs import KEY
+from seedlab.frames.row_names import spelled
 
 RUN = "run"
-KEY = "key."
 CONTENT = pl.Schema({FILE: pl.UInt16, HANDLE: pl.UInt128, DIGEST: pl.UInt64, RUN: pl.String})
 
 FORGOTTEN = LEFT - 1  # in place of a file's number: the row is not remembered any more
@@ -308,6 +309,8 @@ def _named_alike(content: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFra
     """Drop key columns that do not identify the table's rows any more."""
     if keys is None:
         return content
+    as_text = [name for name in content.columns if keys.schema.get(name) == pl.String]
+    content = content.with_columns(spelled(content, name) for name in as_text)
     known = {*CONTENT.items(), *keys.schema.items()}
     return content.select(name for name, kind in content.schema.items() if (name, kind) in known)
 
@@ -344,54 +347,3 @@ def ours(content: pl.DataFrame, run: str | None = None) -> pl.DataFrame:
 def without(content: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """Drop the rows that have the handles of `rows`."""
     return content.filter(~pl.col(HANDLE).is_in(rows[HANDLE].implode()))
-
-
-def renamed(content: pl.DataFrame, now: pl.DataFrame, made: str | None, table: Table) -> pl.DataFrame:
-    """Replace handles by current ones after the key or the kind of ids was reconfigured.
-
-    `now` has HANDLE and the identifying columns (`named_by`) of rows of the target. An id that is no longer
-    the handle is kept as a key.
-    """
-    if made is not None:
-        content = content.with_columns(names(content, made)[made].alias(f"{KEY}{made}"))
-    columns = [table.columns[name] for name in now.columns if name != HANDLE]
-    current = now.select(pl.col(HANDLE).alias("_now"), *(same(now, c, "") for c in columns))
-    keys = [name for name in current.columns if name != "_now"]
-    joined = content.with_columns(same(content, column, KEY) for column in columns).join(
-        current.unique(keys), on=keys, how="left", maintain_order="left"
-    )
-    return joined.with_columns(pl.coalesce("_now", HANDLE).alias(HANDLE)).drop("_now", *keys)
-
-
-def same(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
-    """Make values comparable, whether they are handles or text."""
-    value = pl.col(f"{prefix}{column.name}")
-    if frame.schema[f"{prefix}{column.name}"] == pl.String:
-        value = canonical(column, value)
-        value = (
-            value.str.to_integer(base=16, dtype=pl.UInt128, strict=False) if column.kind == "uuid" else value
-        )
-    return value.alias(f"_same.{column.name}")
-
-
-def named_by(content: pl.DataFrame, made: str | None) -> list[str]:
-    """Return the columns of the table that identify its rows: the id, or those of the key."""
-    keys = [name.removeprefix(KEY) for name in content.columns if name.startswith(KEY)]
-    return keys if made is None else [made]
-
-
-def nameless(content: pl.DataFrame, made: str | None) -> bool:
-    """Tell whether the rows cannot be identified, because their table has no key."""
-    return made is None and not any(name.startswith(KEY) for name in content.columns)
-
-
-def names(content: pl.DataFrame, made: str | None) -> pl.DataFrame:
-    """Return the identifying columns of rows as a `Removal` needs them: the id column `made`, or the key.
-
-    Rows whose keys are not known are left out.
-    """
-    if made is not None:
-        known = [f"{KEY}{made}"] if f"{KEY}{made}" in content.columns else []
-        return content.select(pl.coalesce(*known, HANDLE).alias(made))
-    keys = [name for name in content.columns if name.startswith(KEY)]
-    return content.select(pl.col(name).alias(name.removeprefix(KEY)) for name in keys).drop_nulls()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seedlab.errors import ConfigurationError
-from seedlab.flow import Catalog, Column, Load, Reference, part_sources
+from seedlab.flow import Catalog, Column, Load, Reference, null_sources
 
 Place = tuple[str, str]  # table and column
 Family = Literal["text", "integer", "uuid", "date"]
@@ -192,7 +192,9 @@ def _outside(reference: Reference, filled: set[str]) -> Iterator[Place]:
 def _keys(load: Load, catalog: Catalog, roots: Mapping[Place, Place]) -> Iterator[_Key]:
     """Yield the natural key and every unique key that the files cover."""
     places = _places(load)
-    natural = [source for part in load.key for source in part_sources(part)]
+    # What is NULL cannot be numbered, so a column without NULL is needed where there is one.
+    nulls = null_sources(load.key)
+    natural = [name for name in load.spelled_key if name not in nulls] or list(load.spelled_key)
     written = {*load.values, *(name for each in load.references for name in each.foreign_key.columns)}
     covered = [key for key in catalog.tables[load.table].keys if written.issuperset(key.columns)]
     unique = [(key.columns, list(_key_sources(load, set(key.columns)))) for key in covered]

@@ -12,8 +12,9 @@ from datetime import datetime
 import polars as pl
 
 from seedlab.flow import HANDLE, Table
-from seedlab.frames import contents
+from seedlab.frames import row_names
 from seedlab.frames.contents import RUN
+from seedlab.frames.key_packs import KEY
 
 # Remembered rows, and the id column that holds their handles, if any.
 Content = tuple[pl.DataFrame, str | None]
@@ -27,11 +28,11 @@ def created_later(
     Where that is not certain (both at the same time, or a run that is not known), they are among them.
     """
     rows, made = ours
-    columns = contents.named_by(rows, made)
+    columns = row_names.named_by(rows, made)
     known = [
         _named(frame.filter(pl.col(RUN).is_not_null()), other_made, columns, table, finished)
         for frame, other_made in others
-        if set(contents.named_by(frame, other_made)) == set(columns)
+        if set(row_names.named_by(frame, other_made)) == set(columns)
     ]
     if not columns or not known:
         return rows.clear()
@@ -52,11 +53,11 @@ def _named(
 ) -> pl.DataFrame:
     """Return HANDLE, the columns that identify each row, and when its run finished, NULL if not known."""
     if made is not None:
-        name = f"{contents.KEY}{made}"
-        rows = rows.with_columns(contents.names(rows, made)[made].alias(name))
+        name = f"{KEY}{made}"
+        rows = rows.with_columns(row_names.names(rows, made)[made].alias(name))
     return rows.select(
         HANDLE,
-        *(contents.same(rows, table.columns[name], contents.KEY).alias(name) for name in columns),
+        *(row_names.same(rows, table.columns[name], KEY).alias(name) for name in columns),
         pl.col(RUN)
         .replace_strict(finished, default=None, return_dtype=pl.Datetime("us", "UTC"))
         .alias("_when"),

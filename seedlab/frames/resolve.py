@@ -20,7 +20,7 @@ import polars as pl
 import polars_hash as plh
 
 from seedlab.errors import ConfigurationError
-from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, Table
+from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, Table, null_sources
 from seedlab.frames.batcher import all_extended
 from seedlab.frames.kinds import canonical
 
@@ -63,9 +63,16 @@ class Naming:
         """Name a key: `table` for its natural key, `table|columns` for an alternative one."""
         return table if self.natural.get(table) == signature(parts) else f"{table}|{_spelled(parts)}"
 
-    def handle(self, table: str, parts: Sequence[Part]) -> pl.Expr:
-        """Hash the key chain of `parts`; NULL when any part is NULL."""
-        return _hash(self.label(table, parts), tuple(leaves(self.catalog, table, parts)), self.ids)
+    def handle(self, table: str, parts: Sequence[Part], *, referring: bool = False) -> pl.Expr:
+        """Hash the key chain of `parts`; NULL when any part is NULL in which NULL is no value of the key.
+
+        When all parts are NULL, a row that is `referring` by this key has no parent.
+        """
+        nulls, chain = null_sources(parts), tuple(leaves(self.catalog, table, parts))
+        own = _hash(self.label(table, parts), chain, self.ids, nulls)
+        if not referring or not nulls.issuperset(source for source, _ in chain):
+            return own
+        return pl.when(pl.any_horizontal(pl.col(source).is_not_null() for source in nulls)).then(own)
 
 
 def signature(parts: Sequence[Part]) -> Signature:
@@ -164,7 +171,8 @@ def _handles(frame: pl.DataFrame, load: Load, naming: Naming) -> list[pl.Expr]:
     own = _whole(load.table, sources) if load.whole else naming.handle(load.table, load.key)
     columns = [own.alias(HANDLE), _digest(sources)]
     for index, reference in enumerate(load.references):
-        columns.append(naming.handle(reference.parent, reference.parts).alias(reference_column(index)))
+        parent = naming.handle(reference.parent, reference.parts, referring=True)
+        columns.append(parent.alias(reference_column(index)))
     for label, parts in naming.alternatives.get(load.table, {}).items():
         own_parts = restate(load, parts)
         if own_parts is not None:
@@ -211,24 +219,30 @@ def _whole(table: str, sources: tuple[str, ...]) -> pl.Expr:
 
 
 @lru_cache(maxsize=4096)
-def _hash(label: str, chain: tuple[tuple[str, Column], ...], ids: str) -> pl.Expr:
+def _hash(
+    label: str, chain: tuple[tuple[str, Column], ...], ids: str, nulls: frozenset[str] = frozenset()
+) -> pl.Expr:
     """Hash a key chain. Cached: making the expression takes longer than evaluating it on a small table."""
-    return _of_texts(label, [canonical(column, pl.col(source)) for source, column in chain], ids)
+    texts = [canonical(column, pl.col(source)) for source, column in chain]
+    return _of_texts(label, texts, ids, [source in nulls for source, _ in chain])
 
 
 def handle_of(label: str, texts: Sequence[str], ids: str) -> pl.Expr:
     """Hash a key chain whose canonical text is in the columns `texts`."""
-    return _of_texts(label, [pl.col(name) for name in texts], ids)
+    return _of_texts(label, [pl.col(name) for name in texts], ids, [False] * len(texts))
 
 
-def _of_texts(label: str, texts: Sequence[pl.Expr], ids: str) -> pl.Expr:
-    """Hash a label and texts, each prefixed with its length in bytes.
+def _of_texts(label: str, texts: Sequence[pl.Expr], ids: str, nulls: Sequence[bool]) -> pl.Expr:
+    """Hash a label and texts, each prefixed with its length in bytes; in some, a NULL is hashed as `-`.
 
     All of it is one concatenation, since nested ones take longer. `pl.format` panics where a
     column's first chunk is empty.
     """
     head = pl.lit(f"{len(label.encode())}:{label}")
-    prefixed = [each for text in texts for each in (text.str.len_bytes().cast(pl.String), _COLON, text)]
+    prefixed: list[pl.Expr] = []
+    for text, optional in zip(texts, nulls, strict=True):
+        own = [text.str.len_bytes().cast(pl.String), _COLON, text]
+        prefixed += [pl.coalesce(pl.concat_str(own), pl.lit("-"))] if optional else own
     whole = plh.concat_str([head, *prefixed])
     return _uuid5(whole) if ids == "uuid5" else _uuid8(whole)
 

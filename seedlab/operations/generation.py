@@ -173,7 +173,9 @@ def _outputs(
             shaped.seed,
             name=name,
             files=(SourceFile(path=Path(file), name=file, format=format),),
-            tables=(TableSpec(table=load.table, key=key),),
+            tables=(
+                TableSpec(table=load.table, key=key, nulls="equal" if load.null_key_columns else "error"),
+            ),
             estimated_ms=None,
             transform=None,
         )

@@ -8,7 +8,7 @@ Pure: takes a catalog and the column names of the files, and returns loads and f
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seedlab.errors import ConfigurationError, Fault, Place, nearest
 from seedlab.flow import Catalog, ForeignKey, Load, Part, Reference, Table
@@ -162,8 +162,7 @@ def _is_within(given: Given, outer: Given) -> bool:
 def _load(source: Understood, keys: Keys, catalog: Catalog, defaults: Collection[str]) -> Load:
     seed, table, columns = source.given.seed, source.table, source.columns
     references = [
-        _reference(spelling, fk, parts, keys.columns, catalog)
-        for spelling, fk, parts in columns.relations.values()
+        _reference(spelling, fk, parts, keys, catalog) for spelling, fk, parts in columns.relations.values()
     ]
     exact = [name for name in columns.exact if not table.columns[name].generated]
     references += [
@@ -177,7 +176,11 @@ def _load(source: Understood, keys: Keys, catalog: Catalog, defaults: Collection
         stage=seed.stage,
         seed=seed.name,
         table=table.name,
-        key=tuple(_key_parts(table, keys.columns[table.name], references, exact)),
+        key=tuple(
+            _key_parts(
+                table, keys.columns[table.name], references, exact, nulls=table.name in keys.with_nulls
+            )
+        ),
         values=(*(name for name in exact if name not in referred), *filled),
         references=tuple(references),
         made=made_column(table, {*exact, *referred}),
@@ -197,9 +200,17 @@ def _is_link(table: Table) -> bool:
 
 
 def _key_parts(
-    table: Table, key: Sequence[str], references: Sequence[Reference], exact: Sequence[str]
+    table: Table,
+    key: Sequence[str],
+    references: Sequence[Reference],
+    exact: Sequence[str],
+    *,
+    nulls: bool = False,
 ) -> Iterable[Part]:
-    """Divide a key's columns into parts; a foreign key inside the key is one part, given by its reference."""
+    """Divide a key's columns into parts; a foreign key inside the key is one part, given by its reference.
+
+    With `nulls`, NULL is a value of all parts that may be NULL.
+    """
     remaining = list(key)
     while remaining:
         column = remaining[0]
@@ -212,10 +223,12 @@ def _key_parts(
             None,
         )
         if reference is not None:
-            yield Part(columns=reference.foreign_key.columns, reference=reference)
+            columns = reference.foreign_key.columns
+            optional = nulls and any(table.columns[name].nullable for name in columns)
+            yield Part(columns=columns, reference=reference, nulls=optional)
             remaining = [name for name in remaining if name not in reference.foreign_key.columns]
         elif column in exact:
-            yield Part(columns=(column,), source=column)
+            yield Part(columns=(column,), source=column, nulls=nulls and table.columns[column].nullable)
             remaining.pop(0)
         else:
             raise ConfigurationError(
@@ -228,13 +241,13 @@ def _reference(
     spelling: str,
     foreign_key: ForeignKey,
     parts: Mapping[str, str],
-    keys: Mapping[str, tuple[str, ...]],
+    keys: Keys,
     catalog: Catalog,
 ) -> Reference:
     """Build a reference from its `relation.column` parts, which must form a unique key of the parent."""
     parent = catalog.tables[foreign_key.parent]
     if set(parts) == {""}:
-        parts = {_scalar_key(spelling, parent, keys): parts[""]}
+        parts = {_scalar_key(spelling, parent, keys.columns): parts[""]}
     inner = understand(parts, parent, catalog)
     nested = [
         _reference(name, fk, {path: parts[source] for path, source in sources.items()}, keys, catalog)
@@ -244,7 +257,7 @@ def _reference(
         _direct_reference(fk, parts) for fk in parent.foreign_keys if set(fk.columns) <= set(inner.exact)
     ]
     covered = covered_by(inner)
-    natural = keys.get(parent.name, ())
+    natural = keys.columns.get(parent.name, ())
     candidates = [natural, *(tuple(sorted(key.columns)) for key in parent.keys)]
     key = next((each for each in candidates if each and set(each) == covered), None)
     if key is None:
@@ -254,9 +267,10 @@ def _reference(
             f"{given} do not make a unique key of table {parent.name} (its keys: {known}); a reference "
             "must name one row: give the parts of one key"
         )
+    with_nulls = key == natural and parent.name in keys.with_nulls
     renamed = [
-        Part(columns=part.columns, source=parts[part.source]) if part.source is not None else part
-        for part in _key_parts(parent, key, nested, inner.exact)
+        replace(part, source=parts[part.source]) if part.source is not None else part
+        for part in _key_parts(parent, key, nested, inner.exact, nulls=with_nulls)
     ]
     return Reference(name=spelling, foreign_key=foreign_key, key=key, parts=tuple(renamed))
 

@@ -221,7 +221,17 @@ def _parts_of(column: Column) -> list[tuple[object, ...]]:
 
 def _configured(seed: Seed) -> tuple[object, ...]:
     """Return what rows depend on in a seed's configuration; the files' content is hashed separately."""
-    specs = [(s.table, s.path, s.key, s.parent, sorted(s.columns.items())) for s in seed.tables]
+    specs = [
+        (
+            s.table,
+            s.path,
+            s.key,
+            s.parent,
+            sorted(s.columns.items()),
+            *([s.nulls] if s.nulls != "error" else []),
+        )
+        for s in seed.tables
+    ]
     names = [file.name for file in seed.files] if seed.duplicates != "error" else ()
     return (seed.name, specs, seed.mode, seed.duplicates, seed.transform, names)
 

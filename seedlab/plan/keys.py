@@ -19,10 +19,14 @@ WHOLE_ROWS = "all columns of the file, as the table has no key"
 
 @dataclass(slots=True)
 class Keys:
-    """Natural keys by table: the key's sorted columns, and the reason why they were chosen."""
+    """Natural keys by table: the key's sorted columns, and the reason why they were chosen.
+
+    In keys of the tables `with_nulls`, NULL is a value like any other.
+    """
 
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
+    with_nulls: set[str] = field(default_factory=set)
 
 
 def choose_keys(
@@ -48,6 +52,10 @@ def choose_keys(
             keys.columns[name], keys.origins[name] = _whole_rows(table, fillers), WHOLE_ROWS
         else:
             keys.columns[name], keys.origins[name] = _inferred(table, fillers, known.get(name))
+        if _with_nulls(table, fillers):
+            keys.with_nulls.add(name)
+            if keys.origins[name] != WHOLE_ROWS:
+                keys.origins[name] += ", in which NULL equals NULL"
     return keys
 
 
@@ -67,6 +75,18 @@ def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
             raise ConfigurationError(f"key: {unknown_column(catalog, table, name)}", given.spec.place)
         columns += [name] if relation is None else relation.columns
     return tuple(sorted(set(columns)))
+
+
+def _with_nulls(table: Table, fillers: Sequence[Understood]) -> bool:
+    """Tell whether NULL is a value of the table's key; all seeds of the table must agree."""
+    said = {each.given.spec.nulls for each in fillers}
+    if len(said) > 1:
+        names = " and ".join(sorted({each.given.seed.name for each in fillers}))
+        raise ConfigurationError(
+            f'the seeds {names} fill table {table.name}, and some of them have nulls = "equal" for it while '
+            "others have not; whether NULL is a value of the table's key must be said in all of them"
+        )
+    return said == {"equal"}
 
 
 def _inferred(

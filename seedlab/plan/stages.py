@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from seedlab.errors import ConfigurationError
-from seedlab.flow import PRIORITIES, Duplicates, Mode, Seed, SourceFile, Stage, TableSpec
+from seedlab.flow import PRIORITIES, Duplicates, Mode, Nulls, Seed, SourceFile, Stage, TableSpec
 from seedlab.plan import scripts
 from seedlab.plan.configuration import Document, Keys, Section
 from seedlab.plan.folder import shared_table, source_files
 
 MODES: tuple[Mode, ...] = ("insert", "upsert", "sync")
 DUPLICATES: tuple[Duplicates, ...] = ("error", "first", "last")
+NULLS: tuple[Nulls, ...] = ("error", "equal")
 KEYS: Mapping[str, tuple[str, ...]] = {
     "stage": ("id", "name", "dependencies", "conditions", "parallel", "seeds"),
     "seed": (
@@ -32,7 +33,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "table",
         "tables",
     ),
-    "table": ("path", "key", "parent", "columns"),
+    "table": ("path", "key", "nulls", "parent", "columns"),
 }
 NAME = r"^[A-Za-z0-9_-]+$"  # of stages and seeds; the characters + . : and , have a meaning in selectors
 _FILLERS = ("$index", "$value")
@@ -162,6 +163,7 @@ def _table(name: str, section: Section) -> TableSpec:
         table=name,
         path=path if path == "$" else path.removeprefix("$."),
         key=section.texts("key"),
+        nulls=section.choice("nulls", NULLS, "error"),
         parent=section.text("parent"),
         columns=columns,
         place=section.place,

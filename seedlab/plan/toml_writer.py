@@ -98,6 +98,7 @@ def _table(spec: TableSpec) -> dict[str, object]:
     said = {
         "path": spec.path if spec.path != "$" else None,
         "key": spec.key,
+        "nulls": spec.nulls if spec.nulls != "error" else None,
         "parent": spec.parent,
         "columns": spec.columns or None,
     }

@@ -188,7 +188,9 @@ def _tables_without_handles(task: Task, bound: Bound, fetched: FetchedRows) -> f
     needed = {reference.parent for load in loads for reference in load.references}
     large = {name for name, each in fetched.items() if each is None}
     needed |= {load.table for load in task.memory.loads if load.name not in large}
-    needed |= {load.table for load in loads if load.whole or load.duplicates != "error"}
+    needed |= {
+        load.table for load in loads if load.whole or load.null_key_columns or load.duplicates != "error"
+    }
     return frozenset(table for table, seeds in filled.items() if seeds == 1) - needed
 
 
@@ -276,11 +278,12 @@ def resolve(
         existing = prepared.recalled.existing_by_handle(task, loads) if prepared.recalled else {}
         for table, handles in existing.items():
             cache.add_rows(table, handles)
-        if questions := lookups.questions(rows, naming, cache, filled, existing):
-            lookups.look_up(look.session, questions, cache)
+        questions = lookups.questions(rows, naming, cache, filled, existing)
+        answered_now = lookups.look_up(look.session, questions, cache) if questions else []
         recorder.cache(hits=cache.hits, misses=cache.misses, queries=cache.queries)
         certain = confirm_broken(look.session if look.online else None, broken)
         certain += lookups.id_conflicts(rows, naming, cache)
+        certain += lookups.ambiguous(rows, answered_now, naming)
         hints = task.agenda.left_out_tables(task.options.environment)
         certain += named_rows.orphans(rows, naming, cache, hints, certain)
         resolved = Resolved(rows=rows, cache=cache, empty=empty, filled=filled)

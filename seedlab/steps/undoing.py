@@ -25,7 +25,7 @@ from seedlab.flow import (
     TableState,
     Tally,
 )
-from seedlab.frames import contents
+from seedlab.frames import contents, row_names
 from seedlab.steps.agenda import is_comparable, tally_of
 from seedlab.steps.looking import Look
 from seedlab.steps.remembering import other_projects, row_memory
@@ -107,7 +107,7 @@ def _rows_to_delete(
     ours = {load: contents.ours(content, request.run) for load, content in remembered.items()}
     to_delete = {}
     for load, rows in ours.items():
-        if contents.nameless(rows, load.made) and rows.height:
+        if row_names.nameless(rows, load.made) and rows.height:
             recorder.note(
                 f"{rows.height} rows of table {load.table} stay: the table has no key by which to tell them "
                 "from other rows; delete them yourself"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
 import pytest
@@ -52,12 +53,14 @@ GIVEN = {"derandomize": True, "suppress_health_check": list(HealthCheck)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A table: key columns' types, whether it is numbered, columns' places among the types, foreign keys as
-    (place of the parent, whether NOT NULL), and for each row the places of its values and of its parents.
+    """A table: key columns' types, whether it is numbered, whether the key's last column is NULL in the first
+    row, or its first one in all rows, columns' places among the types, foreign keys as (place of the parent,
+    whether NOT NULL), and for each row the places of its values and of its parents.
     """
 
     key: tuple[str, ...]
     numbered: bool
+    null: Literal["last", "first"] | None
     columns: tuple[tuple[int, bool], ...]
     foreign_keys: tuple[tuple[int, bool], ...]
     rows: tuple[tuple[tuple[int | None, ...], tuple[int | None, ...]], ...]
@@ -86,12 +89,21 @@ def schemas(draw: st.DrawFn, keys: Sequence[str], types: int) -> list[Made]:
             Made(
                 key=key,
                 numbered=draw(st.booleans()),
+                null=draw(st.sampled_from(("last", "first") if len(key) > 1 else ("last",)) | st.none()),
                 columns=tuple(columns),
                 foreign_keys=tuple(foreign_keys),
                 rows=tuple(draw(row) for _ in range(height)),
             )
         )
-    return made
+    # A row of which all is NULL cannot be referred to, nor be written as a line of CSV if that is one column.
+    referred = {parent for each in made for parent, _ in each.foreign_keys}
+    return [
+        each
+        if (n not in referred and (each.columns or len(each.key) > 1))
+        or (each.numbered and len(each.key) > 1)
+        else replace(each, null=None)
+        for n, each in enumerate(made)
+    ]
 
 
 def _unsaid(value: str) -> bool:
@@ -117,7 +129,8 @@ class Schema:
         tables, later = [], []
         for n, each in enumerate(self.made):
             lines = ["id SERIAL KEY"] if each.numbered else []
-            lines += [f"k{m} {kind} NOT NULL" for m, kind in enumerate(each.key)]
+            never = "" if each.null else " NOT NULL"
+            lines += [f"k{m} {kind}{never}" for m, kind in enumerate(each.key)]
             lines += [
                 f"c{m} {self.types[place]}{' NOT NULL' if never else ''}"
                 for m, (place, never) in enumerate(each.columns)
@@ -135,16 +148,28 @@ class Schema:
                 )
                 keys.append(f"CONSTRAINT f{m} FOREIGN KEY ({own}) REFERENCES t{parent} ({other})")
             unique = ", ".join(f"k{m}" for m in range(len(each.key)))
-            lines.append(f"{'UNIQUE' if each.numbered else 'PRIMARY KEY'} ({unique})")
+            lines.append(f"{'UNIQUE' if each.numbered or each.null else 'PRIMARY KEY'} ({unique})")
             lines += keys if self.sqlite else []
             later += [] if self.sqlite else [f"ALTER TABLE t{n} ADD {key};" for key in keys]
             tables.append(f"CREATE TABLE t{n} ({', '.join(lines)});")
         return ("" if self.sqlite else TYPES) + "".join([*tables, *later])
 
-    def key(self, table: int, row: int) -> list[str]:
+    def key(self, table: int, row: int) -> list[str | None]:
         """The row's key: of two columns the second alone tells rows apart."""
-        *first, last = self.made[table].key
-        return [*(KEY_VALUES[kind](0) for kind in first), KEY_VALUES[last](row)]
+        (*first, last), null = self.made[table].key, self.made[table].null
+        return [
+            *(None if null == "first" else KEY_VALUES[kind](0) for kind in first),
+            None if null == "last" and row == 0 else KEY_VALUES[last](row),
+        ]
+
+    def configuration(self, formats: Sequence[str]) -> str:
+        """Say of the tables with NULL in their keys that it is meant."""
+        lines = ["[[stages]]", 'id = "all"']
+        for n, each in enumerate(self.made):
+            lines += ["[[stages.seeds]]", f'name = "t{n}"', f'source = "t{n}.{formats[n]}"']
+            if each.null:
+                lines += ["[stages.seeds.tables]", f't{n} = {{ nulls = "equal" }}']
+        return "\n".join(lines)
 
     def value(self, place: int, nth: int) -> str:
         return self.taken[place][nth % len(self.taken[place])]
@@ -236,6 +261,8 @@ def check(schema: Schema, url: str, way: Way, formats: Sequence[str]) -> None:
         for table in range(len(schema.made)):
             form = formats[table]
             write_rows(folder / f"t{table}.{form}", *schema.rows(table, form))
+        if any(each.null for each in schema.made):
+            (folder / "seedlab.toml").write_text(schema.configuration(formats))
 
         runs = [seed_in(way, folder, url) for _ in range(2)]
 

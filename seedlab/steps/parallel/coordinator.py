@@ -106,7 +106,8 @@ def spreadable(pairs: Pairs, naming: Naming) -> frozenset[int]:
     """Choose, by their places in `pairs`, the loads whose parts workers can stage independently.
 
     They cannot where rows refer to rows of this run whose ids do not follow from handles (they come from a
-    sequence, or from the files), in cycles of tables, without a key, and where one of equal keys is chosen.
+    sequence, or from the files), in cycles of tables, without a key or with NULL in it, and where one of
+    equal keys is chosen.
     """
     loads = [load for load, _ in pairs]
     tables = {load.table for load in loads}
@@ -116,7 +117,8 @@ def spreadable(pairs: Pairs, naming: Naming) -> frozenset[int]:
         place
         for place, (load, shaped) in enumerate(pairs)
         if shaped.stream is not None
-        and not (load.whole or load.duplicates != "error" or load.table in cyclic)
+        and not (load.whole or load.null_key_columns)
+        and not (load.duplicates != "error" or load.table in cyclic)
         and not naming.catalog.tables[load.table].row_security
         and not any(respelling.ambiguous_columns(load, naming.catalog))
         and _makes_ids_alone(load, loads, naming)

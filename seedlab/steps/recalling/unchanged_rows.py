@@ -16,6 +16,7 @@ from seedlab.database.writer import Session
 from seedlab.flow import FILE, HANDLE, LEFT, Catalog, Load, LoadMemory, Memory, Stage
 from seedlab.frames import contents, ids
 from seedlab.frames.contents import Compared
+from seedlab.frames.key_packs import KEY
 from seedlab.steps.agenda import Task
 from seedlab.steps.recalling.changed_files import reduced_stages
 from seedlab.steps.recalling.large_files import LargeLoadChanges, large_loads
@@ -126,7 +127,7 @@ class Recalled:
             if table not in task.assessment.table_states or table in task.assessment.drifted:
                 continue
             if {*referred.get(table, ())} <= {made} <= {*task.memory.tables[table].columns} and (
-                f"{contents.KEY}{made}" not in rows.columns
+                f"{KEY}{made}" not in rows.columns
             ):
                 created = (rows[FILE] != LEFT) & rows[contents.RUN].is_not_null()
                 found.setdefault(table, []).append(rows[HANDLE].filter(created))

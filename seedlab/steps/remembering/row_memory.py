@@ -14,7 +14,7 @@ import polars as pl
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Catalog, LoadMemory, Removal, memory
-from seedlab.frames import contents, key_packs
+from seedlab.frames import contents, key_packs, row_names
 from seedlab.steps.agenda import Agenda
 from seedlab.steps.recalling.unchanged_rows import LoadName, Recalled, load_name, meaning_of
 from seedlab.steps.remembering.written_run import WrittenLoad, WrittenRun, written_loads
@@ -115,7 +115,7 @@ def abandoned_loads(written_run: WrittenRun) -> list[LoadMemory]:
 
 def removal_of(load: LoadMemory, rows: pl.DataFrame, catalog: Catalog) -> Removal:
     """Name remembered rows so that they can be deleted; those whose keys are not known are left out."""
-    frame = contents.names(rows, load.made)
+    frame = row_names.names(rows, load.made)
     return Removal(table=catalog.tables[load.table], columns=tuple(frame.columns), frame=frame)
 
 
@@ -144,7 +144,7 @@ def _renamed(
     """
     now = pl.concat([each.handled.frame[HANDLE] for each in load.read])
     missing = contents.left_now(remembered, now)
-    columns = contents.named_by(missing, known.made)
+    columns = row_names.named_by(missing, known.made)
     if not missing.height or not columns:
         return remembered
     if not {*columns} <= {*load.load.columns}:
@@ -157,7 +157,7 @@ def _renamed(
         if batch.frame.height and {*columns} <= {*batch.load.columns}
     ]
     table = written_run.catalog.tables[known.table]
-    return contents.renamed(remembered, pl.concat(frames), known.made, table) if frames else remembered
+    return row_names.renamed(remembered, pl.concat(frames), known.made, table) if frames else remembered
 
 
 def _update(
@@ -234,6 +234,8 @@ def _content(
     ] or [contents.NOTHING.select(FILE, HANDLE, DIGEST)]
     rows = contents.renumber(pl.concat(frames) if len(frames) > 1 else frames[0], names, load.files)
     keys = (pl.concat(load.keys) if len(load.keys) > 1 else load.keys[0]) if load.keys else None
+    if keys is not None and load.load.null_key_columns:
+        keys = row_names.spell_null_keys(keys, sorted(load.load.null_key_columns & {*keys.columns}))
     read = [load.files.index(name) for name in names]
     moved = contents.made_elsewhere(rows[HANDLE], others) if others else contents.NOTHING
     return contents.renewed(before, rows, load.created(), written_run.run_id, keys, read, moved)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import polars as pl
 
 from seedlab.database.writer import Session
-from seedlab.flow import HANDLE, Ask, Load, Reference
+from seedlab.flow import HANDLE, Ask, Load, Reference, null_sources
 from seedlab.frames import checks, ids
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.checks import Broken, Rule
@@ -49,6 +49,7 @@ def questions(
 
     `filled` are the tables that have rows; nothing is asked of the others. `existing` are by table the
     handles of rows that are certain to exist with the id made from the handle; their ids are not asked for.
+    Rows with NULL in their key are always asked for, as the database may have several of them.
     """
     wanted = ids.referred_columns([each.load for each in rows])
     found: list[Question] = []
@@ -59,6 +60,8 @@ def questions(
         if load.table in filled and columns:
             certain = existing.get(load.table) if columns == (load.made,) else None
             found += _own_questions(each, columns, naming, certain)
+        elif load.table in filled and load.null_key_columns:
+            found += _own_questions(each, load.key_columns[:1], naming, with_null=True)
         for index, reference in enumerate(load.references):
             if reference.parent in filled:
                 columns = wanted.get(reference.parent, ())
@@ -67,10 +70,17 @@ def questions(
 
 
 def _own_questions(
-    rows: Rows, columns: tuple[str, ...], naming: Naming, certain: pl.Series | None
+    rows: Rows,
+    columns: tuple[str, ...],
+    naming: Naming,
+    certain: pl.Series | None = None,
+    *,
+    with_null: bool = False,
 ) -> Iterator[Question]:
-    """Ask for these columns of the rows themselves, as far as they exist."""
-    for frame in full_frames(rows, naming):
+    """Ask for these columns of the rows themselves, or of those `with_null` in their key, if they exist."""
+    nulls = [pl.col(name).is_null() for name in sorted(null_sources(rows.load.key))] if with_null else []
+    for each in full_frames(rows, naming):
+        frame = each.filter(pl.any_horizontal(nulls)) if nulls else each
         unknown = frame if certain is None else frame.filter(~pl.col(HANDLE).is_in(certain.implode()))
         if not unknown.height:
             continue
@@ -107,6 +117,27 @@ def parent_questions(
         if len(keys):
             ask = Ask(table=reference.parent, key=reference.parts, wanted=columns, frame=keys)
             yield Question(label=label, ask=ask)
+
+
+def ambiguous(rows: Sequence[Rows], answered: Sequence[Answered], naming: Naming) -> list[Broken]:
+    """Find rows whose key several rows of the target have, which it allows where the key has NULL."""
+    broken = []
+    for load in (each.load for each in rows if each.load.null_key_columns):
+        handles = [each.answer[HANDLE] for each in answered if each.label == load.table]
+        repeated = [each.filter(each.is_duplicated()) for each in handles]
+        if not any(map(len, repeated)):
+            continue
+        several = pl.concat(repeated)
+        key = ", ".join(load.spelled_key)
+        message = (
+            f"table {load.table} has several rows with this key ({key}), which the database allows as it has "
+            "NULL; delete all but one of them, or set another key"
+        )
+        rule = Rule(name="unique", column=key, message=message, bad=pl.col(HANDLE).is_in(several.implode()))
+        of_load = (each for each in rows if each.load == load)
+        for frame in (frame for each in of_load for frame in full_frames(each, naming)):
+            broken += checks.judge([Handled(load=load, frame=frame)], [[rule]])
+    return broken
 
 
 def _explicit_id(load: Load, naming: Naming) -> str | None:

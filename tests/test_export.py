@@ -231,14 +231,14 @@ def test_where_no_row_can_be_exported_nothing_is_written_and_that_is_told(
     assert not list((tmp_path / "made").iterdir())
 
 
-def test_a_table_whose_only_keys_have_null_in_some_rows_is_left_out_with_the_keys_told(
+def test_a_table_whose_rows_neither_a_key_nor_all_columns_tell_apart_is_left_out_with_the_keys_told(
     clean_database_url: str, tmp_path: Path
 ) -> None:
     execute(
         clean_database_url,
         """
         CREATE TABLE rights (user_id int, folder_id int, who int, mode int, UNIQUE (user_id, who), UNIQUE (folder_id, who));
-        INSERT INTO rights VALUES (1, NULL, 1, 7), (NULL, 1, 1, 7);
+        INSERT INTO rights VALUES (1, NULL, NULL, 7), (NULL, 1, 1, 7), (1, NULL, NULL, 7);
         """,
     )
 
@@ -246,7 +246,7 @@ def test_a_table_whose_only_keys_have_null_in_some_rows_is_left_out_with_the_key
 
     assert dict(made.left_out) == {
         "rights": "some rows have NULL in each unique key, (folder_id, who) and (user_id, who), "
-        "and a row is seeded by a key without NULL"
+        "and are the same in all columns that a key may have, so that nothing tells them apart"
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seedlab.flow.catalog import Column, Dialect, ForeignKey
+from seedlab.flow.project import Nulls, TableSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +36,18 @@ class TableExport:
     order: tuple[Leaf, ...]
     hidden: str | None = None
     declared: bool = False  # seedlab.toml must declare the key, since another one would be inferred
+    nulls: Nulls = "error"  # "equal": some rows have NULL in the key
 
     @property
     def spelled_key(self) -> tuple[str, ...]:
         """The key, by the names of its columns in the file."""
         return tuple(leaf.name for leaf in self.order)
+
+    @property
+    def spec(self) -> TableSpec:
+        """What seedlab.toml says of the table."""
+        key = self.spelled_key if self.declared else None
+        return TableSpec(table=self.table, key=key, nulls=self.nulls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,10 +48,10 @@ def places(
             width = keys[parent] if tie.followed else 0
             if tie.followed:
                 key = frame.select(pl.col(str(at + n)).alias(str(n)) for n in range(width))
-                found = key.join(
-                    own[parent], on=[str(n) for n in range(width)], how="left", maintain_order="left"
-                )
-                parents.append((parent, found.get_column(_PLACE)))
+                columns = [str(n) for n in range(width)]
+                found = key.join(own[parent], on=columns, how="left", maintain_order="left", nulls_equal=True)
+                refers = pl.any_horizontal(pl.col(columns).is_not_null())  # NULL may be part of a key
+                parents.append((parent, found.select(pl.when(refers).then(_PLACE)).to_series()))
             at += width
         flags = [pl.col(str(at + n)) == "1" for n in range(sum(tie.doubtful for tie in ties[name]))]
         orphans = frame.select(pl.any_horizontal(flags) if flags else pl.repeat(False, pl.len())).to_series()

@@ -6,7 +6,7 @@ only if all went well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTabl
 from seedlab.frames import export_subset, outputs
 from seedlab.insight.formatting.text import several
 from seedlab.plan import export_keys, export_plan, scaffold, toml_writer
-from seedlab.plan.export_plan import Wanted
+from seedlab.plan.export_plan import FoundKey, Wanted
 from seedlab.plan.project import FILE
 
 _NAMES: Mapping[str, str] = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
@@ -66,20 +66,39 @@ def export(
 # ---- decide ---------------------------------------------------------------------------------------------
 
 
-def _keys_by_rows(reader: Reader, catalog: Catalog, tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:
-    """Find keys of tables that declare none: columns without NULL, by whose values all rows differ."""
-    found = {}
+def _keys_by_rows(reader: Reader, catalog: Catalog, tables: Sequence[Table]) -> dict[str, FoundKey]:
+    """Find keys of tables that declare none: columns by whose values all rows differ, best without NULL."""
+    found: dict[str, FoundKey] = {}
     for table in filter(export_keys.keyless, tables):
-        names = [each.name for each in table.columns.values() if each.kind in export_keys.KEY_KINDS]
+        columns = table.columns.values()
+        names = [each.name for each in columns if each.kind in export_keys.KEY_KINDS and not each.generated]
         rows, *values = reader.count(sql.count_values(table, names, catalog.dialect))
         full = {name for name, count in zip(names, values, strict=True) if count == rows}
         unique = sorted((key.columns for key in table.keys if full.issuperset(key.columns)), key=len)
         every = tuple(name for name in names if name in full)
         if unique:
-            found[table.name] = unique[0]
-        elif every and reader.count(sql.count_distinct(table, every, catalog.dialect))[0] == rows:
-            found[table.name] = every
+            found[table.name] = FoundKey(columns=unique[0])
+            continue
+        candidates = [FoundKey(columns=every)] if every else []
+        candidates += [FoundKey(columns=key, nulls="equal") for key in _with_null(table, names)]
+        for key in candidates:
+            if reader.count(sql.count_distinct(table, key.columns, catalog.dialect))[0] == rows:
+                found[table.name] = key
+                break
     return found
+
+
+def _with_null(table: Table, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield, of a table whose unique keys have NULL, the columns that may tell its rows: best those keys.
+
+    Then the columns of all these keys, and then all that a key may have, `names`.
+    """
+    keys = [key.columns for key in table.keys if set(key.columns) <= set(names)]
+    yield from sorted(keys, key=lambda key: (len(key), key))
+    if keys:
+        yield tuple(sorted({column for key in keys for column in key}))
+    if table.keys:
+        yield tuple(names)
 
 
 def _limits(catalog: Catalog, plan: Export, limits: Mapping[str, int]) -> dict[str, int]:

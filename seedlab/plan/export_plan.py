@@ -17,11 +17,11 @@ from seedlab.flow import (
     NOTES,
     RESERVED,
     Catalog,
+    Nulls,
     Project,
     Seed,
     SourceFile,
     Table,
-    TableSpec,
 )
 from seedlab.flow.exports import Export, TableExport
 from seedlab.plan import binder, export_keys, graph
@@ -45,6 +45,14 @@ _PLAIN_COLUMNS = frozenset({"id", "migration", "batch", "timestamp", "name", "ru
 # Names that some file system forbids, or that have a meaning in glob patterns or to seedlab itself.
 _NO_FILE = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*\[\]]|^[. ]|^_seedlab|\.rejects\.|[. ]$')
 _LONGEST = 200  # bytes of a file's name; file systems allow 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundKey:
+    """Columns by which the rows of a table differ; `nulls` = "equal" if some of them have NULL there."""
+
+    columns: tuple[str, ...]
+    nulls: Nulls = "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,26 +111,30 @@ def _matching(known: Mapping[str, Table], catalog: Catalog, patterns: Sequence[s
 def plan_export(
     catalog: Catalog,
     tables: Sequence[Table],
-    found: Mapping[str, tuple[str, ...]],
+    found: Mapping[str, FoundKey],
     left_out: Mapping[str, str],
     *,
     with_ids: bool,
 ) -> Export:
     """Plan the export of these tables.
 
-    `found` maps tables without a declared key to columns that are unique in their rows. Without such columns
+    `found` maps tables without a declared key to columns by which their rows differ. Without such columns
     the whole row is the key of a table that has none, as it is when the table is seeded.
     """
     keyless = [table for table in tables if not table.keys and table.name not in found]
     whole_rows = {table.name: _stored(table) for table in keyless}
-    identities = export_keys.identify(tables, {**found, **whole_rows}, with_ids=with_ids)
+    by_rows = {name: key.columns for name, key in found.items()}
+    identities = export_keys.identify(tables, {**by_rows, **whole_rows}, with_ids=with_ids)
     unidentified = {
         table.name: _without_key(table) if export_keys.keyless(table) else "its key refers back to itself"
         for table in tables
         if table.name not in identities.keys
     }
     exports = [_table_export(catalog, identities, table) for table in tables if table.name in identities.keys]
-    exports = [replace(each, declared=True) if each.table in found else each for each in exports]
+    exports = [
+        replace(each, declared=True, nulls=found[each.table].nulls) if each.table in found else each
+        for each in exports
+    ]
     exports = _declared(catalog, _ordered(catalog, exports))
     missing = catalog.tables.keys() - {each.table for each in exports}
     return Export(
@@ -137,10 +149,13 @@ def plan_export(
 
 
 def _without_key(table: Table) -> str:
-    """Say why no key tells the rows: each unique one has NULL somewhere, and all other columns repeat."""
+    """Say why no key tells the rows: each unique one has NULL somewhere, and some rows are the same."""
     keys = sorted(f"({', '.join(key.columns)})" for key in table.keys)
     which = "the unique key" if len(keys) == 1 else "each unique key"
-    return f"some rows have NULL in {which}, {' and '.join(keys)}, and a row is seeded by a key without NULL"
+    return (
+        f"some rows have NULL in {which}, {' and '.join(keys)}, and are the same in all columns that a key "
+        "may have, so that nothing tells them apart"
+    )
 
 
 def _stored(table: Table) -> tuple[str, ...]:
@@ -171,7 +186,7 @@ def _declared(catalog: Catalog, exports: Sequence[TableExport]) -> list[TableExp
     given = [
         Given(
             seed=Seed(name=each.table, stage="", files=(), tables=()),
-            spec=TableSpec(table=each.table, key=each.spelled_key if each.declared else None),
+            spec=each.spec,
             columns=tuple(leaf.name for leaf in each.leaves),
         )
         for each in exports
@@ -244,9 +259,8 @@ def project_of(
     seeds = []
     for each in exports:
         file = SourceFile(path=root / files[each.table], name=files[each.table], format="csv")
-        spec = TableSpec(table=each.table, key=each.spelled_key if each.declared else None)
         seed = free_name(taken, _plain(each.table))
-        seeds.append(Seed(name=seed, stage="", files=(file,), tables=(spec,)))
+        seeds.append(Seed(name=seed, stage="", files=(file,), tables=(each.spec,)))
     parents = {name: catalog.tables[name].parents for name in files}
     return Project(root=root, name=name, stages=graph.levels(seeds, parents))
 

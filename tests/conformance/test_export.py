@@ -195,6 +195,19 @@ SHAPES = {
         """INSERT INTO logs VALUES ('a', '2024-01-01 00:00:00', '10:00:00'), ('b', '2024-01-01 00:00:00.500000', NULL),
         ('c', NULL, '10:00:00.000001');""",
     ),
+    "keys with NULL": (
+        """
+        CREATE TABLE users (id SERIAL KEY, name text NOT NULL UNIQUE);
+        CREATE TABLE seats (user_id int REFERENCES users, place int, note text, UNIQUE (user_id, place));
+        CREATE TABLE rights (user_id int REFERENCES users, folder int, who int, mode int,
+            UNIQUE (user_id, who), UNIQUE (folder, who));
+        CREATE TABLE words (code text UNIQUE, word text, number int);
+        """,
+        ("INSERT INTO users (id, name) VALUES (7, 'ada'), (8, 'bob');"
+        "INSERT INTO seats VALUES (8, NULL, 'x'), (8, 1, ''), (NULL, 1, NULL), (NULL, NULL, 'y'), (7, NULL, 'x');"
+        "INSERT INTO rights VALUES (7, NULL, 1, 1), (8, NULL, 1, 2), (NULL, 1, 1, 3), (NULL, 2, 1, NULL);"
+        "INSERT INTO words VALUES ('a', 'x', 1), (NULL, 'x', 1), (NULL, 'x', 2), (NULL, NULL, NULL);"),
+    ),
     "no key, and equal rows": (
         """
         CREATE TABLE users (id SERIAL KEY, name text NOT NULL UNIQUE);

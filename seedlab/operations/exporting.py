@@ -16,7 +16,7 @@ from seedlab.database import export_statements as sql
 from seedlab.database.export import Reader, open_reader
 from seedlab.database.lock_holder import label_of
 from seedlab.errors import ConfigurationError, nearest
-from seedlab.flow import Catalog, ForeignKey, Recorder, Table, Target
+from seedlab.flow import LINE, Catalog, ForeignKey, Recorder, Table, Target
 from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable
 from seedlab.frames import export_subset, outputs
 from seedlab.insight.formatting.text import several
@@ -165,6 +165,9 @@ def _write(
         frames = reader.rows(catalog, each)
         if each.table in masks:
             frames = export_subset.of_those(frames, masks[each.table])
+        if len(each.leaves) == 1 and (each.leaves[0].path or each.leaves[0].column.nullable):
+            # The line of a row that is NULL would be blank, and so no row.
+            frames = (frame.with_columns(pl.lit(None, dtype=pl.String).alias(LINE)) for frame in frames)
         rows = outputs.write_csv(folder / files[each.table], frames)
         written.append(
             WrittenTable(

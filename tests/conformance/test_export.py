@@ -202,11 +202,14 @@ SHAPES = {
         CREATE TABLE rights (user_id int REFERENCES users, folder int, who int, mode int,
             UNIQUE (user_id, who), UNIQUE (folder, who));
         CREATE TABLE words (code text UNIQUE, word text, number int);
+        CREATE TABLE codes (code text UNIQUE);
+        CREATE TABLE chosen (user_id int REFERENCES users);
         """,
         ("INSERT INTO users (id, name) VALUES (7, 'ada'), (8, 'bob');"
         "INSERT INTO seats VALUES (8, NULL, 'x'), (8, 1, ''), (NULL, 1, NULL), (NULL, NULL, 'y'), (7, NULL, 'x');"
         "INSERT INTO rights VALUES (7, NULL, 1, 1), (8, NULL, 1, 2), (NULL, 1, 1, 3), (NULL, 2, 1, NULL);"
-        "INSERT INTO words VALUES ('a', 'x', 1), (NULL, 'x', 1), (NULL, 'x', 2), (NULL, NULL, NULL);"),
+        "INSERT INTO words VALUES ('a', 'x', 1), (NULL, 'x', 1), (NULL, 'x', 2), (NULL, NULL, NULL);"
+        "INSERT INTO codes VALUES ('a'), (NULL), (''); INSERT INTO chosen VALUES (NULL), (7), (7), (NULL);"),
     ),
     "no key, and equal rows": (
         """

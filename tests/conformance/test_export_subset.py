@@ -163,3 +163,21 @@ def test_a_limit_of_a_table_that_is_not_exported_is_refused(
         export(url, tmp_path / "out", subset={name: 1}, exclude=("lines",))
 
     assert not (tmp_path / "out").exists()
+
+
+SEATS = """
+CREATE TABLE seats (who text NOT NULL, place int, serial int UNIQUE, UNIQUE (who, place));
+CREATE TABLE marks (code text PRIMARY KEY, serial int REFERENCES seats (serial));
+"""
+
+
+def test_a_parent_is_kept_by_a_key_with_null(clean_database_url: str, tmp_path: Path) -> None:
+    url = clean_database_url
+    rows = "('a', NULL, 1), ('a', 2, NULL), ('b', NULL, 3), ('c', 5, NULL)"
+    marks = "('m', 3), ('n', 1), ('o', NULL)"
+    execute(url, f"{SEATS} INSERT INTO seats VALUES {rows}; INSERT INTO marks VALUES {marks};")
+
+    made = export(url, tmp_path / "out", subset={"marks": 1, "seats": 0})
+
+    assert first_columns(tmp_path / "out") == {"marks": ["m"], "seats": ["b"]}
+    assert counted(seed(tmp_path / "out", empty_copy(url, SEATS))) == (made.rows, 0, 0)

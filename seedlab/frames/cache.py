@@ -6,9 +6,12 @@ files and rows found in the target are stored separately, because only the latte
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from seedlab.flow import HANDLE
+from seedlab.frames.batcher import SMALL
 
 _NONE = pl.Series(HANDLE, [], dtype=pl.UInt128)
 
@@ -76,10 +79,20 @@ class SeedCache:
         known = _concat([*self._rows.get(label, ()), *self._found.get(label, ())])
         return handles.is_in(known.implode())
 
-    def knows(self, label: str, handles: pl.Series) -> bool:
-        """Tell whether all handles, except NULL, are in the files or were found in the target."""
-        known = _concat([*self._rows.get(label, ()), *self._found.get(label, ())])
-        return bool(handles.is_in(known.implode()).all(ignore_nulls=True))
+    def unknown(self, wanted: Mapping[str, pl.Series]) -> list[str]:
+        """Return the labels with a handle, other than NULL, that is neither in the files nor in the target.
+
+        Those of few handles are first looked at together, since usually all are known.
+        """
+        few = {label: handles for label, handles in wanted.items() if len(handles) < SMALL}
+        left = wanted.keys() - few.keys() if self._knows(few) else wanted.keys()
+        return [label for label in wanted if label in left and not self._knows({label: wanted[label]})]
+
+    def _knows(self, wanted: Mapping[str, pl.Series]) -> bool:
+        known = _concat(
+            [each for label in wanted for each in (*self._rows.get(label, ()), *self._found.get(label, ()))]
+        )
+        return bool(_concat([*wanted.values()]).is_in(known.implode()).all(ignore_nulls=True))
 
     def all_values(self, label: str, column: str) -> pl.DataFrame | None:
         """Return HANDLE and `column` of all rows whose value is known; None when there are none."""

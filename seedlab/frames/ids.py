@@ -7,11 +7,12 @@ other ids, explicit ids of the files, and values of sequences. They are joined b
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import polars as pl
 
 from seedlab.flow import FILE, HANDLE, ROW, Load, Part
-from seedlab.frames.batcher import all_selected
+from seedlab.frames.batcher import SMALL, cut
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, sortable
 from seedlab.frames.resolve import (
@@ -24,47 +25,75 @@ from seedlab.frames.resolve import (
 )
 
 
+class _Lookup(NamedTuple):
+    """The values of a parent's `column` for these handles; `label` is its table, or another key of it."""
+
+    handles: pl.Series
+    label: str
+    column: str
+
+
 def assign_ids(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
     """Compute the values of all `Load.columns`; return them with FILE, ROW and HANDLE.
 
     uuid columns made from handles are UInt128, all others text.
     """
+    return assign_all_ids([handled], naming, cache)[0]
+
+
+def assign_all_ids(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> list[pl.DataFrame]:
+    """Settle the rows of each load, as `assign_ids` does."""
+    columns = [dict(_columns(each, naming)) for each in handled]
+    wanted = [value for of_load in columns for value in of_load.values() if isinstance(value, _Lookup)]
+    found = iter(_look_up(wanted, cache))
+    assigned = []
+    for each, of_load in zip(handled, columns, strict=True):
+        values = {name: next(found) if isinstance(v, _Lookup) else v for name, v in of_load.items()}
+        own = [values[name].alias(name) for name in each.load.columns]
+        assigned.append(pl.DataFrame([*own, *map(each.frame.get_column, (FILE, ROW, HANDLE))]))
+    return assigned
+
+
+def _columns(handled: Handled, naming: Naming) -> Iterator[tuple[str, pl.Series | _Lookup]]:
+    """Give each column of a load its values in the frame, or the handles there by which to look them up."""
     load, frame = handled.load, handled.frame
-    columns: dict[str, pl.Expr] = {}
     if load.made is not None:
-        frame, columns[load.made] = _value(frame, HANDLE, load.table, load.made, cache)
+        yield load.made, _Lookup(frame.get_column(HANDLE), load.table, load.made)
     for index, reference in enumerate(load.references):
         label = naming.label(reference.parent, reference.parts)
-        pairs = zip(reference.foreign_key.columns, reference.foreign_key.parent_columns, strict=True)
-        for own, parent in pairs:
+        for own, parent in reference.foreign_key.column_pairs:
             source = reference.source_of(parent)
             if source is not None:
-                columns[own] = pl.col(source)
+                yield own, frame.get_column(source)
             else:
-                frame, columns[own] = _value(frame, reference_column(index), label, parent, cache)
-    columns |= {name: pl.col(name) for name in load.values}
-    wanted: list[pl.Expr | str] = [*(columns[name].alias(name) for name in load.columns), FILE, ROW, HANDLE]
-    return all_selected([frame], [wanted])[0]
+                yield own, _Lookup(frame.get_column(reference_column(index)), label, parent)
+    yield from ((name, frame.get_column(name)) for name in load.values)
 
 
-def _value(
-    frame: pl.DataFrame, handle: str, label: str, column: str, cache: SeedCache
-) -> tuple[pl.DataFrame, pl.Expr]:
-    """Look a parent's column up by its handle; it is the handle itself unless the cache has another value."""
-    values = cache.values(label, column)
-    if values is None:
-        return frame, pl.col(handle)
-    name = f"{handle}→{column}"
-    joined = frame.join(
-        values.rename({column: name, HANDLE: f"{name}|"}),
-        left_on=handle,
-        right_on=f"{name}|",
-        how="left",
-        maintain_order="left",
-    )
-    if values.schema[column] == pl.UInt128:
-        return joined, pl.coalesce(pl.col(name), pl.col(handle))
-    return joined, pl.col(name)
+def _look_up(wanted: Sequence[_Lookup], cache: SeedCache) -> list[pl.Series]:
+    """Look values up by handles; they are the handles themselves unless the cache has other values.
+
+    Few handles are looked up among few values together with those of other tables, since for small frames the
+    fixed cost of a join is all of it. They cannot be mistaken: the label is part of what a handle hashes.
+    """
+    results = [each.handles for each in wanted]
+    groups: dict[object, list[tuple[int, str, pl.DataFrame]]] = {}
+    for n, (handles, label, column) in enumerate(wanted):
+        if (values := cache.values(label, column)) is not None:
+            few = len(handles) < SMALL and len(values) < SMALL
+            groups.setdefault((column, values.schema[column]) if few else n, []).append((n, label, values))
+    for group in groups.values():
+        places = [n for n, _, _ in group]
+        asked = pl.concat([wanted[n].handles.rename(HANDLE) for n in places], rechunk=True).to_frame()
+        values = pl.concat({label: of_label for _, label, of_label in group}.values())
+        column = values.columns[1]
+        found = asked.join(values, on=HANDLE, how="left", maintain_order="left")
+        if values.schema[column] == pl.UInt128:
+            found = found.select(pl.coalesce(column, HANDLE))
+        parts = cut(found.select(column), [len(wanted[n].handles) for n in places])
+        for n, part in zip(places, parts, strict=True):
+            results[n] = part.to_series()
+    return results
 
 
 def expose_explicit(handled: Handled, naming: Naming, cache: SeedCache, wanted: Sequence[str]) -> None:
@@ -91,8 +120,10 @@ def expose_inherited(handled: Handled, naming: Naming, cache: SeedCache, wanted:
         index, parent = found
         reference = handled.load.references[index]
         label = naming.label(reference.parent, reference.parts)
-        frame, value = _value(handled.frame, reference_column(index), label, parent, cache)
-        cache.expose(handled.load.table, column, frame.select(HANDLE, value.alias(column)).drop_nulls())
+        handles = handled.frame.get_column(reference_column(index))
+        values = _look_up([_Lookup(handles, label, parent)], cache)[0]
+        exposed = pl.DataFrame([handled.frame.get_column(HANDLE), values.alias(column)])
+        cache.expose(handled.load.table, column, exposed.drop_nulls())
 
 
 def expose_alternatives(handled: Handled, naming: Naming, cache: SeedCache, wanted: Sequence[str]) -> None:
@@ -108,9 +139,10 @@ def expose_alternatives(handled: Handled, naming: Naming, cache: SeedCache, want
             continue
         for column in wanted:
             if columns[column].kind == "uuid" or cache.values(load.table, column) is not None:
-                frame, value = _value(handled.frame, HANDLE, load.table, column, cache)
-                values = frame.select(pl.col(name).alias(HANDLE), value.alias(column))
-                cache.expose(label, column, values.drop_nulls())
+                own = handled.frame.get_column(HANDLE)
+                values = _look_up([_Lookup(own, load.table, column)], cache)[0].alias(column)
+                exposed = pl.DataFrame([handled.frame.get_column(name).alias(HANDLE), values])
+                cache.expose(label, column, exposed.drop_nulls())
 
 
 def referred_columns(loads: Sequence[Load]) -> Mapping[str, tuple[str, ...]]:

@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import polars as pl
 import polars_hash as plh
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, Table, null_sources
-from seedlab.frames.batcher import all_extended
+from seedlab.frames.batcher import SMALL, all_extended, all_selected, cut
 from seedlab.frames.kinds import canonical
 
 # A uuid has 122 bits of the hash, and fixed version and variant bits. These are kept as expressions, because
@@ -30,6 +31,7 @@ _HASH_BITS = pl.lit(~(0xF << 76 | 0x3 << 62) & (1 << 128) - 1, dtype=pl.UInt128)
 _VERSION_8 = pl.lit(0x8 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _VERSION_5 = pl.lit(0x5 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _COLON = pl.lit(":")
+_OR_NULL = "?"
 # The namespace of uuid5 ids: 16 ASCII bytes, so that namespace and name can be hashed as one text.
 UUID5_NAMESPACE = b"seedlab.uuid5.id"
 
@@ -63,17 +65,6 @@ class Naming:
         """Name a key: `table` for its natural key, `table|columns` for an alternative one."""
         return table if self.natural.get(table) == signature(parts) else f"{table}|{_spelled(parts)}"
 
-    def handle(self, table: str, parts: Sequence[Part], *, referring: bool = False) -> pl.Expr:
-        """Hash the key chain of `parts`; NULL when any part is NULL in which NULL is no value of the key.
-
-        When all parts are NULL, a row that is `referring` by this key has no parent.
-        """
-        nulls, chain = null_sources(parts), tuple(leaves(self.catalog, table, parts))
-        own = _hash(self.label(table, parts), chain, self.ids, nulls)
-        if not referring or not nulls.issuperset(source for source, _ in chain):
-            return own
-        return pl.when(pl.any_horizontal(pl.col(source).is_not_null() for source in nulls)).then(own)
-
 
 def signature(parts: Sequence[Part]) -> Signature:
     """Describe a key by its columns and the keys of its references; equal for interchangeable keys."""
@@ -106,8 +97,9 @@ def name_rows(catalog: Catalog, loads: Sequence[Load], ids: str) -> Naming:
     Raises ConfigurationError for a key that contains itself, and for loads of one table with different keys.
     """
     natural: dict[str, Signature] = {}
+    keys = {load.table: load.key for load in loads}
     for load in loads:
-        _refuse_endless(load.table, catalog.tables[load.table], loads)
+        _refuse_endless(load.table, catalog.tables[load.table], keys)
         key = signature(load.key)
         if natural.setdefault(load.table, key) != key:
             raise ConfigurationError(
@@ -123,9 +115,8 @@ def name_rows(catalog: Catalog, loads: Sequence[Load], ids: str) -> Naming:
     return Naming(catalog=catalog, ids=ids, natural=natural, alternatives=alternatives)
 
 
-def _refuse_endless(name: str, table: Table, loads: Sequence[Load]) -> None:
+def _refuse_endless(name: str, table: Table, keys: Mapping[str, tuple[Part, ...]]) -> None:
     """Raise ConfigurationError when a table's key refers, directly or not, to that same key."""
-    keys = {load.table: load for load in loads}
 
     def visit(current: str, path: tuple[str, ...]) -> None:
         if current in path:
@@ -136,7 +127,7 @@ def _refuse_endless(name: str, table: Table, loads: Sequence[Load]) -> None:
                 f"the key of table {name} contains a reference back to the table itself ({circle}); "
                 f"declare {hint}"
             )
-        for part in keys[current].key if current in keys else ():
+        for part in keys.get(current, ()):
             if part.reference is not None:
                 visit(part.reference.parent, (*path, current))
 
@@ -161,29 +152,89 @@ def add_handles(frame: pl.DataFrame, load: Load, naming: Naming) -> pl.DataFrame
 def add_all_handles(
     frames: Sequence[pl.DataFrame], loads: Sequence[Load], naming: Naming
 ) -> list[pl.DataFrame]:
-    """Add the handles of each load to its frame, as `add_handles` does."""
-    columns = [_handles(frame, load, naming) for frame, load in zip(frames, loads, strict=True)]
-    return all_extended(frames, columns)
+    """Add the handles of each load to its frame, as `add_handles` does.
+
+    Those of small frames are computed together, since their fixed cost is all of it.
+    """
+    hashes = [_hashes(frame, load, naming) for frame, load in zip(frames, loads, strict=True)]
+    large = [n for n, frame in enumerate(frames) if frame.height >= SMALL]
+    columns = [[_expression(each, naming.ids) for each in hashes[n]] for n in large]
+    extended = dict(zip(large, all_extended([frames[n] for n in large], columns), strict=True))
+    small = [n for n in range(len(frames)) if n not in extended]
+    computed = iter(_computed([(frames[n], each) for n in small for each in hashes[n]], naming.ids))
+    for n in small:
+        extended[n] = frames[n].hstack([next(computed).alias(each.name) for each in hashes[n]])
+    return [extended[n] for n in range(len(frames))]
 
 
-def _handles(frame: pl.DataFrame, load: Load, naming: Naming) -> list[pl.Expr]:
+class _Hash(NamedTuple):
+    """A column of hashes: its name, the text before each row's texts, the columns of these, and how (`_of`).
+
+    `how` is "whole", "digest", or "key" and the kinds of the columns that the texts fill, marked `_OR_NULL`
+    where NULL is a value. "parent" is the same for a reference by such columns alone: all NULL is no parent.
+    """
+
+    name: str
+    head: str
+    sources: tuple[str, ...]
+    how: tuple[str, ...]
+
+
+def _hashes(frame: pl.DataFrame, load: Load, naming: Naming) -> list[_Hash]:
+    def key(name: str, table: str, parts: Sequence[Part], *, referring: bool = False) -> _Hash:
+        nulls, chain = null_sources(parts), tuple(leaves(naming.catalog, table, parts))
+        sources = tuple(source for source, _ in chain)
+        kinds = (column.kind + (_OR_NULL if source in nulls else "") for source, column in chain)
+        how = "parent" if referring and nulls.issuperset(sources) else "key"
+        return _Hash(name, _head(naming.label(table, parts)), sources, (how, *kinds))
+
     sources = tuple(sorted(name for name in frame.columns if name not in RESERVED))
-    own = _whole(load.table, sources) if load.whole else naming.handle(load.table, load.key)
-    columns = [own.alias(HANDLE), _digest(sources)]
+    own = key(HANDLE, load.table, load.key)
+    found = [own if not load.whole else _Hash(HANDLE, f"{load.table}\0", sources, ("whole",))]
+    found.append(_Hash(DIGEST, "", sources, ("digest",)))
     for index, reference in enumerate(load.references):
-        parent = naming.handle(reference.parent, reference.parts, referring=True)
-        columns.append(parent.alias(reference_column(index)))
+        found.append(key(reference_column(index), reference.parent, reference.parts, referring=True))
     for label, parts in naming.alternatives.get(load.table, {}).items():
         own_parts = restate(load, parts)
         if own_parts is not None:
-            columns.append(naming.handle(load.table, own_parts).alias(alternative_column(label)))
-    return columns
+            found.append(key(alternative_column(label), load.table, own_parts))
+    return found
+
+
+def _expression(each: _Hash, ids: str) -> pl.Expr:
+    return _of(each.how, pl.lit(each.head), list(map(pl.col, each.sources)), ids).alias(each.name)
+
+
+def _computed(hashes: Sequence[tuple[pl.DataFrame, _Hash]], ids: str) -> list[pl.Series]:
+    """Compute hashes of small frames: alike ones as one frame of the texts before each row, and the texts."""
+    groups: dict[object, list[int]] = {}
+    for n, (_, each) in enumerate(hashes):
+        groups.setdefault((each.how, len(each.sources)), []).append(n)
+    alike = [[hashes[n] for n in places] for places in groups.values()]
+    stacks = [
+        pl.DataFrame(
+            [
+                pl.concat([pl.Series("head", [h.head]).new_from_index(0, f.height) for f, h in members]),
+                *(
+                    pl.concat([f.get_column(h.sources[i]) for f, h in members], rechunk=True).alias(f"{i}")
+                    for i in range(len(members[0][1].sources))
+                ),
+            ]
+        )
+        for members in alike
+    ]
+    columns = [[_of_columns(members[0][1].how, len(members[0][1].sources), ids)] for members in alike]
+    results: dict[int, pl.Series] = {}
+    for places, found in zip(groups.values(), all_selected(stacks, columns), strict=True):
+        parts = cut(found, [hashes[n][0].height for n in places])
+        results |= {n: part.to_series() for n, part in zip(places, parts, strict=True)}
+    return [results[n] for n in range(len(hashes))]
 
 
 def digests(frame: pl.DataFrame) -> pl.Series:
     """Compute DIGEST as `add_handles` does: a hash of all source columns of each row."""
-    sources = tuple(sorted(name for name in frame.columns if name not in RESERVED))
-    return frame.select(_digest(sources)).to_series()
+    sources = sorted(name for name in frame.columns if name not in RESERVED)
+    return frame.select(_digest(list(map(pl.col, sources)))).to_series()
 
 
 def restate(load: Load, parts: Sequence[Part]) -> tuple[Part, ...] | None:
@@ -211,34 +262,45 @@ def numbered(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
     return frame.with_columns(pl.col(HANDLE) ^ pl.int_range(pl.len(), dtype=pl.UInt128).over(HANDLE))
 
 
-@lru_cache(maxsize=4096)
-def _whole(table: str, sources: tuple[str, ...]) -> pl.Expr:
-    """Hash all source columns of a row, as `_digest` does, to the handle of a row without a key."""
-    values = [pl.col(name).fill_null("\0-") for name in sources]
-    return _uuid8(plh.concat_str(pl.lit(f"{table}\0"), *values, separator="\0,"))
-
-
-@lru_cache(maxsize=4096)
-def _hash(
-    label: str, chain: tuple[tuple[str, Column], ...], ids: str, nulls: frozenset[str] = frozenset()
-) -> pl.Expr:
-    """Hash a key chain. Cached: making the expression takes longer than evaluating it on a small table."""
-    texts = [canonical(column, pl.col(source)) for source, column in chain]
-    return _of_texts(label, texts, ids, [source in nulls for source, _ in chain])
-
-
 def handle_of(label: str, texts: Sequence[str], ids: str) -> pl.Expr:
     """Hash a key chain whose canonical text is in the columns `texts`."""
-    return _of_texts(label, [pl.col(name) for name in texts], ids, [False] * len(texts))
+    return _of_texts(pl.lit(_head(label)), [pl.col(name) for name in texts], ids, [False] * len(texts))
 
 
-def _of_texts(label: str, texts: Sequence[pl.Expr], ids: str, nulls: Sequence[bool]) -> pl.Expr:
-    """Hash a label and texts, each prefixed with its length in bytes; in some, a NULL is hashed as `-`.
+def _head(label: str) -> str:
+    return f"{len(label.encode())}:{label}"
+
+
+@lru_cache(maxsize=4096)
+def _of_columns(how: tuple[str, ...], texts: int, ids: str) -> pl.Expr:
+    """Hash the columns `head`, `0`, `1`, …; cached, since it takes longer to make than to use."""
+    return _of(how, pl.col("head"), [pl.col(f"{n}") for n in range(texts)], ids)
+
+
+def _of(how: tuple[str, ...], head: pl.Expr, texts: Sequence[pl.Expr], ids: str) -> pl.Expr:
+    """Hash a key chain, or all texts of a row to the handle of a row without a key, or to its digest."""
+    if how == ("digest",):
+        return _digest(texts)
+    if how == ("whole",):
+        return _uuid8(plh.concat_str(head, *(text.fill_null("\0-") for text in texts), separator="\0,"))
+    columns = (Column(name="", type="", kind=kind.removesuffix(_OR_NULL)) for kind in how[1:])
+    own = _of_texts(
+        head,
+        [canonical(*each) for each in zip(columns, texts, strict=True)],
+        ids,
+        [kind.endswith(_OR_NULL) for kind in how[1:]],
+    )
+    if how[0] == "key":
+        return own
+    return pl.when(pl.any_horizontal(text.is_not_null() for text in texts)).then(own)
+
+
+def _of_texts(head: pl.Expr, texts: Sequence[pl.Expr], ids: str, nulls: Sequence[bool]) -> pl.Expr:
+    """Hash a head and texts, each prefixed with its length in bytes; in some, a NULL is hashed as `-`.
 
     All of it is one concatenation, since nested ones take longer. `pl.format` panics where a
     column's first chunk is empty.
     """
-    head = pl.lit(f"{len(label.encode())}:{label}")
     prefixed: list[pl.Expr] = []
     for text, optional in zip(texts, nulls, strict=True):
         own = [text.str.len_bytes().cast(pl.String), _COLON, text]
@@ -247,15 +309,14 @@ def _of_texts(label: str, texts: Sequence[pl.Expr], ids: str, nulls: Sequence[bo
     return _uuid5(whole) if ids == "uuid5" else _uuid8(whole)
 
 
-@lru_cache(maxsize=4096)
-def _digest(sources: tuple[str, ...]) -> pl.Expr:
-    """Hash all source columns of a row, independently of their order in the file.
+def _digest(texts: Sequence[pl.Expr]) -> pl.Expr:
+    """Hash all texts of a row, which are in the order of their columns' names.
 
     Text from a file never contains a NUL character, so NUL and comma can separate values, and NUL and hyphen
     stand for NULL.
     """
-    values = [pl.col(name).fill_null("\0-") for name in sources]
-    digest: pl.Expr = plh.concat_str(values, separator="\0,").nchash.xxh3_64().alias(DIGEST)
+    values = [text.fill_null("\0-") for text in texts]
+    digest: pl.Expr = plh.concat_str(values, separator="\0,").nchash.xxh3_64()
     return digest
 
 

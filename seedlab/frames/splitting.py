@@ -57,6 +57,9 @@ class _Split:
         self.frames: dict[str, pl.DataFrame] = {}
 
     def take(self, frame: pl.DataFrame, path: str) -> None:
+        if all(isinstance(dtype, pl.String) for name, dtype in frame.schema.items() if name not in RESERVED):
+            self.frames[path] = frame
+            return
         whole = self.documents.get(path, {})
         own = [name for name in frame.columns if name in RESERVED]
         columns = (

@@ -33,7 +33,7 @@ class ReadyQueue:
     def __init__(self, tasks: Sequence[Task]) -> None:
         self._tasks = {task.id: task for task in tasks}
         self._rank = _ranks(tasks)
-        self._ready: set[str] = set()
+        self._ready: list[tuple[tuple[int, int, int], str]] = []  # a heap by rank
         self._running: set[str] = set()
         self._sorter = TopologicalSorter({task.id: task.dependencies for task in tasks})
         self._sorter.prepare()
@@ -43,13 +43,14 @@ class ReadyQueue:
 
         Other tasks do not overtake a task that runs alone: when it is next, none starts until it can.
         """
-        self._ready.update(self._sorter.get_ready())
+        for each in self._sorter.get_ready():
+            heappush(self._ready, (self._rank[each], each))
         if not self._ready or any(not self._tasks[each].parallel for each in self._running):
             return None
-        first = min(self._ready, key=self._rank.__getitem__)
+        first = self._ready[0][1]
         if self._running and not self._tasks[first].parallel:
             return None
-        self._ready.remove(first)
+        heappop(self._ready)
         self._running.add(first)
         return first
 

@@ -128,6 +128,8 @@ def _load_updates(
     task: Task, look: Look, prepared: Prepared, resolved: Resolved, plan: WritePlan
 ) -> list[LoadUpdate]:
     """Decide what would be remembered of each load, and so which rows a sync would delete."""
+    if not task.memory.loads:
+        return []  # nothing is remembered that could be deleted
     written_run = written_run_of(task, look.session, prepared, resolved, ExecutedPlan(plan=plan))
     return other_projects.load_updates(written_run, task, look.session.ledger)
 

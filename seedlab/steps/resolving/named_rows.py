@@ -182,10 +182,8 @@ def orphans(
         for index, reference in enumerate(each.load.references):
             handles = each.parent_handles(index)
             referring.setdefault(naming.label(reference.parent, reference.parts), []).append((each, handles))
-    suspected: dict[int, Rows] = {}
-    for label, users in referring.items():
-        if not cache.knows(label, pl.concat([handles for _, handles in users])):
-            suspected |= {id(each): each for each, _ in users}
+    wanted = {label: pl.concat([handles for _, handles in users]) for label, users in referring.items()}
+    suspected = {id(each): each for label in cache.unknown(wanted) for each, _ in referring[label]}
     broken: list[Broken] = []
     for each in suspected.values():
         rules = checks.parent_rules(each.load, naming, cache, hints or {})

@@ -126,10 +126,13 @@ def _assign_ids(handled: Sequence[Handled], naming: Naming, cache: SeedCache) ->
         load = each.load
         shape = (load.table, load.values, load.references, load.made, frozenset(each.frame.columns))
         groups.setdefault(shape, []).append(each)
+    wholes = [
+        Handled(load=equal_loads[0].load, frame=stacked([each.frame for each in equal_loads]))
+        for equal_loads in groups.values()
+    ]
     frames: dict[Load, pl.DataFrame] = {}
-    for equal_loads in groups.values():
-        whole = Handled(load=equal_loads[0].load, frame=stacked([each.frame for each in equal_loads]))
-        parts = cut(ids.assign_ids(whole, naming, cache), [each.frame.height for each in equal_loads])
+    for equal_loads, whole in zip(groups.values(), ids.assign_all_ids(wholes, naming, cache), strict=True):
+        parts = cut(whole, [each.frame.height for each in equal_loads])
         frames |= {each.load: part for each, part in zip(equal_loads, parts, strict=True)}
     return frames
 
@@ -197,7 +200,8 @@ def with_sequences(
         found.append(each)
         if made is not None and made.kind != "uuid":
             handles = each.handled.frame[HANDLE]
-            new = handles.filter(~handles.is_in(cache.found(load.table).implode()))
+            existing = cache.found(load.table)
+            new = handles.filter(~handles.is_in(existing.implode())) if len(existing) else handles
             if len(new):
                 asks.append(Reserve(table=load.table, column=made.name, count=len(new)))
                 new_rows.append(new)

@@ -1,6 +1,7 @@
 -- All tables that a seed could fill, with their columns, unique keys and foreign keys, as one JSON document.
 -- Runs with search_path = pg_catalog, so every name below is the server's own. Keys list column numbers, not names:
--- looking the names up here would take the server longer than all the rest of the query.
+-- looking the names up here would take the server longer than all the rest of the query. A new schema has not been
+-- analyzed, so the server thinks that it has hardly a sequence: OFFSET 0 keeps it from joining as if it were so.
 WITH rel AS MATERIALIZED (
   SELECT c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relispartition,
          pg_has_role(c.relowner, 'USAGE') AS owned,
@@ -16,12 +17,14 @@ WITH rel AS MATERIALIZED (
 ), fills AS (
   SELECT d.refobjid AS relid, d.refobjsubid AS attnum, d.objid AS seqid FROM pg_depend d
   WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i' AND d.refobjsubid > 0
-  UNION ALL SELECT f.adrelid, f.adnum, d.refobjid FROM pg_attrdef f
-  JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n'
+  UNION ALL SELECT f.adrelid, f.adnum, d.refobjid FROM pg_attrdef f CROSS JOIN LATERAL (
+    SELECT refobjid FROM pg_depend
+    WHERE classid = 'pg_attrdef'::regclass AND objid = f.oid AND refclassid = 'pg_class'::regclass AND deptype = 'n' OFFSET 0) d
   WHERE pg_get_expr(f.adbin, f.adrelid) ~ '^nextval\(''([^'']|'''')+''::regclass\)$'
-), seq AS (
-  SELECT fills.relid, fills.attnum, format('%I.%I', n.nspname, s.relname) AS name
-  FROM fills JOIN pg_class s ON s.oid = fills.seqid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
+), seq AS MATERIALIZED (
+  SELECT fills.relid, fills.attnum, s.name FROM fills CROSS JOIN LATERAL (
+    SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = fills.seqid AND c.relkind = 'S' OFFSET 0) s
 ), dom AS MATERIALIZED (
   SELECT d.oid, format_type(d.base, d.typmod) AS base, d.not_null FROM (
     WITH RECURSIVE down(oid, base, typmod, not_null) AS (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seedlab import orchestrator
 from seedlab.database import connect
+from seedlab.database.catalog import QUERY
 from seedlab.flow import Options, Plan, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
@@ -63,6 +66,28 @@ def few(tmp_path: Path, clean_postgres_url: str) -> tuple[int, int]:
         _, asked = planned(write(tmp_path / "few", files), clean_postgres_url)
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return asked
+
+
+def test_the_catalog_of_a_schema_that_was_never_analyzed_is_read_row_by_row_nowhere(
+    clean_postgres_url: str,
+) -> None:
+    """Without statistics the server thinks that there is hardly a sequence, and joins as if it were so."""
+    ddl, _ = world(140)
+    with asking(clean_postgres_url) as connection:
+        connection.execute(ddl)
+        found = connection.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + QUERY).fetchone()
+
+    assert found is not None
+    repeated = [node for node in nodes(found[0][0]["Plan"]) if node["Actual Loops"] > 1]
+    assert repeated
+    assert max(node["Actual Loops"] * node["Actual Rows"] for node in repeated) <= 140 * 5  # a row a column
+
+
+def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A node of a query's plan, and all below it."""
+    yield node
+    for below in node.get("Plans", ()):
+        yield from nodes(below)
 
 
 @pytest.mark.slow

@@ -138,6 +138,18 @@ def test_what_is_not_proven_to_fit_is_left_to_the_target() -> None:
     assert found == [("type?", "area", [0, 1]), ("type?", "door", [0]), ("type?", "floor", [1, 2])]
 
 
+def test_of_tables_judged_together_only_those_with_a_bad_value_break_the_rule() -> None:
+    good = prepared(catalog(ROOMS), "rooms", {"code": ["a", "b"], "floor": ["1", "2"], "label": ["x", "y"]})
+    bad = prepared(catalog(ROOMS), "rooms", {"code": ["c", "d"], "floor": ["3", "x"], "label": ["x", "y"]})
+    handled = [each for each, _ in (good, bad, good)]
+    rules = [rules_of(each.load, each.frame, naming, frozenset()) for each, naming in (good, bad, good)]
+
+    found = judge(handled, rules)
+
+    assert told(found) == [("type?", "floor", [1])]
+    assert found[0].load is handled[1].load
+
+
 def test_suspects_carry_the_value_and_its_place() -> None:
     found = suspects(
         broken(catalog(ROOMS), "rooms", {"code": ["a", "b"], "label": ["x", "y"], "floor": ["1", "x"]})

@@ -26,13 +26,14 @@ from seedlab.flow import (
     null_sources,
     part_sources,
 )
-from seedlab.frames.batcher import all_selected
+from seedlab.frames.batcher import SMALL, all_selected
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, has_spelling, plain, proven, refused
 from seedlab.frames.resolve import Handled, Naming, leaves, reference_column
 
 REJECTED_PARENT = "rejected-parent"  # the rule of rows that depend on rejected ones
 
+VALUE = "_seedlab_value"  # the column of rules alike
 # The rows that break a rule: their place, the value that conflicting rows share (`same`), and the column's
 # value, which is shown only on request.
 BROKEN = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "same": pl.String, "value": pl.String})
@@ -44,7 +45,8 @@ class Rule:
 
     `column` is the source column to blame, and `message` says what was expected. `shown` are the columns
     whose values are reported, if other than `column`. The rows of a `suspect` rule may be valid: they are
-    sent to the target, which decides.
+    sent to the target, which decides. `alike` is the same rule for a column VALUE of any table, where `bad`
+    looks at nothing but `column`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Rule:
     bad: pl.Expr
     suspect: bool = False
     shown: tuple[str, ...] = ()
+    alike: Rule | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,13 +74,35 @@ class Broken:
 
 def broken_rules(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]) -> list[list[Rule]]:
     """Return the rules of each frame that at least one row breaks; one pass over all frames."""
-    verdicts = all_selected(
-        frames, ([r.bad.any().alias(str(n)) for n, r in enumerate(of_frame)] for of_frame in rules)
-    )
-    return [
-        [rule for rule, bad in zip(of_frame, verdict.row(0), strict=True) if bad] if of_frame else []
-        for of_frame, verdict in zip(rules, verdicts, strict=True)
+    kept = _kept_by_all(frames, rules)
+    left = [
+        [rule for rule in of_frame if frame.height >= SMALL or rule.alike not in kept]
+        for frame, of_frame in zip(frames, rules, strict=True)
     ]
+    verdicts = all_selected(
+        [frame for frame, of_frame in zip(frames, left, strict=True) if of_frame],
+        ([r.bad.any().alias(str(n)) for n, r in enumerate(of_frame)] for of_frame in left if of_frame),
+    )
+    answers = iter(verdicts)
+    return [
+        [rule for rule, bad in zip(of_frame, next(answers).row(0), strict=True) if bad] if of_frame else []
+        for of_frame in left
+    ]
+
+
+def _kept_by_all(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]) -> set[Rule | None]:
+    """Find the rules alike that no row of a small frame breaks, which is usual, by the values of all of them.
+
+    For small frames the fixed cost per frame is most of the cost.
+    """
+    values: dict[Rule, list[pl.Series]] = {}
+    for frame, of_frame in zip(frames, rules, strict=True):
+        for rule in of_frame:
+            if rule.alike is not None and frame.height < SMALL:
+                values.setdefault(rule.alike, []).append(frame.get_column(rule.column))
+    stacks = [pl.concat(each, rechunk=True).alias(VALUE).to_frame() for each in values.values()]
+    verdicts = all_selected(stacks, ([rule.bad.any()] for rule in values))
+    return {rule for rule, verdict in zip(values, verdicts, strict=True) if not verdict.item()}
 
 
 def judge(handled: Sequence[Handled], rules: Sequence[Sequence[Rule]]) -> list[Broken]:
@@ -283,13 +308,19 @@ def _naming_rule(column: Column, source: str, *, own: bool) -> Rule | None:
         fits, refusal = has_spelling(column, value), refused(column, value)
     odd = value.is_not_null() & ~fits
     message = f"{source} identifies a row by a value of type {column.type}; write it as the database shows it"
-    return Rule(name="type", column=source, message=message, bad=odd if refusal is None else odd & ~refusal)
+    alike = _naming_rule(replace(column, name=VALUE), VALUE, own=own) if source != VALUE else None
+    bad = odd if refusal is None else odd & ~refusal
+    return Rule(name="type", column=source, message=message, bad=bad, alike=alike)
 
 
 @lru_cache(maxsize=4096)
 def _type_rules(table: str, column: Column, source: str, *, named: bool) -> tuple[Rule, ...]:
     """Make the rules of one column. Cached: making expressions takes longer than using them on few rows."""
-    return tuple(_make_type_rules(table, column, source, named=named))
+    rules = tuple(_make_type_rules(table, column, source, named=named))
+    if source == VALUE:
+        return rules
+    alike = _type_rules("", replace(column, name=VALUE), VALUE, named=named)
+    return tuple(replace(own, alike=other) for own, other in zip(rules, alike, strict=True))
 
 
 def _make_type_rules(table: str, column: Column, source: str, *, named: bool) -> Iterator[Rule]:

@@ -132,11 +132,33 @@ def test_many_files_are_collected_together(tmp_path):
     assert sources.collect({}) == {}
 
 
+def test_files_parsed_together_are_read_as_each_by_itself(tmp_path):
+    contents = {
+        "plain.csv": "a,b\n1,x\n2,y\n",
+        "other-columns.csv": "c,d\n,\n3,z",
+        "windows.csv": "a,b\r\n4,\r\n\r\n,5\r\n",
+        "blank.csv": "a,b\n\n6,7\n\n\n8,9\n\n",
+        "quoted.csv": 'a,b\n"","1\n2"\n3,4\n',
+        "none.csv": "a,b\n",
+        "no-end.csv": "a,b",
+        "one.csv": "a\n1\n\n2\n",
+        "tabs.tsv": "a\tb\n1,2\t3\n",
+        "rejected.csv": "a,_seedlab_reason\n1,why\n",
+    }
+    flats = {name: sources.read(source(tmp_path, name, text)) for name, text in contents.items()}
+
+    frames = sources.collect(flats)
+
+    assert list(frames) == list(contents)
+    for name, flat in flats.items():
+        assert_frame_equal(frames[name], flat.lazy.collect())
+
+
 def test_polars_is_not_given_more_files_than_it_can_wait_for(tmp_path, monkeypatch):
     """It has 512 threads that wait, and one more file than that may hang for ever."""
     collect_all, portions = pl.collect_all, []
     monkeypatch.setattr(pl, "collect_all", lambda lazies: portions.append(len(lazies)) or collect_all(lazies))
-    flats = {n: sources.read(source(tmp_path, f"{n}.csv", f"a\n{n}\n")) for n in range(600)}
+    flats = {n: sources.read(source(tmp_path, f"{n}.csv", f'a\n"{n}"\n')) for n in range(600)}
 
     frames = sources.collect(flats)
 

@@ -8,13 +8,14 @@ doubled, or contains no quote. One regular expression runs over the whole file (
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import polars as pl
 
 from seedlab.flow import NOTES, RESERVED, ROW
+from seedlab.frames.batcher import cut
 from seedlab.frames.faults import FaultList
 
 __all__ = [
@@ -23,13 +24,16 @@ __all__ = [
     "boundary",
     "check",
     "header",
+    "is_countable",
     "is_plain",
+    "parse",
     "records",
     "scan",
     "spans",
     "without_notes",
 ]
 
+SMALL_BYTES = 1 << 16
 DELIMITERS = {"csv": b",", "tsv": b"\t"}
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
@@ -163,6 +167,28 @@ def scan(data: bytes, columns: tuple[str, ...], delimiter: bytes, *, first: int 
     )
     notes = [name for name in columns if name in NOTES]
     return lazy.drop(notes) if notes else lazy
+
+
+def is_countable(data: bytes, columns: tuple[str, ...]) -> bool:
+    """Tell whether checked data is small, and has a record in each line that is not blank."""
+    return len(data) < SMALL_BYTES and b'"' not in data and NOTES.isdisjoint(columns)
+
+
+def parse(data: Sequence[bytes], columns: Sequence[tuple[str, ...]], delimiter: bytes) -> list[pl.DataFrame]:
+    """Parse countable data of several files with equally many columns, as `scan` does, but all in one go.
+
+    For small files the fixed cost per file is all of it.
+    """
+    lines = [_without_blank_lines(each, delimiter) for each in data]
+    lines = [each if each.endswith(b"\n") or not each else each + b"\n" for each in lines]
+    names = [str(n) for n in range(len(columns[0]))]
+    whole = scan(b"".join(lines), tuple(names), delimiter).collect()
+    frames = []
+    for part, own in zip(cut(whole, [each.count(b"\n") for each in lines]), columns, strict=True):
+        numbers = whole.get_column(ROW).slice(0, part.height)
+        values = [part.get_column(name).alias(given) for name, given in zip(names, own, strict=True)]
+        frames.append(pl.DataFrame([numbers, *values]))
+    return frames
 
 
 def without_notes(columns: tuple[str, ...]) -> tuple[str, ...]:

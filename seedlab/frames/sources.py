@@ -66,7 +66,8 @@ class Flat:
 
     `columns` are in file order. `lazy` has these columns as text, and ROW; Parquet's lists and structs, named
     in `nested`, keep their type. For Parquet, `texts` names the columns that are stored as text, and
-    `part(start, rows)` scans a range of rows.
+    `part(start, rows)` scans a range of rows. `records` are those of a CSV or TSV file that can be parsed
+    together with others.
     """
 
     file: SourceFile
@@ -75,6 +76,7 @@ class Flat:
     nested: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
     part: Callable[[int, int], pl.LazyFrame] = field(default=_no_part, repr=False)
+    records: bytes | None = field(default=None, repr=False)
 
     @property
     def lazy(self) -> pl.LazyFrame:
@@ -141,13 +143,29 @@ def read(file: SourceFile) -> Flat | Records:
 
 def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
     """Collect the rows of all these files at once; raises DataFaults for files that polars cannot parse."""
-    lazies = [flat.lazy for flat in flats.values()]
+    frames = _parsed_together(flats)
+    left = {key: flat for key, flat in flats.items() if key not in frames}
+    lazies = [flat.lazy for flat in left.values()]
     try:
-        frames = collected(lazies)
+        frames |= zip(left, collected(lazies), strict=True)
     except POLARS_ERRORS:
-        frames = list(_collect_one_by_one(flats.values(), lazies))
-    refuse_nul((flat.file, frame, flat.texts) for flat, frame in zip(flats.values(), frames, strict=True))
-    return dict(zip(flats, frames, strict=True))
+        frames |= zip(left, _collect_one_by_one(left.values(), lazies), strict=True)
+    refuse_nul((flat.file, frames[key], flat.texts) for key, flat in flats.items())
+    return {key: frames[key] for key in flats}
+
+
+def _parsed_together(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
+    """Parse the small CSV and TSV files, together those of one format with equally many columns."""
+    groups: dict[tuple[str, int], list[_Key]] = {}
+    for key, flat in flats.items():
+        if flat.records is not None:
+            groups.setdefault((flat.file.format, len(flat.columns)), []).append(key)
+    frames: dict[_Key, pl.DataFrame] = {}
+    for (form, _), keys in groups.items():
+        records = [flats[key].records or b"" for key in keys]
+        columns = [flats[key].columns for key in keys]
+        frames |= zip(keys, delimited.parse(records, columns, delimited.DELIMITERS[form]), strict=True)
+    return frames
 
 
 def _collect_one_by_one(flats: Iterable[Flat], lazies: Iterable[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
@@ -187,9 +205,14 @@ def _read_delimited(file: SourceFile) -> Flat:
     if size > (WHOLE_BYTES if file.compression is None else WHOLE_BYTES // TYPICAL_RATIO):
         columns, _ = delimited.header(_head(file), delimited.DELIMITERS[file.format], FaultList(file))
         columns = delimited.without_notes(columns)
-        return Flat(file=file, columns=columns, scan=lambda: _scan_whole(file)[1])
-    columns, lazy = _scan_whole(file)
-    return Flat(file=file, columns=columns, scan=lambda: lazy)
+        return Flat(file=file, columns=columns, scan=lambda: _scan_whole(file))
+    columns, records = _checked(file)
+    return Flat(
+        file=file,
+        columns=delimited.without_notes(columns),
+        scan=lambda: delimited.scan(records, columns, delimited.DELIMITERS[file.format]),
+        records=records if delimited.is_countable(records, columns) else None,
+    )
 
 
 def _head(file: SourceFile) -> bytes:
@@ -198,8 +221,13 @@ def _head(file: SourceFile) -> bytes:
     return head[: delimited.boundary(head)] or head
 
 
-def _scan_whole(file: SourceFile) -> tuple[tuple[str, ...], pl.LazyFrame]:
-    """Read and check a CSV or TSV file; return its columns and its rows."""
+def _scan_whole(file: SourceFile) -> pl.LazyFrame:
+    columns, records = _checked(file)
+    return delimited.scan(records, columns, delimited.DELIMITERS[file.format])
+
+
+def _checked(file: SourceFile) -> tuple[tuple[str, ...], bytes]:
+    """Read and check a CSV or TSV file; return its columns and its records."""
     faults, delimiter = FaultList(file), delimited.DELIMITERS[file.format]
     data = clean(read_bytes(file), faults)
     columns, start = delimited.header(data, delimiter, faults)
@@ -207,7 +235,7 @@ def _scan_whole(file: SourceFile) -> tuple[tuple[str, ...], pl.LazyFrame]:
     body = data[start:]
     delimited.check(body, delimiter, len(columns), faults, line=line)
     faults.check()
-    return delimited.without_notes(columns), delimited.scan(body, columns, delimiter)
+    return columns, body
 
 
 def open_parquet(file: SourceFile) -> pl.LazyFrame:

@@ -15,6 +15,7 @@ from seedlab.database.ledger import TRANSACTIONS
 from seedlab.database.statements import qualified, stored, trusted
 from seedlab.flow import IN_DOUBT, Column, Table, TableState
 
+PARALLEL_ROWS = 100_000  # with fewer rows in all tables, parallel workers cost more than they save
 UNMARKED_ROWS = 10_000  # the marks of smaller tables cost next to nothing
 _NUMBERS_ARE_UNIQUE = SQL(
     "pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) < 4294967296"  # no wraparound yet
@@ -91,14 +92,21 @@ def count_writers(state: TableState, table: Table) -> Composed:
     return SQL("{of_stamp} + {own}, {written} - {own}").format(of_stamp=of_stamp, own=own, written=written)
 
 
+# A part of a UNION ALL that has no row, and keeps the server from starting parallel workers, since these may
+# not call this function. It would start them because it expects many rows of tables without statistics.
+_BY_LEADER = SQL("SELECT 0, 0, 0 WHERE pg_catalog.pg_my_temp_schema() IS NULL")
+
+
 def stamped(states: Sequence[tuple[TableState, Table]]) -> Composed:
     """Count per table all rows, and those of its stamp's transactions: (index of the table, all, stamped)."""
-    return SQL(" UNION ALL ").join(
+    few = sum(state.rows for state, _ in states) < PARALLEL_ROWS
+    counts = (
         SQL("SELECT {}, pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {}) FROM {} t").format(
             Literal(n), in_stamp(state, "t.xmin"), stored(table)
         )
         for n, (state, table) in enumerate(states)
     )
+    return SQL(" UNION ALL ").join([*counts, *([_BY_LEADER] if few else [])])
 
 
 NO_PROOF = SQL("NULL::pg_catalog.oid, NULL::pg_catalog.jsonb")

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.sql import SQL
 
 from seedlab import orchestrator
 from seedlab.database import connect
 from seedlab.database.catalog import QUERY
-from seedlab.flow import Options, Plan, Settings
+from seedlab.database.stamp_statements import stamped
+from seedlab.flow import Options, Plan, Settings, TableState
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.asking import asking
-from tests.seeding import counted, rows_of, seed, write
+from tests.seeding import catalog_of, counted, rows_of, seed, write
 
 IDS = (
     ("serial PRIMARY KEY", "int"),
@@ -88,6 +90,24 @@ def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield node
     for below in node.get("Plans", ()):
         yield from nodes(below)
+
+
+@pytest.mark.parametrize(("rows", "parallel"), [(3, False), (10_000, True)])
+def test_only_tables_with_many_rows_are_counted_by_parallel_workers(
+    clean_postgres_url: str, rows: int, parallel: bool
+) -> None:
+    ddl, _ = world(140)
+    with asking(clean_postgres_url) as connection:
+        connection.execute(ddl)
+    states = [
+        (TableState(table=name, columns=("code",), key=("code",), server="", rows=rows), table)
+        for name, table in catalog_of(clean_postgres_url).tables.items()
+    ]
+
+    with asking(clean_postgres_url) as connection:
+        plan = connection.execute(SQL("EXPLAIN {}").format(stamped(states))).fetchall()
+
+    assert any("Gather" in line for (line,) in plan) is parallel
 
 
 @pytest.mark.slow

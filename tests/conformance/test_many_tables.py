@@ -82,7 +82,8 @@ def test_the_catalog_of_a_schema_that_was_never_analyzed_is_read_row_by_row_nowh
     assert found is not None
     repeated = [node for node in nodes(found[0][0]["Plan"]) if node["Actual Loops"] > 1]
     assert repeated
-    assert max(node["Actual Loops"] * node["Actual Rows"] for node in repeated) <= 140 * 5  # a row a column
+    most = max(node["Actual Loops"] * node["Actual Rows"] for node in repeated)
+    assert most < 140 * 20  # far from 93 sequences times 93
 
 
 def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.sql import SQL
 
 from seedlab.database.connect import open_session, parse_target
 from seedlab.database.postgres import PostgresSession
@@ -87,18 +88,58 @@ def asked(url: str) -> Catalog:
 
 def kept(url: str) -> Catalog | None:
     catalog, session = look(url)
-    return catalog if session.ledger.keeps_catalog else None
+    return catalog if session.ledger.kept_catalog.valid else None
 
 
-def remember(url: str) -> None:
-    """Leave a ledger behind, as a run does."""
+def remember(url: str, meanwhile: Sequence[str] = (), within: Sequence[str] = ()) -> str:
+    """Leave a ledger behind, as a run does; return the WAL position when it read the catalog.
+
+    Others run the statements `meanwhile` after it has read the catalog; those `within` are its own.
+    """
     monitor = Monitor()
     session = open_session(parse_target(url, "test"), Settings(), monitor, "test")
     try:
         target = Target(url, session, monitor, session.catalog("school"))
-        target.remember(replace(MEMO, run_id=uuid4().hex), target.state())
+        position = session.wal_position()
+        for statement in meanwhile:
+            execute(url, statement)
+        assert session.ledger.ensure()
+        session.begin()
+        assert isinstance(session, PostgresSession)
+        session.wire.script([SQL(each) for each in within])
+        session.ledger.begin_to_remember()
+        session.ledger.remember(replace(MEMO, run_id=uuid4().hex), [target.state()])
+        session.commit()
     finally:
         session.close()
+    return str(position)
+
+
+def stored_position(url: str) -> str:
+    """The WAL position when the stored catalog was read."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT document->>'wal' FROM seedlab.catalogs").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+RECREATED = (
+    "ALTER TABLE houses DROP CONSTRAINT houses_city",
+    "ALTER TABLE houses ADD CONSTRAINT houses_city FOREIGN KEY (city_id) REFERENCES cities",
+    "COMMENT ON CONSTRAINT houses_city ON houses IS 'where it stands'",
+)
+CASCADING = (
+    "ALTER TABLE houses DROP CONSTRAINT houses_city, "
+    "ADD CONSTRAINT houses_city FOREIGN KEY (city_id) REFERENCES cities ON DELETE CASCADE"
+)
+COMMENTED = MORE + RECREATED[2]
+
+
+@pytest.fixture
+def fresh(clean_postgres_url: str) -> str:
+    """A database without a ledger."""
+    execute(clean_postgres_url, TABLES + COMMENTED)
+    return clean_postgres_url
 
 
 @pytest.fixture
@@ -147,6 +188,55 @@ def test_whatever_is_altered_makes_the_server_be_asked_until_a_run_has_written(
 
     remember(url)
     assert kept(url) == asked(url)
+
+
+def test_a_first_run_stores_what_it_has_read(fresh: str) -> None:
+    position = remember(fresh)
+
+    assert stored_position(fresh) == position
+    assert kept(fresh) == asked(fresh)
+
+
+def test_foreign_keys_that_a_run_drops_and_creates_again_are_no_alteration(fresh: str) -> None:
+    position = remember(fresh, within=RECREATED)
+
+    assert stored_position(fresh) == position
+    assert kept(fresh) == asked(fresh)
+
+
+@pytest.mark.parametrize("within", [RECREATED[:1], RECREATED[:2], (*RECREATED, "CREATE TABLE towns ()")])
+def test_what_a_run_itself_alters_makes_it_read_the_catalog_again(fresh: str, within: Sequence[str]) -> None:
+    position = remember(fresh, within=within)
+
+    assert stored_position(fresh) != position
+    assert kept(fresh) == asked(fresh)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *some(
+            ALTERATIONS,
+            "DROP TABLE houses",
+            "ALTER TABLE houses ADD COLUMN color text",
+            "ALTER DOMAIN grade SET NOT NULL",
+            "ALTER TABLE houses RENAME CONSTRAINT houses_city TO fk",
+            "COMMENT ON CONSTRAINT houses_city ON houses IS 'where it stands'",
+        ),
+        CASCADING,
+    ],
+)
+def test_what_others_alter_while_a_first_run_prepares_is_in_its_copy(
+    clean_postgres_url: str, statement: str
+) -> None:
+    url = clean_postgres_url
+    execute(url, TABLES + MORE)
+    before = asked(url)
+
+    position = remember(url, meanwhile=[statement])
+
+    assert kept(url) == asked(url) != before
+    assert stored_position(url) != position
 
 
 @pytest.mark.parametrize("statement", OTHERWISE)

@@ -22,7 +22,6 @@ PLAIN = frozenset(
 )
 
 QUERY = (Path(__file__).parent / "catalog.sql").read_text()
-DIGEST = (Path(__file__).parent / "catalog_digest.sql").read_text()
 
 Composites = Mapping[str, Sequence[Sequence[str]]]  # composite type → (name, type) of each field
 ColumnNames = Mapping[int, Mapping[int, str]]  # table's oid → column's number → column's name

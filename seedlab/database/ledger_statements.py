@@ -12,7 +12,6 @@ from pathlib import Path
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from seedlab.database import stamp_statements as stamps
-from seedlab.database.catalog import DIGEST, QUERY
 from seedlab.database.ledger import MARK
 from seedlab.database.statements import arrays_source, casts, comparable, equal_keys, stored, trusted
 from seedlab.flow import IN_DOUBT, Column, Settings, Table, TableState
@@ -28,7 +27,7 @@ CREATION = 0x5EED_1AB0  # key of the advisory lock while the ledger is created: 
 # One message. With READ COMMITTED each statement sees what was committed while the previous one waited.
 CREATE: Sequence[SQL] = (
     SQL("BEGIN ISOLATION LEVEL READ COMMITTED"),
-    SQL(f"SELECT pg_catalog.pg_advisory_xact_lock({CREATION})"),
+    SQL(f"SELECT pg_catalog.txid_current(), pg_catalog.pg_advisory_xact_lock({CREATION})"),
     *(SQL(each) for each in (_FOLDER / "ledger.sql").read_text().split(";\n")),
     SQL("COMMIT"),
 )
@@ -67,20 +66,6 @@ def lock(milliseconds: int, settings: Settings) -> list[Composable]:
         SQL("SET LOCAL statement_timeout = {}").format(own),
         GENERATION,
     ]
-
-
-# The ledger's copy of the catalog, if its digest is still right, and the WAL position. This query and the
-# next statement run with search_path = pg_catalog.
-KEPT_CATALOG = SQL(
-    "SELECT c.document, CASE WHEN NOT pg_is_in_recovery() "
-    "THEN (pg_current_wal_insert_lsn() - '0/0')::text END "
-    "FROM ({digest}) d JOIN seedlab.catalogs c ON c.role = current_user AND c.digest = d.digest"
-).format(digest=SQL(DIGEST))
-KEEP_CATALOG = SQL(
-    "INSERT INTO seedlab.catalogs (role, digest, document) "
-    "SELECT current_user, d.digest, ({query}) FROM ({digest}) d ON CONFLICT (role) "
-    "DO UPDATE SET digest = excluded.digest, document = excluded.document"
-).format(query=SQL(QUERY), digest=SQL(DIGEST))
 
 
 def read(project: str) -> Composed:

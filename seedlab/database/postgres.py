@@ -16,6 +16,7 @@ import psycopg
 from psycopg import pq
 from psycopg.sql import SQL, Composable
 
+from seedlab.database import kept_catalog
 from seedlab.database import ledger_statements as ledger
 from seedlab.database import statements as sql
 from seedlab.database import transaction_statements as transaction
@@ -139,19 +140,21 @@ class PostgresSession:
         kept: Row = ()
         if queries:
             try:
-                kept, *memories = self._look([ledger.KEPT_CATALOG, *queries])
+                kept, *memories = self._look([kept_catalog.KEPT, *queries])
             except StatementError as failed:
                 self._without_ledger(failed)
                 if on_no_ledger is not None:
                     on_no_ledger(self.ledger.memory)
                 queries = []
-        self.ledger.keeps_catalog = bool(kept)
+        copy = self.ledger.kept_catalog
+        copy.start(valid=bool(kept))
         if kept:
             document, wal = kept
             self.known = _kept_catalog(document or b"", self._schema)
         else:
             with translated("the catalog"):
-                (document,), *memories = self._look([sql.trusted(QUERY), *queries])
+                (document, meaning), *memories = self._look([kept_catalog.CATALOG, *queries])
+            copy.read = (document or b"", (meaning or b"").decode())
             answer = json.loads(document or b"{}")
             wal = answer["wal"]
             self.known = read_catalog(answer, self._schema)
@@ -285,7 +288,7 @@ class PostgresSession:
 
     def create(self, statements: Sequence[str]) -> None:
         """Run DDL statements in one message."""
-        self.ledger.keeps_catalog = False
+        self.ledger.kept_catalog.altered()
         self._run([sql.trusted(each) for each in statements])
 
     def _run(self, statements: Sequence[Composable]) -> None:
@@ -294,11 +297,16 @@ class PostgresSession:
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write empty tables by COPY and others by a merge; without `copy` by multi-row VALUES."""
+        from seedlab.database.postgres_direct import REBUILD_ROWS
         from seedlab.database.postgres_grow import may_grow
         from seedlab.database.postgres_write import write_plan
 
-        grows = any(may_grow(write, plan, switches) for group in plan.groups for write in group)
-        self.ledger.keeps_catalog &= not (plan.empty or grows)  # keys and indexes may be created again
+        writes = [write for group in plan.groups for write in group]
+        large = plan.empty and sum(write.rows for write in writes) >= REBUILD_ROWS
+        if large or any(may_grow(write, plan, switches) for write in writes):
+            self.ledger.kept_catalog.altered()  # indexes may be created again
+        elif plan.empty:
+            self.ledger.kept_catalog.valid = False  # foreign keys may be created again
         return write_plan(self.wire, plan, switches)
 
     def classify(self, plan: WritePlan, *, differences: bool = False) -> list[Classified]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from seedlab.database import ledger_statements as sql
 from seedlab.database import stamp_statements as stamps
 from seedlab.database.failures import write_failed
+from seedlab.database.kept_catalog import KeptCatalog
 from seedlab.database.ledger import (
     Ledger,
     MarksAndWriters,
@@ -22,7 +23,6 @@ from seedlab.database.ledger import (
     runs_of,
     stage_document,
 )
-from seedlab.database.transaction_statements import SYSTEM_NAMES, put_search_path
 from seedlab.database.wire import Question, StatementError, Wire, translated
 from seedlab.flow import LoadMemory, Memo, Memory, RowSet, RunMemory, Shift, Table, TableState
 
@@ -57,9 +57,8 @@ class PostgresLedger(Ledger):
         self._wire = wire
         self._table = tables
         self._arrays = arrays
-        self._search_path = search_path
         self.memory = Memory()
-        self.keeps_catalog = False  # whether the ledger has a valid copy of the catalog
+        self.kept_catalog = KeptCatalog(wire, search_path)
 
     def read(self, project: str) -> Memory:  # noqa: ARG002 (the project was given with the catalog)
         """Return what was read together with the catalog, without a round trip."""
@@ -68,7 +67,7 @@ class PostgresLedger(Ledger):
     def ensure(self) -> bool:
         """Create the ledger if it is missing, in one message."""
         try:
-            self._wire.script(sql.CREATE)
+            self.kept_catalog.created = int(self._wire.script(sql.CREATE)[1].get_value(0, 0) or 0)
         except StatementError as failed:
             self._wire.abandon()
             if failed.error.sqlstate in (NO_RIGHT, "25006"):
@@ -208,10 +207,7 @@ class PostgresLedger(Ledger):
 
     def begin_to_remember(self) -> None:
         """Let the server store a copy of the catalog, unless there is a valid one."""
-        if not self.keeps_catalog:
-            restore = put_search_path(self._search_path())
-            self._wire.tell([SYSTEM_NAMES, sql.KEEP_CATALOG, restore])
-            self.keeps_catalog = True
+        self.kept_catalog.begin_to_keep()
 
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything in one pipeline, or in several of about PACK_BYTES each."""
@@ -225,6 +221,7 @@ class PostgresLedger(Ledger):
         put_filled()
         for names in grown():
             self._fold([name for (name,) in names])
+        self.kept_catalog.end()
 
     def _hash_ahead(self, states: Sequence[TableState]) -> Callable[[], None]:
         """Let the server hash tables that this run has filled, while the client packs their rows.

@@ -12,8 +12,8 @@ from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import Catalog, Level, Outcomes, Project, Settings, Stage, Written
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.checks import Broken, confirmed, suspects
 from seedlab.frames.resolve import Naming, name_rows
+from seedlab.frames.rules import Broken, confirmed, suspects
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
 from seedlab.plan.project import load_project

@@ -9,18 +9,9 @@ import pytest
 
 from seedlab.flow import FILE, HANDLE, ROW, Catalog
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.checks import (
-    BROKEN,
-    Broken,
-    drop_duplicates,
-    duplicate_rules,
-    judge,
-    other_seed_rule,
-    parent_rules,
-    rules_of,
-    suspects,
-)
+from seedlab.frames.checks import drop_duplicates, duplicate_rules, other_seed_rule, parent_rules, rules_of
 from seedlab.frames.resolve import Handled, Naming, add_handles, name_rows
+from seedlab.frames.rules import BROKEN, Broken, judge, suspects
 from seedlab.plan.binder import bind
 from tests.loads import source_frame
 from tests.tables import SCHOOL, catalog, given, table

@@ -9,8 +9,8 @@ from hypothesis import given as examples
 from hypothesis import strategies as st
 
 from seedlab.flow import FILE, HANDLE, PARENT, ROW
-from seedlab.frames.checks import BROKEN
 from seedlab.frames.dependents import AROUND, PLACE, Link, Node, as_broken, dependents, follow
+from seedlab.frames.rules import BROKEN
 from tests.loads import loads_of
 from tests.tables import SCHOOL
 

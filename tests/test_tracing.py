@@ -11,8 +11,8 @@ import pytest
 
 from seedlab.errors import Fault
 from seedlab.flow import FILE, ROW, Load, SourceFile
-from seedlab.frames.checks import BROKEN, REJECTED_PARENT, Broken, Rule
 from seedlab.frames.faults import MAX_FAULTS
+from seedlab.frames.rules import BROKEN, REJECTED_PARENT, Broken, Rule
 from seedlab.frames.tracing import complete, trace
 from tests.fix_sources import pointed, source
 

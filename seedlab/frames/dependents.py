@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from seedlab.flow import FILE, PARENT, ROW, Load
-from seedlab.frames.checks import BROKEN, REJECTED_PARENT, Broken, Rule
+from seedlab.frames.rules import BROKEN, REJECTED_PARENT, Broken, Rule
 
 __all__ = [
     "AROUND",

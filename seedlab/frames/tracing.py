@@ -9,9 +9,9 @@ import polars as pl
 
 from seedlab.errors import Fault
 from seedlab.flow import FILE, ROW, SourceFile
-from seedlab.frames.checks import BROKEN, REJECTED_PARENT, Broken
 from seedlab.frames.faults import MAX_FAULTS
 from seedlab.frames.positions import Position, locate, locate_name
+from seedlab.frames.rules import BROKEN, REJECTED_PARENT, Broken
 
 _PLACES = pl.Schema({FILE: BROKEN[FILE], ROW: BROKEN[ROW]})
 _BEFORE = {REJECTED_PARENT: ", "}  # what separates a rule's message from the place of the earlier row

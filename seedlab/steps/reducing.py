@@ -15,8 +15,8 @@ import polars as pl
 from seedlab.errors import ConfigurationError, DataFaults, SeedError
 from seedlab.flow import FILE, ROW, Settings
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.checks import Broken
 from seedlab.frames.resolve import Naming, add_handles, numbered
+from seedlab.frames.rules import Broken
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.steps.agenda import Task
 from seedlab.steps.looking import Look

@@ -22,6 +22,7 @@ from seedlab.frames import checks, ids
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.large import Piece
 from seedlab.frames.resolve import Handled, Naming, add_handles
+from seedlab.frames.rules import judge
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.steps import pipeline
 from seedlab.steps.preparing.shaping import Shaped, Stream
@@ -167,7 +168,7 @@ class _Part:
         """Turn a batch of text into the columns that are written; raises _FaultyError for a wrong row."""
         load, naming, trusted = self._assignment.load, self._assignment.naming, self._assignment.trusted
         handled = Handled(load=load, frame=add_handles(frame, load, naming))
-        broken = checks.judge([handled], [checks.rules_of(load, handled.frame, naming, trusted)])
+        broken = judge([handled], [checks.rules_of(load, handled.frame, naming, trusted)])
         if pipeline.confirm_broken(self._session, broken):
             raise _FaultyError
         self._look_up(frame, handled)

@@ -10,11 +10,11 @@ import polars as pl
 
 from seedlab.database.writer import Session
 from seedlab.flow import HANDLE, Ask, Load, Reference, null_sources
-from seedlab.frames import checks, ids
+from seedlab.frames import ids
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.checks import Broken, Rule
 from seedlab.frames.kinds import canonical
 from seedlab.frames.resolve import Handled, Naming, reference_column
+from seedlab.frames.rules import Broken, Rule, judge
 from seedlab.steps.resolving.rows import Answered, Rows, full_frames
 
 
@@ -136,7 +136,7 @@ def ambiguous(rows: Sequence[Rows], answered: Sequence[Answered], naming: Naming
         rule = Rule(name="unique", column=key, message=message, bad=pl.col(HANDLE).is_in(several.implode()))
         of_load = (each for each in rows if each.load == load)
         for frame in (frame for each in of_load for frame in full_frames(each, naming)):
-            broken += checks.judge([Handled(load=load, frame=frame)], [[rule]])
+            broken += judge([Handled(load=load, frame=frame)], [[rule]])
     return broken
 
 
@@ -167,5 +167,5 @@ def id_conflicts(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list
         )
         for frame in full_frames(each, naming):
             joined = frame.join(existing.rename({name: "_seedlab_existing"}), on=HANDLE, how="inner")
-            broken += checks.judge([Handled(load=each.load, frame=joined)], [[rule]])
+            broken += judge([Handled(load=each.load, frame=joined)], [[rule]])
     return broken

@@ -15,8 +15,8 @@ from seedlab.flow import HANDLE, Load, Recorder, Settings
 from seedlab.frames import checks, ids
 from seedlab.frames.batcher import cut, stacked
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.checks import Broken
 from seedlab.frames.resolve import Handled, Naming, add_all_handles, alternative_column, numbered
+from seedlab.frames.rules import Broken, broken_by, broken_rules, judge
 from seedlab.frames.short_handles import short_handle
 from seedlab.steps.preparing.shaping import Shaped
 from seedlab.steps.resolving.rows import Rows, full_frames
@@ -47,7 +47,7 @@ def handle_rows(
         checks.rules_of(load, frame, naming, pairs[first][1].trusted)
         for first, load, frame in zip(held, loads, named, strict=True)
     ]
-    checked = dict(zip(held, zip(named, checks.broken_rules(named, rules), strict=True), strict=True))
+    checked = dict(zip(held, zip(named, broken_rules(named, rules), strict=True), strict=True))
     rows: dict[int, Rows] = {}
     broken: list[Broken] = []
     for first, places in groups.items():
@@ -68,7 +68,7 @@ def handle_rows(
         frame, rules_broken = checked[first]
         parts = cut(frame, [pairs[n][1].frame.height for n in places])
         handled = [Handled(load=pairs[n][0], frame=part) for n, part in zip(places, parts, strict=True)]
-        broken += checks.broken_by(handled, [rules_broken] * len(handled))
+        broken += broken_by(handled, [rules_broken] * len(handled))
         for n, own in zip(places, handled, strict=True):
             rows[n] = Rows(shaped=pairs[n][1], handled=own)
     return [rows[n] for n in range(len(pairs))], broken
@@ -112,12 +112,10 @@ def register(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list[Bro
 
 def _repeated(rows: Sequence[Rows]) -> list[Broken]:
     """Find the rows of one table whose key comes twice, within a load or in an earlier load."""
-    broken = checks.judge(
-        [each.handled for each in rows], [checks.duplicate_rules(each.load) for each in rows]
-    )
+    broken = judge([each.handled for each in rows], [checks.duplicate_rules(each.load) for each in rows])
     for n, each in enumerate(rows[1:], start=1):
         others = pl.concat([other.handled.frame.get_column(HANDLE) for other in rows[:n]])
-        for found in checks.judge([each.handled], [[checks.other_seed_rule(each.load, others)]]):
+        for found in judge([each.handled], [[checks.other_seed_rule(each.load, others)]]):
             broken.append(replace(found, before=_earlier_duplicates(each, rows[:n])))
     return broken
 
@@ -132,14 +130,14 @@ def _repeated_briefs(rows: Rows, naming: Naming) -> list[Broken]:
         frame.filter(short_handle().is_in(repeated.implode())) for frame in full_frames(rows, naming)
     ]
     handled = Handled(load=rows.load, frame=pl.concat(repeated_rows))
-    return checks.judge([handled], [checks.duplicate_rules(rows.load)])
+    return judge([handled], [checks.duplicate_rules(rows.load)])
 
 
 def _earlier_duplicates(rows: Rows, others: Sequence[Rows]) -> tuple[Broken, ...]:
     """Find the rows of other loads whose keys come again in this one."""
     handles = rows.handled.frame.get_column(HANDLE)
     rules = [[checks.other_seed_rule(each.load, handles)] for each in others]
-    return tuple(checks.judge([each.handled for each in others], rules))
+    return tuple(judge([each.handled for each in others], rules))
 
 
 def without_duplicates(rows: Sequence[Rows]) -> list[Rows]:
@@ -189,7 +187,7 @@ def orphans(
         rules = checks.parent_rules(each.load, naming, cache, hints or {})
         frames = [each.handled.frame] if each.short_handles is None else full_frames(each, naming)
         for frame in frames:
-            found = checks.judge([Handled(load=each.load, frame=frame)], [rules])
+            found = judge([Handled(load=each.load, frame=frame)], [rules])
             broken += checks.without_invalid(
                 found, dict(zip(rules, each.load.references, strict=True)), already_found
             )

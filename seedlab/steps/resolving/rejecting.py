@@ -16,7 +16,6 @@ from seedlab.errors import ConfigurationError, Fault
 from seedlab.flow import FILE, HANDLE, LINE, REASON, ROW, Catalog, Load, Refusal, SourceFile
 from seedlab.frames import flatten, ids, positions, rejects, tracing
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.checks import BROKEN, REJECTED_PARENT, Broken, Rule
 from seedlab.frames.dependents import (
     AROUND,
     NEVER,
@@ -33,6 +32,7 @@ from seedlab.frames.flatten import ROOT
 from seedlab.frames.literals import whole_columns
 from seedlab.frames.nesting import NESTED, RECORD, nesting
 from seedlab.frames.resolve import Naming, alternative_column, reference_column
+from seedlab.frames.rules import BROKEN, REJECTED_PARENT, Broken, Rule
 from seedlab.plan.relations import parent_relation
 from seedlab.steps.resolving.lookups import Question, parent_questions
 from seedlab.steps.resolving.rows import Rows

@@ -9,8 +9,8 @@ import polars as pl
 from seedlab.flow import Load, Recorder, Settings
 from seedlab.frames import checks
 from seedlab.frames.batcher import stream
-from seedlab.frames.checks import Broken
 from seedlab.frames.resolve import Handled, Naming, add_handles, numbered
+from seedlab.frames.rules import Broken, judge
 from seedlab.frames.short_handles import ShortHandles
 from seedlab.steps.preparing.reading import concurrency
 from seedlab.steps.preparing.shaping import Shaped
@@ -52,7 +52,7 @@ def scan(
     def process(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Broken]]:
         handled = Handled(load=load, frame=add_handles(frame, load, naming))
         rules = checks.rules_of(load, handled.frame, naming, shaped.trusted, unique=not duplicates)
-        return handled.frame.drop(dropped), checks.judge([handled], [rules])
+        return handled.frame.drop(dropped), judge([handled], [rules])
 
     named_rows: list[pl.DataFrame] = []
     short_handles: ShortHandles | None = None
@@ -70,6 +70,6 @@ def scan(
     empty = add_handles(shaped.frame, load, naming).drop(dropped)
     whole = pl.concat([empty, *(each.select(empty.columns) for each in named_rows)])
     handled = Handled(load=load, frame=numbered(whole, load))
-    broken += checks.judge([handled], [unique])
+    broken += judge([handled], [unique])
     names = handled.frame.drop(needed.intersection(shaped.columns))
     return Scanned(handled=replace(handled, frame=names), short_handles=short_handles, broken=broken)

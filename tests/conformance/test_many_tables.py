@@ -71,11 +71,11 @@ def few(tmp_path: Path, clean_postgres_url: str) -> tuple[int, int]:
 
 
 def test_the_catalog_of_a_schema_that_was_never_analyzed_is_read_row_by_row_nowhere(
-    clean_postgres_url: str,
+    postgres_url: str,
 ) -> None:
     """Without statistics the server thinks that there is hardly a sequence, and joins as if it were so."""
     ddl, _ = world(140)
-    with asking(clean_postgres_url) as connection:
+    with asking(postgres_url) as connection:
         connection.execute(ddl)
         found = connection.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + QUERY).fetchone()
 

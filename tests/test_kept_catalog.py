@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL
 
+from seedlab.database import kept_catalog
 from seedlab.database.connect import open_session, parse_target
 from seedlab.database.postgres import PostgresSession
 from seedlab.flow import Catalog, Settings
@@ -308,3 +309,9 @@ def test_a_ledger_of_before_it_was_kept_is_completed(url: str) -> None:
     remember(url)
 
     assert kept(url) == asked(url)
+
+
+def test_equal_runs_send_equally_many_bytes() -> None:
+    texts = {kept_catalog.digest_of_meaning(transaction).as_string(None) for transaction in (0, 7, 2**32 - 1)}
+
+    assert len({len(text) for text in texts}) == 1

@@ -20,11 +20,12 @@ _TEXT = (Path(__file__).parent / "catalog_digest.sql").read_text()
 _DIGEST = SQL(_TEXT.format(constraint="oid, xmin", comment="objoid, xmin", counted="true"))
 
 
-def _meaning(created: int) -> SQL:
+def digest_of_meaning(created: int) -> SQL:
     """Digest what the catalog says, as far as a run's own DDL does not change it.
 
     It disregards what transaction `created` has made (0: none), which is the ledger. It takes foreign keys
     for what `catalog.sql` says of them, so that one which is dropped and created again counts as the same.
+    Numbers have a fixed width, here and in `begin_to_keep`, so that equal runs send equally many bytes.
     """
     key = "contype = 'f'"
     return SQL(
@@ -33,7 +34,7 @@ def _meaning(created: int) -> SQL:
             f"conrelid, conname, conparentid, CASE WHEN {key} THEN pg_get_constraintdef(oid) END, confrelid, "
             f"conkey, confkey, convalidated, CASE WHEN {key} THEN obj_description(oid, 'pg_constraint') END",
             comment="description",
-            counted=f"xmin <> '{created % 2**32}'::xid",
+            counted=f"xmin <> '{created % 2**32:10}'::xid",
         )
     )
 
@@ -45,7 +46,7 @@ KEPT = SQL(
     "FROM ({digest}) d JOIN seedlab.catalogs c ON c.role = current_user AND c.digest = d.digest"
 ).format(digest=_DIGEST)
 # The catalog, and the digest of what it means.
-CATALOG = SQL("SELECT ({}), ({})").format(SQL(QUERY), _meaning(0))
+CATALOG = SQL("SELECT ({}), ({})").format(SQL(QUERY), digest_of_meaning(0))
 _KEEP = (
     "INSERT INTO seedlab.catalogs (role, digest, document) "
     "SELECT current_user, d.digest, {document} FROM ({digest}) d {condition} ON CONFLICT (role) "
@@ -56,7 +57,7 @@ _KEEP_ANEW = SQL(_KEEP).format(document=SQL(f"({QUERY})"), digest=_DIGEST, condi
 
 def _keep_read(created: int) -> Composed:
     """Store the document $1, if the digest of what it means is still $2; a row tells that it was stored."""
-    condition = SQL("WHERE ({}) = $2::int8").format(_meaning(created))
+    condition = SQL("WHERE ({}) = $2::int8").format(digest_of_meaning(created))
     return SQL(_KEEP).format(document=SQL("$1::json"), digest=_DIGEST, condition=condition)
 
 
@@ -96,7 +97,8 @@ class KeptCatalog:
         if self.read is None:
             self._send(_KEEP_ANEW)
         else:
-            self._answers = self._send(_keep_read(self.created), self.read)
+            document, meaning = self.read
+            self._answers = self._send(_keep_read(self.created), (document, meaning.rjust(20)))
 
     def end(self) -> None:
         """Let the server store a copy where what this session has read did not hold any more."""

@@ -42,7 +42,7 @@ def assign_ids(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFra
 
 
 def assign_all_ids(handled: Sequence[Handled], naming: Naming, cache: SeedCache) -> list[pl.DataFrame]:
-    """Settle the rows of each load, as `assign_ids` does."""
+    """Compute the values of all columns of several loads, as `assign_ids` does, with common look-ups."""
     columns = [dict(_columns(each, naming)) for each in handled]
     wanted = [value for of_load in columns for value in of_load.values() if isinstance(value, _Lookup)]
     found = iter(_look_up(wanted, cache))

@@ -9,7 +9,8 @@ import pytest
 
 from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, memory
 from seedlab.frames import contents, row_names
-from seedlab.frames.contents import CONTENT, NOTHING, RUN
+from seedlab.frames.contents import CONTENT, NOTHING
+from seedlab.frames.key_packs import RUN
 
 MADE = "5eed1ab0"  # a run
 BIG = 1 << 127  # handles use all their bits

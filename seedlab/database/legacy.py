@@ -170,9 +170,8 @@ class _Writer:
         if reference.outright:
             return {name: row[name] for name in own}
         optional = {name for part in reference.parts if part.nulls for name in part.columns}
-        if any(value is None for name, value in key.items() if name not in optional) or not any(
-            value is not None for value in key.values()
-        ):
+        missing = {name for name, value in key.items() if value is None}
+        if missing == key.keys() or not missing <= optional:
             return dict.fromkeys(own)
         if set(parents) <= set(key):
             return dict(zip(own, (key[name] for name in parents), strict=True))

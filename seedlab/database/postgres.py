@@ -297,13 +297,12 @@ class PostgresSession:
 
     def write(self, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
         """Write empty tables by COPY and others by a merge; without `copy` by multi-row VALUES."""
-        from seedlab.database.postgres_direct import REBUILD_ROWS
+        from seedlab.database.postgres_direct import is_large
         from seedlab.database.postgres_grow import may_grow
         from seedlab.database.postgres_write import write_plan
 
         writes = [write for group in plan.groups for write in group]
-        large = plan.empty and sum(write.rows for write in writes) >= REBUILD_ROWS
-        if large or any(may_grow(write, plan, switches) for write in writes):
+        if (plan.empty and is_large(writes)) or any(may_grow(write, plan, switches) for write in writes):
             self.ledger.kept_catalog.altered()  # indexes may be created again
         elif plan.empty:
             self.ledger.kept_catalog.valid = False  # foreign keys may be created again

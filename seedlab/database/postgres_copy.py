@@ -42,11 +42,16 @@ def encoded(
             data = copy_binary(frame, columns, table) if binary else copy_text(frame, columns)
         yield head + data if head else data
         head = b""
-        for batch in batches:
-            counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
-            wire.recorder.progress(batch.load, batch.frame.height)
+        count_sent(wire, batches, counts)
     if binary:
         yield head + TRAILER
+
+
+def count_sent(wire: Wire, batches: Iterable[Batch], counts: dict[Load, int]) -> None:
+    """Add the rows of these batches to `counts`, and report them as sent."""
+    for batch in batches:
+        counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
+        wire.recorder.progress(batch.load, batch.frame.height)
 
 
 def _gathered(batches: Iterable[Batch]) -> Iterator[list[Batch]]:

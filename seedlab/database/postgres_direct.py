@@ -51,6 +51,11 @@ def write_direct(
         _go_back(wire, None)
 
 
+def is_large(writes: Iterable[TableWrite]) -> bool:
+    """Tell whether a load has so many rows that indexes are dropped during it."""
+    return sum(write.rows for write in writes) >= REBUILD_ROWS
+
+
 def _direct(
     wire: Wire,
     plan: WritePlan,
@@ -61,7 +66,7 @@ def _direct(
 ) -> list[Written] | None:
     writes = [write for group in groups for write in group]
     keys: Keys = _among(writes) if rebuild else {}
-    if rebuild and sum(write.rows for write in writes) >= REBUILD_ROWS:
+    if rebuild and is_large(writes):
         try:
             return _rebuild(wire, writes, keys, plan, options)
         except LoadFailed as found:

@@ -7,7 +7,7 @@ before that message, which is one round trip, however many tables there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -21,6 +21,7 @@ from seedlab.database.postgres_copy import (
     ENCODE_ROWS,
     InlineEncoder,
     ThreadedEncoder,
+    count_sent,
     encoded,
     explain,
     sequences,
@@ -28,7 +29,7 @@ from seedlab.database.postgres_copy import (
 from seedlab.database.rebuilding import Keys
 from seedlab.database.wire import Question, Results, StatementError, Wire
 from seedlab.errors import SeedError, WriteError
-from seedlab.flow import Batch, Load, Outcomes, TableWrite, Written
+from seedlab.flow import Load, Outcomes, TableWrite, Written
 
 # From this many rows on a table is sent in COPY's binary format, which has a fixed cost of 8 ms per frame.
 BINARY_ROWS = 6_000
@@ -149,7 +150,7 @@ def load(
         raise LoadFailed(failed, write, early=failed.index < len(frame.before)) from failed
     for write in writes:
         if write.staged:
-            _count(wire, write.batches(), counts)
+            count_sent(wire, write.batches(), counts)
     return [
         Written(load=load, outcomes=Outcomes(created=counts.get(load, 0)))
         for write in writes
@@ -212,8 +213,9 @@ def _messages(
     messages = _Messages(questions=[])
     messages.add(frame.before)
     arrays, others = _ordered(writes, frame.off, options)
-    last = {write.table.name: number for number, write in enumerate([*arrays, *others])}
-    for number, write in enumerate([*arrays, *others]):
+    ordered = [*arrays, *others]
+    last = {write.table.name: number for number, write in enumerate(ordered)}
+    for number, write in enumerate(ordered):
         if number < len(arrays):
             _add_arrays(wire, messages, write, counts)
         else:
@@ -262,13 +264,7 @@ def _add_arrays(wire: Wire, messages: _Messages, write: TableWrite, counts: dict
     messages.places[len(messages.questions)] = write
     statement = sql.insert(write.table, write.columns, sql.arrays_source(write.columns))
     messages.questions.append((statement, literals))
-    _count(wire, batches, counts)
-
-
-def _count(wire: Wire, batches: Iterable[Batch], counts: dict[Load, int]) -> None:
-    for batch in batches:
-        counts[batch.load] = counts.get(batch.load, 0) + batch.frame.height
-        wire.recorder.progress(batch.load, batch.frame.height)
+    count_sent(wire, batches, counts)
 
 
 def _add_write(messages: _Messages, write: TableWrite, options: SendOptions) -> None:

@@ -21,10 +21,9 @@ import polars as pl
 
 from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, memory
 from seedlab.frames import key_packs
-from seedlab.frames.key_packs import KEY
+from seedlab.frames.key_packs import KEY, RUN
 from seedlab.frames.row_names import spelled
 
-RUN = "run"
 CONTENT = pl.Schema({FILE: pl.UInt16, HANDLE: pl.UInt128, DIGEST: pl.UInt64, RUN: pl.String})
 
 FORGOTTEN = LEFT - 1  # in place of a file's number: the row is not remembered any more

@@ -13,8 +13,7 @@ import polars as pl
 
 from seedlab.flow import HANDLE, Table
 from seedlab.frames import row_names
-from seedlab.frames.contents import RUN
-from seedlab.frames.key_packs import KEY
+from seedlab.frames.key_packs import KEY, RUN
 
 # Remembered rows, and the id column that holds their handles, if any.
 Content = tuple[pl.DataFrame, str | None]

@@ -16,7 +16,7 @@ from seedlab.database.writer import Session
 from seedlab.flow import FILE, HANDLE, LEFT, Catalog, Load, LoadMemory, Memory, Stage
 from seedlab.frames import contents, ids
 from seedlab.frames.contents import Compared
-from seedlab.frames.key_packs import KEY
+from seedlab.frames.key_packs import KEY, RUN
 from seedlab.steps.agenda import Task
 from seedlab.steps.recalling.changed_files import reduced_stages
 from seedlab.steps.recalling.large_files import LargeLoadChanges, large_loads
@@ -129,7 +129,7 @@ class Recalled:
             if {*referred.get(table, ())} <= {made} <= {*task.memory.tables[table].columns} and (
                 f"{KEY}{made}" not in rows.columns
             ):
-                created = (rows[FILE] != LEFT) & rows[contents.RUN].is_not_null()
+                created = (rows[FILE] != LEFT) & rows[RUN].is_not_null()
                 found.setdefault(table, []).append(rows[HANDLE].filter(created))
         return {table: pl.concat(handles) for table, handles in found.items()}
 

@@ -62,7 +62,7 @@ def open_target(choice: TargetChoice, project: Project) -> Target:
         return connect.parse_target(
             choice.url, choice.origin, name=choice.name, environment=choice.environment, root=root
         )
-    from seedlab.database import server  # needed for the embedded server only
+    from seedlab.database.embedded import server  # needed for the embedded server only
 
     url = server.start(os.environ).url(server.database_name(project.name))
     return connect.parse_target(url, EMBEDDED, environment=choice.environment)
@@ -286,7 +286,7 @@ def looking_at(project: Project, target: Target, options: Options, recorder: Rec
     """Connect and read the catalog in a thread while the caller reads files; close at the end."""
 
     def create_database() -> None:
-        from seedlab.database import server
+        from seedlab.database.embedded import server
 
         server.ensure_database(server.start(os.environ), target.database)
 

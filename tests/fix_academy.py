@@ -25,7 +25,8 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from seedlab import orchestrator
-from seedlab.database import connect, server
+from seedlab.database import connect
+from seedlab.database.embedded import server
 from seedlab.database.models import load_metadata
 from seedlab.flow import Level, Options, Project, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from seedlab.database import server
+from seedlab.database.embedded import server
 from tests.asking import asking
 from tests.fix_postgres import PostgresServer, drop_database
 

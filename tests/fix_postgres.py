@@ -23,8 +23,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from seedlab.database import server
-from seedlab.database.binaries import find_binaries, major_version
+from seedlab.database.embedded import server
+from seedlab.database.embedded.binaries import find_binaries, major_version
 from seedlab.errors import ServerError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import SourceFile
-from seedlab.frames import sources
+from seedlab.frames.files import sources
 
 
 def source(folder: Path, name: str, content: str | bytes) -> SourceFile:

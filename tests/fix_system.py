@@ -15,7 +15,7 @@ from typing import NoReturn
 import psycopg
 import pytest
 
-from seedlab.database import server
+from seedlab.database.embedded import server
 from seedlab.errors import ServerError
 from tests.fix_clean import clean
 from tests.fix_postgres import RUN_FOLDER, PostgresServer, drop_database, system_environ, undurable

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from seedlab import orchestrator
 from seedlab.database import connect
-from seedlab.database.postgres import PostgresSession
+from seedlab.database.postgres.session import PostgresSession
 from seedlab.flow import SWITCHES, Catalog, Commit, Level, Options, Run, Settings, Table
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from seedlab.database import connect
-from seedlab.database.activity import Activity
 from seedlab.database.connect import open_activity, parse_target
+from seedlab.database.postgres.activity import Activity
 from seedlab.errors import ConnectionFailed
 from seedlab.flow.evidence import Wait
 

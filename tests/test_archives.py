@@ -8,7 +8,7 @@ import pytest
 import zstandard
 
 from seedlab.flow import ROW
-from seedlab.frames import archives, sources
+from seedlab.frames.files import archives, sources
 from tests.fix_sources import faults_of, source
 
 CSV = b"a,b\n" + b"".join(b"%d,text number %d\n" % (n, n) for n in range(5000))

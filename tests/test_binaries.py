@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.database import binaries
+from seedlab.database.embedded import binaries
 from seedlab.errors import ServerError
 
 

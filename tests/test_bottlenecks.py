@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from seedlab.database import server
-from seedlab.database.binaries import find_binaries
+from seedlab.database.embedded import server
+from seedlab.database.embedded.binaries import find_binaries
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Run
 from seedlab.insight.judging.findings import headline

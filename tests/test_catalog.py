@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from seedlab.database.catalog import QUERY, read_catalog
+from seedlab.database.postgres.catalog import QUERY, read_catalog
 from seedlab.flow import Catalog
 
 Read = Callable[..., Catalog]

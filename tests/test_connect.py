@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from seedlab.database.connect import beside, open_session, parse_target
-from seedlab.database.postgres import PostgresSession
-from seedlab.database.sqlite import SqliteSession
+from seedlab.database.postgres.session import PostgresSession
+from seedlab.database.sqlite.session import SqliteSession
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.flow import Settings
 from seedlab.insight.measuring.monitor import Monitor

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.database import sqlite_counting
 from seedlab.database.connect import parse_target, redirected, unencrypted
 from seedlab.database.counting import CountingProxy, Reader, Statements, shape
 from seedlab.database.snapshots import snapshots_at
+from seedlab.database.sqlite import counting as sqlite_counting
 
 
 def message(kind: bytes, body: bytes) -> bytes:

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from seedlab import orchestrator
-from seedlab.database import connect, server
-from seedlab.database.cluster import SOCKET
+from seedlab.database import connect
+from seedlab.database.embedded import server
+from seedlab.database.embedded.cluster import SOCKET
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Level, Options, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor, phase_totals

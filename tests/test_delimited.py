@@ -6,8 +6,8 @@ import pytest
 
 from seedlab.errors import Fault
 from seedlab.flow import ROW
-from seedlab.frames import delimited, sources
-from seedlab.frames.faults import MAX_FAULTS
+from seedlab.frames.files import delimited, sources
+from seedlab.frames.files.faults import MAX_FAULTS
 from tests.fix_sources import faults_of, pointed, source, told
 
 

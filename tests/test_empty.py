@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.database import postgres_direct, postgres_write
+from seedlab.database.postgres import direct as postgres_direct
+from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults
 from seedlab.flow import Run
 from tests.asking import asking

@@ -9,7 +9,7 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seedlab.database.encode import array_literals, copy_text, spell_uuids, value_rows
+from seedlab.database.postgres.encode import array_literals, copy_text, spell_uuids, value_rows
 from seedlab.flow import FILE, ROW, Batch, Load
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6)

@@ -10,8 +10,9 @@ from uuid import UUID
 import polars as pl
 import pytest
 
-from seedlab.database import postgres_direct, postgres_load
-from seedlab.database.encode_binary import NotBinary, copy_binary, has_binary_form
+from seedlab.database.postgres import direct as postgres_direct
+from seedlab.database.postgres import load as postgres_load
+from seedlab.database.postgres.encode_binary import NotBinary, copy_binary, has_binary_form
 from seedlab.errors import DataFaults
 from seedlab.flow import Column, Table
 from tests.cases import some

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from seedlab.database.connect import parse_target
-from seedlab.database.failures import connection_failed, write_failed
+from seedlab.database.postgres.failures import connection_failed, write_failed
 from seedlab.errors import DataFaults, Fault, Refused, SeedError, WriteError
 
 DDL = """

@@ -13,9 +13,9 @@ from polars.testing import assert_frame_equal
 
 from seedlab.errors import DataFaults
 from seedlab.flow import ROW, SourceFile
-from seedlab.frames import flatten, sources
-from seedlab.frames.flatten import INDEX, PARENT, VALUE
-from seedlab.frames.splitting import split
+from seedlab.frames.files import flatten, sources
+from seedlab.frames.files.flatten import INDEX, PARENT, VALUE
+from seedlab.frames.files.splitting import split
 from tests.fix_sources import source
 
 

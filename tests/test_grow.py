@@ -8,7 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedlab.database import postgres_grow, postgres_write, rebuilding
+from seedlab.database.postgres import grow as postgres_grow
+from seedlab.database.postgres import rebuilding
+from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Run
 from tests.asking import asking
@@ -409,8 +411,8 @@ def test_readers_wait_and_a_kill_leaves_all_as_it_was(tmp_path: Path, url: str) 
     before = tables(url)
     write(school, files(BEFORE + NEW))
     code = (
-        "import sys; from pathlib import Path; from seedlab.database import postgres_grow, postgres_write; "
-        "postgres_grow.NEW_ROWS = 1; postgres_write.ARRAY_ROWS = 0; from tests.seeding import seed; "
+        "import sys; from pathlib import Path; from seedlab.database.postgres import grow, write; "
+        "grow.NEW_ROWS = 1; write.ARRAY_ROWS = 0; from tests.seeding import seed; "
         "seed(Path(sys.argv[1]), sys.argv[2])"
     )
     with killed_asleep(url, code, school):

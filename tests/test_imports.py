@@ -60,8 +60,8 @@ def test_the_values_and_the_plan_room_are_light(module: str) -> None:
 
 def test_what_a_seed_needs_imports_no_notebook_or_plotting_package() -> None:
     found = imported(
-        "import seedlab.cli.seeding, seedlab.steps.parallel.coordinator, seedlab.database.postgres, seedlab.database.postgres_write,"
-        "seedlab.database.sqlite, seedlab.database.sqlite_fill, seedlab.database.sqlite_write"
+        "import seedlab.cli.seeding, seedlab.steps.parallel.coordinator, seedlab.database.postgres.session, seedlab.database.postgres.write,"
+        "seedlab.database.sqlite.session, seedlab.database.sqlite.fill, seedlab.database.sqlite.write"
     )
 
     assert "polars" in found
@@ -69,7 +69,7 @@ def test_what_a_seed_needs_imports_no_notebook_or_plotting_package() -> None:
 
 
 def test_a_seed_by_copy_needs_no_sqlalchemy() -> None:
-    found = imported("import seedlab.orchestrator, seedlab.database.postgres")
+    found = imported("import seedlab.orchestrator, seedlab.database.postgres.session")
 
     assert "psycopg" in found
     assert "sqlalchemy" not in found
@@ -103,11 +103,11 @@ def test_a_seed_with_nothing_to_do_imports_nothing_that_works_on_rows_or_tells_o
 
 
 def test_a_sqlite_target_needs_no_psycopg() -> None:
-    assert "psycopg" not in imported("import seedlab.database.sqlite, seedlab.database.connect")
+    assert "psycopg" not in imported("import seedlab.database.sqlite.session, seedlab.database.connect")
 
 
 def test_psycopg_is_told_its_version_and_reads_no_metadata() -> None:
-    code = "import seedlab.database.driver as d; d.preload_version(); import psycopg, psycopg_binary"
+    code = "import seedlab.database.postgres.driver as d; d.preload_version(); import psycopg, psycopg_binary"
     found = imported(code)
     told = "print(psycopg.__version__, psycopg_binary.__version__)"
     done = subprocess.run(
@@ -119,8 +119,8 @@ def test_psycopg_is_told_its_version_and_reads_no_metadata() -> None:
 
 
 def test_psycopg_that_is_there_is_left_alone() -> None:
-    code = "import psycopg, sys; was = dict(sys.modules); import seedlab.database.driver as d; d.preload_version()"
-    told = "print({n for n, m in sys.modules.items() if was.get(n) is not m} - {d.__name__, 'seedlab', 'seedlab.database'})"
+    code = "import psycopg, sys; was = dict(sys.modules); import seedlab.database.postgres.driver as d; d.preload_version()"
+    told = "print({n for n, m in sys.modules.items() if was.get(n) is not m} - {d.__name__, 'seedlab', 'seedlab.database', d.__package__})"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; {told}"], capture_output=True, text=True, timeout=60, check=True
     )

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from psycopg.sql import SQL
 
-from seedlab.database import kept_catalog
 from seedlab.database.connect import open_session, parse_target
-from seedlab.database.postgres import PostgresSession
+from seedlab.database.postgres import kept_catalog
+from seedlab.database.postgres.session import PostgresSession
 from seedlab.flow import Catalog, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from tests.cases import some

@@ -40,6 +40,15 @@ STEPS: tuple[frozenset[str], ...] = (
 )
 # `seedlab.plan` is a room and, called, a verb of the contract: the room passes the call on.
 CONTRACT_BY_CALL = "plan: imports contract"
+# Within the rooms: packages that know nothing of each other. Files are read before anything is known of
+# tables, so of `frames` they use only what evaluates expressions.
+APART: Mapping[str, tuple[str, ...]] = {
+    "database.postgres": ("database.sqlite",),
+    "database.sqlite": ("database.postgres", "database.embedded"),
+    "database.embedded": ("database.postgres", "database.sqlite"),
+    "frames.files": ("frames",),
+}
+BESIDES = ("frames.files", "frames.batcher")
 LINES_OF_A_MODULE = 400
 LINES_OF_A_FUNCTION = 60
 SPEAKERS = {"cli", "__main__", "progress"}
@@ -50,7 +59,9 @@ ENDINGS = {
 # Row by row by its nature (`legacy`), or over a handful of faults.
 ROW_BY_ROW = {"database.legacy", "frames.tracing"}
 
-Modules = Mapping[str, str]  # name below the package ("database.wire", "" for the package itself) → source
+Modules = Mapping[
+    str, str
+]  # name below the package ("database.postgres.wire", "" for the package itself) → source
 
 
 def modules() -> dict[str, str]:
@@ -155,6 +166,22 @@ def broken_order(sources: Modules) -> list[str]:
     return found
 
 
+def crossings(sources: Modules) -> list[str]:
+    """Imports between packages of a room that stand apart."""
+    return [
+        f"{name}: imports {other}"
+        for name, source in sources.items()
+        for package, apart in APART.items()
+        if _within(name, (package,))
+        for other in (each.removeprefix("seedlab.") for each in imports(name, source, sources))
+        if _within(other, apart) and not _within(other, BESIDES)
+    ]
+
+
+def _within(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
 def heavy_imports(sources: Modules) -> list[str]:
     """Frames know no connection, clock or environment; flow and errors no polars."""
     found = []
@@ -223,7 +250,7 @@ def _uses(source: str, names: set[str]) -> list[str]:
     return sorted((attributes | imported) & names)
 
 
-RULES = (broken_layers, broken_order, heavy_imports, row_loops, printing, sizes)
+RULES = (broken_layers, broken_order, crossings, heavy_imports, row_loops, printing, sizes)
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +270,7 @@ def empty_house(house: Modules) -> dict[str, str]:
 
 
 def test_the_whole_package_is_watched(house: Modules) -> None:
-    assert {"", "flow", "orchestrator", "frames.resolve", "database.wire", "cli"} <= house.keys()
+    assert {"", "flow", "orchestrator", "frames.resolve", "database.postgres.wire", "cli"} <= house.keys()
 
 
 # ---- planted violations ---------------------------------------------------------------------------------
@@ -255,16 +282,19 @@ def test_the_whole_package_is_watched(house: Modules) -> None:
         ("flow", "from seedlab.frames.cache import SeedCache"),
         ("errors", "from seedlab import flow"),
         ("plan.binder", "from seedlab.frames import resolve"),
-        ("frames.resolve", "import seedlab.database.wire"),
+        ("frames.resolve", "import seedlab.database.postgres.wire"),
         ("frames.resolve", "from ..plan import binder"),
         ("frames.resolve", "from .. import plan"),
-        ("insight.measuring.monitor", "def later():\n    from seedlab.database import wire"),
+        ("insight.measuring.monitor", "def later():\n    from seedlab.database.postgres import wire"),
         ("insight.measuring.monitor", "import importlib\nimportlib.import_module('seedlab.plan.binder')"),
         (
-            "database.wire",
+            "database.postgres.wire",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from seedlab.plan import binder",
         ),
-        ("database.wire", "try:\n    from seedlab import orchestrator\nexcept ImportError:\n    pass"),
+        (
+            "database.postgres.wire",
+            "try:\n    from seedlab import orchestrator\nexcept ImportError:\n    pass",
+        ),
         ("plan", "from .. import orchestrator"),
         ("steps.pipeline", "from seedlab.orchestrator import seed"),
         ("orchestrator", "import seedlab.cli"),
@@ -290,6 +320,29 @@ def test_an_import_the_wrong_way_is_seen(name: str, source: str, empty_house: Mo
 )
 def test_an_import_the_right_way_is_fine(name: str, source: str, empty_house: Modules) -> None:
     assert broken_layers({**empty_house, name: source}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("database.postgres.wire", "from seedlab.database.sqlite import statements"),
+        ("database.sqlite.session", "import seedlab.database.postgres.wire"),
+        ("database.sqlite", "from seedlab.database.embedded import server"),
+        ("frames.files.sources", "from seedlab.frames.resolve import named"),
+        ("frames.files.sources", "from .. import resolve"),
+    ],
+)
+def test_an_import_across_a_room_is_seen(name: str, source: str, empty_house: Modules) -> None:
+    assert len(crossings({**empty_house, name: source})) == 1
+
+
+def test_what_all_dialects_share_may_be_imported(empty_house: Modules) -> None:
+    shared = {
+        "database.postgres.wire": "from seedlab.database.embedded import server\nfrom seedlab.database import kinds",
+        "frames.files.sources": "from seedlab.frames.batcher import cut\nfrom seedlab.frames.files import faults",
+        "database.connect": "from seedlab.database.sqlite import session\nfrom seedlab.database.postgres import wire",
+    }
+    assert crossings({**empty_house, **shared}) == []
 
 
 def test_a_step_that_looks_ahead_is_seen(empty_house: Modules) -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from psycopg.sql import Composable
 
-from seedlab.database import ledger_statements as sql
-from seedlab.database import transaction_statements
+from seedlab.database.postgres import ledger_statements as sql
+from seedlab.database.postgres import transaction_statements
 from seedlab.flow import Settings, TableState
 from tests.tables import column, table
 

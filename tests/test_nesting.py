@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from seedlab.flow import PARENT, ROW, SourceFile
-from seedlab.frames.flatten import dumps
-from seedlab.frames.nesting import NESTED, RECORD, nesting
+from seedlab.frames.files.flatten import dumps
+from seedlab.frames.files.nesting import NESTED, RECORD, nesting
 from tests.fix_sources import source
 
 RECORDS = [

@@ -14,9 +14,9 @@ from polars.testing import assert_frame_equal
 
 from seedlab.errors import DataFaults
 from seedlab.flow import INDEX, PARENT, ROW, SourceFile
-from seedlab.frames import flatten, large, sources
-from seedlab.frames.outlines import outline, parts
-from seedlab.frames.splitting import split
+from seedlab.frames.files import flatten, large, sources
+from seedlab.frames.files.outlines import outline, parts
+from seedlab.frames.files.splitting import split
 from tests.fix_sources import source
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(0, 9), st.text("ab", max_size=2))

@@ -11,7 +11,7 @@ import pytest
 
 from seedlab.errors import DataFaults
 from seedlab.flow import ROW
-from seedlab.frames import large, sources
+from seedlab.frames.files import large, sources
 from tests.fix_sources import faults_of, source
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from seedlab.errors import DataFaults
 from seedlab.flow import ROW, SourceFile
-from seedlab.frames import large, sources
-from seedlab.frames.documents import Records
+from seedlab.frames.files import large, sources
+from seedlab.frames.files.documents import Records
 
 CELLS = st.text(st.sampled_from('ab",\n\r é'), max_size=6)
 TABLES = st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=40)

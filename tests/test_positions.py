@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from seedlab.errors import Fault
 from seedlab.flow import ROW
-from seedlab.frames import flatten, sources, tracing
-from seedlab.frames.positions import HEADER, Position, locate, locate_name
+from seedlab.frames import tracing
+from seedlab.frames.files import flatten, sources
+from seedlab.frames.files.positions import HEADER, Position, locate, locate_name
 from tests.fix_sources import source
 
 

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from seedlab.database.connect import open_session, parse_target
-from seedlab.database.postgres import PostgresSession
-from seedlab.database.postgres_answers import uuid_numbers
-from seedlab.database.wire import Wire
+from seedlab.database.postgres.lookups import uuid_numbers
+from seedlab.database.postgres.session import PostgresSession
+from seedlab.database.postgres.wire import Wire
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import (
     FILE,

@@ -13,8 +13,8 @@ import polars as pl
 import psycopg
 import pytest
 
-from seedlab.database import ledger_statements
 from seedlab.database.connect import open_session, parse_target
+from seedlab.database.postgres import ledger_statements
 from seedlab.flow import Memory, RowSet, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from tests.ledgers import MEMO, Open, opener
@@ -38,7 +38,7 @@ def with_setting(url: str, setting: str) -> str:
 
 ENSURING = """
 import sys
-from seedlab.database import ledger_statements
+from seedlab.database.postgres import ledger_statements
 from seedlab.database.connect import open_session, parse_target
 from seedlab.flow import Memory, RowSet, Settings
 from seedlab.insight.measuring.monitor import Monitor

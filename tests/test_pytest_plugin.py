@@ -12,8 +12,8 @@ import pytest
 
 # A session inside of this process forgets what it imported, and polars cannot be imported twice.
 import seedlab.database.models
-import seedlab.database.postgres_snapshots
-import seedlab.database.sqlite_snapshots
+import seedlab.database.postgres.snapshots
+import seedlab.database.sqlite.snapshots
 import seedlab.experiment.testing
 import seedlab.steps.writing.transaction  # noqa: F401
 from tests.asking import forget

@@ -14,7 +14,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedlab.database import postgres_direct, postgres_write, rebuilding
+from seedlab.database.postgres import direct as postgres_direct
+from seedlab.database.postgres import rebuilding
+from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Run
 from tests.asking import asking
@@ -446,7 +448,7 @@ def test_killed_while_indexes_are_off_it_leaves_all_as_it_was(school: Path, url:
     )
     before = rows_of(url, DEFINITIONS)
     code = (
-        "import sys; from pathlib import Path; from seedlab.database import postgres_direct as p; "
+        "import sys; from pathlib import Path; from seedlab.database.postgres import direct as p; "
         "p.REBUILD_ROWS = p.REBUILD_TABLE_ROWS = 1; from tests.seeding import seed; seed(Path(sys.argv[1]), sys.argv[2])"
     )
     with killed_asleep(url, code, school):

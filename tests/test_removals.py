@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
-from seedlab.database import delete_statements as sql
-from seedlab.database.delete_statements import Doomed
+from seedlab.database.postgres import delete_statements as sql
+from seedlab.database.postgres.delete_statements import Doomed
 from seedlab.database.removals import children_first, find_referrals
 from tests.tables import COURSES, FACULTIES, SCHOOL, UNIVERSITIES, catalog, table
 

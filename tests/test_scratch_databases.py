@@ -14,7 +14,7 @@ from psycopg import sql
 
 from seedlab.database import connect
 from seedlab.database.connect import url_of
-from seedlab.database.postgres_databases import PostgresDatabases
+from seedlab.database.postgres.databases import PostgresDatabases
 from seedlab.database.scratch_databases import open_scratch_databases
 from seedlab.errors import ConfigurationError, Refused, WriteError
 from seedlab.flow import Target

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from seedlab.database import server
-from seedlab.database.binaries import find_binaries
+from seedlab.database.embedded import server
+from seedlab.database.embedded.binaries import find_binaries
 from seedlab.errors import ServerError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Environ = dict[str, str]
 
 # A client of its own: starts the server, says its pid, and stays until it is killed.
-CLIENT = "from seedlab.database import server; print(server.start().pid, flush=True); input()"
+CLIENT = "from seedlab.database.embedded import server; print(server.start().pid, flush=True); input()"
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user, hence root")
 

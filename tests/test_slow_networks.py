@@ -9,10 +9,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from seedlab.database import postgres_direct, postgres_load
-from seedlab.database.cluster import SOCKET
+from seedlab.database.embedded.cluster import SOCKET
+from seedlab.database.postgres import direct as postgres_direct
+from seedlab.database.postgres import load as postgres_load
+from seedlab.database.postgres.wire import Wire
 from seedlab.database.proxy import DelayProxy
-from seedlab.database.wire import Wire
 from seedlab.errors import DataFaults
 from seedlab.flow import Run
 from tests.conformance.test_many_tables import ROWS, world

@@ -24,9 +24,9 @@ from polars.testing import assert_frame_equal
 
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import ROW, SourceFile
-from seedlab.frames import flatten, large, sources
-from seedlab.frames.sources import Flat, LazyDataLoader, Records
-from seedlab.frames.splitting import split
+from seedlab.frames.files import flatten, large, sources
+from seedlab.frames.files.sources import Flat, LazyDataLoader, Records
+from seedlab.frames.files.splitting import split
 from tests.fix_sources import faults_of, source, told
 
 # ---- every format says the same

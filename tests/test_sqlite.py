@@ -12,8 +12,8 @@ import pytest
 
 from seedlab.database.connect import open_session, parse_target
 from seedlab.database.durations import milliseconds
-from seedlab.database.encode_sqlite import encode
-from seedlab.database.sqlite import SqliteSession
+from seedlab.database.sqlite.encode import encode
+from seedlab.database.sqlite.session import SqliteSession
 from seedlab.errors import ConfigurationError, ConnectionFailed, DataFaults, LockHeld, WriteError
 from seedlab.flow import HANDLE, Ask, Column, Outcomes, Reserve, Settings, Suspect, WritePlan
 from seedlab.insight.measuring.monitor import Monitor

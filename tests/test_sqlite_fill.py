@@ -14,12 +14,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from seedlab.database import sqlite_fill
-from seedlab.database import sqlite_statements as sql
 from seedlab.database.connect import open_session, parse_target
-from seedlab.database.sqlite_connection import CountedConnection
-from seedlab.database.sqlite_marks import sums_of_marks
-from seedlab.database.sqlite_references import References
+from seedlab.database.sqlite import fill as sqlite_fill
+from seedlab.database.sqlite import statements as sql
+from seedlab.database.sqlite.connection import CountedConnection
+from seedlab.database.sqlite.marks import sums_of_marks
+from seedlab.database.sqlite.references import References
 from seedlab.errors import DataFaults
 from seedlab.flow import RowSet, Settings
 from seedlab.insight.measuring.monitor import Monitor
@@ -382,8 +382,8 @@ def test_a_program_that_writes_while_foreign_keys_are_switched_is_seen(
 KILLED = """
 import sys
 from pathlib import Path
-from seedlab.database import sqlite, sqlite_fill
-from seedlab.database import sqlite_statements as sql
+from seedlab.database.sqlite import session as sqlite, fill as sqlite_fill
+from seedlab.database.sqlite import statements as sql
 from tests.seeding import seed
 sqlite_fill.LARGE = 1
 sqlite.CACHE = "PRAGMA cache_size = 20"  # pages: so rows come to the file long before the commit

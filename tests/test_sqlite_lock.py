@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.database.lock_holder import this_process
-from seedlab.database.sqlite_lock import SideLock
+from seedlab.database.sqlite.lock import SideLock
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.database import sqlite as session
-from seedlab.database import sqlite_catalog
 from seedlab.database.connect import open_session, parse_target
+from seedlab.database.sqlite import catalog as sqlite_catalog
+from seedlab.database.sqlite import session
 from seedlab.errors import ConnectionFailed
 from seedlab.flow import Settings
 from seedlab.insight.measuring.monitor import Monitor

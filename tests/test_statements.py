@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from psycopg.sql import SQL, Composable
 
-from seedlab.database import classify_statements
-from seedlab.database import statements as sql
-from seedlab.database import transaction_statements as transaction
-from seedlab.database.lookup_statements import lookup
+from seedlab.database.postgres import classify_statements
+from seedlab.database.postgres import statements as sql
+from seedlab.database.postgres import transaction_statements as transaction
+from seedlab.database.postgres.lookup_statements import lookup
 from seedlab.flow import Load, Settings
 from seedlab.plan.binder import bind
 from tests.tables import COURSES, FACULTIES, SCHOOL, catalog, column, given, table

@@ -11,7 +11,7 @@ import pytest
 
 from seedlab.errors import Fault
 from seedlab.flow import FILE, ROW, Load, SourceFile
-from seedlab.frames.faults import MAX_FAULTS
+from seedlab.frames.files.faults import MAX_FAULTS
 from seedlab.frames.rules import BROKEN, REJECTED_PARENT, Broken, Rule
 from seedlab.frames.tracing import complete, trace
 from tests.fix_sources import pointed, source

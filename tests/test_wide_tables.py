@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.database import postgres_direct, wide_tables
+from seedlab.database.postgres import direct as postgres_direct
+from seedlab.database.postgres import wide_tables
 from tests.seeding import counted, execute, rows_of, seed
 
 ROWS = wide_tables.ANALYZED_ROWS

@@ -13,9 +13,9 @@ import pytest
 from psycopg import pq
 from psycopg.sql import SQL
 
-from seedlab.database.cluster import SOCKET
+from seedlab.database.embedded.cluster import SOCKET
+from seedlab.database.postgres.wire import Results, StatementError, Wire
 from seedlab.database.proxy import DelayProxy
-from seedlab.database.wire import Results, StatementError, Wire
 from seedlab.insight.measuring.monitor import Monitor
 
 SELECTED = 1024  # files of which select() can tell

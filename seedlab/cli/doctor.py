@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from seedlab.database import server
 from seedlab.database.connect import parse_target
+from seedlab.database.embedded import server
 from seedlab.database.rights import Rights, rights
 from seedlab.errors import SeedError
 from seedlab.flow import Project, Target

@@ -10,7 +10,7 @@ from seedlab.cli.printing import show
 
 def server(args: Namespace) -> int:
     """Start, stop or clean the embedded server, or show its status or URL."""
-    from seedlab.database import server
+    from seedlab.database.embedded import server
 
     if args.action == "url":
         return _server_url(args)
@@ -26,7 +26,7 @@ def _server_url(args: Namespace) -> int:
     """Print the URL of the project's database; the server is started so that it can be used at once."""
     from pathlib import Path
 
-    from seedlab.database import server
+    from seedlab.database.embedded import server
     from seedlab.plan.project import find_project, name_of
 
     project = name_of(find_project(Path(args.directory) if args.directory else None, Path.cwd()))

@@ -19,7 +19,7 @@ from seedlab.errors import ConfigurationError
 from seedlab.flow import Recorder, Settings, Target
 
 if TYPE_CHECKING:
-    from seedlab.database.activity import Activity
+    from seedlab.database.postgres.activity import Activity
 
 _SECRETS = ("password", "sslpassword", "passfile")
 # libpq's own grammar, which is not urllib's: the user ends at the first `:` or `@`, `#` has no special
@@ -93,13 +93,13 @@ def opener(target: Target) -> Callable[[Target, Settings, Recorder, str], Sessio
     Importing psycopg takes 90 ms, which a SQLite target should not pay, and vice versa.
     """
     if target.dialect == "sqlite":
-        from seedlab.database.sqlite import open_sqlite
+        from seedlab.database.sqlite.session import open_sqlite
 
         return lambda target, settings, recorder, _: open_sqlite(target, settings, recorder)
-    from seedlab.database.driver import preload_version
+    from seedlab.database.postgres.driver import preload_version
 
     preload_version()
-    from seedlab.database.postgres import open_postgres
+    from seedlab.database.postgres.session import open_postgres
 
     return open_postgres
 
@@ -111,7 +111,7 @@ def open_activity(target: Target, label: str) -> Activity | None:
     """
     if target.dialect == "sqlite":
         return None
-    from seedlab.database.activity import Activity
+    from seedlab.database.postgres.activity import Activity
 
     return Activity(target, label)
 

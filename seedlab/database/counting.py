@@ -2,7 +2,7 @@
 
 For PostgreSQL this is a proxy that forwards everything unchanged and parses the client's messages: simple
 queries and executions of prepared statements. It does not support TLS, so the server must accept connections
-without. SQLite has no protocol; there the library reports each connection's statements (`sqlite_counting`).
+without. SQLite has no protocol; there the library reports the statements of connections (`sqlite/counting`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seedlab.database.cluster import PORT, SOCKET, SOCKET_LENGTH
 from seedlab.database.connect import redirected, unencrypted
+from seedlab.database.embedded.cluster import PORT, SOCKET, SOCKET_LENGTH
 from seedlab.database.proxy import connect_to
 
 _PIECE = 1 << 16  # bytes read at once

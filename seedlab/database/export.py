@@ -17,8 +17,8 @@ import polars as pl
 from psycopg.sql import Composable
 
 from seedlab.database import export_statements as sql
-from seedlab.database.failures import write_failed
-from seedlab.database.wire import StatementError, translated
+from seedlab.database.postgres.failures import write_failed
+from seedlab.database.postgres.wire import StatementError, translated
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.flow import Catalog, Column, ForeignKey, Recorder, Settings, Table, Target
 from seedlab.flow.exports import TableExport, Tie
@@ -71,7 +71,7 @@ def open_reader(target: Target, recorder: Recorder, label: str) -> Reader:
 
 class _PostgresReader:
     def __init__(self, target: Target, recorder: Recorder, label: str) -> None:
-        from seedlab.database.postgres import open_postgres
+        from seedlab.database.postgres.session import open_postgres
 
         self._session = open_postgres(target, Settings(), recorder, label)
 
@@ -126,7 +126,7 @@ class _PostgresReader:
 
 class _SqliteReader:
     def __init__(self, target: Target, recorder: Recorder) -> None:
-        from seedlab.database.sqlite import open_sqlite
+        from seedlab.database.sqlite.session import open_sqlite
 
         self._session = open_sqlite(target, Settings(), recorder)
         self._lossy: Counter[str] = Counter()
@@ -207,7 +207,7 @@ def _spell(column: Column, value: object) -> str | None:
 
 def _count_lossy(column: Column, stored: Sequence[object], spelled: pl.Series) -> int:
     """Count the values that a seed would store differently or refuse."""
-    from seedlab.database.encode_sqlite import encode, judge
+    from seedlab.database.sqlite.encode import encode, judge
 
     again = encode(column, spelled).values
     unfit = judge(column, spelled)

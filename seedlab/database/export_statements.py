@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
-from seedlab.database.statements import qualified, trusted
+from seedlab.database.postgres.statements import qualified, trusted
 from seedlab.flow import Catalog, Dialect, ForeignKey, Table
 from seedlab.flow.exports import Leaf, TableExport, Tie
 

@@ -1,7 +1,7 @@
 """`Ledger`: the interface to seedlab's own tables in a target, and the functions that its dialects share.
 
 The ledger remembers what was seeded and detects whether anybody changed it since. There is one
-implementation per dialect (`postgres_ledger.py`, `sqlite_ledger.py`).
+implementation per dialect (`postgres/ledger.py`, `sqlite/ledger.py`).
 
 A *mark* stands for one seeded row: 16 bytes, of which 8 are the hash of its key and 8 the hash of its seeded
 columns, both computed by the database from the stored values. Marks of many rows are concatenated.

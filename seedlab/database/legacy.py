@@ -31,11 +31,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import TableClause
 
-from seedlab.database.encode_sqlite import encode
-from seedlab.database.failures import write_failed
 from seedlab.database.legacy_clauses import clause_of, insert_into, made_by_us, own_rows, update_of
 from seedlab.database.legacy_values import Spelled, bound, comparable, equal, in_binary
-from seedlab.database.sqlite_write import explain
+from seedlab.database.postgres.failures import write_failed
+from seedlab.database.sqlite.encode import encode
+from seedlab.database.sqlite.write import explain
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, SeedError, WriteError
 from seedlab.flow import (
     FILE,

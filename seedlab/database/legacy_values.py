@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Text, and_, bindparam, case, cast, func, o
 from sqlalchemy.sql.functions import Function
 from sqlalchemy.types import UserDefinedType
 
-from seedlab.database.kinds_sqlite import MOMENTS
+from seedlab.database.sqlite.kinds import MOMENTS
 from seedlab.flow import Column, Dialect
 
 # Types whose cast would silently cut a text; without a cast the database refuses a text that is too long.
@@ -57,7 +57,7 @@ def equal(
 
 
 def comparable(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Normalize a value of SQLite for comparison, as `sqlite_statements.comparable` does."""
+    """Normalize a value of SQLite for comparison, as `sqlite.statements.comparable` does."""
     if column.kind not in MOMENTS or column.storage:
         return value
     shorter = func.rtrim(func.rtrim(value, "0"), ".")

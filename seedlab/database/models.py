@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, ExecutableDDLElement
 
 from seedlab.database.kinds import TypeFacts, read_postgres_type
-from seedlab.database.sqlite_catalog import read_catalog, reread, uuid_storage
+from seedlab.database.sqlite.catalog import read_catalog, reread, uuid_storage
 from seedlab.errors import ConfigurationError, Place, nearest
 from seedlab.flow import Catalog, Ddl, Dialect, ForeignKey, UniqueKey
 from seedlab.flow import Column as CatalogColumn

@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from seedlab.database.sqlite_connection import quote
+from seedlab.database.sqlite.connection import quote
 from seedlab.errors import ConnectionFailed, masked
 from seedlab.flow import Target
 

@@ -51,9 +51,9 @@ def open_scratch_databases(target: Target, superuser: str | None = None) -> Iter
     Raises ConnectionFailed, or Refused when the user may not create databases.
     """
     if target.dialect == "sqlite":
-        from seedlab.database.sqlite_scratch import SqliteScratchDatabases as Kind
+        from seedlab.database.sqlite.scratch import SqliteScratchDatabases as Kind
     else:
-        from seedlab.database.postgres_scratch import PostgresScratchDatabases as Kind  # type: ignore[assignment]
+        from seedlab.database.postgres.scratch import PostgresScratchDatabases as Kind  # type: ignore[assignment]
     scratch: Any = Kind(target, superuser)
     try:
         yield scratch

@@ -144,10 +144,10 @@ def snapshots_at(target: Target, *, embedded: bool = False) -> Snapshots:
     """Open the snapshots beside the target; the caller closes them. Raises ConnectionFailed."""
     # Imported here, so that only the driver of the target's dialect is imported.
     if target.dialect == "sqlite":
-        from seedlab.database.sqlite_snapshots import SqliteSnapshots
+        from seedlab.database.sqlite.snapshots import SqliteSnapshots
 
         return SqliteSnapshots(target)
-    from seedlab.database.postgres_snapshots import PostgresSnapshots
+    from seedlab.database.postgres.snapshots import PostgresSnapshots
 
     return PostgresSnapshots(target, embedded=embedded)
 

@@ -158,7 +158,7 @@ def _snapshots(target: Target, project: Project) -> Snapshots:
     """Open the snapshots on a target's server; create the embedded server's database if it is missing."""
     embedded = target.origin == orchestrator.EMBEDDED
     if embedded and project.schema is None:
-        from seedlab.database import server
+        from seedlab.database.embedded import server
 
         server.ensure_database(server.start(os.environ), target.database)
     return snapshots_at(target, embedded=embedded)

@@ -48,7 +48,7 @@ class LentClone:
         self._counting_proxy: Any = None
         url = url_of(clone)
         if self.statements is not None and clone.dialect == "sqlite":
-            from seedlab.database import sqlite_counting
+            from seedlab.database.sqlite import counting as sqlite_counting
 
             sqlite_counting.watch(Path(clone.url), self.statements)
         elif self.statements is not None:
@@ -84,7 +84,7 @@ class LentClone:
         if self._counting_proxy is not None:
             self._counting_proxy.close()
         if self.statements is not None and self.clone.dialect == "sqlite":
-            from seedlab.database import sqlite_counting
+            from seedlab.database.sqlite import counting as sqlite_counting
 
             sqlite_counting.forget(Path(self.clone.url))
 

@@ -32,7 +32,7 @@ def open_guarded_databases(
     guards.check_target(target, environment, yes_seed)
     superuser = None
     if target.origin == orchestrator.EMBEDDED:
-        from seedlab.database import cluster, server
+        from seedlab.database.embedded import cluster, server
 
         superuser = server.start(os.environ).url("postgres", role=cluster.SUPERUSER)
     with open_scratch_databases(target, superuser) as scratch:

@@ -9,8 +9,8 @@ import polars as pl
 
 from seedlab.errors import Fault
 from seedlab.flow import FILE, ROW, SourceFile
-from seedlab.frames.faults import MAX_FAULTS
-from seedlab.frames.positions import Position, locate, locate_name
+from seedlab.frames.files.faults import MAX_FAULTS
+from seedlab.frames.files.positions import Position, locate, locate_name
 from seedlab.frames.rules import BROKEN, REJECTED_PARENT, Broken
 
 _PLACES = pl.Schema({FILE: BROKEN[FILE], ROW: BROKEN[ROW]})

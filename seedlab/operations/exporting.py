@@ -18,7 +18,8 @@ from seedlab.database.lock_holder import label_of
 from seedlab.errors import ConfigurationError, nearest
 from seedlab.flow import LINE, Catalog, ForeignKey, Recorder, Table, Target
 from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable
-from seedlab.frames import export_subset, outputs
+from seedlab.frames import export_subset
+from seedlab.frames.files import outputs
 from seedlab.insight.formatting.text import several
 from seedlab.plan import export_keys, export_plan, scaffold, toml_writer
 from seedlab.plan.export_plan import FoundKey, Wanted

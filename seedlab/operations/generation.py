@@ -36,8 +36,8 @@ from seedlab.flow import (
 from seedlab.frames import generate as growing
 from seedlab.frames import tracing
 from seedlab.frames.cache import SeedCache
+from seedlab.frames.files.outputs import check_new, new_folder
 from seedlab.frames.generate import Repeatable
-from seedlab.frames.outputs import check_new, new_folder
 from seedlab.frames.resolve import name_rows
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph, scripts, toml_writer

@@ -26,7 +26,7 @@ from seedlab.flow import (
     TableState,
     Tally,
 )
-from seedlab.frames.opening import content_hash, stat_of
+from seedlab.frames.files.opening import content_hash, stat_of
 from seedlab.plan import folder, freshness, graph
 from seedlab.plan.freshness import Situation, Verdict
 from seedlab.plan.selection import select

@@ -16,7 +16,7 @@ from seedlab.errors import DataFaults, Fault
 from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Stage
 from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.documents import collector_paused
+from seedlab.frames.files.documents import collector_paused
 from seedlab.frames.resolve import Handled, Naming, name_rows
 from seedlab.frames.rules import Broken, confirmed, suspects
 from seedlab.insight.measuring.monitor import Monitor

@@ -24,7 +24,7 @@ from seedlab.flow import (
     Target,
     WritePlan,
 )
-from seedlab.frames import positions
+from seedlab.frames.files import positions
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.graph import waves
 from seedlab.steps.agenda import Task, state_of, tally_of

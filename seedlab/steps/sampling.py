@@ -20,7 +20,7 @@ from seedlab.insight.measuring.memory import rss_bytes
 from seedlab.insight.measuring.monitor import Monitor
 
 if TYPE_CHECKING:
-    from seedlab.database.activity import Activity
+    from seedlab.database.postgres.activity import Activity
 
 UNOBSERVED_SECONDS = 1.0  # at the beginning of a run, in which the server is not sampled
 JOIN_SECONDS = 1.0  # that a run waits, at its end, for a sample that has not been answered

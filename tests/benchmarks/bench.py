@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from seedlab import orchestrator
-from seedlab.database import connect, server
-from seedlab.database.cluster import SOCKET, SUPERUSER
+from seedlab.database import connect
+from seedlab.database.embedded import server
+from seedlab.database.embedded.cluster import SOCKET, SUPERUSER
 from seedlab.database.models import load_metadata
 from seedlab.flow import Options, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from psycopg.sql import SQL, Identifier
 
-from seedlab.database import server
-from seedlab.database.postgres_snapshots import PostgresSnapshots
+from seedlab.database.embedded import server
+from seedlab.database.postgres.snapshots import PostgresSnapshots
 from seedlab.database.snapshots import Snapshot, Snapshots
 from seedlab.experiment.clones import SnapshotRequest, open_provider
 from seedlab.experiment.pool import Pool

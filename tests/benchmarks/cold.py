@@ -25,7 +25,7 @@ from unittest import mock
 import psycopg
 from psycopg import sql
 
-from seedlab.database.postgres import PostgresSession
+from seedlab.database.postgres.session import PostgresSession
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Run
 from seedlab.steps.resolving import write_plan

@@ -23,8 +23,10 @@ from unittest import mock
 import polars as pl
 import psycopg
 
-from seedlab.database import postgres_direct, postgres_grow, server
-from seedlab.database.cluster import SUPERUSER
+from seedlab.database.embedded import server
+from seedlab.database.embedded.cluster import SUPERUSER
+from seedlab.database.postgres import direct as postgres_direct
+from seedlab.database.postgres import grow as postgres_grow
 from seedlab.flow import Run, Settings
 from seedlab.insight.measuring.monitor import phase_totals
 from tests.benchmarks.bench import DATABASE, timed_seed

@@ -20,7 +20,7 @@ from statistics import median
 import polars as pl
 import psycopg
 
-from seedlab.database import server
+from seedlab.database.embedded import server
 from seedlab.flow import Run, Settings
 from seedlab.insight.measuring.monitor import phase_totals
 from tests.benchmarks.bench import DATABASE, timed_seed

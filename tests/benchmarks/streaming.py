@@ -25,8 +25,8 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from seedlab.database import server
-from seedlab.database.cluster import SUPERUSER
+from seedlab.database.embedded import server
+from seedlab.database.embedded.cluster import SUPERUSER
 from tests.benchmarks.figures import Figure, Result, alone, in_figures
 
 DATABASE = "seedlab_streaming"

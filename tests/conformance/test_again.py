@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from seedlab import orchestrator
-from seedlab.database.postgres import PostgresSession
+from seedlab.database.postgres.session import PostgresSession
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import Commit, Project, Run, memory
 from seedlab.steps.writing.transaction import NO_LEDGER

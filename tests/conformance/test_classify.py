@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL
 
-from seedlab.database import postgres_write
+from seedlab.database.postgres import write as postgres_write
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Outcomes, WritePlan

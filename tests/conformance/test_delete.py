@@ -11,8 +11,8 @@ import polars as pl
 import psycopg
 import pytest
 
-from seedlab.database import postgres_delete
 from seedlab.database.connect import open_session, parse_target
+from seedlab.database.postgres import delete as postgres_delete
 from seedlab.database.writer import Session
 from seedlab.errors import Refused, SeedError, WriteError
 from seedlab.flow import Removal, Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.database import postgres_write
+from seedlab.database.postgres import write as postgres_write
 from seedlab.steps.preparing import shaping
 from tests.cases import some
 from tests.naughty import NAUGHTY

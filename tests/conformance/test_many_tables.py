@@ -12,8 +12,8 @@ from psycopg.sql import SQL
 
 from seedlab import orchestrator
 from seedlab.database import connect
-from seedlab.database.catalog import QUERY
-from seedlab.database.stamp_statements import stamped
+from seedlab.database.postgres.catalog import QUERY
+from seedlab.database.postgres.stamp_statements import stamped
 from seedlab.flow import Options, Plan, Settings, TableState
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS

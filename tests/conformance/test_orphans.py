@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.database import postgres_direct, postgres_load, postgres_write
+from seedlab.database.postgres import direct as postgres_direct
+from seedlab.database.postgres import load as postgres_load
+from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults, Fault
 from seedlab.steps.preparing import shaping
 from tests.seeding import dump, execute, seed, write

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.database import postgres_write
+from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import ConfigurationError
 from tests.cases import some
 from tests.seeding import Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, write

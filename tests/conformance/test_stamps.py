@@ -8,8 +8,8 @@ from typing import NoReturn
 import psycopg
 import pytest
 
-from seedlab.database import ledger_statements, stamp_statements
 from seedlab.database.ledger import TRANSACTIONS
+from seedlab.database.postgres import ledger_statements, stamp_statements
 from seedlab.steps.remembering import stage_memory, table_state
 from tests.again import INTACT, UNCHANGED, by_table, told
 from tests.cases import some

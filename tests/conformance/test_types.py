@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from seedlab.database import postgres_write
+from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults
 from tests.asking import asking
 from tests.cases import some

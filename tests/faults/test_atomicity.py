@@ -17,8 +17,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from seedlab.database import postgres_direct, postgres_grow, postgres_write
-from seedlab.database.wire import Wire
+from seedlab.database.postgres import direct as postgres_direct
+from seedlab.database.postgres import grow as postgres_grow
+from seedlab.database.postgres import write as postgres_write
+from seedlab.database.postgres.wire import Wire
 from seedlab.errors import CommitUnanswered, DataFaults, SeedError, WriteError
 from seedlab.steps.looking import Look
 from seedlab.steps.writing.committing import COMMITTED

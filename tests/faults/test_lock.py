@@ -38,8 +38,8 @@ from tests.seeding import counted, dump, execute, rows_of, seed, write
 HOLDING = """
 import sys
 from seedlab.cli import main
-from seedlab.database.postgres import PostgresSession
-from seedlab.database.sqlite import SqliteSession
+from seedlab.database.postgres.session import PostgresSession
+from seedlab.database.sqlite.session import SqliteSession
 
 def stopping(lock):
     def lock_and_stop(self, wait=None):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.database import stamp_statements
+from seedlab.database.postgres import stamp_statements
 from seedlab.flow import memory
 from seedlab.steps.remembering import stage_memory, table_state
 from seedlab.steps.resolving import scanning

@@ -19,8 +19,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from seedlab.database.sqlite_connection import CountedConnection
-from seedlab.database.wire import Wire
+from seedlab.database.postgres.wire import Wire
+from seedlab.database.sqlite.connection import CountedConnection
 from seedlab.flow import Run
 from tests.fix_clean import clean
 from tests.school import SEED, STAGE, TABLES

@@ -19,11 +19,12 @@ from functools import partial
 
 import polars as pl
 
-from seedlab.database import staging
+from seedlab.database.postgres import staging
 from seedlab.database.writer import Session
 from seedlab.errors import TargetChanged, WriteError
 from seedlab.flow import ROW, Load, Options, Recorder, Reference, Staging, Target
-from seedlab.frames import ids, large
+from seedlab.frames import ids
+from seedlab.frames.files import large
 from seedlab.frames.resolve import Handled, Naming, add_handles
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.graph import components

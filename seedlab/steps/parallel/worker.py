@@ -14,13 +14,14 @@ from typing import Any
 
 import polars as pl
 
-from seedlab.database import connect, staging
+from seedlab.database import connect
 from seedlab.database.lock_holder import label_of
+from seedlab.database.postgres import staging
 from seedlab.errors import DataFaults, SeedError
 from seedlab.flow import FILE, HANDLE, ROW, Load, Seed, Settings, Staging, TableSpec, Target
 from seedlab.frames import checks, ids
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.large import Piece
+from seedlab.frames.files.large import Piece
 from seedlab.frames.resolve import Handled, Naming, add_handles
 from seedlab.frames.rules import judge
 from seedlab.insight.measuring.monitor import Monitor

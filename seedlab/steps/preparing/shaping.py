@@ -15,11 +15,11 @@ import polars as pl
 
 from seedlab.errors import ConfigurationError, DataFaults, Fault
 from seedlab.flow import FILE, ROW, Catalog, Seed, Table, TableSpec
-from seedlab.frames import flatten, outlines
-from seedlab.frames.flatten import ROOT, Documents
-from seedlab.frames.large import WHOLE, Piece
-from seedlab.frames.literals import whole_columns
-from seedlab.frames.outlines import Outline
+from seedlab.frames.files import flatten, outlines
+from seedlab.frames.files.flatten import ROOT, Documents
+from seedlab.frames.files.large import WHOLE, Piece
+from seedlab.frames.files.literals import whole_columns
+from seedlab.frames.files.outlines import Outline
 from seedlab.plan import binder
 from seedlab.plan.columns import Given
 from seedlab.plan.relations import infer_link, name_value, parent_relation

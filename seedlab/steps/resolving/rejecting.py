@@ -14,7 +14,7 @@ import polars as pl
 
 from seedlab.errors import ConfigurationError, Fault
 from seedlab.flow import FILE, HANDLE, LINE, REASON, ROW, Catalog, Load, Refusal, SourceFile
-from seedlab.frames import flatten, ids, positions, rejects, tracing
+from seedlab.frames import ids, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.dependents import (
     AROUND,
@@ -28,9 +28,10 @@ from seedlab.frames.dependents import (
     follow,
     is_in,
 )
-from seedlab.frames.flatten import ROOT
-from seedlab.frames.literals import whole_columns
-from seedlab.frames.nesting import NESTED, RECORD, nesting
+from seedlab.frames.files import flatten, positions, rejects
+from seedlab.frames.files.flatten import ROOT
+from seedlab.frames.files.literals import whole_columns
+from seedlab.frames.files.nesting import NESTED, RECORD, nesting
 from seedlab.frames.resolve import Naming, alternative_column, reference_column
 from seedlab.frames.rules import BROKEN, REJECTED_PARENT, Broken, Rule
 from seedlab.plan.relations import parent_relation

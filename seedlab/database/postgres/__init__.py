@@ -1,0 +1,1 @@
+"""Read and write PostgreSQL, through psycopg; never imports `sqlite`."""

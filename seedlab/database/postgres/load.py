@@ -1,0 +1,278 @@
+"""Send the rows of empty PostgreSQL tables, with what has to be done before and after them.
+
+All statements are one message, in which each COPY is a round trip of its own. Over a network whose round
+trips take longer than the rows of a small table, small tables are inserted from arrays instead: a pipeline
+before that message, which is one round trip, however many tables there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+from psycopg.sql import Composable
+
+from seedlab.database.postgres import staging
+from seedlab.database.postgres import statements as sql
+from seedlab.database.postgres.copy_rows import (
+    ENCODE_ROWS,
+    InlineEncoder,
+    ThreadedEncoder,
+    count_sent,
+    encoded,
+    explain,
+    sequences,
+)
+from seedlab.database.postgres.encode import frame_literals
+from seedlab.database.postgres.encode_binary import has_binary_form
+from seedlab.database.postgres.rebuilding import Keys
+from seedlab.database.postgres.wire import Question, Results, StatementError, Wire
+from seedlab.errors import SeedError, WriteError
+from seedlab.flow import Load, Outcomes, TableWrite, Written
+
+# From this many rows on a table is sent in COPY's binary format, which has a fixed cost of 8 ms per frame.
+BINARY_ROWS = 6_000
+# Seconds that a value takes longer in an array than in a COPY (docs/performance.md).
+ARRAY_SECONDS = 1.3e-6
+# The most values of all arrays of a load, which are in memory together.
+ARRAY_VALUES = 1_000_000
+# SQLSTATEs before the first row that only mean that something cannot be dropped: lock held, not the owner,
+# not supported, other objects depend on it, it does not exist any more.
+NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
+# A table with pending deferred triggers cannot be altered, which fails only after the rows are copied.
+PENDING = "55006"
+# Class of errors raised by the user's code, such as an event trigger that forbids ALTER TABLE.
+RAISED = "P0"
+# Classes of errors about the rows.
+_ABOUT_ROWS = frozenset({"22", "23"})
+_EMPTY = 2  # the statement that counts tables with rows is the third
+
+
+class LoadFailed(Exception):
+    """A statement of a load failed: before the rows (`early`), in those of `write`, or after the rows."""
+
+    def __init__(self, failed: StatementError, write: TableWrite | None, *, early: bool) -> None:
+        super().__init__(failed)
+        self.failed, self.write, self.early = failed, write, early
+        self.state = failed.error.sqlstate or ""
+
+    @property
+    def explained(self) -> SeedError:
+        """The error to raise to the caller."""
+        return explain(self.failed, self.write)
+
+    @property
+    def message(self) -> str:
+        """The server's message, in one line."""
+        return self.failed.error.diag.message_primary or ""
+
+    @property
+    def avoidable(self) -> bool:
+        """Tell whether the load may succeed with more constraints in place."""
+        refused = self.state in NOT_THIS_WAY or self.state[:2] == RAISED
+        return (self.early and refused) or self.state == PENDING
+
+
+class RowUnknown(Exception):
+    """The server refused a row of an array; a COPY of the same rows will tell which row it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The statements around the rows, and the foreign keys that are `off` among them.
+
+    `behind` are statements after the last rows of a table.
+    """
+
+    before: Sequence[Composable] = ()
+    behind: Mapping[str, Sequence[Composable]] = field(default_factory=dict)
+    end: Sequence[Composable] = ()
+    off: Keys = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """How rows are sent: `binary` if all columns have that form, encoded in a thread if `parallel`.
+
+    Tables whose rows take less than `round_trip` seconds longer in arrays are inserted from arrays.
+    """
+
+    binary: bool = False
+    parallel: bool = False
+    round_trip: float = 0.0
+
+    def is_binary(self, write: TableWrite) -> bool:
+        """Tell whether a table is sent in COPY's binary format."""
+        return self.binary and write.rows >= BINARY_ROWS and has_binary_form(write.table, write.columns)
+
+    def by_arrays(self, write: TableWrite) -> bool:
+        """Tell whether a table is inserted from arrays."""
+        return not write.staged and _values(write) * ARRAY_SECONDS < self.round_trip
+
+
+def _values(write: TableWrite) -> int:
+    return write.rows * len(write.columns)
+
+
+def see_empty(results: Results) -> None:
+    """Raise WriteError (to be retried) when the third statement found a table with rows."""
+    if len(results) > _EMPTY and int(results[_EMPTY].get_value(0, 0) or 0):
+        raise WriteError(
+            "another session wrote to a table that was empty when the run began; run again", sqlstate="40001"
+        )
+
+
+def load(
+    wire: Wire, writes: Sequence[TableWrite], frame: Frame, options: SendOptions, *, looks: bool = False
+) -> tuple[list[Written], Results]:
+    """Send a load, encoding rows while the server works on earlier ones; return also all results.
+
+    With `looks` the third statement counts the tables that are not empty. Raises LoadFailed, or RowUnknown.
+    """
+    counts: dict[Load, int] = {}
+    messages = _messages(wire, writes, frame, options, counts)
+    copied = messages.copied
+    pieces = [encoded(wire, write, counts, binary=options.is_binary(write)) for write in copied]
+    large = options.parallel and any(write.rows > ENCODE_ROWS for write in copied)
+
+    # One span: the server answers at the end, so copying and keys cannot be told apart.
+    try:
+        with (
+            wire.recorder.span("merge", rows=sum(write.rows for write in writes)),
+            ThreadedEncoder(pieces) if large else InlineEncoder(pieces) as bytes_of,
+        ):
+            results = messages.send(wire, bytes_of, looks=looks)
+    except StatementError as failed:
+        write = messages.places.get(failed.index)
+        if write and failed.index < messages.pipelined and (failed.error.sqlstate or "")[:2] in _ABOUT_ROWS:
+            raise RowUnknown from failed
+        raise LoadFailed(failed, write, early=failed.index < len(frame.before)) from failed
+    for write in writes:
+        if write.staged:
+            count_sent(wire, write.batches(), counts)
+    return [
+        Written(load=load, outcomes=Outcomes(created=counts.get(load, 0)))
+        for write in writes
+        for load in write.loads
+    ], results
+
+
+@dataclass(slots=True, kw_only=True)
+class _Messages:
+    """All statements of a load, of which the first `pipelined` are a pipeline, and the others one message.
+
+    `places` says which of them write rows of which table; `copied` are the tables that are sent by COPY.
+    """
+
+    questions: list[Question]
+    places: dict[int, TableWrite] = field(default_factory=dict)
+    copied: list[TableWrite] = field(default_factory=list)
+    pipelined: int = 0
+
+    def add(self, statements: Sequence[Composable]) -> None:
+        """Append statements without parameters."""
+        self.questions += [(each, ()) for each in statements]
+
+    def send(self, wire: Wire, bytes_of: InlineEncoder | ThreadedEncoder, *, looks: bool) -> Results:
+        """Send the pipeline and the message. Raises StatementError, and WriteError for tables with rows."""
+        results: Results = []
+        if self.pipelined:
+            try:
+                results = wire.pipeline(self.questions[: self.pipelined])
+            except StatementError as failed:
+                if looks:
+                    see_empty(failed.results)
+                raise
+            if looks:
+                see_empty(results)
+        if self.pipelined < len(self.questions):
+            results += self._send_copies(wire, bytes_of, looks=looks and not self.pipelined)
+        return results
+
+    def _send_copies(self, wire: Wire, bytes_of: InlineEncoder | ThreadedEncoder, *, looks: bool) -> Results:
+        def feed(number: int, results: Results) -> Iterator[bytes]:
+            if number == 0 and looks:
+                see_empty(results)
+            return bytes_of.pieces(number)
+
+        statements = [statement for statement, _ in self.questions[self.pipelined :]]
+        try:
+            results = wire.script(statements, feed, bytes_of.ahead)
+        except StatementError as failed:
+            raise StatementError(failed.index + self.pipelined, failed.error) from failed
+        if looks and not self.copied:
+            see_empty(results)
+        return results
+
+
+def _messages(
+    wire: Wire, writes: Sequence[TableWrite], frame: Frame, options: SendOptions, counts: dict[Load, int]
+) -> _Messages:
+    """Make all statements of a load; those of tables that are inserted from arrays come first."""
+    messages = _Messages(questions=[])
+    messages.add(frame.before)
+    arrays, others = _ordered(writes, frame.off, options)
+    ordered = [*arrays, *others]
+    last = {write.table.name: number for number, write in enumerate(ordered)}
+    for number, write in enumerate(ordered):
+        if number < len(arrays):
+            _add_arrays(wire, messages, write, counts)
+        else:
+            _add_write(messages, write, options)
+        if last[write.table.name] == number:
+            messages.add(frame.behind.get(write.table.name, ()))
+        if number < len(arrays):
+            messages.pipelined = len(messages.questions)
+    messages.add(frame.end)
+    messages.add(sequences((load, write.table) for write in writes for load in write.loads))
+    if arrays and not messages.copied:
+        messages.pipelined = len(messages.questions)
+    return messages
+
+
+def _ordered(
+    writes: Sequence[TableWrite], off: Keys, options: SendOptions
+) -> tuple[list[TableWrite], list[TableWrite]]:
+    """Find the writes that are inserted from arrays, before all others, as far as these fit into memory.
+
+    A small table that refers to one that is copied, by a foreign key that stays on, is copied after it.
+    """
+    arrays: list[TableWrite] = []
+    others: list[TableWrite] = []
+    later: set[str] = set()
+    values = 0
+    for write in writes:
+        dropped = off.get(write.table.name, (write.table, ()))[1]
+        needed = {key.parent for key in write.table.foreign_keys if key not in dropped}
+        fits = options.by_arrays(write) and values + _values(write) <= ARRAY_VALUES
+        if fits and later.isdisjoint({write.table.name, *needed}):
+            arrays.append(write)
+            values += _values(write)
+        else:
+            others.append(write)
+            later.add(write.table.name)
+    return arrays, others
+
+
+def _add_arrays(wire: Wire, messages: _Messages, write: TableWrite, counts: dict[Load, int]) -> None:
+    batches = list(write.batches())
+    with wire.recorder.span("stage", load=write.loads[0], rows=write.rows):
+        literals = frame_literals(
+            pl.concat([batch.frame.select(write.columns) for batch in batches]), write.columns
+        )
+    messages.places[len(messages.questions)] = write
+    statement = sql.insert(write.table, write.columns, sql.arrays_source(write.columns))
+    messages.questions.append((statement, literals))
+    count_sent(wire, batches, counts)
+
+
+def _add_write(messages: _Messages, write: TableWrite, options: SendOptions) -> None:
+    for load in write.staged:  # its rows are in the target already
+        messages.places[len(messages.questions)] = write
+        messages.add([staging.insert(write.staged[load], load, write.table)])
+    if not write.staged:
+        messages.places[len(messages.questions)] = write
+        messages.copied.append(write)
+        binary = options.is_binary(write)
+        messages.add([sql.copy_in(sql.qualified(write.table), write.columns, binary=binary)])

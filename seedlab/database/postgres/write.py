@@ -1,0 +1,274 @@
+"""Write a plan into PostgreSQL: COPY into empty tables, and a merge into others.
+
+*Direct*: all tables of the plan are empty, or consecutive large ones are (`direct.py`). *Staged*:
+everything else. Each table, or cycle of tables, is merged from arrays, from a temporary table if there are
+many rows, or from multi-row VALUES at the bulk level. A large merge with many new rows drops keys and indexes
+meanwhile (`grow.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+
+import polars as pl
+from psycopg.sql import SQL, Composable, Identifier
+
+from seedlab.database.postgres import staging
+from seedlab.database.postgres import statements as sql
+from seedlab.database.postgres.copy_rows import encoded, explain, sequences
+from seedlab.database.postgres.direct import write_direct
+from seedlab.database.postgres.encode import array_literals, value_rows
+from seedlab.database.postgres.failures import write_failed
+from seedlab.database.postgres.grow import around, may_grow
+from seedlab.database.postgres.orphans import located
+from seedlab.database.postgres.wire import Results, StatementError, Wire, translated
+from seedlab.errors import DataFaults
+from seedlab.flow import Batch, Load, Outcomes, Table, TableWrite, WritePlan, Written
+
+PARAMETERS = 65_535  # the most parameters of a statement, which the protocol counts in 16 bits
+# Up to this many rows arrays are faster: no DDL, no ANALYZE, no WAL if nothing differs (docs/performance.md).
+ARRAY_ROWS = 20_000
+# SQLSTATEs that only mean that no temporary table can be created: lock held, no right, not supported.
+_NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000"})
+
+
+def write_plan(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
+    """Write all groups in order. Raises DataFaults or WriteError, after which the transaction is aborted."""
+    writes = [write for group in plan.groups for write in group]
+    if not writes:
+        return []
+    try:
+        return _write(wire, plan, writes, switches)
+    except DataFaults as found:
+        raise located(found, writes) from found.__cause__
+
+
+def _write(
+    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], switches: frozenset[str]
+) -> list[Written]:
+    if "copy" in switches and all(_copyable(w.table, plan) and not w.mixed for w in writes):
+        written = write_direct(wire, plan, plan.groups, switches)
+        if written is not None:
+            return written
+        switches = frozenset({"arrays"})
+    return _write_staged(wire, plan, switches)
+
+
+def _copyable(table: Table, plan: WritePlan) -> bool:
+    return table.name in plan.empty and not table.row_security and table.kind == "table"
+
+
+# ---- staged ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Merge:
+    """A merge statement: its steps and their parameters."""
+
+    steps: Sequence[tuple[Load, Table, Composable, bool]]
+    parameters: Sequence[str | None]
+
+    @property
+    def tables(self) -> str:
+        """The names of its tables, for messages."""
+        return ", ".join(table.name for _, table, _, _ in self.steps)
+
+
+def _write_staged(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
+    """Merge group by group, except consecutive large empty tables, which are copied together.
+
+    In a protected environment (without `plan.ours`) these keep their keys and indexes, as readers must not
+    wait.
+    """
+    written: list[Written] = []
+    for direct, groups in groupby(plan.groups, partial(_fills, plan, switches)):
+        if direct:
+            kept = switches if plan.ours else switches - {"rebuild"}
+            written += write_direct(wire, plan, list(groups), kept) or ()
+        else:
+            written += _merge_groups(wire, plan, list(groups), switches)
+    return written
+
+
+def _fills(plan: WritePlan, switches: frozenset[str], group: Sequence[TableWrite]) -> bool:
+    """Tell whether a group is a large empty table that no other write of the plan fills."""
+    write = group[0]
+    if "copy" not in switches or not _copyable(write.table, plan) or write.mixed:
+        return False
+    if _by_arrays(group, write.rows, switches):
+        return False
+    return sum(other.table.name == write.table.name for each in plan.groups for other in each) == 1
+
+
+def _merge_groups(
+    wire: Wire, plan: WritePlan, groups: Sequence[Sequence[TableWrite]], switches: frozenset[str]
+) -> list[Written]:
+    """Merge groups in order: small ones together in one pipeline, large ones separately."""
+    written: list[Written] = []
+    waiting: list[_Merge] = []
+    rows = 0
+    for number, group in enumerate(groups):
+        height = sum(write.rows for write in group)
+        if _by_arrays(group, height, switches):
+            waiting.append(_array_merge(wire, group))
+            rows += height
+        if rows > ARRAY_ROWS or not _by_arrays(group, height, switches):
+            written += _send(wire, waiting)
+            waiting, rows = [], 0
+        if not _by_arrays(group, height, switches):
+            written += _write_large(wire, plan, group[0], switches, number)
+    written += _send(wire, waiting)
+    if raises := sequences(
+        (load, write.table) for group in groups for write in group for load in write.loads
+    ):
+        with translated():
+            wire.script(raises)
+    return written
+
+
+def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str]) -> bool:
+    """Tell whether a group is merged from arrays, in one statement.
+
+    Cycles need a single statement, and small groups are faster that way. Without COPY, tables that refer to
+    themselves need it, too, and tables without a key, whose equal rows must be counted together.
+    """
+    if group[0].staged:  # large, and the only write of its group
+        return False
+    if "copy" not in switches and group[0].loads[0].whole:
+        return True
+    if len(group) > 1 or (rows <= ARRAY_ROWS and switches & {"copy", "arrays"}):
+        return True
+    refers_to_itself = any(key.parent == group[0].table.name for key in group[0].table.foreign_keys)
+    return "copy" not in switches and refers_to_itself
+
+
+def _write_large(
+    wire: Wire, plan: WritePlan, write: TableWrite, switches: frozenset[str], number: int
+) -> list[Written]:
+    if "copy" not in switches:
+        return _merge_values(wire, write)
+    return _merge_staging(wire, plan, write, switches, number)
+
+
+def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
+    """Build one statement for the group, with the rows of each load as array parameters."""
+    steps: list[tuple[Load, Table, Composable, bool]] = []
+    parameters: list[str] = []
+    for write in group:
+        for batch in together(write):
+            with wire.recorder.span("stage", load=batch.load, rows=batch.frame.height):
+                source = sql.arrays_source(batch.load.columns, first=len(parameters) + 1, place=sql.PLACE)
+                steps.append((batch.load, write.table, source, True))
+                parameters += array_literals(batch)
+    return _Merge(steps=steps, parameters=parameters)
+
+
+def together(write: TableWrite) -> Iterator[Batch]:
+    """Yield all rows of each load as one batch."""
+    frames: dict[Load, list[pl.DataFrame]] = {}
+    for batch in write.batches():
+        frames.setdefault(batch.load, []).append(batch.frame)
+    for load, parts in frames.items():
+        yield Batch(load=load, frame=pl.concat(parts) if len(parts) > 1 else parts[0])
+
+
+def _merge_values(wire: Wire, write: TableWrite) -> list[Written]:
+    """Merge by multi-row VALUES, as many rows per statement as the parameter limit allows."""
+    written = []
+    size = PARAMETERS // len(write.columns)
+    for batch in write.batches():
+        for part in batch.frame.iter_slices(size):
+            with wire.recorder.span("stage", load=batch.load, rows=part.height):
+                source = sql.values_source(batch.load.columns, part.height)
+                parameters = value_rows(part, batch.load.columns)
+            merge = _Merge(steps=[(batch.load, write.table, source, True)], parameters=parameters)
+            written += _send(wire, [merge])
+    return written
+
+
+def _merge_staging(
+    wire: Wire, plan: WritePlan, write: TableWrite, switches: frozenset[str], number: int
+) -> list[Written]:
+    """Copy the rows into temporary tables, analyze these, and merge all loads in one statement.
+
+    It is one statement because rows of one load may refer to rows of another. Without statistics the join of
+    300,000 rows ran for minutes. Without the right to create temporary tables, arrays are used.
+    """
+    steps: list[tuple[Load, Table, Composable, bool]] = []
+    relations: dict[Load, Identifier] = {}
+    for place, load in enumerate(write.loads):
+        if load in write.staged:
+            steps.append(staging.step(wire, write, load))
+            relations[load] = staging.named(write.staged[load].relation)
+            continue
+        name = f"_seedlab_{number}_{place}"
+        own = Identifier("pg_temp", name)
+        own_rows = replace(write, loads=(load,), batches=partial(_batches_of, write, load))
+        with wire.recorder.span("stage", load=load):
+            try:
+                wire.script(
+                    [
+                        SQL("SAVEPOINT staging"),
+                        sql.staging_table(name, write.table, load.columns),
+                        sql.copy_in(own, load.columns),
+                        SQL("ANALYZE {}").format(own),
+                    ],
+                    partial(_feed, wire, own_rows),
+                )
+            except StatementError as failed:
+                if failed.index != 1 or failed.error.sqlstate not in _NOT_THIS_WAY:
+                    raise explain(failed, own_rows if failed.index == 2 else None) from failed.error
+                wire.recorder.note(
+                    f"no temporary table is used ({failed.error.diag.message_primary}): same result"
+                )
+                wire.script([SQL("ROLLBACK TO SAVEPOINT staging")])
+                return _send(wire, [_array_merge(wire, [write])])
+        steps.append((load, write.table, sql.staging_source(name, load.columns, place=sql.PLACE), False))
+        relations[load] = own
+    merge = partial(_send, wire, [_Merge(steps=steps, parameters=[])])
+    written = around(wire, plan, write, relations, merge) if may_grow(write, plan, switches) else merge()
+    if temporary := [relations[load] for load in relations.keys() - write.staged.keys()]:
+        # Dropped here and not at the commit, as the ledger may store a copy of the catalog before.
+        wire.script([SQL("DROP TABLE {}").format(SQL(", ").join(temporary))])
+    return written
+
+
+def _feed(wire: Wire, write: TableWrite, _number: int, _results: Results) -> Iterator[bytes]:
+    return encoded(wire, write, {})
+
+
+def _batches_of(write: TableWrite, load: Load) -> Iterator[Batch]:
+    return (batch for batch in write.batches() if batch.load == load)
+
+
+def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
+    """Send merges in one pipeline; an error names the tables of its merge."""
+    if not merges:
+        return []
+    with wire.recorder.span("merge", load=merges[0].steps[0][0] if len(merges) == 1 else None):
+        try:
+            answers = wire.ask([(sql.merge(each.steps), each.parameters) for each in merges])
+        except StatementError as failed:
+            refused = merges[failed.index] if 0 <= failed.index < len(merges) else None
+            raise write_failed(
+                failed.error,
+                refused.tables if refused else None,
+                secured=refused is not None and any(table.row_security for _, table, _, _ in refused.steps),
+            ) from failed.error
+    written = []
+    for each, answer in zip(merges, answers, strict=True):
+        for n, (load, _, _, with_rows) in enumerate(each.steps):
+            written.append(_outcome(load, *answer[0][4 * n : 4 * n + 4]))
+            if with_rows:  # rows in staging tables were counted when they were sent
+                wire.recorder.progress(load, written[-1].outcomes.total)
+    wire.recorder.count(rows=sum(each.outcomes.total for each in written))
+    return written
+
+
+def _outcome(load: Load, updated: int, created: int, rows: int, places: Sequence[int] | None) -> Written:
+    outcomes = Outcomes(created=created, updated=updated, unchanged=rows - updated - created)
+    some = None if places is None else tuple(place - 1 for place in places)
+    return Written(load=load, outcomes=outcomes, created=some)

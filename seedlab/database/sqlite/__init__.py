@@ -1,0 +1,1 @@
+"""Read and write SQLite, through the standard library's sqlite3; never imports `postgres`."""

@@ -1,0 +1,93 @@
+"""`SqliteScratchDatabases`: templates as SQLite files in a temporary folder, copied as files."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from seedlab.database.scratch_databases import CURE, PREFIX
+from seedlab.database.sqlite.connection import quote
+from seedlab.database.sqlite.statements import main
+from seedlab.errors import ConfigurationError, Refused
+from seedlab.flow import Target
+
+
+class SqliteScratchDatabases:
+    """`ScratchDatabases` in a temporary folder."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, target: Target, superuser: str | None) -> None:  # noqa: ARG002 (a file has none)
+        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX)
+        self._target = target
+        self._numbers = count(1)
+
+    def create_template(self, statements: Sequence[str]) -> str:
+        """Create a file and run these statements in it."""
+        path = self._new("template")
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            try:
+                for statement in statements:
+                    connection.execute(statement)
+            except sqlite3.Error as error:
+                raise ConfigurationError(
+                    f"the project's MetaData cannot be made on SQLite: {error}"
+                ) from error
+        return str(path)
+
+    def copy_as_template(self, target: Target, tables: Collection[str]) -> str:
+        """Copy a file consistently, even while others write to it, without the ledger."""
+        if not Path(target.url).exists():
+            raise Refused(f"{target.shown} does not exist; {CURE}")
+        path = self._new("template")
+        with closing(sqlite3.connect(target.url)) as source, closing(sqlite3.connect(path)) as template:
+            source.backup(template)
+            for name in sorted(tables):
+                if _has_rows(template, name, target):
+                    raise Refused(f"table {name} of {target.shown} has rows; {CURE}")
+            ledger = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seedlab_*'"
+            for (name,) in template.execute(ledger).fetchall():
+                template.execute(f"DROP TABLE {quote(name)}")
+            template.commit()
+        return str(path)
+
+    @contextmanager
+    def fresh_copy(self, template: str) -> Iterator[Target]:
+        """Copy the file; remove it afterwards together with its journals."""
+        path = self._new("copy")
+        try:
+            shutil.copyfile(template, path)
+            yield replace(
+                self._target, url=str(path), shown=f"sqlite:///{path.name}", database=path.stem, name=None
+            )
+        finally:
+            for each in path.parent.glob(f"{path.name}*"):
+                each.unlink()
+
+    def server_address(self) -> dict[str, Any]:
+        """Raise ConfigurationError: SQLite has no server to put a proxy in front of."""
+        raise ConfigurationError(
+            "SQLite has no round trips to delay: it is a file; leave --round-trip-ms out"
+        )
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self._folder.cleanup()
+
+    def _new(self, what: str) -> Path:
+        return Path(self._folder.name, f"{what}{next(self._numbers)}.db")
+
+
+def _has_rows(connection: sqlite3.Connection, table: str, target: Target) -> bool:
+    try:
+        query = f"SELECT EXISTS (SELECT 1 FROM {main(table)})"  # noqa: S608
+        return bool(connection.execute(query).fetchone()[0])
+    except sqlite3.OperationalError:
+        raise Refused(f"{target.shown} has no table {table}; {CURE}") from None

@@ -1,0 +1,337 @@
+"""Flatten nested records (JSON, JSONL, YAML) into frames of text, one per path.
+
+The path `$` has the records themselves, `questions.parts` the items of lists within lists. Every frame has
+ROW, the row's ordinal among the rows of its file and path. Frames of lists also have PARENT, the index of the
+enclosing row in its own frame, and INDEX, the item's 1-based position in its list. All other columns are
+text. An object within a record becomes dotted columns (`faculty.code`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
+from json.encoder import encode_basestring
+from operator import itemgetter
+from typing import Any
+
+import polars as pl
+
+from seedlab.flow import INDEX, PARENT, RESERVED, ROW
+from seedlab.frames.files.documents import Number, Plain, Records, collector_paused
+from seedlab.frames.files.faults import FaultList
+
+__all__ = [
+    "INDEX",
+    "PARENT",
+    "ROOT",
+    "VALUE",
+    "Shape",
+    "Shapes",
+    "dumps",
+    "enclosing",
+    "fill",
+    "flatten",
+    "inherit",
+    "only_json",
+    "survey",
+]
+
+ROOT = "$"
+VALUE = "$value"  # the one column of a list of scalars
+POSITION = "$index"  # in a project's `columns`: the item's position in its list
+
+Write = Callable[[Any], str]
+# path → column → how to write its value as text: columns that take a list or an object as one value. JSON
+# columns are written by `dumps`.
+Documents = Mapping[str, Mapping[str, Write]]
+_NONE: Mapping[str, Write] = {}
+
+_SCALARS = frozenset({str, Number, Plain, type(None), bool})
+_JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_quoted = encode_basestring
+
+
+@dataclass(slots=True, eq=False)
+class Shape:
+    """What is known about the records of one path; it grows as records are read.
+
+    `above` is the enclosing path, `columns` has all names in order of first appearance, `objects` and `lists`
+    those that hold objects or lists.
+    """
+
+    above: str | None = None
+    columns: dict[str, None] = field(default_factory=dict)
+    objects: set[str] = field(default_factory=set)
+    lists: set[str] = field(default_factory=set)
+    holds: str = ""  # "objects" or "scalars", once an item was seen
+    reported: set[str] = field(default_factory=set)  # names with a fault that was added already
+
+    def own(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Leave out names that become dotted columns, or rows of another path."""
+        return tuple(name for name in names if name not in self.objects and name not in self.lists)
+
+
+Shapes = dict[str, Shape]
+
+
+def flatten(
+    records: Records,
+    documents: Documents,
+    offsets: Mapping[str, int] | None = None,
+    shapes: Shapes | None = None,
+) -> dict[str, pl.DataFrame]:
+    """Make one frame of text per path; raises DataFaults for records whose shapes contradict each other.
+
+    `documents` says which columns take a list or an object as one value, and how it is written. When a file
+    is read in batches, `offsets` has the number of rows per path in earlier batches, and `shapes` collects
+    what is known about all of them. Cost: one walk over the records in Python.
+    """
+    offsets = {ROOT: records.first, **(offsets or {})}
+    faults = FaultList(records.file)
+    tables = _walk(records, documents, {} if shapes is None else shapes, faults)
+    faults.check()
+    return {path: table.frame(offsets.get(path, 0)) for path, table in tables.items()}
+
+
+def survey(records: Records, documents: Documents, shapes: Shapes, faults: FaultList) -> None:
+    """Add the shapes of a batch of records to `shapes`, and their faults to `faults`."""
+    for path, table in _walk(records, documents, shapes, faults).items():
+        shapes[path].columns |= table.column_names()
+
+
+def only_json(documents: Documents) -> dict[str, frozenset[str]]:
+    """Return, by path, the columns whose text is JSON written by `dumps`."""
+    return {
+        path: frozenset(name for name, write in columns.items() if write is dumps)
+        for path, columns in documents.items()
+    }
+
+
+def enclosing(path: str, paths: Mapping[str, object]) -> str:
+    """Find the path whose records contain the list `path`.
+
+    For `faculty.degrees` that is `$` when `faculty` is an object, which has no rows of its own.
+    """
+    above = path.rpartition(".")[0]
+    while above and above not in paths:
+        above = above.rpartition(".")[0]
+    return above or ROOT
+
+
+# ---- the walk over parsed JSON and YAML -----------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class _Table:
+    """The rows of one path, as dicts of scalars; the items of lists are rows of other tables."""
+
+    path: str
+    above: _Table | None
+    name: str
+    documents: Mapping[str, Write]
+    shape: Shape
+    found: list[Any] = field(default_factory=list)  # records or items that are not yet rows
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    indexes: list[int] = field(default_factory=list)
+
+    def column_names(self) -> dict[str, None]:
+        """All names that rows have, in order of first appearance."""
+        return dict.fromkeys(chain.from_iterable(self.rows))
+
+    def frame(self, offset: int) -> pl.DataFrame:
+        own = [pl.int_range(offset, offset + len(self.rows), dtype=pl.UInt32, eager=True).alias(ROW)]
+        if self.above is not None:
+            own.append(pl.Series(PARENT, self.parents, dtype=pl.UInt32))
+            own.append(pl.Series(INDEX, self.indexes, dtype=pl.UInt32))
+        names = self.shape.own(self.column_names())
+        own += [
+            pl.Series(name, _texts(values), dtype=pl.String)
+            for name, values in zip(names, self.values(names), strict=True)
+        ]
+        return pl.DataFrame(own)
+
+    def values(self, names: tuple[str, ...]) -> Iterable[Sequence[Any]]:
+        """The values column by column; the fast way needs every row to have all the names."""
+        if len(names) > 1:
+            with suppress(KeyError):
+                return list(zip(*map(itemgetter(*names), self.rows), strict=True))
+        return [[row.get(name) for row in self.rows] for name in names]
+
+    def place(self, row: int, records: Records) -> str:
+        """The row's path in the document, such as `$[3].questions[0]`."""
+        if self.above is None:
+            return ROOT if records.single else f"$[{records.first + row}]"
+        return f"{self.above.place(self.parents[row], records)}.{self.name}[{self.indexes[row] - 1}]"
+
+
+@collector_paused()
+def _walk(records: Records, documents: Documents, shapes: Shapes, faults: FaultList) -> dict[str, _Table]:
+    walk = _Walk(records, documents, shapes, faults)
+    try:
+        walk.all()
+    except RecursionError:
+        walk.faults.add("too-large", "objects and lists are nested too deep")
+    for table in walk.tables.values():
+        walk.check(table)
+    return walk.tables
+
+
+class _Walk:
+    """Distribute the values of the records to the tables of their paths, outer paths first."""
+
+    def __init__(self, records: Records, documents: Documents, shapes: Shapes, faults: FaultList) -> None:
+        self.records = records
+        self.documents = documents
+        self.shapes = shapes
+        self.faults = faults
+        self.tables: dict[str, _Table] = {}
+        self.waiting: deque[_Table] = deque()
+        self.root = self.table(ROOT, None, "")
+        self.root.found = records.records
+
+    def table(self, path: str, above: _Table | None, name: str) -> _Table:
+        """Start the table of a new path."""
+        shape = self.shapes.setdefault(path, Shape(above=above.path if above else None))
+        found = _Table(path, above, name, self.documents.get(path, _NONE), shape)
+        self.tables[path] = found
+        self.waiting.append(found)
+        return found
+
+    def all(self) -> None:
+        """Process tables in order of discovery: a table is complete once its enclosing one is processed."""
+        while self.waiting:
+            table = self.waiting.popleft()
+            if table.shape.holds == "scalars":
+                table.rows = [{VALUE: item} for item in table.found]
+            else:
+                self.objects(table, table.found)
+            table.found = []
+
+    def objects(self, table: _Table, records: list[dict[str, Any]]) -> None:
+        # Records that are flat already need not be copied.
+        kinds = set(map(type, chain.from_iterable(map(dict.values, records))))
+        if not table.documents and kinds <= _SCALARS:
+            table.rows = records
+            return
+        for record in records:
+            row: dict[str, Any] = {}
+            table.rows.append(row)
+            self.spread(table, row, record, "")
+
+    def spread(self, table: _Table, row: dict[str, Any], record: dict[str, Any], prefix: str) -> None:
+        for key, value in record.items():
+            name, kind = prefix + key, type(value)
+            if name in row:
+                self.fault(table, f"'{name}' is given twice: as an object and with a dot in its name", name)
+            elif name in table.documents:
+                row[name] = None if value is None else table.documents[name](value)
+            elif kind is dict:
+                table.shape.objects.add(name)
+                self.spread(table, row, value, name + ".")
+            elif kind is list:
+                table.shape.lists.add(name)
+                self.list_of(table, name, value)
+            else:
+                row[name] = value
+
+    def list_of(self, table: _Table, name: str, items: list[Any]) -> None:
+        path = name if table is self.root else f"{table.path}.{name}"
+        child = self.tables.get(path) or self.table(path, table, name)
+        shape, kinds = child.shape, set(map(type, items))
+        holds = "objects" if dict in kinds else "scalars" if kinds else shape.holds
+        mixed = list in kinds or (holds == "objects" and kinds and len(kinds) > 1)
+        if mixed or (shape.holds and holds != shape.holds):
+            self.fault(table, "expected only objects or only scalars in the list, found a mix or lists", name)
+        elif shape.above != table.path:
+            message = f"'{path}' is a list in two different places of the records; rename one of them"
+            self.fault(table, message, name)
+        elif items:
+            shape.holds = holds
+            child.found += items
+            child.parents += [len(table.rows) - 1] * len(items)
+            child.indexes += range(1, len(items) + 1)
+
+    def check(self, table: _Table) -> None:
+        """Report reserved names, and scalars where other records have objects or lists."""
+        shape, names = table.shape, set(table.column_names())
+        for name in sorted((names & RESERVED) - shape.reported):
+            place = next(n for n, row in enumerate(table.rows) if name in row)
+            message = f"'{name}' is a name that seedlab reserves; rename it"
+            self.fault(table, message, name, place)
+        for name in sorted(names & (shape.objects | shape.lists)):
+            expected = "an object" if name in shape.objects else "a list"
+            for n, row in enumerate(table.rows):
+                if row.get(name) is not None:
+                    self.fault(table, f"expected {expected} as in other records, found a scalar", name, n)
+        for name in sorted((shape.objects & shape.lists) - shape.reported):
+            self.faults.add("syntax", f"'{name}' is an object in some records and a list in others")
+        shape.reported |= names & RESERVED | shape.objects & shape.lists
+
+    def fault(self, table: _Table, message: str, name: str, row: int | None = None) -> None:
+        place = table.place(len(table.rows) - 1 if row is None else row, self.records)
+        self.faults.add("syntax", message, path=f"{place}.{name}")
+
+
+def _texts(values: Sequence[Any]) -> Sequence[str | None]:
+    """Write booleans as text; all other scalars are text already."""
+    if bool not in set(map(type, values)):
+        return values
+    return [("true" if value else "false") if type(value) is bool else value for value in values]
+
+
+def dumps(value: Any) -> str:
+    """Write a value as JSON: numbers keep their spelling, plain YAML scalars become what they look like."""
+    kind = type(value)
+    if kind is Number:
+        return value  # type: ignore[no-any-return]
+    if kind is str:
+        return _quoted(value)
+    if kind is dict:
+        return "{" + ", ".join([f"{_quoted(key)}: {dumps(each)}" for key, each in value.items()]) + "}"
+    if kind is list:
+        return "[" + ", ".join([dumps(each) for each in value]) + "]"
+    if kind is Plain:
+        literal = value in ("true", "false") or _JSON_NUMBER.fullmatch(value)
+        return str(value) if literal else _quoted(str(value))
+    return "null" if value is None else "true" if value else "false"
+
+
+# ---- between frames -------------------------------------------------------------------------------------
+
+
+def inherit(child: pl.DataFrame, parent: pl.DataFrame, relation: str, sources: Sequence[str]) -> pl.DataFrame:
+    """Add the parent's reference to nested rows: a column `relation.source` for each source column.
+
+    `parent` is the frame of the enclosing path of the same file; a source column that it lacks is NULL. Outer
+    paths must be done first, so that the parent has its own parent's columns.
+    """
+    place = child.get_column(PARENT)
+    nulls = pl.Series([None], dtype=pl.String).new_from_index(0, parent.height)
+    columns = (parent.get_column(name, default=nulls) for name in sources)
+    # Indexed with [], because `gather` runs a query, which takes ten times as long on a small frame.
+    return child.hstack(
+        [each[place].alias(f"{relation}.{name}") for name, each in zip(sources, columns, strict=True)]
+    )
+
+
+def fill(frame: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:
+    """Rename columns as the project configures: column → dotted path, or `$index` for the list position.
+
+    A column whose path no record has is absent.
+    """
+    if not columns:
+        return frame
+    found = {
+        column: INDEX if path == POSITION else path
+        for column, path in columns.items()
+        if (INDEX if path == POSITION else path) in frame.columns
+    }
+    renamed = set(found.values()) - found.keys() - {INDEX}
+    filled = {each.name: each for each in frame.get_columns()}
+    filled |= {column: frame.get_column(path).cast(pl.String).alias(column) for column, path in found.items()}
+    return pl.DataFrame([each for name, each in filled.items() if name not in renamed])

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from tests.benchmarks import __main__ as program
 from tests.benchmarks.cold import paired
-from tests.benchmarks.duels import Arena, Asked, Duel, duel, in_duels, often, pair
 from tests.benchmarks.figures import Figure, Result, in_figures
 from tests.benchmarks.material import Material, take
+from tests.benchmarks.paired_runs import Asked, PairedRuns, Setup, measure_pairs, often, pair, paired_table
 from tests.benchmarks.rivals import POSTGRES
 from tests.benchmarks.rivals.contract import Rival
 from tests.benchmarks.rivals.django_bulk import DjangoBulkCreate
@@ -169,16 +169,16 @@ def grounds() -> Grounds:
 
 
 @pytest.fixture
-def arena(grounds: Grounds, material: Material, tmp_path: Path) -> Arena:
+def setup(grounds: Grounds, material: Material, tmp_path: Path) -> Setup:
     ours = lambda: grounds.order.append("seedlab")  # noqa: E731
-    return Arena(place=grounds, url="", material=material, ours=ours, folder=tmp_path, pairs=2)
+    return Setup(place=grounds, url="", material=material, ours=ours, folder=tmp_path, pairs=2)
 
 
-def test_who_begins_alternates_and_every_run_is_checked(arena: Arena, grounds: Grounds) -> None:
+def test_who_begins_alternates_and_every_run_is_checked(setup: Setup, grounds: Grounds) -> None:
     rival = Present()
     rival.order = grounds.order
     for number in range(3):
-        pair(arena, rival, number)
+        pair(setup, rival, number)
 
     checked = ["rival", "check"]
     assert grounds.order == ["seedlab", *checked, *checked, "seedlab", "seedlab", *checked]
@@ -208,12 +208,12 @@ def test_the_slow_one_takes_as_many_turns_as_it_is_given(ours: int, theirs: int)
     assert samples == {"seedlab": [1.0] * ours, "other": [2.0] * theirs}
 
 
-def test_what_is_missing_is_told_and_what_fails_misses(arena: Arena) -> None:
-    missing, failed = (duel(arena, kind(), Asked(faster=2)) for kind in (Absent, Failing))
+def test_what_is_missing_is_told_and_what_fails_misses(setup: Setup) -> None:
+    missing, failed = (measure_pairs(setup, kind(), Asked(faster=2)) for kind in (Absent, Failing))
 
     assert (missing.trouble, missing.met) == ("no no_such_package", True)
     assert (failed.trouble, failed.met) == ("ConnectionError: gone", False)
-    told = in_duels("title", "remark", [missing, failed])
+    told = paired_table("title", "remark", [missing, failed])
     assert "| absent | - | - | - | - | ≥ 2 times | 0 | not run: no no_such_package |" in told.markdown
     assert not told.met
 
@@ -227,10 +227,10 @@ def test_the_ratio_is_the_pairs_and_what_is_asked_is_judged_by_it() -> None:
         Asked(share=0.33): False,
     }
 
-    duels = [Duel(name="x", remark="", asked=each, pairs=pairs) for each in asked]
-    assert {each.faster for each in duels} == {3.0}
-    assert [each.met for each in duels] == list(asked.values())
-    lines = in_duels("title", "remark", duels).markdown.splitlines()
+    results = [PairedRuns(name="x", remark="", asked=each, pairs=pairs) for each in asked]
+    assert {each.faster for each in results} == {3.0}
+    assert [each.met for each in results] == list(asked.values())
+    lines = paired_table("title", "remark", results).markdown.splitlines()
     assert lines[-2:] == [
         "| x | 4.00 | 1.00 | 3 | 0.333 | ≤ 0.34 of its time | 3 |  |",
         "| x | 4.00 | 1.00 | **3** | 0.333 | ≤ 0.33 of its time | 3 |  |",

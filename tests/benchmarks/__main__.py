@@ -31,8 +31,8 @@ from tests.benchmarks import (
     streaming,
     verdicts,
 )
-from tests.benchmarks.duels import tell
 from tests.benchmarks.figures import Result, page, write_record
+from tests.benchmarks.paired_runs import tell
 
 Measure = Callable[[argparse.Namespace], Result]
 

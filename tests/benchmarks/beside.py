@@ -20,9 +20,9 @@ from seedlab.database.proxy import DelayProxy
 from seedlab.operations import generation
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, Bench, bench, seed
-from tests.benchmarks.duels import Arena, Asked, Duel, duel, in_duels, tell
 from tests.benchmarks.figures import Result
 from tests.benchmarks.material import take
+from tests.benchmarks.paired_runs import Asked, PairedRuns, Setup, measure_pairs, paired_table, tell
 from tests.benchmarks.rivals import POSTGRES
 from tests.benchmarks.rivals.contract import Rival
 
@@ -48,14 +48,14 @@ def chosen(names: str | None) -> list[Rival]:
 
 
 @contextmanager
-def arena(place: Bench, project: Path, pairs: int) -> Iterator[Arena]:
+def setup(place: Bench, project: Path, pairs: int) -> Iterator[Setup]:
     """Seed once, take the rows out again, and let the turns begin."""
     with tempfile.TemporaryDirectory(prefix="seedlab-rivals-") as name:
         folder = Path(name)
         place.time(lambda: seed(place.url, folder=project))
         metadata = load_metadata(project, "models.py:metadata")
         material = take(place.superuser_url, metadata, folder / "rows")
-        yield Arena(
+        yield Setup(
             place=place,
             url=place.url,
             material=material,
@@ -65,8 +65,8 @@ def arena(place: Bench, project: Path, pairs: int) -> Iterator[Arena]:
         )
 
 
-def rounds(found: Arena, rivals: Sequence[Rival], asked: dict[str, Asked]) -> list[Duel]:
-    return [duel(found, rival, asked.get(rival.name, Asked())) for rival in rivals]
+def rounds(found: Setup, rivals: Sequence[Rival], asked: dict[str, Asked]) -> list[PairedRuns]:
+    return [measure_pairs(found, rival, asked.get(rival.name, Asked())) for rival in rivals]
 
 
 def on_many_rows(rows: int, pairs: int, names: str | None = None) -> Result:
@@ -76,24 +76,24 @@ def on_many_rows(rows: int, pairs: int, names: str | None = None) -> Result:
         tell(f"generating {rows:,} rows")
         generation.generate(load_project(DATA), rows=rows, out=grown)
         place.time(lambda: seed(place.url))  # imports
-        with arena(place, grown, pairs) as found:
-            duels = rounds(found, chosen(names), ASKED if rows >= MILLION else {})
+        with setup(place, grown, pairs) as found:
+            results = rounds(found, chosen(names), ASKED if rows >= MILLION else {})
             remark = REMARK.format(rows=found.material.rows, tables=len(found.material.tables))
-    return in_duels(f"Beside other tools, {rows:,} rows", remark, duels)
+    return paired_table(f"Beside other tools, {rows:,} rows", remark, results)
 
 
 def on_the_academy(pairs: int, names: str | None = None, *, round_trip_ms: float = 0) -> Result:
     """The academy, where fixed costs rule; with a delay both go through a proxy."""
-    with bench() as place, arena(place, DATA, pairs) as near, ExitStack() as stack:
+    with bench() as place, setup(place, DATA, pairs) as near, ExitStack() as stack:
         found = near
         if round_trip_ms:
             proxy = DelayProxy(unix_socket=place.unix_socket, round_trip_ms=round_trip_ms)
             url = stack.enter_context(proxy).url_for(place.url)
             found = replace(near, url=url, ours=lambda: seed(url))
-        duels = rounds(found, chosen(names), {})
+        results = rounds(found, chosen(names), {})
         remark = REMARK.format(rows=found.material.rows, tables=len(found.material.tables))
     delay = f"{round_trip_ms:g} ms a round trip" if round_trip_ms else "no delay"
-    return in_duels(f"Beside other tools, the academy, {delay}", remark, duels)
+    return paired_table(f"Beside other tools, the academy, {delay}", remark, results)
 
 
 @cache

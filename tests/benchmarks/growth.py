@@ -14,8 +14,8 @@ from statistics import linear_regression, median
 from seedlab.operations import generation
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, bench, seed
-from tests.benchmarks.duels import tell
 from tests.benchmarks.figures import Figure, Result, in_figures
+from tests.benchmarks.paired_runs import tell
 
 ONCE = 3_000_000  # rows from which a size is seeded once
 

@@ -22,8 +22,8 @@ from seedlab.database.models import load_metadata
 from seedlab.operations import generation
 from seedlab.plan.project import load_project
 from tests.benchmarks.bench import DATA, seed
-from tests.benchmarks.duels import Arena, Asked, duel, in_duels, tell
 from tests.benchmarks.figures import Result
+from tests.benchmarks.paired_runs import Asked, Setup, measure_pairs, paired_table, tell
 from tests.benchmarks.rivals.executemany import CheckedExecutemany, Executemany
 
 REMARK = """{rows:,} rows in {tables} tables, which are there and empty, in a new file each time. seedlab: from reading
@@ -107,7 +107,7 @@ def measure(rows: int, pairs: int) -> Result:
         place.time(lambda: seed(place.url, folder=grown))
         shutil.copy(place.file, folder / "seeded.db")
         material = take(folder / "seeded.db", metadata, folder / "rows")
-        arena = Arena(
+        setup = Setup(
             place=place,
             url=place.url,
             material=material,
@@ -115,6 +115,6 @@ def measure(rows: int, pairs: int) -> Result:
             folder=folder,
             pairs=pairs,
         )
-        duels = [duel(arena, kind(), asked) for kind, asked in ASKED.items()]
+        results = [measure_pairs(setup, kind(), asked) for kind, asked in ASKED.items()]
         remark = REMARK.format(rows=material.rows, tables=len(material.tables))
-    return in_duels(f"SQLite beside executemany, {rows:,} rows", remark, duels)
+    return paired_table(f"SQLite beside executemany, {rows:,} rows", remark, results)

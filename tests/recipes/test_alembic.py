@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Table, Text, create_engine
 
-from tests.cooking import Recipe
+from tests.recipe import Recipe
 from tests.seeding import execute, rows_of, seed, write
 
 PRODUCTS = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cooking import Recipe
+from tests.recipe import Recipe
 
 READ_AND_GO_ON = """
 import json

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cooking import Recipe
+from tests.recipe import Recipe
 from tests.seeding import execute, rows_of
 
 LOG = """

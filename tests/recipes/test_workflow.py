@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cooking import Recipe, outcomes
+from tests.recipe import Recipe, outcomes
 
 
 @pytest.mark.slow

@@ -234,7 +234,7 @@ def choose(
     wire: Wire, facts: Facts, tables: Sequence[Table], keys: Keys
 ) -> dict[tuple[str, str], list[rebuilding.Index]]:
     """Choose the indexes to drop, by table; note which ones stay, and why."""
-    chosen, staying = rebuilding.rebuilt(facts, tables, keys)
+    chosen, staying = rebuilding.choose_indexes(facts, tables, keys)
     if staying:
         reasons = ", ".join(f"{name}: {why}" for name, why in staying.items())
         wire.recorder.note(f"indexes that stay on during the load: {reasons}; slower, same result")

@@ -76,10 +76,10 @@ def _checked(table: Table) -> list[ForeignKey]:
 # ---- around the merge -----------------------------------------------------------------------------------
 
 
-def around(
+def merge_without_indexes(
     wire: Wire, plan: WritePlan, write: TableWrite, staged: Staged, merge: Callable[[], list[Written]]
 ) -> list[Written]:
-    """Call `merge`, without keys and indexes if enough rows are new; the rows are `staged` and analyzed.
+    """Call `merge`, without keys and indexes if enough rows are new. The rows are `staged` and analyzed.
 
     Raises what `merge` raises with everything in place.
     """

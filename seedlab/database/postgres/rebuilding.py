@@ -91,7 +91,7 @@ def read_facts(answer: bytes | None) -> Facts:
     )
 
 
-def rebuilt(
+def choose_indexes(
     facts: Facts, tables: Sequence[Table], keys: Keys
 ) -> tuple[dict[tuple[str, str], list[Index]], dict[str, str]]:
     """Choose the indexes of these tables to drop, by table; also return why the others stay.

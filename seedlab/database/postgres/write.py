@@ -22,7 +22,7 @@ from seedlab.database.postgres.copy_rows import encoded, explain, sequences
 from seedlab.database.postgres.direct import write_direct
 from seedlab.database.postgres.encode import array_literals, value_rows
 from seedlab.database.postgres.failures import write_failed
-from seedlab.database.postgres.grow import around, may_grow
+from seedlab.database.postgres.grow import may_grow, merge_without_indexes
 from seedlab.database.postgres.orphans import located
 from seedlab.database.postgres.wire import Results, StatementError, Wire, translated
 from seedlab.errors import DataFaults
@@ -229,7 +229,11 @@ def _merge_staging(
         steps.append((load, write.table, sql.staging_source(name, load.columns, place=sql.PLACE), False))
         relations[load] = own
     merge = partial(_send, wire, [_Merge(steps=steps, parameters=[])])
-    written = around(wire, plan, write, relations, merge) if may_grow(write, plan, switches) else merge()
+    written = (
+        merge_without_indexes(wire, plan, write, relations, merge)
+        if may_grow(write, plan, switches)
+        else merge()
+    )
     if temporary := [relations[load] for load in relations.keys() - write.staged.keys()]:
         # Dropped here and not at the commit, as the ledger may store a copy of the catalog before.
         wire.script([SQL("DROP TABLE {}").format(SQL(", ").join(temporary))])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from seedlab.flow.evidence import Recommendation, Resource
 from seedlab.insight.formatting.text import duration, several
 from seedlab.insight.judging.findings import WORTH_SECONDS, bottlenecks, holders
-from seedlab.insight.judging.spending import Spent, spent
+from seedlab.insight.judging.resource_seconds import Spent, spent
 
 if TYPE_CHECKING:
     from seedlab.flow import Phase, Run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Bottleneck, Recommendation, Resource
 from seedlab.insight.formatting.text import duration, printable, several, shorten, table
-from seedlab.insight.judging.spending import IDLE, OUTSIDE, Activity, Spent, resource_of, spent
+from seedlab.insight.judging.resource_seconds import IDLE, OUTSIDE, Activity, Spent, resource_of, spent
 
 if TYPE_CHECKING:
     from seedlab.flow import Run

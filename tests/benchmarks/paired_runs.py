@@ -41,7 +41,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duel:
+class PairedRuns:
     """Seconds of seedlab and of a rival, pair by pair; or why there are none."""
 
     name: str
@@ -83,7 +83,7 @@ class Duel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arena:
+class Setup:
     """Where the turns are taken, and with what."""
 
     place: Place
@@ -94,25 +94,25 @@ class Arena:
     pairs: int
 
 
-def duel(arena: Arena, rival: Rival, asked: Asked) -> Duel:
+def measure_pairs(setup: Setup, rival: Rival, asked: Asked) -> PairedRuns:
     """Let both take turns, and check after each of the rival's that it holds the same rows; tell on the way."""
     told = {"name": rival.name, "remark": rival.remark, "asked": asked}
-    few = arena.material.rows <= FEW
+    few = setup.material.rows <= FEW
     if lacking := rival.missing():
-        return Duel(**told, trouble=lacking)
+        return PairedRuns(**told, trouble=lacking)
     if rival.pace == "small" and not few:
-        return Duel(**told, trouble="too slow for so many rows; see the academy's table")
-    folder = arena.folder / f"{type(rival).__name__}-{time.time_ns()}"
+        return PairedRuns(**told, trouble="too slow for so many rows; see the academy's table")
+    folder = setup.folder / f"{type(rival).__name__}-{time.time_ns()}"
     folder.mkdir(parents=True)
     try:
-        rival.prepare(arena.material, arena.url, folder)
+        rival.prepare(setup.material, setup.url, folder)
         if few and rival.pace != "small":
-            turn(arena, rival)  # what is done once in a process is not part of a warm run
-        pairs = arena.pairs if often(rival, asked, few=few) else 1
-        return Duel(**told, pairs=[pair(arena, rival, number) for number in range(pairs)])
+            turn(setup, rival)  # what is done once in a process is not part of a warm run
+        pairs = setup.pairs if often(rival, asked, few=few) else 1
+        return PairedRuns(**told, pairs=[pair(setup, rival, number) for number in range(pairs)])
     except Exception as error:  # noqa: BLE001 - the others go on; the exit code tells
         tell(f"{rival.name}: {type(error).__name__}: {error}")
-        return Duel(
+        return PairedRuns(
             **told, trouble=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", failed=True
         )
     finally:
@@ -125,26 +125,26 @@ def often(rival: Rival, asked: Asked, *, few: bool) -> bool:
     return rival.pace != "small" if few else rival.pace == "quick" and asked != Asked()
 
 
-def pair(arena: Arena, rival: Rival, number: int) -> tuple[float, float]:
+def pair(setup: Setup, rival: Rival, number: int) -> tuple[float, float]:
     """A turn of each; who begins alternates."""
     if number % 2:
-        theirs = turn(arena, rival)
-        ours = arena.place.time(arena.ours)
+        theirs = turn(setup, rival)
+        ours = setup.place.time(setup.ours)
     else:
-        ours = arena.place.time(arena.ours)
-        theirs = turn(arena, rival)
+        ours = setup.place.time(setup.ours)
+        theirs = turn(setup, rival)
     tell(
         f"{rival.name}, pair {number + 1}: seedlab {ours:.3f} s, rival {theirs:.3f} s, {theirs / ours:.2f} times"
     )
     return ours, theirs
 
 
-def turn(arena: Arena, rival: Rival) -> float:
+def turn(setup: Setup, rival: Rival) -> float:
     """Seconds of one run of the rival."""
     rival.reset()
     found: list[float | None] = []
-    seconds = arena.place.time(lambda: found.append(rival.run()))
-    rival.verify(arena.place.superuser_url)
+    seconds = setup.place.time(lambda: found.append(rival.run()))
+    rival.verify(setup.place.superuser_url)
     return found[0] or seconds
 
 
@@ -156,7 +156,7 @@ def tell(text: str) -> None:
 # ---- what they say --------------------------------------------------------------------------------------
 
 
-def in_duels(title: str, remark: str, duels: Sequence[Duel]) -> Result:
+def paired_table(title: str, remark: str, results: Sequence[PairedRuns]) -> Result:
     heads = (
         "tool",
         "--:its time, s",
@@ -169,13 +169,13 @@ def in_duels(title: str, remark: str, duels: Sequence[Duel]) -> Result:
     )
     return Result(
         title=title,
-        markdown=f"{remark}\n\n{markdown_table(heads, [_row(each) for each in duels])}",
-        record=[each.record() for each in duels],
-        met=all(each.met for each in duels),
+        markdown=f"{remark}\n\n{markdown_table(heads, [_row(each) for each in results])}",
+        record=[each.record() for each in results],
+        met=all(each.met for each in results),
     )
 
 
-def _row(each: Duel) -> tuple[str, ...]:
+def _row(each: PairedRuns) -> tuple[str, ...]:
     if not each.pairs:
         return each.name, "-", "-", "-", "-", str(each.asked), "0", f"not run: {each.trouble}"
     faster = number(each.faster)

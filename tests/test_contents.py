@@ -295,14 +295,6 @@ def test_a_key_whose_type_changed_does_not_stop_the_run() -> None:
 # ---- what is no more ------------------------------------------------------------------------------------
 
 
-def test_rows_left_are_those_that_a_file_had_and_none_has() -> None:
-    before = content((0, 1, 1, True), (0, 2, 2, False), (1, 3, 3, True), (LEFT, 4, 4, True))
-    after = content((LEFT, 1, 1, True), (0, 3, 3, True), (LEFT, 4, 4, True))
-
-    assert told(contents.left(before, after)) == {(0, 1, 1, True), (0, 2, 2, False)}
-    assert contents.left(after, after).is_empty()
-
-
 def test_of_an_abandoned_load_the_rows_that_we_made_are_kept() -> None:
     whole = content((0, 1, 1, True), (1, 2, 2, False), (LEFT, 3, 3, True))
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from seedlab.frames.files import sources
+from seedlab.frames.files.documents import Number, Plain
 from seedlab.frames.files.flatten import dumps
-from seedlab.frames.files.sources import Number, Plain
 from seedlab.frames.files.trees import MAX_DEPTH
 from tests.fix_sources import faults_of, pointed, source, told
 

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from seedlab.errors import DataFaults
 from seedlab.flow import ROW, SourceFile
-from seedlab.frames.files import flatten, sources
+from seedlab.frames.files import documents, flatten, sources
 from seedlab.frames.files.flatten import INDEX, PARENT, VALUE
 from seedlab.frames.files.splitting import split
 from tests.fix_sources import source
@@ -162,7 +162,7 @@ def test_the_dumper_writes_json(value):
 
 def tokens(value):
     """What the reader gives for this value."""
-    return json.loads(json.dumps(value), parse_int=sources.Number, parse_float=sources.Number)
+    return json.loads(json.dumps(value), parse_int=documents.Number, parse_float=documents.Number)
 
 
 # ---- misshapen records

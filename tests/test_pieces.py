@@ -69,7 +69,7 @@ def test_parquet(tmp_path: Path, size: int) -> None:
     assert len(found) == -(-20 // size)
     whole = sources.read(file)
     assert isinstance(whole, sources.Flat)
-    assert pl.concat(found).drop(ROW).equals(whole.lazy.collect().drop(ROW))
+    assert pl.concat(found).drop(ROW).equals(whole.scan().collect().drop(ROW))
 
 
 def test_what_cannot_be_cut(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from polars.testing import assert_frame_equal
 
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import ROW, SourceFile
-from seedlab.frames.files import flatten, large, sources
+from seedlab.frames.files import flatten, large, opening, sources
 from seedlab.frames.files.sources import Flat, LazyDataLoader, Records
 from seedlab.frames.files.splitting import split
 from tests.fix_sources import faults_of, source, told
@@ -103,10 +103,10 @@ def test_a_csv_file_is_read_as_the_standard_library_reads_it_or_refused(tmp_path
 def test_the_content_hash_is_of_the_raw_bytes(tmp_path):
     data = os.urandom(3 << 20)
 
-    assert sources.content_hash(source(tmp_path, "t.csv", data)) == xxhash.xxh3_128_hexdigest(data)
+    assert opening.content_hash(source(tmp_path, "t.csv", data)) == xxhash.xxh3_128_hexdigest(data)
 
 
-@pytest.mark.parametrize("read", [sources.read, sources.content_hash, sources.read_bytes])
+@pytest.mark.parametrize("read", [sources.read, opening.content_hash, sources.read_bytes])
 def test_pipes_folders_and_missing_files_are_refused(tmp_path, read):
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "folder.csv").mkdir()
@@ -151,7 +151,7 @@ def test_files_parsed_together_are_read_as_each_by_itself(tmp_path):
 
     assert list(frames) == list(contents)
     for name, flat in flats.items():
-        assert_frame_equal(frames[name], flat.lazy.collect())
+        assert_frame_equal(frames[name], flat.scan().collect())
 
 
 def test_polars_is_not_given_more_files_than_it_can_wait_for(tmp_path, monkeypatch):

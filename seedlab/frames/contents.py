@@ -325,12 +325,6 @@ def abandoned(content: pl.DataFrame) -> pl.DataFrame:
     return content.filter(pl.col(RUN).is_not_null()).with_columns(pl.lit(LEFT, dtype=pl.UInt16).alias(FILE))
 
 
-def left(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows that were in a file before and are in none now."""
-    now = after.filter(pl.col(FILE) != LEFT)[HANDLE]
-    return before.filter((pl.col(FILE) != LEFT) & ~pl.col(HANDLE).is_in(now.implode()))
-
-
 def left_now(content: pl.DataFrame, now: pl.Series) -> pl.DataFrame:
     """Return the rows created by seedlab that were in a file last time and are not now."""
     brought = (pl.col(FILE) != LEFT) & pl.col(RUN).is_not_null()

@@ -22,21 +22,19 @@ from seedlab.flow import NOTES, ROW, SourceFile
 from seedlab.frames.batcher import collected
 from seedlab.frames.files import delimited, documents
 from seedlab.frames.files.archives import unpack
-from seedlab.frames.files.documents import Number, Plain, Records
+from seedlab.frames.files.documents import Records
 from seedlab.frames.files.faults import FaultList, clean
-from seedlab.frames.files.opening import content_hash, opened
-from seedlab.frames.files.parquet import as_text, check_schema, is_nested, refuse_nul
+from seedlab.frames.files.opening import CHUNK, opened
+from seedlab.frames.files.parquet import as_text, check_schema, refuse_nul
 
 __all__ = [
+    "CHUNK",
     "MAX_DOCUMENT_BYTES",
     "Flat",
     "LazyDataLoader",
-    "Number",
-    "Plain",
     "Records",
     "chunks",
     "collect",
-    "content_hash",
     "damaged",
     "open_parquet",
     "read",
@@ -45,7 +43,6 @@ __all__ = [
     "sample",
 ]
 
-CHUNK = 1 << 20  # bytes read at a time
 WHOLE_BYTES = 64 << 20  # larger CSV and TSV files are read only when their rows are collected
 MAX_DOCUMENT_BYTES = 256 << 20  # the limit for JSON and YAML, which are parsed as a whole
 
@@ -64,24 +61,18 @@ def _no_part(_start: int, _rows: int) -> pl.LazyFrame:
 class Flat:
     """A table-shaped file: CSV, TSV or Parquet.
 
-    `columns` are in file order. `lazy` has these columns as text, and ROW; Parquet's lists and structs, named
-    in `nested`, keep their type. For Parquet, `texts` names the columns that are stored as text, and
-    `part(start, rows)` scans a range of rows. `records` are those of a CSV or TSV file that can be parsed
-    together with others.
+    `columns` are in file order. `scan` returns these columns as text, and ROW; Parquet's lists and structs
+    keep their type. For a large CSV or TSV file it reads and checks the file. For Parquet, `texts` names the
+    columns that are stored as text, and `part(start, rows)` scans a range of rows. `records` are those of a
+    CSV or TSV file that can be parsed together with others.
     """
 
     file: SourceFile
     columns: tuple[str, ...]
     scan: Callable[[], pl.LazyFrame] = field(repr=False)
-    nested: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
     part: Callable[[int, int], pl.LazyFrame] = field(default=_no_part, repr=False)
     records: bytes | None = field(default=None, repr=False)
-
-    @property
-    def lazy(self) -> pl.LazyFrame:
-        """The rows, not yet collected; for a large CSV or TSV file this reads and checks the file."""
-        return self.scan()
 
 
 # ---- bytes ----------------------------------------------------------------------------------------------
@@ -127,7 +118,7 @@ def _one_fault(file: SourceFile, rule: str, message: str, *, value: str | None =
 def read(file: SourceFile) -> Flat | Records:
     """Read and check a file; raises DataFaults with all faults found before or while parsing.
 
-    Of CSV and TSV files larger than WHOLE_BYTES only the header is read here, and the rest by `lazy`.
+    Of CSV and TSV files larger than WHOLE_BYTES only the header is read here, and the rest by `scan`.
     """
     if file.format in delimited.DELIMITERS:
         return _read_delimited(file)
@@ -145,7 +136,7 @@ def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
     """Collect the rows of all these files at once; raises DataFaults for files that polars cannot parse."""
     frames = _parsed_together(flats)
     left = {key: flat for key, flat in flats.items() if key not in frames}
-    lazies = [flat.lazy for flat in left.values()]
+    lazies = [flat.scan() for flat in left.values()]
     try:
         frames |= zip(left, collected(lazies), strict=True)
     except POLARS_ERRORS:
@@ -256,8 +247,6 @@ def read_parquet(file: SourceFile) -> Flat:
         raise damaged(file, error) from error
     check_schema(file, schema)
     texts = [as_text(pl.col(name), dtype).alias(name) for name, dtype in schema.items()]
-    nested = frozenset(name for name, dtype in schema.items() if is_nested(dtype))
-
     stored = frozenset(name for name, dtype in schema.items() if isinstance(dtype, _TEXTS))
     whole = lazy.select(texts).with_row_index(ROW)
 
@@ -265,7 +254,7 @@ def read_parquet(file: SourceFile) -> Flat:
         # Slice first, or polars decodes all rows before `start`.
         return lazy.slice(start, rows).select(texts).with_row_index(ROW, offset=start)
 
-    return Flat(file=file, columns=tuple(schema), scan=lambda: whole, nested=nested, texts=stored, part=part)
+    return Flat(file=file, columns=tuple(schema), scan=lambda: whole, texts=stored, part=part)
 
 
 # ---- once per file --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ an executor breaks all the same, nothing is lost: the parts that it has not done
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,7 +74,7 @@ def each(
         for future in as_completed(waiting):
             try:
                 results[waiting[future]] = future.result()
-            except (Exception, CancelledError):  # noqa: BLE001, S112 (the executor's: `work` raises none itself)
+            except Exception:  # noqa: BLE001, S112 (the executor's: `work` raises none itself)
                 continue
             on_result(results[waiting[future]])
     finally:

@@ -101,8 +101,8 @@ class _Run:
         files = rejecting.write_files(rows, rejected, catalog, rejects)
         session.commit()
         counts: dict[str, int] = {}
-        for load, number in rejecting.Rejection(rows=rows, broken=rejected).counts.items():
-            counts[load.table] = counts.get(load.table, 0) + number
+        for (_, _, table), number in rejecting.rejected_counts(rejected).items():
+            counts[table] = counts.get(table, 0) + number
         return Seeded(written=written, counts=counts, faults=rejecting.faults(rows, rejected), files=files)
 
     def prepare(self, catalog: Catalog) -> tuple[list[Rows], list[Broken], Naming]:

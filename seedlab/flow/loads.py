@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seedlab.flow.catalog import Catalog, Column, ForeignKey
+from seedlab.flow.memory import LoadName
 from seedlab.flow.project import Duplicates, Mode, Priority, SourceFile
 
 if TYPE_CHECKING:
@@ -134,7 +135,12 @@ class Load:
 
     def __hash__(self) -> int:
         """Hash what tells most loads apart: all that keys are made of would be hashed anew each time."""
-        return hash((self.stage, self.seed, self.table))
+        return hash(self.name)
+
+    @property
+    def name(self) -> LoadName:
+        """The name that the load has in the ledger."""
+        return self.stage, self.seed, self.table
 
     @property
     def columns(self) -> tuple[str, ...]:

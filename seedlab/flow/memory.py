@@ -17,6 +17,7 @@ LEDGER_VERSION = 1
 LEFT = 0xFFFF
 # In the place of a table's row count: it equals no count, so that the next run compares the rows themselves.
 IN_DOUBT = -1
+LoadName = tuple[str, str, str]  # stage, seed and table, which identify a load
 # The approximate size of a pack of remembered rows, and of the rows that one statement carries.
 PACK_BYTES = 16 << 20
 
@@ -91,8 +92,8 @@ class LoadMemory:
     made: str | None = None  # the uuid column that holds the handle of every row that seedlab created
 
     @property
-    def name(self) -> tuple[str, str, str]:
-        """Stage, seed and table, which identify a load."""
+    def name(self) -> LoadName:
+        """The name that the load has in the ledger."""
         return self.stage, self.seed, self.table
 
 
@@ -174,8 +175,8 @@ class Memo:
     stages: tuple[StageMemory, ...]
     loads: tuple[LoadMemory, ...]
     contents: tuple[Iterable[bytes], ...]
-    continued: frozenset[tuple[str, str, str]] = frozenset()
-    forgotten: tuple[tuple[str, str, str], ...] = ()
+    continued: frozenset[LoadName] = frozenset()
+    forgotten: tuple[LoadName, ...] = ()
     unfinished: tuple[str, ...] = ()  # stages that the next run must not take for done
     part: str = ""
     marks: Mapping[str, bytes | None] = field(default_factory=dict)

@@ -47,6 +47,7 @@ from seedlab.steps.looking import look_offline
 from seedlab.steps.preparing import binding, reading, transforming
 from seedlab.steps.preparing.shaping import Shaped
 from seedlab.steps.resolving import named_rows
+from seedlab.steps.resolving.rows import paths_of
 
 OutFormat = Literal["parquet", "csv", "jsonl", "json", "yaml"]
 BLOCK_ROWS = 50_000  # made and written at a time
@@ -139,9 +140,7 @@ def _refuse_broken(pairs: Sequence[Pair], catalog: Catalog, settings: Settings) 
     ]
     certain = [each for each in broken if not each.rule.suspect]
     if certain:
-        raise DataFaults(
-            tracing.trace(certain, {(s.seed.name, load.table): s.spec.path for load, s in pairs})
-        )
+        raise DataFaults(tracing.trace(certain, paths_of(rows)))
 
 
 def _sources_within(load: Load, filled: set[str]) -> set[str]:

@@ -100,8 +100,8 @@ def _loads(project: Project, agenda: Agenda, look: Look) -> Loads:
         return {}
     from seedlab.frames import contents  # imports polars, which is needed only if there are rows to count
 
-    declared = {(stage.id, seed.name) for stage in agenda.declared for seed in stage.seeds}
     packed = look.session.ledger.recall(project.name, [load.name for load in memory.loads])
+    declared_seeds = agenda.declared_seeds
     found: dict[str, tuple[LoadStatus, ...]] = {}
     for load, content in zip(memory.loads, packed, strict=True):
         ours = contents.ours(contents.unpack(content)).height
@@ -111,7 +111,7 @@ def _loads(project: Project, agenda: Agenda, look: Look) -> Loads:
             key=load.key,
             rows=load.rows,
             ours=ours,
-            declared=load.name[:2] in declared,
+            declared=load.name[:2] in declared_seeds,
         )
         found[load.stage] = (*found.get(load.stage, ()), each)
     return found

@@ -53,13 +53,22 @@ class Agenda:
         """Seeds of all stages that take part."""
         return tuple(seed for stage in self.stages for seed in stage.seeds)
 
+    @property
+    def declared_seeds(self) -> dict[tuple[str, str], Seed]:
+        """Seeds of all declared stages, by stage and name."""
+        return {(stage.id, seed.name): seed for stage in self.declared for seed in stage.seeds}
+
+    def removed_stages(self, memory: Memory) -> frozenset[str]:
+        """Name the stages of which the ledger remembers rows, but which are no longer declared."""
+        return frozenset({load.stage for load in memory.loads} - {stage.id for stage in self.declared})
+
     def left_out_tables(self, environment: Environment) -> dict[str, str]:
         """Map the tables that seeds left out would fill to a hint that says so, for messages."""
         hints: dict[str, str] = {}
         unknown = (
             f" (so the subset of environment {environment.name} cannot leave the row out with its parent)"
         )
-        for seed in (seed for stage in self.declared for seed in stage.seeds):
+        for seed in self.declared_seeds.values():
             why = self.left_out.get(f"{seed.stage}.{seed.name}") or self.left_out.get(seed.stage)
             if why is not None:
                 hint = f"; seed '{seed.name}' would fill it, but is {why}"

@@ -31,7 +31,7 @@ from seedlab.steps.preparing.shaping import Shaped
 from seedlab.steps.recalling.reused_handles import ReusedHandles, reuse_handles
 from seedlab.steps.recalling.unchanged_rows import FetchedRows, Recalled
 from seedlab.steps.resolving import lookups, named_rows, rejecting
-from seedlab.steps.resolving.rows import Rows
+from seedlab.steps.resolving.rows import Rows, paths_of
 
 # Chooses, by their places, the loads whose rows are staged by workers.
 ChooseSpread = Callable[[Sequence[tuple[Load, Shaped]], Naming], frozenset[int]]
@@ -224,7 +224,7 @@ def with_lines(faults: Sequence[Fault], shaped: Sequence[Shaped]) -> list[Fault]
 def _unread_loads(task: Task, stages: Sequence[Stage]) -> list[LoadMemory]:
     """List the remembered loads of the project's seeds that are not read in this run."""
     read = {(stage.id, seed.name) for stage in stages for seed in stage.seeds}
-    unread = {(stage.id, seed.name) for stage in task.agenda.declared for seed in stage.seeds} - read
+    unread = task.agenda.declared_seeds.keys() - read
     return [load for load in task.memory.loads if load.files and load.name[:2] in unread]
 
 
@@ -289,8 +289,7 @@ def resolve(
         resolved = Resolved(rows=rows, cache=cache, empty=empty, filled=filled)
         if certain:
             if task.options.rejects is None:
-                paths = {(r.load.seed, r.load.table): r.shaped.spec.path for r in prepared.read}
-                raise DataFaults(tracing.trace(certain, paths))
+                raise DataFaults(tracing.trace(certain, paths_of(prepared.read)))
             resolved = reject_rows(look, resolved, certain, naming)
         chosen = named_rows.subset(resolved.rows, task.options.environment.subset, naming)
     return replace(resolved, rows=chosen)

@@ -11,6 +11,7 @@ from seedlab.flow import (
     FILE,
     ROW,
     Classified,
+    LoadName,
     Options,
     Outcomes,
     Plan,
@@ -31,11 +32,11 @@ from seedlab.steps.agenda import Task, state_of, tally_of
 from seedlab.steps.looking import Look
 from seedlab.steps.parallel import coordinator
 from seedlab.steps.pipeline import Prepared, Resolved, prepare, resolve
-from seedlab.steps.recalling.unchanged_rows import LoadName, load_name
 from seedlab.steps.remembering import other_projects, row_memory
 from seedlab.steps.remembering.row_memory import LoadUpdate
 from seedlab.steps.reporting import is_seed_left_out, left_out_note
 from seedlab.steps.resolving import write_plan
+from seedlab.steps.resolving.rows import paths_of
 from seedlab.steps.writing.ledger import ExecutedPlan, written_run_of
 from seedlab.steps.writing.transaction import announce_rows
 
@@ -76,7 +77,7 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
         deleted = _count_deletes(look, [each for each in updates if each.to_delete.height])
     finally:
         look.session.rollback()
-    with_rows = {load_name(each.load) for each in classified}
+    with_rows = {each.load.name for each in classified}
     return Preview(
         classified=tuple(_with_deletes(each, deleted) for each in classified),
         only_deletes=tuple(
@@ -92,7 +93,7 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
 
 def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[RowChange]:
     """List each row that would be created or updated, with its line in the file."""
-    paths = {(rows.load.seed, rows.load.table): rows.shaped.spec.path for rows in prepared.read}
+    paths = paths_of(prepared.read)
     for each in classified:
         differences = each.differences
         if differences is None or not differences.height:
@@ -146,7 +147,7 @@ def _count_deletes(look: Look, updates: Sequence[LoadUpdate]) -> dict[LoadName, 
 
 
 def _with_deletes(classified: Classified, deleted: Mapping[LoadName, int]) -> Classified:
-    outcomes = replace(classified.outcomes, deleted=deleted.get(load_name(classified.load), 0))
+    outcomes = replace(classified.outcomes, deleted=deleted.get(classified.load.name, 0))
     return replace(classified, outcomes=outcomes)
 
 

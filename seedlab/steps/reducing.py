@@ -13,7 +13,7 @@ from dataclasses import replace
 import polars as pl
 
 from seedlab.errors import ConfigurationError, DataFaults, SeedError
-from seedlab.flow import FILE, ROW, Settings
+from seedlab.flow import FILE, ROW, LoadName, Settings
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.resolve import Naming, add_handles, numbered
 from seedlab.frames.rules import Broken
@@ -23,13 +23,7 @@ from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import ChooseSpread, Prepared, prepare
 from seedlab.steps.recalling.changed_files import reduced_stages
 from seedlab.steps.recalling.large_files import LargeLoadChanges, compare_large_load
-from seedlab.steps.recalling.unchanged_rows import (
-    FetchedRows,
-    LoadName,
-    fetch_changed_loads,
-    load_name,
-    recall,
-)
+from seedlab.steps.recalling.unchanged_rows import FetchedRows, fetch_changed_loads, recall
 from seedlab.steps.resolving import named_rows
 from seedlab.steps.resolving.rows import Rows
 
@@ -88,7 +82,7 @@ def _reduce(task: Task, look: Look, prepared: Prepared, reduced: frozenset[str])
     recalled = recall(
         task, look.session, prepared.stages, prepared.read, reduced, prepared.fetched, large_changes
     )
-    if any(load_name(rows.load) not in recalled.rows for rows in read):
+    if any(rows.load.name not in recalled.rows for rows in read):
         raise _NotReducibleError
     changed = recalled.changed_rows(prepared.rows)
     if not recalled.suffices(prepared.read, changed, task.memory, prepared.catalog):
@@ -116,7 +110,7 @@ def _compare_large_loads(
     loads = {load.name: load for load in task.memory.loads}
     found: dict[LoadName, LargeLoadChanges] = {}
     for rows in prepared.read:
-        name = load_name(rows.load)
+        name = rows.load.name
         if rows.short_handles is not None and rows.load.stage in reduced and name in loads:
             changes = compare_large_load(look.session, task, rows, loads[name], prepared.naming)
             if changes is None:

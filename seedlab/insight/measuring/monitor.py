@@ -158,11 +158,11 @@ class Monitor(Work):
 
     def expect(self, load: Load, rows: int) -> None:
         """Set how many rows of a load will be sent, before the first is."""
-        self._progress.expect((load.stage, load.seed, load.table), rows, self.clock.wall())
+        self._progress.expect(load.name, rows, self.clock.wall())
 
     def progress(self, load: Load, rows: int) -> None:
         """Add rows of a load: as read, or, after `expect` was called for it, as sent."""
-        self._progress.advance((load.stage, load.seed, load.table), rows)
+        self._progress.advance(load.name, rows)
 
     def note(self, message: str) -> None:
         """Keep something that the user should read; the same message is kept only once."""

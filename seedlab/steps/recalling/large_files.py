@@ -62,8 +62,7 @@ def compare_large_load(
     Cost: reads the file once more, and fetches what is remembered once, or twice where something differs.
     """
     load = rows.load
-    seeds = {(stage.id, seed.name): seed for stage in task.agenda.declared for seed in stage.seeds}
-    if known.files != tuple(file.name for file in seeds[known.name[:2]].files):
+    if known.files != tuple(file.name for file in task.agenda.declared_seeds[known.name[:2]].files):
         return None
     files_read = [file.name for file in load.files]
 

@@ -15,7 +15,7 @@ import polars as pl
 from seedlab.flow import DIGEST, FILE, HANDLE, ROW, Load
 from seedlab.frames.resolve import digests
 from seedlab.steps.agenda import Task
-from seedlab.steps.recalling.unchanged_rows import FetchedRows, load_name, meaning_of, of_files
+from seedlab.steps.recalling.unchanged_rows import FetchedRows, meaning_of, of_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,7 +57,7 @@ def reuse_handles(
     memories = {load.name: load for load in task.memory.loads}
     found: dict[int, ReusedHandles] = {}
     for n, (load, frame) in enumerate(zip(loads, frames, strict=True)):
-        name = load_name(load)
+        name = load.name
         if (fetched_rows := fetched.get(name)) is None or frame is None or load.whole:
             continue
         if memories[name].meaning != meaning_of(load):

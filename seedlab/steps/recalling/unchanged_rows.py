@@ -13,7 +13,7 @@ import polars as pl
 from xxhash import xxh3_128_hexdigest
 
 from seedlab.database.writer import Session
-from seedlab.flow import FILE, HANDLE, LEFT, Catalog, Load, LoadMemory, Memory, Stage
+from seedlab.flow import FILE, HANDLE, LEFT, Catalog, Load, LoadMemory, LoadName, Memory, Stage
 from seedlab.frames import contents, ids
 from seedlab.frames.contents import Compared
 from seedlab.frames.key_packs import KEY, RUN
@@ -21,8 +21,6 @@ from seedlab.steps.agenda import Task
 from seedlab.steps.recalling.changed_files import reduced_stages
 from seedlab.steps.recalling.large_files import LargeLoadChanges, large_loads
 from seedlab.steps.resolving.rows import Rows
-
-LoadName = tuple[str, str, str]  # stage, seed, table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +65,7 @@ class Recalled:
         return [self._changed(each) if each.load.stage in self.reduced else each for each in rows]
 
     def _changed(self, rows: Rows) -> Rows:
-        name = load_name(rows.load)
+        name = rows.load.name
         if (found := self.large_changes.get(name)) is not None:
             return replace(rows.with_frame(found.frame), short_handles=None)
         remembered = of_files(rows.load, self.loads[name], self.rows[name])
@@ -88,14 +86,14 @@ class Recalled:
             for each, changed_rows in zip(rows, changed, strict=True)
             if each.load.stage in self.reduced
         ]
-        names = {load_name(each.load) for each, _ in reduced}
+        names = {each.load.name for each, _ in reduced}
         if any(load.name not in names for load in memory.loads if load.name[:2] in self.read_seeds):
             return False
         tables = {name for stage in self.reduced for name in memory.stages[stage].tables}
         return all(self._suffices(each, tables, catalog, changed=changed) for each, changed in reduced)
 
     def _suffices(self, rows: Rows, tables: Collection[str], catalog: Catalog, *, changed: bool) -> bool:
-        load, name = rows.load, load_name(rows.load)
+        load, name = rows.load, rows.load.name
         known = self.loads.get(name)
         if known is None or known.meaning != meaning_of(load):
             return False
@@ -135,7 +133,7 @@ class Recalled:
 
     def has_removed_rows(self, load: Load) -> bool:
         """Tell of a load of a reduced stage whether remembered rows are no longer in its files."""
-        return bool(self.compared[load_name(load)].left.height)
+        return bool(self.compared[load.name].left.height)
 
 
 def of_files(load: Load, known: LoadMemory, rows: pl.DataFrame) -> pl.DataFrame:
@@ -147,11 +145,6 @@ def _file_numbers(known: LoadMemory, load: Load) -> list[int]:
     """The numbers by which the remembered rows count the files of a load."""
     names = {file.name for file in load.files}
     return [n for n, name in enumerate(known.files) if name in names]
-
-
-def load_name(load: Load) -> LoadName:
-    """The name of a load in the ledger."""
-    return load.stage, load.seed, load.table
 
 
 def meaning_of(load: Load) -> str:
@@ -221,10 +214,10 @@ def recall(
     have new rows. What was `fetched` before, or is known by `large_changes`, is not fetched again.
     """
     memory = task.memory
-    removed = frozenset({load.stage for load in memory.loads} - {stage.id for stage in task.agenda.declared})
+    removed = task.agenda.removed_stages(memory)
     whole_stages = {stage.id for stage in stages} - reduced | removed
     syncs = {(stage.id, seed.name) for stage in stages for seed in stage.seeds if seed.mode == "sync"}
-    read = {load_name(each.load) for each in rows}
+    read = {each.load.name for each in rows}
     tables = {name[2] for name in (*read, *(load.name for load in memory.loads)) if name[:2] in syncs}
     loads = {
         load.name: load
@@ -272,8 +265,8 @@ def _handles_read(
     """Map the remembered loads of reduced stages to the handles in the files that were read."""
     found: dict[LoadName, list[Rows]] = {}
     for each in rows:
-        if each.load.stage in reduced and load_name(each.load) in loads:
-            found.setdefault(load_name(each.load), []).append(each)
+        if each.load.stage in reduced and each.load.name in loads:
+            found.setdefault(each.load.name, []).append(each)
     return {
         name: (
             large_changes[name].frame[HANDLE]

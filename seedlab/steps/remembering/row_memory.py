@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from seedlab.errors import ConfigurationError
-from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Catalog, LoadMemory, Removal, memory
+from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, Catalog, LoadMemory, LoadName, Removal, memory
 from seedlab.frames import contents, key_packs, row_names
 from seedlab.steps.agenda import Agenda
-from seedlab.steps.recalling.unchanged_rows import LoadName, Recalled, load_name, meaning_of
+from seedlab.steps.recalling.unchanged_rows import Recalled, meaning_of
 from seedlab.steps.remembering.written_run import WrittenLoad, WrittenRun, written_loads
 
 
@@ -109,7 +109,7 @@ def abandoned_loads(written_run: WrittenRun) -> list[LoadMemory]:
     """
     recalled = written_run.recalled
     stages = written_run.stages - recalled.reduced | recalled.removed_stages
-    read = {load_name(each.load) for each in written_run.read}
+    read = {each.load.name for each in written_run.read}
     return [load for load in recalled.loads.values() if load.stage in stages and load.name not in read]
 
 
@@ -203,7 +203,7 @@ def _split_touched(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split remembered rows into those that were written or have left the files, and all others."""
     written = [each.handled.frame[HANDLE] for each in load.rows]
-    left = recalled.compared[load_name(load.load)].left[HANDLE]
+    left = recalled.compared[load.load.name].left[HANDLE]
     touched = remembered[HANDLE].is_in(pl.concat([left, *written]).implode())
     return remembered.filter(touched), remembered.filter(~touched)
 

@@ -16,6 +16,7 @@ from seedlab.database.writer import Session
 from seedlab.flow import (
     IN_DOUBT,
     Catalog,
+    LoadName,
     Memory,
     Outcomes,
     Stage,
@@ -28,7 +29,6 @@ from seedlab.plan.graph import topological_order
 from seedlab.steps.agenda import Task, is_comparable, state_of
 from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import Prepared
-from seedlab.steps.recalling.unchanged_rows import LoadName, load_name
 from seedlab.steps.remembering.row_memory import LoadUpdate, abandoned_loads
 from seedlab.steps.remembering.table_state import MARKED_ROWS, TouchedTable, settle_states
 from seedlab.steps.remembering.written_run import WrittenRun
@@ -43,11 +43,11 @@ def tallies_of(
 ) -> list[Tally]:
     """Count what became of every row of each load; rows that were not written are unchanged."""
     rows = {each.load.name: each.load.rows for each in updates}
-    keys = {load_name(each.load): each.load.spelled_key for each in written_run.rows}
+    keys = {each.load.name: each.load.spelled_key for each in written_run.rows}
     keys |= {each.load.name: each.load.key for each in updates if each.load.files or each.to_delete.height}
     outcomes_of: defaultdict[LoadName, Outcomes] = defaultdict(Outcomes)
     for each in written_run.written:
-        outcomes_of[load_name(each.load)] += each.outcomes
+        outcomes_of[each.load.name] += each.outcomes
     tallies = []
     for name, key in keys.items():
         total = outcomes_of[name]
@@ -89,12 +89,12 @@ def partly_written(
 
     `incremental` tables are left out, since their marks are fetched in another way.
     """
-    memory, declared = task.memory, {stage.id for stage in task.agenda.declared}
+    memory = task.memory
     whole_stages = {stage.id for stage in prepared.stages} - prepared.reduced
-    removed_stages = {load.stage for load in memory.loads} - declared
-    rewritten = {load_name(each.load) for each in prepared.read if each.load.stage in whole_stages}
+    rewritten = {each.load.name for each in prepared.read if each.load.stage in whole_stages}
     tables = {each.load.table for each in prepared.rows}
-    tables |= {load.table for load in memory.loads if load.stage in whole_stages | removed_stages}
+    read_or_removed = whole_stages | task.agenda.removed_stages(memory)
+    tables |= {load.table for load in memory.loads if load.stage in read_or_removed}
     return [
         memory.tables[name]
         for name in sorted(tables.difference(incremental))
@@ -189,7 +189,7 @@ def _has_comparable_state(state: TableState, memory: Memory, catalog: Catalog) -
 
 def _rewritten_loads(written_run: WrittenRun) -> set[LoadName]:
     """Name the loads of which this run wrote every remembered row, or for which no file has rows any more."""
-    whole = {load_name(each.load) for each in written_run.read if not written_run.is_reduced(each.load)}
+    whole = {each.load.name for each in written_run.read if not written_run.is_reduced(each.load)}
     return whole | {load.name for load in abandoned_loads(written_run)}
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from seedlab.flow import HANDLE, Catalog, Load, Seed, TableWrite, WritePlan, Written
+from seedlab.flow import HANDLE, Catalog, Load, LoadName, Seed, TableWrite, WritePlan, Written
 from seedlab.frames import key_packs
 from seedlab.steps.agenda import Agenda
-from seedlab.steps.recalling.unchanged_rows import LoadName, Recalled, load_name
+from seedlab.steps.recalling.unchanged_rows import Recalled
 from seedlab.steps.remembering.table_state import IncrementalTables
 from seedlab.steps.resolving.rows import Rows
 
@@ -98,18 +98,18 @@ class WrittenLoad:
 
 def written_loads(written_run: WrittenRun, agenda: Agenda) -> dict[LoadName, WrittenLoad]:
     """Collect by load what a run did; a load of a reduced stage may have no rows that were written."""
-    seeds = {(stage.id, seed.name): seed for stage in agenda.declared for seed in stage.seeds}
+    seeds = agenda.declared_seeds
     found: dict[LoadName, WrittenLoad] = {}
     for read in written_run.read if written_run.recalled.reduced else written_run.rows:
-        seed = seeds[read.load.stage, read.load.seed]
-        found.setdefault(load_name(read.load), WrittenLoad(seed=seed)).read.append(read)
+        seed = seeds[read.load.name[:2]]
+        found.setdefault(read.load.name, WrittenLoad(seed=seed)).read.append(read)
     for rows in written_run.rows:
-        load = found[load_name(rows.load)]
+        load = found[rows.load.name]
         load.rows.append(rows)
         if not written_run.is_reduced(rows.load):
             load.read = load.rows
     for written in written_run.written:
-        found[load_name(written.load)].written.append(written)
+        found[written.load.name].written.append(written)
     for write in written_run.writes:
         _add_keys(write, found, written_run.catalog)
     return found
@@ -119,17 +119,17 @@ def _add_keys(write: TableWrite, loads: Mapping[LoadName, WrittenLoad], catalog:
     """Collect the key columns of the rows that were written, where these cannot be named by their ids."""
     if all(load.whole or key_packs.named_by_id(load, catalog) for load in write.loads):
         return
-    rows_of = {rows.load: rows for load in write.loads for rows in loads[load_name(load)].rows}
+    rows_of = {rows.load: rows for load in write.loads for rows in loads[load.name].rows}
     if any(rows.short_handles is not None for rows in rows_of.values()):
         return
     if all(load in rows_of and _has_all_keys(rows_of[load]) for load in write.loads):
         for load in write.loads:
-            loads[load_name(load)].keys += rows_of[load].written_keys
+            loads[load.name].keys += rows_of[load].written_keys
         return
     for batch in write.batches():
         names = [HANDLE, *dict.fromkeys(batch.load.key_columns)]
         columns = [batch.frame.get_column(name) for name in names]
-        loads[load_name(batch.load)].keys.append(pl.DataFrame(columns))
+        loads[batch.load.name].keys.append(pl.DataFrame(columns))
 
 
 def _has_all_keys(rows: Rows) -> bool:

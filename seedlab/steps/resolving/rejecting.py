@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from seedlab.errors import ConfigurationError, Fault
-from seedlab.flow import FILE, HANDLE, LINE, REASON, ROW, Catalog, Load, Refusal, SourceFile
+from seedlab.flow import FILE, HANDLE, LINE, REASON, ROW, Catalog, Load, LoadName, Refusal, SourceFile
 from seedlab.frames import ids, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.dependents import (
@@ -36,7 +36,7 @@ from seedlab.frames.resolve import Naming, alternative_column, reference_column
 from seedlab.frames.rules import BROKEN, REJECTED_PARENT, Broken, Rule
 from seedlab.plan.relations import parent_relation
 from seedlab.steps.resolving.lookups import Question, parent_questions
-from seedlab.steps.resolving.rows import Rows
+from seedlab.steps.resolving.rows import Rows, paths_of
 
 # Rules by which a database refuses single rows. Any other refusal ends the run.
 ROW_RULES = frozenset(
@@ -51,11 +51,6 @@ class Rejection:
 
     rows: list[Rows]
     broken: list[Broken]
-
-    @property
-    def counts(self) -> Mapping[Load, int]:
-        """How many rows of each load were rejected."""
-        return {load: places.height for load, places in _places(self.broken).items()}
 
 
 # ---- what the caller calls ------------------------------------------------------------------------------
@@ -106,8 +101,12 @@ def reject(rows: Sequence[Rows], broken: Sequence[Broken], naming: Naming, cache
 
 def faults(rows: Sequence[Rows], broken: Sequence[Broken]) -> list[Fault]:
     """Make a fault, with its line, for every rejected row, for the run's record."""
-    paths = {(each.load.seed, each.load.table): each.shaped.spec.path for each in rows}
-    return tracing.trace(broken, paths, every=True)
+    return tracing.trace(broken, paths_of(rows), every=True)
+
+
+def rejected_counts(broken: Sequence[Broken]) -> dict[LoadName, int]:
+    """Count the rejected rows of each load."""
+    return {load.name: places.height for load, places in _places(broken).items()}
 
 
 def rejected_handles(rows: Sequence[Rows], broken: Sequence[Broken]) -> dict[str, pl.Series]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -80,6 +80,11 @@ class Rows:
     def with_frame(self, frame: pl.DataFrame) -> Rows:
         """Replace the rows by others of the same load."""
         return replace(self, handled=replace(self.handled, frame=frame))
+
+
+def paths_of(rows: Iterable[Rows]) -> dict[tuple[str, str], str]:
+    """Map seed and table of each load to the path of its records in the files."""
+    return {(each.load.seed, each.load.table): each.shaped.spec.path for each in rows}
 
 
 def full_frames(rows: Rows, naming: Naming) -> Iterator[pl.DataFrame]:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from seedlab.database.writer import Session
-from seedlab.flow import Catalog, Memo, Outcomes, TableState, Tally, WritePlan, Written
+from seedlab.flow import Catalog, LoadName, Memo, Outcomes, TableState, Tally, WritePlan, Written
 from seedlab.plan import guards
 from seedlab.steps.agenda import Task, unchanged_tally
 from seedlab.steps.looking import Look
 from seedlab.steps.pipeline import Prepared, Resolved
 from seedlab.steps.recalling import unchanged_rows
-from seedlab.steps.recalling.unchanged_rows import LoadName
 from seedlab.steps.remembering import other_projects, row_memory, stage_memory
 from seedlab.steps.remembering.row_memory import LoadUpdate
 from seedlab.steps.remembering.table_state import IncrementalTables, marks_of, shifts_of
@@ -135,8 +134,7 @@ def tallies_of(
 ) -> tuple[Tally, ...]:
     """Count every row once, including those that were rejected."""
     found = stage_memory.tallies_of(written_run, updates, deleted)
-    rejection = rejecting.Rejection(rows=list(resolved.rows), broken=list(resolved.rejected))
-    counts = {unchanged_rows.load_name(load): count for load, count in rejection.counts.items()}
+    counts = rejecting.rejected_counts(resolved.rejected)
     return tuple(
         replace(
             each,

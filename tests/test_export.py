@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.cli import main
-from seedlab.errors import ConfigurationError, ConnectionFailed
+from seedlab.errors import ConfigurationError, ConnectionFailed, WriteError
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.project import load_project
 from tests.asking import asking
@@ -361,3 +361,42 @@ def test_an_sqlite_file_that_is_not_there_is_not_made(sqlite_url: str, tmp_path:
         export(sqlite_url, tmp_path / "out")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_sqlite_foreign_key_that_matches_no_key_of_its_parent_is_refused_by_sqlite(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    execute(
+        sqlite_url,
+        """
+        CREATE TABLE parents (id integer PRIMARY KEY, code text NOT NULL UNIQUE);
+        CREATE TABLE children (code text PRIMARY KEY, a int, b int, FOREIGN KEY (a, b) REFERENCES parents);
+        """,
+    )
+    (tmp_path / "children").mkdir()
+    (tmp_path / "children" / "children.csv").write_text("code,a,b\nc,1,2\n")
+
+    for use in (
+        lambda: export(sqlite_url, tmp_path / "out"),
+        lambda: seed(tmp_path / "children", sqlite_url),
+    ):
+        with pytest.raises(WriteError, match='foreign key mismatch - "children" referencing "parents"'):
+            use()
+
+
+def test_columns_that_keep_the_ids_of_a_table_are_not_said_to_refer_to_nothing(
+    clean_database_url: str, tmp_path: Path
+) -> None:
+    execute(
+        clean_database_url,
+        """
+        CREATE TABLE users (id SERIAL KEY, name text NOT NULL UNIQUE); INSERT INTO users (name) VALUES ('a');
+        CREATE TABLE groups (id SERIAL KEY, name text NOT NULL UNIQUE); INSERT INTO groups (name) VALUES ('g');
+        CREATE TABLE "old orders" (code text PRIMARY KEY, user_id int); INSERT INTO "old orders" VALUES ('o', 1);
+        CREATE TABLE visits (code text PRIMARY KEY, user_id int); INSERT INTO visits VALUES ('v', 1);
+        """,
+    )
+
+    assert export(clean_database_url, tmp_path / "out").notes == (
+        "users keeps its ids: visits.user_id seems to hold them without a foreign key",
+    )

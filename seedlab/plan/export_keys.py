@@ -35,13 +35,14 @@ class Identities:
     `keys` maps a table to its key's columns; it lacks tables all of whose keys refer back to themselves.
     `hidden` maps a table to the id column that its file leaves out. `places` maps every column that holds
     such an id to the id's table. `kept` maps tables whose ids are exported although they have natural keys to
-    the reason.
+    the reason, and `soft_references` are the columns without a foreign key for which some of them are kept.
     """
 
     keys: Mapping[str, tuple[str, ...]]
     hidden: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[Place, str] = field(default_factory=dict)
     kept: Mapping[str, str] = field(default_factory=dict)
+    soft_references: frozenset[Place] = frozenset()
 
 
 def identify(tables: Sequence[Table], found: Mapping[str, tuple[str, ...]], *, with_ids: bool) -> Identities:
@@ -56,14 +57,23 @@ def identify(tables: Sequence[Table], found: Mapping[str, tuple[str, ...]], *, w
         id_column = surrogate(table)
         if id_column is not None and natural_keys(table):
             hidden[table.name] = id_column
-    kept = {name: why for name, why in _soft_references(tables).items() if name in hidden}
+    soft_references = [(place, name) for place, name in _soft_references(tables) if name in hidden]
+    kept = {
+        name: f"{'.'.join(place)} seems to hold them without a foreign key" for place, name in soft_references
+    }
     while True:
         hidden = {name: id_column for name, id_column in hidden.items() if name not in kept}
         places = _places(tables, hidden)
         keys = _choose(tables, hidden, found)
         newly_kept = _needed_by_references(tables, places) or _in_key_cycles(tables, hidden, keys)
         if not newly_kept:
-            return Identities(keys=keys, hidden=hidden, places=places, kept=kept)
+            return Identities(
+                keys=keys,
+                hidden=hidden,
+                places=places,
+                kept=kept,
+                soft_references=frozenset(place for place, _ in soft_references),
+            )
         kept |= newly_kept
 
 
@@ -160,12 +170,11 @@ def _needed_by_references(tables: Sequence[Table], places: Mapping[Place, str]) 
     return found
 
 
-def _soft_references(tables: Sequence[Table]) -> dict[str, str]:
-    """Map tables to why their ids are needed: a column seems to hold them without a foreign key.
+def _soft_references(tables: Sequence[Table]) -> Iterator[tuple[Place, str]]:
+    """Yield columns that seem to hold ids without a foreign key, each with the table of these ids.
 
     Such a column is named after the table: `user_id` for `users`.
     """
-    found: dict[str, str] = {}
     ids = {table.name: table.columns[own] for table in tables if (own := surrogate(table)) is not None}
     named = {table.name: table.relation.lower() for table in tables if table.name in ids}
     for column_place, column in loose_ids(tables):
@@ -176,8 +185,7 @@ def _soft_references(tables: Sequence[Table]) -> dict[str, str]:
             if same_kind and (
                 relation in spelled or relation.endswith(tuple(f"_{each}" for each in spelled))
             ):
-                found[name] = f"{'.'.join(column_place)} seems to hold them without a foreign key"
-    return found
+                yield column_place, name
 
 
 def loose_ids(tables: Sequence[Table]) -> Iterator[tuple[Place, Column]]:

@@ -209,8 +209,8 @@ def _undeclared_reference_notes(tables: Sequence[Table], identities: export_keys
     """Warn of columns that are named like references but have no foreign key, if some ids are left out."""
     if not identities.hidden:
         return []
-    kept = {why.partition(" ")[0] for why in identities.kept.values()}
-    loose = [".".join(place) for place, _ in export_keys.loose_ids(tables) if ".".join(place) not in kept]
+    known = identities.soft_references
+    loose = [".".join(place) for place, _ in export_keys.loose_ids(tables) if place not in known]
     if not loose:
         return []
     refer = "refers" if len(loose) == 1 else "refer"

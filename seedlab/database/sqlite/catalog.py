@@ -185,7 +185,11 @@ def _column(row: Any, draft: _Draft) -> Column:
 
 
 def _add_foreign_key(drafts: Mapping[str, _Draft], name: str, parent: str, rows: Sequence[Any]) -> None:
-    """Add a foreign key, unless it refers to a table that does not exist."""
+    """Add a foreign key, unless it refers to a table that does not exist.
+
+    It is also left out if it names no columns of the parent, and the parent's primary key has fewer or more
+    than itself: SQLite takes such a key for a mistake, and refuses writes for it.
+    """
     known = {each.lower(): each for each in drafts}
     if parent.lower() not in known:
         return
@@ -195,6 +199,8 @@ def _add_foreign_key(drafts: Mapping[str, _Draft], name: str, parent: str, rows:
     parents = (
         tuple(_as_declared(drafts[parent], row[4]) for row in rows) if named else drafts[parent].primary_key
     )
+    if len(parents) != len(columns):
+        return
     constraint = _constraint_names(drafts[name].sql).get(columns) or made_up_name(name, columns)
     foreign_key = ForeignKey(name=constraint, columns=columns, parent=parent, parent_columns=parents)
     drafts[name].foreign_keys.append(foreign_key)
@@ -289,7 +295,7 @@ def _storage_of(stored: object) -> Storage:
 def _follow_parents(drafts: Mapping[str, _Draft], draft: _Draft) -> None:
     """Make the columns of foreign keys store uuids like the columns that they refer to."""
     for key in draft.foreign_keys:
-        for own, parent_column in zip(key.columns, key.parent_columns, strict=False):
+        for own, parent_column in key.column_pairs:
             root = _root(drafts, key.parent, parent_column)
             column = draft.columns[own]
             if root is not None and (root.kind == "uuid" or column.kind == "uuid"):
@@ -306,7 +312,7 @@ def _root(drafts: Mapping[str, _Draft], table: str, name: str) -> Column | None:
             (
                 (key.parent, parent)
                 for key in drafts[table].foreign_keys
-                for own, parent in zip(key.columns, key.parent_columns, strict=False)
+                for own, parent in key.column_pairs
                 if own == name
             ),
             None,

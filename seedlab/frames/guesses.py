@@ -73,7 +73,7 @@ def _with_relatives(catalog: Catalog, places: set[Place], guesses: Set[Place]) -
         ((table.name, own), (key.parent, parent))
         for table in catalog.tables.values()
         for key in table.foreign_keys
-        for own, parent in zip(key.columns, key.parent_columns, strict=False)
+        for own, parent in key.column_pairs
     ]
     found, new = set(places), set(places)
     while new:

@@ -127,7 +127,7 @@ def _join(catalog: Catalog) -> dict[Place, Place]:
 
     for table in catalog.tables.values():
         for key in table.foreign_keys:
-            for own, parent in zip(key.columns, key.parent_columns, strict=True):
+            for own, parent in key.column_pairs:
                 if (key.parent, parent) in above:
                     above[end((table.name, own))] = end((key.parent, parent))
     return {place: end(place) for place in above}
@@ -210,9 +210,7 @@ def _key_sources(load: Load, columns: set[str]) -> Iterator[str]:
         key = reference.foreign_key
         if columns.issuperset(key.columns):
             yield from reference.sources()
-        within = {
-            parent for own, parent in zip(key.columns, key.parent_columns, strict=True) if own in columns
-        }
+        within = {parent for own, parent in key.column_pairs if own in columns}
         yield from (part.source for part in reference.parts if part.source and part.columns[0] in within)
 
 

@@ -15,6 +15,7 @@ from seedlab.flow import Catalog, ForeignKey, Load, Part, Reference, Table
 from seedlab.plan.columns import Given, Understood, covered_by, understand, unknown_column
 from seedlab.plan.filling import by_default, how_to_fill, made_column, unfilled
 from seedlab.plan.keys import WHOLE_ROWS, Keys, choose_keys, spelled
+from seedlab.plan.relations import is_link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,14 +190,9 @@ def _load(source: Understood, keys: Keys, catalog: Catalog, defaults: Collection
         duplicates=seed.duplicates,
         priority=seed.priority,
         files=seed.files,
-        link=_is_link(table),
+        link=is_link(table),
         whole=keys.origins.get(table.name) == WHOLE_ROWS,
     )
-
-
-def _is_link(table: Table) -> bool:
-    columns = sorted(column for each in table.relations for column in each.columns)
-    return len(table.relations) == 2 and any(sorted(key.columns) == columns for key in table.keys)
 
 
 def _key_parts(
@@ -293,7 +289,7 @@ def _direct_reference(foreign_key: ForeignKey, sources: Mapping[str, str]) -> Re
 
     `sources` maps each of these columns to its name in the file.
     """
-    pairs = sorted(zip(foreign_key.parent_columns, foreign_key.columns, strict=True))
+    pairs = sorted((parent, own) for own, parent in foreign_key.column_pairs)
     return Reference(
         name=foreign_key.columns[0] if len(foreign_key.columns) == 1 else foreign_key.name,
         foreign_key=foreign_key,

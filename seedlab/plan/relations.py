@@ -68,22 +68,23 @@ def parent_relation(child: Table, parent: str, declared: str | None) -> str:
     )
 
 
+def is_link(table: Table) -> bool:
+    """Tell whether this is a link table: one with a key that consists of its two foreign keys."""
+    columns = sorted(column for each in table.relations for column in each.columns)
+    return len(table.relations) == 2 and any(sorted(key.columns) == columns for key in table.keys)
+
+
 def infer_link(catalog: Catalog, table: Table, path: str) -> TableSpec | None:
     """Find the link table that a list in `table`'s records fills; None if there is not exactly one.
 
-    A link table's key consists of its two foreign keys. The last part of `path` must be the name of the link
-    table, of the other table or of the relation to it.
+    The last part of `path` must be the name of the link table, of the other table or of the relation to it.
     """
     name = path.rsplit(".", 1)[-1]
     word = name.casefold()
     singular = {word, word.removesuffix("s"), word.removesuffix("es"), re.sub("ies$", "y", word)}
     found = []
-    for link in catalog.tables.values():
-        pair = link.relations
-        columns = sorted(column for each in pair for column in each.columns)
-        if len(pair) != 2 or not any(sorted(key.columns) == columns for key in link.keys):
-            continue
-        for to_table, other in (pair, pair[::-1]):
+    for link in filter(is_link, catalog.tables.values()):
+        for to_table, other in (link.relations, link.relations[::-1]):
             names = {each.casefold() for each in relation_names(link, other)}
             if to_table.parent == table.name and (name in (link.name, other.parent) or singular & names):
                 found.append((link, to_table))

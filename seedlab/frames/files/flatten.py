@@ -31,6 +31,7 @@ __all__ = [
     "VALUE",
     "Shape",
     "Shapes",
+    "depth",
     "dumps",
     "enclosing",
     "fill",
@@ -120,6 +121,11 @@ def enclosing(path: str, paths: Mapping[str, object]) -> str:
     while above and above not in paths:
         above = above.rpartition(".")[0]
     return above or ROOT
+
+
+def depth(path: str) -> tuple[int, str]:
+    """Return a sort key by which enclosing paths come before those within them."""
+    return 0 if path == ROOT else path.count(".") + 1, path
 
 
 # ---- the walk over parsed JSON and YAML -----------------------------------------------------------------

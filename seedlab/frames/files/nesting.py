@@ -24,7 +24,7 @@ def nesting(file: SourceFile, documents: Documents) -> dict[str, pl.DataFrame]:
     """
     frames = _frames(file, documents)
     found: dict[str, pl.DataFrame] = {}
-    for path in sorted(frames, key=lambda path: 0 if path == ROOT else path.count(".") + 1):
+    for path in sorted(frames, key=flatten.depth):
         own = frames[path].get_column(ROW)
         if path == ROOT:
             columns = [own, pl.repeat(None, len(own), dtype=pl.UInt32, eager=True), own]

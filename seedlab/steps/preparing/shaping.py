@@ -71,7 +71,7 @@ def shape_seed(
     specs = _all_specs(seed, {path for by_path in frames for path in by_path}, catalog)
     shaped_paths: list[dict[str, pl.DataFrame]] = [{} for _ in frames]
     shaped: list[Shaped] = []
-    for path in sorted(specs, key=_depth):
+    for path in sorted(specs, key=flatten.depth):
         if not any(path in by_path for by_path in frames):
             continue  # a file that is an empty list has no paths at all
         spec = specs[path]
@@ -127,7 +127,7 @@ def _all_specs(seed: Seed, paths: Collection[str], catalog: Catalog) -> dict[str
     specs = {spec.path: spec for spec in reversed(seed.tables)}
     if seed.transform:  # it gets the columns of the records, and decides itself which tables they fill
         return {"$": specs["$"]}
-    for path in sorted(paths - specs.keys(), key=_depth):
+    for path in sorted(paths - specs.keys(), key=flatten.depth):
         above = specs.get(flatten.enclosing(path, specs))
         table = _table_of(catalog, above) if above else None
         link = infer_link(catalog, table, path) if table else None
@@ -164,10 +164,6 @@ def _table_of(catalog: Catalog, spec: TableSpec) -> Table:
     if table is None:
         raise ConfigurationError(binder.no_table(catalog, spec.table))
     return table
-
-
-def _depth(path: str) -> tuple[int, str]:
-    return (0 if path == "$" else path.count(".") + 1, path)
 
 
 # ---- in batches -----------------------------------------------------------------------------------------

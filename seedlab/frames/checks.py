@@ -105,7 +105,7 @@ def drop_duplicates(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
 
 
 def _naming_sources(load: Load) -> tuple[str, ...]:
-    """The source columns of the key that must not be NULL; a table without a key has none."""
+    """Return the source columns of the key that must not be NULL; a table without a key has none."""
     nulls = null_sources(load.key)
     return () if load.whole else tuple(name for name in load.spelled_key if name not in nulls)
 
@@ -128,7 +128,7 @@ def _column_rules(
     load: Load, frame: pl.DataFrame, catalog: Catalog, trusted: frozenset[str]
 ) -> Iterator[Rule]:
     table = catalog.tables[load.table]
-    in_key, named = set(_naming_sources(load)), _named(load, catalog)
+    in_key, named = set(_naming_sources(load)), _naming_columns(load, catalog)
     for name in load.columns:
         column = table.columns[name]
         source = load.source_of(name)
@@ -139,16 +139,16 @@ def _column_rules(
             yield Rule(name="not-null", column=source, message=message, bad=pl.col(source).is_null())
         if source not in trusted:
             rules = _type_rules(load.table, column, source, named=source in named)
-            yield from map(_of_default, rules) if name in load.defaults else rules
+            yield from map(_with_default_named, rules) if name in load.defaults else rules
 
 
-def _of_default(rule: Rule) -> Rule:
+def _with_default_named(rule: Rule) -> Rule:
     """Say in a rule's message that the value comes from the project's defaults, not from a file."""
     return replace(rule, message=f"below [defaults] in seedlab.toml: {rule.message}")
 
 
-def _named(load: Load, catalog: Catalog) -> dict[str, Column]:
-    """The source columns that identify a row of this table or of a parent, with the columns they fill."""
+def _naming_columns(load: Load, catalog: Catalog) -> dict[str, Column]:
+    """Map the source columns that identify a row, or the parent of one, to the columns they fill."""
     own = [] if load.whole else [(load.table, load.key)]
     chains = [*own, *((each.parent, each.parts) for each in load.references)]
     return {source: column for table, parts in chains for source, column in leaves(catalog, table, parts)}
@@ -157,7 +157,7 @@ def _named(load: Load, catalog: Catalog) -> dict[str, Column]:
 def _naming_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
     """Make the rules for values that identify rows: their spelling must allow comparison as text."""
     own = {load.source_of(name) for name in load.columns}
-    for source, column in _named(load, catalog).items():
+    for source, column in _naming_columns(load, catalog).items():
         rule = _naming_rule(column, source, own=source in own)
         if rule is not None:
             yield rule
@@ -215,7 +215,7 @@ def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Itera
     for reference in load.references:
         names = reference.sources()
         if len(names) > 1 and not reference.outright:
-            yield from _wholeness(reference.name, names, null_sources(reference.parts))
+            yield from _completeness_rules(reference.name, names, null_sources(reference.parts))
         needed = any(not table.columns[name].nullable for name in reference.foreign_key.columns)
         dotted = any(load.source_of(name) is None for name in reference.foreign_key.columns)
         if needed and dotted and not in_key.issuperset(names) and any(frame[n].null_count() for n in names):
@@ -228,8 +228,8 @@ def _reference_rules(load: Load, frame: pl.DataFrame, catalog: Catalog) -> Itera
 
 
 @lru_cache(maxsize=4096)
-def _wholeness(name: str, sources: tuple[str, ...], optional: frozenset[str]) -> tuple[Rule, ...]:
-    """Of several columns that give a reference, all must be there but for the `optional` ones, or none."""
+def _completeness_rules(name: str, sources: tuple[str, ...], optional: frozenset[str]) -> tuple[Rule, ...]:
+    """Make the rule that all columns of a reference, but for the `optional` ones, or none are given."""
     given, nulls = ", ".join(sources), [pl.col(source).is_null() for source in sources]
     needed = [source for source in sources if source not in optional]
     if not needed:
@@ -250,7 +250,7 @@ def unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
     """Make the rules of unique constraints other than the key, where the files give all columns."""
     table = catalog.tables[load.table]
     for key in table.keys:
-        parts = [_part(load, name, table) for name in key.columns]
+        parts = [_unique_part(load, name, table) for name in key.columns]
         if set(key.columns) == set(load.key_columns) or None in parts:
             continue
         by_sources = dict(part for part in parts if part is not None)
@@ -263,10 +263,10 @@ def unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
         yield Rule(name="unique", column=", ".join(names), message=message, bad=whole & twice)
 
 
-def _part(load: Load, name: str, table: Table) -> tuple[tuple[str, ...], pl.Expr] | None:
-    """The source columns that fill a column, and an expression that is equal where the column is.
+def _unique_part(load: Load, name: str, table: Table) -> tuple[tuple[str, ...], pl.Expr] | None:
+    """Return the source columns that fill a column, and an expression that is equal where its values are.
 
-    For a column of a reference that is the parent's handle.
+    For a column of a reference the expression is the parent's handle.
     """
     if (source := load.source_of(name)) is not None:
         return (source,), canonical(table.columns[name], pl.col(source))

@@ -61,7 +61,7 @@ def _refuted(frames: Iterable[pl.DataFrame], columns: Mapping[str, Column]) -> s
 
 
 def _no_uuid(column: Column, value: pl.Expr) -> pl.Expr:
-    """True for a value that is not a uuid as the column stores them; bytes are recognized by their prefix."""
+    """Build an expression that is true for no uuid as the column stores them; bytes have a prefix."""
     if column.storage == "blob":
         return value.str.starts_with(_BYTES)
     return ~value.str.contains(_SPELLED[column.storage])

@@ -105,8 +105,7 @@ def proven(column: Column, value: pl.Expr) -> pl.Expr | None:
 
 
 def refused(column: Column, value: pl.Expr) -> pl.Expr | None:
-    """Build an expression that is true where the database would silently change `value`; None if it never
-    does.
+    """Build an expression that is true where the database would change `value`; None if it never does.
 
     A timestamptz without a zone would be read in the session's time zone; the zone of a timestamp would be
     dropped.
@@ -180,6 +179,14 @@ def sortable(column: Column, value: pl.Expr) -> pl.Expr:
     return value.cast(pl.Float64, strict=False) if column.kind == "numeric" else value
 
 
+def largest_integer(column: Column) -> int:
+    """Return the largest whole number of at most 64 bits that a column of numbers takes."""
+    if column.kind == "numeric" and column.precision is not None:
+        whole_digits = max(column.precision - (column.scale or 0), 0)
+        return min(int(10**whole_digits), _BOUNDS["int8"]) - 1
+    return _BOUNDS.get(column.kind, _BOUNDS["int8"]) - 1
+
+
 def _plain_number(value: pl.Expr) -> pl.Expr:
     """Spell a number without plus sign, redundant leading and trailing zeros, or negative zero."""
     trimmed = value.str.replace(r"^\+", "").str.replace(r"^(-?)0+", "${1}")
@@ -207,14 +214,17 @@ def _moment(column: Column, value: pl.Expr) -> pl.Expr:
 
 
 def _beyond(column: Column, value: pl.Expr) -> pl.Expr | None:
-    """True for the special values of a type that the column takes; None where there are none."""
+    """Build an expression that is true for the special values of the column's type; None if it has none."""
     if column.kind == "numeric" and column.precision is not None:
         return value == "NaN"  # infinity has more digits than any precision
     return value.str.contains(_BEYOND[column.kind]) if column.kind in _BEYOND else None
 
 
 def _is_float(kind: str, value: pl.Expr) -> pl.Expr:
-    """True for a number of few digits, or one that is the shortest spelling of its float."""
+    """Build an expression that is true for numbers that survive conversion to a float and back.
+
+    These have few digits, or are the shortest spelling of their float.
+    """
     number = value.cast(pl.Float64 if kind == "float8" else pl.Float32, strict=False)
     shortest = number.is_finite() & (number.cast(pl.String) == value)  # NaN has many spellings
     return value.str.contains(_FEW_DIGITS[kind]) | shortest.fill_null(value=False)
@@ -239,7 +249,7 @@ def _hours(column: Column) -> str:
 
 
 def _is_calendar(column: Column, value: pl.Expr) -> pl.Expr:
-    """True for an ISO date (and time) that exists in the calendar: not for 30 February."""
+    """Build an expression that is true for ISO dates (and times) of the calendar: not for 30 February."""
     hours = _hours(column)
     tail = {"date": "", "timestamp": rf"([ T]{hours})?", "timestamptz": rf"[ T]{hours}{_ZONE}"}[column.kind]
     shaped = value.str.contains(rf"^{_DATE}{tail}$") & ~value.str.starts_with("0000")

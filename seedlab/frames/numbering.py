@@ -13,6 +13,7 @@ from typing import Literal
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Catalog, Column, Load, Reference, null_sources
+from seedlab.frames.kinds import largest_integer
 
 Place = tuple[str, str]  # table and column
 Family = Literal["text", "integer", "uuid", "date"]
@@ -24,7 +25,6 @@ _FAMILIES: Mapping[str, Family] = {  # in order of preference
     "date": "date",
 }
 _RANKS = {family: rank for rank, family in enumerate(dict.fromkeys(_FAMILIES.values()))}
-_LARGEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Domain:
     @property
     def largest(self) -> int:
         """The largest integer that fits every column."""
-        return min(map(_largest, self.columns))
+        return min(map(largest_integer, self.columns))
 
     def __str__(self) -> str:
         return ".".join(self.name)
@@ -144,13 +144,6 @@ def _domains(catalog: Catalog, filled: Iterable[str], roots: Mapping[Place, Plac
         family = families.pop() if len(families) == 1 else None
         if family is not None:
             yield Domain(name=name, family=family, columns=tuple(columns))
-
-
-def _largest(column: Column) -> int:
-    if column.kind == "numeric" and column.precision is not None:
-        digits = max(column.precision - (column.scale or 0), 0)
-        return min(int("9" * digits or "0"), _LARGEST["int8"])
-    return _LARGEST.get(column.kind, _LARGEST["int8"])
 
 
 def _dislike(domain: Domain) -> tuple[bool, int, float]:

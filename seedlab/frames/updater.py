@@ -193,7 +193,7 @@ def _pairs(old: pl.DataFrame, new: pl.DataFrame, by: Sequence[str], compared: Se
 
 
 def _differs(n: int, dtype: pl.DataType) -> pl.Expr:
-    """True where a column differs; 0.0 and -0.0 differ, though they are equal as numbers."""
+    """Build an expression that is true where a column differs; 0.0 and -0.0 do, although they are equal."""
     old, new = pl.col(f"o{n}"), pl.col(f"n{n}")
     differs = new.ne_missing(old)
     return differs | (1 / new).ne_missing(1 / old) if dtype.is_float() else differs

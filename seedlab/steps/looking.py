@@ -69,15 +69,15 @@ class Look:
         return self._view.result().session is not None
 
     def catalog(self) -> Catalog:
-        """The catalog, with the tables that will be created."""
+        """Return the catalog, with the tables that will be created."""
         return self._view.result().catalog
 
     def ddl(self) -> Ddl:
-        """The DDL that creates the missing tables, from the project's MetaData."""
+        """Return the DDL that creates the missing tables, from the project's MetaData."""
         return self._view.result().ddl
 
     def memory(self) -> Memory:
-        """What the ledger remembers of the project.
+        """Return what the ledger remembers of the project.
 
         Where there is no ledger, the answer is known before the catalog has been read.
         """
@@ -87,7 +87,7 @@ class Look:
         return self._no_ledger.result() if self._no_ledger.done() else self._view.result().memory
 
     def wal_before(self) -> int | None:
-        """The WAL position, in bytes, when the target was first read; None where there is none."""
+        """Return the WAL position, in bytes, when the target was first read; None where there is none."""
         return self._first.result().wal
 
     def empty(self, tables: Iterable[str]) -> frozenset[str]:

@@ -122,8 +122,8 @@ def prepare(
         local = [(load, replace(s, stream=None) if n in spread else s) for n, (load, s) in enumerate(pairs)]
         held = [None if s.stream else s.frame for _, s in local]
         reused = reuse_handles(task, [load for load, _ in local], held, fetched)
-        nameless = _tables_without_handles(task, bound, fetched)
-        rows, broken = _name_and_check(task, local, reused, naming, monitor, nameless)
+        short_tables = _tables_of_short_handles(task, bound, fetched)
+        rows, broken = _name_and_check(task, local, reused, naming, monitor, short_tables)
         rows = [replace(each, shaped=pairs[n][1]) if n in spread else each for n, each in enumerate(rows)]
         read = [
             each.with_frame(reused[n].all_handles(each.handled.frame[HANDLE])) if n in reused else each
@@ -149,7 +149,7 @@ def _name_and_check(
     reused: Mapping[int, ReusedHandles],
     naming: Naming,
     monitor: Monitor,
-    nameless: frozenset[str],
+    short_tables: frozenset[str],
 ) -> tuple[list[Rows], list[Broken]]:
     """Name and check the rows of each load; where handles are `reused`, only those of changed rows.
 
@@ -165,7 +165,7 @@ def _name_and_check(
         naming,
         task.options.settings,
         monitor,
-        nameless,
+        short_tables,
         find_duplicates=task.options.rejects is not None,
     )
     named = dict(zip(places, rows, strict=True))
@@ -175,7 +175,7 @@ def _name_and_check(
     ], broken
 
 
-def _tables_without_handles(task: Task, bound: Bound, fetched: FetchedRows) -> frozenset[str]:
+def _tables_of_short_handles(task: Task, bound: Bound, fetched: FetchedRows) -> frozenset[str]:
     """Find the tables of whose rows not all handles are needed: short handles will do for very many rows.
 
     One seed fills such a table, with all its rows; nothing refers to it, and no remembered rows of it are

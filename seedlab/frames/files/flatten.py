@@ -146,7 +146,7 @@ class _Table:
     indexes: list[int] = field(default_factory=list)
 
     def column_names(self) -> dict[str, None]:
-        """All names that rows have, in order of first appearance."""
+        """Return all names that rows have, in order of first appearance."""
         return dict.fromkeys(chain.from_iterable(self.rows))
 
     def frame(self, offset: int) -> pl.DataFrame:
@@ -162,14 +162,14 @@ class _Table:
         return pl.DataFrame(own)
 
     def values(self, names: tuple[str, ...]) -> Iterable[Sequence[Any]]:
-        """The values column by column; the fast way needs every row to have all the names."""
+        """Return the values column by column; the fast way needs every row to have all the names."""
         if len(names) > 1:
             with suppress(KeyError):
                 return list(zip(*map(itemgetter(*names), self.rows), strict=True))
         return [[row.get(name) for row in self.rows] for name in names]
 
     def place(self, row: int, records: Records) -> str:
-        """The row's path in the document, such as `$[3].questions[0]`."""
+        """Return the row's path in the document, such as `$[3].questions[0]`."""
         if self.above is None:
             return ROOT if records.single else f"$[{records.first + row}]"
         return f"{self.above.place(self.parents[row], records)}.{self.name}[{self.indexes[row] - 1}]"

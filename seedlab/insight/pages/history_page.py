@@ -67,7 +67,7 @@ def history_fragment(history: History) -> str:
 
 
 def _numbered(trends: Sequence[Trend]) -> Iterator[tuple[int, Trend]]:
-    """Number the series for links; the one with the newest run is first."""
+    """Give the series numbers for links; the one with the newest run is first."""
     return enumerate(reversed(trends))
 
 

@@ -159,7 +159,7 @@ class _Part:
         )
 
     def _batches(self) -> Iterator[pl.DataFrame]:
-        """The part's rows: one text column for each source column or default, ROW and FILE."""
+        """Read the part's rows: one text column for each source column or default, ROW and FILE."""
         assignment, part = self._assignment, self._partition
         defaults = [pl.lit(each, dtype=pl.String).alias(name) for name, each in assignment.defaults.items()]
         for batch in assignment.batches.batches(assignment.naming.catalog, part.file, part.piece):

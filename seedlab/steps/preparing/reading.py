@@ -101,13 +101,13 @@ def _reading_tasks(stages: Sequence[Stage]) -> list[scheduler.Task]:
 
 
 def _reader_threads(seeds: Iterable[Seed], settings: Settings) -> int:
-    """The number of threads that read; below a megabyte of files, more than one costs more than it saves."""
+    """Return the number of threads that read: one below a megabyte of files, where more would not pay."""
     threads_pay = sum(file.path.stat().st_size for seed in seeds for file in seed.files) > 1 << 20
     return concurrency(settings) if threads_pay else 1
 
 
 def concurrency(settings: Settings) -> int:
-    """The number of threads that may work at the same time: the workers that are set, else one per core."""
+    """Return how many threads may work at the same time: the workers that are set, else one per core."""
     return (settings.workers or os.cpu_count() or 1) if "parallel" in settings.switches else 1
 
 

@@ -142,7 +142,7 @@ def of_files(load: Load, known: LoadMemory, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _file_numbers(known: LoadMemory, load: Load) -> list[int]:
-    """The numbers by which the remembered rows count the files of a load."""
+    """Return the numbers by which the remembered rows count the files of a load."""
     names = {file.name for file in load.files}
     return [n for n, name in enumerate(known.files) if name in names]
 

@@ -44,7 +44,7 @@ class LoadUpdate:
         return self.load.rows + self.to_delete.height
 
     def all_rows(self) -> pl.DataFrame:
-        """All remembered rows."""
+        """Return all remembered rows."""
         parts = [part for part in (self.untouched, self.content) if part is not None and part.height]
         return pl.concat(parts, how="diagonal") if parts else self.content
 
@@ -71,7 +71,7 @@ class LoadUpdate:
         return contents.packs(self.all_rows())
 
     def _changes(self) -> pl.DataFrame:
-        """The rows that changed, and entries that cancel those that are remembered no longer."""
+        """Return the rows that changed, and entries that cancel those that are remembered no longer."""
         forgotten = contents.without(self.replaced, self.content)
         return pl.concat([self.content, contents.forgotten(forgotten)], how="diagonal")
 
@@ -129,7 +129,7 @@ def _is_untouched(load: WrittenLoad, written_run: WrittenRun) -> bool:
 
 
 def _as_named_now(known: LoadMemory, load: WrittenLoad, written_run: WrittenRun) -> pl.DataFrame:
-    """The remembered rows of a load, with the file numbers and the handles that these have now."""
+    """Return a load's remembered rows, with the file numbers and the handles that these have now."""
     rows = contents.renumber(written_run.recalled.rows[known.name], known.files, load.files)
     return rows if written_run.is_reduced(load.load) else _renamed(rows, known, load, written_run)
 

@@ -78,7 +78,7 @@ class WrittenLoad:
         return all(each.outcomes.created == each.outcomes.total for each in self.written)
 
     def created_places(self) -> list[int]:
-        """The places of the created rows among those that were written."""
+        """Return the places of the created rows among those that were written."""
         places: list[int] = []
         start = 0
         for each in self.written:
@@ -90,7 +90,7 @@ class WrittenLoad:
         return places
 
     def created(self) -> pl.Series:
-        """Handles of the rows that were created."""
+        """Return the handles of the rows that were created."""
         pieces = [each.handled.frame.get_column(HANDLE) for each in self.rows] or [NO_HANDLES]
         handles = pl.concat(pieces) if len(pieces) > 1 else pieces[0]
         return handles if self.all_created else handles.gather(self.created_places())

@@ -141,7 +141,7 @@ def ambiguous(rows: Sequence[Rows], answered: Sequence[Answered], naming: Naming
 
 
 def _explicit_id(load: Load, naming: Naming) -> str | None:
-    """The primary-key column, if the files give its values while another key names the rows."""
+    """Return the primary-key column, if the files give its values while another key names the rows."""
     key = naming.catalog.tables[load.table].primary_key
     explicit = len(key) == 1 and key[0] not in load.key_columns and load.source_of(key[0]) is not None
     return key[0] if explicit else None

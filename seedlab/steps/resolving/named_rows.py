@@ -28,14 +28,14 @@ def handle_rows(
     naming: Naming,
     settings: Settings,
     recorder: Recorder,
-    nameless: frozenset[str] = frozenset(),
+    short_tables: frozenset[str] = frozenset(),
     *,
     find_duplicates: bool = False,
 ) -> tuple[list[Rows], list[Broken]]:
     """Name the rows of all loads, and check each row by itself.
 
     Loads whose rows mean the same are named and checked as one frame, since for small frames the fixed cost
-    per frame is most of the cost. Of `nameless` tables not all handles are needed: short ones will do.
+    per frame is most of the cost. Of `short_tables` not all handles are needed: short ones will do.
     With `find_duplicates`, streamed loads are searched for rows with the same unique value.
     """
     groups = {places[0]: places for places in _equal_loads(pairs)}
@@ -59,7 +59,7 @@ def handle_rows(
                 naming,
                 settings,
                 recorder,
-                named=load.table not in nameless,
+                every_handle=load.table not in short_tables,
                 duplicates=find_duplicates,
             )
             rows[first] = Rows(shaped=shaped, handled=scanned.handled, short_handles=scanned.short_handles)
@@ -95,7 +95,7 @@ def register(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> list[Bro
     broken: list[Broken] = []
     for of_table in by_table.values():
         if of_table[0].short_handles is not None:  # then it is the only load of its table
-            broken += _repeated_briefs(of_table[0], naming)
+            broken += _repeated_short_handles(of_table[0], naming)
             continue
         handles = pl.concat([each.handled.frame.get_column(HANDLE) for each in of_table])
         nulls = handles.null_count()
@@ -120,7 +120,7 @@ def _repeated(rows: Sequence[Rows]) -> list[Broken]:
     return broken
 
 
-def _repeated_briefs(rows: Rows, naming: Naming) -> list[Broken]:
+def _repeated_short_handles(rows: Rows, naming: Naming) -> list[Broken]:
     """Read the rows whose short handles come twice once more, since their keys may still differ."""
     assert rows.short_handles is not None
     repeated = rows.short_handles.repeated()

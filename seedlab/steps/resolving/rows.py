@@ -72,7 +72,7 @@ class Rows:
         return self.shaped.stream is None
 
     def parent_handles(self, index: int) -> pl.Series:
-        """The handles of the parents that the load's reference number `index` refers to."""
+        """Return the handles of the parents that the load's reference number `index` refers to."""
         if self.short_handles is not None:
             return self.short_handles.parents[index]
         return self.handled.frame.get_column(reference_column(index))

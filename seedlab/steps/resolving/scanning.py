@@ -34,14 +34,14 @@ def scan(
     settings: Settings,
     recorder: Recorder,
     *,
-    named: bool,
+    every_handle: bool,
     duplicates: bool = False,
 ) -> Scanned:
     """Read a streamed load once, check its rows, and keep their handles.
 
-    If nothing needs the handle of every row (`named` is False), short handles are kept instead of more than
-    NAMED_ROWS. With `duplicates`, the columns of unique constraints are kept to the end, in order to find all
-    rows with the same value. Without, the target refuses one of them.
+    Unless something needs `every_handle`, short ones are kept instead of more than NAMED_ROWS. With
+    `duplicates`, the columns of unique constraints are kept to the end, in order to find all rows with the
+    same value. Without, the target refuses one of them.
     """
     assert shaped.stream is not None
     broken: list[Broken] = []
@@ -54,21 +54,21 @@ def scan(
         rules = checks.rules_of(load, handled.frame, naming, shaped.trusted, unique=not duplicates)
         return handled.frame.drop(dropped), judge([handled], [rules])
 
-    named_rows: list[pl.DataFrame] = []
+    batches: list[pl.DataFrame] = []
     short_handles: ShortHandles | None = None
     rows = 0
     for batch, found in stream(shaped.stream(), process, settings.batch_rows, concurrency(settings)):
         recorder.progress(load, batch.height)
         rows += batch.height
-        named_rows.append(batch)
+        batches.append(batch)
         broken += found
-        if not named and rows > NAMED_ROWS:
+        if not every_handle and rows > NAMED_ROWS:
             short_handles = short_handles or ShortHandles()
-            for each in named_rows:
+            for each in batches:
                 short_handles.add(each, load)
-            named_rows = []
+            batches = []
     empty = add_handles(shaped.frame, load, naming).drop(dropped)
-    whole = pl.concat([empty, *(each.select(empty.columns) for each in named_rows)])
+    whole = pl.concat([empty, *(each.select(empty.columns) for each in batches)])
     handled = Handled(load=load, frame=numbered(whole, load))
     broken += judge([handled], [unique])
     names = handled.frame.drop(needed.intersection(shaped.columns))

@@ -27,6 +27,7 @@ from seedlab.frames import ids, relationships
 from seedlab.frames.batcher import cut, stacked, stream
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.key_packs import pack
+from seedlab.frames.kinds import largest_integer
 from seedlab.frames.resolve import Handled, Naming
 from seedlab.plan.graph import components
 from seedlab.plan.scheduler import ReadyQueue, Task
@@ -34,8 +35,6 @@ from seedlab.steps.preparing.reading import concurrency
 from seedlab.steps.resolving.rows import Rows, full_batch, full_frames
 
 Values = Sequence[Sequence[int] | Sequence[str]]
-
-_BOUNDS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 
 
 def tables_with_default_ids(loads: Sequence[Load], naming: Naming) -> frozenset[str]:
@@ -231,8 +230,8 @@ def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[in
         start = taken.get(table, 0) + 1
         taken[table] = end = start + count - 1
         columns = _columns_with_ids_of(catalog, referring, (table, column))
-        bounds = sorted(bound for bound in map(_bound, columns) if end < bound)
-        if end >= _bound(columns[0]):
+        largest = list(map(largest_integer, columns))
+        if end > largest[0]:
             raise WriteError(
                 f"column {column} of table {table} is {columns[0].type}, which is too small for the ids of "
                 f"{end} new rows",
@@ -241,7 +240,8 @@ def placeholders(catalog: Catalog) -> Callable[[Sequence[Reserve]], list[list[in
         # A domain may refuse negative numbers. Then they are taken from the upper end, which a sequence
         # reaches last.
         sign = 1 if any(each.domain for each in columns) else -1
-        return [sign * (bounds[0] - number) for number in range(start, end + 1)]
+        limit = min(each for each in largest if end <= each) + 1
+        return [sign * (limit - number) for number in range(start, end + 1)]
 
     return lambda asks: [reserve(each) for each in asks]
 
@@ -260,13 +260,6 @@ def _columns_with_ids_of(
             found[place] = catalog.tables[table].columns[name]
             pending += referring.get(place, ())
     return list(found.values())
-
-
-def _bound(column: Column) -> int:
-    """The smallest number that is too large for the column."""
-    if column.kind == "numeric" and column.precision is not None:
-        return int(10 ** (column.precision - (column.scale or 0)))
-    return _BOUNDS.get(column.kind, 2**63)
 
 
 def expose(rows: Sequence[Rows], naming: Naming, cache: SeedCache) -> None:

@@ -13,7 +13,7 @@ from seedlab.errors import DataFaults, Fault
 from seedlab.flow import Catalog, Level, Outcomes, Project, Settings, Stage, Written
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.resolve import Naming, name_rows
-from seedlab.frames.rules import Broken, confirmed, suspects
+from seedlab.frames.rules import Broken, confirm, suspects
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
 from seedlab.plan.project import load_project
@@ -72,7 +72,7 @@ class _Run:
         certain = [each for each in broken if not each.rule.suspect]
         if doubtful:
             verdicts = session.invalid(doubtful)
-            certain += confirmed([b for b in broken if b.rule.suspect], verdicts)
+            certain += confirm([b for b in broken if b.rule.suspect], verdicts)
         rejected: list[Broken] = []
 
         def reject(more: Sequence[Broken]) -> None:
@@ -134,5 +134,5 @@ class _Run:
     ) -> list[Written]:
         if self.settings.level == "legacy":
             plan = write_plan.plan_writes(rows, naming, cache, self.settings, empty)
-            return session.write_rows(write_plan.sourced(rows, naming, plan))
+            return session.write_rows(write_plan.sourced_rows(rows, naming, plan))
         return session.write(self.plan(session, rows, naming, cache, empty), self.settings.switches)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedlab.frames.batcher import AT_ONCE, SMALL, all_extended, all_selected, stream
+from seedlab.frames.batcher import AT_ONCE, SMALL, extend_all, select_all, stream
 
 
 def frames(*heights: int) -> Iterator[pl.DataFrame]:
@@ -112,8 +112,8 @@ def test_many_frames_are_evaluated_in_their_order(heights: list[int]) -> None:
     frames = [pl.DataFrame({"n": range(n, n + height)}) for n, height in enumerate(heights)]
     more = [[(pl.col("n") + n).alias("more")] for n in range(len(heights))]
 
-    extended = all_extended(frames, more)
-    sums = all_selected(extended, [[pl.col("more").sum(), pl.len()]] * len(heights))
+    extended = extend_all(frames, more)
+    sums = select_all(extended, [[pl.col("more").sum(), pl.len()]] * len(heights))
 
     assert [each.columns for each in extended] == [["n", "more"]] * len(heights)
     assert [each.row(0) for each in sums] == [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedlab.plan.configuration import described, scan_lines, spell
+from seedlab.plan.configuration import describe, scan_lines, spell
 
 TEXT = '''\
 # [not.a.header]
@@ -67,7 +67,7 @@ def test_key_paths_and_values_are_spelled_as_in_toml() -> None:
     import datetime
 
     assert spell(("stages", 0, "seeds", 2, "mode")) == "stages[0].seeds[2].mode"
-    assert [described(each) for each in (True, 1, 1.5, "x", [], {}, datetime.date(2026, 1, 1))] == [
+    assert [describe(each) for each in (True, 1, 1.5, "x", [], {}, datetime.date(2026, 1, 1))] == [
         "a boolean (true)",
         "an integer (1)",
         "a float (1.5)",

@@ -64,7 +64,7 @@ def renewed(
     files: Sequence[int],
 ) -> pl.DataFrame:
     """The content after a run."""
-    return contents.renewed(before, rows, created, MADE, keys, files)
+    return contents.update(before, rows, created, MADE, keys, files)
 
 
 # ---- packing --------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_many_rows_are_packed_in_several_packs_and_recent_ones_lie_over_all_of_t
     several = list(contents.packs(whole))
     recent = [
         content((0, 70, 7, True), code=["70"]),
-        contents.forgotten(content((0, 3, 3, True), code=["3"])),
+        contents.forget(content((0, 3, 3, True), code=["3"])),
     ]
     with_recent = [*several, *map(contents.pack, recent)]
 
@@ -105,7 +105,7 @@ def test_many_rows_are_packed_in_several_packs_and_recent_ones_lie_over_all_of_t
 def test_later_packs_replace_rows_where_they_stand_and_add_others_behind() -> None:
     whole = content((0, 1, 10, True), (0, 2, 20, False), (1, 3, 30, True), (1, 4, 40, False))
     first = content((1, 4, 41, False), (0, 5, 50, True), code=["d", "e"])
-    gone = contents.forgotten(content((0, 2, 20, False), (0, 6, 60, True)))
+    gone = contents.forget(content((0, 2, 20, False), (0, 6, 60, True)))
     last = content((1, 3, 33, True), (0, 5, 55, True), code=["c", "ee"])
     packed = b"".join(map(contents.pack, (whole, first, gone, last)))
     expected = content(
@@ -141,8 +141,8 @@ def test_files_that_stand_where_they_stood_change_nothing() -> None:
 def test_rows_of_other_files_are_those_that_files_still_bring() -> None:
     whole = content((0, 1, 1, True), (1, 2, 2, True), (2, 3, 3, False), (LEFT, 4, 4, True))
 
-    assert set(contents.of_other_files([whole], [1])) == set(handles(1, 3))
-    assert set(contents.of_other_files([whole])) == set(handles(1, 2, 3))
+    assert set(contents.handles_of_other_files([whole], [1])) == set(handles(1, 3))
+    assert set(contents.handles_of_other_files([whole])) == set(handles(1, 2, 3))
 
 
 # ---- what is not remembered just so ---------------------------------------------------------------------
@@ -151,23 +151,23 @@ def test_rows_of_other_files_are_those_that_files_still_bring() -> None:
 def test_rows_are_known_by_handle_and_digest_together() -> None:
     known = content((0, 1, 10, True), (0, 2, 20, False))
 
-    found = contents.unknown(rows((0, 3, 10), (0, 1, 10), (0, 2, 21), (0, 9, 9)), known)
+    found = contents.changed_rows(rows((0, 3, 10), (0, 1, 10), (0, 2, 21), (0, 9, 9)), known)
 
     assert found.equals(rows((0, 3, 10), (0, 2, 21), (0, 9, 9)))
 
 
 def test_a_row_that_moved_to_another_file_is_not_known() -> None:
-    assert contents.unknown(rows((1, 1, 10)), content((0, 1, 10, True))).height == 1
+    assert contents.changed_rows(rows((1, 1, 10)), content((0, 1, 10, True))).height == 1
 
 
 def test_a_row_that_no_file_had_is_not_known() -> None:
-    assert contents.unknown(rows((0, 1, 10)), content((LEFT, 1, 10, True))).height == 1
+    assert contents.changed_rows(rows((0, 1, 10)), content((LEFT, 1, 10, True))).height == 1
 
 
 def test_a_row_of_which_no_digest_is_remembered_is_not_known() -> None:
     known = content((0, 1, 10, True)).with_columns(pl.lit(None, dtype=pl.UInt64).alias(DIGEST))
 
-    assert contents.unknown(rows((0, 1, 10)), known).height == 1
+    assert contents.changed_rows(rows((0, 1, 10)), known).height == 1
 
 
 # ---- renewing -------------------------------------------------------------------------------------------
@@ -298,8 +298,8 @@ def test_a_key_whose_type_changed_does_not_stop_the_run() -> None:
 def test_of_an_abandoned_load_the_rows_that_we_made_are_kept() -> None:
     whole = content((0, 1, 1, True), (1, 2, 2, False), (LEFT, 3, 3, True))
 
-    assert told(contents.abandoned(whole)) == {(LEFT, 1, 1, True), (LEFT, 3, 3, True)}
-    assert contents.abandoned(whole).schema == whole.schema
+    assert told(contents.mark_left(whole)) == {(LEFT, 1, 1, True), (LEFT, 3, 3, True)}
+    assert contents.mark_left(whole).schema == whole.schema
 
 
 def test_rows_are_named_by_the_id_that_we_made_or_by_their_keys() -> None:

@@ -15,12 +15,12 @@ AT_ONCE = 128  # the most frames collected together
 SMALL = 5_000  # rows below which distributing expressions over threads costs more than it saves
 
 
-def all_extended(frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr]]) -> list[pl.DataFrame]:
+def extend_all(frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr]]) -> list[pl.DataFrame]:
     """Add its own columns to each frame; large frames are collected together."""
     return _all(frames, columns, pl.DataFrame.with_columns_seq, pl.LazyFrame.with_columns)
 
 
-def all_selected(
+def select_all(
     frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr | str]]
 ) -> list[pl.DataFrame]:
     """Select its own columns of each frame; large frames are collected together."""
@@ -39,17 +39,17 @@ def _all(
     are computed once.
     """
     pairs = list(zip(frames, columns, strict=True))
-    results = iter(collected([large(f.lazy(), exprs) for f, exprs in pairs if f.height >= SMALL]))
+    results = iter(collect_all([large(f.lazy(), exprs) for f, exprs in pairs if f.height >= SMALL]))
     return [small(f, exprs) if f.height < SMALL else next(results) for f, exprs in pairs]
 
 
-def collected(lazies: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
+def collect_all(lazies: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
     """Collect many frames in portions, because polars uses a thread per frame, of at most 512."""
     portions = (lazies[start : start + AT_ONCE] for start in range(0, len(lazies), AT_ONCE))
     return [frame for some in portions for frame in pl.collect_all(some)]
 
 
-def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def stack(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Concatenate frames with the same columns in any order."""
     columns = frames[0].columns
     alike = (frame if frame.columns == columns else frame.select(columns) for frame in frames)

@@ -22,7 +22,7 @@ import polars as pl
 from seedlab.flow import DIGEST, FILE, HANDLE, LEFT, memory
 from seedlab.frames import key_packs
 from seedlab.frames.key_packs import KEY, RUN
-from seedlab.frames.row_names import spelled
+from seedlab.frames.row_names import spell
 
 CONTENT = pl.Schema({FILE: pl.UInt16, HANDLE: pl.UInt128, DIGEST: pl.UInt64, RUN: pl.String})
 
@@ -159,7 +159,7 @@ def _patched(whole: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:
     return both.filter(pl.col(FILE) != FORGOTTEN) if (newest[FILE] == FORGOTTEN).any() else both
 
 
-def forgotten(rows: pl.DataFrame) -> pl.DataFrame:
+def forget(rows: pl.DataFrame) -> pl.DataFrame:
     """Make the changes that remove these rows from what is remembered."""
     return rows.with_columns(pl.lit(FORGOTTEN, dtype=pl.UInt16).alias(FILE))
 
@@ -192,7 +192,7 @@ def compare(handles: pl.Series, before: pl.DataFrame) -> Compared:
     )
 
 
-def of_files(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -> pl.DataFrame:
+def rows_of_files(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -> pl.DataFrame:
     """Return the rows of the files `now`, with FILE as an index into that list."""
     if len(now) == 1 and now[0] in before:  # fast path for the usual case: one file has changed
         here = content[FILE] == before.index(now[0])
@@ -212,7 +212,7 @@ def renumber(content: pl.DataFrame, before: Sequence[str], now: Sequence[str]) -
     return content.with_columns(moved)
 
 
-def unknown(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+def changed_rows(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Return the rows that are not remembered with the same digest and file.
 
     Only rows whose position changed are looked up.
@@ -229,7 +229,7 @@ def unknown(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     return here.join(there, on=[HANDLE, DIGEST, FILE], how="anti", maintain_order="left")
 
 
-def made_elsewhere(rows: pl.Series, others: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def created_for_others(rows: pl.Series, others: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return the rows of other seeds' contents that have these handles and were created by seedlab."""
     found = [
         other.filter(pl.col(RUN).is_not_null() & pl.col(HANDLE).is_in(rows.implode())) for other in others
@@ -237,19 +237,19 @@ def made_elsewhere(rows: pl.Series, others: Sequence[pl.DataFrame]) -> pl.DataFr
     return pl.concat([each for each in found if each.height] or [NOTHING], how="diagonal")
 
 
-def present(content: pl.DataFrame) -> int:
+def count_present(content: pl.DataFrame) -> int:
     """Count the rows that are in a file."""
     return int((content[FILE] != LEFT).sum())
 
 
-def of_other_files(several: Sequence[pl.DataFrame], files: Sequence[int] = ()) -> pl.Series:
+def handles_of_other_files(several: Sequence[pl.DataFrame], files: Sequence[int] = ()) -> pl.Series:
     """Return the handles of rows that are in other files than these."""
     handles = pl.concat([NOTHING[HANDLE], *(each[HANDLE] for each in several)])
     places = pl.concat([NOTHING[FILE], *(each[FILE] for each in several)])
     return handles.filter(~places.is_in([*files, LEFT]))
 
 
-def renewed(
+def update(
     before: pl.DataFrame,
     rows: pl.DataFrame,
     created: pl.Series,
@@ -309,7 +309,7 @@ def _named_alike(content: pl.DataFrame, keys: pl.DataFrame | None) -> pl.DataFra
     if keys is None:
         return content
     as_text = [name for name in content.columns if keys.schema.get(name) == pl.String]
-    content = content.with_columns(spelled(content, name) for name in as_text)
+    content = content.with_columns(spell(content, name) for name in as_text)
     known = {*CONTENT.items(), *keys.schema.items()}
     return content.select(name for name, kind in content.schema.items() if (name, kind) in known)
 
@@ -320,18 +320,18 @@ def _preferred(keys: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([new, old], how="diagonal") if old.height else new
 
 
-def abandoned(content: pl.DataFrame) -> pl.DataFrame:
+def mark_left(content: pl.DataFrame) -> pl.DataFrame:
     """Return the rows created by seedlab, marked as being in no file."""
     return content.filter(pl.col(RUN).is_not_null()).with_columns(pl.lit(LEFT, dtype=pl.UInt16).alias(FILE))
 
 
-def left_now(content: pl.DataFrame, now: pl.Series) -> pl.DataFrame:
+def created_and_left(content: pl.DataFrame, now: pl.Series) -> pl.DataFrame:
     """Return the rows created by seedlab that were in a file last time and are not now."""
     brought = (pl.col(FILE) != LEFT) & pl.col(RUN).is_not_null()
     return content.filter(brought & ~pl.col(HANDLE).is_in(now.implode()))
 
 
-def ours(content: pl.DataFrame, run: str | None = None) -> pl.DataFrame:
+def created_rows(content: pl.DataFrame, run: str | None = None) -> pl.DataFrame:
     """Return the rows created by seedlab, in any run or in the one named."""
     made = pl.col(RUN).is_not_null() if run is None else pl.col(RUN) == run
     return content.filter(made)

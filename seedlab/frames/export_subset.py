@@ -14,7 +14,7 @@ import polars as pl
 
 from seedlab.flow.exports import Tie
 
-__all__ = ["RowReferences", "kept", "of_those", "places"]
+__all__ = ["RowReferences", "filter_all", "parent_positions", "rows_to_export"]
 
 _PLACE = "_place"
 
@@ -28,7 +28,7 @@ class RowReferences:
     orphans: pl.Series
 
 
-def places(
+def parent_positions(
     frames: Mapping[str, pl.DataFrame], ties: Mapping[str, Sequence[Tie]], keys: Mapping[str, int]
 ) -> dict[str, RowReferences]:
     """Turn the result of `select_ties`, which has keys of parents, into positions of parents.
@@ -59,7 +59,7 @@ def places(
     return references
 
 
-def kept(tables: Mapping[str, RowReferences], limits: Mapping[str, int]) -> dict[str, pl.Series]:
+def rows_to_export(tables: Mapping[str, RowReferences], limits: Mapping[str, int]) -> dict[str, pl.Series]:
     """Return a mask per table of the rows to export.
 
     A table with a limit starts with its first N rows and all rows that kept rows of limited tables refer to,
@@ -77,7 +77,7 @@ def kept(tables: Mapping[str, RowReferences], limits: Mapping[str, int]) -> dict
     return {name: ~mask for name, mask in dropped.items()}
 
 
-def of_those(frames: Iterable[pl.DataFrame], mask: pl.Series) -> Iterator[pl.DataFrame]:
+def filter_all(frames: Iterable[pl.DataFrame], mask: pl.Series) -> Iterator[pl.DataFrame]:
     """Filter consecutive frames by one mask over all their rows."""
     at = 0
     for frame in frames:

@@ -21,7 +21,7 @@ _BYTES = "\\x"
 Place = tuple[str, str]  # table and column
 
 
-def guessed(catalog: Catalog) -> dict[Place, Column]:
+def guessed_columns(catalog: Catalog) -> dict[Place, Column]:
     """Return the columns whose type is a guess."""
     return {
         (table.name, column.name): column
@@ -36,7 +36,7 @@ def correct(catalog: Catalog, rows: Iterable[tuple[str, Iterable[pl.DataFrame]]]
 
     `rows` has tables with the frames of their rows. Columns connected by foreign keys change together.
     """
-    guesses = guessed(catalog)
+    guesses = guessed_columns(catalog)
     if not guesses:
         return catalog
     wrong: set[Place] = set()

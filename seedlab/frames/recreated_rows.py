@@ -27,11 +27,11 @@ def created_later(
     Where that is not certain (both at the same time, or a run that is not known), they are among them.
     """
     rows, made = ours
-    columns = row_names.named_by(rows, made)
+    columns = row_names.naming_columns(rows, made)
     known = [
         _named(frame.filter(pl.col(RUN).is_not_null()), other_made, columns, table, finished)
         for frame, other_made in others
-        if set(row_names.named_by(frame, other_made)) == set(columns)
+        if set(row_names.naming_columns(frame, other_made)) == set(columns)
     ]
     if not columns or not known:
         return rows.clear()
@@ -56,7 +56,7 @@ def _named(
         rows = rows.with_columns(row_names.names(rows, made)[made].alias(name))
     return rows.select(
         HANDLE,
-        *(row_names.same(rows, table.columns[name], KEY).alias(name) for name in columns),
+        *(row_names.comparable(rows, table.columns[name], KEY).alias(name) for name in columns),
         pl.col(RUN)
         .replace_strict(finished, default=None, return_dtype=pl.Datetime("us", "UTC"))
         .alias("_when"),

@@ -22,7 +22,7 @@ import polars_hash as plh
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, Table, null_sources
-from seedlab.frames.batcher import SMALL, all_extended, all_selected, cut
+from seedlab.frames.batcher import SMALL, cut, extend_all, select_all
 from seedlab.frames.kinds import canonical
 
 # A uuid has 122 bits of the hash, and fixed version and variant bits. These are kept as expressions, because
@@ -159,7 +159,7 @@ def add_all_handles(
     hashes = [_hashes(frame, load, naming) for frame, load in zip(frames, loads, strict=True)]
     large = [n for n, frame in enumerate(frames) if frame.height >= SMALL]
     columns = [[_expression(each, naming.ids) for each in hashes[n]] for n in large]
-    extended = dict(zip(large, all_extended([frames[n] for n in large], columns), strict=True))
+    extended = dict(zip(large, extend_all([frames[n] for n in large], columns), strict=True))
     small = [n for n in range(len(frames)) if n not in extended]
     computed = iter(_computed([(frames[n], each) for n in small for each in hashes[n]], naming.ids))
     for n in small:
@@ -225,7 +225,7 @@ def _computed(hashes: Sequence[tuple[pl.DataFrame, _Hash]], ids: str) -> list[pl
     ]
     columns = [[_of_columns(members[0][1].how, len(members[0][1].sources), ids)] for members in alike]
     results: dict[int, pl.Series] = {}
-    for places, found in zip(groups.values(), all_selected(stacks, columns), strict=True):
+    for places, found in zip(groups.values(), select_all(stacks, columns), strict=True):
         parts = cut(found, [hashes[n][0].height for n in places])
         results |= {n: part.to_series() for n, part in zip(places, parts, strict=True)}
     return [results[n] for n in range(len(hashes))]
@@ -255,7 +255,7 @@ def restate(load: Load, parts: Sequence[Part]) -> tuple[Part, ...] | None:
     return tuple(restated)
 
 
-def numbered(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
+def number_equal_rows(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
     """Make the handles of equal rows distinct by numbering them, for a table without a key."""
     if not load.whole:
         return frame

@@ -20,10 +20,10 @@ NULL_KEY = "\0-"  # text from a file never contains a NUL character
 
 def spell_null_keys(keys: pl.DataFrame, nulls: Collection[str]) -> pl.DataFrame:
     """Put NULL_KEY in place of NULL into the key columns `nulls`, which become text."""
-    return keys.with_columns(spelled(keys, name).fill_null(NULL_KEY) for name in nulls)
+    return keys.with_columns(spell(keys, name).fill_null(NULL_KEY) for name in nulls)
 
 
-def spelled(frame: pl.DataFrame, name: str) -> pl.Expr:
+def spell(frame: pl.DataFrame, name: str) -> pl.Expr:
     """Spell ids as 32 hexadecimal digits."""
     if frame.schema[name] != pl.UInt128:
         return pl.col(name)
@@ -33,25 +33,25 @@ def spelled(frame: pl.DataFrame, name: str) -> pl.Expr:
     return digits
 
 
-def renamed(content: pl.DataFrame, now: pl.DataFrame, made: str | None, table: Table) -> pl.DataFrame:
+def rename(content: pl.DataFrame, now: pl.DataFrame, made: str | None, table: Table) -> pl.DataFrame:
     """Replace handles by current ones after the key or the kind of ids was reconfigured.
 
-    `now` has HANDLE and the identifying columns (`named_by`) of rows of the target. An id that is no longer
-    the handle is kept as a key.
+    `now` has HANDLE and the `naming_columns` of rows of the target. An id that is no longer the handle is
+    kept as a key.
     """
     if made is not None:
         content = content.with_columns(names(content, made)[made].alias(f"{KEY}{made}"))
     now = spell_null_keys(now, [each.name for each in now.get_columns() if each.null_count()])
     columns = [table.columns[name] for name in now.columns if name != HANDLE]
-    current = now.select(pl.col(HANDLE).alias("_now"), *(same(now, c, "") for c in columns))
+    current = now.select(pl.col(HANDLE).alias("_now"), *(comparable(now, c, "") for c in columns))
     keys = [name for name in current.columns if name != "_now"]
-    joined = content.with_columns(same(content, column, KEY) for column in columns).join(
+    joined = content.with_columns(comparable(content, column, KEY) for column in columns).join(
         current.unique(keys), on=keys, how="left", maintain_order="left"
     )
     return joined.with_columns(pl.coalesce("_now", HANDLE).alias(HANDLE)).drop("_now", *keys)
 
 
-def same(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
+def comparable(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
     """Make values comparable, whether they are handles or text."""
     value = pl.col(f"{prefix}{column.name}")
     if frame.schema[f"{prefix}{column.name}"] == pl.String:
@@ -63,13 +63,13 @@ def same(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
     return value.alias(f"_same.{column.name}")
 
 
-def named_by(content: pl.DataFrame, made: str | None) -> list[str]:
+def naming_columns(content: pl.DataFrame, made: str | None) -> list[str]:
     """Return the columns of the table that identify its rows: the id, or those of the key."""
     keys = [name.removeprefix(KEY) for name in content.columns if name.startswith(KEY)]
     return keys if made is None else [made]
 
 
-def nameless(content: pl.DataFrame, made: str | None) -> bool:
+def is_nameless(content: pl.DataFrame, made: str | None) -> bool:
     """Tell whether the rows cannot be identified, because their table has no key."""
     return made is None and not any(name.startswith(KEY) for name in content.columns)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from seedlab.flow import FILE, HANDLE, ROW, Load, Suspect
-from seedlab.frames.batcher import SMALL, all_selected
+from seedlab.frames.batcher import SMALL, select_all
 from seedlab.frames.resolve import Handled
 
 REJECTED_PARENT = "rejected-parent"  # the rule of rows that depend on rejected ones
@@ -63,7 +63,7 @@ def broken_rules(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]
         [rule for rule in of_frame if frame.height >= SMALL or rule.alike not in kept]
         for frame, of_frame in zip(frames, rules, strict=True)
     ]
-    verdicts = all_selected(
+    verdicts = select_all(
         [frame for frame, of_frame in zip(frames, left, strict=True) if of_frame],
         ([r.bad.any().alias(str(n)) for n, r in enumerate(of_frame)] for of_frame in left if of_frame),
     )
@@ -85,7 +85,7 @@ def _kept_by_all(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]
             if rule.alike is not None and frame.height < SMALL:
                 values.setdefault(rule.alike, []).append(frame.get_column(rule.column))
     stacks = [pl.concat(each, rechunk=True).alias(VALUE).to_frame() for each in values.values()]
-    verdicts = all_selected(stacks, ([rule.bad.any()] for rule in values))
+    verdicts = select_all(stacks, ([rule.bad.any()] for rule in values))
     return {rule for rule, verdict in zip(values, verdicts, strict=True) if not verdict.item()}
 
 
@@ -112,7 +112,7 @@ def suspects(broken: Sequence[Broken]) -> list[Suspect]:
     return [Suspect(load=b.load, column=b.rule.column, frame=b.frame) for b in broken if b.rule.suspect]
 
 
-def confirmed(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> list[Broken]:
+def confirm(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> list[Broken]:
     """Reduce suspect rows to those that the target found invalid, under the rule that it named."""
     found = []
     for each, verdict in zip(doubtful, verdicts, strict=True):

@@ -41,7 +41,7 @@ def export(
     outputs.check_new(out)
     with closing(open_reader(target, recorder, label_of(out.name))) as reader:
         catalog = reader.catalog()
-        tables, left_out = export_plan.chosen(catalog, wanted)
+        tables, left_out = export_plan.choose_tables(catalog, wanted)
         reader.hold(tables)
         keys = _keys_by_rows(reader, catalog, tables)
         plan = export_plan.plan_export(catalog, tables, keys, left_out, with_ids=wanted.with_ids)
@@ -130,8 +130,8 @@ def _masks(
         width = len(exports[name].key) + sum(len(key) + tie.doubtful for tie, key in asked)
         empty = pl.DataFrame(schema={str(n): pl.String for n in range(width)})
         frames[name] = pl.concat([empty, *reader.ties(catalog, exports[name], asked)])
-    places = export_subset.places(frames, ties, {name: len(exports[name].key) for name in ties})
-    return export_subset.kept(places, limits)
+    places = export_subset.parent_positions(frames, ties, {name: len(exports[name].key) for name in ties})
+    return export_subset.rows_to_export(places, limits)
 
 
 def _ties(
@@ -165,7 +165,7 @@ def _write(
     for each in plan.tables:
         frames = reader.rows(catalog, each)
         if each.table in masks:
-            frames = export_subset.of_those(frames, masks[each.table])
+            frames = export_subset.filter_all(frames, masks[each.table])
         if len(each.leaves) == 1 and (each.leaves[0].path or each.leaves[0].column.nullable):
             # The line of a row that is NULL would be blank, and so no row.
             frames = (frame.with_columns(pl.lit(None, dtype=pl.String).alias(LINE)) for frame in frames)

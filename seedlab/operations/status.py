@@ -104,7 +104,7 @@ def _loads(project: Project, agenda: Agenda, look: Look) -> Loads:
     declared_seeds = agenda.declared_seeds
     found: dict[str, tuple[LoadStatus, ...]] = {}
     for load, content in zip(memory.loads, packed, strict=True):
-        ours = contents.ours(contents.unpack(content)).height
+        ours = contents.created_rows(contents.unpack(content)).height
         each = LoadStatus(
             seed=load.seed,
             table=load.table,

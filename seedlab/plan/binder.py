@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from seedlab.errors import ConfigurationError, Fault, Place, nearest
 from seedlab.flow import Catalog, ForeignKey, Load, Part, Reference, Table
-from seedlab.plan.columns import Given, Understood, covered_by, understand, unknown_column
-from seedlab.plan.filling import by_default, how_to_fill, made_column, unfilled
-from seedlab.plan.keys import WHOLE_ROWS, Keys, choose_keys, spelled
+from seedlab.plan.columns import Given, Understood, covered_columns, understand, unknown_column
+from seedlab.plan.filling import default_columns, how_to_fill, made_column, unfilled_columns
+from seedlab.plan.keys import WHOLE_ROWS, Keys, choose_keys, spell_keys
 from seedlab.plan.relations import is_link
 
 
@@ -147,7 +147,7 @@ def _unfilled(source: Understood, defaults: Collection[str]) -> list[Fault]:
             message=f"column {name} of table {table.name} is NOT NULL without a default, "
             f"and the file does not have it: {how_to_fill(table, name)}",
         )
-        for name in unfilled(table, covered_by(source.columns), defaults)
+        for name in unfilled_columns(table, covered_columns(source.columns), defaults)
     ]
 
 
@@ -172,7 +172,7 @@ def _load(source: Understood, keys: Keys, catalog: Catalog, defaults: Collection
         if fk.enforced and set(fk.columns) <= set(exact) and fk.name not in columns.relations
     ]
     referred = {name for each in references for name in each.foreign_key.columns}
-    filled = by_default(table, covered_by(columns), defaults)
+    filled = default_columns(table, covered_columns(columns), defaults)
     return Load(
         stage=seed.stage,
         seed=seed.name,
@@ -252,12 +252,12 @@ def _reference(
     nested += [
         _direct_reference(fk, parts) for fk in parent.foreign_keys if set(fk.columns) <= set(inner.exact)
     ]
-    covered = covered_by(inner)
+    covered = covered_columns(inner)
     natural = keys.columns.get(parent.name, ())
     candidates = [natural, *(tuple(sorted(key.columns)) for key in parent.keys)]
     key = next((each for each in candidates if each and set(each) == covered), None)
     if key is None:
-        known = spelled({each for each in candidates if each}) or "none"
+        known = spell_keys({each for each in candidates if each}) or "none"
         given = ", ".join(f"{spelling}.{path}" for path in parts)
         raise ConfigurationError(
             f"{given} do not make a unique key of table {parent.name} (its keys: {known}); a reference "

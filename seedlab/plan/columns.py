@@ -121,6 +121,6 @@ def unknown_column(catalog: Catalog, table: Table, name: str) -> str:
     return f"{message}; did you mean '{walked}{suggestion}'?" if suggestion else message
 
 
-def covered_by(columns: Columns) -> set[str]:
+def covered_columns(columns: Columns) -> set[str]:
     """Return the columns of the table that the source columns fill, those of foreign keys included."""
     return {*columns.exact, *(name for _, fk, _ in columns.relations.values() for name in fk.columns)}

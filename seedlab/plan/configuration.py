@@ -62,7 +62,7 @@ class Document:
         """Raise one ConfigurationError with all problems, in the file's order, if there are any."""
         errors = [ConfigurationError(message, self.place(keys)) for keys, message in self.problems]
         if errors:
-            raise combined(sorted(errors, key=_line_of))
+            raise combine(sorted(errors, key=_line_of))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class Section:
         for index, value in enumerate(values):
             if not isinstance(value, str):
                 self.add_problem(
-                    key, f"expected strings only, found {described(value)} at position {index + 1}"
+                    key, f"expected strings only, found {describe(value)} at position {index + 1}"
                 )
         return tuple(value for value in values if isinstance(value, str))
 
@@ -164,7 +164,7 @@ class Section:
             if isinstance(value, dict):
                 yield self._below(value, key, index)
             else:
-                self.add_problem(key, f"expected a table at position {index + 1}, found {described(value)}")
+                self.add_problem(key, f"expected a table at position {index + 1}, found {describe(value)}")
 
     def _below(self, values: Mapping[str, object], *keys: str | int) -> Section:
         return Section(document=self.document, keys=(*self.keys, *keys), values=values)
@@ -174,7 +174,7 @@ class Section:
         if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
             return value
         if value is not None:
-            self.add_problem(key, f"expected {expected}, found {described(value)}")
+            self.add_problem(key, f"expected {expected}, found {describe(value)}")
         return None
 
 
@@ -203,7 +203,7 @@ def shown(path: Path) -> str:
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 
 
-def described(value: object) -> str:
+def describe(value: object) -> str:
     """Describe a value by its TOML type."""
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
@@ -221,7 +221,7 @@ def spell(keys: Keys) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
 
 
-def combined(errors: Sequence[ConfigurationError]) -> ConfigurationError:
+def combine(errors: Sequence[ConfigurationError]) -> ConfigurationError:
     """Combine errors into one with the place of the first and the messages of all, one per line."""
     first, *others = errors
     return type(first)("\n".join([first.message, *map(str, others)]), first.place)

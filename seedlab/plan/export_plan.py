@@ -64,7 +64,7 @@ class Wanted:
     with_ids: bool = False
 
 
-def chosen(catalog: Catalog, wanted: Wanted) -> tuple[list[Table], dict[str, str]]:
+def choose_tables(catalog: Catalog, wanted: Wanted) -> tuple[list[Table], dict[str, str]]:
     """Choose the tables to export, and map tables that are left out on our own account to the reason.
 
     Raises ConfigurationError for a pattern that matches no table.

@@ -20,13 +20,13 @@ def made_column(table: Table, covered: Collection[str]) -> str | None:
     return key[0] if column.kind == "uuid" or column.sequence or column.expression else None
 
 
-def unfilled(table: Table, covered: Collection[str], defaults: Collection[str]) -> list[str]:
+def unfilled_columns(table: Table, covered: Collection[str], defaults: Collection[str]) -> list[str]:
     """Return the columns that require a value and have none."""
-    filled = by_default(table, covered, defaults)
+    filled = default_columns(table, covered, defaults)
     return [name for name in _without_value(table, covered) if name not in filled]
 
 
-def by_default(table: Table, covered: Collection[str], defaults: Collection[str]) -> tuple[str, ...]:
+def default_columns(table: Table, covered: Collection[str], defaults: Collection[str]) -> tuple[str, ...]:
     """Return the columns that the project's defaults fill.
 
     These columns require a value, and belong neither to the primary key nor to a foreign key.

@@ -67,7 +67,7 @@ def table_name(file: SourceFile) -> str:
     return _PREFIX.sub("", _base_name(file))
 
 
-def as_named(seed: Seed, catalog: Catalog) -> Seed:
+def keep_prefix(seed: Seed, catalog: Catalog) -> Seed:
     """Keep the numeric prefix of a file's name if the catalog has a table whose name begins with it."""
     full_name = _base_name(seed.files[0])
     if catalog.find(full_name) is None or full_name == seed.tables[0].table:

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from seedlab.errors import ConfigurationError, GraphError, Place
 from seedlab.flow import Seed, Stage
-from seedlab.plan.configuration import combined
+from seedlab.plan.configuration import combine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ def check_dependencies(
             place = _place(by_id[need.stage], f"stages.{need.stage}.dependencies")
             errors.append(ConfigurationError(_missing(need, filled_by, before), place))
     if errors:
-        raise combined(errors)
+        raise combine(errors)
 
 
 def edges(

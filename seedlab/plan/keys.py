@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Catalog, Table
-from seedlab.plan.columns import Given, Understood, covered_by, reachable, unknown_column
+from seedlab.plan.columns import Given, Understood, covered_columns, reachable, unknown_column
 from seedlab.plan.relations import find_relation
 
 # The origin of the key of a table that has no key, neither in the database nor in seedlab.toml.
@@ -45,7 +45,9 @@ def choose_keys(
         table = fillers[0].table
         declared = {_declared(each.given, table, catalog) for each in fillers if each.given.spec.key}
         if len(declared) > 1:
-            raise ConfigurationError(f"the seeds of table {name} declare different keys: {spelled(declared)}")
+            raise ConfigurationError(
+                f"the seeds of table {name} declare different keys: {spell_keys(declared)}"
+            )
         if declared:
             keys.columns[name], keys.origins[name] = declared.pop(), "declared"
         elif not table.keys:
@@ -59,7 +61,7 @@ def choose_keys(
     return keys
 
 
-def spelled(keys: Iterable[tuple[str, ...]]) -> str:
+def spell_keys(keys: Iterable[tuple[str, ...]]) -> str:
     """Spell keys for a message: `(code) or (course_id, position)`."""
     return " or ".join(f"({', '.join(each)})" for each in sorted(keys))
 
@@ -97,7 +99,7 @@ def _inferred(
     This is the one `known`, else the primary key, else the best unique constraint. Constraints are ranked by
     NOT NULL, then by fewest columns, then by name.
     """
-    covered = set.intersection(*(covered_by(each.columns) for each in fillers))
+    covered = set.intersection(*(covered_columns(each.columns) for each in fillers))
     if known and set(known) <= covered:
         return known, _origin(table, known)
     candidates = sorted(
@@ -112,7 +114,7 @@ def _inferred(
     if candidates:
         key = tuple(sorted(candidates[0].columns))
         return key, _origin(table, key)
-    existing = spelled(key.columns for key in table.keys) or "none"
+    existing = spell_keys(key.columns for key in table.keys) or "none"
     files = ", ".join(file.name for each in fillers for file in each.given.seed.files)
     raise ConfigurationError(
         f"table {table.name} has no unique key that {files} covers (its keys: {existing}); "
@@ -135,7 +137,7 @@ def _whole_rows(table: Table, fillers: Sequence[Understood]) -> tuple[str, ...]:
             f"table {table.name} has no key, so equal rows can only be counted, and {problem}; add a primary "
             "key or a unique constraint, or set key = [...] for it in seedlab.toml"
         )
-    covered = covered_by(fillers[0].columns)
+    covered = covered_columns(fillers[0].columns)
     return tuple(sorted(name for name in covered if not table.columns[name].generated))
 
 

@@ -223,7 +223,7 @@ def agenda_of(project: Project, options: Options, look: Look) -> Agenda:
 
 def _inferred_stages(project: Project, catalog: Catalog) -> tuple[Stage, ...]:
     """Make the stages of a folder without configuration: one for each level of its foreign-key graph."""
-    seeds = [folder.as_named(seed, catalog) for seed in project.seeds]
+    seeds = [folder.keep_prefix(seed, catalog) for seed in project.seeds]
     names = {spec.table for seed in seeds for spec in seed.tables}
     tables = {name: table for name in names if (table := catalog.find(name)) is not None}
     spellings: dict[str, set[str]] = {}  # files may spell a table's name in several ways

@@ -18,7 +18,7 @@ from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.files.documents import collector_paused
 from seedlab.frames.resolve import Handled, Naming, name_rows
-from seedlab.frames.rules import Broken, confirmed, suspects
+from seedlab.frames.rules import Broken, confirm, suspects
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
 from seedlab.plan.binder import Bound
@@ -310,5 +310,5 @@ def confirm_broken(session: Session | None, broken: Sequence[Broken]) -> list[Br
     verdicts = session.invalid(suspected) if suspected and session is not None else []
     certain = [each for each in broken if not each.rule.suspect]
     if verdicts:
-        certain += confirmed([each for each in broken if each.rule.suspect], verdicts)
+        certain += confirm([each for each in broken if each.rule.suspect], verdicts)
     return certain

@@ -15,7 +15,7 @@ import polars as pl
 from seedlab.errors import ConfigurationError, DataFaults, SeedError
 from seedlab.flow import FILE, ROW, LoadName, Settings
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.resolve import Naming, add_handles, numbered
+from seedlab.frames.resolve import Naming, add_handles, number_equal_rows
 from seedlab.frames.rules import Broken
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.steps.agenda import Task
@@ -141,5 +141,5 @@ def _hold(rows: Rows, naming: Naming, settings: Settings) -> Rows:
         for batch in rows.shaped.stream()
     ]
     shaped = replace(rows.shaped, frame=pl.concat(found), stream=None)
-    frame = numbered(add_handles(shaped.frame, rows.load, naming), rows.load)
+    frame = number_equal_rows(add_handles(shaped.frame, rows.load, naming), rows.load)
     return Rows(shaped=shaped, handled=replace(rows.handled, frame=frame))

@@ -104,10 +104,10 @@ def _rows_to_delete(
     request: UndoRequest, remembered: Mapping[LoadMemory, pl.DataFrame], recorder: Recorder
 ) -> dict[LoadMemory, pl.DataFrame]:
     """Find the rows of each load to be deleted; rows of tables without a key are left, and noted."""
-    ours = {load: contents.ours(content, request.run) for load, content in remembered.items()}
+    ours = {load: contents.created_rows(content, request.run) for load, content in remembered.items()}
     to_delete = {}
     for load, rows in ours.items():
-        if row_names.nameless(rows, load.made) and rows.height:
+        if row_names.is_nameless(rows, load.made) and rows.height:
             recorder.note(
                 f"{rows.height} rows of table {load.table} stay: the table has no key by which to tell them "
                 "from other rows; delete them yourself"

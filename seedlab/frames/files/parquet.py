@@ -8,7 +8,7 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from seedlab.flow import RESERVED, ROW, SourceFile
-from seedlab.frames.batcher import all_selected
+from seedlab.frames.batcher import select_all
 from seedlab.frames.files.faults import FaultList
 
 __all__ = ["as_text", "check_schema", "is_list", "is_nested", "json_text", "refuse_nul", "texts_within"]
@@ -49,7 +49,7 @@ def refuse_nul(read: Iterable[tuple[SourceFile, pl.DataFrame, Collection[str]]])
         for file, frame, texts in read
         if texts
     ]
-    verdicts = all_selected([frame for _, frame, _ in searches], [[holds.any()] for _, _, holds in searches])
+    verdicts = select_all([frame for _, frame, _ in searches], [[holds.any()] for _, _, holds in searches])
     for (file, frame, holds), verdict in zip(searches, verdicts, strict=True):
         if any(verdict.row(0)):
             faults = FaultList(file)

@@ -19,7 +19,7 @@ import polars as pl
 
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import NOTES, ROW, SourceFile
-from seedlab.frames.batcher import collected
+from seedlab.frames.batcher import collect_all
 from seedlab.frames.files import delimited, documents
 from seedlab.frames.files.archives import unpack
 from seedlab.frames.files.documents import Records
@@ -138,7 +138,7 @@ def collect(flats: Mapping[_Key, Flat]) -> dict[_Key, pl.DataFrame]:
     left = {key: flat for key, flat in flats.items() if key not in frames}
     lazies = [flat.scan() for flat in left.values()]
     try:
-        frames |= zip(left, collected(lazies), strict=True)
+        frames |= zip(left, collect_all(lazies), strict=True)
     except POLARS_ERRORS:
         frames |= zip(left, _collect_one_by_one(left.values(), lazies), strict=True)
     refuse_nul((flat.file, frames[key], flat.texts) for key, flat in flats.items())

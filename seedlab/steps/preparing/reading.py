@@ -16,7 +16,7 @@ from seedlab.frames.files.literals import whole_columns
 from seedlab.frames.files.sources import Flat, LazyDataLoader, Records
 from seedlab.frames.files.splitting import split
 from seedlab.plan import scheduler
-from seedlab.steps.preparing.shaping import Shaped, shape_seed, streamed
+from seedlab.steps.preparing.shaping import Shaped, shape_seed, shape_streams
 
 # ---- read -----------------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ def shape(
         with recorder.span("flatten", seed=seed):
             documents = whole_columns(seed, catalog)
             if any(isinstance(source, LargeFile) for source in opened[seed.name]):
-                shaped += streamed(seed, catalog)
+                shaped += shape_streams(seed, catalog)
                 continue
             frames = [
                 flatten.flatten(source, documents)

@@ -201,7 +201,7 @@ class Stream:
         return whole.select(*self.columns, ROW, FILE)
 
 
-def streamed(seed: Seed, catalog: Catalog) -> list[Shaped]:
+def shape_streams(seed: Seed, catalog: Catalog) -> list[Shaped]:
     """Make the tables of a seed with a large file, without rows, but each with a stream of them.
 
     Raises DataFaults for all misshapen records of all its files, ConfigurationError for a seed with a

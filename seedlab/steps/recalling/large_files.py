@@ -84,5 +84,5 @@ def compare_large_load(
     replaced = pl.concat([part for part in parts if part.height] or [contents.NOTHING], how="diagonal")
     if frame.estimated_size() + replaced.estimated_size() >= memory.PACK_BYTES:
         return None
-    unchanged = known.rows - contents.present(replaced)
+    unchanged = known.rows - contents.count_present(replaced)
     return LargeLoadChanges(frame=frame, before=replaced, unchanged=unchanged)

@@ -15,7 +15,7 @@ import polars as pl
 from seedlab.flow import DIGEST, FILE, HANDLE, ROW, Load
 from seedlab.frames.resolve import digests
 from seedlab.steps.agenda import Task
-from seedlab.steps.recalling.unchanged_rows import FetchedRows, meaning_of, of_files
+from seedlab.steps.recalling.unchanged_rows import FetchedRows, meaning_of, rows_of_load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,7 +62,7 @@ def reuse_handles(
             continue
         if memories[name].meaning != meaning_of(load):
             continue
-        before = of_files(load, memories[name], fetched_rows.rows)
+        before = rows_of_load(load, memories[name], fetched_rows.rows)
         if before.height == frame.height:
             unchanged = (digests(frame) == before[DIGEST]) & (frame[FILE] == before[FILE])
             unchanged = unchanged.fill_null(value=False) if unchanged.null_count() else unchanged

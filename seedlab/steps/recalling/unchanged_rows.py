@@ -68,8 +68,8 @@ class Recalled:
         name = rows.load.name
         if (found := self.large_changes.get(name)) is not None:
             return replace(rows.with_frame(found.frame), short_handles=None)
-        remembered = of_files(rows.load, self.loads[name], self.rows[name])
-        return rows.with_frame(contents.unknown(rows.handled.frame, remembered))
+        remembered = rows_of_load(rows.load, self.loads[name], self.rows[name])
+        return rows.with_frame(contents.changed_rows(rows.handled.frame, remembered))
 
     def suffices(
         self, rows: Sequence[Rows], changed: Sequence[Rows], memory: Memory, catalog: Catalog
@@ -102,8 +102,8 @@ class Recalled:
         new = self.compared[name].new
         if new.is_empty():
             return True
-        own = contents.of_other_files([self.rows[name]], _file_numbers(known, rows.load))
-        others = contents.of_other_files(
+        own = contents.handles_of_other_files([self.rows[name]], _file_numbers(known, rows.load))
+        others = contents.handles_of_other_files(
             [
                 frame
                 for (stage, seed, table), frame in self.rows.items()
@@ -136,9 +136,9 @@ class Recalled:
         return bool(self.compared[load.name].left.height)
 
 
-def of_files(load: Load, known: LoadMemory, rows: pl.DataFrame) -> pl.DataFrame:
+def rows_of_load(load: Load, known: LoadMemory, rows: pl.DataFrame) -> pl.DataFrame:
     """Keep of remembered rows those of the files that a load reads, with FILE as the load counts them."""
-    return contents.of_files(rows, known.files, [file.name for file in load.files])
+    return contents.rows_of_files(rows, known.files, [file.name for file in load.files])
 
 
 def _file_numbers(known: LoadMemory, load: Load) -> list[int]:
@@ -229,7 +229,7 @@ def recall(
     found |= fetch_loads(session, task, [name for name in loads if name not in found])
     remembered = {name: found[name].rows for name in loads}
     compared = {
-        name: contents.compare(handles, of_files(load, loads[name], remembered[name]))
+        name: contents.compare(handles, rows_of_load(load, loads[name], remembered[name]))
         for name, (handles, load) in _handles_read(rows, loads, reduced, large_changes).items()
     }
     tables = {name[2] for name, each in compared.items() if len(each.new)}

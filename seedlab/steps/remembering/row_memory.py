@@ -73,7 +73,7 @@ class LoadUpdate:
     def _changes(self) -> pl.DataFrame:
         """Return the rows that changed, and entries that cancel those that are remembered no longer."""
         forgotten = contents.without(self.replaced, self.content)
-        return pl.concat([self.content, contents.forgotten(forgotten)], how="diagonal")
+        return pl.concat([self.content, contents.forget(forgotten)], how="diagonal")
 
 
 def load_updates(written_run: WrittenRun, agenda: Agenda) -> list[LoadUpdate]:
@@ -143,8 +143,8 @@ def _renamed(
     all rows that were written to the table, also by other seeds.
     """
     now = pl.concat([each.handled.frame[HANDLE] for each in load.read])
-    missing = contents.left_now(remembered, now)
-    columns = row_names.named_by(missing, known.made)
+    missing = contents.created_and_left(remembered, now)
+    columns = row_names.naming_columns(missing, known.made)
     if not missing.height or not columns:
         return remembered
     if not {*columns} <= {*load.load.columns}:
@@ -157,7 +157,7 @@ def _renamed(
         if batch.frame.height and {*columns} <= {*batch.load.columns}
     ]
     table = written_run.catalog.tables[known.table]
-    return row_names.renamed(remembered, pl.concat(frames), known.made, table) if frames else remembered
+    return row_names.rename(remembered, pl.concat(frames), known.made, table) if frames else remembered
 
 
 def _update(
@@ -176,7 +176,7 @@ def _update(
     if reduced:
         before, untouched = _split_touched(load, before, recalled)
         large = recalled.large_changes.get(name)
-        unchanged = contents.present(untouched) + (large.unchanged if large else 0)
+        unchanged = contents.count_present(untouched) + (large.unchanged if large else 0)
     after = _content(load, before, others, written_run)
     left = after.filter(pl.col(FILE) == LEFT) if before.height else contents.NOTHING
     memory = _load_memory(load, unchanged + after.height - left.height, written_run.catalog)
@@ -237,8 +237,8 @@ def _content(
     if keys is not None and load.load.null_key_columns:
         keys = row_names.spell_null_keys(keys, sorted(load.load.null_key_columns & {*keys.columns}))
     read = [load.files.index(name) for name in names]
-    moved = contents.made_elsewhere(rows[HANDLE], others) if others else contents.NOTHING
-    return contents.renewed(before, rows, load.created(), written_run.run_id, keys, read, moved)
+    moved = contents.created_for_others(rows[HANDLE], others) if others else contents.NOTHING
+    return contents.update(before, rows, load.created(), written_run.run_id, keys, read, moved)
 
 
 def _load_memory(written: WrittenLoad, rows: int, catalog: Catalog) -> LoadMemory:
@@ -260,7 +260,7 @@ def _load_memory(written: WrittenLoad, rows: int, catalog: Catalog) -> LoadMemor
 
 def _abandoned(load: LoadMemory, remembered: pl.DataFrame, *, sync: bool) -> LoadUpdate:
     """Keep the rows of a load that no file has rows for any more as ours; a sync deletes and forgets them."""
-    content = contents.abandoned(remembered)
+    content = contents.mark_left(remembered)
     to_delete = content if sync else contents.NOTHING
     return LoadUpdate(
         load=replace(load, files=(), rows=0), content=content, to_delete=to_delete, previous=load
@@ -287,10 +287,10 @@ def _without_moved_rows(
     }
     if update.to_delete.height and update.previous.key != update.load.key and not_run:
         raise ConfigurationError(_key_changed(update.load, min(not_run)))
-    elsewhere = contents.of_other_files(others)
+    elsewhere = contents.handles_of_other_files(others)
     content = contents.without(update.content, left.filter(pl.col(HANDLE).is_in(elsewhere.implode())))
     rejected = written_run.rejected.get(table, elsewhere.clear())
-    kept = pl.concat([elsewhere, contents.of_other_files(list(not_run.values())), rejected])
+    kept = pl.concat([elsewhere, contents.handles_of_other_files(list(not_run.values())), rejected])
     to_delete = update.to_delete.filter(~pl.col(HANDLE).is_in(kept.implode()) & (rejected.null_count() == 0))
     return replace(update, content=contents.without(content, to_delete), to_delete=to_delete)
 

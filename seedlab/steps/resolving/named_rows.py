@@ -13,9 +13,9 @@ import polars as pl
 
 from seedlab.flow import HANDLE, Load, Recorder, Settings
 from seedlab.frames import checks, ids
-from seedlab.frames.batcher import cut, stacked
+from seedlab.frames.batcher import cut, stack
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.resolve import Handled, Naming, add_all_handles, alternative_column, numbered
+from seedlab.frames.resolve import Handled, Naming, add_all_handles, alternative_column, number_equal_rows
 from seedlab.frames.rules import Broken, broken_by, broken_rules, judge
 from seedlab.frames.short_handles import short_handle
 from seedlab.steps.preparing.shaping import Shaped
@@ -40,9 +40,9 @@ def handle_rows(
     """
     groups = {places[0]: places for places in _equal_loads(pairs)}
     held = [first for first in groups if pairs[first][1].stream is None]
-    stacks = [stacked([pairs[n][1].frame for n in groups[first]]) for first in held]
+    stacks = [stack([pairs[n][1].frame for n in groups[first]]) for first in held]
     loads = [pairs[first][0] for first in held]
-    named = list(map(numbered, add_all_handles(stacks, loads, naming), loads))
+    named = list(map(number_equal_rows, add_all_handles(stacks, loads, naming), loads))
     rules = [
         checks.rules_of(load, frame, naming, pairs[first][1].trusted)
         for first, load, frame in zip(held, loads, named, strict=True)

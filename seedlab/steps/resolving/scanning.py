@@ -9,7 +9,7 @@ import polars as pl
 from seedlab.flow import Load, Recorder, Settings
 from seedlab.frames import checks
 from seedlab.frames.batcher import stream
-from seedlab.frames.resolve import Handled, Naming, add_handles, numbered
+from seedlab.frames.resolve import Handled, Naming, add_handles, number_equal_rows
 from seedlab.frames.rules import Broken, judge
 from seedlab.frames.short_handles import ShortHandles
 from seedlab.steps.preparing.reading import concurrency
@@ -69,7 +69,7 @@ def scan(
             batches = []
     empty = add_handles(shaped.frame, load, naming).drop(dropped)
     whole = pl.concat([empty, *(each.select(empty.columns) for each in batches)])
-    handled = Handled(load=load, frame=numbered(whole, load))
+    handled = Handled(load=load, frame=number_equal_rows(whole, load))
     broken += judge([handled], [unique])
     names = handled.frame.drop(needed.intersection(shaped.columns))
     return Scanned(handled=replace(handled, frame=names), short_handles=short_handles, broken=broken)

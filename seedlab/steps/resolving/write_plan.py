@@ -24,7 +24,7 @@ from seedlab.flow import (
     WritePlan,
 )
 from seedlab.frames import ids, relationships
-from seedlab.frames.batcher import cut, stacked, stream
+from seedlab.frames.batcher import cut, stack, stream
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.key_packs import pack
 from seedlab.frames.kinds import largest_integer
@@ -126,7 +126,7 @@ def _assign_ids(handled: Sequence[Handled], naming: Naming, cache: SeedCache) ->
         shape = (load.table, load.values, load.references, load.made, frozenset(each.frame.columns))
         groups.setdefault(shape, []).append(each)
     wholes = [
-        Handled(load=equal_loads[0].load, frame=stacked([each.frame for each in equal_loads]))
+        Handled(load=equal_loads[0].load, frame=stack([each.frame for each in equal_loads]))
         for equal_loads in groups.values()
     ]
     frames: dict[Load, pl.DataFrame] = {}
@@ -163,7 +163,7 @@ def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Sett
         yield Batch(load=load, frame=frame)
 
 
-def sourced(rows: Sequence[Rows], naming: Naming, plan: WritePlan) -> list[Sourced]:
+def sourced_rows(rows: Sequence[Rows], naming: Naming, plan: WritePlan) -> list[Sourced]:
     """Give the rows as the row-by-row writer takes them, with the files' own text, in the plan's order."""
     by_load = {each.load: each for each in rows}
     ordered = [by_load[load] for group in plan.groups for write in group for load in write.loads]

@@ -236,7 +236,7 @@ def _write_all(
     if settings.level == LEGACY:
         try:
             plan = _plan_writes(task, naming, resolved)
-            written = session.write_rows(write_plan.sourced(resolved.rows, naming, plan))
+            written = session.write_rows(write_plan.sourced_rows(resolved.rows, naming, plan))
         except CannotOrderRows as error:
             recorder.note(f"{error}; all rows are written as sets, not row by row")
         else:

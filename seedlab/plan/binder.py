@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from seedlab.errors import ConfigurationError, Fault, Place, nearest
 from seedlab.flow import Catalog, ForeignKey, Load, Part, Reference, Table
-from seedlab.plan.columns import Given, Understood, covered_columns, understand, unknown_column
+from seedlab.plan.columns import Given, GivenRelation, Understood, covered_columns, understand, unknown_column
 from seedlab.plan.filling import default_columns, how_to_fill, made_column, unfilled_columns
 from seedlab.plan.keys import WHOLE_ROWS, Keys, choose_keys, spell_keys
 from seedlab.plan.relations import is_link
@@ -65,9 +65,9 @@ def key_sources(catalog: Catalog, given: Given) -> tuple[str, ...]:
         return ()  # `bind` reports them
     key = choose_keys([understood], catalog, {}).columns[understood.table.name]
     names = [name for name in columns.exact if name in key]
-    for _, foreign_key, parts in columns.relations.values():
-        if set(foreign_key.columns) <= set(key):
-            names += parts.values()
+    for relation in columns.relations.values():
+        if set(relation.foreign_key.columns) <= set(key):
+            names += relation.sources.values()
     return tuple(names)
 
 
@@ -162,9 +162,7 @@ def _is_within(given: Given, outer: Given) -> bool:
 
 def _load(source: Understood, keys: Keys, catalog: Catalog, defaults: Collection[str]) -> Load:
     seed, table, columns = source.given.seed, source.table, source.columns
-    references = [
-        _reference(spelling, fk, parts, keys, catalog) for spelling, fk, parts in columns.relations.values()
-    ]
+    references = [_reference(relation, keys, catalog) for relation in columns.relations.values()]
     exact = [name for name in columns.exact if not table.columns[name].generated]
     references += [
         _direct_reference(fk, {name: name for name in fk.columns})
@@ -173,15 +171,12 @@ def _load(source: Understood, keys: Keys, catalog: Catalog, defaults: Collection
     ]
     referred = {name for each in references for name in each.foreign_key.columns}
     filled = default_columns(table, covered_columns(columns), defaults)
+    with_nulls = table.name in keys.with_nulls
     return Load(
         stage=seed.stage,
         seed=seed.name,
         table=table.name,
-        key=tuple(
-            _key_parts(
-                table, keys.columns[table.name], references, exact, nulls=table.name in keys.with_nulls
-            )
-        ),
+        key=tuple(_key_parts(table, keys.columns[table.name], references, exact, nulls=with_nulls)),
         values=(*(name for name in exact if name not in referred), *filled),
         references=tuple(references),
         made=made_column(table, {*exact, *referred}),
@@ -201,28 +196,22 @@ def _key_parts(
     references: Sequence[Reference],
     exact: Sequence[str],
     *,
-    nulls: bool = False,
+    nulls: bool,
 ) -> Iterable[Part]:
     """Divide a key's columns into parts; a foreign key inside the key is one part, given by its reference.
 
     With `nulls`, NULL is a value of all parts that may be NULL.
     """
+    within = [each for each in references if set(each.foreign_key.columns) <= set(key)]
     remaining = list(key)
     while remaining:
         column = remaining[0]
-        reference = next(
-            (
-                r
-                for r in references
-                if column in r.foreign_key.columns and set(r.foreign_key.columns) <= set(key)
-            ),
-            None,
-        )
+        reference = next((each for each in within if column in each.foreign_key.columns), None)
         if reference is not None:
             columns = reference.foreign_key.columns
             optional = nulls and any(table.columns[name].nullable for name in columns)
             yield Part(columns=columns, reference=reference, nulls=optional)
-            remaining = [name for name in remaining if name not in reference.foreign_key.columns]
+            remaining = [name for name in remaining if name not in columns]
         elif column in exact:
             yield Part(columns=(column,), source=column, nulls=nulls and table.columns[column].nullable)
             remaining.pop(0)
@@ -233,24 +222,18 @@ def _key_parts(
             )
 
 
-def _reference(
-    spelling: str,
-    foreign_key: ForeignKey,
-    parts: Mapping[str, str],
-    keys: Keys,
-    catalog: Catalog,
-) -> Reference:
-    """Build a reference from its `relation.column` parts, which must form a unique key of the parent."""
-    parent = catalog.tables[foreign_key.parent]
-    if set(parts) == {""}:
-        parts = {_scalar_key(spelling, parent, keys.columns): parts[""]}
-    inner = understand(parts, parent, catalog)
-    nested = [
-        _reference(name, fk, {path: parts[source] for path, source in sources.items()}, keys, catalog)
-        for name, fk, sources in inner.relations.values()
-    ]
+def _reference(given: GivenRelation, keys: Keys, catalog: Catalog) -> Reference:
+    """Build a reference from its `relation.column` sources, which must form a unique key of the parent."""
+    parent, sources = catalog.tables[given.foreign_key.parent], given.sources
+    if set(sources) == {""}:
+        sources = {_scalar_key(given.name, parent, keys.columns): sources[""]}
+    inner = understand(sources, parent, catalog)
+    nested = []
+    for relation in inner.relations.values():  # its sources are paths of ours, which lead to source columns
+        own_sources = {path: sources[ours] for path, ours in relation.sources.items()}
+        nested.append(_reference(replace(relation, sources=own_sources), keys, catalog))
     nested += [
-        _direct_reference(fk, parts) for fk in parent.foreign_keys if set(fk.columns) <= set(inner.exact)
+        _direct_reference(fk, sources) for fk in parent.foreign_keys if set(fk.columns) <= set(inner.exact)
     ]
     covered = covered_columns(inner)
     natural = keys.columns.get(parent.name, ())
@@ -258,17 +241,17 @@ def _reference(
     key = next((each for each in candidates if each and set(each) == covered), None)
     if key is None:
         known = spell_keys({each for each in candidates if each}) or "none"
-        given = ", ".join(f"{spelling}.{path}" for path in parts)
+        dotted = ", ".join(f"{given.name}.{path}" for path in sources)
         raise ConfigurationError(
-            f"{given} do not make a unique key of table {parent.name} (its keys: {known}); a reference "
+            f"{dotted} do not make a unique key of table {parent.name} (its keys: {known}); a reference "
             "must name one row: give the parts of one key"
         )
     with_nulls = key == natural and parent.name in keys.with_nulls
     renamed = [
-        replace(part, source=parts[part.source]) if part.source is not None else part
+        replace(part, source=sources[part.source]) if part.source is not None else part
         for part in _key_parts(parent, key, nested, inner.exact, nulls=with_nulls)
     ]
-    return Reference(name=spelling, foreign_key=foreign_key, key=key, parts=tuple(renamed))
+    return Reference(name=given.name, foreign_key=given.foreign_key, key=key, parts=tuple(renamed))
 
 
 def _scalar_key(spelling: str, parent: Table, keys: Mapping[str, tuple[str, ...]]) -> str:

@@ -6,15 +6,11 @@ Pure: takes names and the catalog's tables.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from seedlab.errors import ConfigurationError, closest
 from seedlab.flow import Catalog, ForeignKey, Seed, Table, TableSpec
 from seedlab.plan.relations import find_relation, relation_names
-
-# The name of a foreign key → the relation's name in the file, the foreign key, and a mapping from the path
-# behind that name ("university.slug", "" for the bare relation) to the source column.
-Relations = Mapping[str, tuple[str, ForeignKey, Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +28,23 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenRelation:
+    """A foreign key that the files give by a relation, whose `name` is spelled as there.
+
+    `sources` maps the path behind the name ("university.slug", "" for the bare name) to the source column.
+    """
+
+    name: str
+    foreign_key: ForeignKey
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Interpreted source columns: columns of the table, foreign keys given by references, unknown names."""
+    """Interpreted source columns: columns of the table, relations by foreign key's name, unknown names."""
 
     exact: tuple[str, ...]
-    relations: Relations
+    relations: Mapping[str, GivenRelation]
     unknown: tuple[str, ...] = ()
 
 
@@ -56,7 +64,7 @@ def understand(columns: Iterable[str], table: Table, catalog: Catalog) -> Column
     given twice.
     """
     exact, unknown = [], []
-    relations: dict[str, tuple[str, ForeignKey, dict[str, str]]] = {}
+    relations: dict[str, GivenRelation] = {}
     for source in columns:
         head, _, path = source.partition(".")
         foreign_key = None if source in table.columns else find_relation(table, head)
@@ -65,30 +73,30 @@ def understand(columns: Iterable[str], table: Table, catalog: Catalog) -> Column
         elif foreign_key is None or not reachable(catalog, foreign_key, path):
             unknown.append(source)
         else:
-            spelling, _, parts = relations.setdefault(foreign_key.name, (head, foreign_key, {}))
-            if spelling != head:
+            given = relations.setdefault(foreign_key.name, GivenRelation(name=head, foreign_key=foreign_key))
+            if given.name != head:
                 raise ConfigurationError(
-                    f"table {table.name}: '{spelling}' and '{head}' both mean the foreign key "
+                    f"table {table.name}: '{given.name}' and '{head}' both mean the foreign key "
                     f"{foreign_key.name}; use one of them"
                 )
-            parts[path] = source
-    _refuse_twice(table, exact, relations)
+            given.sources[path] = source
+    _refuse_twice(table, exact, relations.values())
     return Columns(exact=tuple(exact), relations=relations, unknown=tuple(unknown))
 
 
-def _refuse_twice(table: Table, exact: Sequence[str], relations: Relations) -> None:
+def _refuse_twice(table: Table, exact: Sequence[str], relations: Iterable[GivenRelation]) -> None:
     """Raise ConfigurationError if a foreign key is given in more than one of three ways.
 
     These are: by its own columns, by the bare relation, by the parts of a key of the parent.
     """
-    for spelling, foreign_key, parts in relations.values():
-        own = foreign_key.columns if set(foreign_key.columns) <= set(exact) else ()
-        bare = (spelling,) if "" in parts and len(parts) > 1 else ()
+    for each in relations:
+        own = each.foreign_key.columns if set(each.foreign_key.columns) <= set(exact) else ()
+        bare = (each.name,) if "" in each.sources and len(each.sources) > 1 else ()
         if own or bare:
-            dotted = next((f"{spelling}.{rest}" for rest in parts if rest), spelling)
+            dotted = next((f"{each.name}.{path}" for path in each.sources if path), each.name)
             raise ConfigurationError(
                 f"table {table.name}: '{', '.join(own or bare)}' and '{dotted}' both give the foreign key "
-                f"{foreign_key.name}; use one of them"
+                f"{each.foreign_key.name}; use one of them"
             )
 
 
@@ -123,4 +131,7 @@ def unknown_column(catalog: Catalog, table: Table, name: str) -> str:
 
 def covered_columns(columns: Columns) -> set[str]:
     """Return the columns of the table that the source columns fill, those of foreign keys included."""
-    return {*columns.exact, *(name for _, fk, _ in columns.relations.values() for name in fk.columns)}
+    return {
+        *columns.exact,
+        *(name for each in columns.relations.values() for name in each.foreign_key.columns),
+    }

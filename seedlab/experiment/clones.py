@@ -24,6 +24,7 @@ from seedlab.flow import Catalog, Options, Project, Stage, Target
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import choices, guards
 from seedlab.plan.binder import no_table
+from seedlab.plan.graph import with_dependents
 from seedlab.plan.project import find_project, load_project
 from seedlab.steps.agenda import FileState, file_hashes, file_states, python_hash, written_since
 
@@ -182,13 +183,9 @@ def _emptied(catalog: Catalog, project: Project) -> Relations:
     missing = sorted(name for name in names if catalog.find(name) is None)
     if missing:
         raise ConfigurationError(no_table(catalog, missing[0]))
-    found = {table.name for name in names if (table := catalog.find(name)) is not None}
-    while more := {
-        table.name
-        for table in catalog.tables.values()
-        if table.holds_rows and table.name not in found and found & table.parents
-    }:
-        found |= more
+    filled = {table.name for name in names if (table := catalog.find(name)) is not None}
+    parents = {table.name: table.parents for table in catalog.tables.values() if table.holds_rows}
+    found = with_dependents(filled, parents)
     return tuple(sorted((catalog.tables[name].schema, catalog.tables[name].relation) for name in found))
 
 

@@ -184,7 +184,7 @@ __all__ = [
 ]
 
 
-# Where what is made late is, but for that of loads and writes.
+# The modules of the names that are imported late; all others are in `loads` or `writes`.
 _PLANS = frozenset({"Plan", "PlannedSeed", "PlannedStage", "PlannedTable", "RowChange"})
 _HOMES = {"Span": ("evidence",), **dict.fromkeys(_PLANS, ("plans",))}
 

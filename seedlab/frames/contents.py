@@ -264,11 +264,9 @@ def update(
     HANDLE and the key columns of the rows written; `moved` is the content of rows that were created for
     another seed. Rows that are gone from the files get LEFT if seedlab created them, else they are dropped.
     """
-    keys = (
-        pl.DataFrame([s if s.name == HANDLE else s.alias(f"{KEY}{s.name}") for s in keys.get_columns()])
-        if keys is not None
-        else None
-    )
+    if keys is not None:
+        own = keys.get_columns()
+        keys = pl.DataFrame([s if s.name == HANDLE else s.alias(f"{KEY}{s.name}") for s in own])
     if not before.height and len(created) == rows.height:
         return _all_new(rows, run, keys)
     updated = keys is None and not len(created) and not moved.height

@@ -39,24 +39,24 @@ def parent_positions(
         name: frame.select(str(n) for n in range(keys[name])).with_row_index(_PLACE)
         for name, frame in frames.items()
     }
-    references = {}
-    for name, frame in frames.items():
-        at = keys[name]
-        parents = []
-        for tie in ties[name]:
-            parent = tie.foreign_key.parent
-            width = keys[parent] if tie.followed else 0
-            if tie.followed:
-                key = frame.select(pl.col(str(at + n)).alias(str(n)) for n in range(width))
-                columns = [str(n) for n in range(width)]
-                found = key.join(own[parent], on=columns, how="left", maintain_order="left", nulls_equal=True)
-                refers = pl.any_horizontal(pl.col(columns).is_not_null())  # NULL may be part of a key
-                parents.append((parent, found.select(pl.when(refers).then(_PLACE)).to_series()))
-            at += width
-        flags = [pl.col(str(at + n)) == "1" for n in range(sum(tie.doubtful for tie in ties[name]))]
-        orphans = frame.select(pl.any_horizontal(flags) if flags else pl.repeat(False, pl.len())).to_series()
-        references[name] = RowReferences(height=frame.height, parents=parents, orphans=orphans)
-    return references
+    return {name: _row_references(frame, ties[name], keys[name], own) for name, frame in frames.items()}
+
+
+def _row_references(
+    frame: pl.DataFrame, ties: Sequence[Tie], first: int, own: Mapping[str, pl.DataFrame]
+) -> RowReferences:
+    """Find the parents of a table's rows, whose keys begin at column `first`, by the parents' `own` keys."""
+    parents = []
+    for name in (tie.foreign_key.parent for tie in ties if tie.followed):
+        columns = [column for column in own[name].columns if column != _PLACE]
+        key = frame.select(pl.col(str(first + n)).alias(column) for n, column in enumerate(columns))
+        found = key.join(own[name], on=columns, how="left", maintain_order="left", nulls_equal=True)
+        refers = pl.any_horizontal(pl.col(columns).is_not_null())  # NULL may be part of a key
+        parents.append((name, found.select(pl.when(refers).then(_PLACE)).to_series()))
+        first += len(columns)
+    flags = [pl.col(str(first + n)) == "1" for n in range(sum(tie.doubtful for tie in ties))]
+    orphans = frame.select(pl.any_horizontal(flags) if flags else pl.repeat(False, pl.len())).to_series()
+    return RowReferences(height=frame.height, parents=parents, orphans=orphans)
 
 
 def rows_to_export(tables: Mapping[str, RowReferences], limits: Mapping[str, int]) -> dict[str, pl.Series]:

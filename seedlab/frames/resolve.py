@@ -211,24 +211,23 @@ def _computed(hashes: Sequence[tuple[pl.DataFrame, _Hash]], ids: str) -> list[pl
     for n, (_, each) in enumerate(hashes):
         groups.setdefault((each.how, len(each.sources)), []).append(n)
     alike = [[hashes[n] for n in places] for places in groups.values()]
-    stacks = [
-        pl.DataFrame(
-            [
-                pl.concat([pl.Series("head", [h.head]).new_from_index(0, f.height) for f, h in members]),
-                *(
-                    pl.concat([f.get_column(h.sources[i]) for f, h in members], rechunk=True).alias(f"{i}")
-                    for i in range(len(members[0][1].sources))
-                ),
-            ]
-        )
-        for members in alike
-    ]
+    stacks = list(map(_stack_texts, alike))
     columns = [[_of_columns(members[0][1].how, len(members[0][1].sources), ids)] for members in alike]
     results: dict[int, pl.Series] = {}
     for places, found in zip(groups.values(), select_all(stacks, columns), strict=True):
         parts = cut(found, [hashes[n][0].height for n in places])
         results |= {n: part.to_series() for n, part in zip(places, parts, strict=True)}
     return [results[n] for n in range(len(hashes))]
+
+
+def _stack_texts(hashes: Sequence[tuple[pl.DataFrame, _Hash]]) -> pl.DataFrame:
+    """Stack the texts of alike hashes: columns `0`, `1`, …, and `head`, the text before each row's."""
+    heads = [pl.Series("head", [each.head]).new_from_index(0, frame.height) for frame, each in hashes]
+    columns = [pl.concat(heads)]
+    for n in range(len(hashes[0][1].sources)):
+        texts = [frame.get_column(each.sources[n]) for frame, each in hashes]
+        columns.append(pl.concat(texts, rechunk=True).alias(f"{n}"))
+    return pl.DataFrame(columns)
 
 
 def digests(frame: pl.DataFrame) -> pl.Series:

@@ -18,6 +18,13 @@ from seedlab.frames.resolve import Handled
 REJECTED_PARENT = "rejected-parent"  # the rule of rows that depend on rejected ones
 
 VALUE = "_seedlab_value"  # the column of rules alike
+# By the rule that the target names for an invalid value: what is added to the message of the suspect rule.
+MESSAGES = {
+    "type": "{}, and the value is not",
+    "overflow": "{}, and the value is out of its range",
+    "rounding": "{}, and the value would be rounded or changed to fit",
+    "too-long": "{}, and the value is longer",
+}
 # The rows that break a rule: their place, the value that conflicting rows share (`same`), and the column's
 # value, which is shown only on request.
 BROKEN = pl.Schema({FILE: pl.UInt16, ROW: pl.UInt32, "same": pl.String, "value": pl.String})
@@ -122,14 +129,6 @@ def confirm(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> lis
             rule = replace(each.rule, name=str(name), message=message)
             found.append(replace(each, rule=replace(rule, suspect=False), frame=frame))
     return found
-
-
-MESSAGES = {
-    "type": "{}, and the value is not",
-    "overflow": "{}, and the value is out of its range",
-    "rounding": "{}, and the value would be rounded or changed to fit",
-    "too-long": "{}, and the value is longer",
-}
 
 
 def _rows(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from seedlab.frames.files import outputs
 from seedlab.insight.formatting.text import several
 from seedlab.plan import export_keys, export_plan, scaffold, toml_writer
 from seedlab.plan.export_plan import FoundKey, Wanted
+from seedlab.plan.graph import with_dependents
 from seedlab.plan.project import FILE
 
 _NAMES: Mapping[str, str] = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
@@ -141,9 +142,9 @@ def _ties(
 
     These are the tables with a limit or with a foreign key that rows may violate, and all that refer to them.
     """
-    affected = {*limits, *(name for name in tables if doubtful.intersection(tables[name].foreign_keys))}
-    while more := {name for name in tables if affected & tables[name].parents} - affected:
-        affected |= more
+    violated = [name for name in tables if doubtful.intersection(tables[name].foreign_keys)]
+    parents = {name: table.parents for name, table in tables.items()}
+    affected = with_dependents((*limits, *violated), parents)
     return {
         name: [
             Tie(foreign_key=key, doubtful=key in doubtful, followed=key.parent in affected)

@@ -57,6 +57,14 @@ def ancestors(stages: Sequence[Stage]) -> dict[str, frozenset[str]]:
     return before
 
 
+def with_dependents(names: Iterable[str], parents: Mapping[str, Collection[str]]) -> set[str]:
+    """Return nodes with all others that refer to them, directly or indirectly."""
+    found = set(names)
+    while more := {name for name, above in parents.items() if not found.isdisjoint(above)} - found:
+        found |= more
+    return found
+
+
 def waiting(
     stages: Sequence[Stage], running: Collection[str], links: Iterable[tuple[str, str]]
 ) -> dict[str, frozenset[str]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import polars as pl
@@ -40,13 +39,5 @@ def bind(
 
 def _with_defaults(shaped: Shaped, values: Mapping[str, str]) -> Shaped:
     """Give every row the project's defaults, as if they stood in the files."""
-    if not values:
-        return shaped
     columns = [pl.lit(value, dtype=pl.String).alias(name) for name, value in values.items()]
-    stream = shaped.stream
-
-    def filled() -> Iterator[pl.DataFrame]:
-        assert stream is not None
-        return (batch.with_columns(columns) for batch in stream())
-
-    return replace(shaped, frame=shaped.frame.with_columns(columns), stream=filled if stream else None)
+    return shaped.with_columns(columns) if columns else shaped

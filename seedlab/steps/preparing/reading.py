@@ -90,13 +90,13 @@ def _reading_tasks(stages: Sequence[Stage]) -> list[scheduler.Task]:
     return [
         scheduler.Task(
             id=seed.name,
-            dependencies=() if stage.parallel or seed is stage.seeds[0] else (before.name,),
+            dependencies=() if stage.parallel or before is None else (before.name,),
             priority=seed.priority,
             estimated_ms=seed.estimated_ms or 0,
             parallel=stage.parallel,
         )
         for stage in stages
-        for before, seed in zip((*stage.seeds[:1], *stage.seeds), stage.seeds, strict=False)
+        for before, seed in zip((None, *stage.seeds), stage.seeds, strict=False)
     ]
 
 

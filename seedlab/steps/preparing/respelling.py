@@ -7,7 +7,6 @@ to `frames.kinds.canonical`. For networks, ranges, arrays and composite types th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import polars as pl
 
@@ -18,9 +17,7 @@ from seedlab.steps.looking import Look
 from seedlab.steps.preparing.shaping import Shaped
 
 Pairs = Sequence[tuple[Load, Shaped]]
-Spellings = Mapping[
-    str, pl.DataFrame
-]  # by source column: frames of `value` and `spelled`, as the target does
+Spellings = Mapping[str, pl.DataFrame]  # by source column: frames of `value`, and how the target spelled it
 
 
 def respell(look: Look, pairs: Pairs, catalog: Catalog) -> list[tuple[Load, Shaped]]:
@@ -68,10 +65,9 @@ def _values(shaped: Shaped, sources: Sequence[str]) -> list[pl.Series]:
 
 
 def _replaced(shaped: Shaped, spellings: Spellings) -> Shaped:
-    changes = [
-        pl.col(source).replace(spelling["value"], spelling["spelled"])
-        for source, spelling in spellings.items()
-    ]
-    before = shaped.stream
-    stream = (lambda: (each.with_columns(changes) for each in before())) if before is not None else None
-    return replace(shaped, frame=shaped.frame.with_columns(changes), stream=stream)
+    return shaped.with_columns(
+        [
+            pl.col(source).replace(spelling["value"], spelling["spelled"])
+            for source, spelling in spellings.items()
+        ]
+    )

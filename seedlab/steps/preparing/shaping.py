@@ -55,6 +55,16 @@ class Shaped:
         """The source columns, without ROW and FILE."""
         return tuple(name for name in self.frame.columns if name not in (ROW, FILE))
 
+    def with_columns(self, columns: Sequence[pl.Expr]) -> Shaped:
+        """Add or replace columns of all rows, also of those that are streamed."""
+        stream = self.stream
+
+        def changed() -> Iterator[pl.DataFrame]:
+            assert stream is not None
+            return (batch.with_columns(columns) for batch in stream())
+
+        return replace(self, frame=self.frame.with_columns(columns), stream=changed if stream else None)
+
 
 def shape_seed(
     seed: Seed,

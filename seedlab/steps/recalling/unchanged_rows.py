@@ -218,11 +218,11 @@ def recall(
     whole_stages = {stage.id for stage in stages} - reduced | removed
     syncs = {(stage.id, seed.name) for stage in stages for seed in stage.seeds if seed.mode == "sync"}
     read = {each.load.name for each in rows}
-    tables = {name[2] for name in (*read, *(load.name for load in memory.loads)) if name[:2] in syncs}
+    sync_tables = {name[2] for name in (*read, *(load.name for load in memory.loads)) if name[:2] in syncs}
     loads = {
         load.name: load
         for load in memory.loads
-        if load.stage in whole_stages or load.table in tables or load.name in read
+        if load.stage in whole_stages or load.table in sync_tables or load.name in read
     }
     found = {name: each for name, each in fetched.items() if each is not None}
     found |= {name: RememberedRows(rows=each.before, repack=False) for name, each in large_changes.items()}
@@ -232,8 +232,10 @@ def recall(
         name: contents.compare(handles, rows_of_load(load, loads[name], remembered[name]))
         for name, (handles, load) in _handles_read(rows, loads, reduced, large_changes).items()
     }
-    tables = {name[2] for name, each in compared.items() if len(each.new)}
-    others = {load.name: load for load in memory.loads if load.table in tables and load.name not in loads}
+    with_new_rows = {name[2] for name, each in compared.items() if len(each.new)}
+    others = {
+        load.name: load for load in memory.loads if load.table in with_new_rows and load.name not in loads
+    }
     remembered |= {name: each.rows for name, each in fetch_loads(session, task, list(others)).items()}
     return Recalled(
         loads=loads | others,

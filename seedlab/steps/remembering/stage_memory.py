@@ -130,6 +130,7 @@ def states_and_marks(
     are left out. Marks are None where none are kept; tables that were empty have none yet.
     """
     rewritten, memory = _rewritten_loads(written_run), task.memory
+    all_written = {each.table for each in states if _is_rewritten(each.table, rewritten, memory)}
     # Rows of a table without a key cannot be told apart, so no marks are kept of them.
     unmarked: dict[str, bytes | None] = {e.load.table: None for e in written_run.written if e.load.whole}
     unsure = {name for name in unmarked if not _is_as_remembered(name, task)}
@@ -137,13 +138,10 @@ def states_and_marks(
     unmarked |= {each.load.table: None for each in written_run.rows if each.short_handles is not None}
     rows = _row_counts(written_run, memory)
     unmarked |= dict.fromkeys(many := {name for name, count in rows.items() if count > MARKED_ROWS})
-    states = [
-        replace(each, rows=IN_DOUBT)
-        if each.table in many | unsure and not _is_rewritten(each.table, rewritten, memory)
-        else replace(each, rows=rows[each.table])
-        for each in states
-    ]
+    in_doubt = (many | unsure) - all_written
+    states = [replace(each, rows=IN_DOUBT if each.table in in_doubt else rows[each.table]) for each in states]
     incremental = written_run.incremental.rows.keys()
+    not_touched = unmarked.keys() | incremental | (all_written & written_run.empty)
     touched = [
         TouchedTable(
             state=state,
@@ -152,14 +150,10 @@ def states_and_marks(
             else None,
             frame=_written_keys(state, written_run),
             deleted=deleted.get(state.table, b""),
-            all_written=all_written,
+            all_written=state.table in all_written,
         )
         for state in states
-        if state.table not in unmarked.keys() | incremental
-        and (
-            not (all_written := _is_rewritten(state.table, rewritten, memory))
-            or state.table not in written_run.empty
-        )
+        if state.table not in not_touched
     ]
     settled, marks = settle_states(session.ledger, touched)
     others = (state for state in states if state.table not in marks.keys() | incremental)

@@ -250,6 +250,18 @@ def test_a_table_whose_rows_neither_a_key_nor_all_columns_tell_apart_is_left_out
     }
 
 
+def test_a_table_without_any_column_that_a_key_may_have_is_left_out(
+    clean_database_url: str, tmp_path: Path
+) -> None:
+    execute(
+        clean_database_url, "CREATE TABLE points (x real UNIQUE); INSERT INTO points VALUES (0.5), (NULL)"
+    )
+
+    assert dict(export(clean_database_url, tmp_path / "out").left_out) == {
+        "points": "the unique key, (x), may be NULL, and no column is of a type that a key may have"
+    }
+
+
 @pytest.mark.parametrize(
     ("columns", "left_out"),
     [

@@ -72,8 +72,7 @@ def _keys_by_rows(reader: Reader, catalog: Catalog, tables: Sequence[Table]) -> 
     """Find keys of tables that declare none: columns by whose values all rows differ, best without NULL."""
     found: dict[str, FoundKey] = {}
     for table in filter(export_keys.keyless, tables):
-        columns = table.columns.values()
-        names = [each.name for each in columns if each.kind in export_keys.KEY_KINDS and not each.generated]
+        names = export_keys.possible_key_columns(table)
         rows, *values = reader.count(sql.count_values(table, names, catalog.dialect))
         full = {name for name, count in zip(names, values, strict=True) if count == rows}
         unique = sorted((key.columns for key in table.keys if full.issuperset(key.columns)), key=len)
@@ -99,7 +98,7 @@ def _with_null(table: Table, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     yield from sorted(keys, key=lambda key: (len(key), key))
     if keys:
         yield tuple(sorted({column for key in keys for column in key}))
-    if table.keys:
+    if table.keys and names:
         yield tuple(names)
 
 

@@ -113,6 +113,11 @@ def keyless(table: Table) -> bool:
     )
 
 
+def possible_key_columns(table: Table) -> list[str]:
+    """Return the columns of kinds that a natural key may have, also those that may be NULL."""
+    return [each.name for each in table.columns.values() if each.kind in KEY_KINDS and not each.generated]
+
+
 def leaves(catalog: Catalog, identities: Identities, table: Table, columns: Iterable[str]) -> Iterator[Leaf]:
     """Return the columns of a file; a reference to a left-out id is replaced by the parent's key."""
     for name in columns:

@@ -150,11 +150,13 @@ def plan_export(
 
 def _without_key(table: Table) -> str:
     """Say why no key tells the rows: each unique one has NULL somewhere, and some rows are the same."""
-    keys = sorted(f"({', '.join(key.columns)})" for key in table.keys)
-    which = "the unique key" if len(keys) == 1 else "each unique key"
+    keys = " and ".join(sorted(f"({', '.join(key.columns)})" for key in table.keys))
+    which = f"the unique key, {keys}," if len(table.keys) == 1 else f"each unique key, {keys},"
+    if not export_keys.possible_key_columns(table):
+        return f"{which} may be NULL, and no column is of a type that a key may have"
     return (
-        f"some rows have NULL in {which}, {' and '.join(keys)}, and are the same in all columns that a key "
-        "may have, so that nothing tells them apart"
+        f"some rows have NULL in {which} and are the same in all columns that a key may have, "
+        "so that nothing tells them apart"
     )
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TextIO, get_args
+from typing import TYPE_CHECKING, Literal, TextIO, cast, get_args
 
 from seedlab.errors import ConfigurationError
 from seedlab.insight.formatting.text import duration
@@ -62,10 +62,9 @@ class _Display:
 def read_mode(environ: Mapping[str, str]) -> Mode:
     """Return the mode that SEEDLAB_PROGRESS says. Raises ConfigurationError if there is no such mode."""
     value = environ.get(VARIABLE) or "auto"
-    for mode in get_args(Mode):
-        if value == mode:
-            return mode  # type: ignore[no-any-return]
-    raise ConfigurationError(f"{VARIABLE} is '{value}', but should be one of {', '.join(get_args(Mode))}")
+    if value not in get_args(Mode):
+        raise ConfigurationError(f"{VARIABLE} is '{value}', but should be one of {', '.join(get_args(Mode))}")
+    return cast("Mode", value)
 
 
 def in_notebook() -> bool:

@@ -146,7 +146,7 @@ def _target(project: Project, subject: Subject) -> Finding:
         if choice.url is None:
             return Finding(name="target", status="ok", found="the embedded server")
         target = parse_target(choice.url, choice.origin, name=choice.name, environment=choice.environment)
-        named = {spec.table for seed in project.every_seed for spec in seed.tables}
+        named = project.table_names
         return _reached(target, rights(target, named))
     except SeedError as error:
         remedy = "check the URL and that the server runs, or leave it out to use the embedded server"

@@ -179,7 +179,7 @@ def _declared(project: Project, target: Target) -> str:
 
 def _emptied(catalog: Catalog, project: Project) -> Relations:
     """Return the tables that the project fills, and all that refer to them, directly or indirectly."""
-    names = {spec.table for seed in project.every_seed for spec in seed.tables}
+    names = project.table_names
     missing = sorted(name for name in names if catalog.find(name) is None)
     if missing:
         raise ConfigurationError(no_table(catalog, missing[0]))

@@ -158,6 +158,11 @@ class Project:
         """All seeds, in the order of their stages."""
         return (*(seed for stage in self.stages for seed in stage.seeds), *self.seeds)
 
+    @property
+    def table_names(self) -> set[str]:
+        """The names of the tables that seeds fill, as the project spells them."""
+        return {spec.table for seed in self.every_seed for spec in seed.tables}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:

@@ -105,6 +105,11 @@ class WritePlan:
     create: tuple[str, ...] = ()
     ours: Mapping[str, Table] = field(default_factory=dict)
 
+    @property
+    def writes(self) -> list[TableWrite]:
+        """The writes of all groups, in writing order."""
+        return [write for group in self.groups for write in group]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserve:

@@ -1,4 +1,7 @@
-"""Writes a project as a seedlab.toml that loads as the same project: the inverse of `project.py`."""
+"""Writes a project as a seedlab.toml that loads as the same project: the inverse of `project.py`.
+
+Only `[defaults]` are not written: the files of a generated project have their values already.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from seedlab.plan import choices
 from seedlab.plan.folder import shared_table
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_CONTROL = re.compile(r"\x7f")
 
 
 def to_toml(project: Project) -> str:
@@ -132,4 +134,4 @@ def _value(value: object) -> str:
 
 def _text(text: str) -> str:
     """Return a TOML basic string: the escapes are those of JSON, but TOML also wants DEL to be escaped."""
-    return _CONTROL.sub(r"\\u007f", json.dumps(text, ensure_ascii=False))
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -244,8 +244,7 @@ def _with_missing_tables(catalog: Catalog, project: Project) -> tuple[Catalog, D
 
     SQLAlchemy is imported only if a table is missing, or on SQLite, whose catalog the MetaData refines.
     """
-    named = {spec.table for seed in project.every_seed for spec in seed.tables}
-    missing = [name for name in named if catalog.find(name) is None]
+    missing = [name for name in project.table_names if catalog.find(name) is None]
     if project.schema is None or not (missing or catalog.dialect == "sqlite"):
         return catalog, _NOTHING
     from seedlab.database import models

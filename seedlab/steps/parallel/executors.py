@@ -6,16 +6,13 @@ an executor breaks all the same, nothing is lost: the parts that it has not done
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.plan.choices import DASK
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -151,7 +151,7 @@ def _renamed(
         return remembered.clear()  # nothing finds the rows: their old key is not seeded any more
     frames = [
         batch.frame.select(HANDLE, *columns)
-        for write in written_run.writes
+        for write in written_run.plan.writes
         if write.table.name == known.table
         for batch in write.batches()
         if batch.frame.height and {*columns} <= {*batch.load.columns}

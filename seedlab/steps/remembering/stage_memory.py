@@ -197,7 +197,7 @@ def _is_rewritten(table: str, loads: set[LoadName], memory: Memory) -> bool:
 def _written_keys(state: TableState, written_run: WrittenRun) -> pl.DataFrame | None:
     frames = [
         batch.frame.select(state.key)
-        for write in written_run.writes
+        for write in written_run.plan.writes
         if write.table.name == state.table
         for batch in write.batches()
     ]

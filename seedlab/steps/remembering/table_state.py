@@ -75,7 +75,7 @@ def incremental_tables(
     write at the same time are no part of the state that is remembered, so the next run will see them.
     """
     writes: dict[str, list[TableWrite]] = {}
-    for write in (write for group in plan.groups for write in group):
+    for write in plan.writes:
         writes.setdefault(write.table.name, []).append(write)
     rows = {
         name: RowSet(state=found[name], frame=_keys(of_table, known[name].key))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -37,11 +37,6 @@ class WrittenRun:
     rejected: Mapping[str, pl.Series] = field(default_factory=dict)
     incremental: IncrementalTables = field(default_factory=IncrementalTables)
     ids: str = "uuid8"
-
-    @property
-    def writes(self) -> Iterator[TableWrite]:
-        """What was written, table by table."""
-        return (write for group in self.plan.groups for write in group)
 
     def is_reduced(self, load: Load) -> bool:
         """Tell whether only what changed was read of the load's stage."""
@@ -110,7 +105,7 @@ def written_loads(written_run: WrittenRun, agenda: Agenda) -> dict[LoadName, Wri
             load.read = load.rows
     for written in written_run.written:
         found[written.load.name].written.append(written)
-    for write in written_run.writes:
+    for write in written_run.plan.writes:
         _add_keys(write, found, written_run.catalog)
     return found
 

@@ -166,7 +166,7 @@ def _stream_batches(rows: Rows, naming: Naming, cache: SeedCache, settings: Sett
 def sourced_rows(rows: Sequence[Rows], naming: Naming, plan: WritePlan) -> list[Sourced]:
     """Give the rows as the row-by-row writer takes them, with the files' own text, in the plan's order."""
     by_load = {each.load: each for each in rows}
-    ordered = [by_load[load] for group in plan.groups for write in group for load in write.loads]
+    ordered = [by_load[load] for write in plan.writes for load in write.loads]
     return [
         Sourced(load=each.load, frame=pl.concat(list(full_frames(each, naming)), how="vertical"))
         for each in ordered

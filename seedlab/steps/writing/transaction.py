@@ -282,7 +282,7 @@ def _project_tables(task: Task, catalog: Catalog, plan: WritePlan) -> Mapping[st
     """
     if task.options.environment.protected:
         return {}
-    filled = {write.table.name for group in plan.groups for write in group} | task.memory.tables.keys()
+    filled = {write.table.name for write in plan.writes} | task.memory.tables.keys()
     return {name: catalog.tables[name] for name in sorted(filled & catalog.tables.keys())}
 
 

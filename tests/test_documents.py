@@ -7,9 +7,9 @@ import json
 import pytest
 
 from seedlab.frames.files import sources
-from seedlab.frames.files.documents import Number, Plain
+from seedlab.frames.files.documents import Number
 from seedlab.frames.files.flatten import dumps
-from seedlab.frames.files.trees import MAX_DEPTH
+from seedlab.frames.files.trees import MAX_DEPTH, Plain
 from tests.fix_sources import faults_of, pointed, source, told
 
 

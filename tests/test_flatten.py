@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from seedlab.errors import DataFaults
-from seedlab.flow import ROW, SourceFile
+from seedlab.flow import INDEX, PARENT, ROW, SourceFile
 from seedlab.frames.files import documents, flatten, sources
-from seedlab.frames.files.flatten import INDEX, PARENT, VALUE
+from seedlab.frames.files.flatten import VALUE
 from seedlab.frames.files.splitting import split
 from tests.fix_sources import source
 
@@ -218,7 +218,7 @@ def test_objects_nested_too_deep_are_refused(tmp_path):
     file = SourceFile(path=tmp_path / "t.yaml", name="t.yaml", format="yaml")
 
     with pytest.raises(DataFaults) as caught:
-        flatten.flatten(sources.Records(file=file, records=[value]), {})
+        flatten.flatten(documents.Records(file=file, records=[value]), {})
 
     assert [fault.rule for fault in caught.value.faults] == ["too-large"]
 

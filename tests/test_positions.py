@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seedlab.errors import Fault
 from seedlab.flow import ROW
 from seedlab.frames import tracing
-from seedlab.frames.files import flatten, sources
+from seedlab.frames.files import flatten, opening, sources
 from seedlab.frames.files.positions import HEADER, Position, locate, locate_name
 from tests.fix_sources import source
 
@@ -40,7 +40,7 @@ def test_rows_of_csv_begin_where_their_first_line_is(tmp_path, end):
 
 @pytest.mark.parametrize("chunk", [11, 1 << 20])
 def test_fields_are_pointed_at_in_characters(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(sources, "CHUNK", chunk)
+    monkeypatch.setattr(opening, "CHUNK", chunk)
     found = locate(source(tmp_path, "t.csv", CSV), "$", [HEADER, 0, 1, 2])
 
     assert [pointed(found[1], column) for column in ("code", "text", "n")] == ["b", "שלום עולם", "22"]
@@ -88,7 +88,7 @@ def test_every_row_is_found_in_the_line_in_which_it_was_written(tmp_path, rows, 
     file = source(tmp_path, "t.csv", content)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "CHUNK", chunk)
+        patch.setattr(opening, "CHUNK", chunk)
         found = locate(file, "$", range(len(rows)))
 
     assert {row: position.line for row, position in found.items()} == wanted
@@ -159,7 +159,7 @@ def test_one_object_has_the_path_of_the_root(tmp_path):
 
 @pytest.mark.parametrize("chunk", [9, 1 << 20])
 def test_rows_of_jsonl_are_found_in_their_line(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(sources, "CHUNK", chunk)
+    monkeypatch.setattr(opening, "CHUNK", chunk)
     content = '{"a": [1, 2]}\n\n{"a": []}\n{"a": [3]}\n'
 
     assert lines(tmp_path, "t.jsonl", content, "$", [0, 1, 2]) == {

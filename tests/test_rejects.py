@@ -20,9 +20,10 @@ from polars.testing import assert_frame_equal
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import LINE, REASON, SourceFile
 from seedlab.frames.files import large, rejects, sources
-from seedlab.frames.files.documents import Number, Plain, Records
+from seedlab.frames.files.documents import Number, Records
 from seedlab.frames.files.outputs import write_private
 from seedlab.frames.files.rejects import REJECTED
+from seedlab.frames.files.trees import Plain
 from tests.cases import some
 from tests.fix_sources import faults_of, source, told
 from tests.writing import FORMATS, write_rows

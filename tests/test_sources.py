@@ -25,7 +25,8 @@ from polars.testing import assert_frame_equal
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import ROW, SourceFile
 from seedlab.frames.files import flatten, large, opening, sources
-from seedlab.frames.files.sources import Flat, LazyDataLoader, Records
+from seedlab.frames.files.documents import Records
+from seedlab.frames.files.sources import Flat, LazyDataLoader
 from seedlab.frames.files.splitting import split
 from tests.fix_sources import faults_of, source, told
 
@@ -176,12 +177,12 @@ def table(rows: int) -> bytes:
 
 
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(sources, "CHUNK", 100)
+    monkeypatch.setattr(opening, "CHUNK", 100)
 
 
 @pytest.mark.parametrize("chunk", [7, 100, 1 << 20])
 def test_batches_of_csv_are_the_whole_file(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(sources, "CHUNK", chunk)
+    monkeypatch.setattr(opening, "CHUNK", chunk)
     file = source(tmp_path, "t.csv", table(100))
 
     found = list(large.batches(file, 30))

@@ -14,20 +14,6 @@ import polars as pl
 from seedlab.flow import FILE, PARENT, ROW, Load
 from seedlab.frames.rules import BROKEN, REJECTED_PARENT, Broken, Rule
 
-__all__ = [
-    "AROUND",
-    "NEVER",
-    "PLACE",
-    "Label",
-    "Link",
-    "Node",
-    "Rejected",
-    "as_broken",
-    "dependents",
-    "follow",
-    "is_in",
-]
-
 PLACE = "_seedlab_place"  # UInt64: FILE and ROW as one number
 AROUND = "_around"  # PLACE of the row that encloses a nested row
 NEVER = pl.lit(value=False)

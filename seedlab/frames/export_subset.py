@@ -14,8 +14,6 @@ import polars as pl
 
 from seedlab.flow.exports import Tie
 
-__all__ = ["RowReferences", "filter_all", "parent_positions", "rows_to_export"]
-
 _PLACE = "_place"
 
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import SourceFile
 
-__all__ = ["FREE_UNPACKED_BYTES", "MAX_RATIO", "MAX_UNPACKED_BYTES", "unpack"]
-
 MAX_UNPACKED_BYTES = 16 << 30
 MAX_RATIO = 250  # decompressed to compressed size; real text seldom reaches 50
 FREE_UNPACKED_BYTES = 64 << 20  # up to this size the ratio is not limited

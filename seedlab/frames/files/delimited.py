@@ -18,21 +18,6 @@ from seedlab.flow import NOTES, RESERVED, ROW
 from seedlab.frames.batcher import cut
 from seedlab.frames.files.faults import FaultList
 
-__all__ = [
-    "DELIMITERS",
-    "Record",
-    "boundary",
-    "check",
-    "header",
-    "is_countable",
-    "is_plain",
-    "parse",
-    "records",
-    "scan",
-    "spans",
-    "without_notes",
-]
-
 SMALL_BYTES = 1 << 16
 DELIMITERS = {"csv": b",", "tsv": b"\t"}
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}

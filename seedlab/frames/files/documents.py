@@ -11,18 +11,7 @@ from typing import Any
 
 from seedlab.flow import NOTES, SourceFile
 from seedlab.frames.files.faults import FaultList
-from seedlab.frames.files.trees import MAX_DEPTH, Mark, Plain, Tree, json_tree, yaml_tree
-
-__all__ = [
-    "Number",
-    "Plain",
-    "Records",
-    "collector_paused",
-    "decode",
-    "parse_json",
-    "parse_lines",
-    "parse_yaml",
-]
+from seedlab.frames.files.trees import MAX_DEPTH, Mark, Tree, json_tree, yaml_tree
 
 
 class Number(str):

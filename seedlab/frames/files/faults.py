@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import SourceFile
 
-__all__ = ["EXCERPT_CHARS", "MAX_FAULTS", "FaultList", "clean", "excerpt"]
-
 MAX_FAULTS = 1000  # faults reported per file; further ones are only counted
 EXCERPT_CHARS = 400  # the longest part of a line that is shown
 

@@ -21,25 +21,9 @@ from typing import Any
 import polars as pl
 
 from seedlab.flow import INDEX, PARENT, RESERVED, ROW
-from seedlab.frames.files.documents import Number, Plain, Records, collector_paused
+from seedlab.frames.files.documents import Number, Records, collector_paused
 from seedlab.frames.files.faults import FaultList
-
-__all__ = [
-    "INDEX",
-    "PARENT",
-    "ROOT",
-    "VALUE",
-    "Shape",
-    "Shapes",
-    "depth",
-    "dumps",
-    "enclosing",
-    "fill",
-    "flatten",
-    "inherit",
-    "only_json",
-    "survey",
-]
+from seedlab.frames.files.trees import Plain
 
 ROOT = "$"
 VALUE = "$value"  # the one column of a list of scalars

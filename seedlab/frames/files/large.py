@@ -10,13 +10,11 @@ import polars as pl
 
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import ROW, SourceFile
-from seedlab.frames.files import delimited, documents, sources
+from seedlab.frames.files import delimited, documents, opening, sources
 from seedlab.frames.files.documents import Records
 from seedlab.frames.files.faults import FaultList, clean
 from seedlab.frames.files.parquet import refuse_nul
 from seedlab.frames.files.sources import POLARS_ERRORS, TYPICAL_RATIO, chunks, damaged
-
-__all__ = ["WHOLE", "Piece", "batches", "blocks", "is_large", "pieces"]
 
 MAX_RECORD_BYTES = 64 << 20  # the limit for a CSV record or a line of JSONL
 WIDE = 256  # bytes of text; a longer row counts as several
@@ -132,7 +130,7 @@ def _gathered(file: SourceFile, piece: Piece) -> Iterator[bytes]:
     for chunk in chunks(file, piece.start, piece.stop):
         joined.append(chunk)
         size += len(chunk)
-        if size >= sources.CHUNK * _BLOCK_CHUNKS:
+        if size >= opening.CHUNK * _BLOCK_CHUNKS:
             yield b"".join(joined)
             joined, size = [], 0
     yield b"".join(joined)

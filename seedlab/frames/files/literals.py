@@ -12,8 +12,6 @@ from typing import Any
 from seedlab.flow import Catalog, Column, Seed
 from seedlab.frames.files.flatten import Documents, dumps
 
-__all__ = ["whole_columns", "writer"]
-
 _JSON = frozenset({"json", "jsonb"})
 _WHOLE = frozenset({*_JSON, "array", "composite", "hstore"})
 _SEPARATORS = {"box": ";"}  # the separator of arrays, by element type; a comma for all others

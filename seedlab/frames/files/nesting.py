@@ -10,8 +10,6 @@ from seedlab.frames.files.flatten import ROOT, Documents
 from seedlab.frames.files.sources import Flat
 from seedlab.frames.files.splitting import split
 
-__all__ = ["NESTED", "RECORD", "nesting"]
-
 RECORD = "_record"
 # Per row of a path: its ROW, the ROW of the enclosing row (NULL for a record), and the ROW of its record.
 NESTED = pl.Schema({ROW: pl.UInt32, PARENT: pl.UInt32, RECORD: pl.UInt32})

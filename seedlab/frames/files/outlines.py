@@ -19,8 +19,6 @@ from seedlab.frames.files.flatten import ROOT, Documents, Shape, Shapes, flatten
 from seedlab.frames.files.large import WHOLE, Piece
 from seedlab.frames.files.splitting import split
 
-__all__ = ["Outline", "outline", "parts"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outline:

@@ -15,8 +15,6 @@ from seedlab.errors import ConfigurationError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["check_new", "new_folder", "packed", "write_csv", "write_private"]
-
 
 def check_new(out: Path) -> None:
     """Raise ConfigurationError unless `out` is an empty folder or does not exist."""

@@ -11,8 +11,6 @@ from seedlab.flow import RESERVED, ROW, SourceFile
 from seedlab.frames.batcher import select_all
 from seedlab.frames.files.faults import FaultList
 
-__all__ = ["as_text", "check_schema", "is_list", "is_nested", "json_text", "refuse_nul", "texts_within"]
-
 _CALENDAR = "%Y-%m-%dT%H:%M:%S%.f"
 
 

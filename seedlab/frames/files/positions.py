@@ -19,8 +19,6 @@ from seedlab.frames.files.large import blocks
 from seedlab.frames.files.sources import read_bytes
 from seedlab.frames.files.trees import Mark, Tree, json_tree, yaml_tree
 
-__all__ = ["HEADER", "Position", "locate", "locate_name"]
-
 HEADER = -1  # the "row" of a header
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'')
 

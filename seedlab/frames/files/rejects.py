@@ -15,12 +15,11 @@ import polars as pl
 
 from seedlab.flow import LINE, NOTES, REASON, ROW, SourceFile
 from seedlab.frames.files import delimited, large, sources
-from seedlab.frames.files.documents import Number, Plain
+from seedlab.frames.files.documents import Number
 from seedlab.frames.files.faults import FaultList
 from seedlab.frames.files.flatten import dumps
 from seedlab.frames.files.outputs import packed, write_private
-
-__all__ = ["REJECTED", "write"]
+from seedlab.frames.files.trees import Plain
 
 # Per rejected record: its ordinal in the source, its physical line (Parquet: row), and the reason.
 REJECTED = pl.Schema({ROW: pl.UInt32, LINE: pl.UInt32, REASON: pl.String})

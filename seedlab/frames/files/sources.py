@@ -20,28 +20,12 @@ import polars as pl
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import NOTES, ROW, SourceFile
 from seedlab.frames.batcher import collect_all
-from seedlab.frames.files import delimited, documents
+from seedlab.frames.files import delimited, documents, opening
 from seedlab.frames.files.archives import unpack
 from seedlab.frames.files.documents import Records
 from seedlab.frames.files.faults import FaultList, clean
-from seedlab.frames.files.opening import CHUNK, opened
+from seedlab.frames.files.opening import opened
 from seedlab.frames.files.parquet import as_text, check_schema, refuse_nul
-
-__all__ = [
-    "CHUNK",
-    "MAX_DOCUMENT_BYTES",
-    "Flat",
-    "LazyDataLoader",
-    "Records",
-    "chunks",
-    "collect",
-    "damaged",
-    "open_parquet",
-    "read",
-    "read_bytes",
-    "read_parquet",
-    "sample",
-]
 
 WHOLE_BYTES = 64 << 20  # larger CSV and TSV files are read only when their rows are collected
 MAX_DOCUMENT_BYTES = 256 << 20  # the limit for JSON and YAML, which are parsed as a whole
@@ -92,7 +76,7 @@ def chunks(file: SourceFile, start: int = 0, stop: int | None = None) -> Generat
         if file.compression is None:
             stream.seek(start)
             left = (sys.maxsize if stop is None else stop) - start
-            while chunk := stream.read(min(CHUNK, left)):
+            while chunk := stream.read(min(opening.CHUNK, left)):
                 left -= len(chunk)
                 yield chunk
         else:
@@ -103,7 +87,7 @@ def sample(file: SourceFile) -> bytes:
     """Read and decompress about the first megabyte of the file."""
     head = b""
     with closing(chunks(file)) as pieces:  # the pieces of an archive are small, and the first may be empty
-        while len(head) < CHUNK and (more := next(pieces, None)) is not None:
+        while len(head) < opening.CHUNK and (more := next(pieces, None)) is not None:
             head += more
     return head
 

@@ -13,8 +13,6 @@ from seedlab.frames.files.faults import FaultList
 from seedlab.frames.files.flatten import ROOT, VALUE, Documents, Write, dumps
 from seedlab.frames.files.parquet import as_text, is_list, is_nested, json_text, texts_within
 
-__all__ = ["split"]
-
 
 class _Leaf(NamedTuple):
     """A column of the frame of a path, or a list that becomes the frame of another path."""

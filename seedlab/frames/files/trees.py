@@ -13,8 +13,6 @@ from typing import Any
 
 from seedlab.frames.files.faults import FaultList
 
-__all__ = ["MAX_ALIASED", "MAX_DEPTH", "Mark", "Plain", "Tree", "json_tree", "yaml_tree"]
-
 Mark = tuple[int, int]  # 1-based line, 0-based column
 
 MAX_DEPTH = 100  # the deepest nesting of lists and objects

@@ -12,8 +12,9 @@ import polars as pl
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import Catalog, Recorder, Seed, Settings, SourceFile, Stage
 from seedlab.frames.files import flatten, large, sources
+from seedlab.frames.files.documents import Records
 from seedlab.frames.files.literals import whole_columns
-from seedlab.frames.files.sources import Flat, LazyDataLoader, Records
+from seedlab.frames.files.sources import Flat, LazyDataLoader
 from seedlab.frames.files.splitting import split
 from seedlab.plan import scheduler
 from seedlab.steps.preparing.shaping import Shaped, shape_seed, shape_streams

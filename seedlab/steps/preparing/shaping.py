@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from seedlab.errors import ConfigurationError, DataFaults, Fault
-from seedlab.flow import FILE, ROW, Catalog, Seed, Table, TableSpec
+from seedlab.flow import FILE, INDEX, PARENT, ROW, Catalog, Seed, Table, TableSpec
 from seedlab.frames.files import flatten, outlines
 from seedlab.frames.files.flatten import ROOT, Documents
 from seedlab.frames.files.large import WHOLE, Piece
@@ -121,7 +121,7 @@ def with_file(frame: pl.DataFrame, file: int) -> pl.DataFrame:
     small table.
     """
     own = frame.hstack([pl.Series(FILE, [file], dtype=pl.UInt16).new_from_index(0, frame.height)])
-    for name in (flatten.PARENT, flatten.INDEX):
+    for name in (PARENT, INDEX):
         if name in frame.columns:
             own.drop_in_place(name)
     return own

@@ -412,6 +412,26 @@ def test_the_new_project_keeps_its_stages_without_conditions(shop: Path, tmp_pat
     assert all(path.is_file() for path in made.files)
 
 
+@pytest.mark.parametrize(
+    ("selected", "expected"),
+    [
+        ('"orders", "people"', ("people",)),
+        ('"+orders"', ("people.customers",)),
+        ('"orders"', ("orders",)),  # without any selector, the environment would select everything
+    ],
+)
+def test_selectors_of_a_stage_without_rows_are_left_out(
+    shop: Path, tmp_path: Path, selected: str, expected: tuple[str, ...]
+) -> None:
+    text = (shop / "seedlab.toml").read_text()
+    (shop / "seedlab.toml").write_text(text.replace('"people", "orders.all-orders"', selected))
+    (shop / "orders.json").write_text("[]")
+
+    generate(load_project(shop), rows=10, out=tmp_path / "out")
+
+    assert load_project(tmp_path / "out").environments["test"].select == expected
+
+
 def test_equal_input_gives_equal_files(shop: Path, tmp_path: Path) -> None:
     first, second = (generate(load_project(shop), rows=70, out=tmp_path / name) for name in ("a", "b"))
 

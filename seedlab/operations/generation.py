@@ -204,7 +204,7 @@ def _documents(shaped: Shaped, table: Table) -> frozenset[str]:
 def _grown(project: Project, stages: Sequence[Stage], outputs: Sequence[_Output]) -> Project:
     """Make the new project; it has another name, so that it gets another database on the embedded server."""
     environments = {
-        name: replace(each, select=tuple(_selectors(each, stages, outputs)))
+        name: replace(each, select=tuple(_selectors(each, stages, outputs)) or each.select)
         for name, each in project.environments.items()
     }
     filled = {each.seed.stage for each in outputs}
@@ -232,11 +232,15 @@ def _grown(project: Project, stages: Sequence[Stage], outputs: Sequence[_Output]
 def _selectors(
     environment: Environment, stages: Sequence[Stage], outputs: Sequence[_Output]
 ) -> Iterator[str]:
-    """Translate an environment's selectors to the new seeds' names; tags and stages keep their names."""
-    identities = {stage.id for stage in stages}
+    """Translate an environment's selectors to the new seeds' names; tags and stages keep their names.
+
+    What selects only seeds without rows is left out, since the new project does not have these.
+    """
+    kept = {each.seed.stage for each in outputs} | {
+        f"tag:{tag}" for each in outputs for tag in each.seed.tags
+    }
     for text in environment.select:
-        core = text.strip("+")
-        if core.startswith("tag:") or core in identities:
+        if text.strip("+") in kept:
             yield text
             continue
         chosen = select(stages, (text,), (), Environment(name=environment.name)).stages

@@ -155,7 +155,7 @@ def too_many(statements: Statements, most: int) -> str | None:
         return None
     counts = statements.counts
     common = counts.most_common(MOST)
-    lines = [f"{count:>7}{chr(0xD7)} {text[:200]}" for text, count in common]
+    lines = [f"{count:>7}\N{MULTIPLICATION SIGN} {text[:200]}" for text, count in common]
     rest = f"\n        and {len(counts) - MOST} more" if len(counts) > MOST else ""
     head = f"the test sent {statements.total} statements, at most {most} are allowed:"
     return "\n".join([head, *lines]) + rest

@@ -139,7 +139,8 @@ def _alike(old: pl.DataFrame, new: pl.DataFrame, columns: Sequence[str]) -> tupl
         elif have != want:
             cast, problem = _cast(new[name], want)
             new = new.with_columns(cast)
-            problems += [f"column '{name}' is {want} in existing and {have} in new{problem}"] * bool(problem)
+            if problem:
+                problems.append(f"column '{name}' is {want} in existing and {have} in new{problem}")
     _raise(problems)
     return old, new
 

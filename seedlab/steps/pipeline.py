@@ -272,8 +272,9 @@ def resolve(
         not_empty = {name for name, state in task.assessment.table_states.items() if state.rows}
         empty = look.empty(tables - not_empty) if empty is None else empty
         filled = frozenset(tables) - empty
-        for answered in (answered for each in rows if each.staged for answered in each.staged.answers):
-            cache.remember(answered.label, answered.asked, answered.answer)
+        for staged in (each.staged for each in rows if each.staged):
+            for answered in staged.answers:
+                cache.remember(answered.label, answered.asked, answered.answer)
         loads = [each.load for each in rows]
         existing = prepared.recalled.existing_by_handle(task, loads) if prepared.recalled else {}
         for table, handles in existing.items():

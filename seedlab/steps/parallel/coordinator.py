@@ -118,12 +118,20 @@ def spreadable(pairs: Pairs, naming: Naming) -> frozenset[int]:
         place
         for place, (load, shaped) in enumerate(pairs)
         if shaped.stream is not None
-        and not (load.whole or load.null_key_columns)
-        and not (load.duplicates != "error" or load.table in cyclic)
-        and not naming.catalog.tables[load.table].row_security
-        and not any(respelling.ambiguous_columns(load, naming.catalog))
+        and load.table not in cyclic
+        and _has_independent_rows(load, naming)
         and _makes_ids_alone(load, loads, naming)
         and all(_finds_parents_alone(reference, loads, naming) for reference in load.references)
+    )
+
+
+def _has_independent_rows(load: Load, naming: Naming) -> bool:
+    """Tell whether each row of the load can be named, judged and staged without looking at others."""
+    return (
+        not (load.whole or load.null_key_columns)
+        and load.duplicates == "error"
+        and not naming.catalog.tables[load.table].row_security
+        and not any(respelling.ambiguous_columns(load, naming.catalog))
     )
 
 

@@ -13,14 +13,12 @@ from seedlab.plan import binder
 from seedlab.plan.columns import Given
 from seedlab.steps.preparing.shaping import Shaped
 
-NO_DEFAULTS: Mapping[str, str] = MappingProxyType({})
-
 
 def bind(
     shaped: Sequence[Shaped],
     catalog: Catalog,
     known: Mapping[str, tuple[str, ...]] | None = None,
-    defaults: Mapping[str, str] = NO_DEFAULTS,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[binder.Bound, list[tuple[Load, Shaped]]]:
     """Make the load of each shaped table, paired with its rows, in which the defaults are filled in.
 

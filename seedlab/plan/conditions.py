@@ -87,24 +87,15 @@ def _environment(condition: Condition, situation: Situation) -> str | None:
 
 def _python(condition: Condition, situation: Situation) -> str | None:
     file, name = condition.values
-    answer = _call(situation, file, name)
+    function = scripts.find_function(situation.root, file, name)
+    with scripts.running(situation.root, file, name):
+        answer = function(situation)
     otherwise = f"{name} returned false"
     met, reason = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, otherwise)
     if not isinstance(met, bool) or not isinstance(reason, str):
         message = f"{name} returned {type(answer).__name__}; expected bool or (bool, reason)"
         raise ConfigurationError(message, Place(file=file))
     return None if met else reason
-
-
-def _call(situation: Situation, file: str, name: str) -> object:
-    function = scripts.find_name(situation.root, file, name)
-    if not callable(function):
-        raise ConfigurationError(f"'{name}' is not a function", Place(file=file))
-    try:
-        with scripts.beside((situation.root / file).parent):
-            return function(situation)
-    except Exception as error:
-        raise ConfigurationError(f"{name} failed: {scripts.describe(error)}", Place(file=file)) from error
 
 
 _CHECKS: dict[Kind, Callable[[Condition, Situation], str | None]] = {

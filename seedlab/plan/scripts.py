@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from types import ModuleType
@@ -63,6 +63,27 @@ def find_name(root: Path, file: str, name: str) -> object:
     return getattr(module, name)
 
 
+def find_function(root: Path, file: str, name: str) -> Callable[..., object]:
+    """Execute a Python file of the project and return its function `name`."""
+    function = find_name(root, file, name)
+    if not callable(function):
+        raise ConfigurationError(f"'{name}' is not a function", Place(file=file))
+    return function
+
+
+@contextmanager
+def running(root: Path, file: str, name: str) -> Iterator[None]:
+    """Let a function of the project run within this context, where it may import modules of its folder.
+
+    Raises ConfigurationError that names the function and its file for any exception in it.
+    """
+    try:
+        with beside((root / file).parent):
+            yield
+    except Exception as error:
+        raise ConfigurationError(f"{name} failed: {describe(error)}", Place(file=file)) from error
+
+
 @contextmanager
 def beside(folder: Path) -> Iterator[None]:
     """Let project code import modules of its folder within this context.
@@ -83,8 +104,12 @@ def beside(folder: Path) -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """Describe an exception of project code by its type and message."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """Describe an exception of project code by its type and the first line of its message.
+
+    The values that polars quotes are left out, since they may be those of rows.
+    """
+    message = str(error).partition("\n")[0].partition(" values: [")[0]
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _lies_in(folder: Path, module: ModuleType) -> bool:

@@ -21,7 +21,8 @@ def transform(shaped: Sequence[Shaped], root: Path, script: str | None) -> list[
     """Replace the rows of seeds that name a transform by what it makes of them: a LazyFrame for each table.
 
     `script` is the project's file of transforms. Raises ConfigurationError where there is none, where the
-    function is missing or returns something else, and where a column has a name that a transform is given.
+    function is missing, fails or returns something else, and where a column has a name that a transform is
+    given.
     """
     result: list[Shaped] = []
     for each in shaped:
@@ -32,38 +33,59 @@ def transform(shaped: Sequence[Shaped], root: Path, script: str | None) -> list[
             raise ConfigurationError(
                 f"seed {each.seed.name} names a transform, but [project] names no transforms"
             )
-        function = scripts.find_name(root, script, each.seed.transform)
-        if not callable(function):
-            raise ConfigurationError(f"{script}: {each.seed.transform} is not a function")
         if taken := {*PROVENANCE.values()} & {*each.columns}:
             raise ConfigurationError(
                 f"seed {each.seed.name}: a transform gets the columns _row and _file, which say where a row "
                 f"came from, but {each.seed.files[0].name} has a column {min(taken)} of its own; rename it"
             )
-        result += _transformed(each, function(each.frame.rename(PROVENANCE).lazy()), script)
+        result += _transformed(each, each.seed.transform, root, script)
     return result
 
 
-def _transformed(shaped: Shaped, tables: object, script: str) -> list[Shaped]:
+def _transformed(shaped: Shaped, name: str, root: Path, script: str) -> list[Shaped]:
+    """Run the transform `name` on the rows of a seed, and make the rows of its tables of what it returns."""
+    function = scripts.find_function(root, script, name)
+    with scripts.running(root, script, name):
+        tables = function(shaped.frame.rename(PROVENANCE).lazy())
     if not isinstance(tables, dict) or not all(
-        isinstance(table, pl.LazyFrame | pl.DataFrame) for table in tables.values()
+        isinstance(table, str) and isinstance(lazy, pl.LazyFrame | pl.DataFrame)
+        for table, lazy in tables.items()
     ):
-        raise ConfigurationError(
-            f"{script}: {shaped.seed.transform} must return a dict of table name to LazyFrame"
-        )
-    specs = {spec.table: spec for spec in shaped.seed.tables}
+        raise ConfigurationError(f"{script}: {name} must return a dict of table name to LazyFrame")
+    with scripts.running(root, script, name):  # only now lazy frames are computed
+        frames = {table: _texts(lazy.lazy().collect()) for table, lazy in tables.items()}
+    specs = {spec.table: replace(spec, path="$") for spec in shaped.seed.tables}
     result = []
-    for name, lazy in tables.items():
-        frame = lazy.lazy().collect()
-        frame = frame.rename({given: own for own, given in PROVENANCE.items()}, strict=False)
-        placed = {ROW, FILE} <= set(frame.columns)
-        if ROW not in frame.columns:
-            frame = frame.with_row_index(ROW)
-        if FILE not in frame.columns:
-            frame = frame.with_columns(pl.lit(0).alias(FILE))
-        own = [pl.col(name).cast(pl.String) for name in frame.columns if name not in (ROW, FILE)]
-        frame = frame.select(*own, pl.col(ROW).cast(pl.UInt32), pl.col(FILE).cast(pl.UInt16))
-        spec = specs.get(name) or TableSpec(table=name)
-        spec = replace(spec, path="$")
-        result.append(Shaped(seed=shaped.seed, spec=spec, frame=frame, placed=placed))
+    for table, frame in frames.items():
+        if not _is_placed_within(frame, len(shaped.seed.files)):
+            raise ConfigurationError(
+                f"{script}: {name} changes _row or _file of table {table}, which say where a row came from; "
+                "leave them as they are, or leave them out"
+            )
+        spec, placed = specs.get(table) or TableSpec(table=table), {ROW, FILE} <= {*frame.columns}
+        result.append(Shaped(seed=shaped.seed, spec=spec, frame=_with_places(frame), placed=placed))
     return result
+
+
+def _texts(frame: pl.DataFrame) -> pl.DataFrame:
+    """Make all columns text but ROW and FILE, which are NULL where they are not as they were given."""
+    kinds = {ROW: pl.UInt32, FILE: pl.UInt16}
+    frame = frame.rename({given: own for own, given in PROVENANCE.items()}, strict=False)
+    return frame.select(
+        pl.col(name).cast(kinds[name], strict=False) if name in kinds else pl.col(name).cast(pl.String)
+        for name in frame.columns
+    )
+
+
+def _with_places(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add ROW and FILE where a transform has dropped them: a number, and the first file."""
+    rows = [] if ROW in frame.columns else [pl.int_range(pl.len(), dtype=pl.UInt32).alias(ROW)]
+    files = [] if FILE in frame.columns else [pl.lit(0, dtype=pl.UInt16).alias(FILE)]
+    return frame.with_columns(*rows, *files).select(pl.exclude(ROW, FILE), ROW, FILE)
+
+
+def _is_placed_within(frame: pl.DataFrame, files: int) -> bool:
+    """Tell whether ROW and FILE, where a transform kept them, may be those of rows of so many files."""
+    kept = [frame[name] for name in (ROW, FILE) if name in frame.columns]
+    within = FILE not in frame.columns or (frame[FILE] < files).all()
+    return within and not any(each.null_count() for each in kept)

@@ -370,6 +370,7 @@ def test_all_mistakes_of_a_file_are_told_at_once_in_its_order(tmp_path: Path) ->
         ('[project]\nschema = "models:metadata"', "expected FILE.py:NAME, found 'models:metadata'"),
         ('[project]\nschema = "model.py:metadata"', "there is no file model.py in the project"),
         ('[project]\ntransforms = "../t.py"', "../t.py lies outside the project"),
+        ('[project]\ntransforms = "t\\u0000.py"', "expected a file's path, found 't\\x00.py'"),
         ("[stages]", "this is not TOML: "),
     ],
 )
@@ -400,6 +401,7 @@ def test_conditions_are_checked_with_the_file(tmp_path: Path, condition: str, ex
         ('"c*.csv"', "'c*.csv' matches no file"),
         ('"../a.csv"', "leads out of the project"),
         ('"/etc/*.csv"', "leads out of the project"),
+        ('"./"', "is the project's folder itself"),
         ('"a.txt"', "matches a.txt, but seedlab reads .csv, .tsv,"),
         ("[]", "found an empty list"),
         ("3", "expected a string, found an integer (3)"),

@@ -115,6 +115,8 @@ def _folder_seed(file: SourceFile, name: str) -> Seed:
 def _matches(root: Path, pattern: str) -> Iterator[SourceFile]:
     if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
         raise ConfigurationError(f"'{pattern}' leads out of the project; name files inside its folder")
+    if not PurePosixPath(pattern).parts:
+        raise ConfigurationError(f"'{pattern}' is the project's folder itself; name its files, as in '*.csv'")
     paths = [path for path in _glob(root, pattern) if _is_wanted(root, path, pattern)]
     if not paths:
         raise ConfigurationError(f"'{pattern}' matches no file; patterns begin at the project's folder")

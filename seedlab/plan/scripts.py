@@ -25,6 +25,8 @@ def split(text: str) -> tuple[str, str]:
 
 def find_script(root: Path, file: str) -> Path:
     """Return the path of a Python file. Raises ConfigurationError unless it exists inside the project."""
+    if "\0" in file:
+        raise ConfigurationError(f"expected a file's path, found {file!r}")
     path = root / file
     if PurePosixPath(file).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
         raise ConfigurationError(f"{file} lies outside the project; put it into the project's folder")

@@ -35,7 +35,8 @@ Write = Callable[[Any], str]
 Documents = Mapping[str, Mapping[str, Write]]
 _NONE: Mapping[str, Write] = {}
 
-_SCALARS = frozenset({str, Number, Plain, type(None), bool})
+OBJECTS, SCALARS = "objects", "scalars"  # what a list may hold
+_NESTED = frozenset({dict, list})
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _quoted = encode_basestring
 
@@ -52,12 +53,20 @@ class Shape:
     columns: dict[str, None] = field(default_factory=dict)
     objects: set[str] = field(default_factory=set)
     lists: set[str] = field(default_factory=set)
-    holds: str = ""  # "objects" or "scalars", once an item was seen
+    holds: str = ""  # OBJECTS or SCALARS, once an item was seen
     reported: set[str] = field(default_factory=set)  # names with a fault that was added already
 
     def own(self, names: Iterable[str]) -> tuple[str, ...]:
         """Leave out names that become dotted columns, or rows of another path."""
         return tuple(name for name in names if name not in self.objects and name not in self.lists)
+
+    def accepts(self, items: Sequence[Any]) -> bool:
+        """Tell whether items are only objects or only scalars, as all before them were, and note which."""
+        kinds = set(map(type, items))
+        holds = OBJECTS if kinds == {dict} else SCALARS if kinds.isdisjoint(_NESTED) else ""
+        if kinds and holds and not self.holds:
+            self.holds = holds
+        return not kinds or (holds != "" and holds == self.holds)
 
 
 Shapes = dict[str, Shape]
@@ -85,7 +94,7 @@ def flatten(
 def survey(records: Records, documents: Documents, shapes: Shapes, faults: FaultList) -> None:
     """Add the shapes of a batch of records to `shapes`, and their faults to `faults`."""
     for path, table in _walk(records, documents, shapes, faults).items():
-        shapes[path].columns |= table.column_names()
+        shapes[path].columns |= dict.fromkeys(table.columns)
 
 
 def only_json(documents: Documents) -> dict[str, frozenset[str]]:
@@ -117,40 +126,36 @@ def depth(path: str) -> tuple[int, str]:
 
 @dataclass(slots=True, eq=False)
 class _Table:
-    """The rows of one path, as dicts of scalars; the items of lists are rows of other tables."""
+    """The rows of one path: its records or items, and of these the scalars, column by column.
+
+    The items of lists are rows of other tables. `names` are those of scalars, objects and lists.
+    """
 
     path: str
     above: _Table | None
     name: str
     documents: Mapping[str, Write]
     shape: Shape
-    found: list[Any] = field(default_factory=list)  # records or items that are not yet rows
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    found: list[Any] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    columns: dict[str, Sequence[Any]] = field(default_factory=dict)
     parents: list[int] = field(default_factory=list)
     indexes: list[int] = field(default_factory=list)
 
-    def column_names(self) -> dict[str, None]:
-        """Return all names that rows have, in order of first appearance."""
-        return dict.fromkeys(chain.from_iterable(self.rows))
+    def add(self, name: str, values: Sequence[Any]) -> None:
+        """Add a column, or the values that other records give in another spelling (`_times`)."""
+        before = self.columns.get(name)
+        if before is not None:
+            values = [new if old is None else old for old, new in zip(before, values, strict=True)]
+        self.columns[name] = values
 
     def frame(self, offset: int) -> pl.DataFrame:
-        own = [pl.int_range(offset, offset + len(self.rows), dtype=pl.UInt32, eager=True).alias(ROW)]
+        own = [pl.int_range(offset, offset + len(self.found), dtype=pl.UInt32, eager=True).alias(ROW)]
         if self.above is not None:
             own.append(pl.Series(PARENT, self.parents, dtype=pl.UInt32))
             own.append(pl.Series(INDEX, self.indexes, dtype=pl.UInt32))
-        names = self.shape.own(self.column_names())
-        own += [
-            pl.Series(name, _texts(values), dtype=pl.String)
-            for name, values in zip(names, self.values(names), strict=True)
-        ]
-        return pl.DataFrame(own)
-
-    def values(self, names: tuple[str, ...]) -> Iterable[Sequence[Any]]:
-        """Return the values column by column; the fast way needs every row to have all the names."""
-        if len(names) > 1:
-            with suppress(KeyError):
-                return list(zip(*map(itemgetter(*names), self.rows), strict=True))
-        return [[row.get(name) for row in self.rows] for name in names]
+        names = self.shape.own(self.columns)
+        return pl.DataFrame(own + [pl.Series(name, self.columns[name], dtype=pl.String) for name in names])
 
     def place(self, row: int, records: Records) -> str:
         """Return the row's path in the document, such as `$[3].questions[0]`."""
@@ -172,7 +177,11 @@ def _walk(records: Records, documents: Documents, shapes: Shapes, faults: FaultL
 
 
 class _Walk:
-    """Distribute the values of the records to the tables of their paths, outer paths first."""
+    """Distribute the values of the records to the tables of their paths, outer paths first.
+
+    All records of a table are looked at together, one name after the other: most names hold values of one
+    type, so that few steps are taken for each value.
+    """
 
     def __init__(self, records: Records, documents: Documents, shapes: Shapes, faults: FaultList) -> None:
         self.records = records
@@ -196,75 +205,99 @@ class _Walk:
         """Process tables in order of discovery: a table is complete once its enclosing one is processed."""
         while self.waiting:
             table = self.waiting.popleft()
-            if table.shape.holds == "scalars":
-                table.rows = [{VALUE: item} for item in table.found]
+            if table.shape.holds == SCALARS:
+                table.add(VALUE, _texts(table.found))
             else:
-                self.objects(table, table.found)
-            table.found = []
+                self.spread(table, table.found, "")
 
-    def objects(self, table: _Table, records: list[dict[str, Any]]) -> None:
-        # Records that are flat already need not be copied.
-        kinds = set(map(type, chain.from_iterable(map(dict.values, records))))
-        if not table.documents and kinds <= _SCALARS:
-            table.rows = records
-            return
-        for record in records:
-            row: dict[str, Any] = {}
-            table.rows.append(row)
-            self.spread(table, row, record, "")
-
-    def spread(self, table: _Table, row: dict[str, Any], record: dict[str, Any], prefix: str) -> None:
-        for key, value in record.items():
-            name, kind = prefix + key, type(value)
-            if name in row:
-                self.fault(table, f"'{name}' is given twice: as an object and with a dot in its name", name)
-            elif name in table.documents:
-                row[name] = None if value is None else table.documents[name](value)
-            elif kind is dict:
+    def spread(self, table: _Table, records: Sequence[dict[str, Any]], prefix: str) -> None:
+        for key, values in _by_name(records):
+            name, kinds = prefix + key, set(map(type, values))
+            if name in table.names:
+                self.refuse_twice(table, name)
+            table.names.add(name)
+            if name in table.documents:
+                write = table.documents[name]
+                table.add(name, [None if value is None else write(value) for value in values])
+                continue
+            if kinds.isdisjoint(_NESTED):
+                table.add(name, _texts(values) if bool in kinds else values)
+                continue
+            if dict in kinds:
                 table.shape.objects.add(name)
-                self.spread(table, row, value, name + ".")
-            elif kind is list:
+                self.spread(table, [each if type(each) is dict else {} for each in values], name + ".")
+            if list in kinds:
                 table.shape.lists.add(name)
-                self.list_of(table, name, value)
-            else:
-                row[name] = value
+                self.lists_of(table, name, values)
+            if not kinds <= {*_NESTED, type(None)}:  # kept for `check`, which reports them
+                table.add(name, [None if type(each) in _NESTED else each for each in values])
 
-    def list_of(self, table: _Table, name: str, items: list[Any]) -> None:
+    def lists_of(self, table: _Table, name: str, values: Sequence[Any]) -> None:
+        """Make the items of lists rows of the table of their own path; other values are left out."""
         path = name if table is self.root else f"{table.path}.{name}"
         child = self.tables.get(path) or self.table(path, table, name)
-        shape, kinds = child.shape, set(map(type, items))
-        holds = "objects" if dict in kinds else "scalars" if kinds else shape.holds
-        mixed = list in kinds or (holds == "objects" and kinds and len(kinds) > 1)
-        if mixed or (shape.holds and holds != shape.holds):
-            self.fault(table, "expected only objects or only scalars in the list, found a mix or lists", name)
-        elif shape.above != table.path:
+        if child.shape.above != table.path:
             message = f"'{path}' is a list in two different places of the records; rename one of them"
-            self.fault(table, message, name)
-        elif items:
-            shape.holds = holds
-            child.found += items
-            child.parents += [len(table.rows) - 1] * len(items)
-            child.indexes += range(1, len(items) + 1)
+            for row, value in enumerate(values):
+                if type(value) is list:
+                    self.fault(table, message, name, row)
+            return
+        lists: list[list[Any]] = [each if type(each) is list else [] for each in values]
+        if not child.shape.accepts(list(chain.from_iterable(lists))):
+            lists = [self.accepted(table, name, child.shape, row, items) for row, items in enumerate(lists)]
+        child.found += chain.from_iterable(lists)
+        child.parents += [row for row, items in enumerate(lists) for _ in items]
+        child.indexes += [index for items in lists for index in range(1, len(items) + 1)]
+
+    def accepted(self, table: _Table, name: str, shape: Shape, row: int, items: list[Any]) -> list[Any]:
+        """Return the items of a list, or none, with a fault, if they are a mix or unlike those before."""
+        if shape.accepts(items):
+            return items
+        message = "expected only objects or only scalars in the list, found a mix or lists"
+        self.fault(table, message, name, row)
+        return []
 
     def check(self, table: _Table) -> None:
         """Report reserved names, and scalars where other records have objects or lists."""
-        shape, names = table.shape, set(table.column_names())
+        shape, names = table.shape, table.columns.keys()
         for name in sorted((names & RESERVED) - shape.reported):
-            place = next(n for n, row in enumerate(table.rows) if name in row)
+            place = next(row for row, record in enumerate(table.found) if name in record)
             message = f"'{name}' is a name that seedlab reserves; rename it"
             self.fault(table, message, name, place)
         for name in sorted(names & (shape.objects | shape.lists)):
             expected = "an object" if name in shape.objects else "a list"
-            for n, row in enumerate(table.rows):
-                if row.get(name) is not None:
-                    self.fault(table, f"expected {expected} as in other records, found a scalar", name, n)
+            for row, value in enumerate(table.columns[name]):
+                if value is not None:
+                    self.fault(table, f"expected {expected} as in other records, found a scalar", name, row)
         for name in sorted((shape.objects & shape.lists) - shape.reported):
             self.faults.add("syntax", f"'{name}' is an object in some records and a list in others")
         shape.reported |= names & RESERVED | shape.objects & shape.lists
 
-    def fault(self, table: _Table, message: str, name: str, row: int | None = None) -> None:
-        place = table.place(len(table.rows) - 1 if row is None else row, self.records)
-        self.faults.add("syntax", message, path=f"{place}.{name}")
+    def refuse_twice(self, table: _Table, name: str) -> None:
+        """Report records that give a value both in an object and with a dot in its name."""
+        for row, record in enumerate(table.found):
+            if _times(record, name) > 1:
+                message = f"'{name}' is given twice: as an object and with a dot in its name"
+                self.fault(table, message, name, row)
+
+    def fault(self, table: _Table, message: str, name: str, row: int) -> None:
+        self.faults.add("syntax", message, path=f"{table.place(row, self.records)}.{name}")
+
+
+def _by_name(records: Sequence[dict[str, Any]]) -> Iterable[tuple[str, Sequence[Any]]]:
+    """Pair each name with its values, None where a record lacks it; the fast way needs all names in each."""
+    names = dict.fromkeys(chain.from_iterable(records))
+    if len(names) > 1:
+        with suppress(KeyError):
+            return list(zip(names, zip(*map(itemgetter(*names), records), strict=True), strict=True))
+    return [(name, [record.get(name) for record in records]) for name in names]
+
+
+def _times(record: dict[str, Any], name: str) -> int:
+    """Count how often a record gives a value: `a.b` may be a name, or name `b` in the object `a`."""
+    dots = [place for place, letter in enumerate(name) if letter == "."]
+    within = ((record.get(name[:dot]), name[dot + 1 :]) for dot in dots)
+    return (name in record) + sum(_times(each, rest) for each, rest in within if type(each) is dict)
 
 
 def _texts(values: Sequence[Any]) -> Sequence[str | None]:

@@ -120,11 +120,15 @@ def _decode(text: str, faults: FaultList, *, line: int) -> Any:
     except RecursionError:
         faults.add("too-large", f"nested deeper than {MAX_DEPTH} levels", line=line)
     else:
-        # Escapes that may stand for NUL or a lone surrogate, which no database accepts.
-        if "\\u0000" in text or "\\ud" in text or "\\uD" in text:
+        if _may_be_refused(text):
             json_tree(text, faults, line=line)
         return value
     return None
+
+
+def _may_be_refused(text: str) -> bool:
+    """Find escapes that may stand for NUL or a lone surrogate, which no database accepts."""
+    return "\\u" in text and ("\\u0000" in text or "\\ud" in text or "\\uD" in text)
 
 
 def _all_objects(value: Any) -> bool:

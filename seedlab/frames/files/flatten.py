@@ -285,11 +285,12 @@ class _Walk:
 
 
 def _by_name(records: Sequence[dict[str, Any]]) -> Iterable[tuple[str, Sequence[Any]]]:
-    """Pair each name with its values, None where a record lacks it; the fast way needs all names in each."""
-    names = dict.fromkeys(chain.from_iterable(records))
-    if len(names) > 1:
+    """Pair each name with its values, None where a record lacks it; faster if all have the same names."""
+    first = records[0] if records else {}
+    if len(first) > 1 and set(map(len, records)) == {len(first)}:
         with suppress(KeyError):
-            return list(zip(names, zip(*map(itemgetter(*names), records), strict=True), strict=True))
+            return list(zip(first, zip(*map(itemgetter(*first), records), strict=True), strict=True))
+    names = dict.fromkeys(chain.from_iterable(records))
     return [(name, [record.get(name) for record in records]) for name in names]
 
 
@@ -307,21 +308,37 @@ def _texts(values: Sequence[Any]) -> Sequence[str | None]:
     return [("true" if value else "false") if type(value) is bool else value for value in values]
 
 
+# ---- JSON -----------------------------------------------------------------------------------------------
+
+
 def dumps(value: Any) -> str:
     """Write a value as JSON: numbers keep their spelling, plain YAML scalars become what they look like."""
-    kind = type(value)
-    if kind is Number:
-        return value  # type: ignore[no-any-return]
-    if kind is str:
-        return _quoted(value)
-    if kind is dict:
-        return "{" + ", ".join([f"{_quoted(key)}: {dumps(each)}" for key, each in value.items()]) + "}"
-    if kind is list:
-        return "[" + ", ".join([dumps(each) for each in value]) + "]"
-    if kind is Plain:
-        literal = value in ("true", "false") or _JSON_NUMBER.fullmatch(value)
-        return str(value) if literal else _quoted(str(value))
-    return "null" if value is None else "true" if value else "false"
+    return _WRITERS[type(value)](value)
+
+
+def _object(value: dict[str, Any]) -> str:
+    return "{" + ", ".join([f"{_quoted(key)}: {_WRITERS[type(v)](v)}" for key, v in value.items()]) + "}"
+
+
+def _array(value: list[Any]) -> str:
+    return "[" + ", ".join([_WRITERS[type(each)](each) for each in value]) + "]"
+
+
+def _plain(value: Plain) -> str:
+    literal = value in ("true", "false") or _JSON_NUMBER.fullmatch(value)
+    return str(value) if literal else _quoted(str(value))
+
+
+# Looked up for each value rather than tried one after the other, since documents are many small values.
+_WRITERS: Mapping[type, Write] = {
+    str: _quoted,
+    Number: str,
+    dict: _object,
+    list: _array,
+    Plain: _plain,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "null",
+}
 
 
 # ---- between frames -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from seedlab.flow import FILE, HANDLE, ROW, Load, Suspect
-from seedlab.frames.batcher import SMALL, select_all
+from seedlab.frames.batcher import SMALL, collect_all, select_all
 from seedlab.frames.resolve import Handled
 
 REJECTED_PARENT = "rejected-parent"  # the rule of rows that depend on rejected ones
@@ -84,7 +84,8 @@ def broken_rules(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]
 def _kept_by_all(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]) -> set[Rule | None]:
     """Find the rules alike that no row of a small frame breaks, which is usual, by the values of all of them.
 
-    For small frames the fixed cost per frame is most of the cost.
+    For small frames the fixed cost per frame is most of the cost. The stacks are collected together, because
+    polars hands both sides of an operator to its threads, and for each frame alone waits for them every time.
     """
     values: dict[Rule, list[pl.Series]] = {}
     for frame, of_frame in zip(frames, rules, strict=True):
@@ -92,7 +93,8 @@ def _kept_by_all(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]
             if rule.alike is not None and frame.height < SMALL:
                 values.setdefault(rule.alike, []).append(frame.get_column(rule.column))
     stacks = [pl.concat(each, rechunk=True).alias(VALUE).to_frame() for each in values.values()]
-    verdicts = select_all(stacks, ([rule.bad.any()] for rule in values))
+    lazies = [stack.lazy().select(rule.bad.any()) for stack, rule in zip(stacks, values, strict=True)]
+    verdicts = collect_all(lazies)
     return {rule for rule, verdict in zip(values, verdicts, strict=True) if not verdict.item()}
 
 

@@ -153,6 +153,9 @@ class Ledger(Protocol):
     def size(self) -> int:
         """Return the size of the ledger of all projects in bytes."""
 
+    def begin_to_hash(self, states: Sequence[TableState], marks: Mapping[str, bytes | None]) -> None:
+        """Begin to hash the tables that have no `marks`; `remember` stores the results with these states."""
+
     def begin_to_remember(self) -> None:
         """Start that part of `remember` which does not depend on the run's rows, in the open transaction.
 

@@ -58,6 +58,7 @@ class PostgresLedger(Ledger):
         self._table = tables
         self._arrays = arrays
         self.memory = Memory()
+        self._put_filled: Callable[[], None] | None = None  # stores the hashes that the server was asked for
         self.kept_catalog = KeptCatalog(wire, search_path)
 
     def read(self, project: str) -> Memory:  # noqa: ARG002 (the project was given with the catalog)
@@ -209,11 +210,16 @@ class PostgresLedger(Ledger):
         """Let the server store a copy of the catalog, unless there is a valid one."""
         self.kept_catalog.begin_to_keep()
 
+    def begin_to_hash(self, states: Sequence[TableState], marks: Mapping[str, bytes | None]) -> None:
+        """Let the server hash the tables that this run has filled, in the open transaction."""
+        self._put_filled = self._hash_ahead([state for state in states if state.table not in marks])
+
     def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
         """Write everything in one pipeline, or in several of about PACK_BYTES each."""
         if not memo.part:
             self.begin_to_remember()
-        put_filled = self._hash_ahead([state for state in states if state.table not in memo.marks])
+        filled = [state for state in states if state.table not in memo.marks]
+        put_filled, self._put_filled = self._put_filled or self._hash_ahead(filled), None
         partly_seeded = [state for state in states if state.table in memo.marks]
         grown = self._wire.ask_ahead([self._shift(memo.shifts)]) if memo.shifts else list
         for questions in batched(self._questions(memo, partly_seeded), _bytes_of):

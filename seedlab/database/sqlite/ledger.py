@@ -264,6 +264,9 @@ class SqliteLedger(Ledger):
         more = self._run(f"SELECT sum(length(content)) FROM {_PACKS}")[0][0] if self._several else 0
         return int(self._run(_SIZE)[0][0] or 0) + int(more or 0)
 
+    def begin_to_hash(self, states: Sequence[TableState], marks: Mapping[str, bytes | None]) -> None:
+        """Do nothing: nobody else would do it meanwhile."""
+
     def begin_to_remember(self) -> None:
         """Do nothing: there is no server that could work meanwhile."""
 

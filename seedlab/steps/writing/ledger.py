@@ -61,13 +61,21 @@ def remember(task: Task, look: Look, written_run: WrittenRun, resolved: Resolved
     Raises Refused where more rows would be deleted than allowed.
     """
     session, memory = look.session, task.memory
+    deletes = any(seed.mode == "sync" for seed in task.agenda.seeds)
+    if not deletes:  # then the server can hash the tables while the client finds out what to remember
+        states = stage_memory.states_of(written_run, memory, ())
+        stored, marks = stage_memory.states_and_marks(states, written_run, task, session, {})
+        session.ledger.begin_to_hash(stored, marks)
     updates = other_projects.load_updates(written_run, task, session.ledger)
-    states = stage_memory.states_of(written_run, memory, updates)
-    to_delete = {each.load.table for each in updates if each.to_delete.height}
-    written_run = replace(written_run, incremental=written_run.incremental.without(to_delete))
-    deleted, deleted_marks = _delete(
-        task, session, updates, {state.table: state for state in states}, written_run.catalog
-    )
+    deleted: dict[LoadName, int] = {}
+    if deletes:
+        states = stage_memory.states_of(written_run, memory, updates)
+        to_delete = {each.load.table for each in updates if each.to_delete.height}
+        written_run = replace(written_run, incremental=written_run.incremental.without(to_delete))
+        deleted, deleted_marks = _delete(
+            task, session, updates, {state.table: state for state in states}, written_run.catalog
+        )
+        stored, marks = stage_memory.states_and_marks(states, written_run, task, session, deleted_marks)
     updated = {each.load.name for each in updates}
     unchanged = [
         load
@@ -75,7 +83,6 @@ def remember(task: Task, look: Look, written_run: WrittenRun, resolved: Resolved
         if load.stage in written_run.recalled.reduced and load.name not in updated
     ]
     tallies = (*tallies_of(written_run, resolved, updates, deleted), *map(unchanged_tally, unchanged))
-    stored, marks = stage_memory.states_and_marks(states, written_run, task, session, deleted_marks)
     declared = {stage.id for stage in task.agenda.declared}
     unfinished = tuple(
         sorted({each.load.stage for each in resolved.rejected} | (memory.stages.keys() - declared))

@@ -158,12 +158,24 @@ def test_a_password_that_is_not_encoded_is_refused_and_not_told(url: str) -> Non
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["mysql://me:hunter2@localhost/school", "hunter2", "", "sqlite:school.db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://me:hunter2@localhost/school",
+        "me:hunter2@localhost/school",
+        "password=hunter2 host=localhost",
+        "hunter2",
+        "",
+        "sqlite:school.db",
+    ],
+)
 def test_an_unknown_scheme_is_refused_with_the_known_ones(url: str) -> None:
     with pytest.raises(
         ConfigurationError, match="expected postgresql://USER@HOST/DATABASE or sqlite:///FILE"
-    ):
+    ) as caught:
         parse_target(url, "--database-url")
+
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_broken_ipv6_address_is_an_error_of_the_connection_and_not_of_ours() -> None:

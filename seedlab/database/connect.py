@@ -21,6 +21,7 @@ from seedlab.flow import Recorder, Settings, Target
 if TYPE_CHECKING:
     from seedlab.database.postgres.activity import Activity
 
+_SCHEME = re.compile(r"([a-zA-Z]+)(?:\+[^:]*)?://")
 _SECRETS = ("password", "sslpassword", "passfile")
 # libpq's own grammar, which is not urllib's: the user ends at the first `:` or `@`, `#` has no special
 # meaning, and there may be several hosts.
@@ -71,14 +72,15 @@ def parse_target(
     relative to `root`, or else to the current directory. `origin` says in messages where the URL comes from.
     Raises ConfigurationError, whose message never contains the URL's password.
     """
-    scheme = url.partition("://")[0].partition("+")[0].lower()
-    if "://" in url and scheme in ("postgresql", "postgres"):
+    # What precedes `://` only: a text without it may begin with a password.
+    scheme = match[1].lower() if (match := _SCHEME.match(url)) else ""
+    if scheme in ("postgresql", "postgres"):
         return _postgres(url, origin, name, environment)
-    if "://" in url and scheme == "sqlite":
+    if scheme == "sqlite":
         return _sqlite(url, origin, name, environment, root)
+    found = f"begins with '{scheme}://'" if scheme else "has no scheme"
     raise ConfigurationError(
-        f"the database URL from {origin} begins with '{scheme[:20]}'; "
-        "expected postgresql://USER@HOST/DATABASE or sqlite:///FILE"
+        f"the database URL from {origin} {found}; expected postgresql://USER@HOST/DATABASE or sqlite:///FILE"
     )
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from seedlab.cli import main
 from seedlab.cli.arguments import build_parser, parse
+from tests.fix_postgres import drop_database
 
 CONFIG = """\
 [project]
@@ -380,6 +382,25 @@ def test_the_doctor_gives_a_remedy_for_what_fails(school: Path, capsys) -> None:
     assert "✗  target" in out
     assert "→ check the URL and that the server runs" in out
     assert "hunter2" not in out + err
+
+
+def test_the_doctor_quotes_names_in_the_grants_that_it_proposes(
+    school: Path, capsys, postgres_server, postgres_admin
+) -> None:
+    name = 'Odd "name"'
+    postgres_admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        url = postgres_server.database(name)
+        with psycopg.connect(url, autocommit=True) as connection:
+            role = connection.info.user
+            revoke = sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC, CURRENT_USER")
+            connection.execute(revoke.format(sql.Identifier(name)))
+
+        main(["doctor", str(school), "--database-url", url])
+
+        assert f'GRANT TEMPORARY ON DATABASE "Odd ""name""" TO {role}' in output_of(capsys)[0]
+    finally:
+        drop_database(postgres_admin, name)
 
 
 def test_the_server_that_was_never_started_is_not_running(capsys) -> None:

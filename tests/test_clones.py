@@ -485,6 +485,33 @@ def test_of_several_that_hand_over_at_once_the_last_has_the_name(
     assert len(ours_at(lonely_url, tmp_path)) == 2  # and the snapshot
 
 
+@pytest.mark.slow  # PostgreSQL waits twice 5 s for them to go
+def test_a_clone_that_other_roles_use_is_not_replaced(
+    noted: Path, lonely_url: str, postgres_server, apart: Path, capsys
+) -> None:
+    name = f"{urlsplit(lonely_url).username}_used"
+    words = ("clone", name, str(noted), "--database-url", lonely_url)
+    assert run(capsys, *words)[0] == 0
+
+    with psycopg.connect(postgres_server.database(name)):
+        code, _, err = run(capsys, *words, "--replace")
+
+    assert code == 4
+    assert f"other users are connected to the database '{name}'" in err
+    forget()
+
+
+def test_a_cache_that_cannot_be_made_is_named(noted: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path}/file")
+
+    url = f"sqlite:///{tmp_path}/school.db"
+    code, _, err = run(capsys, "clone", f"{tmp_path}/x.db", str(noted), "--database-url", url)
+
+    assert code == 2
+    assert "set XDG_CACHE_HOME to another folder" in err
+
+
 def test_clone_leaves_what_is_not_its_own(noted: Path, clone_url: str, tmp_path: Path, capsys) -> None:
     execute(clone_url, "CREATE TABLE mine (x int)")
     forget()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -20,6 +21,7 @@ from seedlab.errors import ConfigurationError, Refused, WriteError
 from seedlab.flow import Target
 from tests.asking import forget
 from tests.experiments import left_behind
+from tests.fix_postgres import PostgresServer
 from tests.school import TABLES
 from tests.seeding import execute, rows_of
 
@@ -35,6 +37,11 @@ def prepare(url: str, script: str) -> None:
     """Run statements, and stay connected no longer."""
     execute(url, script)
     forget()
+
+
+def as_superuser(server: PostgresServer, url: str) -> str:
+    assert server.superuser_url is not None
+    return urlsplit(server.superuser_url)._replace(path=urlsplit(url).path).geturl()
 
 
 def test_every_copy_is_fresh_and_none_is_left(scratch_url: str) -> None:
@@ -134,6 +141,23 @@ def test_a_table_that_is_not_there_is_named(scratch_url: str) -> None:
     with open_scratch_databases(target_of(scratch_url)) as scratch:
         with pytest.raises(Refused, match="has no table cities; runs begin with empty tables"):
             scratch.copy_as_template(target_of(scratch_url), {"cities", "pupils"})
+
+
+def test_a_table_that_may_not_be_read_is_named(postgres_server, lonely_url: str) -> None:
+    prepare(as_superuser(postgres_server, lonely_url), "CREATE TABLE cities (code text)")
+    with open_scratch_databases(target_of(lonely_url)) as scratch:
+        with pytest.raises(Refused, match=r"may not read table cities of .*; runs begin with empty tables"):
+            scratch.copy_as_template(target_of(lonely_url), {"cities"})
+
+
+@pytest.mark.slow
+def test_a_ledger_of_another_role_is_an_error_with_advice(postgres_server, lonely_url: str) -> None:
+    prepare(lonely_url, "CREATE TABLE cities (code text)")
+    prepare(as_superuser(postgres_server, lonely_url), "CREATE SCHEMA seedlab")
+    with open_scratch_databases(target_of(lonely_url)) as scratch:
+        with pytest.raises(WriteError, match="must be owner of schema seedlab"):
+            scratch.copy_as_template(target_of(lonely_url), {"cities"})
+    assert left_behind(lonely_url) == []
 
 
 def test_what_only_the_target_has_is_hinted_at(lonely_url: str) -> None:

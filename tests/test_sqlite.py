@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -587,6 +588,18 @@ def test_a_file_that_is_no_database_is_said_so(database: Path) -> None:
 
     with pytest.raises(ConnectionFailed, match="not a database"):
         open_session(parse_target(f"sqlite:///{database}", "test"), Settings(), Monitor(), "test")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list open files")
+def test_a_file_that_is_no_database_is_closed_again(database: Path) -> None:
+    database.write_text("no database at all" * 100)
+
+    with pytest.raises(ConnectionFailed) as caught:
+        open_session(parse_target(f"sqlite:///{database}", "test"), Settings(), Monitor(), "test")
+
+    open_files = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+    assert caught.value
+    assert str(database.resolve()) not in open_files
 
 
 def test_a_duration_is_read_with_its_unit() -> None:

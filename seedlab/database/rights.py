@@ -41,15 +41,16 @@ def rights(target: Target, tables: Collection[str] = ()) -> Rights:
 
 def reading_grants(user: str) -> tuple[str, ...]:
     """Make the GRANT statements by which the ledger's owner lets this user read it."""
-    name = _spelled(user)
+    name = identifier(user)
     return (
         f"GRANT USAGE ON SCHEMA seedlab TO {name};",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA seedlab TO {name};",
     )
 
 
-def _spelled(user: str) -> str:
-    return user if re.fullmatch("[a-z_][a-z0-9_]*", user) else quote(user)
+def identifier(name: str) -> str:
+    """Quote the name of a user or database for a statement, unless it is plain."""
+    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else quote(name)
 
 
 # The rights that are missing to write rows to tables (a text-array parameter), with the objects they are on.
@@ -78,7 +79,7 @@ ORDER BY 1, 2
 def _grants(user: str, lacking: Sequence[tuple[str, str]]) -> Iterator[str]:
     for right, named in groupby(lacking, key=itemgetter(0)):
         if right != " ON ":
-            yield f"GRANT {right}{', '.join(name for _, name in named)} TO {_spelled(user)};"
+            yield f"GRANT {right}{', '.join(name for _, name in named)} TO {identifier(user)};"
 
 
 def _postgres_rights(target: Target, tables: Sequence[str]) -> Rights:

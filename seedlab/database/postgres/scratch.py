@@ -55,7 +55,10 @@ class PostgresScratchDatabases:
         self._refuse_rows(target, tables)
         name = self._databases.create(target.database)
         with self._databases.inside(name) as connection:
-            connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(LEDGER)))
+            try:
+                connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(LEDGER)))
+            except psycopg.Error as error:
+                raise write_failed(error, "the ledger") from error
         return name
 
     @contextmanager
@@ -93,6 +96,8 @@ class PostgresScratchDatabases:
             raise connection_failed(error, target) from None
         except psycopg.errors.UndefinedTable:
             raise Refused(f"{target.shown} has no table {name}; {CURE}") from None
+        except psycopg.errors.InsufficientPrivilege:
+            raise Refused(f"the user may not read table {name} of {target.shown}; {CURE}") from None
 
     def _checkpoint(self) -> None:
         """Force a checkpoint, so that the copy is not written to disk during the next run."""

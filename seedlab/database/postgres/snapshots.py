@@ -141,9 +141,15 @@ class PostgresSnapshots:
         made = self.clone(snapshot)
         with self._alone(name):
             self.claim(name, replace=replace)
-            if replace:
-                self._databases.drop(name)
-            self._databases.rename(made.database, name)
+            try:
+                if replace:
+                    self._databases.drop(name)
+                self._databases.rename(made.database, name)
+            except psycopg.errors.ObjectInUse as error:
+                raise Refused(
+                    f"other users are connected to the database '{name}', which can be replaced only without "
+                    "them; end those connections, and run again"
+                ) from error
         return beside(self._target, name)
 
     def kept_as(self, clone: Target) -> Target:

@@ -55,9 +55,13 @@ def _connect(target: Target, wait: int, *, in_memory: bool = False) -> sqlite3.C
     url = ":memory:" if in_memory else target.url
     try:
         raw = sqlite3.connect(url, timeout=wait / 1000, isolation_level=None, check_same_thread=False)
-        raw.execute("PRAGMA foreign_keys = ON")
-        raw.execute(CACHE)
-        raw.execute("PRAGMA schema_version")  # the first that reads the file, and fails if it is invalid
+        try:
+            raw.execute("PRAGMA foreign_keys = ON")
+            raw.execute(CACHE)
+            raw.execute("PRAGMA schema_version")  # the first that reads the file, and fails if it is invalid
+        except sqlite3.Error:
+            raw.close()
+            raise
     except sqlite3.Error as error:
         why = _why_not(Path(target.url)) or error
         raise ConnectionFailed(f"cannot open {target.shown} (from {target.origin}): {why}") from error

@@ -256,7 +256,13 @@ def _cache() -> Path:
     """Return the folder of the snapshots, after checking that only the user can write to it."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = root / "seedlab" / "snapshots"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the folder of snapshots {folder} cannot be made: {error.strerror}; "
+            "set XDG_CACHE_HOME to another folder"
+        ) from error
     seen = folder.stat()
     if seen.st_uid != os.geteuid() or seen.st_mode & 0o022:
         raise ConfigurationError(

@@ -23,7 +23,7 @@ from seedlab.insight.charts.style import (
     seconds_axis,
     styled,
 )
-from seedlab.insight.formatting.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES
+from seedlab.insight.formatting.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES, SOFT
 from seedlab.insight.formatting.profile_times import delay_text, effect_text, profile_finding
 from seedlab.insight.formatting.text import duration, several, size
 from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
@@ -112,7 +112,7 @@ def _panel(
 def _unmeasured(axes: Axes, runs: Sequence[Run]) -> None:
     in_all = [size(run.wal_bytes) for run in runs if run.wal_bytes is not None]
     text = f"{' → '.join(in_all)} in all;\nby phase only\nin a profile" if in_all else "not measured"
-    axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8.5, color="#6A6A6A")
+    axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8.5, color=SOFT)
 
 
 def _phase_text(phase: Phase, runs: Sequence[Run]) -> str:

@@ -21,7 +21,7 @@ from seedlab.insight.charts.style import (
     seconds_axis,
     styled,
 )
-from seedlab.insight.formatting.comparison_text import interval, relative, spelled_ratio
+from seedlab.insight.formatting.comparison_text import interval, ratio_text, spelled_ratio
 from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE, PHASE_COLOURS
 from seedlab.insight.formatting.text import duration, percent, several
 from seedlab.insight.judging.compare import bounded
@@ -82,7 +82,7 @@ def before_after(comparison: Comparison) -> Chart:
 def finding(comparison: Comparison) -> str:
     """Word the result of a comparison in one line."""
     total = comparison.total
-    measured = f"{_ratio_text(total)} in {several(len(comparison.pairs), 'pair')}"
+    measured = f"{ratio_text(total)} in {several(len(comparison.pairs), 'pair')}"
     if not bounded(total):
         return f"Too few pairs for a verdict: {measured}"
     if total.verdict == "same":
@@ -92,13 +92,9 @@ def finding(comparison: Comparison) -> str:
     return f"After is {total.verdict}: {duration(total.before)} became {duration(total.after)}, {measured}"
 
 
-def _ratio_text(change: Change) -> str:
-    return " ".join(filter(None, (relative(change), interval(change))))
-
-
 def _verdict_text(change: Change) -> str:
     """Word a ratio and its verdict; a phase that one side does not have, or too few pairs, have none."""
-    return f"{_ratio_text(change)} {change.verdict}" if interval(change) else _ratio_text(change)
+    return f"{ratio_text(change)} {change.verdict}" if interval(change) else ratio_text(change)
 
 
 def _sides(comparison: Comparison) -> str:

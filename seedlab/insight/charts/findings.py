@@ -20,7 +20,7 @@ from seedlab.insight.charts.style import (
     rows_axis,
     styled,
 )
-from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE
+from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE, SOFT
 from seedlab.insight.formatting.text import duration, percent, printable, shorten
 from seedlab.insight.judging.growth import ENOUGH, Growth, Point, fit
 
@@ -75,7 +75,7 @@ def _evidence(axes: Axes, row: int, text: str) -> None:
     spelled = shorten(printable(text), 84)
     place = axes.get_yaxis_transform()
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-    axes.text(0.005, row + 0.39, spelled, transform=place, va="center", fontsize=8, color="#6A6A6A", bbox=box)
+    axes.text(0.005, row + 0.39, spelled, transform=place, va="center", fontsize=8, color=SOFT, bbox=box)
 
 
 def _why_no_bottleneck(run: Run) -> str:

@@ -18,14 +18,12 @@ from seedlab.insight.charts.style import (
     new_chart,
     styled,
 )
-from seedlab.insight.formatting.history_text import health, moment
+from seedlab.insight.formatting.history_text import health
 from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE, WARNING
-from seedlab.insight.formatting.text import duration, several
+from seedlab.insight.formatting.text import duration, moment, several
 from seedlab.insight.judging.trend import Judgement, Trend, ceiling
 
-_CLIP = (
-    4  # the end of the axis as a factor of the median, so that a run that hung does not flatten the others
-)
+_CLIP = 4  # the end of the axis as a factor of the median: a run that hung does not flatten the others
 _MARKS: dict[Judgement, dict[str, Any]] = {
     "as usual": {"marker": "o", "color": INK},
     "slower than usual": {"marker": "^", "color": WARNING},

@@ -24,8 +24,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
 from seedlab.flow import Run
-from seedlab.insight.formatting.palette import CONTEXT, INK, PALE
-from seedlab.insight.formatting.text import printable, several, shorten
+from seedlab.insight.formatting.palette import CONTEXT, INK, PALE, SOFT
+from seedlab.insight.formatting.text import moment, printable, several, shorten
 
 WIDTH = 8.5  # inches, the width of a notebook's column
 STYLE: dict[str, Any] = {
@@ -162,7 +162,7 @@ def new_chart(title: str, context: str, *, height: float) -> Chart:
     chart.suptitle(fill(title, _LETTERS_OF_A_TITLE), x=0.008, ha="left")
     if context:
         lines = "\n".join(fill(line, 138) for line in context.splitlines())
-        chart.supxlabel(lines, x=0.008, ha="left", fontsize=8, color="#6A6A6A")
+        chart.supxlabel(lines, x=0.008, ha="left", fontsize=8, color=SOFT)
     return chart
 
 
@@ -182,7 +182,7 @@ def empty_chart(title: str, why: str, context: str = "") -> Chart:
     chart = new_chart(title, context, height=1.5)
     axes = chart.add_subplot()
     axes.set_axis_off()
-    axes.text(0.5, 0.5, fill(why, 90), ha="center", va="center", color="#6A6A6A", transform=axes.transAxes)
+    axes.text(0.5, 0.5, fill(why, 90), ha="center", va="center", color=SOFT, transform=axes.transAxes)
     return finished(chart, why.removesuffix("."))
 
 
@@ -191,11 +191,8 @@ def empty_chart(title: str, why: str, context: str = "") -> Chart:
 
 def name(text: str, cells: int = 28) -> str:
     """Return a label for a name from outside: short, on one line, with its direction isolated."""
-    return (
-        f"\u2068{shorten(printable(text), cells)}\u2069"
-        if not text.isascii()
-        else shorten(printable(text), cells)
-    )
+    short = shorten(printable(text), cells)
+    return short if text.isascii() else f"\u2068{short}\u2069"
 
 
 def seconds_axis(axes: Axes, whole: float, label: str = "") -> None:
@@ -209,8 +206,7 @@ def seconds_axis(axes: Axes, whole: float, label: str = "") -> None:
 
 def in_one_unit(largest: float) -> FuncFormatter:
     """Return a formatter of seconds in the unit that suits the largest: 0.8 s beside 1.2 s, not 800 ms."""
-    digits = 3 * math.floor(math.log10(largest) / 3) if largest > 0 else 0
-    digits = min(digits, 0)
+    digits = min(3 * math.floor(math.log10(largest) / 3), 0) if largest > 0 else 0
     word = EngFormatter(unit="s")(10.0**digits).removeprefix("1")
     return FuncFormatter(lambda value, _: f"{value / 10.0**digits:g}{word}" if value else "0")
 
@@ -233,7 +229,7 @@ def context_of(run: Run) -> str:
         database,
         rows,
         f"run {run.run_id}",
-        run.started[:16].replace("T", " "),
+        moment(run.started)[:16],
     )
     return " · ".join(filter(None, facts))
 

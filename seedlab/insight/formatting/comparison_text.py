@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from seedlab.flow.evidence import Change, Comparison, CountChange
-from seedlab.insight.formatting.text import duration, isolate, printable, several, shorten, table
+from seedlab.insight.formatting.text import duration, isolate, paragraphs, printable, several, shorten, table
 from seedlab.insight.judging.compare import bounded, worse
 from seedlab.insight.judging.ratios import LEAST_SECONDS
 
@@ -30,7 +30,7 @@ def comparison_text(comparison: Comparison, width: int = 120) -> str:
         _count_lines(comparison, width),
         [f"! {printable(note)}" for note in comparison.notes],
     ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return paragraphs(blocks)
 
 
 def headline(comparison: Comparison, named: Callable[[str], str]) -> str:
@@ -38,9 +38,8 @@ def headline(comparison: Comparison, named: Callable[[str], str]) -> str:
     total = comparison.total
     before = f"{named(comparison.before)} {duration(total.before)}"
     after = f"{named(comparison.after)} {duration(total.after)}"
-    change = " ".join(filter(None, (relative(total), interval(total))))
-    pairs = several(len(comparison.pairs), "pair")
-    return f"{total.verdict}: {before} → {after}, {change}, {pairs}; {_counts_text(comparison.counts)}"
+    measured = f"{ratio_text(total)}, {several(len(comparison.pairs), 'pair')}"
+    return f"{total.verdict}: {before} → {after}, {measured}; {_counts_text(comparison.counts)}"
 
 
 def _counts_text(counts: Sequence[CountChange]) -> str:
@@ -109,6 +108,11 @@ def interval(change: Change) -> str:
         return ""
     factor = _as_factors(change)
     return f"[{spelled_ratio(change.low, factor=factor)}, {spelled_ratio(change.high, factor=factor)}]"
+
+
+def ratio_text(change: Change) -> str:
+    """Format the ratio of a change with its interval, if it has one."""
+    return " ".join(filter(None, (relative(change), interval(change))))
 
 
 def _as_factors(change: Change) -> bool:

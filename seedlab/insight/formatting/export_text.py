@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from seedlab.flow.exports import Exported, WrittenTable
-from seedlab.insight.formatting.text import isolate, printable, several, table
+from seedlab.insight.formatting.text import isolate, paragraphs, printable, several, table
 
 _NAMES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
@@ -25,7 +25,7 @@ def export_text(exported: Exported, out: str, width: int = 120) -> str:
         list(_remarks(exported)),
         list(_next(exported, out)),
     ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return paragraphs(blocks)
 
 
 def _row(each: WrittenTable) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from seedlab.flow.evidence import Expectation, Forecast
-from seedlab.insight.formatting.text import duration, printable, several, table
+from seedlab.insight.formatting.text import duration, paragraphs, printable, several, table
 
 _LONGEST = 8  # how many seeds are shown, those that take longest
 
@@ -23,7 +23,7 @@ def forecast_text(forecast: Forecast, width: int) -> str:
     if len(path) > 1:
         lines.append(f"critical path: {' → '.join(map(printable, path))}")
     blocks = [lines, _longest(forecast.seeds, width), _could_be(forecast)]
-    return "\n" + "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return "\n" + paragraphs(blocks)
 
 
 def _spelled(expected: Expectation) -> str:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from seedlab.insight.formatting.text import duration, isolate, printable, several, shorten, table
+from seedlab.insight.formatting.text import (
+    duration,
+    isolate,
+    moment,
+    paragraphs,
+    printable,
+    several,
+    shorten,
+    table,
+)
 from seedlab.insight.judging.trend import ENOUGH, Point, Series, Trend, Usual, ceiling, in_order
 
 if TYPE_CHECKING:
@@ -28,7 +37,7 @@ def history_text(history: History, *, limit: int = 20, width: int = 120) -> str:
         [_total_line(history, len(points))],
         [f"! {printable(str(note.path))}: {printable(note.why)}" for note in history.notes],
     ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return paragraphs(blocks)
 
 
 def history_record(history: History, limit: int) -> Mapping[str, Any]:
@@ -76,11 +85,6 @@ def first_line(text: str | None) -> str:
 def title(series: Series) -> str:
     """Return the name of a series, safe for a line of text with names in right-to-left scripts."""
     return f"{isolate(printable(series.project))}/{printable(series.level)}/{series.kind}"
-
-
-def moment(started: str) -> str:
-    """Format an ISO time to the second."""
-    return started[:19].replace("T", " ")
 
 
 def sparkline(trend: Trend) -> str:

@@ -46,5 +46,6 @@ WAIT_HATCHES: Mapping[str, str] = {
 INK = "#222222"
 CONTEXT = "#8C8C8C"  # for what is shown only for comparison: before, usual, outside
 PALE = "#E3E3E3"
+SOFT = "#6A6A6A"  # small print
 ACCENT = "#0072B2"
 WARNING = "#D55E00"

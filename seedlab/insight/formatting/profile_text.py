@@ -7,7 +7,7 @@ from typing import get_args
 
 from seedlab.flow import Phase
 from seedlab.flow.evidence import Profile
-from seedlab.insight.formatting.text import duration, isolate, printable, several, size, table
+from seedlab.insight.formatting.text import duration, isolate, paragraphs, printable, several, size, table
 from seedlab.insight.judging.compare import bounded
 from seedlab.insight.records.profiles import WITHOUT, Effect, delays, effects
 
@@ -21,7 +21,7 @@ def profile_text(profile: Profile, width: int = 120) -> str:
         align = "<" + ">" * (len(rows[0]) - 1)
         blocks.append([title, *table(rows, align, cells=width, flexible=0)])
     blocks.append([f"! {printable(note)}" for note in profile.notes])
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return paragraphs(blocks)
 
 
 def _headline(profile: Profile) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedlab.flow.evidence import Profile
-from seedlab.insight.formatting.comparison_text import interval, relative
+from seedlab.insight.formatting.comparison_text import ratio_text, relative
 from seedlab.insight.formatting.text import duration
 from seedlab.insight.records.profiles import AGAIN, WITHOUT, Effect, delays, effects
 
@@ -18,8 +18,7 @@ def effect_text(effect: Effect) -> str:
     if effect.change is None:
         return ""
     if WITHOUT in effect.variant:
-        ratio = " ".join(filter(None, (relative(effect.change), interval(effect.change))))
-        return f"{ratio} against {effect.than}"
+        return f"{ratio_text(effect.change)} against {effect.than}"
     against = f"{relative(effect.change)} against {effect.than}"
     if effect.saved is None:
         return against

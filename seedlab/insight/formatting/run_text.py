@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from seedlab.flow import Run
-from seedlab.insight.formatting.history_text import moment
 from seedlab.insight.formatting.summary import costs, destination, faults_text, stage_lines, total_line
-from seedlab.insight.formatting.text import duration, listed, printable, size, table
+from seedlab.insight.formatting.text import duration, listed, moment, paragraphs, printable, size, table
 from seedlab.insight.judging.findings import findings_text
 from seedlab.insight.measuring.monitor import PhaseTotal, phase_totals
 from seedlab.insight.records.past import machine_name
@@ -27,7 +26,7 @@ def run_text(run: Run, width: int = 120) -> str:
         [f"✗ {printable(run.error)}"] if run.error else [],
         faults_text(faults, width=width).splitlines(),
     ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return paragraphs(blocks)
 
 
 def _heading_lines(run: Run) -> list[str]:

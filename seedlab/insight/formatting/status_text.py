@@ -9,7 +9,7 @@ from typing import Any
 from seedlab.flow import RunMemory
 from seedlab.flow.status import LoadStatus, StageStatus, Status
 from seedlab.insight.formatting.summary import outcomes_text
-from seedlab.insight.formatting.text import isolate, printable, several, size, table
+from seedlab.insight.formatting.text import isolate, moment, paragraphs, printable, several, size, table
 
 _MARKS = {"unchanged": "✓", "stale": "+", "skipped": "-", "undeclared": "!"}
 _VERDICTS = {"unchanged": "", "stale": "would run", "skipped": "does not take part", "undeclared": ""}
@@ -27,7 +27,7 @@ def status_text(status: Status, width: int = 120) -> str:
         ]
     else:
         blocks.append(_without_ledger(status))
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return paragraphs(blocks)
 
 
 def status_record(status: Status) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def _stage_blocks(stages: Sequence[StageStatus], cells: int) -> Iterator[list[st
 
 def _stage_line(stage: StageStatus) -> str:
     what = " ".join(filter(None, (isolate(printable(stage.id)), _VERDICTS[stage.verdict])))
-    last = f" (run {printable(stage.run)}, {_moment(stage.finished)})" if stage.run and stage.finished else ""
-    return f"{_MARKS[stage.verdict]} {what}: {printable(stage.reason)}{last}"
+    last = f" (run {stage.run}, {moment(stage.finished)})" if stage.run and stage.finished else ""
+    return f"{_MARKS[stage.verdict]} {what}: {printable(stage.reason + last)}"
 
 
 def _load_row(load: LoadStatus) -> list[str]:
@@ -78,7 +78,7 @@ def _run_row(run: RunMemory) -> list[str]:
     stages = f"; by stage: {', '.join(run.stages)}" if run.stages else ""
     return [
         printable(run.run_id),
-        _moment(run.started),
+        printable(moment(run.started)),
         printable(run.environment),
         printable(run.level),
         f"{outcomes_text(run.outcomes)}{printable(stages)}",
@@ -87,8 +87,3 @@ def _run_row(run: RunMemory) -> list[str]:
 
 def _ledger_line(status: Status) -> str:
     return f"ledger of all projects here: {size(status.bytes)}, generation {status.generation:,}"
-
-
-def _moment(time: str) -> str:
-    """Format an ISO time to the second."""
-    return printable(time[:19].replace("T", " "))

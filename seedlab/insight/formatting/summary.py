@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from seedlab.errors import Fault
 from seedlab.flow import Outcomes, Project, Run, Seed, StageReport
-from seedlab.insight.formatting.text import duration, isolate, listed, printable, several, size, table
+from seedlab.insight.formatting.text import (
+    duration,
+    isolate,
+    listed,
+    paragraphs,
+    printable,
+    several,
+    size,
+    table,
+)
 from seedlab.insight.measuring.monitor import phase_totals
 
 if TYPE_CHECKING:
@@ -35,7 +44,7 @@ def summary(run: Run, width: int = 120) -> str:
         [f"! {printable(note)}" for note in run.notes],
         [run.target],
     ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return paragraphs(blocks)
 
 
 def outcome_line(run: Run, why: str) -> str:
@@ -131,7 +140,7 @@ def plan_text(plan: Plan, width: int = 120) -> str:
         blocks += [list(chain(*lines))] if skipped else lines
     blocks.append([_plan_total(plan)])
     blocks.append([f"! {printable(note)}" for note in plan.notes])
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return paragraphs(blocks)
 
 
 def _planned_stage_line(stage: PlannedStage, wave_of: Mapping[str, int]) -> str:

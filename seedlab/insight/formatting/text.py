@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _LEFT_TO_RIGHT = "\u200e"
-TIMES = "\N{MULTIPLICATION SIGN}"
 _ZERO_WIDTH = frozenset({"Mn", "Me", "Cf"})
 _LEAST = 12  # the least width of the flexible column, in cells
 _LEAST_OF_OTHERS = 16  # the least width of other columns, enough for a date and time
@@ -64,6 +62,11 @@ def listed(parts: Sequence[str], cells: int) -> list[str]:
         else:
             lines = [*lines[:-1], f"{lines[-1]},", part] if lines else [part]
     return lines
+
+
+def paragraphs(blocks: Iterable[Sequence[str]]) -> str:
+    """Join blocks of lines, with an empty line between them; empty blocks are left out."""
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
 def isolate(text: str) -> str:
@@ -163,8 +166,6 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %" if share >= 0.01 or not share else "under 1 %"
 
 
-def times(ratio: float) -> str:
-    """Format a ratio as a factor; "?" if it is not finite."""
-    if not math.isfinite(ratio):
-        return "?"
-    return f"{ratio:.2f}{TIMES}" if ratio < 9.995 else f"{ratio:,.0f}{TIMES}"
+def moment(time: str) -> str:
+    """Format an ISO time to the second."""
+    return time[:19].replace("T", " ")

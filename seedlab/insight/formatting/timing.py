@@ -9,6 +9,7 @@ from itertools import groupby
 from seedlab.flow import Phase, Run, Span
 from seedlab.flow.evidence import Sample
 from seedlab.insight.formatting.text import duration, percent
+from seedlab.insight.judging.resource_seconds import covered_seconds
 from seedlab.insight.measuring.monitor import PhaseTotal, phase_totals
 from seedlab.insight.records.trace import with_ends
 
@@ -79,12 +80,7 @@ def _joined(pieces: list[Piece]) -> Piece:
 
 def covered(run: Run) -> float:
     """Return the seconds of a run in which at least one lane was in a phase."""
-    edges = sorted((piece.start, piece.end) for pieces in lanes(run).values() for piece in pieces)
-    total = reached = 0.0
-    for start, end in edges:
-        total += max(end - max(start, reached), 0.0)
-        reached = max(reached, end)
-    return total
+    return covered_seconds((piece.start, piece.end) for pieces in lanes(run).values() for piece in pieces)
 
 
 def in_groups(samples: Sequence[Sample], most: int) -> list[Sequence[Sample]]:

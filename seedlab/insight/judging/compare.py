@@ -161,12 +161,8 @@ def _differ(one: int, other: int, tolerance: float) -> bool:
 
 # ---- stored runs ----------------------------------------------------------------------------------------
 
-_SETTINGS = (
-    "isolation",
-    "batch_rows",
-    "workers",
-    "ids",
-)  # those that times depend on, but for the level, which may be what is compared
+# Those that times depend on, but for the level, which may be what is compared.
+_SETTINGS = ("isolation", "batch_rows", "workers", "ids")
 _MACHINE = ("cpu", "cores", "os", "python")
 
 
@@ -197,7 +193,7 @@ def _conditions(before: Run, after: Run) -> Iterable[tuple[str, object, object]]
     yield "status", before.status, after.status
     yield "environment", before.environment, after.environment
     yield "data", _hash(before), _hash(after)
-    yield "rows", _work(before), _work(after)
+    yield "rows", outcomes_text(before.outcomes), outcomes_text(after.outcomes)
     yield "target", _server(before), _server(after)
     for name in _MACHINE:
         yield name, before.machine.get(name), after.machine.get(name)
@@ -216,10 +212,6 @@ def _circumstances(before: Run, after: Run) -> Iterable[tuple[str, object, objec
 
 def _hash(run: Run) -> str:
     return run.data_fingerprint[:12] or "unknown"
-
-
-def _work(run: Run) -> str:
-    return outcomes_text(run.outcomes)
 
 
 def _server(run: Run) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Bottleneck, Recommendation, Resource
-from seedlab.insight.formatting.text import duration, printable, several, shorten, table
+from seedlab.insight.formatting.text import duration, paragraphs, printable, several, shorten, table
 from seedlab.insight.judging.resource_seconds import IDLE, OUTSIDE, Activity, Spent, resource_of, spent
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def findings_text(run: Run, width: int = 120) -> str:
     helps = [text for each in run.recommendations for text in _help_lines(each)]
     blocks = [["where the time went", *found]] if found else []
     blocks += [["what would help", *helps]] if helps else []
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n" if blocks else ""
+    return paragraphs(blocks) if blocks else ""
 
 
 def _help_lines(each: Recommendation) -> list[str]:

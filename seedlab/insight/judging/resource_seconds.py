@@ -58,7 +58,7 @@ def spent(run: Run) -> tuple[Spent, ...]:
     Concurrent spans share the time that they cover. Takes 1 ms for 100 spans and 1,000 samples.
     """
     extents = list(with_ends(run.spans))
-    covered = min(_covered(extents), run.seconds)
+    covered = min(covered_seconds((span.start, end) for span, end in extents), run.seconds)
     worked = sum(span.seconds for span in run.spans)
     scale = min(1.0, covered / worked) if worked else 1.0
     activity = _activity(run.samples, extents)
@@ -132,10 +132,10 @@ def _interval(samples: Sequence[Sample]) -> float:
 # ---- spans and samples in time --------------------------------------------------------------------------
 
 
-def _covered(extents: Iterable[Extent]) -> float:
-    """Return the seconds in which at least one span was open."""
+def covered_seconds(periods: Iterable[tuple[float, float]]) -> float:
+    """Return the seconds that at least one of the periods (start, end) covers."""
     seconds = until = 0.0
-    for start, end in sorted((span.start, end) for span, end in extents):
+    for start, end in sorted(periods):
         seconds += max(end - max(start, until), 0.0)
         until = max(until, end)
     return seconds

@@ -23,7 +23,7 @@ from seedlab.insight.notebooks.objects import Run as RunObject
 from seedlab.insight.notebooks.run_history import History
 from seedlab.insight.notebooks.runner import shortened
 from seedlab.insight.pages.history_svg import HEIGHT, WIDTH, history_style, trend_svg
-from seedlab.insight.records import files, history
+from seedlab.insight.records import files, history, profiles
 
 COMMENT_BYTES = 60_000  # a comment on GitHub may have 64 kB
 TRENDS = 12  # how many series of a history are summarised, the newest
@@ -49,7 +49,11 @@ def publish(value: object, folder: Path) -> None:
         (folder / "figures" / f"{name}.svg").write_text(draw(), "utf-8")
 
 
-def _drawn(chart: Callable[[Any], charts.Chart], value: object) -> str:
+def _figures(value: object, *drawn: Callable[[Any], charts.Chart]) -> dict[str, Callable[[], str]]:
+    return {chart.__name__: partial(_svg, chart, value) for chart in drawn}
+
+
+def _svg(chart: Callable[[Any], charts.Chart], value: object) -> str:
     return chart(value).svg()
 
 
@@ -63,42 +67,34 @@ def summary(value: object) -> Summary:
 def _of_run(run: Run) -> Summary:
     record = {name: value for name, value in history.to_record(run).items() if name not in _LONG}
     drawn = (charts.waterfall, charts.pareto, charts.operations, charts.memory, charts.waits)
-    return Summary(
-        markdown=RunObject.of(run)._repr_markdown_(),
-        record=record,
-        figures={chart.__name__: partial(_drawn, chart, run) for chart in drawn},
-    )
+    markdown = RunObject.of(run)._repr_markdown_()
+    return Summary(markdown=markdown, record=record, figures=_figures(run, *drawn))
 
 
 @summary.register
 def _of_comparison(comparison: Comparison) -> Summary:
-    drawn = (charts.before_after, charts.pairs)
     return Summary(
         markdown=comparison_markdown(comparison),
         record=comparison_record(comparison),
-        figures={chart.__name__: partial(_drawn, chart, comparison) for chart in drawn},
+        figures=_figures(comparison, charts.before_after, charts.pairs),
     )
 
 
 @summary.register
 def _of_profile(profile: Profile) -> Summary:
-    from seedlab.insight.records.profiles import effects_record
-
     return Summary(
         markdown=ProfileObject.of(profile)._repr_markdown_(),
-        record=effects_record(profile),
-        figures={"steps": partial(_drawn, charts.steps, profile)},
+        record=profiles.effects_record(profile),
+        figures=_figures(profile, charts.steps),
     )
 
 
 @summary.register
 def _of_history(past: History) -> Summary:
     trends = [*reversed(past.trends)][:TRENDS]
-    lines = [_trend_line(trend) for trend in trends]
+    lines = ["The last run of each series:", "", *map(_trend_line, trends)]
     return Summary(
-        markdown="\n".join(["The last run of each series:", "", *lines]) + "\n"
-        if lines
-        else "No run is on record.\n",
+        markdown="\n".join(lines) + "\n" if trends else "No run is on record.\n",
         record=history_record(past, len(past)),
         figures={f"trend-{number}": partial(_alone, trend) for number, trend in enumerate(trends, 1)},
     )

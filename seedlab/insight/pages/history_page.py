@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Run
-from seedlab.insight.formatting.history_text import first_line, health, moment, verdict
+from seedlab.insight.formatting.history_text import first_line, health, verdict
 from seedlab.insight.formatting.run_text import PHASE_HEAD, phase_row
 from seedlab.insight.formatting.summary import MARKS as STAGE_MARKS
 from seedlab.insight.formatting.summary import costs, outcomes_text
-from seedlab.insight.formatting.text import duration, printable, several
+from seedlab.insight.formatting.text import duration, moment, several
 from seedlab.insight.judging.findings import findings_text
 from seedlab.insight.judging.trend import Point, Series, Trend, in_order, usual
 from seedlab.insight.measuring.monitor import phase_totals
 from seedlab.insight.pages.history_svg import anchor, history_style, small_svg, trend_svg
+from seedlab.insight.pages.markup import html_text
 
 if TYPE_CHECKING:
     from seedlab.insight.notebooks.run_history import History
@@ -81,14 +82,8 @@ def _newest(trends: Sequence[Trend]) -> list[Trend]:
 # ---- elements -------------------------------------------------------------------------------------------
 
 
-def _text(text: str) -> str:
-    """Escape text that may contain markup or control characters, and isolate its direction."""
-    escaped = escape(printable(text))
-    return escaped if escaped.isascii() else f"<bdi>{escaped}</bdi>"
-
-
 def _title(series: Series) -> str:
-    return f"{_text(series.project)}/{_text(series.level)}/{series.kind}"
+    return f"{html_text(series.project)}/{html_text(series.level)}/{series.kind}"
 
 
 def _mark(point: Point) -> str:
@@ -99,7 +94,7 @@ def _mark(point: Point) -> str:
 
 def _judged(point: Point, text: str) -> str:
     """Return text in the colour of a judgement."""
-    return f'<span class="{_CLASSES.get(point.judgement, "")}">{_text(text)}</span>'
+    return f'<span class="{_CLASSES.get(point.judgement, "")}">{html_text(text)}</span>'
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
@@ -136,7 +131,7 @@ def _distinction(series: Series, names: Mapping[str, int]) -> str:
     """Return what distinguishes a series from others of the same name."""
     if names[series.name] == 1:
         return ""
-    return f' <span class="soft">{_text(series.circumstances)}; {_text(series.machine)}</span>'
+    return f' <span class="soft">{html_text(series.circumstances)}; {html_text(series.machine)}</span>'
 
 
 # ---- a series -------------------------------------------------------------------------------------------
@@ -146,7 +141,8 @@ def _section(number: int, trend: Trend, linked: Collection[str]) -> str:
     series = trend.series
     rows = [_row(point, linked) for point in reversed(trend.points[-ROWS:])]
     head = ("run", "started (UTC)", "time", "rows", "statements", "round trips", "")
-    facts = f"{_text(series.circumstances)}; {_text(series.machine)}; {several(len(trend.points), 'run')}"
+    runs = several(len(trend.points), "run")
+    facts = f"{html_text(series.circumstances)}; {html_text(series.machine)}; {runs}"
     return (
         f'<section><h2 id="s-{number}">{_title(series)}</h2><p class="soft">{facts}</p>'
         f"{trend_svg(trend, linked)}{_phases(trend)}{_table(head, rows, '<<>>>>-')}</section>"
@@ -181,7 +177,7 @@ def _phase(name: str, seconds: Sequence[float]) -> str:
     before = usual(seconds[:-1])
     judgement = before.judge(seconds[-1]) if before else "too few runs"
     mark = f'<span class="{_CLASSES[judgement]}">{_MARKS[judgement]}</span>' if judgement in _MARKS else ""
-    caption = f"{_text(name)} {duration(seconds[-1])} {mark}"
+    caption = f"{html_text(name)} {duration(seconds[-1])} {mark}"
     return f"<figure>{small_svg(seconds, before)}<figcaption>{caption}</figcaption></figure>"
 
 
@@ -216,7 +212,7 @@ def _content(point: Point) -> str:
     try:
         run = point.run.read()
     except ConfigurationError as error:
-        return f'<p class="failed">{_text(str(error))}</p>'
+        return f'<p class="failed">{html_text(str(error))}</p>'
     facts = (run.target, point.series.circumstances, f"commit {run.commit}" if run.commit else "")
     notes = [f"! {note}" for note in run.notes]
     found = findings_text(run)
@@ -224,12 +220,12 @@ def _content(point: Point) -> str:
     more = [f"and {len(run.faults) - _FAULTS:,} more"] if len(run.faults) > _FAULTS else []
     return "".join(
         [
-            f"<p>{', '.join(_text(each) for each in facts if each)}",
-            f"<p><code>{_text(' '.join(run.args))}</code>" if run.args else "",
-            f"<p>{_text(outcomes_text(run.outcomes))}; {', '.join(costs(run))}",
-            f'<p class="failed">{_text(first_line(run.error))}' if run.error else "",
+            f"<p>{', '.join(html_text(each) for each in facts if each)}",
+            f"<p><code>{html_text(' '.join(run.args))}</code>" if run.args else "",
+            f"<p>{html_text(outcomes_text(run.outcomes))}; {', '.join(costs(run))}",
+            f'<p class="failed">{html_text(first_line(run.error))}' if run.error else "",
             f"<pre>{escape(found)}</pre>" if found else "",
-            *(f"<p>{_text(line)}" for line in (*notes, *faults, *more)),
+            *(f"<p>{html_text(line)}" for line in (*notes, *faults, *more)),
             _stages(run),
             _phase_table(run),
         ]
@@ -241,15 +237,15 @@ def _stages(run: Run) -> str:
     rows = [
         [
             STAGE_MARKS[stage.status],
-            _text(stage.id),
-            _text(first_line(stage.reason)),
+            html_text(stage.id),
+            html_text(first_line(stage.reason)),
             f"{stage.outcomes.total:,}",
             duration(stage.seconds),
         ]
         for stage in run.stages
         if stage.status != "skipped"
     ]
-    skipped = [_text(stage.id) for stage in run.stages if stage.status == "skipped"]
+    skipped = [html_text(stage.id) for stage in run.stages if stage.status == "skipped"]
     table = _table(("", "stage", "why", "rows", "time"), rows, "<<->>") if rows else ""
     return table + (f"<p>skipped: {', '.join(skipped)}" if skipped else "")
 
@@ -269,7 +265,7 @@ def _left_out(history: History, points: Sequence[Point], details: Collection[str
         missing.append(f"{several(older, 'older run')} not shown")
     if brief := len(points) - len(details):
         missing.append(f"{several(brief, 'run')} without details: <code>seedlab show RUN</code>")
-    notes = (_text(f"{note.path}: {note.why}") for note in history.notes)
+    notes = (html_text(f"{note.path}: {note.why}") for note in history.notes)
     return f'<p class="soft">{"; ".join(missing)}</p>' + "".join(
         f'<p class="failed">{note}' for note in notes
     )

@@ -8,8 +8,8 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 
-from seedlab.insight.formatting.history_text import moment, verdict
-from seedlab.insight.formatting.text import duration, printable
+from seedlab.insight.formatting.history_text import verdict
+from seedlab.insight.formatting.text import duration, moment, printable
 from seedlab.insight.judging.trend import ENOUGH, Point, Trend, Usual, ceiling
 
 WIDTH, HEIGHT = 640, 190

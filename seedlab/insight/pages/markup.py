@@ -42,10 +42,10 @@ def _escaped(text: str) -> str:
 
 def html(page: Page) -> str:
     """Format a page as an HTML fragment."""
-    facts = "<br>".join(map(_bdi, page.facts))
-    notes = "".join(f"<li>{_bdi(note)}</li>" for note in page.notes)
+    facts = "<br>".join(map(html_text, page.facts))
+    notes = "".join(f"<li>{html_text(note)}</li>" for note in page.notes)
     blocks = [
-        f'<p style="margin:.3em 0"><strong>{_bdi(page.title)}</strong></p>',
+        f'<p style="margin:.3em 0"><strong>{html_text(page.title)}</strong></p>',
         f'<p style="margin:.3em 0">{facts}</p>' if facts else "",
         _svg_bar(page.bar) if page.bar else "",
         *map(_html_grid, page.grids),
@@ -54,8 +54,8 @@ def html(page: Page) -> str:
     return f'<div class="seedlab">{"".join(blocks)}</div>'
 
 
-def _bdi(text: str) -> str:
-    """Escape text for HTML, and isolate its direction."""
+def html_text(text: str) -> str:
+    """Escape text, which may contain markup or control characters, for HTML, and isolate its direction."""
     shown = escape(printable(text))
     return shown if shown.isascii() else f"<bdi>{shown}</bdi>"
 
@@ -70,7 +70,7 @@ def _html_grid(grid: Grid) -> str:
 
 def _html_row(tag: str, cells: Sequence[str], styles: Sequence[str]) -> str:
     spelled = (
-        f'<{tag} style="{style}">{_bdi(cell)}</{tag}>' for cell, style in zip(cells, styles, strict=True)
+        f'<{tag} style="{style}">{html_text(cell)}</{tag}>' for cell, style in zip(cells, styles, strict=True)
     )
     return f"<tr>{''.join(spelled)}</tr>"
 

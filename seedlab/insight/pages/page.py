@@ -15,12 +15,12 @@ from seedlab.insight.formatting.comparison_text import (
     headline,
     phase_rows,
 )
-from seedlab.insight.formatting.history_text import health, moment, title
-from seedlab.insight.formatting.palette import PHASE_COLOURS
+from seedlab.insight.formatting.history_text import health, title
+from seedlab.insight.formatting.palette import PALE, PHASE_COLOURS
 from seedlab.insight.formatting.profile_times import delay_text, effect_text, profile_finding
 from seedlab.insight.formatting.run_text import phase_row
 from seedlab.insight.formatting.summary import MARKS, changes_of, outcomes_text, tables_of
-from seedlab.insight.formatting.text import duration, percent, printable, several
+from seedlab.insight.formatting.text import duration, moment, percent, printable, several
 from seedlab.insight.formatting.timing import covered, time_went, totals
 from seedlab.insight.measuring.monitor import PhaseTotal
 from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
@@ -120,7 +120,7 @@ def _phase_bar(run: Run) -> Bar | None:
         (f"{each.name} {duration(each.seconds)}", each.seconds / total, PHASE_COLOURS[each.name])
         for each in totals(run)
     ]
-    rest = (f"outside of phases {duration(outside)}", outside / total, "#E3E3E3")
+    rest = (f"outside of phases {duration(outside)}", outside / total, PALE)
     return Bar(whole="Time by phase", parts=(*parts, rest))
 
 

@@ -61,6 +61,5 @@ def _known(reports: Path, kind: Kept) -> list[tuple[str, Path]]:
     if kind == "run":
         return [(run.run_id, run.path) for run in read_past(reports)[0]]
     return [
-        (path.parent.name.rpartition("-")[2], path)
-        for path in sorted(reports.glob("profiles/*/profile.json"))
+        (files.name_in(path.parent.name), path) for path in sorted(reports.glob("profiles/*/profile.json"))
     ]

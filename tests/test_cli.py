@@ -211,7 +211,7 @@ def test_flags_not_given_come_from_variables() -> None:
 
     assert (args.select, args.exclude) == (["core", "tag:x"], ["people"])
     assert (args.force, args.quiet, args.json) == (True, False, False)
-    assert (args.yes_seed, args.reports, args.target) == ("school", "out", "staging")
+    assert (args.yes_seed, args.reports, args.target) == ("school", Path("out"), "staging")
     assert args.database_url is None  # the project reads that one and says where it came from
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from seedlab.cli.argument_kinds import delay, limit, listed, positive, share
 from seedlab.cli.argument_parser import Parser
@@ -103,9 +104,7 @@ def _add_runs(commands: _Commands[Parser]) -> None:
         "--executor", metavar="URL", help="executor that stages the parts of large loads: dask://HOST:PORT"
     )
     seed.add_argument(
-        "--max-delete",
-        metavar="N",
-        help="number or share (10%%) of rows that a sync may delete",
+        "--max-delete", metavar="N", help="number or share (10%%) of rows that a sync may delete"
     )
     seed.add_argument("--trace", metavar="FILE", help="write a trace for ui.perfetto.dev or chrome://tracing")
     _add_wait(seed)
@@ -367,10 +366,8 @@ def _switch(parser: argparse._ActionsContainer, *names_and_help: str) -> None:
 
 def _fill(args: argparse.Namespace, environ: Mapping[str, str]) -> None:
     """Set flags that were not given from SEEDLAB_* variables, or to their defaults."""
-    given = {name for name, value in vars(args).items() if value is not None}
-    for name in (*_SWITCHES, *_WORDS, *_TEXTS):
-        if name in given or not hasattr(args, name):
-            continue
+    missing = [name for name in (*_SWITCHES, *_WORDS, *_TEXTS) if getattr(args, name, "") is None]
+    for name in missing:
         text = environ.get(f"SEEDLAB_{name.upper()}")
         if name in _SWITCHES:
             setattr(args, name, _truth(name, text))
@@ -378,6 +375,8 @@ def _fill(args: argparse.Namespace, environ: Mapping[str, str]) -> None:
             setattr(args, name, (text or "").replace(",", " ").split())
         elif text and name != "database_url":  # `choose_target` reads that variable, since its origin matters
             setattr(args, name, text)
+    if hasattr(args, "reports"):
+        args.reports = Path(args.reports or "reports")
 
 
 def _truth(name: str, text: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -93,7 +94,7 @@ def _packages() -> Finding:
 
 
 def _name(requirement: str) -> str:
-    return requirement.partition(";")[0].translate(str.maketrans("[<>=!~ ", "\0" * 7)).partition("\0")[0]
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 
 def _version(name: str) -> str | None:

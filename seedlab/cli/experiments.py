@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 
 from seedlab.cli.printing import show, width, write_stderr
 
@@ -25,7 +24,7 @@ def profile(args: Namespace) -> int:
     profiling.variants_of(design, request.options.settings)  # finds misspelt levels before a server starts
     target = orchestrator.open_target(request.choice, request.project)
     profiled = profiling.profile(request.project, target, request.options, design, _on_progress(args))
-    path = profiles.write(profiled, Path(args.reports or "reports"))
+    path = profiles.write(profiled, args.reports)
     text = profile_text.profile_text(profiled, width())
     show(args, text, lambda: {**profiles.effects_record(profiled), "record": str(path)})
     if not args.quiet:
@@ -49,7 +48,7 @@ def compare(args: Namespace) -> int:
     )
     request = ComparisonRequest(
         names=(args.before, args.after),
-        reports=Path(args.reports or "reports"),
+        reports=args.reports,
         database_url=args.database_url,
         target=args.target,
         environment=args.env,

@@ -38,9 +38,8 @@ def show(args: Namespace) -> int:
     from seedlab.insight.judging.advice import recommendations
     from seedlab.insight.records import history, profiles, stored
 
-    reports = _folder(args)
-    run = history.read(stored.find(args.run, reports))
-    others = history.newest(reports), profiles.newest(reports, PROFILES)
+    run = history.read(stored.find(args.run, args.reports))
+    others = history.newest(args.reports), profiles.newest(args.reports, PROFILES)
     run = replace(run, recommendations=recommendations(run, *others))
     print_out(args, run_text(run, width()), lambda: history.to_record(run))
     return 0
@@ -49,7 +48,7 @@ def show(args: Namespace) -> int:
 def report(args: Namespace) -> int:
     """Write an HTML page: the report of a notebook, or the history of all runs."""
     if args.history:
-        return report_history(args)
+        return _report_history(args)
     if args.notebook is None:
         raise ConfigurationError(
             "name what to report: a notebook, such as 03-bottlenecks, or --history, the runs on record"
@@ -59,12 +58,12 @@ def report(args: Namespace) -> int:
     return report_notebook(args)
 
 
-def report_history(args: Namespace) -> int:
+def _report_history(args: Namespace) -> int:
     """Write the HTML page of all runs."""
     from seedlab.insight.pages.history_page import history_page
 
     runs = _history(args)
-    out = Path(args.out) if args.out else _folder(args) / "history.html"
+    out = Path(args.out) if args.out else args.reports / "history.html"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(history_page(runs), "utf-8")
@@ -78,11 +77,7 @@ def report_history(args: Namespace) -> int:
     return 0
 
 
-def _folder(args: Namespace) -> Path:
-    return Path(args.reports or "reports")
-
-
 def _history(args: Namespace) -> History:
     from seedlab.insight.notebooks.run_history import read_history
 
-    return read_history(_folder(args))
+    return read_history(args.reports)

@@ -14,13 +14,12 @@ def report_notebook(args: Namespace) -> int:
     """Run a notebook and write its report, which is also written if the notebook fails."""
     from seedlab.insight.notebooks import runner as notebooks
 
-    reports = Path(args.reports or "reports")
     notebook = notebooks.find(args.notebook)
     report = notebooks.run(
         notebook,
         _parameters(args.parameter),
-        Path(args.out) if args.out else notebooks.new_folder(reports, notebook),
-        environ={**os.environ, "SEEDLAB_REPORTS": str(reports.resolve())},
+        Path(args.out) if args.out else notebooks.new_folder(args.reports, notebook),
+        environ={**os.environ, "SEEDLAB_REPORTS": str(args.reports.resolve())},
         on_heading=lambda heading: None if args.quiet else write_stderr(f"{notebook.name}: {heading}\n"),
     )
     notebooks.append_step_summary(report, os.environ)

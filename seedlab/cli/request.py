@@ -71,7 +71,7 @@ def request_of(args: Namespace) -> Request:
         yes_seed=getattr(args, "yes_seed", None),
         wait=getattr(args, "wait", None),
         max_delete=getattr(args, "max_delete", None),
-        rejects=Path(args.reports or "reports") if choose_rejects(getattr(args, "on_error", None)) else None,
+        rejects=args.reports if choose_rejects(getattr(args, "on_error", None)) else None,
         dry_run=getattr(args, "dry_run", False),
         commit=choose_commit(getattr(args, "commit", None)),
         executor=choose_executor(getattr(args, "executor", None)),

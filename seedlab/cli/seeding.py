@@ -70,12 +70,10 @@ def _with_experience(args: Namespace, request: Request, monitor: Monitor, target
     files = (file for seed in project.every_seed for file in seed.files)
     if request.options.commit == "run" and sum(file.path.stat().st_size for file in files) < MUCH:
         return project
-    from pathlib import Path
-
     from seedlab.insight.records import history, runs
     from seedlab.operations import forecasting
 
-    earlier = history.newest(Path(args.reports or "reports"))
+    earlier = history.newest(args.reports)
     heading = runs.measured(monitor, request.heading(target))
     informed, usual = forecasting.experience_of(project, earlier, heading)
     monitor.expected = usual.seconds if usual else None
@@ -95,7 +93,7 @@ def _watch(args: Namespace) -> int:
     project = request_of(args).project  # wrong arguments end the command before it begins to watch
     message = "" if args.quiet else f"watching {project.name}; Ctrl-C ends\n"
     return watching.watch(
-        watching.Folder(project, args.reports or "reports"),
+        watching.Folder(project, args.reports),
         run=lambda saved: _finish(args, *_run(args), watching.heading(saved)),
         begun=lambda: write_stderr(message),
     )
@@ -120,7 +118,7 @@ def _write_records(args: Namespace, run: Run, *, quiet: bool) -> str:
 
     from seedlab.insight.records import history
 
-    messages = _written("record", lambda: history.write(run, Path(args.reports or "reports")), quiet=quiet)
+    messages = _written("record", lambda: history.write(run, args.reports), quiet=quiet)
     if name := getattr(args, "trace", None):
         from seedlab.insight.records import trace
 
@@ -155,8 +153,6 @@ def _show_run(args: Namespace, run: Run, why: str) -> int:
 
 def plan(args: Namespace) -> int:
     """Show what a seed would do, and how long it would take."""
-    from pathlib import Path
-
     from seedlab import orchestrator
     from seedlab.cli.request import request_of
     from seedlab.insight.formatting import summary as formatting
@@ -171,7 +167,7 @@ def plan(args: Namespace) -> int:
     with _progress_shown(args, monitor):
         planned = orchestrator.plan(request.project, target, request.options, monitor, rows=args.rows)
     run = runs.measured(monitor, request.heading(target))
-    earlier = history.newest(Path(args.reports or "reports"))
+    earlier = history.newest(args.reports)
     forecast = forecasting.forecast(request.project, planned, run, earlier)
     changes = formatting.changes_text(planned.changes, show_values=args.show_values)
     show(

@@ -68,5 +68,5 @@ class Tally:
 
 def tallies(plan: WritePlan, *, differences: bool) -> dict[Load, Tally]:
     """Start a tally for every load, in writing order."""
-    loads = (load for group in plan.groups for write in group for load in write.loads)
+    loads = (load for write in plan.writes for load in write.loads)
     return {load: Tally(load, differences=differences) for load in loads}

@@ -150,15 +150,13 @@ class _SqliteReader:
         return tuple(self._session.connection.run(query.as_string())[0])
 
     def rows(self, catalog: Catalog, export: TableExport) -> Iterator[pl.DataFrame]:
-        columns = [leaf.column for leaf in export.leaves]
         for values in self._fetched(sql.select_rows(catalog, export)):
             frame = {}
-            for leaf, column, stored in zip(export.leaves, columns, values, strict=True):
-                frame[leaf.name] = _spelled(column, stored)
+            for leaf, stored in zip(export.leaves, values, strict=True):
+                frame[leaf.name] = _spelled(leaf.column, stored)
                 if not leaf.path:
-                    self._lossy[f"{export.table}.{leaf.name}"] += _count_lossy(
-                        column, stored, frame[leaf.name]
-                    )
+                    lossy = _count_lossy(leaf.column, stored, frame[leaf.name])
+                    self._lossy[f"{export.table}.{leaf.name}"] += lossy
             yield pl.DataFrame(frame)
 
     def ties(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import reduce
 from itertools import accumulate, chain, compress
 from operator import xor
@@ -251,20 +251,13 @@ def run_document(memo: Memo) -> Mapping[str, object]:
     A run that commits each stage separately adds a row RUN/STAGE per stage: concurrent transactions would
     have to wait for each other if they updated one shared row.
     """
-    outcomes = memo.outcomes
     return {
         "run_id": f"{memo.run_id}/{memo.part}" if memo.part else memo.run_id,
         "project": memo.project,
         "environment": memo.environment,
         "level": memo.level,
         "started": memo.started,
-        "outcomes": {
-            "created": outcomes.created,
-            "updated": outcomes.updated,
-            "unchanged": outcomes.unchanged,
-            "deleted": outcomes.deleted,
-            "rejected": outcomes.rejected,
-        },
+        "outcomes": asdict(memo.outcomes),
     }
 
 

@@ -8,7 +8,7 @@ transaction, for every dialect.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -35,6 +35,7 @@ from seedlab.database.legacy_clauses import clause_of, insert_into, made_by_us, 
 from seedlab.database.legacy_values import Spelled, bound, comparable, equal, in_binary
 from seedlab.database.postgres.failures import write_failed
 from seedlab.database.sqlite.encode import encode
+from seedlab.database.sqlite.statements import compared
 from seedlab.database.sqlite.write import explain
 from seedlab.errors import CannotOrderRows, DataFaults, Fault, SeedError, WriteError
 from seedlab.flow import (
@@ -101,9 +102,8 @@ class _Writer:
 
     def _find(self) -> Executable:
         """Select whether the existing row differs, and whether its id is another than the file's."""
-        fixed = {*self.load.key_columns, *self.table.primary_key, *self.load.defaults, self.load.made}
         explicit = {*self.table.primary_key} - {*self.load.key_columns, self.load.made}
-        differs = [self._differs(name) for name in self.load.columns if name not in fixed]
+        differs = [self._differs(name) for name in compared(self.load, self.table)]
         conflicts = [self._differs(name) for name in self.load.columns if name in explicit]
         return (
             select(
@@ -121,8 +121,7 @@ class _Writer:
         return insert_into(self.clause, self.table, {name: self._bound(name) for name in names})
 
     def _update(self) -> Executable:
-        fixed = {*self.load.key_columns, *self.table.primary_key, *self.load.defaults, self.load.made}
-        sets = {name: self._bound(name) for name in self.load.columns if name not in fixed}
+        sets = {name: self._bound(name) for name in compared(self.load, self.table)}
         return update_of(self.clause, self.table).where(*map(self._same, self.load.key_columns)).values(sets)
 
     def _same(self, name: str) -> ColumnElement[bool]:
@@ -265,11 +264,12 @@ def _parents_first(sourced: Sourced) -> list[int]:
     to_itself = [each for each in load.references if each.parent == load.table]
     graph: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(range(len(sourced.frame)), ()))
     for reference in to_itself:
-        known = {key: n for n, key in enumerate(_texts(sourced.frame, _own_sources(load, reference)))}
+        own = _own_sources(load, reference)
+        known = {key: n for n, key in enumerate(sourced.frame.select(own).iter_rows())}
         key_columns = {column for part in reference.parts for column in part.columns}
         optional = null_sources(reference.parts)
         looked_up = not key_columns.issuperset(reference.foreign_key.parent_columns)
-        for n, key in enumerate(_texts(sourced.frame, list(reference.sources()))):
+        for n, key in enumerate(sourced.frame.select(reference.sources()).iter_rows()):
             # A row may refer to itself by its own key, but not by one that must be looked up before.
             missing = {
                 source for source, value in zip(reference.sources(), key, strict=True) if value is None
@@ -296,10 +296,6 @@ def _own_sources(load: Load, reference: Reference) -> list[str]:
         elif (source := load.source_of(part.columns[0])) is not None:
             sources.append(source)
     return sources
-
-
-def _texts(frame: pl.DataFrame, sources: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    return frame.select(sources).iter_rows()
 
 
 def _rows(sourced: Sourced, catalog: Catalog, order: Sequence[int]) -> list[Row]:

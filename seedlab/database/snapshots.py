@@ -161,6 +161,11 @@ def mark_of(wanted: Wanted, *, rows: int, size: int) -> Mark:
     """Make the mark of a snapshot that is complete now."""
     from datetime import UTC, datetime
 
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    names: Any = {"project": wanted.project, "environment": wanted.environment}
-    return Mark(fingerprint=wanted.fingerprint, created=created, rows=rows, bytes=size, **names)
+    return Mark(
+        fingerprint=wanted.fingerprint,
+        project=wanted.project,
+        environment=wanted.environment,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        rows=rows,
+        bytes=size,
+    )

@@ -1,7 +1,7 @@
 """`Session`: the interface that every database dialect implements.
 
-There is one implementation per dialect (`postgres.py`, `sqlite.py`). Support for another database means
-these methods, a ledger (`ledger.py`) and a reader of its catalog.
+There is one implementation per dialect (`postgres/session.py`, `sqlite/session.py`). Support for another
+database means these methods, a ledger (`ledger.py`) and a reader of its catalog.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
-from psycopg.sql import SQL, Composable, Composed, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from seedlab.database.postgres.encode import frame_literals
 from seedlab.database.postgres.failures import NO_PARTITION, write_failed
-from seedlab.database.postgres.statements import names, qualified, trusted
+from seedlab.database.postgres.statements import arrays_source, casts, qualified, trusted
 from seedlab.database.postgres.wire import Question, StatementError, Wire, translated
 from seedlab.flow import FILE, ROW, Batch, Refusal, Table, TableWrite, WritePlan
 
@@ -53,7 +53,7 @@ class _Evaluation:
 
     def question(self) -> Question:
         columns = sorted({name for check in self.checks for name in check.needed})
-        refusals = refused(self.table, columns, [each.expression for each in self.checks])
+        refusals = _find_refused(self.table, columns, [each.expression for each in self.checks])
         return refusals, frame_literals(self.batch.frame, columns)
 
 
@@ -63,9 +63,8 @@ def broken_checks(wire: Wire, plan: WritePlan) -> list[Refusal]:
     Checks are left to the write itself if some of their columns are not written, if they call functions that
     may read tables, or if they fail on a value.
     """
-    writes = [write for group in plan.groups for write in group]
-    checks = _read_checks(wire, list({write.table.name: write.table for write in writes}.values()))
-    return _broken(wire, [(write, checks.get(write.table.name, ())) for write in writes])
+    checks = _read_checks(wire, list({write.table.name: write.table for write in plan.writes}.values()))
+    return _broken(wire, [(write, checks.get(write.table.name, ())) for write in plan.writes])
 
 
 def clashes(wire: Wire, plan: WritePlan) -> list[Refusal]:
@@ -73,8 +72,7 @@ def clashes(wire: Wire, plan: WritePlan) -> list[Refusal]:
 
     Conflicts among the rows to be written are not found here.
     """
-    writes = [write for group in plan.groups for write in group]
-    return _broken(wire, [(write, list(_uniques(write))) for write in writes if not write.mixed])
+    return _broken(wire, [(write, list(_uniques(write))) for write in plan.writes if not write.mixed])
 
 
 def _uniques(write: TableWrite) -> Iterator[_Check]:
@@ -90,7 +88,7 @@ def _uniques(write: TableWrite) -> Iterator[_Check]:
             )
         yield _Check(
             why=f"{why} ({key.name})",
-            expression=differs(table, key.columns, first.key_columns, first.null_key_columns),
+            expression=_is_unique(table, key.columns, first.key_columns, first.null_key_columns),
             columns=key.columns,
             beside=first.key_columns,
             rule="unique",
@@ -191,7 +189,7 @@ ORDER BY 1, 2
 """)
 
 
-def differs(table: Table, unique: Sequence[str], key: Sequence[str], nulls: Collection[str] = ()) -> str:
+def _is_unique(table: Table, unique: Sequence[str], key: Sequence[str], nulls: Collection[str]) -> str:
     """Make the condition that no row of the table with another key has the same values.
 
     NULLs differ, but for those in the columns `nulls` of the key.
@@ -208,27 +206,19 @@ def differs(table: Table, unique: Sequence[str], key: Sequence[str], nulls: Coll
     )
 
 
-def refused(table: Table, columns: Sequence[str], expressions: Sequence[str]) -> Composed:
+def _find_refused(table: Table, columns: Sequence[str], expressions: Sequence[str]) -> Composed:
     """Find the rows (one text-array parameter per column) for which an expression is false, not NULL.
 
     The result has the number of the row, from 1, and an array that says which expressions are false.
     """
     broken = [SQL("({}) IS FALSE").format(trusted(each)) for each in expressions]
-    casts: list[Composable] = [
-        SQL("CAST(r.{} AS {}) AS {}").format(
-            Identifier(name), trusted(table.columns[name].type), Identifier(name)
-        )
-        for name in columns
-    ]
-    arrays = trusted(", ".join(f"${n}::pg_catalog.text[]" for n in range(1, len(columns) + 1)))
     return SQL(
-        "SELECT {n}::pg_catalog.int4, ARRAY[{broken}] FROM (SELECT r.{n}, {casts} "
-        "FROM unnest({arrays}) WITH ORDINALITY r({names}, {n})) t WHERE {any}"
+        "SELECT {n}::pg_catalog.int4, ARRAY[{broken}] FROM (SELECT r.{n}, {casts} FROM {source}) t "
+        "WHERE {any}"
     ).format(
         n=Identifier(_NUMBER),
         broken=SQL(", ").join(broken),
-        casts=SQL(", ").join(casts),
-        arrays=arrays,
-        names=names(columns),
+        casts=casts(table, columns),
+        source=arrays_source(columns, place=_NUMBER),
         any=SQL(" OR ").join(broken),
     )

@@ -40,13 +40,12 @@ class _Part:
 def classify_plan(wire: Wire, plan: WritePlan, *, differences: bool) -> list[Classified]:
     """Classify every row as a merge would. Raises WriteError, after which the transaction is aborted."""
     found = tallies(plan, differences=differences)
-    writes = [write for group in plan.groups for write in group]
-    for write in writes:
+    for write in plan.writes:
         if all_new(write, plan):
             for batch in write.batches():
                 found[batch.load].add_new(batch.frame)
                 wire.recorder.progress(batch.load, batch.frame.height)
-    for parts in _pipelines([write for write in writes if not all_new(write, plan)]):
+    for parts in _pipelines([write for write in plan.writes if not all_new(write, plan)]):
         for part, answer in zip(parts, _ask(wire, parts, differences=differences), strict=True):
             tally = found[part.batch.load]
             wire.recorder.progress(part.batch.load, part.rows)

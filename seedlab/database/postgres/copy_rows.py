@@ -155,7 +155,7 @@ class ThreadedEncoder:
         return False
 
 
-def sequences(loads: Iterable[tuple[Load, Table]]) -> list[Composable]:
+def raise_sequences(loads: Iterable[tuple[Load, Table]]) -> list[Composable]:
     """Build the statements that move sequences past explicit values of their columns."""
     filled = {
         (table.name, name): (table, name)

@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Composable
 
 from seedlab.database.postgres import rebuilding, wide_tables
 from seedlab.database.postgres import statements as sql
-from seedlab.database.postgres.copy_rows import sequences
+from seedlab.database.postgres.copy_rows import raise_sequences
 from seedlab.database.postgres.encode_binary import NotBinary
 from seedlab.database.postgres.load import Frame, LoadFailed, RowUnknown, SendOptions, load, see_empty
 from seedlab.database.postgres.rebuilding import Facts, Keys
@@ -208,8 +208,8 @@ def _rebuild(
         off=off,
     )
     written, results = load(wire, writes, frame, options)
-    place = -1 - sum(1 for _ in sequences((load, write.table) for write in writes for load in write.loads))
-    rebuilding.compare(facts, rebuilding.read_facts(results[place].get_value(0, 0)))
+    sequences = raise_sequences((load, write.table) for write in writes for load in write.loads)
+    rebuilding.compare(facts, rebuilding.read_facts(results[-1 - len(sequences)].get_value(0, 0)))
     return written
 
 

@@ -8,7 +8,8 @@ NotBinary, and then the table is sent as text for the server to parse.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import add
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -83,7 +84,7 @@ def _rows(frame: pl.DataFrame, columns: Sequence[str], table: Table) -> bytes:
 @lru_cache(maxsize=256)
 def _row(columns: tuple[Column, ...], nulls: tuple[bool, ...]) -> pl.Expr:
     """Build the expression of a row. Cached: building it takes a quarter of the time of 20,000 rows."""
-    row: pl.Expr | None = None
+    pieces: list[pl.Expr] = []
     run = _constant(len(columns), 2)
     for n, (column, missing) in enumerate(zip(columns, nulls, strict=True)):
         length, data, text = _field(column, str(n), nulls=missing)
@@ -91,15 +92,12 @@ def _row(columns: tuple[Column, ...], nulls: tuple[bool, ...]) -> pl.Expr:
         if text is None and not missing:
             run += data
             continue
-        flushed = _joined(run)
-        piece = text if text is not None else _joined(data)
-        present = pl.when(pl.col(str(n)).is_null()).then(pl.lit(b"")).otherwise(piece) if missing else piece
-        row = flushed + present if row is None else row + flushed + present
+        value = text if text is not None else _joined(data)
+        if missing:
+            value = pl.when(pl.col(str(n)).is_null()).then(pl.lit(b"")).otherwise(value)
+        pieces += [_joined(run), value]
         run = []
-    if run:
-        row = _joined(run) if row is None else row + _joined(run)
-    assert row is not None
-    return row
+    return reduce(add, [*pieces, _joined(run)] if run else pieces)
 
 
 def _joined(run: Bytes) -> pl.Expr:

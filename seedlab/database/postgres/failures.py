@@ -54,39 +54,45 @@ def write_failed(
 
     `row` has the place of the refused row, if it is known; `secured` says that policies may hide rows.
     """
-    diag, state = error.diag, error.sqlstate or ""
-    name = diag.table_name or table
-    where = f"table {name}: " if name else ""
-    about = f" ({diag.constraint_name})" if diag.constraint_name else ""
+    name = error.diag.table_name or table
+    if (error.sqlstate or "")[:2] in ("22", "23"):
+        return DataFaults([_fault(error, name, row, secured=secured)])
+    if error.sqlstate == "28000":
+        return Refused(f"the database refused: {error.diag.message_primary}")
+    return _write_error(error, name)
+
+
+def _fault(error: psycopg.Error, table: str | None, row: Fault | None, *, secured: bool) -> Fault:
+    diag = error.diag
+    known = _PARTITIONS if diag.source_function == _PARTITIONS else error.sqlstate or ""
+    rule, meaning = _RULES.get(known, ("constraint", "the database refused a value"))
+    where = f"table {table}: " if table else ""
     column = f"column {diag.column_name}: " if diag.column_name else ""
-    quoted = "; ".join(part for part in (diag.message_primary, diag.message_detail) if part)
-    if state[:2] in ("22", "23"):
-        known = _PARTITIONS if diag.source_function == _PARTITIONS else state
-        rule, meaning = _RULES.get(known, ("constraint", "the database refused a value"))
-        about += ", perhaps by one that row-level security hides" if secured and rule == "unique" else ""
-        return DataFaults(
-            [
-                Fault(
-                    rule=rule,
-                    message=f"{where}{column}{meaning}{about}",
-                    table=name,
-                    column=diag.column_name or (row.column if row else None),
-                    file=row.file if row else None,
-                    row=row.row if row else None,
-                    value=quoted or None,
-                )
-            ]
-        )
-    if state == "28000":
-        return Refused(f"the database refused: {diag.message_primary}")
-    if diag.source_function == _POLICIES:
-        state = _POLICIES
-    doing = "" if name and name.startswith("the ") else "writing "  # "the ledger" may have been read
-    where = f"{doing}{name}: " if name else ""
-    hint = f"; {_HINTS[state]}" if state in _HINTS else ""
+    hidden = ", perhaps by one that row-level security hides" if secured and rule == "unique" else ""
+    return Fault(
+        rule=rule,
+        message=f"{where}{column}{meaning}{_constraint(error)}{hidden}",
+        table=table,
+        column=diag.column_name or (row.column if row else None),
+        file=row.file if row else None,
+        row=row.row if row else None,
+        value="; ".join(filter(None, (diag.message_primary, diag.message_detail))) or None,
+    )
+
+
+def _write_error(error: psycopg.Error, table: str | None) -> WriteError:
+    diag = error.diag
+    hint = _HINTS.get(_POLICIES if diag.source_function == _POLICIES else error.sqlstate or "")
+    doing = "" if table and table.startswith("the ") else "writing "  # "the ledger" may have been read
+    where = f"{doing}{table}: " if table else ""
     reason = diag.message_primary or str(error).strip() or type(error).__name__
+    state = error.sqlstate or "no SQLSTATE"
     return WriteError(
-        f"{where}{reason}{about} [{error.sqlstate or 'no SQLSTATE'}]{hint}",
-        table=name,
+        f"{where}{reason}{_constraint(error)} [{state}]{f'; {hint}' if hint else ''}",
+        table=table,
         sqlstate=error.sqlstate,
     )
+
+
+def _constraint(error: psycopg.Error) -> str:
+    return f" ({error.diag.constraint_name})" if error.diag.constraint_name else ""

@@ -38,7 +38,7 @@ def may_grow(write: TableWrite, plan: WritePlan, switches: frozenset[str]) -> bo
     if "rebuild" not in switches or write.rows < NEW_ROWS:
         return False
     table = write.table
-    others = [other for group in plan.groups for other in group if other is not write]
+    others = [other for other in plan.writes if other is not write]
     return (
         table.name in plan.ours
         and table.name not in plan.empty
@@ -88,11 +88,11 @@ def merge_without_indexes(
     try:
         dropped = _drop_keys_and_indexes(wire, write.table, _parents(write, plan) or [])
         if dropped is None:
-            return _plainly(wire, merge)
+            return _roll_back_and_merge(wire, merge)
         written = merge()
         _create_again(wire, write.table, *dropped)
     except DataFaults:
-        return _plainly(wire, merge)
+        return _roll_back_and_merge(wire, merge)
     except WriteError as failed:
         if not failed.sqlstate or failed.sqlstate[:2] in FINAL:
             raise
@@ -101,11 +101,11 @@ def merge_without_indexes(
             f"indexes and foreign keys of {write.table.name} stay on during the load "
             f"({why.message_primary if why else failed}): slower, same result"
         )
-        return _plainly(wire, merge)
+        return _roll_back_and_merge(wire, merge)
     return written
 
 
-def _plainly(wire: Wire, merge: Callable[[], list[Written]]) -> list[Written]:
+def _roll_back_and_merge(wire: Wire, merge: Callable[[], list[Written]]) -> list[Written]:
     """Roll back to before anything was dropped, which also releases the locks, and merge."""
     wire.script([SQL("ROLLBACK TO SAVEPOINT growing")])
     return merge()

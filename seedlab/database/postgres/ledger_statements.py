@@ -337,38 +337,10 @@ def put_tables(
     The marks are the bytes of the parameter that the Cut says (length -1: unknown, NULL). Without a Cut, this
     run wrote all rows: the server computes the marks, or leaves them out where a stamp takes their place.
     """
-    parts = []
-    for state, table, cut in states:
-        kept: Composable = _PAIRS
-        if cut is not None:
-            start, length = cut
-            kept = (
-                SQL("pg_catalog.substr($1::pg_catalog.bytea, {}, {})").format(Literal(start), Literal(length))
-                if length >= 0
-                else SQL("NULL::pg_catalog.bytea")
-            )
-        bare = state.table in hashed or (stamped and cut is None and stamps.unmarked(state, table))
-        if bare:  # the marks can be computed later, of the rows that the stamp names
-            kept = SQL("CASE WHEN NOT {} THEN ({}) END").format(stamps.POSSIBLE, marks(state, table))
-        rows = SQL("pg_catalog.count(*)") if state.rows != IN_DOUBT else SQL(str(IN_DOUBT))
-        totals: Composable = SQL("COALESCE(pg_catalog.bit_xor(h), 0), COALESCE(pg_catalog.sum(h), 0)")
-        source: Composable = _hashed(state, table, "h" if bare or cut is not None else "kh")
-        if state.table in hashed:
-            rows, totals = SQL(f"{state.rows}::int8"), SQL(f"{state.xor}::int8, {state.sum}::numeric")
-            source = SQL("SELECT")
-        parts.append(
-            SQL("SELECT {}, {}::jsonb, {}::jsonb, {}, {}, {}, {}, {} FROM ({}) q").format(
-                Literal(state.table),
-                Literal(json.dumps(state.columns)),
-                Literal(json.dumps(state.key)),
-                Literal(state.server),
-                rows,
-                totals,
-                kept,
-                stamps.proof(state, table, filled=cut is None) if stamped else stamps.NO_PROOF,
-                source,
-            )
-        )
+    parts = [
+        _table_row(state, table, cut, stamped=stamped, hashed=state.table in hashed)
+        for state, table, cut in states
+    ]
     # Stamps are made behind the union: in each of its parts they took the planner as long as all the rest.
     return SQL(
         "INSERT INTO seedlab.tables ({named}{also}) SELECT {named}{made} FROM ({tables}) "
@@ -382,3 +354,36 @@ def put_tables(
         tables=SQL(" UNION ALL ").join(parts),
         again=SQL(", stamp = excluded.stamp" if stamped else ""),
     )
+
+
+def _table_row(state: TableState, table: Table, cut: Cut, *, stamped: bool, hashed: bool) -> Composed:
+    """Select what `put_tables` stores of one table: its state, marks, and the proof for its stamp."""
+    unmarked = hashed or (stamped and cut is None and stamps.unmarked(state, table))
+    if hashed:
+        totals = SQL(f"{state.rows}::int8, {state.xor}::int8, {state.sum}::numeric")
+        source: Composable = SQL("SELECT")
+    else:
+        rows = "pg_catalog.count(*)" if state.rows != IN_DOUBT else str(IN_DOUBT)
+        totals = SQL(f"{rows}, COALESCE(pg_catalog.bit_xor(h), 0), COALESCE(pg_catalog.sum(h), 0)")
+        source = _hashed(state, table, "h" if unmarked or cut is not None else "kh")
+    return SQL("SELECT {}, {}::jsonb, {}::jsonb, {}, {}, {}, {} FROM ({}) q").format(
+        Literal(state.table),
+        Literal(json.dumps(state.columns)),
+        Literal(json.dumps(state.key)),
+        Literal(state.server),
+        totals,
+        _kept_marks(state, table, cut, unmarked=unmarked),
+        stamps.proof(state, table, filled=cut is None) if stamped else stamps.NO_PROOF,
+        source,
+    )
+
+
+def _kept_marks(state: TableState, table: Table, cut: Cut, *, unmarked: bool) -> Composable:
+    if unmarked:  # the marks can be computed later, of the rows that the stamp names
+        return SQL("CASE WHEN NOT {} THEN ({}) END").format(stamps.POSSIBLE, marks(state, table))
+    if cut is None:
+        return _PAIRS
+    start, length = cut
+    if length < 0:
+        return SQL("NULL::pg_catalog.bytea")
+    return SQL("pg_catalog.substr($1::pg_catalog.bytea, {}, {})").format(Literal(start), Literal(length))

@@ -22,7 +22,7 @@ from seedlab.database.postgres.copy_rows import (
     count_sent,
     encoded,
     explain,
-    sequences,
+    raise_sequences,
 )
 from seedlab.database.postgres.encode import frame_literals
 from seedlab.database.postgres.encode_binary import has_binary_form
@@ -225,7 +225,7 @@ def _messages(
         if number < len(arrays):
             messages.pipelined = len(messages.questions)
     messages.add(frame.end)
-    messages.add(sequences((load, write.table) for write in writes for load in write.loads))
+    messages.add(raise_sequences((load, write.table) for write in writes for load in write.loads))
     if arrays and not messages.copied:
         messages.pipelined = len(messages.questions)
     return messages

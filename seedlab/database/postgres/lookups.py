@@ -5,7 +5,7 @@ This is separate from the session, so that a run with nothing to do does not imp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -49,25 +49,15 @@ def uuid_numbers(text: pl.Series) -> pl.Series:
     return text.str.replace_all("-", "").str.to_integer(base=16, dtype=pl.UInt128)
 
 
-def judge(
-    ask: Asking,
-    suspects: Sequence[Suspect],
-    catalog: Catalog,
-    version: int,
-) -> list[pl.DataFrame]:
+def judge(ask: Asking, suspects: Sequence[Suspect], catalog: Catalog, version: int) -> list[pl.DataFrame]:
     """Find the values that their columns do not accept, in one round trip; a second one reads enum labels.
 
     Each distinct value is sent once.
     """
     columns = [each.filled(catalog) for each in suspects]
     distinct = [each.frame["value"].unique(maintain_order=True) for each in suspects]
-    queries = [
-        values.questions(column, array_literal(each), version)
-        for column, each in zip(columns, distinct, strict=True)
-    ]
-    before = [(values.SETTLED, ())] if values.needs_settling(columns) else []
-    answers = iter(ask([*before, *chain.from_iterable(queries)])[len(before) :])
-    invalid = [list(islice(answers, len(each)))[-1] for each in queries]
+    settle = values.needs_settling(columns)
+    invalid = _invalid(ask, list(zip(columns, distinct, strict=True)), version, settle=settle)
     enums = {c.type: c for c, rows in zip(columns, invalid, strict=True) if rows and values.has_labels(c)}
     labels = ask([(values.labels(column), ()) for column in enums.values()]) if enums else []
     known = {name: [label for (label,) in rows] for name, rows in zip(enums, labels, strict=True)}
@@ -83,12 +73,10 @@ def spell(ask: Asking, columns: Sequence[tuple[Column, pl.Series]], version: int
     A server without pg_input_is_valid needs another round trip before, which finds invalid values.
     """
     if version < sql.TAKES_ERRORS:
-        queries = [values.questions(column, array_literal(texts), version) for column, texts in columns]
-        answers = iter(ask([(values.SETTLED, ()), *chain.from_iterable(queries)])[1:])
-        invalid = [{place - 1 for place, _ in list(islice(answers, len(each)))[-1]} for each in queries]
+        invalid = _invalid(ask, columns, version, settle=True)
         columns = [
-            (column, texts.filter(pl.Series([n not in bad for n in range(len(texts))], dtype=pl.Boolean)))
-            for (column, texts), bad in zip(columns, invalid, strict=True)
+            (column, _without(texts, {place - 1 for place, _ in rows}))
+            for (column, texts), rows in zip(columns, invalid, strict=True)
         ]
     spelled = ask(
         [
@@ -98,6 +86,20 @@ def spell(ask: Asking, columns: Sequence[tuple[Column, pl.Series]], version: int
     )
     schema = {"value": pl.String, "spelled": pl.String}
     return [pl.DataFrame(rows, schema=schema, orient="row") for rows in spelled[1:]]
+
+
+def _invalid(
+    ask: Asking, columns: Sequence[tuple[Column, pl.Series]], version: int, *, settle: bool
+) -> list[Rows]:
+    """Find the invalid texts of each column, in one round trip: their places, from 1, and codes."""
+    queries = [values.questions(column, array_literal(texts), version) for column, texts in columns]
+    before = [(values.SETTLED, ())] if settle else []
+    answers = iter(ask([*before, *chain.from_iterable(queries)])[len(before) :])
+    return [list(islice(answers, len(each)))[-1] for each in queries]
+
+
+def _without(texts: pl.Series, places: Container[int]) -> pl.Series:
+    return texts.filter(pl.Series([n not in places for n in range(len(texts))], dtype=pl.Boolean))
 
 
 def _verdict(suspect: Suspect, distinct: pl.Series, rows: Rows, labels: Sequence[str]) -> pl.DataFrame:

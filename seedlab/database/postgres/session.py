@@ -301,8 +301,8 @@ class PostgresSession:
         from seedlab.database.postgres.grow import may_grow
         from seedlab.database.postgres.write import write_plan
 
-        writes = [write for group in plan.groups for write in group]
-        if (plan.empty and is_large(writes)) or any(may_grow(write, plan, switches) for write in writes):
+        grows = any(may_grow(write, plan, switches) for write in plan.writes)
+        if grows or (plan.empty and is_large(plan.writes)):
             self.ledger.kept_catalog.altered()  # indexes may be created again
         elif plan.empty:
             self.ledger.kept_catalog.valid = False  # foreign keys may be created again
@@ -318,13 +318,13 @@ class PostgresSession:
         """Write one row at a time; raises CannotOrderRows when no order satisfies all references."""
         # Imported here, because importing SQLAlchemy takes 60 ms, which no other level needs.
         from seedlab.database.legacy import write_rows
-        from seedlab.database.postgres.copy_rows import sequences
+        from seedlab.database.postgres.copy_rows import raise_sequences
         from seedlab.database.sqlalchemy_core import core_connection
 
         self._run([])
         core = core_connection(self.wire.connection, self.dialect, self.wire.recorder)
         written = write_rows(core, self._catalog(), rows, self.wire.recorder)
-        if raises := sequences((each.load, self._table(each.load.table)) for each in rows):
+        if raises := raise_sequences((each.load, self._table(each.load.table)) for each in rows):
             self._run(raises)
         return written
 

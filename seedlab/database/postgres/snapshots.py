@@ -250,8 +250,9 @@ class PostgresSnapshots:
     def _whole(self, name: str, fingerprint: str) -> Snapshot | None:
         found = self._admin.execute(_COMMENT, [name]).fetchone()
         mark = Mark.of(found[0]) if found else None
-        whole = mark is not None and mark.fingerprint == fingerprint
-        return Snapshot(name=name, mark=mark) if mark is not None and whole else None
+        if mark is None or mark.fingerprint != fingerprint:
+            return None
+        return Snapshot(name=name, mark=mark)
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:

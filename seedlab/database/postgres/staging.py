@@ -19,14 +19,14 @@ from seedlab.database.postgres import statements as sql
 from seedlab.database.postgres.encode import copy_text
 from seedlab.database.postgres.encode_binary import HEADER, TRAILER, NotBinary, copy_binary, has_binary_form
 from seedlab.database.postgres.failures import write_failed
-from seedlab.database.postgres.wire import Results, StatementError, Wire, translated
+from seedlab.database.postgres.wire import StatementError, Wire, translated
 from seedlab.flow import Column, Load, Staging, Table, TableWrite
 
 _SCHEMA = "seedlab"
 _PREFIX = "staging_"
 _PART = "_seedlab_part"
 _IN_PART = "_seedlab_in_part"  # position of the row in its part, from 1
-_SWEPT = SQL(
+_OWN_TABLES = SQL(
     "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = {} AND c.relkind = 'r' AND pg_catalog.starts_with(c.relname, {}) "
     "AND pg_catalog.pg_get_userbyid(c.relowner) = current_user ORDER BY 1"
@@ -152,17 +152,13 @@ def sweep(session: Session, run: str | None = None) -> None:
     """Drop the staging tables of a run, or of all runs, except tables that a lost worker still has locked."""
     with translated("the staging tables"):
         session.begin()
-        found = [name for (name,) in session.wire.ask([(_SWEPT, ())])[0]]
+        found = [name for (name,) in session.wire.ask([(_OWN_TABLES, ())])[0]]
         session.commit()
         for name in (name for name in found if run is None or name.split("_")[1] == run):
+            drop = SQL("DROP TABLE IF EXISTS {}").format(named(name))
             session.begin()
             try:
-                session.wire.script(
-                    [
-                        SQL("SET LOCAL lock_timeout = '2s'"),
-                        SQL("DROP TABLE IF EXISTS {}").format(named(name)),
-                    ]
-                )
+                session.wire.script([SQL("SET LOCAL lock_timeout = '2s'"), drop])
                 session.commit()
             except StatementError as failed:
                 session.rollback()
@@ -218,16 +214,12 @@ def _binary(frame: pl.DataFrame, names: Sequence[str], table: Table) -> bytes | 
 # ---- in the writing transaction -------------------------------------------------------------------------
 
 
-def step(wire: Wire, write: TableWrite, load: Load) -> tuple[Load, Table, Composable, bool]:
+def merge_step(wire: Wire, write: TableWrite, load: Load) -> tuple[Load, Table, Composable, bool]:
     """Analyze the staged rows of a load, and return its step for `statements.merge`."""
     staged = write.staged[load]
-    _run(wire, write, [analyze(staged, load.key_columns)])
+    with translated(write.table.name, secured=write.table.row_security):
+        wire.script([analyze(staged, load.key_columns)])
     for batch in write.batches():
         if batch.load == load:
             wire.recorder.progress(load, batch.frame.height)
     return load, write.table, source(staged, load.columns), staged.as_text
-
-
-def _run(wire: Wire, write: TableWrite, statements: Sequence[Composable]) -> Results:
-    with translated(write.table.name, secured=write.table.row_security):
-        return wire.script(statements)

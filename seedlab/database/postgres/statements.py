@@ -93,14 +93,18 @@ def copy_in(target: Composable, columns: Sequence[str], *, binary: bool = False)
 
 def insert(table: Table, columns: Sequence[str], source: Composable, *, cast: bool = True) -> Composed:
     """Insert all rows of `source`, an item of FROM named `r`; `cast` its text to the types of the columns."""
-    always = any(table.columns[name].identity for name in columns)
     return SQL("INSERT INTO {} ({}) {}SELECT {} FROM {}").format(
         qualified(table),
         names(columns),
-        SQL("OVERRIDING SYSTEM VALUE " if always else ""),
+        _overriding(table, columns),
         casts(table, columns) if cast else names(columns, "r"),
         source,
     )
+
+
+def _overriding(table: Table, columns: Sequence[str]) -> SQL:
+    """Let an INSERT give values to identity columns, also to those GENERATED ALWAYS."""
+    return SQL("OVERRIDING SYSTEM VALUE " if any(table.columns[name].identity for name in columns) else "")
 
 
 def raise_sequence(table: Table, column: Column) -> Composed:
@@ -205,14 +209,13 @@ def _merge_parts(
             key=equal_keys(table, load.key_columns, load.null_key_columns),
         )
     yield SQL(
-        "i{n} AS (INSERT INTO {target} ({columns}) {overriding}SELECT {values} FROM {j} "
+        "i{n} AS (INSERT INTO {target} ({columns}) {overriding}SELECT {columns} FROM {j} "
         "WHERE NOT _seedlab_hit RETURNING 1)"
     ).format(
         n=trusted(str(n)),
         target=qualified(table),
         columns=names(columns),
-        overriding=SQL("OVERRIDING SYSTEM VALUE " if any(table.columns[c].identity for c in columns) else ""),
-        values=names(columns),
+        overriding=_overriding(table, columns),
         j=joined,
     )
 

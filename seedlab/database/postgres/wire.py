@@ -41,8 +41,8 @@ class StatementError(WriteError):
     """A statement failed: `index` is its index among the caller's statements, `error` is psycopg's error.
 
     `index` is negative when a statement sent before the caller's failed, such as BEGIN. `results` has the
-    results of the statements before it. Callers that know what the statement was about
-    raise an error of their own; this one reaches the user where a connection is lost at any other statement.
+    results of the statements before it. Callers that know what the statement was about raise an error of
+    their own; this one reaches the user where a connection is lost at any other statement.
     """
 
     def __init__(self, index: int, error: psycopg.Error, results: Results | None = None) -> None:
@@ -89,9 +89,8 @@ class Wire:
         self.connection = connection
         self.recorder = recorder
         self._pid = connection.pgconn.backend_pid
-        self._shortest = (
-            0.0 if _enlarge_send_buffer(connection) else math.inf
-        )  # seconds of a round trip so far
+        # The shortest round trip so far, in seconds.
+        self._shortest = 0.0 if _enlarge_send_buffer(connection) else math.inf
         self.opening: Sequence[Composable] = ()  # sent with the next message, before its statements
         self._sent_ahead = 0  # statements that were sent and whose answers were not received yet
         self._awaited: list[tuple[slice, Results]] = []  # those of their answers that a caller wants
@@ -107,24 +106,28 @@ class Wire:
         `feed` yields the bytes of each COPY; an exception of it ends the COPY, fails the transaction and is
         raised here. `ahead` is called after a COPY is sent, while the server still works on it.
         """
-        self._receive_ahead()
-        opening, self.opening = self.opening, ()
-        text = b"; ".join(each.as_bytes(self.connection) for each in (*opening, *statements))
-        self.recorder.count(
-            statements=len(opening) + len(statements), round_trips=1, bytes_sent=len(text), pid=self._pid
-        )
+        before, text = self._compose(statements)
         results: Results = []
         began = time.perf_counter()
         try:
             self.connection.pgconn.send_query(text)
             self._flush()
-            failure = self._receive(results, len(opening), feed, ahead)
+            failure = self._receive(results, before, feed, ahead)
             self._shortest = min(self._shortest, time.perf_counter() - began)
         except psycopg.Error as lost:
-            raise StatementError(len(results) - len(opening), lost) from lost
+            raise StatementError(len(results) - before, lost) from lost
         if failure is not None:
             raise failure
-        return results[len(opening) :]
+        return results[before:]
+
+    def _compose(self, statements: Sequence[Composable]) -> tuple[int, bytes]:
+        """Join statements into a simple query, and count them; return also how many precede the caller's."""
+        self._receive_ahead()
+        opening, self.opening = self.opening, ()
+        text = b"; ".join(each.as_bytes(self.connection) for each in (*opening, *statements))
+        count = len(opening) + len(statements)
+        self.recorder.count(statements=count, round_trips=1, bytes_sent=len(text), pid=self._pid)
+        return len(opening), text
 
     def _receive(
         self, results: Results, before: int, feed: Feed | None, ahead: Ahead
@@ -179,10 +182,7 @@ class Wire:
 
     def copy_out(self, statement: Composable, size: int) -> Iterator[bytes]:
         """Run `COPY … TO STDOUT`; yield whole rows, about `size` bytes at a time. Raises StatementError."""
-        self._receive_ahead()
-        opening, self.opening = self.opening, ()
-        text = b"; ".join(each.as_bytes(self.connection) for each in (*opening, statement))
-        self.recorder.count(statements=len(opening) + 1, round_trips=1, bytes_sent=len(text), pid=self._pid)
+        _, text = self._compose([statement])
         try:
             self.connection.pgconn.send_query(text)
             self._flush()

@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from seedlab.database.postgres import staging
 from seedlab.database.postgres import statements as sql
-from seedlab.database.postgres.copy_rows import encoded, explain, sequences
+from seedlab.database.postgres.copy_rows import encoded, explain, raise_sequences
 from seedlab.database.postgres.direct import write_direct
 from seedlab.database.postgres.encode import array_literals, value_rows
 from seedlab.database.postgres.failures import write_failed
@@ -37,19 +37,16 @@ _NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000"})
 
 def write_plan(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
     """Write all groups in order. Raises DataFaults or WriteError, after which the transaction is aborted."""
-    writes = [write for group in plan.groups for write in group]
-    if not writes:
+    if not plan.writes:
         return []
     try:
-        return _write(wire, plan, writes, switches)
+        return _write(wire, plan, switches)
     except DataFaults as found:
-        raise located(found, writes) from found.__cause__
+        raise located(found, plan.writes) from found.__cause__
 
 
-def _write(
-    wire: Wire, plan: WritePlan, writes: Sequence[TableWrite], switches: frozenset[str]
-) -> list[Written]:
-    if "copy" in switches and all(_copyable(w.table, plan) and not w.mixed for w in writes):
+def _write(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
+    if "copy" in switches and all(_copyable(w.table, plan) and not w.mixed for w in plan.writes):
         written = write_direct(wire, plan, plan.groups, switches)
         if written is not None:
             return written
@@ -100,7 +97,7 @@ def _fills(plan: WritePlan, switches: frozenset[str], group: Sequence[TableWrite
         return False
     if _by_arrays(group, write.rows, switches):
         return False
-    return sum(other.table.name == write.table.name for each in plan.groups for other in each) == 1
+    return sum(other.table.name == write.table.name for other in plan.writes) == 1
 
 
 def _merge_groups(
@@ -112,16 +109,19 @@ def _merge_groups(
     rows = 0
     for number, group in enumerate(groups):
         height = sum(write.rows for write in group)
-        if _by_arrays(group, height, switches):
+        by_arrays = _by_arrays(group, height, switches)
+        if by_arrays:
             waiting.append(_array_merge(wire, group))
             rows += height
-        if rows > ARRAY_ROWS or not _by_arrays(group, height, switches):
+        if rows > ARRAY_ROWS or not by_arrays:
             written += _send(wire, waiting)
             waiting, rows = [], 0
-        if not _by_arrays(group, height, switches):
-            written += _write_large(wire, plan, group[0], switches, number)
+        if not by_arrays and "copy" in switches:
+            written += _merge_staging(wire, plan, group[0], switches, number)
+        elif not by_arrays:
+            written += _merge_values(wire, group[0])
     written += _send(wire, waiting)
-    if raises := sequences(
+    if raises := raise_sequences(
         (load, write.table) for group in groups for write in group for load in write.loads
     ):
         with translated():
@@ -143,14 +143,6 @@ def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str])
         return True
     refers_to_itself = any(key.parent == group[0].table.name for key in group[0].table.foreign_keys)
     return "copy" not in switches and refers_to_itself
-
-
-def _write_large(
-    wire: Wire, plan: WritePlan, write: TableWrite, switches: frozenset[str], number: int
-) -> list[Written]:
-    if "copy" not in switches:
-        return _merge_values(wire, write)
-    return _merge_staging(wire, plan, write, switches, number)
 
 
 def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
@@ -201,33 +193,14 @@ def _merge_staging(
     relations: dict[Load, Identifier] = {}
     for place, load in enumerate(write.loads):
         if load in write.staged:
-            steps.append(staging.step(wire, write, load))
+            steps.append(staging.merge_step(wire, write, load))
             relations[load] = staging.named(write.staged[load].relation)
             continue
         name = f"_seedlab_{number}_{place}"
-        own = Identifier("pg_temp", name)
-        own_rows = replace(write, loads=(load,), batches=partial(_batches_of, write, load))
-        with wire.recorder.span("stage", load=load):
-            try:
-                wire.script(
-                    [
-                        SQL("SAVEPOINT staging"),
-                        sql.staging_table(name, write.table, load.columns),
-                        sql.copy_in(own, load.columns),
-                        SQL("ANALYZE {}").format(own),
-                    ],
-                    partial(_feed, wire, own_rows),
-                )
-            except StatementError as failed:
-                if failed.index != 1 or failed.error.sqlstate not in _NOT_THIS_WAY:
-                    raise explain(failed, own_rows if failed.index == 2 else None) from failed.error
-                wire.recorder.note(
-                    f"no temporary table is used ({failed.error.diag.message_primary}): same result"
-                )
-                wire.script([SQL("ROLLBACK TO SAVEPOINT staging")])
-                return _send(wire, [_array_merge(wire, [write])])
+        if not _copy_to_temporary(wire, write, load, name):
+            return _send(wire, [_array_merge(wire, [write])])
         steps.append((load, write.table, sql.staging_source(name, load.columns, place=sql.PLACE), False))
-        relations[load] = own
+        relations[load] = Identifier("pg_temp", name)
     merge = partial(_send, wire, [_Merge(steps=steps, parameters=[])])
     written = (
         merge_without_indexes(wire, plan, write, relations, merge)
@@ -238,6 +211,30 @@ def _merge_staging(
         # Dropped here and not at the commit, as the ledger may store a copy of the catalog before.
         wire.script([SQL("DROP TABLE {}").format(SQL(", ").join(temporary))])
     return written
+
+
+def _copy_to_temporary(wire: Wire, write: TableWrite, load: Load, name: str) -> bool:
+    """Copy the rows of a load into a new temporary table, and analyze it; False if it cannot be created."""
+    table = Identifier("pg_temp", name)
+    rows = replace(write, loads=(load,), batches=partial(_batches_of, write, load))
+    statements = [
+        SQL("SAVEPOINT staging"),
+        sql.staging_table(name, write.table, load.columns),
+        sql.copy_in(table, load.columns),
+        SQL("ANALYZE {}").format(table),
+    ]
+    with wire.recorder.span("stage", load=load):
+        try:
+            wire.script(statements, partial(_feed, wire, rows))
+        except StatementError as failed:
+            if failed.index != 1 or failed.error.sqlstate not in _NOT_THIS_WAY:
+                raise explain(failed, rows if failed.index == 2 else None) from failed.error
+            wire.recorder.note(
+                f"no temporary table is used ({failed.error.diag.message_primary}): same result"
+            )
+            wire.script([SQL("ROLLBACK TO SAVEPOINT staging")])
+            return False
+    return True
 
 
 def _feed(wire: Wire, write: TableWrite, _number: int, _results: Results) -> Iterator[bytes]:

@@ -88,7 +88,7 @@ def read_catalog(run: Run, database: str) -> Catalog:
         _settle_uuid(drafts, place, guess, stored.get(place))
     for draft in drafts.values():
         _follow_parents(drafts, draft)
-        _pad_names(draft)
+        _pad_times_in_keys(draft)
     return Catalog(
         dialect="sqlite",
         version=sqlite3.sqlite_version,
@@ -105,8 +105,8 @@ def find_empty(run: Run, tables: Collection[str]) -> frozenset[str]:
     return _probe(run, list(tables), [])[0]
 
 
-def made_up_name(table: str, columns: Sequence[str]) -> str:
-    """Make a name for a foreign key without one."""
+def default_name(table: str, columns: Sequence[str]) -> str:
+    """Name a foreign key that has no name in its CREATE TABLE."""
     return f"fk_{table}_{'_'.join(columns)}"
 
 
@@ -201,7 +201,7 @@ def _add_foreign_key(drafts: Mapping[str, _Draft], name: str, parent: str, rows:
     )
     if len(parents) != len(columns):
         return
-    constraint = _constraint_names(drafts[name].sql).get(columns) or made_up_name(name, columns)
+    constraint = _constraint_names(drafts[name].sql).get(columns) or default_name(name, columns)
     foreign_key = ForeignKey(name=constraint, columns=columns, parent=parent, parent_columns=parents)
     drafts[name].foreign_keys.append(foreign_key)
 
@@ -222,7 +222,7 @@ def _bare(name: str) -> str:
     return name[1:-1].replace('""', '"') if name[:1] in '"[`' else name
 
 
-def _pad_names(draft: _Draft) -> None:
+def _pad_times_in_keys(draft: _Draft) -> None:
     """Give times in keys a fixed format, because they are compared as text."""
     keys = [key.columns for key in draft.keys] + [key.columns for key in draft.foreign_keys]
     for name in {name for columns in keys for name in columns}:

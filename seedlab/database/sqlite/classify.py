@@ -25,7 +25,7 @@ def classify_plan(
 ) -> list[Classified]:
     """Classify every row as `write_plan` would. Raises DataFaults for invalid values and conflicting ids."""
     found = tallies(plan, differences=differences)
-    for write in (each for group in plan.groups for each in group):
+    for write in plan.writes:
         if all_new(write, plan):
             _add_new(recorder, write, found)
         else:

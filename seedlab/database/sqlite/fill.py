@@ -55,10 +55,10 @@ def fillable(connection: CountedConnection, plan: WritePlan) -> bool:
 
     Triggers depend on the order of rows, and ON CONFLICT clauses would be overridden.
     """
-    writes = [write for group in plan.groups for write in group]
+    writes = plan.writes
     if sum(write.rows for write in writes) < LARGE or any(w.table.name not in plan.empty for w in writes):
         return False
-    return not connection.run(sql.MINDFUL)[0][0]
+    return not connection.run(sql.COUNT_ORDER_DEPENDENT)[0][0]
 
 
 def fill_plan(
@@ -69,7 +69,7 @@ def fill_plan(
     Foreign keys must be off; they are checked here. Raises NotFilledError, WriteError or
     sqlite3.IntegrityError, after which the transaction must be rolled back.
     """
-    writes = [write for group in plan.groups for write in group]
+    writes = plan.writes
     tables = list(dict.fromkeys(write.table.name for write in writes))
     markers = {name: Marker.of([w for w in writes if w.table.name == name]) for name in tables}
     references = References.of(list({write.table.name: write.table for write in writes}.values()))
@@ -89,7 +89,7 @@ def fill_plan(
                     _finish(connection, {name for name in tables if last[name] == number}, indexes)
         with recorder.span("index"):
             _check(connection, references)
-        _see_that(connection.run(sql.SCHEMA) == before, "the indexes are as they were")
+        _require(connection.run(sql.SCHEMA) == before, "all indexes are as they were")
     except BaseException:
         for load, count in sent.items():
             recorder.progress(load, -count)
@@ -122,12 +122,12 @@ def _check(connection: CountedConnection, references: References) -> None:
     """Raise NotFilledError for references to missing rows; SQLite checks the doubtful tables."""
     for table in references.doubtful:
         orphans = connection.run(sql.ANY_ORPHAN, (table,))
-        _see_that(not orphans, f"every reference of table {table} leads somewhere")
+        _require(not orphans, f"every reference of table {table} has a parent")
 
 
-def _see_that(condition: bool, what: str) -> None:
+def _require(condition: bool, what: str) -> None:
     if not condition:
-        raise NotFilledError(f"it is not so that {what}")
+        raise NotFilledError(f"the plan must be written row by row: not {what}")
 
 
 @contextmanager
@@ -186,7 +186,7 @@ def _statements(load: Load, frame: pl.DataFrame, table: Table, marker: Marker) -
     columns: dict[str, Sequence[object]] = {}
     for name in load.columns:
         encoded = encode(table.columns[name], frame[name])
-        _see_that(not encoded.unfit, f"column {name} of table {table.name} takes every value")
+        _require(not encoded.unfit, f"every value fits column {name} of table {table.name}")
         columns[name] = encoded.values
     if marker.certain:
         marker.add({name: as_stored(table.columns[name], values) for name, values in columns.items()})

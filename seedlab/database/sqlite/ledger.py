@@ -6,6 +6,7 @@ SQLite has no hash functions, so rows are fetched and hashed here (`marks.py`).
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,10 +68,17 @@ _SIZE = (
 )
 _ROWS_OF = 'WHERE project = ? AND stage = ? AND seed = ? AND "table" = ?'
 
+_OWN = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name GLOB 'seedlab_*'"
 _ROWS = 1000  # rows fetched at once; more are not faster
 
 Part = TypeVar("Part")
 Encode = Callable[["pl.DataFrame", Table], list[Sequence[object]]]
+
+
+def drop_ledger(connection: sqlite3.Connection) -> None:
+    """Drop the tables of the ledger from a copy of a database."""
+    for (name,) in connection.execute(_OWN).fetchall():
+        connection.execute(f"DROP TABLE {quote(name)}")
 
 
 class SqliteLedger(Ledger):
@@ -89,7 +97,7 @@ class SqliteLedger(Ledger):
         self.marked: Mapping[str, Marked] = {}  # the marks of tables that this transaction has filled
 
     def read(self, project: str) -> Memory:  # noqa: ARG002 (the project was given with the catalog)
-        """Return the project's memory as `look` has read it."""
+        """Return the project's memory as `look` has read it, without a statement."""
         return self.memory
 
     def look(self, project: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seedlab.database.scratch_databases import CURE, PREFIX
-from seedlab.database.sqlite.connection import quote
+from seedlab.database.sqlite.ledger import drop_ledger
 from seedlab.database.sqlite.statements import main
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Target
@@ -52,9 +52,7 @@ class SqliteScratchDatabases:
             for name in sorted(tables):
                 if _has_rows(template, name, target):
                     raise Refused(f"table {name} of {target.shown} has rows; {CURE}")
-            ledger = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seedlab_*'"
-            for (name,) in template.execute(ledger).fetchall():
-                template.execute(f"DROP TABLE {quote(name)}")
+            drop_ledger(template)
             template.commit()
         return str(path)
 

@@ -40,12 +40,12 @@ from seedlab.database.snapshots import (
     newest_first,
 )
 from seedlab.database.sqlite.connection import quote
+from seedlab.database.sqlite.ledger import drop_ledger
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Target
 
 _FICLONE = 0x40049409  # Linux ioctl: share the blocks of a file (copy on write)
 _CHUNK = 1 << 20
-_LEDGER = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seedlab_*'"
 _HANDED = "seedlab_clone"  # the table that marks a clone that was handed over
 
 
@@ -239,8 +239,7 @@ class SqliteSnapshots:
         """Copy the target consistently, without the ledger and the rows that will be seeded."""
         with closing(sqlite3.connect(self._target.url)) as source, closing(sqlite3.connect(new)) as copy:
             source.backup(copy)
-            for (name,) in copy.execute(_LEDGER).fetchall():
-                copy.execute(f"DROP TABLE {quote(name)}")
+            drop_ledger(copy)
             numbered = copy.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'").fetchone()
             for _, table in empties:  # foreign keys are off, and `empties` has all tables that refer to these
                 copy.execute(f"DELETE FROM {quote(table)}")  # noqa: S608
@@ -283,8 +282,9 @@ def _whole(path: Path, fingerprint: str | None = None) -> Snapshot | None:
         mark = Mark.of(path.with_suffix(".json").read_text("utf-8"))
     except OSError:
         return None
-    whole = mark is not None and path.exists() and fingerprint in (None, mark.fingerprint)
-    return Snapshot(name=str(path), mark=mark) if mark is not None and whole else None
+    if mark is None or not path.exists() or fingerprint not in (None, mark.fingerprint):
+        return None
+    return Snapshot(name=str(path), mark=mark)
 
 
 def _locked(path: Path, how: int) -> IO[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 from seedlab.database.removals import Referral
@@ -24,10 +25,9 @@ STATE, LOAD, PLACE_FILE, PLACE_ROW = "seedlab_state", "seedlab_load", "seedlab_f
 STAGED = (STATE, LOAD, PLACE_FILE, PLACE_ROW)
 EVERY_ROW = (0, 2**63 - 1)
 
-
 # Triggers and ON CONFLICT clauses, whose effects depend on the order and way in which rows are inserted.
 _CONFLICTS = "type = 'table' AND sql LIKE '%conflict%'"
-MINDFUL = f"SELECT count(*) FROM main.sqlite_schema WHERE type = 'trigger' OR ({_CONFLICTS})"
+COUNT_ORDER_DEPENDENT = f"SELECT count(*) FROM main.sqlite_schema WHERE type = 'trigger' OR ({_CONFLICTS})"
 # The statistics of ANALYZE, which would be lost with a dropped index.
 STATISTICS = "SELECT 1 FROM main.sqlite_schema WHERE name LIKE 'sqlite\\_stat%' ESCAPE '\\'"
 SCHEMA = "SELECT type, name, tbl_name, sql FROM main.sqlite_schema ORDER BY type, name"
@@ -214,7 +214,7 @@ def _chain(
     outer: list[str] = []
     conditions: list[str] = []
     leaves: list[tuple[str, Column]] = []
-    aliases = iter(f"p{n}" for n in range(1, 1000))
+    aliases = (f"p{n}" for n in count(1))
 
     def visit(alias: str, name: str, parts: Sequence[Part], *, optional: bool = False) -> None:
         for part in parts:

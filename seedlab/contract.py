@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedlab import flow, orchestrator, progress
-from seedlab.database.connect import kept
+from seedlab.database.connect import keep_connections
 from seedlab.errors import ConfigurationError
 from seedlab.flow import LEVELS, Level, Options, Project, Target
 from seedlab.insight.measuring.monitor import Monitor
@@ -102,7 +102,7 @@ def connected(
     closes the connection meanwhile, a new one is opened.
     """
     resolved, options = _resolve(project, target, environment, {})
-    with kept(replace(resolved, environment=options.environment.name)) as open_target:
+    with keep_connections(replace(resolved, environment=options.environment.name)) as open_target:
         yield open_target
 
 

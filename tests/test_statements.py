@@ -91,7 +91,15 @@ def test_emptiness_is_asked_of_all_tables_in_one_statement() -> None:
 
 def test_a_merge_updates_only_rows_that_differ_and_inserts_only_rows_not_found() -> None:
     load = load_of("universities", "slug", "name")
-    made = text(sql.merge([(load, SCHOOL.tables["universities"], sql.arrays_source(load.columns), True)]))
+    made = text(
+        sql.merge(
+            [
+                sql.MergeStep(
+                    load, SCHOOL.tables["universities"], sql.arrays_source(load.columns), as_text=True
+                )
+            ]
+        )
+    )
 
     assert 'LEFT JOIN "public"."universities" t ON "t"."slug" = "s"."slug"' in made
     assert '("s"."name" IS DISTINCT FROM "t"."name") AS _seedlab_differs' in made
@@ -110,7 +118,15 @@ def test_a_merge_never_changes_a_key_or_an_id() -> None:
 def test_a_merge_in_insert_mode_updates_nothing() -> None:
     load = replace(load_of("universities", "slug", "name"), mode="insert")
 
-    made = text(sql.merge([(load, SCHOOL.tables["universities"], sql.arrays_source(load.columns), True)]))
+    made = text(
+        sql.merge(
+            [
+                sql.MergeStep(
+                    load, SCHOOL.tables["universities"], sql.arrays_source(load.columns), as_text=True
+                )
+            ]
+        )
+    )
 
     assert "UPDATE" not in made
     assert 'SELECT 0, (SELECT count(*) FROM "i0"), (SELECT count(*) FROM "j0"), ' in made
@@ -118,7 +134,7 @@ def test_a_merge_in_insert_mode_updates_nothing() -> None:
 
 def test_the_merges_of_a_cycle_are_one_statement_with_counts_for_each() -> None:
     load = load_of("universities", "slug", "name")
-    step = (load, SCHOOL.tables["universities"], sql.arrays_source(load.columns), True)
+    step = sql.MergeStep(load, SCHOOL.tables["universities"], sql.arrays_source(load.columns), as_text=True)
 
     made = text(sql.merge([step, step]))
 
@@ -208,7 +224,7 @@ def test_a_type_whose_equality_is_blind_is_compared_through_its_send_function() 
     )
     (load,) = bind(catalog(prices), [given("prices", ["code", "price"])]).loads
 
-    made = text(sql.merge([(load, prices, sql.arrays_source(load.columns), True)]))
+    made = text(sql.merge([sql.MergeStep(load, prices, sql.arrays_source(load.columns), as_text=True)]))
 
     assert (
         'pg_catalog.numeric_send("s"."price") IS DISTINCT FROM pg_catalog.numeric_send("t"."price")' in made
@@ -219,7 +235,9 @@ def test_an_identity_column_that_is_given_overrides_the_system() -> None:
     rooms = table("rooms", {"id": column("id", "int4 not null", identity="always")}, primary=["id"])
     (load,) = bind(catalog(rooms), [given("rooms", ["id"])]).loads
 
-    assert "OVERRIDING SYSTEM VALUE" in text(sql.merge([(load, rooms, sql.arrays_source(["id"]), True)]))
+    assert "OVERRIDING SYSTEM VALUE" in text(
+        sql.merge([sql.MergeStep(load, rooms, sql.arrays_source(["id"]), as_text=True)])
+    )
 
 
 def test_sources_number_their_parameters() -> None:

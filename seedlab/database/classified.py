@@ -26,7 +26,7 @@ def all_new(write: TableWrite, plan: WritePlan) -> bool:
     return write.table.name in plan.empty or not write.table.exists
 
 
-def lines(places: pl.DataFrame, values: pl.DataFrame | None = None) -> pl.DataFrame:
+def difference_lines(places: pl.DataFrame, values: pl.DataFrame | None = None) -> pl.DataFrame:
     """Make lines (DIFFERENCES) of places and their values (VALUES); without `values` all rows are new."""
     rows = places.select(FILE, ROW)
     if values is None:
@@ -58,7 +58,7 @@ class Tally:
         """Add rows that would all be created."""
         self.add(Outcomes(created=places.height))
         if self._lines is not None:
-            self._lines.append(lines(places))
+            self._lines.append(difference_lines(places))
 
     def classified(self) -> Classified:
         """Return the result, with differences in the order of the files."""

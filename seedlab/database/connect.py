@@ -45,7 +45,7 @@ class KeptTarget(Target):
 
 
 @contextmanager
-def kept(target: Target) -> Iterator[KeptTarget]:
+def keep_connections(target: Target) -> Iterator[KeptTarget]:
     """Reuse connections to the target within this context; close them at its end.
 
     SQLite connections are not kept, as opening a file costs next to nothing.

@@ -58,12 +58,6 @@ def select_ties(catalog: Catalog, export: TableExport, ties: Sequence[tuple[Tie,
     return joins.select(columns)
 
 
-def _orphaned(joins: _Joins, key: ForeignKey) -> Composed:
-    refers = SQL(" AND ").join(SQL("{} IS NOT NULL").format(Identifier("t", name)) for name in key.columns)
-    parent = Identifier(joins.alias((key,)), key.parent_columns[0])
-    return SQL("CASE WHEN {} AND {} IS NULL THEN 1 ELSE 0 END").format(refers, parent)
-
-
 def count_values(table: Table, columns: Iterable[str], dialect: Dialect) -> Composed:
     """Count the rows, and the values that are not NULL of each column."""
     counts = SQL("").join(SQL(", count({})").format(Identifier(name)) for name in columns)
@@ -82,6 +76,13 @@ def _source(table: Table, dialect: Dialect) -> Composed:
     """Spell a table with its partitions, but without tables that inherit from it."""
     only = dialect == "postgresql" and table.kind == "table"
     return SQL("ONLY {}" if only else "{}").format(qualified(table))
+
+
+def _orphaned(joins: _Joins, key: ForeignKey) -> Composed:
+    """Make 1 for a row that refers to a parent that does not exist, else 0."""
+    refers = SQL(" AND ").join(SQL("{} IS NOT NULL").format(Identifier("t", name)) for name in key.columns)
+    parent = Identifier(joins.alias((key,)), key.parent_columns[0])
+    return SQL("CASE WHEN {} AND {} IS NULL THEN 1 ELSE 0 END").format(refers, parent)
 
 
 class _Joins:
@@ -113,7 +114,7 @@ class _Joins:
 
     def select(self, columns: Sequence[Composable]) -> Composed:
         """Select columns in the order of the key, which is the same on every machine."""
-        order = [self._ordered(leaf) for leaf in self.export.order]
+        order = [self._ordered(leaf) for leaf in self.export.order]  # first, as this may join parents, too
         return SQL("SELECT {} FROM {} AS t{} ORDER BY {}").format(
             SQL(", ").join(columns),
             _source(self.catalog.tables[self.export.table], self.catalog.dialect),

@@ -275,15 +275,15 @@ def statements(metadata: MetaData, tables: Collection[str], dialect: Dialect) ->
     """
     wanted = [each for each in metadata.sorted_tables if _name(each, dialect) in tables]
     try:
-        elements, spoken = _elements(metadata, wanted, dialect)
+        elements, sql_dialect = _elements(metadata, wanted, dialect)
         later: list[ExecutableDDLElement] = [each for each in elements if isinstance(each, CreateIndex)]
         first = [each for each in elements if not isinstance(each, (CreateIndex, AddConstraint))]
         if dialect == "postgresql":
             keys = [key for table in wanted for key in _foreign_keys(table)]
             later += [AddConstraint(key, isolate_from_table=False) for key in keys]
         return Ddl(
-            tables=[*_schemas(wanted, spoken), *(_compiled(each, spoken) for each in first)],
-            constraints_and_indexes=[_compiled(each, spoken) for each in later],
+            tables=[*_schemas(wanted, sql_dialect), *(_compiled(each, sql_dialect) for each in first)],
+            constraints_and_indexes=[_compiled(each, sql_dialect) for each in later],
         )
     except SQLAlchemyError as error:
         raise ConfigurationError(f"the project's MetaData cannot be made on {dialect}: {error}") from error
@@ -305,9 +305,9 @@ def _elements(
     return elements, engine.dialect
 
 
-def _schemas(tables: list[Table], spoken: SqlDialect) -> list[str]:
+def _schemas(tables: list[Table], sql_dialect: SqlDialect) -> list[str]:
     """Create schemas only if they are missing, since IF NOT EXISTS needs the right to create even then."""
-    quote = spoken.identifier_preparer.quote
+    quote = sql_dialect.identifier_preparer.quote
     named = sorted({each.schema for each in tables if each.schema and each.schema not in _SCHEMAS.values()})
     return [
         "DO $seedlab$ BEGIN IF pg_catalog.to_regnamespace({}) IS NULL THEN CREATE SCHEMA {}; END IF; "
@@ -316,8 +316,8 @@ def _schemas(tables: list[Table], spoken: SqlDialect) -> list[str]:
     ]
 
 
-def _compiled(element: ExecutableDDLElement, spoken: SqlDialect) -> str:
-    text = str(element.compile(dialect=spoken)).strip()
+def _compiled(element: ExecutableDDLElement, sql_dialect: SqlDialect) -> str:
+    text = str(element.compile(dialect=sql_dialect)).strip()
     if not isinstance(element, CreateEnumType):
         return text
     # CREATE TYPE has no IF NOT EXISTS, and existing tables may use the same enum.

@@ -51,10 +51,13 @@ def open_scratch_databases(target: Target, superuser: str | None = None) -> Iter
     Raises ConnectionFailed, or Refused when the user may not create databases.
     """
     if target.dialect == "sqlite":
-        from seedlab.database.sqlite.scratch import SqliteScratchDatabases as Kind
+        from seedlab.database.sqlite.scratch import SqliteScratchDatabases
+
+        scratch: Any = SqliteScratchDatabases(target)
     else:
-        from seedlab.database.postgres.scratch import PostgresScratchDatabases as Kind  # type: ignore[assignment]
-    scratch: Any = Kind(target, superuser)
+        from seedlab.database.postgres.scratch import PostgresScratchDatabases
+
+        scratch = PostgresScratchDatabases(target, superuser)
     try:
         yield scratch
     finally:

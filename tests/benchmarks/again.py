@@ -98,7 +98,7 @@ def measure(
 
 
 def with_connection_kept(academy: Academy, url: str, runs: int) -> Figure:
-    with connect.kept(connect.parse_target(url, "--database-url")) as target:
+    with connect.keep_connections(connect.parse_target(url, "--database-url")) as target:
         samples = timed(lambda: seed(academy.project, target), runs)
     return figure("PostgreSQL: nothing changed, in process, connection kept, ms", 3, samples)
 

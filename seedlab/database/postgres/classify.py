@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from seedlab.database.classified import VALUES, all_new, lines, tallies
+from seedlab.database.classified import VALUES, all_new, difference_lines, tallies
 from seedlab.database.postgres import classify_statements as sql
 from seedlab.database.postgres import write as postgres_write
 from seedlab.database.postgres.encode import array_literals
@@ -96,7 +96,7 @@ def _lines(part: _Part, answer: Answer) -> pl.DataFrame:
     """Turn the server's answer into a frame of differences: row numbers become FILE and ROW."""
     differences = pl.DataFrame(answer, schema={"number": pl.UInt32, **VALUES}, orient="row")
     places = part.batch.frame.select(FILE, ROW)[differences["number"] - 1]
-    return lines(places, differences.drop("number"))
+    return difference_lines(places, differences.drop("number"))
 
 
 def _outcomes(differences: pl.DataFrame, rows: int) -> Outcomes:

@@ -45,7 +45,7 @@ def delete_rows(wire: Wire, catalog: Catalog, removals: Sequence[Removal], *, lo
         return [0] * len(removals)
     referrals = find_referrals(catalog, {each.table.name for each in filled.values()})
     with wire.recorder.span("merge", rows=sum(each.frame.height for each in filled.values())):
-        doomed = dict(zip(filled, _doomed(wire, list(filled.values())), strict=True))
+        doomed = dict(zip(filled, _send_rows(wire, list(filled.values())), strict=True))
         _refuse_referred(wire, list(doomed.values()), referrals, lock=lock)
         deleted = _delete(wire, doomed, referrals)
     return [deleted.get(n, 0) for n in range(len(removals))]
@@ -54,10 +54,11 @@ def delete_rows(wire: Wire, catalog: Catalog, removals: Sequence[Removal], *, lo
 # ---- sending the rows -----------------------------------------------------------------------------------
 
 
-def _doomed(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
+def _send_rows(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
+    """Copy very many rows into temporary tables, if that is possible; fewer are sent with each statement."""
     if sum(each.frame.height for each in removals) > ARRAY_ROWS:
         try:
-            return _staged(wire, removals)
+            return _stage(wire, removals)
         except StatementError as failed:
             if failed.error.sqlstate != _NO_TEMPORARY_TABLE:
                 raise write_failed(failed.error) from failed.error
@@ -76,7 +77,7 @@ def _doomed(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
     ]
 
 
-def _staged(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
+def _stage(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
     """Copy the rows into temporary tables, and analyze these for the planner."""
     doomed = [
         Doomed(table=each.table, columns=each.columns, nulls=each.nulls, staged=f"_seedlab_delete_{n}")
@@ -101,23 +102,24 @@ def _staged(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
 def _refuse_referred(
     wire: Wire, doomed: Sequence[Doomed], referrals: Sequence[Referral], *, lock: bool
 ) -> None:
-    """Raise Refused with all foreign keys by which remaining rows refer to rows to be deleted.
+    """Raise Refused if remaining rows refer to rows to be deleted, or if others have the keys of those.
 
-    And with all tables in which other rows have the keys of those.
+    The error names all these foreign keys and tables.
     """
     parents = {each.parent.name for each in referrals}
     tables = {each.table.name: each.table for each in doomed}
-    questions = [_question(sql.lock(each), [each]) for each in doomed if lock and each.table.name in parents]
+    locks = [_question(sql.lock(each), [each]) for each in doomed if lock and each.table.name in parents]
     nullable = [each for each in doomed if each.nulls]
-    questions += [_question(sql.count_ambiguous(each), [each]) for each in nullable]
+    questions = [*locks, *(_question(sql.count_ambiguous(each), [each]) for each in nullable)]
     questions.append((sql.unseen_referrals(list(tables.values()), referrals), ()))
     if referrals:
         questions.append(_question(sql.count_referring(referrals, doomed), doomed))
     with translated(", ".join(tables)):
-        answers = wire.ask(questions)
-    counted = answers.pop() if referrals else []
-    reasons = [_reason(referrals[n], rows) for n, rows in counted] + [_unseen(*row) for row in answers.pop()]
-    several = [answer[0][0] for answer in answers[len(answers) - len(nullable) :]]
+        answers = iter(wire.ask(questions)[len(locks) :])
+    several = [next(answers)[0][0] for _ in nullable]
+    unseen, referring = next(answers), next(answers, [])
+    reasons = [_referral_reason(referrals[n], rows) for n, rows in referring]
+    reasons += [_unseen_reason(*row) for row in unseen]
     reasons += [ambiguous(each.table, keys) for each, keys in zip(nullable, several, strict=True) if keys]
     if reasons:
         raise refusal(reasons)
@@ -127,7 +129,7 @@ def _question(statement: Composable, doomed: Sequence[Doomed]) -> Question:
     return statement, [array for each in doomed for array in each.arrays]
 
 
-def _reason(referral: Referral, rows: int) -> str:
+def _referral_reason(referral: Referral, rows: int) -> str:
     if rows > 0:
         return still_referred(referral, rows)
     return (
@@ -136,7 +138,7 @@ def _reason(referral: Referral, rows: int) -> str:
     )
 
 
-def _unseen(child: str, foreign_key: str, parent: str) -> str:
+def _unseen_reason(child: str, foreign_key: str, parent: str) -> str:
     return (
         f"foreign key {foreign_key} of table {child}, whose rows this user may not read, refers to table "
         f"{parent}, and its ON DELETE would change them"
@@ -147,20 +149,22 @@ def _delete(wire: Wire, doomed: dict[int, Doomed], referrals: Sequence[Referral]
     """Delete group by group in one pipeline; return the number of deleted rows per removal."""
     tables = children_first((each.table.name for each in doomed.values()), referrals)
     groups = [[n for n, each in doomed.items() if each.table.name in group] for group in tables]
-    questions = [_question(sql.delete(each), each) for each in ([doomed[n] for n in g] for g in groups)]
+    questions = []
+    for group in groups:
+        rows = [doomed[n] for n in group]
+        questions.append(_question(sql.delete(rows), rows))
     staged = [SQL("DROP TABLE {}").format(sql.staging_name(each)) for each in doomed.values() if each.staged]
     try:
         answers = wire.ask([*questions, *((each, ()) for each in staged)])
     except StatementError as failed:
-        raise _objection(failed.error, ", ".join(tables[failed.index])) from failed.error
-    return {
-        n: rows
-        for group, answer in zip(groups, answers, strict=False)
-        for n, rows in zip(group, answer[0], strict=True)
-    }
+        raise _refusal_of(failed.error, ", ".join(tables[failed.index])) from failed.error
+    deleted: dict[int, int] = {}
+    for group, answer in zip(groups, answers, strict=False):
+        deleted |= zip(group, answer[0], strict=True)
+    return deleted
 
 
-def _objection(error: psycopg.Error, tables: str) -> SeedError:
+def _refusal_of(error: psycopg.Error, tables: str) -> SeedError:
     """Turn an error of the delete into ours; a foreign key fails now only if its rows were hidden before."""
     if error.sqlstate != "23503":
         return write_failed(error, tables)

@@ -214,7 +214,7 @@ def _binary(frame: pl.DataFrame, names: Sequence[str], table: Table) -> bytes | 
 # ---- in the writing transaction -------------------------------------------------------------------------
 
 
-def merge_step(wire: Wire, write: TableWrite, load: Load) -> tuple[Load, Table, Composable, bool]:
+def merge_step(wire: Wire, write: TableWrite, load: Load) -> sql.MergeStep:
     """Analyze the staged rows of a load, and return its step for `statements.merge`."""
     staged = write.staged[load]
     with translated(write.table.name, secured=write.table.row_security):
@@ -222,4 +222,4 @@ def merge_step(wire: Wire, write: TableWrite, load: Load) -> tuple[Load, Table, 
     for batch in write.batches():
         if batch.load == load:
             wire.recorder.progress(load, batch.frame.height)
-    return load, write.table, source(staged, load.columns), staged.as_text
+    return sql.MergeStep(load, write.table, source(staged, load.columns), staged.as_text)

@@ -7,7 +7,7 @@ are the server's own text. Values are parameters.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
@@ -172,28 +172,34 @@ def staging_table(name: str, table: Table, columns: Sequence[str]) -> Composed:
     )
 
 
-def merge(steps: Sequence[tuple[Load, Table, Composable, bool]]) -> Composed:
+class MergeStep(NamedTuple):
+    """One load of a merge: `source` has its rows, with PLACE, and as text to be cast if `as_text`."""
+
+    load: Load
+    table: Table
+    source: Composable
+    as_text: bool
+
+
+def merge(steps: Sequence[MergeStep]) -> Composed:
     """Classify and write the rows of one load, or of a cycle's loads, in one statement.
 
-    Each step is a load, its table, its source of rows (with PLACE), and whether the source has text to be
-    cast. Rows are joined by key; those that exist and differ are updated, those that do not exist inserted.
+    Rows are joined by key; those that exist and differ are updated, those that do not exist inserted.
     ON CONFLICT is not used, as it consumes sequence values and writes WAL for unchanged rows. Foreign keys
     are checked at the end of the statement, so cycles work. The result is one row with, per step: updated,
     inserted, all, and the places of the inserted rows if these are some but not all.
     """
     parts: list[Composable] = []
     counts: list[Composable] = []
-    for n, (load, table, source, as_text) in enumerate(steps):
-        parts += list(_merge_parts(n, load, table, source, as_text=as_text))
-        counts += _merge_counts(n, updates=_differs(load, table) is not None)
+    for n, step in enumerate(steps):
+        parts += _merge_parts(n, step)
+        counts += _merge_counts(n, updates=_differs(step.load, step.table) is not None)
     return SQL("WITH {} SELECT {}").format(SQL(", ").join(parts), SQL(", ").join(counts))
 
 
-def _merge_parts(
-    n: int, load: Load, table: Table, source: Composable, *, as_text: bool
-) -> Iterator[Composed]:
-    joined = Identifier(f"j{n}")
-    columns = load.columns
+def _merge_parts(n: int, step: MergeStep) -> Iterator[Composed]:
+    load, table, source, as_text = step
+    joined, columns = Identifier(f"j{n}"), names(load.columns)
     yield classified(n, load, table, source, as_text=as_text, place=PLACE)
     if _differs(load, table) is not None:
         yield SQL(
@@ -214,8 +220,8 @@ def _merge_parts(
     ).format(
         n=trusted(str(n)),
         target=qualified(table),
-        columns=names(columns),
-        overriding=_overriding(table, columns),
+        columns=columns,
+        overriding=_overriding(table, load.columns),
         j=joined,
     )
 

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import groupby
 
 import polars as pl
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import SQL, Identifier
 
 from seedlab.database.postgres import staging
 from seedlab.database.postgres import statements as sql
@@ -65,13 +65,13 @@ def _copyable(table: Table, plan: WritePlan) -> bool:
 class _Merge:
     """A merge statement: its steps and their parameters."""
 
-    steps: Sequence[tuple[Load, Table, Composable, bool]]
+    steps: Sequence[sql.MergeStep]
     parameters: Sequence[str | None]
 
     @property
     def tables(self) -> str:
         """The names of its tables, for messages."""
-        return ", ".join(table.name for _, table, _, _ in self.steps)
+        return ", ".join(step.table.name for step in self.steps)
 
 
 def _write_staged(wire: Wire, plan: WritePlan, switches: frozenset[str]) -> list[Written]:
@@ -147,13 +147,13 @@ def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str])
 
 def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
     """Build one statement for the group, with the rows of each load as array parameters."""
-    steps: list[tuple[Load, Table, Composable, bool]] = []
+    steps: list[sql.MergeStep] = []
     parameters: list[str] = []
     for write in group:
         for batch in together(write):
             with wire.recorder.span("stage", load=batch.load, rows=batch.frame.height):
                 source = sql.arrays_source(batch.load.columns, first=len(parameters) + 1, place=sql.PLACE)
-                steps.append((batch.load, write.table, source, True))
+                steps.append(sql.MergeStep(batch.load, write.table, source, as_text=True))
                 parameters += array_literals(batch)
     return _Merge(steps=steps, parameters=parameters)
 
@@ -176,7 +176,9 @@ def _merge_values(wire: Wire, write: TableWrite) -> list[Written]:
             with wire.recorder.span("stage", load=batch.load, rows=part.height):
                 source = sql.values_source(batch.load.columns, part.height)
                 parameters = value_rows(part, batch.load.columns)
-            merge = _Merge(steps=[(batch.load, write.table, source, True)], parameters=parameters)
+            merge = _Merge(
+                steps=[sql.MergeStep(batch.load, write.table, source, as_text=True)], parameters=parameters
+            )
             written += _send(wire, [merge])
     return written
 
@@ -189,7 +191,7 @@ def _merge_staging(
     It is one statement because rows of one load may refer to rows of another. Without statistics the join of
     300,000 rows ran for minutes. Without the right to create temporary tables, arrays are used.
     """
-    steps: list[tuple[Load, Table, Composable, bool]] = []
+    steps: list[sql.MergeStep] = []
     relations: dict[Load, Identifier] = {}
     for place, load in enumerate(write.loads):
         if load in write.staged:
@@ -199,7 +201,8 @@ def _merge_staging(
         name = f"_seedlab_{number}_{place}"
         if not _copy_to_temporary(wire, write, load, name):
             return _send(wire, [_array_merge(wire, [write])])
-        steps.append((load, write.table, sql.staging_source(name, load.columns, place=sql.PLACE), False))
+        source = sql.staging_source(name, load.columns, place=sql.PLACE)
+        steps.append(sql.MergeStep(load, write.table, source, as_text=False))
         relations[load] = Identifier("pg_temp", name)
     merge = partial(_send, wire, [_Merge(steps=steps, parameters=[])])
     written = (
@@ -249,7 +252,7 @@ def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
     """Send merges in one pipeline; an error names the tables of its merge."""
     if not merges:
         return []
-    with wire.recorder.span("merge", load=merges[0].steps[0][0] if len(merges) == 1 else None):
+    with wire.recorder.span("merge", load=merges[0].steps[0].load if len(merges) == 1 else None):
         try:
             answers = wire.ask([(sql.merge(each.steps), each.parameters) for each in merges])
         except StatementError as failed:
@@ -257,14 +260,14 @@ def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
             raise write_failed(
                 failed.error,
                 refused.tables if refused else None,
-                secured=refused is not None and any(table.row_security for _, table, _, _ in refused.steps),
+                secured=refused is not None and any(step.table.row_security for step in refused.steps),
             ) from failed.error
     written = []
     for each, answer in zip(merges, answers, strict=True):
-        for n, (load, _, _, with_rows) in enumerate(each.steps):
-            written.append(_outcome(load, *answer[0][4 * n : 4 * n + 4]))
-            if with_rows:  # rows in staging tables were counted when they were sent
-                wire.recorder.progress(load, written[-1].outcomes.total)
+        for n, step in enumerate(each.steps):
+            written.append(_outcome(step.load, *answer[0][4 * n : 4 * n + 4]))
+            if step.as_text:  # rows in staging tables were counted when they were sent
+                wire.recorder.progress(step.load, written[-1].outcomes.total)
     wire.recorder.count(rows=sum(each.outcomes.total for each in written))
     return written
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from seedlab.database.classified import DIFFERENCES, VALUES, Tally, all_new, lines, tallies
+from seedlab.database.classified import DIFFERENCES, VALUES, Tally, all_new, difference_lines, tallies
 from seedlab.database.sqlite import statements as sql
 from seedlab.database.sqlite.connection import CountedConnection, quote
 from seedlab.database.sqlite.encode import spell
@@ -80,4 +80,4 @@ def _lines(connection: CountedConnection, write: TableWrite) -> Iterator[tuple[i
     schema |= {name: DIFFERENCES[name] for name in (FILE, ROW, *VALUES)}
     frame = pl.DataFrame(found, schema=schema, orient="row")
     for (number,), told in frame.group_by("load"):
-        yield int(str(number)), lines(told, told.select(VALUES.names()))
+        yield int(str(number)), difference_lines(told, told.select(VALUES.names()))

@@ -67,9 +67,9 @@ def _stage(connection: CountedConnection, number: int, removal: Removal) -> Doom
 def _refuse_referred(
     connection: CountedConnection, doomed: Sequence[Doomed], referrals: Sequence[Referral]
 ) -> None:
-    """Raise Refused with all foreign keys by which remaining rows refer to rows to be deleted.
+    """Raise Refused if remaining rows refer to rows to be deleted, or if others have the keys of those.
 
-    And with all tables in which other rows have the keys of those.
+    The error names all these foreign keys and tables.
     """
     reasons = [
         ambiguous(each.table, keys)
@@ -97,15 +97,15 @@ def _delete_group(
     deleted first, repeatedly.
     """
     inner = [each for each in referrals if each.child.name in tables and each.parent.name in tables]
-    if _objection(connection, tables, doomed) is None:
+    if _try_delete(connection, tables, doomed) is None:
         return
     while inner and _delete_leaves(connection, tables, doomed, inner):
         pass
-    if error := _objection(connection, tables, doomed):
+    if error := _try_delete(connection, tables, doomed):
         raise error
 
 
-def _objection(
+def _try_delete(
     connection: CountedConnection, tables: Sequence[str], doomed: Sequence[Doomed]
 ) -> WriteError | None:
     """Try to delete; return the error if that fails."""

@@ -24,7 +24,7 @@ class SqliteScratchDatabases:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, target: Target, superuser: str | None) -> None:  # noqa: ARG002 (a file has none)
+    def __init__(self, target: Target) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix=PREFIX)
         self._target = target
         self._numbers = count(1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from seedlab.database.embedded import server
+from seedlab.database.embedded import cluster, server
 from seedlab.database.embedded.binaries import find_binaries
 from seedlab.errors import ServerError
 
@@ -195,6 +195,25 @@ def test_a_pid_file_whose_number_went_to_another_process_is_stale(
 
     assert not seen.running
     assert found.running
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="the system has no /proc")
+def test_a_process_that_ends_while_it_is_looked_at_is_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root in a container may not read where a process of another user works, and reads its state instead."""
+
+    def forbidden(_: Path) -> Path:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "readlink", forbidden)
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "postmaster.pid").write_text(f"{ended.pid}\n")
+    found = server.Server(home=tmp_path, major=18, socket=tmp_path)
+
+    assert not cluster._has_postmaster(found)
 
 
 def test_clients_that_start_at_once_get_one_server(running: server.Server, environ: Environ) -> None:

@@ -120,16 +120,16 @@ def _has_postmaster(server: Server) -> bool:
     lines = _pid_file(server)
     if not lines:
         return False
-    process = Path("/proc", lines[0])
     if not Path("/proc/self").exists():
         return _lives(int(lines[0]))
-    try:
-        return (process / "cwd").readlink() == server.data.resolve()
-    except PermissionError:  # root in a container may not read this of other users' processes
-        known = (process / "stat").read_text()
-        return " (postgres) " in known and " (postgres) Z" not in known
-    except OSError:  # gone, or a zombie
-        return False
+    process = Path("/proc", lines[0])
+    with suppress(OSError):  # gone, or a zombie
+        try:
+            return (process / "cwd").readlink() == server.data.resolve()
+        except PermissionError:  # root in a container may not read this of other users' processes
+            known = (process / "stat").read_text()
+            return " (postgres) " in known and " (postgres) Z" not in known
+    return False
 
 
 def _lives(pid: int) -> bool:

@@ -301,6 +301,9 @@ def _locked(server: Server) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise ServerError(f"another process has held {file.name} for a minute") from None
+                    raise ServerError(
+                        f"another process has held {file.name} for a minute, to start or stop the server; "
+                        "wait for it, or end it"
+                    ) from None
                 time.sleep(0.01)
         yield

@@ -15,10 +15,11 @@ from seedlab.insight.charts.style import (
     Chart,
     context_of,
     empty_chart,
-    finished,
+    finish,
     legend_above,
     name,
     new_chart,
+    phase_patch,
     rows_axis,
     seconds_axis,
     styled,
@@ -61,7 +62,7 @@ def operations(run: Run, after: Run | None = None) -> Chart:
         axes.spines["bottom"].set_visible(False)
         axes.set_xticks([])
         axes.tick_params(axis="y", length=0)
-    return finished(chart, *(_phase_text(phase, runs) for phase in phases))
+    return finish(chart, *(_phase_text(phase, runs) for phase in phases))
 
 
 def _asked_outside(runs: Sequence[Run]) -> str:
@@ -151,7 +152,7 @@ def steps(profile: Profile) -> Chart:
         delay = variants[0].round_trip_ms
         axes.set_xlabel(delay_text(delay) if len(shown) > 1 or delay else "")
     _phase_legend(panels[0], known)
-    return finished(chart, *map(_variants_text, shown))
+    return finish(chart, *map(_variants_text, shown))
 
 
 def _steps_panel(axes: Axes, profile: Profile, variants: Sequence[Effect]) -> None:
@@ -209,11 +210,8 @@ def _stacked(axes: Axes, row: int, effect: Effect, end: float) -> float:
 
 
 def _phase_legend(axes: Axes, known: Sequence[Effect]) -> None:
-    handles = [
-        Patch(facecolor=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase], label=phase, linewidth=0)
-        for phase in get_args(Phase)
-        if any(phase in each.phases for each in known)
-    ]
+    phases = [phase for phase in get_args(Phase) if any(phase in each.phases for each in known)]
+    handles = [phase_patch(phase, phase) for phase in phases]
     legend_above(axes, [*handles, Patch(facecolor=PALE, label="outside of phases")])
 
 

@@ -13,7 +13,7 @@ from seedlab.flow.evidence import Change, Comparison
 from seedlab.insight.charts.style import (
     Chart,
     empty_chart,
-    finished,
+    finish,
     legend_above,
     name,
     new_chart,
@@ -74,7 +74,7 @@ def before_after(comparison: Comparison) -> Chart:
         Line2D([], [], linestyle="none", color=INK, label=f"after: {name(comparison.after, 40)}", **_AFTER),
         Line2D([], [], color=INK, linewidth=1, marker="|", label="95 % interval"),
     ], ncols=3)  # fmt: skip
-    return finished(
+    return finish(
         chart, *(f"{each.name}: {duration(each.before)} to {duration(each.after)}" for each in changes)
     )
 
@@ -159,7 +159,7 @@ def pairs(comparison: Comparison) -> Chart:
     ], ncols=3)  # fmt: skip
     skipped = len(comparison.pairs) - len(ratios)
     spelled = ", ".join(f"{ratio:.2f}" for _, ratio in ratios)
-    return finished(
+    return finish(
         chart, f"Ratios of the pairs: {spelled}", f"{skipped} pairs without a time" if skipped else ""
     )
 

@@ -13,7 +13,7 @@ from seedlab.insight.charts.style import (
     Chart,
     context_of,
     empty_chart,
-    finished,
+    finish,
     legend_above,
     name,
     new_chart,
@@ -55,7 +55,7 @@ def pareto(run: Run) -> Chart:
     if len(found) > 1:
         _cumulative(axes, sums)
     advice = [f"advice: {each.what} ({each.command})" for each in run.recommendations]
-    return finished(chart, *(f"{each.resource}, {each.where}: {each.evidence}" for each in found), *advice)
+    return finish(chart, *(f"{each.resource}, {each.where}: {each.evidence}" for each in found), *advice)
 
 
 def _cumulative(axes: Axes, sums: Sequence[float]) -> None:
@@ -110,7 +110,7 @@ def scaling(points: Sequence[Point], *, context: str = "") -> Chart:
     _log_axes(axes, usable)
     legend_above(axes, axes.get_legend_handles_labels()[0])
     spelled = ", ".join(f"{rows:,.0f} rows {duration(seconds)}" for rows, seconds in usable[:12])
-    return finished(chart, f"Measured: {spelled}")
+    return finish(chart, f"Measured: {spelled}")
 
 
 def _growth_text(growth: Growth) -> str:

@@ -10,16 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from seedlab.flow import Phase, Run
+from seedlab.flow import Run
 from seedlab.flow.evidence import Sample
 from seedlab.insight.charts.style import (
     Chart,
     context_of,
     empty_chart,
-    finished,
+    finish,
     legend_above,
     name,
     new_chart,
+    phase_patch,
     rows_axis,
     seconds_axis,
     styled,
@@ -78,9 +79,9 @@ def waterfall(run: Run) -> Chart:
     axes.grid(visible=False)
     spelled = [f"{total.name} {duration(total.seconds)}" for total in totals(run)]
     outside = f"outside of phases {duration(max(run.seconds - covered(run), 0.0))}"
-    handles = [_patch(total.name, text) for total, text in zip(totals(run), spelled, strict=True)]
+    handles = [phase_patch(total.name, text) for total, text in zip(totals(run), spelled, strict=True)]
     legend_above(axes, [*handles, Patch(facecolor=PALE, label=outside)])
-    return finished(chart, f"By phase: {', '.join(spelled)}, {outside}")
+    return finish(chart, f"By phase: {', '.join(spelled)}, {outside}")
 
 
 def _why_no_spans(run: Run) -> str:
@@ -110,10 +111,6 @@ def _bar_label(axes: Axes, row: int, piece: Piece, whole: float) -> None:
     )  # fmt: skip
 
 
-def _patch(phase: Phase, label: str) -> Patch:
-    return Patch(facecolor=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase], label=label, linewidth=0)
-
-
 # ---- memory ---------------------------------------------------------------------------------------------
 
 
@@ -141,7 +138,7 @@ def memory(run: Run) -> Chart:
     axes.set_ylim(0, most * 1.25 or 1)
     axes.yaxis.set_major_formatter(EngFormatter(unit="B"))
     seconds_axis(axes, length(run), "since the run began")
-    return finished(chart, f"{how}, from {size(ys[0])} to {size(ys[-1])}")
+    return finish(chart, f"{how}, from {size(ys[0])} to {size(ys[-1])}")
 
 
 def _memory_points(run: Run) -> tuple[list[tuple[float, int]], str]:
@@ -174,7 +171,7 @@ def _phase_bands(axes: Axes, run: Run) -> None:
             alpha=0.3, linewidth=0, zorder=0,
         )  # fmt: skip
     phases = dict.fromkeys(piece.phase for piece in pieces)
-    handles = [_patch(phase, phase) for phase in PHASE_COLOURS if phase in phases]
+    handles = [phase_patch(phase, phase) for phase in PHASE_COLOURS if phase in phases]
     for handle in handles:
         handle.set_alpha(0.5)
     if handles:
@@ -202,7 +199,7 @@ def waits(run: Run) -> Chart:
     seconds_axis(axes, length(run), "since the run began")
     legend_above(axes, axes.get_legend_handles_labels()[0], ncols=2)
     shares = ", ".join(f"{what} {percent(n / counts.total())}" for what, n in counts.most_common(6))
-    return finished(chart, f"Of {counts.total()} samples of processes: {shares}")
+    return finish(chart, f"Of {counts.total()} samples of processes: {shares}")
 
 
 def _kinds(samples: Iterable[Sample]) -> list[str]:

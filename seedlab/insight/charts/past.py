@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from seedlab.insight.charts.style import (
     Chart,
     empty_chart,
-    finished,
+    finish,
     in_one_unit,
     legend_above,
     name,
@@ -64,7 +64,7 @@ def trend(past: Trend | None) -> Chart:
         for p in past.points
         if p.judgement not in ("as usual", "too few runs")
     ]
-    return finished(chart, f"{several(len(past.points), 'run')} on record", *unusual[-8:])
+    return finish(chart, f"{several(len(past.points), 'run')} on record", *unusual[-8:])
 
 
 def _band(axes: Axes, past: Trend) -> None:

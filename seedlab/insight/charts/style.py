@@ -21,10 +21,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
-from seedlab.flow import Run
-from seedlab.insight.formatting.palette import CONTEXT, INK, PALE, SOFT
+from seedlab.flow import Phase, Run
+from seedlab.insight.formatting.palette import CONTEXT, INK, PALE, PHASE_COLOURS, PHASE_HATCHES, SOFT
 from seedlab.insight.formatting.text import moment, printable, several, shorten
 
 WIDTH = 8.5  # inches, the width of a notebook's column
@@ -166,7 +167,7 @@ def new_chart(title: str, context: str, *, height: float) -> Chart:
     return chart
 
 
-def finished(chart: Chart, *details: str) -> Chart:
+def finish(chart: Chart, *details: str) -> Chart:
     """Finish a chart: add details to its description, and fix its layout.
 
     Without this the layout would be computed again for each density, and differ slightly.
@@ -183,7 +184,7 @@ def empty_chart(title: str, why: str, context: str = "") -> Chart:
     axes = chart.add_subplot()
     axes.set_axis_off()
     axes.text(0.5, 0.5, fill(why, 90), ha="center", va="center", color=SOFT, transform=axes.transAxes)
-    return finished(chart, why.removesuffix("."))
+    return finish(chart, why.removesuffix("."))
 
 
 # ---- names and numbers ----------------------------------------------------------------------------------
@@ -232,6 +233,11 @@ def context_of(run: Run) -> str:
         moment(run.started)[:16],
     )
     return " · ".join(filter(None, facts))
+
+
+def phase_patch(phase: Phase, label: str) -> Patch:
+    """Return the entry of a phase for a legend."""
+    return Patch(facecolor=PHASE_COLOURS[phase], hatch=PHASE_HATCHES[phase], label=label, linewidth=0)
 
 
 def legend_above(axes: Axes, handles: Sequence[Artist], *, ncols: int = 4) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
@@ -96,10 +96,12 @@ def total_line(run: Run) -> str:
 
 def outcomes_text(outcomes: Outcomes) -> str:
     """Word the outcomes that are not zero."""
-    counts = [f"{getattr(outcomes, name):,} {name}" for name in _NAMES if getattr(outcomes, name)]
-    if not _touched(outcomes):
-        return ", ".join(["nothing to do", *counts])
-    return ", ".join(counts)
+    counts = _counts(outcomes, _NAMES)
+    return ", ".join(counts if _touched(outcomes) else ["nothing to do", *counts])
+
+
+def _counts(outcomes: Outcomes, names: Iterable[str]) -> list[str]:
+    return [f"{count:,} {name}" for name in names if (count := getattr(outcomes, name))]
 
 
 def _touched(outcomes: Outcomes) -> bool:
@@ -184,14 +186,7 @@ def _planned_table_lines(stage: PlannedStage, cells: int) -> list[str]:
 
 def changes_of(outcomes: Outcomes) -> str:
     """Word the outcomes that are changes."""
-    return (
-        ", ".join(
-            f"{getattr(outcomes, name):,} {name}"
-            for name in _NAMES
-            if name != "unchanged" and getattr(outcomes, name)
-        )
-        or "unchanged"
-    )
+    return ", ".join(_counts(outcomes, (name for name in _NAMES if name != "unchanged"))) or "unchanged"
 
 
 def _plan_total(plan: Plan) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
@@ -164,7 +164,7 @@ def _line(frame: _Frame, points: Sequence[Point]) -> str:
     return "".join(map(_path, pieces))
 
 
-def _path(places: Iterator[tuple[float, float]] | list[tuple[float, float]]) -> str:
+def _path(places: Iterable[tuple[float, float]]) -> str:
     return "".join(f"{'L' if number else 'M'}{x:.1f} {y:.1f}" for number, (x, y) in enumerate(places))
 
 

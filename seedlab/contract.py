@@ -16,7 +16,7 @@ from seedlab.errors import ConfigurationError
 from seedlab.flow import LEVELS, Level, Options, Project, Target
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.notebooks.objects import Comparison, Plan, Profile, Run
-from seedlab.insight.records.runs import judged
+from seedlab.insight.records.runs import with_findings
 from seedlab.plan import choices
 from seedlab.plan.project import find_project
 from seedlab.plan.project import load_project as _load
@@ -69,7 +69,7 @@ def seed(
     resolved, options = _resolve(project, target, environment, {"level": level, **settings})
     options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed, **run_options)
     with _monitored(project, resolved) as monitor:
-        return Run.of(judged(orchestrator.seed(project, resolved, options, monitor)))
+        return Run.of(with_findings(orchestrator.seed(project, resolved, options, monitor)))
 
 
 def plan(

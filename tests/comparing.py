@@ -8,7 +8,7 @@ from typing import Any
 
 from seedlab.flow import Counters, Outcomes, Run, Span
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.insight.records.runs import Heading, measured
+from seedlab.insight.records.runs import Heading, build_run
 
 TARGET = "postgresql://postgres@127.0.0.1:54321/academy"
 
@@ -22,7 +22,7 @@ def a_run(seconds: float = 0.25, *, phases: dict[str, float] | None = None, **ch
         ).items()
     )
     run = replace(
-        measured(Monitor(), Heading(project="academy", target=TARGET)),
+        build_run(Monitor(), Heading(project="academy", target=TARGET)),
         seconds=seconds,
         spans=spans,
         outcomes=Outcomes(created=5321),

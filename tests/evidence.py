@@ -21,7 +21,7 @@ from seedlab.flow.evidence import (
     Wait,
 )
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.insight.records.runs import Heading, measured
+from seedlab.insight.records.runs import Heading, build_run
 
 PHASES = get_args(Phase)
 WAITS = (
@@ -68,7 +68,7 @@ samples = st.lists(
 
 def bare(project: str = "academy") -> Run:
     """The run of a monitor that measured nothing."""
-    run = measured(Monitor(), Heading(project=project, target="postgresql://me@127.0.0.1/academy"))
+    run = build_run(Monitor(), Heading(project=project, target="postgresql://me@127.0.0.1/academy"))
     return replace(run, run_id="0a1b2c3d", started="2026-11-26T20:32:52.000+00:00", seconds=0.0)
 
 

@@ -11,7 +11,7 @@ from seedlab.flow import Outcomes, Run, SeedReport, Settings, Span, StageReport
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import history
 from seedlab.insight.records.past import PastRun
-from seedlab.insight.records.runs import Heading, measured
+from seedlab.insight.records.runs import Heading, build_run
 
 BEGINNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
 MACHINE = {"cpu": "AMD EPYC", "cores": 2, "memory_bytes": 25_276_502_016, "os": "Linux 6.18 x86_64"}
@@ -91,7 +91,7 @@ def run_of(number: int = 0, seconds: float = 1.0, kind: str | None = "cold", **c
         args=("seedlab", "seed", "data"),
     )
     run = replace(
-        measured(Monitor(), heading, stages),
+        build_run(Monitor(), heading, stages),
         run_id=f"{number:08x}",
         started=started(number),
         seconds=seconds,

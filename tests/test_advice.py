@@ -14,7 +14,7 @@ import pytest
 from seedlab.flow import Outcomes, Run, SeedReport, StageReport
 from seedlab.flow.evidence import Attempt, Profile, Recommendation, UnindexedReference
 from seedlab.insight.judging.advice import command_line, recommendations, with_recommendations
-from seedlab.insight.records.runs import judged
+from seedlab.insight.records.runs import with_findings
 from tests.findings import POSTGRES, SQLITE, looks, run_of, span
 
 IDLE, CPU, LOCK, SYNC = "Client/ClientRead", "CPU", "Lock/relation", "IO/WalSync"
@@ -215,9 +215,9 @@ def test_where_no_cause_is_proved_nothing_is_advised(run: Run) -> None:
 def test_a_run_in_which_all_was_skipped_is_not_looked_at() -> None:
     stages = (StageReport(id="a", status="skipped", reason="unchanged"),)
 
-    assert judged(replace(chatty(), stages=stages)).bottlenecks == ()
-    assert judged(replace(chatty(), stages=())).bottlenecks == ()
-    assert judged(replace(chatty(), stages=(replace(stages[0], status="run"),))).recommendations != ()
+    assert with_findings(replace(chatty(), stages=stages)).bottlenecks == ()
+    assert with_findings(replace(chatty(), stages=())).bottlenecks == ()
+    assert with_findings(replace(chatty(), stages=(replace(stages[0], status="run"),))).recommendations != ()
 
 
 def test_a_command_keeps_what_it_is_not_about() -> None:

@@ -22,7 +22,7 @@ from seedlab.database.embedded.binaries import find_binaries
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Run
 from seedlab.insight.judging.findings import headline
-from seedlab.insight.records.runs import judged
+from seedlab.insight.records.runs import with_findings
 from tests.fix_postgres import RUN_FOLDER, server_environ
 from tests.fix_system import missing
 from tests.seeding import execute, seed, write
@@ -36,7 +36,7 @@ def items(count: int, title: str = "title") -> str:
 
 def told(run: Run) -> Run:
     """The run with its findings, which are printed: pytest shows them where a test fails."""
-    run = judged(run)
+    run = with_findings(run)
     print(run.seconds, run.round_trip_seconds, *run.bottlenecks, *run.recommendations, *run.notes, sep="\n")
     return run
 

@@ -36,7 +36,7 @@ from seedlab.flow import (
 from seedlab.flow.evidence import Bottleneck, Recommendation, Sample, UnindexedReference, Wait
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import files, history
-from seedlab.insight.records.runs import Heading, failed, measured, spans_by_seed
+from seedlab.insight.records.runs import Heading, build_failed_run, build_run, spans_by_seed
 
 
 def closed(**properties: object) -> dict[str, object]:
@@ -148,7 +148,7 @@ def finished() -> Run:
         args=("seed", "data"),
     )
     return replace(
-        measured(monitor, heading, stages),
+        build_run(monitor, heading, stages),
         versions={"polars": "1.42.1", "postgresql": "18.4"},
         data_fingerprint="ab12",
         commit="0badcafe",
@@ -236,7 +236,7 @@ def test_row_values_of_faults_are_not_recorded(tmp_path: Path) -> None:
         excerpt="x,hunter2", caret=(2, 7), value="hunter2",
     )  # fmt: skip
 
-    run = failed(Monitor(), Heading(project="academy"), DataFaults([fault]))
+    run = build_failed_run(Monitor(), Heading(project="academy"), DataFaults([fault]))
     path = history.write(run, tmp_path)
 
     assert "hunter2" not in path.read_text(encoding="utf-8")
@@ -262,14 +262,16 @@ def test_row_values_of_faults_are_not_recorded(tmp_path: Path) -> None:
     ],
 )
 def test_each_error_has_its_status_exit_code_and_rule(error, status, exit_code, rule) -> None:
-    run = failed(Monitor(), Heading(), error)
+    run = build_failed_run(Monitor(), Heading(), error)
 
     assert (run.status, run.exit_code, run.faults[0].rule) == (status, exit_code, rule)
     jsonschema.validate(json.loads(files.to_json(history.to_record(run))), RECORD)
 
 
 def test_a_configuration_error_keeps_its_place() -> None:
-    run = failed(Monitor(), Heading(), ConfigurationError("no stage 'x'", Place(file="seedlab.toml", line=4)))
+    run = build_failed_run(
+        Monitor(), Heading(), ConfigurationError("no stage 'x'", Place(file="seedlab.toml", line=4))
+    )
 
     assert (run.faults[0].file, run.faults[0].line, run.faults[0].message) == (
         "seedlab.toml",
@@ -285,7 +287,7 @@ def test_a_failed_run_keeps_what_was_measured_and_says_where_it_broke() -> None:
     with pytest.raises(WriteError), monitor.span("merge", load=load):
         raise WriteError("no")
 
-    run = failed(monitor, Heading(), WriteError("no"))
+    run = build_failed_run(monitor, Heading(), WriteError("no"))
 
     assert {stage.id: stage.reason for stage in run.stages} == {
         "modules": "rolled back with the run",
@@ -299,7 +301,9 @@ def test_passwords_are_recorded_nowhere() -> None:
     url = "postgresql://me:hunter2@db.example/app?sslpassword=hunter2"
     heading = Heading(target=url, args=("seed", "--database-url", url, "host=x password='hunter2 x'"))
 
-    record = files.to_json(history.to_record(failed(Monitor(), heading, OSError(f"no route to {url}"))))
+    record = files.to_json(
+        history.to_record(build_failed_run(Monitor(), heading, OSError(f"no route to {url}")))
+    )
 
     assert "hunter2" not in record
     assert "postgresql://me:***@db.example/app" in record
@@ -318,7 +322,7 @@ def test_a_plan_has_the_shape_of_a_run() -> None:
         project="academy", target="t", environment="test", level="copy", stages=stages, waves=(("modules",),)
     )
 
-    record = json.loads(files.to_json(history.plan_record(measured(Monitor(), Heading()), plan)))
+    record = json.loads(files.to_json(history.plan_record(build_run(Monitor(), Heading()), plan)))
 
     jsonschema.validate(record, RECORD)
     assert record["status"] == "planned"

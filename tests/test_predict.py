@@ -13,7 +13,7 @@ from seedlab.flow import Outcomes, Run, SeedReport, Settings, Span, StageReport,
 from seedlab.insight.judging import predict
 from seedlab.insight.judging.predict import Timing
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.insight.records.runs import Heading, measured
+from seedlab.insight.records.runs import Heading, build_run
 
 seconds = st.floats(0.001, 1000)
 ALL_NEW, ALL_SAME = Outcomes(created=100), Outcomes(unchanged=100)
@@ -35,7 +35,7 @@ def run_of(
     seed = SeedReport(name="cities", tables=(table,), spans=spans)
     stage = StageReport(id="core", status=status, reason="", outcomes=outcomes, seeds=(seed,))  # type: ignore[arg-type]
     heading = Heading(project="school", target=target, settings=Settings())
-    run = measured(Monitor(), heading, (stage,))
+    run = build_run(Monitor(), heading, (stage,))
     return replace(run, seconds=took + shared, spans=all_spans)
 
 

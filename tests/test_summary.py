@@ -33,7 +33,7 @@ from seedlab.insight.formatting.summary import (
 )
 from seedlab.insight.formatting.text import duration, printable, roughly, shorten, size, table, width
 from seedlab.insight.measuring.monitor import Monitor
-from seedlab.insight.records.runs import Heading, measured
+from seedlab.insight.records.runs import Heading, build_run
 
 TARGET = "postgresql://postgres@127.0.0.1:54321/academy"
 
@@ -42,7 +42,7 @@ def run_of(*stages: StageReport, seconds: float = 0.25) -> Run:
     monitor = Monitor()
     monitor.count(statements=41, round_trips=1, bytes_sent=712_345)
     monitor.cache(hits=3, misses=1)
-    run = measured(monitor, Heading(project="academy", target=TARGET), stages)
+    run = build_run(monitor, Heading(project="academy", target=TARGET), stages)
     return replace(run, seconds=seconds, wal_bytes=1_234_567)
 
 

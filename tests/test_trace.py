@@ -18,14 +18,14 @@ from seedlab.flow import Run
 from seedlab.flow.evidence import Sample, Wait
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import trace
-from seedlab.insight.records.runs import Heading, measured
+from seedlab.insight.records.runs import Heading, build_run
 from tests.test_monitor import WoundClock, load
 
 Event = Mapping[str, Any]
 
 
 def run_of(monitor: Monitor, *samples: Sample) -> Run:
-    return replace(measured(monitor, Heading(project="school", target="sqlite:///a.db")), samples=samples)
+    return replace(build_run(monitor, Heading(project="school", target="sqlite:///a.db")), samples=samples)
 
 
 def events(run: Run, kind: str) -> list[Event]:

@@ -45,7 +45,7 @@ def report_error(args: Namespace, error: BaseException, run: Run | None = None) 
     from seedlab.insight.records import history, runs
 
     if args.json:
-        run = run or runs.failed(Monitor(), runs.Heading(args=args.line), error)
+        run = run or runs.build_failed_run(Monitor(), runs.Heading(args=args.line), error)
         sys.stdout.write(_as_json(args, history.to_record(run)))
         sys.stdout.flush()
     if args.debug:

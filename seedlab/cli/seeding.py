@@ -53,11 +53,11 @@ def _run(args: Namespace) -> tuple[Run | None, BaseException | None]:
                 run = orchestrator.undo(
                     request.project, target, request.options, monitor, stages=stages, run=undone
                 )
-        return runs.judged(replace(run, args=request.line)), None
+        return runs.with_findings(replace(run, args=request.line)), None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a failed run has a record, too
         if request is None:
             return None, error
-        return runs.judged(runs.failed(monitor, request.heading(target), error)), error
+        return runs.with_findings(runs.build_failed_run(monitor, request.heading(target), error)), error
 
 
 def _with_experience(args: Namespace, request: Request, monitor: Monitor, target: Target) -> Project:
@@ -74,7 +74,7 @@ def _with_experience(args: Namespace, request: Request, monitor: Monitor, target
     from seedlab.operations import forecasting
 
     earlier = history.newest(args.reports)
-    heading = runs.measured(monitor, request.heading(target))
+    heading = runs.build_run(monitor, request.heading(target))
     informed, usual = forecasting.experience_of(project, earlier, heading)
     monitor.expected = usual.seconds if usual else None
     return informed
@@ -166,7 +166,7 @@ def plan(args: Namespace) -> int:
     target = orchestrator.open_target(request.choice, request.project)
     with _progress_shown(args, monitor):
         planned = orchestrator.plan(request.project, target, request.options, monitor, rows=args.rows)
-    run = runs.measured(monitor, request.heading(target))
+    run = runs.build_run(monitor, request.heading(target))
     earlier = history.newest(args.reports)
     forecast = forecasting.forecast(request.project, planned, run, earlier)
     changes = formatting.changes_text(planned.changes, show_values=args.show_values)

@@ -41,7 +41,7 @@ def seed_run(
         else _stage_report(stage, task, skipped, tallies, by_seed)
         for stage in task.agenda.declared
     )
-    return runs.measured(monitor, heading, reports)
+    return runs.build_run(monitor, heading, reports)
 
 
 def undo_run(run_id: str, tallies: Sequence[Tally], monitor: Monitor, heading: Heading) -> Run:
@@ -59,7 +59,7 @@ def undo_run(run_id: str, tallies: Sequence[Tally], monitor: Monitor, heading: H
                 id=name, status="run", reason="rows that seedlab made", outcomes=outcomes, seeds=seeds
             )
         )
-    return replace(runs.measured(monitor, heading, tuple(stages)), run_id=run_id)
+    return replace(runs.build_run(monitor, heading, tuple(stages)), run_id=run_id)
 
 
 def with_unindexed_references(run: Run, catalog: Catalog) -> Run:

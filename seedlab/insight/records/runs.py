@@ -59,7 +59,7 @@ def new_run_id() -> str:
     return os.urandom(4).hex()
 
 
-def measured(monitor: Monitor, heading: Heading, stages: tuple[StageReport, ...] = ()) -> Run:
+def build_run(monitor: Monitor, heading: Heading, stages: tuple[StageReport, ...] = ()) -> Run:
     """Build the run of a seed that succeeded.
 
     The caller adds what the monitor cannot know (`data_fingerprint`, `wal_bytes`, the server's version) by
@@ -92,19 +92,19 @@ def measured(monitor: Monitor, heading: Heading, stages: tuple[StageReport, ...]
     )
 
 
-def failed(monitor: Monitor, heading: Heading, error: BaseException) -> Run:
+def build_failed_run(monitor: Monitor, heading: Heading, error: BaseException) -> Run:
     """Build the run of a seed that ended in `error`.
 
     If some of it was committed nevertheless (`monitor.half_done`), the run reports that.
     """
     status, exit_code = verdict(error)
-    run = measured(monitor, heading, _broken_stages(monitor))
+    run = build_run(monitor, heading, _broken_stages(monitor))
     if monitor.half_done is not None:
         run = replace(monitor.half_done, args=run.args, notes=run.notes)
     return replace(run, status=status, exit_code=exit_code, faults=faults_of(error), error=message_of(error))
 
 
-def judged(run: Run) -> Run:
+def with_findings(run: Run) -> Run:
     """Fill in a run's bottlenecks and recommendations; a run that ran no stage is returned as it is."""
     if all(stage.status == "skipped" for stage in run.stages):
         return run

@@ -165,6 +165,7 @@ def test_a_folder_of_other_files_is_not_written_into(tmp_path: Path) -> None:
     [
         ("", "cannot read the notebook"),
         ('{"nbformat": 3}', "has format 3, expected 4"),
+        ('{"nbformat": 4}', "has no cells"),
         ("[]", "cannot read"),
     ],
 )

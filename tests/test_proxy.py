@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from seedlab.database.proxy import DelayProxy, Traffic
+from seedlab.database.proxy import DelayProxy, Traffic, connect_to
 from seedlab.errors import ServerError
 
 if TYPE_CHECKING:
@@ -45,6 +45,17 @@ def echo() -> Iterator[int]:
         yield listener.getsockname()[1]
         socket.create_connection(listener.getsockname()).close()  # a server that nobody called ends too
         thread.join()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list open files")
+def test_a_server_that_is_not_there_leaves_no_socket_open(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    with pytest.raises(FileNotFoundError) as caught:
+        connect_to(str(tmp_path / "nobody"))
+
+    assert caught.value
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_every_question_takes_at_least_the_round_trip(clean_postgres_url: str, upstream: dict) -> None:

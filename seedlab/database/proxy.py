@@ -260,7 +260,11 @@ def connect_to(upstream: str | tuple[str, int]) -> socket.socket:
     """Connect to the server, given as the path of a Unix socket or as host and port."""
     if isinstance(upstream, str):
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        server.connect(upstream)
+        try:
+            server.connect(upstream)
+        except BaseException:
+            server.close()
+            raise
         return server
     server = socket.create_connection(upstream)
     server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -101,6 +101,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"the notebook has format {notebook['nbformat']}, expected 4; open and save it in JupyterLab",
             Place(file=str(path)),
         )
+    if not isinstance(notebook.get("cells"), list):
+        raise ConfigurationError("not a whole notebook: it has no cells", Place(file=str(path)))
     return notebook
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedlab.insight.formatting.live import Line, dashboard, log_line, waiting
+from seedlab.insight.formatting.live import Line, dashboard, log_line, wait_text
 from seedlab.insight.formatting.text import width
 from seedlab.insight.measuring.state import LaneState, RunState, StageState
 
@@ -130,7 +130,7 @@ def test_every_run_fits_every_terminal(state: RunState, cells: int, height: int)
     ],
 )
 def test_what_a_server_process_waits_for_is_said_in_words(what: str, words: str) -> None:
-    assert waiting(what) == words
+    assert wait_text(what) == words
 
 
 def test_a_line_says_what_is_at_work_and_nothing_else() -> None:

@@ -25,7 +25,7 @@ from seedlab.database.proxy import connect_to
 
 _PIECE = 1 << 16  # bytes read at once
 _KEPT = 1 << 13  # bytes of a message that are parsed: a name, and enough of a statement to recognize it
-_STARTS = {80877103, 80877104}  # requests for TLS and for GSS encryption
+_ENCRYPTION_REQUESTS = {80877103, 80877104}  # for TLS, and for GSS
 _LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![$\w])[0-9]+(?:\.[0-9]+)?\b")
 _LIST = re.compile(r"(?:\?|\$\d+|%s)(?:\s*,\s*(?:\?|\$\d+|%s))+")
 _TRANSACTION = re.compile(
@@ -169,7 +169,7 @@ class Reader:
                 break
             message = bytes(self._head[:length])
             del self._head[:length]
-            if code in _STARTS:
+            if code in _ENCRYPTION_REQUESTS:
                 answer += b"N"
                 continue
             self._begun = True

@@ -44,13 +44,13 @@ _TRY = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 class PostgresDatabases:
     """Databases on the target's server, with the target's settings, whose names begin with `prefix`."""
 
-    def __init__(self, target: Target, prefix: str, *, embedded: bool, else_: str) -> None:
-        """Connect, and drop databases of killed processes; `else_` is advice for the error of `create`."""
+    def __init__(self, target: Target, prefix: str, *, embedded: bool, advice: str) -> None:
+        """Connect, and drop databases of killed processes; `advice` ends the message if the user may not."""
         self.target = target
         self.prefix = prefix
         self.session = os.urandom(4).hex()
         self.made: list[str] = []
-        self._else = else_
+        self._advice = advice
         self._numbers = count(1)
         self.admin = _connect(target)
         self._settings = [row[0] for row in self.admin.execute(_SETTINGS, [target.database])]
@@ -85,7 +85,7 @@ class PostgresDatabases:
             raise Refused(
                 f"the user '{self.admin.info.user}' may not create a database like '{source}' on "
                 f"{self.target.shown}: {error.diag.message_primary}; have an administrator run "
-                f"ALTER ROLE … CREATEDB, {self._else}"
+                f"ALTER ROLE … CREATEDB, {self._advice}"
             ) from error
         except psycopg.Error as error:
             raise write_failed(error) from error

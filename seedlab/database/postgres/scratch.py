@@ -27,7 +27,7 @@ class PostgresScratchDatabases:
             target,
             PREFIX,
             embedded=superuser is not None,
-            else_="or leave the target out to use the embedded server",
+            advice="or leave the target out to use the embedded server",
         )
         admin = self._databases.admin
         self._checkpointer = psycopg.connect(superuser, autocommit=True) if superuser else admin

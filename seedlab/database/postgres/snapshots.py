@@ -54,7 +54,7 @@ class PostgresSnapshots:
     def __init__(self, target: Target, *, embedded: bool) -> None:
         self._target = target
         self._databases = PostgresDatabases(
-            target, CLONE, embedded=embedded, else_="or take another target for these tests"
+            target, CLONE, embedded=embedded, advice="or take another target for these tests"
         )
         self._admin = self._databases.admin
 

@@ -152,10 +152,9 @@ class SqliteSession:
     def _reserve(self, table: str, column: str, count: int) -> list[Any]:
         if expression := self._known().tables[table].columns[column].expression:
             return [row[0] for row in self.connection.run(sql.defaults(expression), (count,))]
-        highest, tracked, ever = sql.reserved(table, column)
-        tops = [self.connection.run(highest)[0][0], self._reserved.get(table)]
-        if self.connection.run(tracked):
-            tops += [row[0] for row in self.connection.run(ever, (table,))]
+        tops = [self.connection.run(sql.highest(table, column))[0][0], self._reserved.get(table)]
+        if self.connection.run(sql.HAS_SEQUENCES):
+            tops += [row[0] for row in self.connection.run(sql.HIGHEST_EVER, (table,))]
         start = max((top for top in tops if top is not None), default=0) + 1
         self._reserved[table] = start + count - 1
         return list(range(start, start + count))

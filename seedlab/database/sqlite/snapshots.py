@@ -41,6 +41,7 @@ from seedlab.database.snapshots import (
 )
 from seedlab.database.sqlite.connection import quote
 from seedlab.database.sqlite.ledger import drop_ledger
+from seedlab.database.sqlite.statements import HAS_SEQUENCES
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Target
 
@@ -240,7 +241,7 @@ class SqliteSnapshots:
         with closing(sqlite3.connect(self._target.url)) as source, closing(sqlite3.connect(new)) as copy:
             source.backup(copy)
             drop_ledger(copy)
-            numbered = copy.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'").fetchone()
+            numbered = copy.execute(HAS_SEQUENCES).fetchone()
             for _, table in empties:  # foreign keys are off, and `empties` has all tables that refer to these
                 copy.execute(f"DELETE FROM {quote(table)}")  # noqa: S608
                 if numbered:

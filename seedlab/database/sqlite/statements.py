@@ -6,7 +6,7 @@ Every identifier comes from the catalog and is quoted; values are parameters. In
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Literal
@@ -279,11 +279,14 @@ def any_value(table: str, column: str) -> str:
     return f"(SELECT {quote(column)} FROM {main(table)} WHERE {quote(column)} IS NOT NULL LIMIT 1)"
 
 
-def reserved(table: str, column: str) -> Iterator[str]:
-    """Yield the queries for the highest row id, and for the highest ever of an AUTOINCREMENT table."""
-    yield f"SELECT max({quote(column)}) FROM {main(table)}"
-    yield "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence'"
-    yield "SELECT max(seq) FROM main.sqlite_sequence WHERE name = ?"
+def highest(table: str, column: str) -> str:
+    """Find the highest row id of a table."""
+    return f"SELECT max({quote(column)}) FROM {main(table)}"
+
+
+# Of AUTOINCREMENT tables: whether there are any, and the highest row id that one ever had.
+HAS_SEQUENCES = "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence'"
+HIGHEST_EVER = "SELECT max(seq) FROM main.sqlite_sequence WHERE name = ?"
 
 
 def defaults(expression: str) -> str:

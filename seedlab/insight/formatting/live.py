@@ -38,7 +38,7 @@ def headline(state: RunState) -> list[str]:
     return [*parts, size(state.rss_bytes)] if state.rss_bytes else parts
 
 
-def counted(stage: StageState) -> str:
+def count_text(stage: StageState) -> str:
     """Word the progress of a stage."""
     if stage.status == "skipped":
         return "skipped"
@@ -54,13 +54,13 @@ def lane_rows(state: RunState) -> list[tuple[str, str, str, str]]:
             f"connection {lane.pid}" if lane.pid else f"thread {lane.number + 1}",
             printable(lane.doing) or "idle",
             roughly(lane.seconds) if lane.doing else "",
-            waiting(lane.wait) if lane.wait else "",
+            wait_text(lane.wait) if lane.wait else "",
         )
         for lane in state.lanes
     ]
 
 
-def waiting(what: str) -> str:
+def wait_text(what: str) -> str:
     """Word what a server process waits for, with the server's name of the wait event."""
     if what == "CPU":
         return "server at work"
@@ -74,7 +74,7 @@ def waiting(what: str) -> str:
 def log_line(state: RunState) -> str:
     """Format the state of a run as one line."""
     running = [stage for stage in state.stages if stage.status == "running"]
-    stages = [f"{printable(stage.id)} {counted(stage)}".rstrip() for stage in running]
+    stages = [f"{printable(stage.id)} {count_text(stage)}".rstrip() for stage in running]
     lanes = [f"{doing}: {wait}" if wait else doing for _, doing, since, wait in lane_rows(state) if since]
     return ", ".join([*headline(state), *stages, *lanes])
 
@@ -103,7 +103,7 @@ def _stage_lines(stages: Sequence[StageState], cells: int, room: int) -> list[Li
     shown, hidden = _chosen(stages, room)
     if not stages or room < 1:
         return []
-    counts = [counted(stage) for stage in shown]
+    counts = [count_text(stage) for stage in shown]
     of_count = max(map(width, counts), default=0)
     widest = min(max(8, cells // 3), cells - of_count - 4)
     names = [isolate(shorten(printable(stage.id), widest)) for stage in shown]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from seedlab.insight.formatting.live import counted, headline, lane_rows
+from seedlab.insight.formatting.live import count_text, headline, lane_rows
 from seedlab.insight.formatting.text import printable
 from seedlab.insight.measuring.state import RunState, StageState
 
@@ -49,7 +49,7 @@ def _bar(stage: StageState) -> str:
 
 
 def _count(stage: StageState) -> str:
-    return f"<td {_NUMBER}>{escape(counted(stage))}</td>"
+    return f"<td {_NUMBER}>{escape(count_text(stage))}</td>"
 
 
 def _text(text: str) -> str:

@@ -48,7 +48,7 @@ def as_base(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def equal(
-    column: Column, own: ColumnElement[Any], value: ColumnElement[Any], *, nulls: bool = False
+    column: Column, own: ColumnElement[Any], value: ColumnElement[Any], *, nulls: bool
 ) -> ColumnElement[bool]:
     """Compare a column with a value as the database does; with `nulls`, NULL equals NULL."""
     same: ColumnElement[bool] = as_base(column, own) == as_base(column, value)

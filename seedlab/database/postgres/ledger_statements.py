@@ -237,7 +237,10 @@ def _sent(table: Table, name: str) -> str:
 
 # ---- writing --------------------------------------------------------------------------------------------
 
-# Parameters are JSON documents, and one byte string with all packed rows, cut by offset and length.
+# Parameters are a JSON list, of which `d(s)` has one row per item, and one byte string with all packed rows,
+# of which each item says its part.
+_ITEMS = SQL("pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s)")
+_CUT = SQL("pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4)")
 ADD_RUN = SQL(
     "INSERT INTO seedlab.runs (run_id, project, environment, level, started, outcomes) "
     "SELECT r->>'run_id', r->>'project', r->>'environment', r->>'level', (r->>'started')::timestamptz, "
@@ -245,27 +248,23 @@ ADD_RUN = SQL(
 )
 PUT_STAGES = SQL(
     "INSERT INTO seedlab.stages (project, stage, parts, tables, run_id) "
-    "SELECT s->>'project', s->>'stage', s->'parts', s->'tables', s->>'run_id' "
-    "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
+    "SELECT s->>'project', s->>'stage', s->'parts', s->'tables', s->>'run_id' FROM {items} "
     "ON CONFLICT (project, stage) DO UPDATE SET parts = excluded.parts, tables = excluded.tables, "
     "run_id = excluded.run_id, finished = excluded.finished"
-)
+).format(items=_ITEMS)
 PUT_ROWS = SQL(
     'INSERT INTO seedlab.rows (project, stage, seed, "table", meaning, files, key, made, rows, content) '
     "SELECT s->>'project', s->>'stage', s->>'seed', s->>'table', s->>'meaning', s->'files', s->'key', "
-    "s->>'made', (s->>'rows')::int8, "
-    "pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4) "
-    "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
+    "s->>'made', (s->>'rows')::int8, {cut} FROM {items} "
     'ON CONFLICT (project, stage, seed, "table") DO UPDATE SET meaning = excluded.meaning, '
     "files = excluded.files, key = excluded.key, made = excluded.made, rows = excluded.rows, "
     "content = excluded.content, recent = ''"
-)
+).format(items=_ITEMS, cut=_CUT)
 ADD_ROWS = SQL(
-    "UPDATE seedlab.rows r SET rows = (s->>'rows')::int8, recent = recent || "
-    "pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4) "
-    "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) WHERE r.project = s->>'project' "
+    "UPDATE seedlab.rows r SET rows = (s->>'rows')::int8, recent = recent || {cut} FROM {items} "
+    "WHERE r.project = s->>'project' "
     "AND r.stage = s->>'stage' AND r.seed = s->>'seed' AND r.\"table\" = s->>'table'"
-)
+).format(items=_ITEMS, cut=_CUT)
 # The table for further packs of a load, whose rows do not fit into one value. It is created by the first run
 # that needs it, in its transaction, so that creating a ledger stays fast. Stages that commit concurrently
 # wait here for each other.
@@ -281,19 +280,12 @@ PUT_PACK = SQL(
     'INSERT INTO seedlab.packs (project, stage, seed, "table", number, content) '
     "VALUES ($1, $2, $3, $4, $5::int4, $6)"
 )
-FORGET_PACKS = SQL(
-    "DELETE FROM seedlab.packs r USING pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
-    'WHERE r.project = s->>0 AND r.stage = s->>1 AND r.seed = s->>2 AND r."table" = s->>3'
-)
 FOLD_MARKS = SQL("UPDATE seedlab.tables SET marks = $2::pg_catalog.bytea, recent = '' WHERE \"table\" = $1")
-FORGET_ROWS = SQL(
-    "DELETE FROM seedlab.rows r USING pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
-    'WHERE r.project = s->>0 AND r.stage = s->>1 AND r.seed = s->>2 AND r."table" = s->>3'
-)
-FORGET_STAGES = SQL(
-    "DELETE FROM seedlab.stages r USING pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) "
-    "WHERE r.project = s->>0 AND r.stage = s->>1"
-)
+_FORGET = SQL("DELETE FROM seedlab.{table} r USING {items} WHERE r.project = s->>0 AND r.stage = s->>1{more}")
+_OF_SEED = SQL(' AND r.seed = s->>2 AND r."table" = s->>3')
+FORGET_STAGES = _FORGET.format(table=SQL("stages"), items=_ITEMS, more=_NOTHING)
+FORGET_ROWS = _FORGET.format(table=SQL("rows"), items=_ITEMS, more=_OF_SEED)
+FORGET_PACKS = _FORGET.format(table=SQL("packs"), items=_ITEMS, more=_OF_SEED)
 
 
 def store_marks(states: Sequence[tuple[TableState, Table]]) -> Composed:
@@ -321,12 +313,11 @@ def shift_tables(*, stamped: bool) -> Composed:
     ).format(stamps.POSSIBLE)
     return SQL(
         "WITH shifted AS (UPDATE seedlab.tables r SET rows = (s->>'rows')::int8, xor = (s->>'xor')::int8, "
-        "sum = (s->>'sum')::numeric, recent = recent || "
-        "pg_catalog.substr($2::pg_catalog.bytea, (s->>'start')::int4, (s->>'length')::int4){} "
-        "FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb) d(s) WHERE r.\"table\" = s->>'table' "
+        "sum = (s->>'sum')::numeric, recent = recent || {cut}{stamp} "
+        "FROM {items} WHERE r.\"table\" = s->>'table' "
         'RETURNING r."table", r.marks, r.recent) SELECT "table" FROM shifted '
-        "WHERE pg_catalog.octet_length(recent) > GREATEST({}, pg_catalog.octet_length(marks) / 8)"
-    ).format(stamp if stamped else _NOTHING, Literal(RECENT))
+        "WHERE pg_catalog.octet_length(recent) > GREATEST({recent}, pg_catalog.octet_length(marks) / 8)"
+    ).format(cut=_CUT, stamp=stamp if stamped else _NOTHING, items=_ITEMS, recent=Literal(RECENT))
 
 
 def put_tables(

@@ -65,9 +65,7 @@ def lookup(
     )
 
 
-def _named_by(
-    column: Column, own: Composable, text: Composable, version: int, *, nulls: bool = False
-) -> Composed:
+def _named_by(column: Column, own: Composable, text: Composable, version: int, *, nulls: bool) -> Composed:
     """Compare a key column with text; invalid text matches no row instead of failing the query.
 
     Invalid values are faults that are reported elsewhere, with their lines.

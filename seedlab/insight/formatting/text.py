@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _LEFT_TO_RIGHT = "\u200e"
 _ZERO_WIDTH = frozenset({"Mn", "Me", "Cf"})
+_GAP = "  "  # between the columns of a table
 _LEAST = 12  # the least width of the flexible column, in cells
 _LEAST_OF_OTHERS = 16  # the least width of other columns, enough for a date and time
 
@@ -81,7 +82,6 @@ def table(
     *,
     cells: int,
     flexible: int,
-    gap: str = "  ",
     spare: Sequence[int] = (),
     whole: Sequence[int] = (),
 ) -> list[str]:
@@ -95,15 +95,15 @@ def table(
         return []
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     shown = [*range(len(widths))]
-    over = sum(widths) + len(gap) * (len(widths) - 1) - cells
+    over = sum(widths) + len(_GAP) * (len(widths) - 1) - cells
     flexible = shown[flexible]
     for n in spare:
         if over > max(widths[flexible] - _LEAST, 0):
             shown.remove(n)
-            over -= widths[n] + len(gap)
+            over -= widths[n] + len(_GAP)
     over = _give_way(widths, [flexible], over, _LEAST)
     _give_way(widths, [n for n in shown if align[n] == "<" and n not in whole], over, _LEAST_OF_OTHERS)
-    return [_line([(row[n], widths[n], align[n]) for n in shown], gap) for row in rows]
+    return [_line([(row[n], widths[n], align[n]) for n in shown]) for row in rows]
 
 
 def _give_way(widths: list[int], texts: Sequence[int], cells: int, least: int) -> int:
@@ -114,9 +114,9 @@ def _give_way(widths: list[int], texts: Sequence[int], cells: int, least: int) -
     return cells
 
 
-def _line(cells: Sequence[tuple[str, int, str]], gap: str) -> str:
+def _line(cells: Sequence[tuple[str, int, str]]) -> str:
     padded = [_pad(isolate(shorten(text, width)), width, side) for text, width, side in cells]
-    return gap.join(padded).rstrip()
+    return _GAP.join(padded).rstrip()
 
 
 def _pad(text: str, cells: int, side: str) -> str:

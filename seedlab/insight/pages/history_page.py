@@ -152,10 +152,9 @@ def _section(number: int, trend: Trend, linked: Collection[str]) -> str:
 def _row(point: Point, linked: Collection[str]) -> list[str]:
     run = point.run
     name = escape(run.run_id)
+    link = f'<a href="#{anchor(run.run_id)}">{name}</a>' if run.run_id in linked else name
     return [
-        _mark(point)
-        + " "
-        + (f'<a href="#{anchor(run.run_id)}">{name}</a>' if run.run_id in linked else name),
+        f"{_mark(point)} {link}",
         escape(moment(run.started)),
         duration(run.seconds),
         f"{run.outcomes.total:,}",

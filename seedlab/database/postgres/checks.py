@@ -88,7 +88,7 @@ def _uniques(write: TableWrite) -> Iterator[_Check]:
             )
         yield _Check(
             why=f"{why} ({key.name})",
-            expression=_is_unique(table, key.columns, first.key_columns, first.null_key_columns),
+            expression=_unique_condition(table, key.columns, first.key_columns, first.null_key_columns),
             columns=key.columns,
             beside=first.key_columns,
             rule="unique",
@@ -189,7 +189,7 @@ ORDER BY 1, 2
 """)
 
 
-def _is_unique(table: Table, unique: Sequence[str], key: Sequence[str], nulls: Collection[str]) -> str:
+def _unique_condition(table: Table, unique: Sequence[str], key: Sequence[str], nulls: Collection[str]) -> str:
     """Make the condition that no row of the table with another key has the same values.
 
     NULLs differ, but for those in the columns `nulls` of the key.

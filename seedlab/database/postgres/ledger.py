@@ -313,17 +313,13 @@ class PostgresLedger(Ledger):
             self._ask([(sql.FOLD_MARKS, (name, known[name])) for name in grown])
 
     def _put_tables(
-        self,
-        marks: Mapping[str, bytes | None],
-        states: Sequence[TableState],
-        hashed: Collection[str] = (),
+        self, marks: Mapping[str, bytes | None], states: Sequence[TableState], hashed: Collection[str] = ()
     ) -> Question:
         """Make the statement that stores states with these marks; the tables `hashed` need no hashing."""
         with_marks = [state.table for state in states if state.table in marks]
         content, places = packed(marks[name] or b"" for name in with_marks)
-        unknown = -1
         cuts = {
-            name: (start, unknown if marks[name] is None else length)
+            name: (start, -1 if marks[name] is None else length)
             for name, (start, length) in zip(with_marks, places, strict=True)
         }
         statement = sql.put_tables(

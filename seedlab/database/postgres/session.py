@@ -30,16 +30,7 @@ from seedlab.database.postgres.failures import connection_failed, write_failed
 from seedlab.database.postgres.ledger import NO_RIGHT, NO_TABLE, PostgresLedger
 from seedlab.database.postgres.wire import Question, StatementError, Wire, translated
 from seedlab.errors import CommitUnanswered, ConfigurationError, LockHeld, WriteError
-from seedlab.flow import (
-    Catalog,
-    Column,
-    Dialect,
-    Memory,
-    Recorder,
-    Settings,
-    Table,
-    Target,
-)
+from seedlab.flow import Catalog, Column, Dialect, Memory, Recorder, Settings, Table, Target
 
 if TYPE_CHECKING:
     import polars as pl

@@ -96,10 +96,7 @@ class Wire:
         self._awaited: list[tuple[slice, Results]] = []  # those of their answers that a caller wants
 
     def script(
-        self,
-        statements: Sequence[Composable],
-        feed: Feed | None = None,
-        ahead: Ahead = lambda _: None,
+        self, statements: Sequence[Composable], feed: Feed | None = None, ahead: Ahead = lambda _: None
     ) -> Results:
         """Send statements as one simple query; return one result per statement. Raises StatementError.
 

@@ -56,14 +56,8 @@ def before_after(comparison: Comparison) -> Chart:
     )
     for row, change in enumerate(changes):
         _dumbbell(axes, row, change)
-        axes.text(
-            1.01,
-            row,
-            _verdict_text(change),
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=9,
-        )
+        place = axes.get_yaxis_transform()
+        axes.text(1.01, row, _verdict_text(change), transform=place, va="center", fontsize=9)
     _strip(axes, comparison.pairs)
     rows_axis(axes, [name(each.name) for each in changes])
     axes.get_yticklabels()[0].set_fontweight("bold")

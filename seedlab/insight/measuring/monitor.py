@@ -80,11 +80,7 @@ class Monitor(Work):
     """
 
     def __init__(
-        self,
-        *,
-        clock: Clock | None = None,
-        closely: bool = False,
-        beside: Target | None = None,
+        self, *, clock: Clock | None = None, closely: bool = False, beside: Target | None = None
     ) -> None:
         super().__init__()
         self.clock: Clock = clock or SystemClock()

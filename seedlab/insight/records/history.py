@@ -14,14 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seedlab.errors import Fault
-from seedlab.flow import (
-    Counters,
-    Outcomes,
-    Run,
-    SeedReport,
-    StageReport,
-    TableReport,
-)
+from seedlab.flow import Counters, Outcomes, Run, SeedReport, StageReport, TableReport
 from seedlab.insight.measuring.monitor import phase_totals
 from seedlab.insight.measuring.spans import FIELDS
 from seedlab.insight.records import files

@@ -58,6 +58,11 @@ def test_a_byte_order_mark_is_dropped(tmp_path):
     assert flat.columns == ("a", "b")
 
 
+@pytest.mark.parametrize("first", ["\ufeff", "\ufeffx"])
+def test_a_value_that_begins_like_a_byte_order_mark_is_kept(tmp_path, first):
+    assert rows(tmp_path, f"a\n{first}\n\ufeff\n") == [(first,), ("\ufeff",)]
+
+
 def test_quotes_in_the_header_are_read_as_in_rows(tmp_path):
     flat = sources.read(source(tmp_path, "t.csv", '"a,""x""","b\nc"\n1,2\n'))
 

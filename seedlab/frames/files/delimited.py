@@ -7,6 +7,7 @@ doubled, or contains no quote. One regular expression runs over the whole file (
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -140,7 +141,7 @@ def scan(data: bytes, columns: tuple[str, ...], delimiter: bytes, *, first: int 
     The extra columns of reject files (NOTES) are dropped.
     """
     lazy = pl.scan_csv(
-        _without_blank_lines(data, delimiter),
+        _with_bom_kept(_without_blank_lines(data, delimiter)),
         has_header=False,
         separator=delimiter.decode(),
         schema=dict.fromkeys(columns, pl.String),
@@ -202,6 +203,11 @@ def spans(record: bytes, delimiter: bytes) -> list[tuple[int, int]]:
         if record[end : end + 1] != delimiter:
             return found
         position = end + 1
+
+
+def _with_bom_kept(data: bytes) -> bytes:
+    """Protect a U+FEFF with which the first value begins: polars skips one at the start of what it reads."""
+    return codecs.BOM_UTF8 + data if data.startswith(codecs.BOM_UTF8) else data
 
 
 def _without_blank_lines(data: bytes, delimiter: bytes) -> bytes:

@@ -30,7 +30,7 @@ class Bound:
 def bind(
     catalog: Catalog,
     given: Sequence[Given],
-    known: Mapping[str, tuple[str, ...]] | None = None,
+    known: Keys | None = None,
     defaults: Collection[str] = (),
 ) -> Bound:
     """Interpret every source column, choose every table's key, and resolve the parts of every reference.
@@ -52,7 +52,7 @@ def bind(
             faults += _unfilled(each, defaults)
     if misspelt:
         return Bound(loads=(), key_origins={}, faults=tuple(faults))
-    keys = choose_keys(sources, catalog, known or {})
+    keys = choose_keys(sources, catalog, known or Keys())
     loads = tuple(_load(each, keys, catalog, defaults) for each in sources)
     return Bound(loads=loads, key_origins=keys.origins, faults=tuple(faults))
 
@@ -63,7 +63,7 @@ def key_sources(catalog: Catalog, given: Given) -> tuple[str, ...]:
     columns = understood.columns
     if columns.unknown:
         return ()  # `bind` reports them
-    key = choose_keys([understood], catalog, {}).columns[understood.table.name]
+    key = choose_keys([understood], catalog, Keys()).columns[understood.table.name]
     names = [name for name in columns.exact if name in key]
     for relation in columns.relations.values():
         if set(relation.foreign_key.columns) <= set(key):

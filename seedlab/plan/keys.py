@@ -5,7 +5,7 @@ Pure: takes the catalog and interpreted source columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from seedlab.errors import ConfigurationError
@@ -29,15 +29,13 @@ class Keys:
     with_nulls: set[str] = field(default_factory=set)
 
 
-def choose_keys(
-    sources: Sequence[Understood], catalog: Catalog, known: Mapping[str, tuple[str, ...]]
-) -> Keys:
+def choose_keys(sources: Sequence[Understood], catalog: Catalog, known: Keys) -> Keys:
     """Choose one key for each table: the declared or an inferred one, or whole rows if the table has no key.
 
     `known` are keys that tables have from seeds outside of `sources`. Raises ConfigurationError if seeds
     declare different keys for a table, or if its files cover no key.
     """
-    keys = Keys(columns=dict(known))
+    keys = Keys(columns=dict(known.columns), with_nulls=set(known.with_nulls))
     by_table: dict[str, list[Understood]] = {}
     for source in sources:
         by_table.setdefault(source.table.name, []).append(source)
@@ -53,7 +51,8 @@ def choose_keys(
         elif not table.keys:
             keys.columns[name], keys.origins[name] = _whole_rows(table, fillers), WHOLE_ROWS
         else:
-            keys.columns[name], keys.origins[name] = _inferred(table, fillers, known.get(name))
+            keys.columns[name], keys.origins[name] = _inferred(table, fillers, known.columns.get(name))
+        keys.with_nulls.discard(name)
         if _with_nulls(table, fillers):
             keys.with_nulls.add(name)
             if keys.origins[name] != WHOLE_ROWS:

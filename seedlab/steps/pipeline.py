@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, Fault
-from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Memory, Recorder, Stage
+from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Recorder, Stage
 from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.files.documents import collector_paused
@@ -23,6 +23,7 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
 from seedlab.plan.binder import Bound
 from seedlab.plan.graph import Need
+from seedlab.plan.keys import Keys
 from seedlab.steps.agenda import Task
 from seedlab.steps.looking import Look
 from seedlab.steps.preparing import binding, reading, transforming
@@ -112,7 +113,7 @@ def prepare(
     shaped = transforming.transform(shaped, project.root, project.transforms)
     catalog = _with_guessed_kinds(look, catalog, shaped)
     others = _unread_loads(task, stages)
-    bound, pairs = _bound(shaped, catalog, _remembered_keys(others, task.memory), project.defaults)
+    bound, pairs = _bound(shaped, catalog, _known_keys(task, others, catalog), project.defaults)
     _check_dependencies(task, bound, others)
     with monitor.span("resolve"):
         naming = name_rows(catalog, bound.loads, settings.ids)
@@ -206,7 +207,7 @@ def _with_guessed_kinds(look: Look, catalog: Catalog, shaped: Sequence[Shaped]) 
 def _bound(
     shaped: Sequence[Shaped],
     catalog: Catalog,
-    known: Mapping[str, tuple[str, ...]],
+    known: Keys,
     defaults: Mapping[str, str],
 ) -> tuple[Bound, list[tuple[Load, Shaped]]]:
     try:
@@ -228,10 +229,17 @@ def _unread_loads(task: Task, stages: Sequence[Stage]) -> list[LoadMemory]:
     return [load for load in task.memory.loads if load.files and load.name[:2] in unread]
 
 
-def _remembered_keys(others: Sequence[LoadMemory], memory: Memory) -> dict[str, tuple[str, ...]]:
-    """Return the key of each table of these loads, as the ledger has it."""
-    tables = {load.table for load in others} & memory.tables.keys()
-    return {name: tuple(sorted(memory.tables[name].key)) for name in tables}
+def _known_keys(task: Task, others: Sequence[LoadMemory], catalog: Catalog) -> Keys:
+    """Return the key of each table of these loads, as the ledger has it.
+
+    Whether NULL is a value of it is what the project says, as in a run that reads their seeds.
+    """
+    states = task.memory.tables
+    names = {load.table for load in others} & states.keys()
+    specs = (spec for stage in task.agenda.declared for seed in stage.seeds for spec in seed.tables)
+    tables = (catalog.find(spec.table) for spec in specs if spec.nulls == "equal")
+    with_nulls = names & {table.name for table in tables if table}
+    return Keys(columns={name: tuple(sorted(states[name].key)) for name in names}, with_nulls=with_nulls)
 
 
 def _check_dependencies(task: Task, bound: Bound, others: Sequence[LoadMemory]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -260,6 +261,46 @@ def test_a_reference_leads_to_a_row_by_its_nulls(
         ("d", "bob", None),
     ]
     assert rows_of(url, SLOTTED) == [(None, None, "w"), (None, 1, "v"), ("red", None, "y"), ("red", 1, "x")]
+
+
+STAGES = """
+[[stages]]
+id = "members"
+  [[stages.seeds]]
+  name = "teams"
+  source = "teams.csv"
+  [[stages.seeds]]
+  name = "members"
+  source = "members.json"
+  [stages.seeds.tables]
+  members = { path = "$", nulls = "equal" }
+  badges = { path = "badges" }
+[[stages]]
+id = "notes"
+dependencies = ["members"]
+  [[stages.seeds]]
+  name = "notes"
+  source = "notes.csv"
+"""
+
+
+@pytest.mark.parametrize("select", [(), ("notes",)], ids=["stale", "selected"])
+def test_a_stage_that_runs_alone_refers_to_rows_by_their_nulls(
+    nested: Path, clean_database_url: str, way: Way, select: Sequence[str]
+) -> None:
+    url = clean_database_url
+    write(nested, {"seedlab.toml": STAGES})
+    seed_in(way, nested, url)
+    write(nested, {"notes.csv": NOTES.replace("a,ada,red", "a,ada,") + "e,bob,\n"})
+
+    assert counted(seed_in(way, nested, url, select=select))[:2] == (1, 1)
+    assert rows_of(url, NOTED) == [
+        ("a", "ada", None),
+        ("b", "ada", None),
+        ("c", None, None),
+        ("d", "bob", None),
+        ("e", "bob", None),
+    ]
 
 
 def test_existing_rows_are_found_by_their_nulls(nested: Path, clean_database_url: str, way: Way) -> None:

@@ -11,13 +11,14 @@ from seedlab.errors import DataFaults
 from seedlab.flow import Catalog, Load
 from seedlab.plan import binder
 from seedlab.plan.columns import Given
+from seedlab.plan.keys import Keys
 from seedlab.steps.preparing.shaping import Shaped
 
 
 def bind(
     shaped: Sequence[Shaped],
     catalog: Catalog,
-    known: Mapping[str, tuple[str, ...]] | None = None,
+    known: Keys | None = None,
     defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[binder.Bound, list[tuple[Load, Shaped]]]:
     """Make the load of each shaped table, paired with its rows, in which the defaults are filled in.

@@ -205,7 +205,6 @@ def _rebuild(
         before=[*before, *rebuilding.settings()],
         behind=behind | wide_tables.analyze(kept, rows),
         end=[*add_keys(off), rebuilding.RESET, rebuilding.ask_facts(tables)],
-        off=off,
     )
     written, results = load(wire, writes, frame, options)
     sequences = raise_sequences((load, write.table) for write in writes for load in write.loads)
@@ -268,5 +267,5 @@ def _copy_all(wire: Wire, writes: Sequence[TableWrite], keys: Keys, options: Sen
     lock = sql.lock_exclusively(tables) if keys else sql.lock_for_writing(tables)
     start: list[Composable] = [SQL("SAVEPOINT direct"), lock, sql.count_filled(tables)]
     behind = wide_tables.analyze(tables, _rows(writes))
-    frame = Frame(before=[*start, *drop_keys(keys)], behind=behind, end=add_keys(keys), off=keys)
+    frame = Frame(before=[*start, *drop_keys(keys)], behind=behind, end=add_keys(keys))
     return load(wire, writes, frame, options, looks=True)[0]

@@ -1,14 +1,15 @@
 """Send the rows of empty PostgreSQL tables, with what has to be done before and after them.
 
 All statements are one message, in which each COPY is a round trip of its own. Over a network whose round
-trips take longer than the rows of a small table, small tables are inserted from arrays instead: a pipeline
-before that message, which is one round trip, however many tables there are.
+trips take longer than the rows of a small table, small tables that follow each other are inserted from arrays
+instead: by a pipeline, which is one round trip, however many tables there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import polars as pl
 from psycopg.sql import Composable
@@ -26,17 +27,17 @@ from seedlab.database.postgres.copy_rows import (
 )
 from seedlab.database.postgres.encode import frame_literals
 from seedlab.database.postgres.encode_binary import has_binary_form
-from seedlab.database.postgres.rebuilding import Keys
 from seedlab.database.postgres.wire import Question, Results, StatementError, Wire
 from seedlab.errors import SeedError, WriteError
-from seedlab.flow import Load, Outcomes, TableWrite, Written
+from seedlab.flow import Batch, Load, Outcomes, TableWrite, Written
 
 # From this many rows on a table is sent in COPY's binary format, which has a fixed cost of 8 ms per frame.
 BINARY_ROWS = 6_000
 # Seconds that a value takes longer in an array than in a COPY (docs/performance.md).
 ARRAY_SECONDS = 1.3e-6
-# The most values of all arrays of a load, which are in memory together.
+# The most values of all arrays of a load, which are in memory together, and the most bytes of their text.
 ARRAY_VALUES = 1_000_000
+ARRAY_BYTES = 16 << 20
 # SQLSTATEs before the first row that only mean that something cannot be dropped: lock held, not the owner,
 # not supported, other objects depend on it, it does not exist any more.
 NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
@@ -80,15 +81,11 @@ class RowUnknown(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """The statements around the rows, and the foreign keys that are `off` among them.
-
-    `behind` are statements after the last rows of a table.
-    """
+    """The statements around the rows; `behind` are those after the last rows of a table."""
 
     before: Sequence[Composable] = ()
     behind: Mapping[str, Sequence[Composable]] = field(default_factory=dict)
     end: Sequence[Composable] = ()
-    off: Keys = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +129,11 @@ def load(
     """
     counts: dict[Load, int] = {}
     messages = _messages(wire, writes, frame, options, counts)
-    copied = messages.copied
+    copied = [write for message in messages for write in message.copied]
     pieces = [encoded(wire, write, counts, binary=options.is_binary(write)) for write in copied]
     large = options.parallel and any(write.rows > ENCODE_ROWS for write in copied)
+    results: Results = []
+    message = messages[0]
 
     # One span: the server answers at the end, so copying and keys cannot be told apart.
     try:
@@ -142,12 +141,16 @@ def load(
             wire.recorder.span("merge", rows=sum(write.rows for write in writes)),
             ThreadedEncoder(pieces) if large else InlineEncoder(pieces) as bytes_of,
         ):
-            results = messages.send(wire, bytes_of, looks=looks)
+            copies = 0
+            for message in messages:
+                results += message.send(wire, bytes_of, copies, looks=looks and not results)
+                copies += len(message.copied)
     except StatementError as failed:
-        write = messages.places.get(failed.index)
-        if write and failed.index < messages.pipelined and (failed.error.sqlstate or "")[:2] in _ABOUT_ROWS:
+        write = message.places.get(failed.index)
+        if write and message.pipelined and (failed.error.sqlstate or "")[:2] in _ABOUT_ROWS:
             raise RowUnknown from failed
-        raise LoadFailed(failed, write, early=failed.index < len(frame.before)) from failed
+        early = message is messages[0] and failed.index < len(frame.before)
+        raise LoadFailed(failed, write, early=early) from failed
     for write in writes:
         if write.staged:
             count_sent(wire, write.batches(), counts)
@@ -159,120 +162,117 @@ def load(
 
 
 @dataclass(slots=True, kw_only=True)
-class _Messages:
-    """All statements of a load, of which the first `pipelined` are a pipeline, and the others one message.
+class _Message:
+    """Statements that are sent together: a pipeline, or one simple query in which rows are copied.
 
     `places` says which of them write rows of which table; `copied` are the tables that are sent by COPY.
     """
 
-    questions: list[Question]
+    pipelined: bool
+    questions: list[Question] = field(default_factory=list)
     places: dict[int, TableWrite] = field(default_factory=dict)
     copied: list[TableWrite] = field(default_factory=list)
-    pipelined: int = 0
 
     def add(self, statements: Sequence[Composable]) -> None:
         """Append statements without parameters."""
         self.questions += [(each, ()) for each in statements]
 
-    def send(self, wire: Wire, bytes_of: InlineEncoder | ThreadedEncoder, *, looks: bool) -> Results:
-        """Send the pipeline and the message. Raises StatementError, and WriteError for tables with rows."""
-        results: Results = []
-        if self.pipelined:
-            try:
-                results = wire.pipeline(self.questions[: self.pipelined])
-            except StatementError as failed:
-                if looks:
-                    see_empty(failed.results)
-                raise
-            if looks:
-                see_empty(results)
-        if self.pipelined < len(self.questions):
-            results += self._send_copies(wire, bytes_of, looks=looks and not self.pipelined)
+    def add_rows(self, write: TableWrite, statement: Composable, parameters: Sequence[str] = ()) -> None:
+        """Append a statement that writes rows of a table."""
+        self.places[len(self.questions)] = write
+        self.questions.append((statement, parameters))
+
+    def send(
+        self, wire: Wire, bytes_of: InlineEncoder | ThreadedEncoder, copies: int, *, looks: bool
+    ) -> Results:
+        """Send the statements, whose first COPY is number `copies` of the load.
+
+        Raises StatementError, and WriteError for tables with rows.
+        """
+        try:
+            results = (
+                wire.pipeline(self.questions)
+                if self.pipelined
+                else self._send_copies(wire, bytes_of, copies, looks=looks)
+            )
+        except StatementError as failed:
+            if looks and self.pipelined:
+                see_empty(failed.results)
+            raise
+        if looks:
+            see_empty(results)
         return results
 
-    def _send_copies(self, wire: Wire, bytes_of: InlineEncoder | ThreadedEncoder, *, looks: bool) -> Results:
+    def _send_copies(
+        self, wire: Wire, bytes_of: InlineEncoder | ThreadedEncoder, copies: int, *, looks: bool
+    ) -> Results:
         def feed(number: int, results: Results) -> Iterator[bytes]:
             if number == 0 and looks:
                 see_empty(results)
-            return bytes_of.pieces(number)
+            return bytes_of.pieces(copies + number)
 
-        statements = [statement for statement, _ in self.questions[self.pipelined :]]
-        try:
-            results = wire.script(statements, feed, bytes_of.ahead)
-        except StatementError as failed:
-            raise StatementError(failed.index + self.pipelined, failed.error) from failed
-        if looks and not self.copied:
-            see_empty(results)
-        return results
+        statements = [statement for statement, _ in self.questions]
+        return wire.script(statements, feed, lambda number: bytes_of.ahead(copies + number))
 
 
 def _messages(
     wire: Wire, writes: Sequence[TableWrite], frame: Frame, options: SendOptions, counts: dict[Load, int]
-) -> _Messages:
-    """Make all statements of a load; those of tables that are inserted from arrays come first."""
-    messages = _Messages(questions=[])
-    messages.add(frame.before)
-    arrays, others = _ordered(writes, frame.off, options)
-    ordered = [*arrays, *others]
-    last = {write.table.name: number for number, write in enumerate(ordered)}
-    for number, write in enumerate(ordered):
-        if number < len(arrays):
-            _add_arrays(wire, messages, write, counts)
+) -> list[_Message]:
+    """Make all statements of a load, in the order of the writes: triggers may read earlier tables."""
+    messages: list[_Message] = []
+    last = {write.table.name: number for number, write in enumerate(writes)}
+    for number, (write, batches) in enumerate(zip(writes, _array_rows(writes, options), strict=True)):
+        pipelined = batches is not None
+        if not messages or messages[-1].pipelined != pipelined:
+            messages.append(_Message(pipelined=pipelined))
+            messages[-1].add(frame.before if number == 0 else ())
+        if batches is not None:
+            _add_arrays(wire, messages[-1], write, batches, counts)
         else:
-            _add_write(messages, write, options)
+            _add_write(messages[-1], write, options)
         if last[write.table.name] == number:
-            messages.add(frame.behind.get(write.table.name, ()))
-        if number < len(arrays):
-            messages.pipelined = len(messages.questions)
-    messages.add(frame.end)
-    messages.add(raise_sequences((load, write.table) for write in writes for load in write.loads))
-    if arrays and not messages.copied:
-        messages.pipelined = len(messages.questions)
+            messages[-1].add(frame.behind.get(write.table.name, ()))
+    messages[-1].add(frame.end)
+    messages[-1].add(raise_sequences((load, write.table) for write in writes for load in write.loads))
     return messages
 
 
-def _ordered(
-    writes: Sequence[TableWrite], off: Keys, options: SendOptions
-) -> tuple[list[TableWrite], list[TableWrite]]:
-    """Find the writes that are inserted from arrays, before all others, as far as these fit into memory.
+def _array_rows(writes: Sequence[TableWrite], options: SendOptions) -> list[list[Batch] | None]:
+    """Find the rows of each table that is inserted from arrays, as far as all these fit into memory.
 
-    A small table that refers to one that is copied, by a foreign key that stays on, is copied after it.
+    None for the others. As a pipeline between COPYs makes one message more, and two if COPYs follow, a few
+    small tables there are copied, too.
     """
-    arrays: list[TableWrite] = []
-    others: list[TableWrite] = []
-    later: set[str] = set()
-    values = 0
+    found: list[list[Batch] | None] = []
+    values = size = 0
     for write in writes:
-        dropped = off.get(write.table.name, (write.table, ()))[1]
-        needed = {key.parent for key in write.table.foreign_keys if key not in dropped}
-        fits = options.by_arrays(write) and values + _values(write) <= ARRAY_VALUES
-        if fits and later.isdisjoint({write.table.name, *needed}):
-            arrays.append(write)
-            values += _values(write)
-        else:
-            others.append(write)
-            later.add(write.table.name)
-    return arrays, others
+        found.append(None)
+        if options.by_arrays(write) and values + _values(write) <= ARRAY_VALUES:
+            batches = list(write.batches())
+            own = sum(int(batch.frame.estimated_size()) for batch in batches)
+            if size + own <= ARRAY_BYTES:
+                values, size, found[-1] = values + _values(write), size + own, batches
+    runs = [list(run) for _, run in groupby(found, lambda batches: batches is None)]
+    saving = [len(run) > (n > 0) + (n < len(runs) - 1) for n, run in enumerate(runs)]
+    return [batches if saves else None for run, saves in zip(runs, saving, strict=True) for batches in run]
 
 
-def _add_arrays(wire: Wire, messages: _Messages, write: TableWrite, counts: dict[Load, int]) -> None:
-    batches = list(write.batches())
+def _add_arrays(
+    wire: Wire, message: _Message, write: TableWrite, batches: Sequence[Batch], counts: dict[Load, int]
+) -> None:
     with wire.recorder.span("stage", load=write.loads[0], rows=write.rows):
         literals = frame_literals(
             pl.concat([batch.frame.select(write.columns) for batch in batches]), write.columns
         )
-    messages.places[len(messages.questions)] = write
     statement = sql.insert(write.table, write.columns, sql.arrays_source(write.columns))
-    messages.questions.append((statement, literals))
+    message.add_rows(write, statement, literals)
     count_sent(wire, batches, counts)
 
 
-def _add_write(messages: _Messages, write: TableWrite, options: SendOptions) -> None:
+def _add_write(message: _Message, write: TableWrite, options: SendOptions) -> None:
     for load in write.staged:  # its rows are in the target already
-        messages.places[len(messages.questions)] = write
-        messages.add([staging.insert(write.staged[load], load, write.table)])
+        message.add_rows(write, staging.insert(write.staged[load], load, write.table))
     if not write.staged:
-        messages.places[len(messages.questions)] = write
-        messages.copied.append(write)
+        message.copied.append(write)
         binary = options.is_binary(write)
-        messages.add([sql.copy_in(sql.qualified(write.table), write.columns, binary=binary)])
+        message.add_rows(write, sql.copy_in(sql.qualified(write.table), write.columns, binary=binary))

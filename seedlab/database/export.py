@@ -7,6 +7,7 @@ that a seed would store differently are counted, as SQLite accepts any value in 
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -114,7 +115,9 @@ class _PostgresReader:
         schema = dict.fromkeys(names, pl.String())
         with translated():
             for data in self._session.wire.copy_out(sql.copy_out(query), TRANSFER):
-                yield pl.read_csv(data, has_header=False, schema=schema, infer_schema=False)
+                # polars skips a byte order mark, as which the first value may begin.
+                mark = BOM_UTF8 if data.startswith(BOM_UTF8) else b""
+                yield pl.read_csv(mark + data, has_header=False, schema=schema, infer_schema=False)
 
     def lossy_values(self) -> dict[str, int]:
         return {}

@@ -238,6 +238,10 @@ SHAPES = {
         )
         + """INSERT INTO "ספרים" VALUES ('ספר', 'dot');""",
     ),
+    "text that begins like a file": (
+        "CREATE TABLE texts (code text PRIMARY KEY, value text);",
+        "INSERT INTO texts VALUES ('\ufeff', 'x'), ('\ufeffa', '\ufeff');",
+    ),
     "naughty text": (
         "CREATE TABLE texts (code text PRIMARY KEY, value text);",
         "INSERT INTO texts VALUES "
@@ -261,6 +265,7 @@ SHAPES = {
         "composite keys",
         "a key through a self reference",
         "ids in references of several columns",
+        "text that begins like a file",
     ),
 )
 def test_a_round_trip_makes_the_same_database(shape: str, url: str, out: Path, *, with_ids: bool) -> None:

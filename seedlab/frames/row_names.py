@@ -52,14 +52,11 @@ def rename(content: pl.DataFrame, now: pl.DataFrame, made: str | None, table: Ta
 
 
 def comparable(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
-    """Make values comparable, whether they are handles or text."""
-    value = pl.col(f"{prefix}{column.name}")
-    if frame.schema[f"{prefix}{column.name}"] == pl.String:
-        is_null, value = value == NULL_KEY, canonical(column, value)
-        if column.kind == "uuid":
-            value = value.str.to_integer(base=16, dtype=pl.UInt128, strict=False)
-        null = pl.lit(0, dtype=pl.UInt128) if column.kind == "uuid" else pl.lit(NULL_KEY)
-        value = pl.when(is_null).then(null).otherwise(value)
+    """Spell values comparably, whether they are handles or text."""
+    name = f"{prefix}{column.name}"
+    value = spell(frame, name)
+    if frame.schema[name] == pl.String:
+        value = pl.when(value == NULL_KEY).then(value).otherwise(canonical(column, value))
     return value.alias(f"_same.{column.name}")
 
 

@@ -394,3 +394,31 @@ def test_a_row_does_not_clash_with_itself(project: Path, url: str, tmp_path: Pat
 
     assert (*counted(run), run.outcomes.rejected) == (0, 1, 4, 1)
     assert rows_of(url, "SELECT email, code FROM members WHERE role = 'chief'") == [("ada", 1)]
+
+
+DEVICES = """
+CREATE TABLE devices (id SERIAL KEY, serial uuid, name varchar(20), CONSTRAINT device UNIQUE (serial));
+"""
+OF_DEVICES = """
+[[stages]]
+id = "all"
+  [[stages.seeds]]
+  name = "devices"
+  source = "devices.csv"
+  mode = "sync"
+  [stages.seeds.tables]
+  devices = { nulls = "equal" }
+"""
+NIL = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("gone", [0, 1], ids=["NULL", "nil"])
+def test_the_nil_uuid_is_not_null(folder: Path, clean_database_url: str, way: Way, gone: int) -> None:
+    url, lines = clean_database_url, [",unknown\n", f"{NIL},none\n"]
+    execute(url, DEVICES)
+    write(folder, {"seedlab.toml": OF_DEVICES, "devices.csv": "serial,name\n" + "".join(lines)})
+    seed_in(way, folder, url)
+    write(folder, {"devices.csv": "serial,name\n" + lines[1 - gone]})
+
+    assert seed_in(way, folder, url, max_delete="1").outcomes.deleted == 1
+    assert rows_of(url, "SELECT name FROM devices") == [(("unknown", "none")[1 - gone],)]

@@ -252,6 +252,18 @@ def test_a_unique_constraint_beside_the_key_is_checked() -> None:
     assert rooms(floor=["1", "01", "2"], door=["a", "a", "a"]) == [("unique", "floor, door", [0, 1])]
 
 
+@pytest.mark.parametrize("kind", ["bool", "float8"])
+def test_a_unique_constraint_over_columns_of_one_type_is_checked(kind: str) -> None:
+    columns = {"code": "text not null", "a": kind, "b": kind}
+    flags = table("flags", columns, primary=["code"], unique={"once": ["a", "b"]})
+
+    found = broken(
+        catalog(flags), "flags", {"code": ["x", "y", "z"], "a": ["0", "0", "1"], "b": ["1", "1", "0"]}
+    )
+
+    assert told(found) == [("unique", "a, b", [0, 1])]
+
+
 def test_nulls_are_not_equal_in_a_unique_constraint() -> None:
     assert rooms(floor=["1", "1"], door=[None, None]) == []
 

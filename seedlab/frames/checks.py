@@ -269,7 +269,7 @@ def _unique_part(load: Load, name: str, table: Table) -> tuple[tuple[str, ...], 
     For a column of a reference the expression is the parent's handle.
     """
     if (source := load.source_of(name)) is not None:
-        return (source,), canonical(table.columns[name], pl.col(source))
+        return (source,), canonical(table.columns[name], pl.col(source)).alias(name)
     for index, reference in enumerate(load.references):
         if name in reference.foreign_key.columns:
             return reference.sources(), pl.col(reference_column(index))

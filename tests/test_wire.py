@@ -240,6 +240,16 @@ def test_a_connection_that_is_cut_is_a_failed_statement(wire: Wire, clean_postgr
         wire.ask([(SQL("SELECT 1"), ())])
 
 
+def test_a_server_that_ends_the_connection_during_a_pipeline_says_why(wire: Wire) -> None:
+    statements = ("SELECT 1", "SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(9)", "SELECT 2")
+
+    with pytest.raises(StatementError, match="administrator") as caught:
+        wire.pipeline([(SQL(each), ()) for each in statements])
+
+    assert (caught.value.index, caught.value.sqlstate) == (1, "57P01")
+    wire.abandon()
+
+
 # ---- what is told ----
 
 

@@ -30,6 +30,7 @@ Question = tuple[Composable, Sequence[str | bytes | None]]  # a statement and it
 Feed = Callable[[int, Results], Iterator[bytes]]  # (number of the COPY, results so far) → its bytes
 Ahead = Callable[[int], None]  # prepares the COPY of this number while the server works
 _EMPTY_QUERIES = 5
+_ENDED = "57P"  # SQLSTATEs with which the server ends a connection, or all
 _SLICE = 1 << 18  # bytes given to libpq at a time, since it buffers everything that it is given
 _CHEAP = 0.001  # seconds that the server may need for the shortest of its answers
 # Seconds to which a round trip is rounded down. They lie between the round numbers that people measure with.
@@ -290,18 +291,26 @@ class Wire:
         self.recorder.count(statements=len(texts), round_trips=round_trips, bytes_sent=sent, pid=self._pid)
 
     def _take(self, results: Results) -> None:
-        """Receive all answers of the pipeline into `results`, up to the first failure, which is raised."""
+        """Receive all answers of the pipeline into `results`, up to the first failure, which is raised.
+
+        A server that ends the connection says why, before it is found lost.
+        """
         pgconn, failure = self.connection.pgconn, None
         pgconn.pipeline_sync()
         self._flush()
-        while (result := self._next_result()) is None or result.status != pq.ExecStatus.PIPELINE_SYNC:
-            if result is None or result.status == pq.ExecStatus.PIPELINE_ABORTED:
-                continue
-            if result.status == pq.ExecStatus.FATAL_ERROR:
-                failure = psycopg.errors.error_from_result(result, "utf-8")
-            else:
-                results.append(result)
-        pgconn.exit_pipeline_mode()
+        try:
+            while (result := self._next_result()) is None or result.status != pq.ExecStatus.PIPELINE_SYNC:
+                if result is None or result.status == pq.ExecStatus.PIPELINE_ABORTED:
+                    continue
+                if result.status == pq.ExecStatus.FATAL_ERROR:
+                    failure = psycopg.errors.error_from_result(result, "utf-8")
+                else:
+                    results.append(result)
+        except psycopg.Error:
+            if failure is None or not (failure.sqlstate or "").startswith(_ENDED):
+                raise
+        else:
+            pgconn.exit_pipeline_mode()
         if failure is not None:
             raise failure
 

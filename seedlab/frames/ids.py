@@ -26,11 +26,15 @@ from seedlab.frames.resolve import (
 
 
 class _Lookup(NamedTuple):
-    """The values of a parent's `column` for these handles; `label` is its table, or another key of it."""
+    """The values of a parent's `column` for these handles; `label` is its table, or another key of it.
+
+    The values may be handles themselves if `of_ids`.
+    """
 
     handles: pl.Series
     label: str
     column: str
+    of_ids: bool
 
 
 def assign_ids(handled: Handled, naming: Naming, cache: SeedCache) -> pl.DataFrame:
@@ -58,7 +62,7 @@ def _columns(handled: Handled, naming: Naming) -> Iterator[tuple[str, pl.Series 
     """Give each column of a load its values in the frame, or the handles there by which to look them up."""
     load, frame = handled.load, handled.frame
     if load.made is not None:
-        yield load.made, _Lookup(frame.get_column(HANDLE), load.table, load.made)
+        yield load.made, _Lookup(frame.get_column(HANDLE), load.table, load.made, of_ids=True)
     for index, reference in enumerate(load.references):
         label = naming.label(reference.parent, reference.parts)
         for own, parent in reference.foreign_key.column_pairs:
@@ -66,19 +70,26 @@ def _columns(handled: Handled, naming: Naming) -> Iterator[tuple[str, pl.Series 
             if source is not None:
                 yield own, frame.get_column(source)
             else:
-                yield own, _Lookup(frame.get_column(reference_column(index)), label, parent)
+                of_ids = _holds_ids(naming, reference.parent, parent)
+                yield own, _Lookup(frame.get_column(reference_column(index)), label, parent, of_ids)
     yield from ((name, frame.get_column(name)) for name in load.values)
 
 
 def _look_up(wanted: Sequence[_Lookup], cache: SeedCache) -> list[pl.Series]:
     """Look values up by handles; they are the handles themselves unless the cache has other values.
 
+    Where there is no handle, the values have the type of the column all the same: text, if it holds no ids.
     Few handles are looked up among few values together with those of other tables, since for small frames the
     fixed cost of a join is all of it. They cannot be mistaken: the label is part of what a handle hashes.
     """
-    results = [each.handles for each in wanted]
+    results = [
+        each.handles
+        if each.of_ids or each.handles.null_count() < len(each.handles)
+        else pl.repeat(None, len(each.handles), dtype=pl.String, eager=True)
+        for each in wanted
+    ]
     groups: dict[object, list[tuple[int, str, pl.DataFrame]]] = {}
-    for n, (handles, label, column) in enumerate(wanted):
+    for n, (handles, label, column, _) in enumerate(wanted):
         if (values := cache.values(label, column)) is not None:
             few = len(handles) < SMALL and len(values) < SMALL
             groups.setdefault((column, values.schema[column]) if few else n, []).append((n, label, values))
@@ -94,6 +105,10 @@ def _look_up(wanted: Sequence[_Lookup], cache: SeedCache) -> list[pl.Series]:
         for n, part in zip(places, parts, strict=True):
             results[n] = part.to_series()
     return results
+
+
+def _holds_ids(naming: Naming, table: str, column: str) -> bool:
+    return naming.catalog.tables[table].columns[column].kind == "uuid"
 
 
 def expose_explicit(handled: Handled, naming: Naming, cache: SeedCache, wanted: Sequence[str]) -> None:
@@ -121,7 +136,8 @@ def expose_inherited(handled: Handled, naming: Naming, cache: SeedCache, wanted:
         reference = handled.load.references[index]
         label = naming.label(reference.parent, reference.parts)
         handles = handled.frame.get_column(reference_column(index))
-        values = _look_up([_Lookup(handles, label, parent)], cache)[0]
+        of_ids = _holds_ids(naming, reference.parent, parent)
+        values = _look_up([_Lookup(handles, label, parent, of_ids)], cache)[0]
         exposed = pl.DataFrame([handled.frame.get_column(HANDLE), values.alias(column)])
         cache.expose(handled.load.table, column, exposed.drop_nulls())
 
@@ -132,15 +148,15 @@ def expose_alternatives(handled: Handled, naming: Naming, cache: SeedCache, want
     Explicit ids, ids from sequences and existing ids must be in the cache under the natural key before.
     """
     load = handled.load
-    columns = naming.catalog.tables[load.table].columns
     for label in naming.alternatives.get(load.table, {}):
         name = alternative_column(label)
         if name not in handled.frame.columns:
             continue
         for column in wanted:
-            if columns[column].kind == "uuid" or cache.values(load.table, column) is not None:
+            of_ids = _holds_ids(naming, load.table, column)
+            if of_ids or cache.values(load.table, column) is not None:
                 own = handled.frame.get_column(HANDLE)
-                values = _look_up([_Lookup(own, load.table, column)], cache)[0].alias(column)
+                values = _look_up([_Lookup(own, load.table, column, of_ids)], cache)[0].alias(column)
                 exposed = pl.DataFrame([handled.frame.get_column(name).alias(HANDLE), values])
                 cache.expose(label, column, exposed.drop_nulls())
 

@@ -922,3 +922,28 @@ def test_what_others_did_to_children_is_seen_when_a_parent_was_saved_again(
         ("skipped", SAVED),
         ("run", f"table pupils was changed since the last seed ({'2 rows' if also else '1 row'})"),
     ]
+
+
+BADGES = """
+CREATE TABLE teams (id SERIAL KEY, slug varchar(9) NOT NULL UNIQUE);
+CREATE TABLE badges (
+  id SERIAL KEY, team_id int NOT NULL REFERENCES teams, name varchar(9) NOT NULL, CONSTRAINT badge UNIQUE (team_id, name)
+);
+"""
+
+
+@pytest.mark.parametrize(
+    ("teams", "commit"), [("", "run"), ("red\n", "stage")], ids=["no parents either", "a stage of its own"]
+)
+def test_a_file_without_rows_may_have_some_later(
+    folder: Path, clean_database_url: str, teams: str, commit: Commit
+) -> None:
+    url = clean_database_url
+    execute(url, BADGES)
+    seed(write(folder, {"teams.csv": f"slug\n{teams}", "badges.csv": "team.slug,name\n"}), url, commit=commit)
+
+    for badge in ("red,gold\n", "red,tin\n"):
+        write(folder, {"teams.csv": "slug\nred\n", "badges.csv": f"team.slug,name\n{badge}"})
+        assert counted(seed(folder, url, commit=commit))[0] >= 1
+
+    assert rows_of(url, "SELECT name FROM badges ORDER BY id") == [("gold",), ("tin",)]

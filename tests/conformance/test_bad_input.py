@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seedlab.cli import main
-from seedlab.errors import DataFaults, Fault, WriteError
+from seedlab.errors import ConfigurationError, DataFaults, Fault, WriteError
 from seedlab.flow import Level
+from seedlab.steps.preparing import reading
 from tests.cases import some
 from tests.fix_sources import pointed
 from tests.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
@@ -470,3 +472,21 @@ def test_a_trigger_that_objects_undoes_all(folder: Path, clean_database_url: str
     assert any("cities are closed" in each for each in told)
     assert any("cities" in each for each in told)
     assert dump(url) == before
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_file_that_is_removed_before_it_is_read_is_named(
+    folder: Path, clean_database_url: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(clean_database_url, TABLES)
+    write(folder, {"cities.csv": GOOD_CITIES, f"pupils.{form}": ""})
+    read = reading.read
+
+    def removing(*given: Any) -> Any:
+        (folder / f"pupils.{form}").unlink()
+        return read(*given)
+
+    monkeypatch.setattr(reading, "read", removing)
+
+    with pytest.raises(ConfigurationError, match=rf"reading pupils\.{form}: no such file"):
+        seed(folder, clean_database_url)

@@ -13,6 +13,7 @@ from seedlab.flow import ROW, SourceFile
 from seedlab.frames.files import delimited, documents, opening, sources
 from seedlab.frames.files.documents import Records
 from seedlab.frames.files.faults import FaultList, clean
+from seedlab.frames.files.opening import size_of
 from seedlab.frames.files.parquet import refuse_nul
 from seedlab.frames.files.sources import POLARS_ERRORS, TYPICAL_RATIO, chunks, damaged
 
@@ -49,7 +50,7 @@ def is_large(file: SourceFile, batch_rows: int) -> bool:
     """
     if file.format in ("json", "yaml"):
         return False
-    size = file.path.stat().st_size
+    size = size_of(file)
     if file.format == "parquet":
         if size * _PACKED_ROWS <= batch_rows:
             return False

@@ -40,6 +40,12 @@ def stat_of(file: SourceFile) -> os.stat_result | None:
         return None
 
 
+def size_of(file: SourceFile) -> int:
+    """Return the size in bytes; 0 for a file that is not there any more, which reading it reports."""
+    found = stat_of(file)
+    return found.st_size if found is not None else 0
+
+
 def content_hash(file: SourceFile) -> str:
     """Hash the file's bytes, still compressed if they are: 32 hex digits of xxh3-128."""
     digest = xxhash.xxh3_128()

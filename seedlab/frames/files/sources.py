@@ -24,7 +24,7 @@ from seedlab.frames.files import delimited, documents, opening
 from seedlab.frames.files.archives import unpack
 from seedlab.frames.files.documents import Records
 from seedlab.frames.files.faults import FaultList, clean
-from seedlab.frames.files.opening import opened
+from seedlab.frames.files.opening import opened, size_of
 from seedlab.frames.files.parquet import as_text, check_schema, refuse_nul
 
 WHOLE_BYTES = 64 << 20  # larger CSV and TSV files are read only when their rows are collected
@@ -176,7 +176,7 @@ def _document(file: SourceFile, faults: FaultList) -> str:
 
 
 def _read_delimited(file: SourceFile) -> Flat:
-    size = file.path.stat().st_size if file.path.is_file() else 0
+    size = size_of(file)
     if size > (WHOLE_BYTES if file.compression is None else WHOLE_BYTES // TYPICAL_RATIO):
         columns, _ = delimited.header(_head(file), delimited.DELIMITERS[file.format], FaultList(file))
         columns = delimited.without_notes(columns)

@@ -14,6 +14,7 @@ from seedlab.flow import Catalog, Recorder, Seed, Settings, SourceFile, Stage
 from seedlab.frames.files import flatten, large, sources
 from seedlab.frames.files.documents import Records
 from seedlab.frames.files.literals import whole_columns
+from seedlab.frames.files.opening import size_of
 from seedlab.frames.files.sources import Flat, LazyDataLoader
 from seedlab.frames.files.splitting import split
 from seedlab.plan import scheduler
@@ -103,7 +104,7 @@ def _reading_tasks(stages: Sequence[Stage]) -> list[scheduler.Task]:
 
 def _reader_threads(seeds: Iterable[Seed], settings: Settings) -> int:
     """Return the number of threads that read: one below a megabyte of files, where more would not pay."""
-    threads_pay = sum(file.path.stat().st_size for seed in seeds for file in seed.files) > 1 << 20
+    threads_pay = sum(size_of(file) for seed in seeds for file in seed.files) > 1 << 20
     return concurrency(settings) if threads_pay else 1
 
 

@@ -71,7 +71,7 @@ class ForeignKey:
     parent_columns: tuple[str, ...]
     definition: str = ""
     validated: bool = True
-    enforced: bool = True  # False: rows may refer to missing rows
+    enforced: bool = True  # False: a row may have no parent with equal values (NOT ENFORCED, PERIOD)
     comment: str | None = None
     indexed: bool = True
 

@@ -117,6 +117,30 @@ NOT_ENFORCED = Schema(
     needs=18,
 )  # fmt: skip
 
+TEMPORAL = Schema(
+    name="temporal-keys-and-foreign-keys",
+    ddl="""
+        CREATE TABLE rooms (id int4range, valid daterange, name text, PRIMARY KEY (id, valid WITHOUT OVERLAPS));
+        CREATE TABLE stays (code text PRIMARY KEY, "PERIOD room" int4range, during daterange NOT NULL,
+          FOREIGN KEY ("PERIOD room", PERIOD during) REFERENCES rooms (id, PERIOD valid));
+    """,
+    files={
+        "rooms.csv": 'id,valid,name\n"[1,2)","[2024-01-01,2024-06-01)",a\n"[1,2)","[2024-06-01,)",b\n',
+        "stays.csv": 'code,PERIOD room,during\nx,"[1,2)","[2024-05-01,2024-07-01)"\ny,,"[2020-01-01,)"\n',
+    },
+    rows=4,
+    holds={
+        "SELECT code, during::text FROM stays ORDER BY 1": [
+            ("x", "[2024-05-01,2024-07-01)"),
+            ("y", "[2020-01-01,)"),
+        ],
+        "SELECT convalidated FROM pg_constraint WHERE contype = 'f' AND conrelid = 'stays'::regclass": [(True,)],
+    },
+    change={"stays.csv": 'code,PERIOD room,during\nx,"[1,2)","[2024-02-01,2024-07-01)"\ny,,"[2020-01-01,)"\n'},
+    held={"SELECT during::text FROM stays ORDER BY code": [("[2024-02-01,2024-07-01)",), ("[2020-01-01,)",)]},
+    needs=18,
+)  # fmt: skip
+
 AUDIT = """
     CREATE TABLE audit (n serial PRIMARY KEY, what text, who text, was text, now text);
     CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -180,6 +204,7 @@ ALL = [
     NOT_VALID,
     NOT_VALID_EMPTY,
     NOT_ENFORCED,
+    TEMPORAL,
     TRIGGERS,
     AUDITED,
 ]

@@ -6,6 +6,7 @@ a dozen statements. This module turns the document into a `Catalog`.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,9 @@ from seedlab.flow import Catalog, Column, ForeignKey, Table, UniqueKey
 PLAIN = frozenset(
     {"uuid", "bool", "int2", "int4", "int8", "text", "varchar", "bytea", "date", "timestamp", "timestamptz"}
 )
+
+# Quoted names in the definition of a foreign key. Outside of them, only the keyword PERIOD is in upper case.
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 QUERY = (Path(__file__).parent / "catalog.sql").read_text()
 
@@ -186,7 +190,7 @@ def _foreign_key(
         parent_columns=tuple(parent_names[n] for n in parent_columns),
         definition=definition,
         validated=validated,
-        enforced=not definition.endswith("NOT ENFORCED"),
+        enforced=not definition.endswith("NOT ENFORCED") and " PERIOD " not in _QUOTED.sub('""', definition),
         comment=comment,
         indexed=indexed,
     )

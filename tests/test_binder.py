@@ -336,6 +336,21 @@ def test_parts_of_a_composite_foreign_key_resolve_all_its_columns() -> None:
     assert load.references[0].sources() == ("users.login", "users.tenant.name")
 
 
+def test_a_column_that_two_references_of_a_key_share_is_spelled_once() -> None:
+    shared = {"tenant_id": "int4 not null", "id": "int4 not null"}
+    users, groups = (table(name, shared, primary=["tenant_id", "id"]) for name in ("users", "groups"))
+    members = table(
+        "members",
+        {"tenant_id": "int4 not null", "group_id": "int4 not null", "user_id": "int4 not null"},
+        primary=["tenant_id", "group_id", "user_id"],
+        refers={"tenant_id, group_id": "groups.tenant_id, id", "tenant_id, user_id": "users.tenant_id, id"},
+    )
+
+    load = bound(catalog(users, groups, members), "members", "tenant_id", "group_id", "user_id")
+
+    assert load.spelled_key == ("group_id", "tenant_id", "user_id")
+
+
 # ---- what is written ----
 
 

@@ -161,8 +161,8 @@ class Load:
 
     @property
     def spelled_key(self) -> tuple[str, ...]:
-        """The key as the files spell it: `faculty.university.slug`, `faculty.code`, `code`."""
-        return tuple(name for part in self.key for name in part_sources(part))
+        """The key as the files spell it, each name once: `faculty.university.slug`, `faculty.code`, `code`."""
+        return tuple(dict.fromkeys(name for part in self.key for name in part_sources(part)))
 
     def inherits(self, column: str) -> tuple[int, str] | None:
         """Return which reference (by index) and which of its parent's columns a column copies its value from.

@@ -50,6 +50,28 @@ def test_every_level_is_run_in_turn_with_the_same_counts_each_time(tmp_path: Pat
     assert left_behind(scratch_url) == []
 
 
+CYCLE = """
+    CREATE TABLE staff (id int PRIMARY KEY, store_id int NOT NULL);
+    CREATE TABLE store (id int PRIMARY KEY, manager_id int NOT NULL REFERENCES staff);
+    ALTER TABLE staff ADD FOREIGN KEY (store_id) REFERENCES store;
+"""
+
+
+def test_what_its_runs_note_is_told_with_the_variants_that_it_concerns(
+    tmp_path: Path, lonely_url: str
+) -> None:
+    execute(lonely_url, CYCLE)
+    forget()  # a database is copied only while nobody is connected to it
+    files = {"staff.csv": "id,store_id\n1,1\n", "store.csv": "id,manager_id\n1,1\n"}
+
+    made = seedlab.profile(
+        seedlab.load_project(write(tmp_path, files)), lonely_url, levels=("legacy", "bulk"), pairs=1
+    )
+
+    [note] = [each for each in made.notes if "row by row" in each]
+    assert note.startswith("legacy: table staff refers to store, which is written later")
+
+
 @pytest.mark.slow
 def test_the_target_itself_is_not_touched(tmp_path: Path, scratch_url: str) -> None:
     seedlab.profile(seedlab.load_project(school(tmp_path)), scratch_url, levels=("bulk",), pairs=1)

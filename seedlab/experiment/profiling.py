@@ -76,8 +76,18 @@ def profile(
         args=tuple(map(masked, design.args)),
         variants=tuple(name for each in variants for name in each.names),
         attempts=attempts,
-        notes=notes,
+        notes=(*_notes_of_runs(attempts), *notes),
     )
+
+
+def _notes_of_runs(attempts: Sequence[Attempt]) -> Iterator[str]:
+    """Yield what runs noted, with the names of their variants: it may change what their figures mean."""
+    noted: dict[str, list[str]] = {}
+    for attempt in attempts:
+        for note in attempt.run.notes:
+            noted.setdefault(note, []).append(attempt.variant)
+    for note, variants in noted.items():
+        yield f"{', '.join(dict.fromkeys(variants))}: {note}"
 
 
 def variants_of(design: Design, settings: Settings) -> tuple[Variant, ...]:

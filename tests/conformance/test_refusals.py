@@ -243,6 +243,32 @@ def test_a_value_that_a_row_of_the_application_has_is_told_with_its_line(
     assert dump(url) == before
 
 
+@pytest.mark.parametrize("level", ["incremental", "bulk"])
+def test_a_row_that_a_trigger_wrote_is_told_as_that(
+    tmp_path: Path, clean_postgres_url: str, level: Level
+) -> None:
+    execute(
+        clean_postgres_url,
+        """
+        CREATE TABLE log (who int PRIMARY KEY);
+        CREATE TABLE users (id int PRIMARY KEY);
+        CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS
+          'BEGIN INSERT INTO log VALUES (NEW.id); RETURN NULL; END';
+        CREATE TRIGGER log AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION log();
+        """,
+    )
+    folder = write(tmp_path, {"log.csv": "who\n7\n", "users.csv": "id\n7\n"})
+
+    with pytest.raises(DataFaults) as caught:
+        seed(folder, clean_postgres_url, level)
+
+    [fault] = caught.value.faults
+    assert fault.message == (
+        "table log: a unique constraint would be broken by another row (log_pkey), "
+        "in a row that a trigger or cascade of table users wrote"
+    )
+
+
 def test_a_row_whose_key_somebody_changed_is_told_as_that(tmp_path: Path, clean_postgres_url: str) -> None:
     execute(clean_postgres_url, "CREATE TABLE goods (id uuid PRIMARY KEY, code text NOT NULL UNIQUE, n int)")
     write(tmp_path, {"goods.csv": "code,n\na,1\nb,2\n"})

@@ -171,7 +171,8 @@ def explain(failed: StatementError, write: TableWrite | None) -> SeedError:
     if write is None:
         return write_failed(failed.error)
     match = _COPY_LINE.match(failed.error.diag.context or "")
-    return write_failed(failed.error, write.table.name, _row_at(write, match) if match else None)
+    row = _row_at(write, match) if match else None
+    return write_failed(failed.error, write.table.name, row, into=write.table)
 
 
 def _row_at(write: TableWrite, match: re.Match[str]) -> Fault | None:

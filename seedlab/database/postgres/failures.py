@@ -8,7 +8,7 @@ from __future__ import annotations
 import psycopg
 
 from seedlab.errors import ConnectionFailed, DataFaults, Fault, Refused, SeedError, WriteError
-from seedlab.flow import Target
+from seedlab.flow import Table, Target
 
 # The server function that refuses a row without a partition; the SQLSTATE is that of a CHECK constraint.
 _PARTITIONS = "ExecFindPartition"
@@ -47,31 +47,53 @@ def connection_failed(error: psycopg.Error, target: Target) -> ConnectionFailed:
     return ConnectionFailed(f"cannot connect to {target.shown} (from {target.origin}): {reason}")
 
 
+def _elsewhere(error: psycopg.Error, into: Table) -> bool:
+    """Tell whether a row of another table was refused.
+
+    Rows of a partitioned table are its partitions'. A broken foreign key always names the referring table.
+    """
+    refused = (error.diag.schema_name, error.diag.table_name)
+    other = None not in refused and refused != (into.schema, into.relation)
+    return other and into.kind == "table" and error.sqlstate != "23503"
+
+
 def write_failed(
-    error: psycopg.Error, table: str | None = None, row: Fault | None = None, *, secured: bool = False
+    error: psycopg.Error,
+    table: str | None = None,
+    row: Fault | None = None,
+    *,
+    secured: bool = False,
+    into: Table | None = None,
 ) -> SeedError:
     """Turn a failed statement into DataFaults (classes 22 and 23) or a WriteError with its SQLSTATE.
 
-    `row` has the place of the refused row, if it is known; `secured` says that policies may hide rows.
+    `row` has the place of the refused row, if it is known; `secured` says that policies may hide rows. `into`
+    is the only table that the statement itself writes: rows of others are written by its triggers.
     """
     name = error.diag.table_name or table
     if (error.sqlstate or "")[:2] in ("22", "23"):
-        return DataFaults([_fault(error, name, row, secured=secured)])
+        return DataFaults([_fault(error, name, row, secured=secured, into=into)])
     if error.sqlstate == "28000":
         return Refused(f"the database refused: {error.diag.message_primary}")
     return _write_error(error, name)
 
 
-def _fault(error: psycopg.Error, table: str | None, row: Fault | None, *, secured: bool) -> Fault:
+def _fault(
+    error: psycopg.Error, table: str | None, row: Fault | None, *, secured: bool, into: Table | None
+) -> Fault:
     diag = error.diag
     known = _PARTITIONS if diag.source_function == _PARTITIONS else error.sqlstate or ""
     rule, meaning = _RULES.get(known, ("constraint", "the database refused a value"))
     where = f"table {table}: " if table else ""
     column = f"column {diag.column_name}: " if diag.column_name else ""
-    hidden = ", perhaps by one that row-level security hides" if secured and rule == "unique" else ""
+    about = _constraint(error)
+    if secured and rule == "unique":
+        about += ", perhaps by one that row-level security hides"
+    if into and _elsewhere(error, into):
+        about += f", in a row that a trigger or cascade of table {into.name} wrote"
     return Fault(
         rule=rule,
-        message=f"{where}{column}{meaning}{_constraint(error)}{hidden}",
+        message=f"{where}{column}{meaning}{about}",
         table=table,
         column=diag.column_name or (row.column if row else None),
         file=row.file if row else None,

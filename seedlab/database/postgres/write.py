@@ -261,6 +261,7 @@ def _send(wire: Wire, merges: Sequence[_Merge]) -> list[Written]:
                 failed.error,
                 refused.tables if refused else None,
                 secured=refused is not None and any(step.table.row_security for step in refused.steps),
+                into=refused.steps[0].table if refused and len(refused.steps) == 1 else None,
             ) from failed.error
     written = []
     for each, answer in zip(merges, answers, strict=True):

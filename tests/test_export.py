@@ -322,7 +322,47 @@ def test_reading_writes_nothing_and_asks_a_known_number_of_questions(lonely_url:
     export(url, tmp_path / "many", many)
 
     assert many.counters.statements - few.counters.statements == 8
-    assert (few.counters.statements, few.counters.round_trips) == (20, 5)
+    assert (few.counters.statements, few.counters.round_trips) == (21, 6)
+
+
+TRIGGERED = {
+    "postgresql": """
+        CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO log VALUES (NEW.id); RETURN NEW; END';
+        CREATE TRIGGER b AFTER INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION log();
+        CREATE TRIGGER a BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION log();
+        CREATE TRIGGER off BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION log();
+        ALTER TABLE users DISABLE TRIGGER off;
+        CREATE TRIGGER later AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION log();
+        ALTER TABLE users ADD v tsvector, ADD t text;
+        CREATE TRIGGER harmless BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION tsvector_update_trigger(v, 'pg_catalog.simple', t);
+        CREATE TRIGGER empty AFTER INSERT ON empty FOR EACH ROW EXECUTE FUNCTION log();
+    """,
+    "sqlite": """
+        CREATE TRIGGER a AFTER INSERT ON Users BEGIN INSERT INTO log VALUES (NEW.id); END;
+        CREATE TRIGGER b BEFORE
+          insert  on users BEGIN SELECT 1; END;
+        CREATE TRIGGER later AFTER UPDATE ON users BEGIN INSERT INTO log VALUES (NEW.id); END;
+        CREATE TRIGGER empty AFTER INSERT ON empty BEGIN SELECT 1; END;
+    """,
+}
+
+
+def test_triggers_that_act_on_a_seeds_rows_are_told(clean_database_url: str, tmp_path: Path) -> None:
+    url = clean_database_url
+    execute(
+        url,
+        "CREATE TABLE users (id int PRIMARY KEY); CREATE TABLE log (id int); CREATE TABLE empty (id int PRIMARY KEY);"
+        + TRIGGERED["sqlite" if url.startswith("sqlite") else "postgresql"],
+    )
+    execute(url, "INSERT INTO users VALUES (1)")
+
+    made = export(url, tmp_path / "out")
+
+    [note] = [each for each in made.notes if "triggers" in each]
+    assert note == (
+        "triggers act when rows are inserted: users (a, b). What they wrote is in the files, too: leave out "
+        "tables that they fill (--exclude-table), or disable the triggers while the copy is seeded"
+    )
 
 
 @pytest.mark.slow

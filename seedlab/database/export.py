@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -26,6 +26,7 @@ from seedlab.flow.exports import TableExport, Tie
 
 TRANSFER = 4 << 20  # bytes of CSV per frame
 FETCH = 20_000  # rows per frame of SQLite
+_INSERT = re.compile(r"\bINSERT\s+ON\b", re.IGNORECASE)  # in the text of a trigger
 _NO_ZONE = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?$")
 
 
@@ -40,6 +41,9 @@ class Reader(Protocol):
 
     def doubtful(self, tables: Sequence[Table]) -> frozenset[ForeignKey]:
         """Return the foreign keys that existing rows may violate."""
+
+    def triggers(self, tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:
+        """Map tables to the names of the user's triggers that act when rows are inserted."""
 
     def count(self, query: Composable) -> tuple[int, ...]:
         """Return the single row of numbers of a query."""
@@ -98,6 +102,11 @@ class _PostgresReader:
     def doubtful(self, tables: Sequence[Table]) -> frozenset[ForeignKey]:
         return frozenset(key for table in tables for key in table.foreign_keys if not key.validated)
 
+    def triggers(self, tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:
+        with translated():
+            found = self._session.wire.ask([(sql.TRIGGERS, ())])[0]
+        return _by_table((((schema, relation), name) for schema, relation, name in found), tables)
+
     def count(self, query: Composable) -> tuple[int, ...]:
         with translated():
             return self._session.wire.ask([(query, ())])[0][0]
@@ -149,6 +158,12 @@ class _SqliteReader:
             key for table in tables for key in table.foreign_keys if (table.name, key.parent) in broken
         )
 
+    def triggers(self, tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:
+        found = self._session.connection.run(sql.SQLITE_TRIGGERS)
+        places = {table.relation.lower(): (table.schema, table.relation) for table in tables}
+        acting = ((places.get(of.lower()), name) for of, name, text in found if _INSERT.search(text))
+        return _by_table(acting, tables)
+
     def count(self, query: Composable) -> tuple[int, ...]:
         return tuple(self._session.connection.run(query.as_string())[0])
 
@@ -180,6 +195,18 @@ class _SqliteReader:
     def close(self) -> None:
         self._session.rollback()
         self._session.close()
+
+
+def _by_table(
+    triggers: Iterable[tuple[tuple[str, str] | None, str]], tables: Sequence[Table]
+) -> dict[str, tuple[str, ...]]:
+    """Group triggers, each given with schema and name of its table, by those of the tables that have any."""
+    names = {(table.schema, table.relation): table.name for table in tables}
+    found: dict[str, tuple[str, ...]] = {}
+    for place, trigger in triggers:
+        if place in names:
+            found[names[place]] = (*found.get(names[place], ()), trigger)
+    return found
 
 
 # ---- what SQLite stores ---------------------------------------------------------------------------------

@@ -18,6 +18,15 @@ SPELLINGS = tuple(
     SQL(f"SET LOCAL {setting}")
     for setting in ("extra_float_digits = 1", "bytea_output = 'hex'", "intervalstyle = 'postgres'")
 )
+# What runs when rows are inserted, other than the server's own functions, such as tsvector_update_trigger.
+TRIGGERS = SQL("""
+SELECT n.nspname, c.relname, t.tgname
+FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 4 <> 0
+  AND p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace
+ORDER BY 1, 2, 3""")
+SQLITE_TRIGGERS = "SELECT tbl_name, name, sql FROM main.sqlite_schema WHERE type = 'trigger' ORDER BY 1, 2"
 _TEXTS = frozenset({"text", "varchar", "char", "citext"})
 _UNORDERED = frozenset({"json", "array", "other"})  # types that may have no ordering
 _BYTES = {"postgresql": '"C"', "sqlite": "BINARY"}  # the bytewise collation, the same on every machine

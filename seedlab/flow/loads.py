@@ -161,7 +161,7 @@ class Load:
 
     @property
     def spelled_key(self) -> tuple[str, ...]:
-        """The key as the files spell it: `faculty.university.slug`, `faculty.code`, `code`; each name once."""
+        """The key as the files spell it: `faculty.university.slug`, `faculty.code`, `code`; no name twice."""
         return tuple(dict.fromkeys(name for part in self.key for name in part_sources(part)))
 
     def inherits(self, column: str) -> tuple[int, str] | None:

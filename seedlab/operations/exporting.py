@@ -54,6 +54,7 @@ def export(
             if any(each.rows for each in written):
                 _write_project(catalog, plan, written, out, folder)
         misfits = reader.lossy_values()
+        triggers = reader.triggers([catalog.tables[each.table] for each in written if each.rows])
     return Exported(
         database=target.shown,
         dialect=catalog.dialect,
@@ -61,7 +62,13 @@ def export(
         tables=tuple(each for each in written if each.rows),
         left_out=plan.left_out,
         empty=tuple(each.table for each in written if not each.rows),
-        notes=(*plan.notes, *_security_notes(tables), *_orphan_notes(masks, first), *_misfit_notes(misfits)),
+        notes=(
+            *plan.notes,
+            *_trigger_notes(triggers),
+            *_security_notes(tables),
+            *_orphan_notes(masks, first),
+            *_misfit_notes(misfits),
+        ),
     )
 
 
@@ -201,6 +208,18 @@ def _with_hint(text: str, hint: str) -> str:
 
 
 # ---- notes ----------------------------------------------------------------------------------------------
+
+
+def _trigger_notes(triggers: Mapping[str, Sequence[str]]) -> list[str]:
+    """Warn of triggers that act on a seed's rows: what they wrote once is in the files, too."""
+    if not triggers:
+        return []
+    which = ", ".join(f"{table} ({', '.join(names)})" for table, names in sorted(triggers.items()))
+    note = (
+        f"triggers act when rows are inserted: {which}. What they wrote is in the files, too: leave out "
+        "tables that they fill (--exclude-table), or disable the triggers while the copy is seeded"
+    )
+    return [note]
 
 
 def _security_notes(tables: Sequence[Table]) -> list[str]:

@@ -227,6 +227,42 @@ def test_a_label_that_an_enum_lacks_is_a_fault_that_names_what_it_has(
 
 
 @EACH_SERVER
+def test_a_value_that_a_domain_does_not_take_is_a_fault_that_says_what_it_takes(
+    folder: Path, server: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(server)
+    execute(
+        url,
+        """
+        CREATE DOMAIN small AS int CHECK (VALUE < 100);
+        CREATE DOMAIN "Odd" AS small CHECK (VALUE % 2 = 1);
+        CREATE DOMAIN plain AS inet;
+        CREATE TABLE things (n int PRIMARY KEY, a small, b "Odd", c plain);
+        """,
+    )
+    write(folder, {"things.csv": "n,a,b,c\n1,1,1,::1\n2,100,2,x\n3,3,x,::1\n"})
+
+    with pytest.raises(DataFaults) as caught:
+        seed_in(Way(), folder, url)
+
+    told = [(f.line, f.column, f.message.partition("; ")[2]) for f in caught.value.faults]
+    assert told == [
+        (3, "a", "the type is a domain over integer CHECK ((VALUE < 100))"),
+        (
+            3,
+            "b",
+            "the type is a domain over integer CHECK ((VALUE < 100)) CHECK ((((VALUE)::integer % 2) = 1))",
+        ),
+        (3, "c", "the type is a domain over inet"),
+        (
+            4,
+            "b",
+            "the type is a domain over integer CHECK ((VALUE < 100)) CHECK ((((VALUE)::integer % 2) = 1))",
+        ),
+    ]
+
+
+@EACH_SERVER
 def test_a_time_that_lacks_what_its_column_needs_says_so(
     folder: Path, server: str, request: pytest.FixtureRequest
 ) -> None:

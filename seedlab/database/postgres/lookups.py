@@ -50,7 +50,9 @@ def uuid_numbers(text: pl.Series) -> pl.Series:
 
 
 def judge(ask: Asking, suspects: Sequence[Suspect], catalog: Catalog, version: int) -> list[pl.DataFrame]:
-    """Find the values that their columns do not accept, in one round trip; a second one reads enum labels.
+    """Find the values that their columns do not accept, in one round trip.
+
+    A second one reads the labels of enums and the checks of domains, to say what they accept.
 
     Each distinct value is sent once.
     """
@@ -58,11 +60,14 @@ def judge(ask: Asking, suspects: Sequence[Suspect], catalog: Catalog, version: i
     distinct = [each.frame["value"].unique(maintain_order=True) for each in suspects]
     settle = values.needs_settling(columns)
     invalid = _invalid(ask, list(zip(columns, distinct, strict=True)), version, settle=settle)
-    enums = {c.type: c for c, rows in zip(columns, invalid, strict=True) if rows and values.has_labels(c)}
-    labels = ask([(values.labels(column), ()) for column in enums.values()]) if enums else []
-    known = {name: [label for (label,) in rows] for name, rows in zip(enums, labels, strict=True)}
+    refusing = {c.type: c for c, rows in zip(columns, invalid, strict=True) if rows}
+    enums = {name: values.labels(c) for name, c in refusing.items() if values.has_labels(c)}
+    domains = {name: values.checks(c) for name, c in refusing.items() if c.domain and name not in enums}
+    asked = {**enums, **domains}
+    told = ask([(query, ()) for query in asked.values()]) if asked else []
+    known = {name: [text for (text,) in rows] for name, rows in zip(asked, told, strict=True)}
     return [
-        _verdict(suspect, each, rows, known.get(column.type, ()))
+        _verdict(suspect, each, rows, column, known.get(column.type, ()))
         for suspect, each, column, rows in zip(suspects, distinct, columns, invalid, strict=True)
     ]
 
@@ -102,12 +107,18 @@ def _without(texts: pl.Series, places: Container[int]) -> pl.Series:
     return texts.filter(pl.Series([n not in places for n in range(len(texts))], dtype=pl.Boolean))
 
 
-def _verdict(suspect: Suspect, distinct: pl.Series, rows: Rows, labels: Sequence[str]) -> pl.DataFrame:
-    """Return the rows whose values the column does not accept, each with its rule and a hint."""
+def _verdict(
+    suspect: Suspect, distinct: pl.Series, rows: Rows, column: Column, known: Sequence[str]
+) -> pl.DataFrame:
+    """Return the rows whose values the column does not accept, each with its rule and a hint.
+
+    `known` are the labels of an enum, or the checks of a domain.
+    """
     invalid = distinct.gather(pl.Series([place - 1 for place, _ in rows], dtype=pl.UInt32))
-    hints = [_HINTS.get(code) for _, code in rows]
-    if labels:
-        hints = [_of_labels(value, labels) for value in invalid.to_list()]
+    of_type = f"the type is a domain over {' '.join([column.base, *known])}" if column.domain else None
+    hints = [_HINTS.get(code, of_type) for _, code in rows]
+    if known and values.has_labels(column):
+        hints = [_of_labels(value, known) for value in invalid.to_list()]
     by_value = pl.DataFrame(
         [
             invalid.alias("value"),

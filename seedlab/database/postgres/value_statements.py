@@ -283,6 +283,17 @@ def has_labels(column: Column) -> bool:
     return column.kind == "enum"
 
 
+def checks(column: Column) -> Composed:
+    """Read the CHECK constraints of a domain, those of domains below it first, otherwise by name."""
+    return SQL(
+        "WITH RECURSIVE d(oid, base, depth) AS (SELECT oid, typbasetype, 0 FROM pg_catalog.pg_type "
+        "WHERE oid = {}::pg_catalog.regtype UNION ALL SELECT t.oid, t.typbasetype, depth + 1 "
+        "FROM d JOIN pg_catalog.pg_type t ON t.oid = d.base) "
+        "SELECT pg_catalog.pg_get_constraintdef(c.oid) FROM d JOIN pg_catalog.pg_constraint c "
+        "ON c.contypid = d.oid WHERE c.contype = 'c' ORDER BY depth DESC, conname"
+    ).format(Literal(column.type))
+
+
 def needs_settling(columns: Sequence[Column]) -> bool:
     """Tell whether parsing a text depends on settings, as it does for dates."""
     return any(c.kind in {*_MOMENTS, "interval", "array", "other"} for c in columns)

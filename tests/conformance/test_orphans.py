@@ -1,4 +1,4 @@
-"""A foreign key that only the server sees broken: the rows are told with file and line."""
+"""A foreign key or exclusion constraint that only the server sees broken: the rows have file and line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from seedlab.database.postgres import direct as postgres_direct
 from seedlab.database.postgres import load as postgres_load
 from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults, Fault
+from seedlab.flow import Level
 from seedlab.steps.preparing import shaping
 from tests.seeding import dump, execute, seed, write
 
@@ -118,3 +119,28 @@ def test_a_value_that_the_server_gave_is_told_by_its_constraint(
 
     assert (fault.rule, fault.table, fault.file) == ("missing-parent", "people", None)
     assert "lives" in fault.message
+
+
+@pytest.mark.parametrize("level", ["incremental", "copy", "bulk"])
+@pytest.mark.parametrize(
+    ("held", "lines"), [("", [3, 4]), ("INSERT INTO stays VALUES ('own', 1, '[7,8)')", [5])]
+)
+def test_rows_that_an_exclusion_constraint_refuses_are_told(
+    folder: Path, clean_postgres_url: str, held: str, lines: list[int], level: Level
+) -> None:
+    url = clean_postgres_url
+    execute(
+        url,
+        "CREATE TABLE stays (code text PRIMARY KEY, room int, days int4range, EXCLUDE USING gist (days WITH &&));"
+        + held,
+    )
+    rows = {2: "a,1,", 3: 'b,1,"[1,5)"', 4: 'c,2,"[4,6)"', 5: 'd,2,"[7,9)"'}
+    kept = [row for line, row in rows.items() if line in (2, *lines)]
+    write(folder, {"stays.csv": "\n".join(["code,room,days", *kept, ""])})
+
+    found = faults(folder, url, level=level)
+
+    assert [(each.rule, each.file, each.column) for each in found] == [
+        ("exclusion", "stays.csv", "days") for _ in lines
+    ]
+    assert [each.line for each in found] == list(range(3, 3 + len(lines)))

@@ -339,7 +339,7 @@ def test_what_an_exclusion_constraint_refuses_stops_the_run(
     with pytest.raises(DataFaults) as found:
         seed_rejecting(folder, clean_postgres_url, rejects, level)
 
-    assert [fault.rule for fault in found.value.faults] == ["exclusion"]
+    assert {(fault.rule, fault.file) for fault in found.value.faults} == {("exclusion", "rooms.csv")}
     assert rows_of(clean_postgres_url, "SELECT * FROM rooms") == []
 
 

@@ -1,12 +1,13 @@
-"""Find the rows that violate a foreign key which only the server has checked.
+"""Find the rows that violate a foreign key or an exclusion constraint, which only the server has checked.
 
-The server checks foreign keys after COPY, so the error has no line. It names the constraint, and its DETAIL
-contains, in any language, `(columns)=(values)` of one key. All rows to be written with these values are
-reported.
+The server checks foreign keys after COPY, and merges check sets of rows, so the error has no line. It names
+the constraint, and its DETAIL contains, in any language, `(columns)=(values)` of one key, or of the two rows
+that exclude each other. All rows to be written with these values are reported.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -15,54 +16,64 @@ import psycopg
 
 from seedlab.database.postgres.encode import spell_uuids
 from seedlab.errors import DataFaults, Fault
-from seedlab.flow import FILE, ROW, Column, ForeignKey, TableWrite
+from seedlab.flow import FILE, ROW, Column, TableWrite
 
 _BROKEN = "23503"
+_EXCLUDED = "23P01"
+_COLUMNS = re.compile(r"\(([^()]*)\)=\(")
 _DETAIL = "detail"
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 _DASHES = (0, 8), (8, 4), (12, 4), (16, 4), (20, 12)
 
 
 def located(found: DataFaults, writes: Sequence[TableWrite]) -> DataFaults:
-    """Add the places of the rows to the fault of a violated foreign key, if they can be found.
+    """Add the places of the rows to the fault of a violated constraint, if they can be found.
 
     They cannot if the value comes from a default or trigger, or if the server spells it differently than the
     files. Cost: the rows of the table are prepared once more.
     """
     error = found.__cause__
-    if not isinstance(error, psycopg.Error) or error.sqlstate != _BROKEN or len(found.faults) != 1:
+    if not isinstance(error, psycopg.Error) or len(found.faults) != 1:
         return found
-    diag, detail = error.diag, error.diag.message_detail or ""
-    violated = [
-        (write, key)
+    detail = error.diag.message_detail or ""
+    faults = [
+        each
         for write in writes
-        for key in write.table.foreign_keys
-        if (key.name, write.table.relation, write.table.schema)
-        == (diag.constraint_name, diag.table_name, diag.schema_name)
+        if (write.table.relation, write.table.schema) == (error.diag.table_name, error.diag.schema_name)
+        for columns in _violated(write, error)
+        for each in _rows(write, columns, detail, found.faults[0])
     ]
-    faults = [each for write, key in violated for each in _rows(write, key, detail, found.faults[0])]
     return DataFaults(faults or found.faults, found.so)
 
 
-def _rows(write: TableWrite, key: ForeignKey, detail: str, fault: Fault) -> Iterator[Fault]:
+def _violated(write: TableWrite, error: psycopg.Error) -> Iterator[tuple[str, ...]]:
+    """Yield the violated constraint's columns; expressions and names with commas are not recognized."""
+    if error.sqlstate == _BROKEN:
+        yield from (k.columns for k in write.table.foreign_keys if k.name == error.diag.constraint_name)
+    named = _COLUMNS.search(error.diag.message_detail or "") if error.sqlstate == _EXCLUDED else None
+    if named and (columns := tuple(named[1].split(", "))) and {*columns} <= {*write.table.columns}:
+        yield columns
+
+
+def _rows(write: TableWrite, columns: tuple[str, ...], detail: str, fault: Fault) -> Iterator[Fault]:
     for batch in write.batches():
-        if not {*key.columns} <= {*batch.frame.columns}:
+        if not {*columns} <= {*batch.frame.columns}:
             continue
-        rows = batch.frame.filter(_is_named(batch.frame, key, write, detail))
+        rows = batch.frame.filter(_is_named(batch.frame, columns, write, detail))
         for file, row in zip(rows[FILE].to_list(), rows[ROW].to_list(), strict=True):
-            column = ", ".join(key.columns)
+            column = ", ".join(columns)
             yield replace(
                 fault, table=write.table.name, file=batch.load.files[file].name, row=row, column=column
             )
 
 
-def _is_named(frame: pl.DataFrame, key: ForeignKey, write: TableWrite, detail: str) -> pl.Series:
+def _is_named(frame: pl.DataFrame, columns: tuple[str, ...], write: TableWrite, detail: str) -> pl.Series:
     """Mark the rows whose values the detail contains; never those with NULL."""
     spelled = [
         _spelled(each, write.table.columns[each.name], frame.schema[each.name])
-        for each in spell_uuids(frame.select(list(dict.fromkeys(key.columns)))).get_columns()
+        for each in spell_uuids(frame.select(list(dict.fromkeys(columns)))).get_columns()
     ]
-    names = pl.lit(f"({', '.join(key.columns)})=(")
+    names = pl.lit(f"({', '.join(columns)})=(")
     text = pl.concat_str(names, pl.concat_str(spelled, separator=", "), pl.lit(")"))
     found = pl.select(text.alias(_DETAIL)).select(pl.lit(detail).str.contains(pl.col(_DETAIL), literal=True))
     return found.to_series().fill_null(value=False)

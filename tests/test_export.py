@@ -325,6 +325,22 @@ def test_reading_writes_nothing_and_asks_a_known_number_of_questions(lonely_url:
     assert (few.counters.statements, few.counters.round_trips) == (21, 6)
 
 
+def test_a_table_without_a_column_to_write_is_left_out(clean_postgres_url: str, tmp_path: Path) -> None:
+    execute(
+        clean_postgres_url,
+        """
+        CREATE TABLE bare (); INSERT INTO bare DEFAULT VALUES;
+        CREATE TABLE made (n int GENERATED ALWAYS AS (1) STORED); INSERT INTO made DEFAULT VALUES;
+        CREATE TABLE ids (id int GENERATED ALWAYS AS IDENTITY); INSERT INTO ids DEFAULT VALUES;
+        """,
+    )
+
+    made = export(clean_postgres_url, tmp_path / "out")
+
+    assert dict(made.left_out) == dict.fromkeys(["bare", "made"], "has no column that a file could give")
+    assert texts(tmp_path / "out") == {"ids.csv": "id\n1\n"}
+
+
 TRIGGERED = {
     "postgresql": """
         CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO log VALUES (NEW.id); RETURN NEW; END';

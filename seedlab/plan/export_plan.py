@@ -87,6 +87,8 @@ def choose_tables(catalog: Catalog, wanted: Wanted) -> tuple[list[Table], dict[s
             left_out[name] = f"has a column {min(reserved)}, a name that seedlab reserves"
         elif rules := known[name].rules:
             left_out[name] = f"has a rule ({', '.join(rules)}), for which a seed would refuse it"
+        elif not _stored(known[name]):
+            left_out[name] = "has no column that a file could give"
     kept = (named or known.keys()) & taken - left_out.keys()
     return [known[name] for name in sorted(kept)], left_out
 

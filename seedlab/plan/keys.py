@@ -114,9 +114,8 @@ def _inferred(
         key = tuple(sorted(candidates[0].columns))
         return key, _origin(table, key)
     existing = spell_keys(key.columns for key in table.keys) or "none"
-    files = ", ".join(file.name for each in fillers for file in each.given.seed.files)
     raise ConfigurationError(
-        f"table {table.name} has no unique key that {files} covers (its keys: {existing}); "
+        f"table {table.name} has no unique key that {_files(fillers)} covers (its keys: {existing}); "
         "add the missing columns, or set key = [...] for it in seedlab.toml"
     )
 
@@ -137,7 +136,17 @@ def _whole_rows(table: Table, fillers: Sequence[Understood]) -> tuple[str, ...]:
             "key or a unique constraint, or set key = [...] for it in seedlab.toml"
         )
     covered = covered_columns(fillers[0].columns)
-    return tuple(sorted(name for name in covered if not table.columns[name].generated))
+    given = tuple(sorted(name for name in covered if not table.columns[name].generated))
+    if not given:
+        raise ConfigurationError(
+            f"table {table.name} has no key, and {_files(fillers)} gives no column of it that can be "
+            "written; add columns that are not generated"
+        )
+    return given
+
+
+def _files(fillers: Sequence[Understood]) -> str:
+    return ", ".join(file.name for each in fillers for file in each.given.seed.files)
 
 
 def _origin(table: Table, key: tuple[str, ...]) -> str:

@@ -136,6 +136,19 @@ def test_what_cannot_be_told_without_a_key_is_refused(
         seed(project, url)
 
 
+def test_records_without_a_column_to_write_are_refused(folder: Path, url: str) -> None:
+    execute(url, "CREATE TABLE made (n int, twice int GENERATED ALWAYS AS (n * 2) STORED)")
+    for records in ('[{"twice": 2}]', "[{}]"):
+        write(folder, {"made.json": records})
+        with pytest.raises(
+            ConfigurationError, match=r"made has no key, and made\.json gives no column of it"
+        ):
+            seed(folder, url)
+    write(folder, {"made.json": "[]"})
+
+    assert counted(seed(folder, url)) == (0, 0, 0)
+
+
 def test_not_null_is_seen_before_anything_is_written(project: Path, url: str) -> None:
     write(project, {"log.csv": "n,code,note\n1,a,x\n2,b,\n"})
 

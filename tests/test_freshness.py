@@ -178,6 +178,7 @@ def test_of_a_stage_and_of_one_that_depends_on_it_only_the_changed_files_are_rea
         "places": frozenset({"faculties.csv"}),
         "lessons": frozenset({"courses.json"}),
     }
+    assert both["lessons"].reason == "courses.json changed"  # says more than that it depends on places
 
 
 @pytest.mark.parametrize("table", ["universities", "courses"])

@@ -76,4 +76,4 @@ def ambiguous(table: Table, keys: int) -> str:
 
 def refusal(reasons: Iterable[str]) -> Refused:
     """Make one error of all reasons against a delete."""
-    return Refused(f"nothing was deleted: {'; '.join(reasons)}; {_CURE}")
+    return Refused(f"nothing was changed: {'; '.join(reasons)}; {_CURE}")

@@ -133,7 +133,7 @@ def _judged(
     ]
     if stale:
         only_files = only_files and not drifted_here and all(each.files is not None for each in stale)
-        reason = f"it depends on {stale[0].stage}"
+        reason = _reason(changed, current, remembered.parts) if files else f"it depends on {stale[0].stage}"
         return Verdict(stage=stage.id, reason=reason, files=files if only_files else None)
     if drifted_here:
         return Verdict(stage=stage.id, reason=_drift_reason(drifted_here, memory))

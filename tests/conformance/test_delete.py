@@ -315,7 +315,7 @@ def test_a_child_of_an_application_refuses_whatever_on_delete_says(opened: Open,
 
     message = database.refused(("houses", {"id": ["100", "101"]}))
 
-    assert message.startswith("nothing was deleted: 2 rows of table visits refer to rows of table houses")
+    assert message.startswith("nothing was changed: 2 rows of table visits refer to rows of table houses")
     assert message.endswith(CURE)
     assert database.delete(("houses", {"id": ["101"]})) == [1]
 

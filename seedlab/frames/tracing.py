@@ -142,8 +142,8 @@ def _positions(
 
 
 def _first_places(frame: pl.DataFrame) -> dict[str, tuple[int, int]]:
-    """Find the first place (FILE, ROW) of each value that occurs more than once."""
-    repeated = frame.filter(pl.col("same").is_duplicated()).sort(FILE, ROW)
+    """Find the first place (FILE, ROW) of each value, other than NULL, that occurs more than once."""
+    repeated = frame.filter(pl.col("same").is_not_null() & pl.col("same").is_duplicated()).sort(FILE, ROW)
     first = repeated.unique(subset=["same"], keep="first", maintain_order=True)
     return {same: (file, row) for same, file, row in first.select("same", FILE, ROW).rows()}
 

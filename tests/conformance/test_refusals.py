@@ -243,6 +243,22 @@ def test_a_value_that_a_row_of_the_application_has_is_told_with_its_line(
     assert dump(url) == before
 
 
+@pytest.mark.parametrize("level", ["bulk", "incremental"])
+def test_rows_that_swap_a_unique_value_are_told_as_that(
+    tmp_path: Path, clean_database_url: str, level: Level
+) -> None:
+    execute(clean_database_url, "CREATE TABLE seats (id int PRIMARY KEY, place int NOT NULL UNIQUE)")
+    seed(write(tmp_path, {"seats.csv": "id,place\n1,1\n2,2\n"}), clean_database_url, level)
+    write(tmp_path, {"seats.csv": "id,place\n1,2\n2,1\n"})
+
+    with pytest.raises(DataFaults) as caught:
+        seed(tmp_path, clean_database_url, level)
+
+    assert {each.rule for each in caught.value.faults} == {"unique"}
+    assert all("two rows that swap a unique value" in each.message for each in caught.value.faults)
+    assert not any("first at" in each.message for each in caught.value.faults)  # their values differ
+
+
 @pytest.mark.parametrize("level", ["incremental", "bulk"])
 def test_a_row_that_a_trigger_wrote_is_told_as_that(
     tmp_path: Path, clean_postgres_url: str, level: Level

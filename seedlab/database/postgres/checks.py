@@ -80,14 +80,17 @@ def _uniques(write: TableWrite) -> Iterator[_Check]:
     for key in table.keys:
         if set(key.columns) == set(first.key_columns):
             continue
-        why = f"another row has the same {', '.join(key.columns)}"
+        why = (
+            f"another row has the same {', '.join(key.columns)} ({key.name}); two rows that swap a unique "
+            "value cannot be written at once"
+        )
         if key.columns == (first.made,):  # the id is the handle, so it was made from the key in the files
             why = (
                 "the row that seedlab made for this key was given another key since; "
-                "change it back, or delete that row"
+                f"change it back, or delete that row ({key.name})"
             )
         yield _Check(
-            why=f"{why} ({key.name})",
+            why=why,
             expression=_unique_condition(table, key.columns, first.key_columns, first.null_key_columns),
             columns=key.columns,
             beside=first.key_columns,

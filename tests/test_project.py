@@ -406,6 +406,10 @@ def test_conditions_are_checked_with_the_file(tmp_path: Path, condition: str, ex
         ("[]", "found an empty list"),
         ("3", "expected a string, found an integer (3)"),
         ('["a.csv", "zz.csv"]', "'zz.csv' matches no file"),
+        (
+            '"A1.csv"',
+            "'A1.csv' matches no file; patterns begin at the project's folder; did you mean 'a.csv'?",
+        ),
     ],
 )
 def test_a_source_must_find_data_files_of_the_project(tmp_path: Path, source: str, expected: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Literal
 
-from seedlab.errors import ConfigurationError
+from seedlab.errors import ConfigurationError, nearest
 from seedlab.flow import Catalog, Format, Seed, SourceFile, TableSpec
 
 FORMATS: Mapping[str, Format] = {
@@ -119,7 +119,9 @@ def _matches(root: Path, pattern: str) -> Iterator[SourceFile]:
         raise ConfigurationError(f"'{pattern}' is the project's folder itself; name its files, as in '*.csv'")
     paths = [path for path in _glob(root, pattern) if _is_wanted(root, path, pattern)]
     if not paths:
-        raise ConfigurationError(f"'{pattern}' matches no file; patterns begin at the project's folder")
+        data = (path for path in _glob(root, "**/*") if _looks_like_data(path))
+        near = nearest(pattern, (_name(root, path) for path in data if _is_wanted(root, path, pattern)))
+        raise ConfigurationError(f"'{pattern}' matches no file; patterns begin at the project's folder{near}")
     for path in paths:
         file = _source(root, path)
         if file is None:

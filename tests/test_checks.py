@@ -204,6 +204,20 @@ def test_a_reference_that_is_no_value_of_the_parents_column_is_a_fault_and_not_a
     assert told(by_name) == [("type", "floor.name", [1])]
 
 
+def test_an_id_of_a_parent_that_is_none_may_be_meant_as_another_key() -> None:
+    kinds = table("kinds", {"id": "int8 not null", "slug": "text not null"}, primary=["id"])
+    things = table(
+        "things", {"sku": "text", "kind_id": "int8"}, primary=["sku"], refers={"kind_id": "kinds.id"}
+    )
+
+    (only,) = broken(catalog(kinds, things), "things", {"sku": ["a"], "kind_id": ["red"]})
+
+    assert only.rule.message == (
+        "kind_id identifies a row by a value of type int8; write it as the database shows it, "
+        "or name the row of kinds by another key, as in RELATION.COLUMN"
+    )
+
+
 # ---- rows among each other ----
 
 

@@ -60,6 +60,15 @@ def test_a_syntax_error_has_line_and_caret(tmp_path):
     assert (fault.rule, fault.line, fault.caret, fault.excerpt) == ("syntax", 2, (6, 1), ' {"b" 2}]')
 
 
+def test_lines_in_a_file_for_one_document_are_told_to_be_lines(tmp_path):
+    fault = faults_of(source(tmp_path, "t.json", '{"a": 1}\n{"a": 2}\n'))[0]
+
+    assert (fault.line, fault.message.partition("; ")[2]) == (
+        2,
+        "for one object per line, name the file .jsonl",
+    )
+
+
 def test_a_key_that_comes_twice_is_a_fault(tmp_path):
     faults = faults_of(
         source(tmp_path, "t.json", '[{"a": 1,\n  "a": 2},\n {"b": 1}, {"b": {"c": 1, "c": 2}}]')

@@ -157,8 +157,14 @@ def _naming_columns(load: Load, catalog: Catalog) -> dict[str, Column]:
 def _naming_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
     """Make the rules for values that identify rows: their spelling must allow comparison as text."""
     own = {load.source_of(name) for name in load.columns}
+    parents = {name: each.parent for each in load.references if each.outright for name in each.sources()}
     for source, column in _naming_columns(load, catalog).items():
         rule = _naming_rule(column, source, own=source in own)
+        if rule is not None and source in parents:
+            other = (
+                f"{rule.message}, or name the row of {parents[source]} by another key, as in RELATION.COLUMN"
+            )
+            rule = replace(rule, message=other)
         if rule is not None:
             yield rule
 

@@ -114,7 +114,10 @@ def _decode(text: str, faults: FaultList, *, line: int) -> Any:
     except json.JSONDecodeError as error:
         at, column = line + error.lineno - 1, error.colno - 1
         bad = text.split("\n")[error.lineno - 1]
-        faults.add("syntax", error.msg[:1].lower() + error.msg[1:], line=at, text=bad, caret=(column, 1))
+        what = error.msg[:1].lower() + error.msg[1:]
+        if error.msg == "Extra data" and column == 0:
+            what = "extra data: expected one list of objects; for one object per line, name the file .jsonl"
+        faults.add("syntax", what, line=at, text=bad, caret=(column, 1))
     except _UnlocatedError:
         json_tree(text, faults, line=line)  # parses again and locates the error
     except RecursionError:

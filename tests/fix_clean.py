@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 
 from seedlab.database.embedded import server
-from tests.asking import asking
 from tests.fix_postgres import PostgresServer, drop_database
+from tests.support.asking import asking
 
 
 @pytest.fixture(scope="session")

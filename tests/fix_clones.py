@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from seedlab.experiment.clones import SnapshotProvider, SnapshotRequest, open_provider
-from tests.experiments import databases_of, school
-from tests.school import CITIES
+from tests.support.experiments import databases_of, school
+from tests.support.school import CITIES
 
 # Seeding runs this, and nothing else does: a line for each time.
 TRANSFORMS = """\

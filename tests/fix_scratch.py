@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.asking import forget
-from tests.experiments import databases_of
 from tests.fix_postgres import PostgresServer, drop_database
+from tests.support.asking import forget
+from tests.support.experiments import databases_of
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from seedlab.flow import Outcomes, Run, SeedReport, StageReport
 from seedlab.flow.evidence import Attempt, Profile, Recommendation, UnindexedReference
 from seedlab.insight.judging.advice import command_line, recommendations, with_recommendations
 from seedlab.insight.records.runs import with_findings
-from tests.findings import POSTGRES, SQLITE, looks, run_of, span
+from tests.support.findings import POSTGRES, SQLITE, looks, run_of, span
 
 IDLE, CPU, LOCK, SYNC = "Client/ClientRead", "CPU", "Lock/relation", "IO/WalSync"
 

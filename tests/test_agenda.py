@@ -31,9 +31,9 @@ from seedlab.plan.project import load_project
 from seedlab.steps import agenda
 from seedlab.steps.agenda import Agenda, Assessment
 from seedlab.steps.looking import Look, View, open_look
-from tests.school import CITIES, FILES, SEED, STAGE, TABLES
-from tests.seeding import counted, execute, seed, write
-from tests.tables import catalog, table
+from tests.support.school import CITIES, FILES, SEED, STAGE, TABLES
+from tests.support.seeding import counted, execute, seed, write
+from tests.support.tables import catalog, table
 
 DEVELOPMENT = Options(environment=Environment(name="development"))
 CATALOG = catalog(

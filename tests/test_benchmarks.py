@@ -26,7 +26,7 @@ from tests.benchmarks.rivals.psql import PsqlCopy
 from tests.benchmarks.rivals.sqlalchemy_core import SqlAlchemyCore, engine_of
 from tests.benchmarks.rivals.sqlalchemy_orm import SqlAlchemyOrm
 from tests.fix_academy import Academies
-from tests.seeding import execute
+from tests.support.seeding import execute
 
 DEVELOPERS = (
     PsqlCopy,

@@ -9,7 +9,7 @@ import pytest
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Catalog, Load, Part, part_sources
 from seedlab.plan.binder import bind, key_sources
-from tests.tables import (
+from tests.support.tables import (
     COURSES,
     FACULTIES,
     PREREQUISITES,

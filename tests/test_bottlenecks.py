@@ -25,7 +25,7 @@ from seedlab.insight.judging.findings import headline
 from seedlab.insight.records.runs import with_findings
 from tests.fix_postgres import RUN_FOLDER, server_environ
 from tests.fix_system import missing
-from tests.seeding import execute, seed, write
+from tests.support.seeding import execute, seed, write
 
 ITEMS = "CREATE TABLE items (code text PRIMARY KEY, title text NOT NULL, credits int NOT NULL);"
 

@@ -26,9 +26,9 @@ from seedlab.insight.charts import Chart
 from seedlab.insight.charts.style import drawing
 from seedlab.insight.formatting.palette import PHASE_COLOURS, PHASE_HATCHES, WAIT_COLOURS, WAIT_HATCHES
 from seedlab.insight.judging.trend import Trend, trends
-from tests.evidence import HEBREW, HOSTILE, LONG, bare, busy, changed, comparison, profile, runs, slow
 from tests.fix_academy import Academies
-from tests.histories import past_of
+from tests.support.evidence import HEBREW, HOSTILE, LONG, bare, busy, changed, comparison, profile, runs, slow
+from tests.support.histories import past_of
 
 OF_A_RUN = {
     "waterfall": charts.waterfall,

@@ -13,8 +13,8 @@ from seedlab.frames.checks import drop_duplicates, duplicate_rules, other_seed_r
 from seedlab.frames.resolve import Handled, Naming, add_handles, name_rows
 from seedlab.frames.rules import BROKEN, Broken, judge, suspects
 from seedlab.plan.binder import bind
-from tests.loads import source_frame
-from tests.tables import SCHOOL, catalog, given, table
+from tests.support.loads import source_frame
+from tests.support.tables import SCHOOL, catalog, given, table
 
 Columns = Mapping[str, Sequence[str | None]]
 ROOMS = table(

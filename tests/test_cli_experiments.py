@@ -13,8 +13,8 @@ import pytest
 
 from seedlab.cli import main
 from seedlab.insight.records import profiles
-from tests.experiments import left_behind, school
-from tests.school import CITIES
+from tests.support.experiments import left_behind, school
+from tests.support.school import CITIES
 
 FEW = ["--pairs", "1", "--max-pairs", "1"]
 

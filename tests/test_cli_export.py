@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.cli import main
-from tests.seeding import execute
+from tests.support.seeding import execute
 
 SCHEMA = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, email text NOT NULL UNIQUE);

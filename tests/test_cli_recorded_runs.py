@@ -11,7 +11,7 @@ import pytest
 from seedlab.cli import main
 from seedlab.insight.records import history as records
 from tests.fix_academy import DATA
-from tests.histories import run_of, written
+from tests.support.histories import run_of, written
 
 
 @pytest.fixture

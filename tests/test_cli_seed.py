@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from seedlab.cli import main
-from tests.seeding import write
+from tests.support.seeding import write
 
 CONFIG = """\
 [project]

@@ -26,10 +26,10 @@ from seedlab.errors import ConfigurationError, DataFaults, Refused, WriteError
 from seedlab.experiment.clones import prune
 from seedlab.experiment.pool import Pool
 from seedlab.flow import Run
-from tests.asking import forget
 from tests.fix_clones import ours_at, read, stocked, times_seeded
-from tests.school import CITIES, FILES, TABLES
-from tests.seeding import execute, rows_of, write
+from tests.support.asking import forget
+from tests.support.school import CITIES, FILES, TABLES
+from tests.support.seeding import execute, rows_of, write
 
 PUPILS = "SELECT p.name, c.code, p.age FROM pupils p JOIN cities c ON c.id = p.city_id ORDER BY 1"
 SEEDED = [("Ada", "hfa", 9), ("Bob", "tlv", None), ("Cid", "hfa", 11)]

@@ -12,7 +12,7 @@ from seedlab.errors import ConfigurationError
 from seedlab.flow import Counters, Outcomes, Run
 from seedlab.flow.evidence import Change, Comparison, CountChange
 from seedlab.insight.judging.compare import compare, fails, may_compare
-from tests.comparing import a_run, runs
+from tests.support.comparing import a_run, runs
 
 NAMES = ("main", "HEAD")
 STEADY = (0.250, 0.252, 0.251, 0.249, 0.250, 0.253, 0.248)

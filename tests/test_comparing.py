@@ -17,9 +17,9 @@ from seedlab.experiment.comparing import swaps
 from seedlab.experiment.sides import kind_of
 from seedlab.flow.evidence import Comparison
 from seedlab.insight.records import history
-from tests.experiments import MODELS, left_behind, school
-from tests.school import CITIES, PUPILS
-from tests.seeding import seed
+from tests.support.experiments import MODELS, left_behind, school
+from tests.support.school import CITIES, PUPILS
+from tests.support.seeding import seed
 
 FEW = {"pairs": 1, "max_pairs": 1}
 GIT = ("git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "init.defaultBranch=main")

@@ -20,7 +20,7 @@ from seedlab.insight.formatting.comparison_text import (
 from seedlab.insight.formatting.text import width
 from seedlab.insight.judging.compare import compare
 from seedlab.insight.records.files import to_json
-from tests.comparing import runs
+from tests.support.comparing import runs
 
 STEADY = (0.250, 0.252, 0.251, 0.249, 0.250, 0.253, 0.248)
 CHATTY = Counters(statements=83, round_trips=40, bytes_sent=700_000)

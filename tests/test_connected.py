@@ -12,7 +12,7 @@ import seedlab
 from seedlab.database.connect import KeptTarget
 from seedlab.errors import SeedError
 from seedlab.flow import Project, Target
-from tests.seeding import execute, rows_of, write
+from tests.support.seeding import execute, rows_of, write
 
 TABLES = "CREATE TABLE words (id integer PRIMARY KEY, text text NOT NULL)"
 

@@ -7,10 +7,10 @@ import pytest
 from seedlab.database import connect
 from seedlab.database.content import Content, comparable, contents, read_tables
 from seedlab.insight.measuring.monitor import Monitor
-from tests.asking import forget
 from tests.fix_clean import clean
-from tests.school import TABLES
-from tests.seeding import execute
+from tests.support.asking import forget
+from tests.support.school import TABLES
+from tests.support.seeding import execute
 
 ROWS = """
 INSERT INTO cities (id, code, name) VALUES (1, 'hfa', 'Haifa'), (2, 'tlv', 'Tel Aviv');

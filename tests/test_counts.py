@@ -21,7 +21,7 @@ from seedlab.plan.project import load_project
 from seedlab.steps import sampling
 from tests.fix_academy import DATA
 from tests.fix_postgres import PostgresServer
-from tests.seeding import execute, seed, write
+from tests.support.seeding import execute, seed, write
 
 COUNTS = ("rows", "statements", "round_trips", "bytes_sent")
 PHASES = ("read", "flatten", "resolve", "stage", "merge", "index", "commit")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from seedlab.flow import FILE, HANDLE, PARENT, ROW
 from seedlab.frames.dependents import AROUND, PLACE, Link, Node, as_broken, dependents, follow
 from seedlab.frames.rules import BROKEN
-from tests.loads import loads_of
-from tests.tables import SCHOOL
+from tests.support.loads import loads_of
+from tests.support.tables import SCHOOL
 
 LOADS = loads_of(
     SCHOOL,

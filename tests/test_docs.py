@@ -19,7 +19,7 @@ from seedlab.cli.arguments import build_parser
 from seedlab.database.writer import Session
 from seedlab.plan.conditions import KINDS
 from seedlab.plan.project import KEYS
-from tests.seeding import execute, rows_of
+from tests.support.seeding import execute, rows_of
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

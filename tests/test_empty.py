@@ -10,8 +10,8 @@ from seedlab.database.postgres import direct as postgres_direct
 from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults
 from seedlab.flow import Run
-from tests.asking import asking
-from tests.seeding import counted, execute, rows_of, seed, stored, write
+from tests.support.asking import asking
+from tests.support.seeding import counted, execute, rows_of, seed, stored, write
 from tests.test_grow import TRIGGER, files
 from tests.test_rebuild import DEFINITIONS, NODES, TABLES, rebuilt
 

@@ -15,8 +15,8 @@ from seedlab.database.postgres import load as postgres_load
 from seedlab.database.postgres.encode_binary import NotBinary, copy_binary, has_binary_form
 from seedlab.errors import DataFaults
 from seedlab.flow import Column, Table
-from tests.cases import some
-from tests.seeding import counted, execute, rows_of, seed
+from tests.support.cases import some
+from tests.support.seeding import counted, execute, rows_of, seed
 
 # Types with a binary form, and values of them as files may give them.
 VALUES: dict[str, Sequence[str | None]] = {

@@ -11,9 +11,9 @@ from seedlab.cli import main
 from seedlab.errors import ConfigurationError, ConnectionFailed, WriteError
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.project import load_project
-from tests.asking import asking
-from tests.exporting import export, round_trip, texts
-from tests.seeding import execute, rows_of, seed, stored
+from tests.support.asking import asking
+from tests.support.exporting import export, round_trip, texts
+from tests.support.seeding import execute, rows_of, seed, stored
 
 TYPES = """
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');

@@ -13,7 +13,7 @@ from seedlab.flow import Run, Span
 from seedlab.flow.evidence import Recommendation, Sample, Wait
 from seedlab.insight.judging.findings import bottlenecks, findings_text, headline
 from seedlab.insight.judging.resource_seconds import resource_of, spent
-from tests.findings import SQLITE, looks, run_of, span
+from tests.support.findings import SQLITE, looks, run_of, span
 
 IDLE, CPU, LOCK, SYNC = "Client/ClientRead", "CPU", "Lock/transactionid", "IO/WalSync"
 

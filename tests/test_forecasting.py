@@ -14,7 +14,7 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import history
 from seedlab.operations import forecasting
 from seedlab.plan.project import load_project
-from tests.seeding import execute, write
+from tests.support.seeding import execute, write
 
 CONFIG = """
 [[stages]]

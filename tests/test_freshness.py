@@ -27,7 +27,7 @@ from seedlab.flow import (
 )
 from seedlab.plan import freshness
 from seedlab.plan.freshness import Situation, Verdict
-from tests.tables import COURSES, FACULTIES, PREREQUISITES, SCHOOL, UNIVERSITIES, catalog, column
+from tests.support.tables import COURSES, FACULTIES, PREREQUISITES, SCHOOL, UNIVERSITIES, catalog, column
 
 PLACES = Seed(
     name="places",

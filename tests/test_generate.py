@@ -23,7 +23,7 @@ from seedlab.flow import Catalog, Options
 from seedlab.frames.generate import repeatable, repetitions
 from seedlab.operations.generation import generate
 from seedlab.plan.project import load_project
-from tests.loads import loads_of
+from tests.support.loads import loads_of
 
 Columns = Mapping[str, Sequence[str | None]]
 ACADEMY = Path(__file__).parents[1] / "data"

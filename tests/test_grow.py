@@ -13,10 +13,10 @@ from seedlab.database.postgres import rebuilding
 from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Run
-from tests.asking import asking
-from tests.cases import some
 from tests.fix_postgres import PostgresServer
-from tests.seeding import counted, execute, rows_of, seed, write
+from tests.support.asking import asking
+from tests.support.cases import some
+from tests.support.seeding import counted, execute, rows_of, seed, write
 from tests.test_rebuild import AWKWARD, CONTENT, DEFINITIONS, NODES, TABLES, UNIQUE, killed_asleep, rebuilt
 
 BEFORE, NEW = 60, 40
@@ -412,7 +412,7 @@ def test_readers_wait_and_a_kill_leaves_all_as_it_was(tmp_path: Path, url: str) 
     write(school, files(BEFORE + NEW))
     code = (
         "import sys; from pathlib import Path; from seedlab.database.postgres import grow, write; "
-        "grow.NEW_ROWS = 1; write.ARRAY_ROWS = 0; from tests.seeding import seed; "
+        "grow.NEW_ROWS = 1; write.ARRAY_ROWS = 0; from tests.support.seeding import seed; "
         "seed(Path(sys.argv[1]), sys.argv[2])"
     )
     with killed_asleep(url, code, school):

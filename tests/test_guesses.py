@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.seeding import counted, rows_of, seed, write
+from tests.support.seeding import counted, rows_of, seed, write
 
 A = UUID("0123ABCD-89ab-cdef-0123-456789abcdef")
 SCHEMA = """

@@ -17,7 +17,7 @@ from seedlab.insight.pages import history_page as pages
 from seedlab.insight.pages.history_page import history_page
 from seedlab.insight.pages.history_svg import small_svg, trend_svg
 from seedlab.insight.records.past import Unread
-from tests.histories import EVIL, HEBREW, failed_of, past_of, run_of, written
+from tests.support.histories import EVIL, HEBREW, failed_of, past_of, run_of, written
 
 
 class Seen(HTMLParser):

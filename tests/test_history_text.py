@@ -17,7 +17,7 @@ from seedlab.insight.judging.trend import trends
 from seedlab.insight.notebooks.run_history import History
 from seedlab.insight.records.files import to_json
 from seedlab.insight.records.past import Unread
-from tests.histories import HEBREW, failed_of, past_of, run_of
+from tests.support.histories import HEBREW, failed_of, past_of, run_of
 from tests.test_history import finished
 
 COLD = [past_of(number, seconds) for number, seconds in enumerate((0.3, 0.32, 0.31, 0.3, 0.33, 0.6))]

@@ -24,8 +24,8 @@ from seedlab.frames.ids import (
 )
 from seedlab.frames.resolve import Handled, Naming, add_handles, name_rows, reference_column
 from seedlab.plan.binder import bind
-from tests.loads import source_frame
-from tests.tables import SCHOOL, catalog, column, given, table
+from tests.support.loads import source_frame
+from tests.support.tables import SCHOOL, catalog, column, given, table
 
 Columns = Mapping[str, Sequence[str | None]]
 U, V = UUID(int=1), UUID(int=2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.cli import main
-from tests.seeding import execute, write
+from tests.support.seeding import execute, write
 
 HEAVY = {"polars", "sqlalchemy", "psycopg", "rich", "yaml", "zstandard", "numpy"}
 NOTEBOOK = {

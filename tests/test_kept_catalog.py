@@ -16,10 +16,10 @@ from seedlab.database.postgres import kept_catalog
 from seedlab.database.postgres.session import PostgresSession
 from seedlab.flow import Catalog, Settings
 from seedlab.insight.measuring.monitor import Monitor
-from tests.cases import some
 from tests.fix_postgres import PostgresServer
-from tests.ledgers import MEMO, TABLES, Target
-from tests.seeding import execute
+from tests.support.cases import some
+from tests.support.ledgers import MEMO, TABLES, Target
+from tests.support.seeding import execute
 
 MORE = """
 CREATE SCHEMA other;

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from seedlab.flow import Column
 from seedlab.frames.kinds import canonical, has_spelling, plain, proven, refused, sortable
-from tests.cases import some
-from tests.tables import column
+from tests.support.cases import some
+from tests.support.tables import column
 
 # Text around each type's grammar: near enough that many values are taken, loose enough that many are not.
 _CLOCK = r"[0-2][0-9]:[0-6]0(:[0-6]0(\.[01]{1,7})?)?"

@@ -11,7 +11,7 @@ from psycopg.sql import Composable
 from seedlab.database.postgres import ledger_statements as sql
 from seedlab.database.postgres import transaction_statements
 from seedlab.flow import Settings, TableState
-from tests.tables import column, table
+from tests.support.tables import column, table
 
 ODD = table(
     'we"ird.ta"ble',

@@ -14,7 +14,7 @@ from seedlab.database.writer import Session
 from seedlab.errors import CannotOrderRows, DataFaults
 from seedlab.flow import HANDLE, Outcomes, Settings
 from seedlab.insight.measuring.monitor import Monitor
-from tests.loads import outcomes, resolved, sourced, write_plan
+from tests.support.loads import outcomes, resolved, sourced, write_plan
 
 SCHOOLS = [
     "CREATE TABLE university ({uuid} PRIMARY KEY, slug VARCHAR(20) NOT NULL UNIQUE, name TEXT NOT NULL)",

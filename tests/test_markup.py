@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seedlab.insight.formatting.text import printable
 from seedlab.insight.pages.markup import html, markdown
 from seedlab.insight.pages.page import Bar, Grid, Page
-from tests.evidence import HEBREW, HOSTILE
+from tests.support.evidence import HEBREW, HOSTILE
 
 TAGS = {
     "div",

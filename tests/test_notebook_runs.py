@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from seedlab.cli import main
-from tests.nbmake import outputs_of
-from tests.workplace import TINY, copied, workplace
+from tests.support.nbmake import outputs_of
+from tests.support.workplace import TINY, copied, workplace
 
 PAGE_BYTES = 500_000
 COMMENT_LETTERS = 65_536  # GitHub's limit

@@ -12,7 +12,7 @@ import pytest
 from seedlab.cli import main
 from seedlab.errors import ConfigurationError
 from seedlab.insight.notebooks import runner as notebooks
-from tests.nbmake import outputs_of, write_notebook
+from tests.support.nbmake import outputs_of, write_notebook
 
 FILES = ["report.html", "report.ipynb", "summary.json", "summary.md"]
 # An address that a browser would ask for; the names of XML's vocabularies are none.

@@ -19,8 +19,8 @@ from seedlab.flow import Outcomes, StageReport
 from seedlab.insight.notebooks.objects import Comparison, Profile, Run
 from seedlab.insight.notebooks.phase_frame import PHASES
 from seedlab.insight.records import history
-from tests.evidence import HEBREW, HOSTILE, bare, busy, comparison, profile, slow
 from tests.fix_academy import DATA, Academies
+from tests.support.evidence import HEBREW, HOSTILE, bare, busy, comparison, profile, slow
 
 LIGHT = """
 import json, sys
@@ -206,7 +206,7 @@ def test_a_history_tells_each_series_and_draws_the_newest(tmp_path: Path, run: R
 
 def test_objects_load_nothing_heavy_until_they_are_asked() -> None:
     found = loaded(
-        "from seedlab import Run, Plan; from tests.evidence import bare; Run.of(bare())._repr_html_()"
+        "from seedlab import Run, Plan; from tests.support.evidence import bare; Run.of(bare())._repr_html_()"
     )
 
     assert found & {"polars", "matplotlib", "numpy", "IPython", "hypothesis"} <= {"hypothesis"}
@@ -224,7 +224,7 @@ def test_a_seed_loads_no_charts(tmp_path: Path) -> None:
 def test_without_matplotlib_a_chart_says_what_to_install() -> None:
     code = (
         "import sys, importlib.util; sys.modules['matplotlib'] = None;"
-        "from tests.evidence import bare; from seedlab import Run, SeedError\n"
+        "from tests.support.evidence import bare; from seedlab import Run, SeedError\n"
         "try: Run.of(bare()).plot.waterfall()\n"
         "except SeedError as error: assert 'seedlab[notebook]' in str(error), error\n"
         "else: raise AssertionError"

@@ -18,7 +18,7 @@ from seedlab.insight.notebooks.run_history import read_history
 from seedlab.insight.records import files, history
 from seedlab.insight.records.past import read_past
 from seedlab.insight.records.runs import settings_record
-from tests.histories import run_of, written
+from tests.support.histories import run_of, written
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 

@@ -9,7 +9,7 @@ import pytest
 from seedlab.errors import WriteError
 from seedlab.flow import Catalog, Reserve
 from seedlab.steps.resolving.write_plan import placeholders
-from tests.tables import catalog, table
+from tests.support.tables import catalog, table
 
 
 def rooms(kind: str, **others: str) -> Catalog:

@@ -29,8 +29,8 @@ from seedlab.flow import (
     WritePlan,
 )
 from seedlab.insight.measuring.monitor import Monitor
-from tests.loads import batch, load_of, loads_of, outcomes, source_frame, table_write, write_plan
-from tests.seeding import execute
+from tests.support.loads import batch, load_of, loads_of, outcomes, source_frame, table_write, write_plan
+from tests.support.seeding import execute
 
 A, B, C = (UUID(f"00000000-0000-8000-8000-00000000000{n}") for n in "abc")
 SCHOOL = """

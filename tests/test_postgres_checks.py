@@ -15,8 +15,8 @@ from seedlab.database.writer import Session
 from seedlab.errors import DataFaults
 from seedlab.flow import ROW, Refusal, Settings, WritePlan
 from seedlab.insight.measuring.monitor import Monitor
-from tests.loads import batch, load_of, table_write, write_plan
-from tests.seeding import execute, rows_of
+from tests.support.loads import batch, load_of, table_write, write_plan
+from tests.support.seeding import execute, rows_of
 
 Rows = Mapping[str, Sequence[str | None]]
 

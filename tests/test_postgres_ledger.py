@@ -17,9 +17,9 @@ from seedlab.database.connect import open_session, parse_target
 from seedlab.database.postgres import ledger_statements
 from seedlab.flow import Memory, RowSet, Settings
 from seedlab.insight.measuring.monitor import Monitor
-from tests.ledgers import MEMO, Open, opener
-from tests.school import SEED, STAGE
-from tests.seeding import counted, execute, rows_of, seed, undo, write
+from tests.support.ledgers import MEMO, Open, opener
+from tests.support.school import SEED, STAGE
+from tests.support.seeding import counted, execute, rows_of, seed, undo, write
 
 
 @pytest.fixture

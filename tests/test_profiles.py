@@ -13,7 +13,7 @@ from seedlab.flow import Counters, Phase, Span
 from seedlab.flow.evidence import Attempt, Profile
 from seedlab.insight.formatting.profile_text import profile_text
 from seedlab.insight.records import profiles
-from tests.comparing import runs
+from tests.support.comparing import runs
 
 AGAIN = "incremental, again"
 WITHOUT = "incremental without copy"

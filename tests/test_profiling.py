@@ -14,11 +14,11 @@ from seedlab.experiment import trials
 from seedlab.experiment.profiling import Design, variants_of
 from seedlab.flow import LEVELS, SWITCHES, Settings
 from seedlab.flow.evidence import Profile
-from tests.asking import forget
-from tests.experiments import CONFIG, left_behind, school
 from tests.fix_postgres import RUN_FOLDER, PostgresServer
-from tests.school import TABLES
-from tests.seeding import execute, rows_of, write
+from tests.support.asking import forget
+from tests.support.experiments import CONFIG, left_behind, school
+from tests.support.school import TABLES
+from tests.support.seeding import execute, rows_of, write
 
 AGAIN = "incremental, again"
 

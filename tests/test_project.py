@@ -13,7 +13,7 @@ from seedlab.errors import ConfigurationError, GraphError
 from seedlab.plan import choices
 from seedlab.plan.project import KEYS, find_project, load_project
 from seedlab.plan.stages import DUPLICATES, MODES, NAME
-from tests.seeding import execute, seed
+from tests.support.seeding import execute, seed
 
 SCHEMA = json.loads(Path(seedlab.plan.__file__).with_name("seedlab.schema.json").read_text("utf-8"))
 STAGE = '[[stages]]\nid = "a"\n[[stages.seeds]]\nname = "s"\nsource = "a.csv"\n'

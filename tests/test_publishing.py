@@ -17,7 +17,7 @@ from seedlab.insight.notebooks.run_history import read_history
 from seedlab.insight.notebooks.runner import shortened
 from seedlab.insight.records import files, history
 from seedlab.plan import scaffold
-from tests.seeding import seed
+from tests.support.seeding import seed
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ import seedlab.database.postgres.snapshots
 import seedlab.database.sqlite.snapshots
 import seedlab.experiment.testing
 import seedlab.steps.writing.transaction  # noqa: F401
-from tests.asking import forget
-from tests.experiments import school
 from tests.fix_clones import ours_at, times_seeded
-from tests.school import TABLES
-from tests.seeding import execute, rows_of, write
+from tests.support.asking import forget
+from tests.support.experiments import school
+from tests.support.school import TABLES
+from tests.support.seeding import execute, rows_of, write
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parent.parent

@@ -19,10 +19,10 @@ from seedlab.database.postgres import rebuilding
 from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Run
-from tests.asking import asking
-from tests.cases import some
 from tests.fix_postgres import PostgresServer
-from tests.seeding import execute, rows_of, seed, write
+from tests.support.asking import asking
+from tests.support.cases import some
+from tests.support.seeding import execute, rows_of, seed, write
 
 ROWS = 60
 TABLES = """
@@ -449,7 +449,7 @@ def test_killed_while_indexes_are_off_it_leaves_all_as_it_was(school: Path, url:
     before = rows_of(url, DEFINITIONS)
     code = (
         "import sys; from pathlib import Path; from seedlab.database.postgres import direct as p; "
-        "p.REBUILD_ROWS = p.REBUILD_TABLE_ROWS = 1; from tests.seeding import seed; seed(Path(sys.argv[1]), sys.argv[2])"
+        "p.REBUILD_ROWS = p.REBUILD_TABLE_ROWS = 1; from tests.support.seeding import seed; seed(Path(sys.argv[1]), sys.argv[2])"
     )
     with killed_asleep(url, code, school):
         pass

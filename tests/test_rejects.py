@@ -24,9 +24,9 @@ from seedlab.frames.files.documents import Number, Records
 from seedlab.frames.files.outputs import write_private
 from seedlab.frames.files.rejects import REJECTED
 from seedlab.frames.files.trees import Plain
-from tests.cases import some
 from tests.fix_sources import faults_of, source, told
-from tests.writing import FORMATS, write_rows
+from tests.support.cases import some
+from tests.support.writing import FORMATS, write_rows
 
 TEXTS = st.one_of(
     st.none(),

@@ -16,7 +16,7 @@ from seedlab.plan.relations import (
     parent_relation,
     relation_names,
 )
-from tests.tables import COURSES, FACULTIES, PREREQUISITES, SCHOOL, UNIVERSITIES, catalog, table
+from tests.support.tables import COURSES, FACULTIES, PREREQUISITES, SCHOOL, UNIVERSITIES, catalog, table
 
 DEGREES = table(
     "degrees", {"id": "uuid not null", "code": "text not null"}, primary=["id"], unique={"c": ["code"]}

@@ -8,7 +8,7 @@ from itertools import pairwise
 from seedlab.database.postgres import delete_statements as sql
 from seedlab.database.postgres.delete_statements import Doomed
 from seedlab.database.removals import children_first, find_referrals
-from tests.tables import COURSES, FACULTIES, SCHOOL, UNIVERSITIES, catalog, table
+from tests.support.tables import COURSES, FACULTIES, SCHOOL, UNIVERSITIES, catalog, table
 
 
 def chain(*edges: str) -> list[list[str]]:

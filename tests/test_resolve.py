@@ -24,7 +24,7 @@ from seedlab.frames.resolve import (
     restate,
 )
 from seedlab.plan.binder import bind
-from tests.tables import COURSES, FACULTIES, SCHOOL, UNIVERSITIES, catalog, given, table
+from tests.support.tables import COURSES, FACULTIES, SCHOOL, UNIVERSITIES, catalog, given, table
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 Columns = Mapping[str, Sequence[str | None]]

@@ -13,7 +13,7 @@ from seedlab.database.connect import parse_target
 from seedlab.database.rights import reading_grants, rights
 from seedlab.errors import ConnectionFailed
 from tests.fix_postgres import PostgresServer
-from tests.seeding import execute
+from tests.support.seeding import execute
 
 
 def test_the_owner_of_a_database_may_make_schemas_and_temporary_tables(postgres_url: str) -> None:

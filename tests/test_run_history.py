@@ -13,7 +13,7 @@ import seedlab
 from seedlab.errors import ConfigurationError
 from seedlab.insight.notebooks.history_frame import RUNS
 from seedlab.insight.notebooks.run_history import History
-from tests.histories import failed_of, past_of, run_of, written
+from tests.support.histories import failed_of, past_of, run_of, written
 
 
 def history_of(*runs: Any) -> History:

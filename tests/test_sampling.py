@@ -19,7 +19,7 @@ from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from seedlab.steps import sampling
 from seedlab.steps.sampling import sampled
-from tests.seeding import execute, write
+from tests.support.seeding import execute, write
 from tests.test_monitor import WoundClock
 
 NOWHERE = "postgresql://127.0.0.1:1/none"

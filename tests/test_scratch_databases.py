@@ -19,11 +19,11 @@ from seedlab.database.postgres.databases import PostgresDatabases
 from seedlab.database.scratch_databases import open_scratch_databases
 from seedlab.errors import ConfigurationError, Refused, WriteError
 from seedlab.flow import Target
-from tests.asking import forget
-from tests.experiments import left_behind
 from tests.fix_postgres import PostgresServer
-from tests.school import TABLES
-from tests.seeding import execute, rows_of
+from tests.support.asking import forget
+from tests.support.experiments import left_behind
+from tests.support.school import TABLES
+from tests.support.seeding import execute, rows_of
 
 CITIES = ("CREATE TABLE cities (code text PRIMARY KEY)",)
 NAMED = "SELECT name FROM cities ORDER BY code"

@@ -26,8 +26,8 @@ import pytest
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.measuring.state import RunState
 from seedlab.steps import sampling
-from tests.school import TABLES
-from tests.seeding import execute, seed, write
+from tests.support.school import TABLES
+from tests.support.seeding import execute, seed, write
 from tests.test_state import TWO_STAGES
 
 PATIENCE = 60.0

@@ -18,7 +18,7 @@ from seedlab.errors import DataFaults
 from seedlab.flow import Run
 from tests.conformance.test_many_tables import ROWS, world
 from tests.fix_clean import clean
-from tests.seeding import counted, execute, portable_dump, rows_of, seed, write
+from tests.support.seeding import counted, execute, portable_dump, rows_of, seed, write
 
 NETWORK = 0.016  # seconds
 CELLS = 30  # values of a table that take as long in arrays as a round trip

@@ -18,7 +18,7 @@ from seedlab.database.sqlite.session import SqliteSession
 from seedlab.errors import ConfigurationError, ConnectionFailed, DataFaults, LockHeld, WriteError
 from seedlab.flow import HANDLE, Ask, Column, Outcomes, Reserve, Settings, Suspect, WritePlan
 from seedlab.insight.measuring.monitor import Monitor
-from tests.loads import batch, load_of, loads_of, outcomes, source_frame, table_write, write_plan
+from tests.support.loads import batch, load_of, loads_of, outcomes, source_frame, table_write, write_plan
 
 COPY, BULK = frozenset({"cache", "copy"}), frozenset({"cache"})
 A = UUID("00000000-0000-8000-8000-00000000000a")

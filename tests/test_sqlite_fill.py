@@ -23,7 +23,7 @@ from seedlab.database.sqlite.references import References
 from seedlab.errors import DataFaults
 from seedlab.flow import RowSet, Settings
 from seedlab.insight.measuring.monitor import Monitor
-from tests.seeding import counted, dump, execute, rows_of, seed, write
+from tests.support.seeding import counted, dump, execute, rows_of, seed, write
 from tests.test_sqlite import EXACT
 
 SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE '%seedlab%' ORDER BY 1, 2"
@@ -384,7 +384,7 @@ import sys
 from pathlib import Path
 from seedlab.database.sqlite import session as sqlite, fill as sqlite_fill
 from seedlab.database.sqlite import statements as sql
-from tests.seeding import seed
+from tests.support.seeding import seed
 sqlite_fill.LARGE = 1
 sqlite.CACHE = "PRAGMA cache_size = 20"  # pages: so rows come to the file long before the commit
 seed(Path(sys.argv[1]), sys.argv[2])

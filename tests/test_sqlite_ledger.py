@@ -10,7 +10,7 @@ import pytest
 
 from seedlab.database.ledger import split
 from seedlab.flow import RowSet
-from tests.ledgers import LOAD, MEMO, Open, opener
+from tests.support.ledgers import LOAD, MEMO, Open, opener
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from seedlab.database.sqlite import session
 from seedlab.errors import ConnectionFailed
 from seedlab.flow import Settings
 from seedlab.insight.measuring.monitor import Monitor
-from tests.seeding import counted, seed, write
+from tests.support.seeding import counted, seed, write
 
 QUESTIONS = {"before-3.37": sqlite_catalog.TABLES_BEFORE_3_37}
 if sqlite3.sqlite_version_info >= (3, 37):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.measuring.progress import RECENT, Progress
 from seedlab.insight.measuring.state import RunState, StageState
-from tests.cases import some
-from tests.school import FILES, SEED, STAGE, TABLES
-from tests.seeding import WAYS, Way, execute, seed, seed_in, write
+from tests.support.cases import some
+from tests.support.school import FILES, SEED, STAGE, TABLES
+from tests.support.seeding import WAYS, Way, execute, seed, seed_in, write
 
 NAME = ("modules", "physics", "answers")
 TWO_STAGES = {

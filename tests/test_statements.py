@@ -12,7 +12,7 @@ from seedlab.database.postgres import transaction_statements as transaction
 from seedlab.database.postgres.lookup_statements import lookup
 from seedlab.flow import Load, Settings
 from seedlab.plan.binder import bind
-from tests.tables import COURSES, FACULTIES, SCHOOL, catalog, column, given, table
+from tests.support.tables import COURSES, FACULTIES, SCHOOL, catalog, column, given, table
 
 ODD = table('we"ird', {'na"me': "text not null", "order": "int4"}, primary=['na"me'])
 

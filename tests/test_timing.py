@@ -20,8 +20,8 @@ from seedlab.insight.formatting.timing import (
     time_went,
     totals,
 )
-from tests.evidence import PHASES, bare, runs
 from tests.fix_academy import Academies
+from tests.support.evidence import PHASES, bare, runs
 
 # A piece of work: its phase, its own time before and after each inner piece.
 WORK = st.recursive(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from seedlab.insight.judging.trend import ENOUGH, WINDOW, ceiling, in_order, trends, usual
 from seedlab.insight.records.past import PastRun
-from tests.histories import failed_of, past_of
+from tests.support.histories import failed_of, past_of
 
 SECONDS = st.floats(min_value=1e-4, max_value=1e4)
 TIMES = st.lists(SECONDS, min_size=ENOUGH, max_size=WINDOW)

@@ -16,9 +16,9 @@ from seedlab.database.postgres.lookups import rule_of
 from seedlab.database.postgres.wire import StatementError, Wire
 from seedlab.flow import Column, Settings
 from seedlab.insight.measuring.monitor import Monitor
-from tests.seeding import execute
-from tests.tables import column
-from tests.type_values import EVERY, TYPES
+from tests.support.seeding import execute
+from tests.support.tables import column
+from tests.support.type_values import EVERY, TYPES
 
 OLD = judging.TAKES_ERRORS - 1
 VERSIONS = (judging.TAKES_ERRORS, OLD)

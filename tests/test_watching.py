@@ -18,8 +18,8 @@ import pytest
 from seedlab.cli import watching
 from seedlab.cli.watching import TICK, Folder, Saved, Stamps, changes, heading, saves, watch
 from seedlab.plan.project import load_project
-from tests.school import FILES, SEED, STAGE, TABLES
-from tests.seeding import execute, rows_of, write
+from tests.support.school import FILES, SEED, STAGE, TABLES
+from tests.support.seeding import execute, rows_of, write
 
 A, B, C = (1, 10, 7), (2, 10, 7), (3, 10, 7)  # stamps
 CONFIG = (

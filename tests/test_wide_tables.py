@@ -9,7 +9,7 @@ import pytest
 
 from seedlab.database.postgres import direct as postgres_direct
 from seedlab.database.postgres import wide_tables
-from tests.seeding import counted, execute, rows_of, seed
+from tests.support.seeding import counted, execute, rows_of, seed
 
 ROWS = wide_tables.ANALYZED_ROWS
 WIDE = tuple(f"w{n} varchar(255)" for n in range(16))

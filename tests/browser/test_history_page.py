@@ -11,7 +11,7 @@ import pytest
 from seedlab.insight.notebooks.run_history import read_history
 from seedlab.insight.pages.history_page import history_fragment, history_page
 from tests.browser.chromium import Page
-from tests.histories import EVIL, HEBREW, run_of, written
+from tests.support.histories import EVIL, HEBREW, run_of, written
 
 OpenPage = Callable[..., Page]
 CLOSED = "document.querySelectorAll('details:not([open])').length"

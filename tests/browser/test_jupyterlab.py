@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser.chromium import Page
 from tests.browser.jupyter import OpenNotebook, jupyter_lab
-from tests.workplace import copied, workplace
+from tests.support.workplace import copied, workplace
 
 pytestmark = pytest.mark.slow
 SHOTS = "SEEDLAB_TEST_SHOTS"  # a folder that keeps the pictures, to be looked at

@@ -10,7 +10,7 @@ import pytest
 
 from seedlab.insight.notebooks import runner as notebooks
 from tests.browser.chromium import Page
-from tests.nbmake import write_notebook
+from tests.support.nbmake import write_notebook
 
 pytestmark = pytest.mark.slow  # a kernel for each report
 OpenPage = Callable[..., Page]

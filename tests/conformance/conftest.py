@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases import some
-from tests.school import FILES, TABLES
-from tests.seeding import WAYS, Way, execute, write
+from tests.support.cases import some
+from tests.support.school import FILES, TABLES
+from tests.support.seeding import WAYS, Way, execute, write
 
 # Ways that are written differently: what else is switched off only changes threads and look-ups.
 DISTINCT = ("legacy", "bulk", "incremental", "incremental-no-rebuild")

@@ -17,11 +17,11 @@ from seedlab.database.postgres.session import PostgresSession
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import Commit, Project, Run, memory
 from seedlab.steps.writing.transaction import NO_LEDGER
-from tests.again import INTACT, SAVED, UNCHANGED, by_table, generation, in_sqlite, told
-from tests.cases import some
 from tests.fix_postgres import PostgresServer
-from tests.school import CITIES, PUPILS, SEED, STAGE, TABLES
-from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
+from tests.support.again import INTACT, SAVED, UNCHANGED, by_table, generation, in_sqlite, told
+from tests.support.cases import some
+from tests.support.school import CITIES, PUPILS, SEED, STAGE, TABLES
+from tests.support.seeding import counted, dump, execute, rows_of, seed, undo, write
 
 # ---- nothing changed ------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import ConfigurationError, DataFaults
-from tests.school import CITIES, PUPILS, SEED, STAGE
-from tests.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
+from tests.support.school import CITIES, PUPILS, SEED, STAGE
+from tests.support.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
 
 # ---- what runs ------------------------------------------------------------------------------------------
 

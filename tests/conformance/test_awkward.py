@@ -17,7 +17,6 @@ from seedlab.flow import Options, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from tests.asking import asking
 from tests.awkward import (
     Answers,
     Schema,
@@ -31,10 +30,11 @@ from tests.awkward import (
     relations,
     samples,
 )
-from tests.cases import some
 from tests.fix_clean import clean
 from tests.fix_postgres import PostgresServer
-from tests.seeding import counted, dump, execute, rows_of, seed, write
+from tests.support.asking import asking
+from tests.support.cases import some
+from tests.support.seeding import counted, dump, execute, rows_of, seed, write
 
 FAMILIES = (keys, ids, names, keyless, constraints, relations, samples, more)
 SCHEMAS = [schema for family in FAMILIES for schema in family.ALL]

@@ -13,9 +13,9 @@ from seedlab.cli import main
 from seedlab.errors import ConfigurationError, DataFaults, Fault, WriteError
 from seedlab.flow import Level
 from seedlab.steps.preparing import reading
-from tests.cases import some
 from tests.fix_sources import pointed
-from tests.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
+from tests.support.cases import some
+from tests.support.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
 
 TABLES = """
 CREATE TABLE cities (

@@ -15,11 +15,11 @@ from seedlab.database.postgres import write as postgres_write
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Outcomes, WritePlan
-from tests.cases import some
 from tests.fix_postgres import PostgresServer
-from tests.previewing import Counts, by_seed, is_locked, preview, preview_in, state
-from tests.school import CITIES, FILES, PUPILS, SEED, STAGE, TABLES
-from tests.seeding import Way, counted, execute, rows_of, seed, seed_in, write
+from tests.support.cases import some
+from tests.support.previewing import Counts, by_seed, is_locked, preview, preview_in, state
+from tests.support.school import CITIES, FILES, PUPILS, SEED, STAGE, TABLES
+from tests.support.seeding import Way, counted, execute, rows_of, seed, seed_in, write
 
 Files = Mapping[str, str]
 BOTH_INSERT = STAGE.format("all") + "".join(

@@ -27,8 +27,8 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from seedlab.steps.writing.stagewise import COMMITTED_ONE_BY_ONE
-from tests.cases import some
-from tests.seeding import counted, dump, execute, portable_dump, rows_of, seed, write
+from tests.support.cases import some
+from tests.support.seeding import counted, dump, execute, portable_dump, rows_of, seed, write
 
 ACADEMY = Path(__file__).parent.parent.parent / "data"
 PATIENCE = 30.0

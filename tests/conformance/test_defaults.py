@@ -9,7 +9,7 @@ import pytest
 
 from seedlab.cli import main
 from seedlab.errors import ConfigurationError, DataFaults
-from tests.seeding import Way, counted, execute, rows_of, seed, seed_in, write
+from tests.support.seeding import Way, counted, execute, rows_of, seed, seed_in, write
 
 TABLES = """
 CREATE TABLE authors (id SERIAL KEY, email text NOT NULL UNIQUE, name text, born date,

@@ -17,7 +17,7 @@ from seedlab.database.writer import Session
 from seedlab.errors import Refused, SeedError, WriteError
 from seedlab.flow import Removal, Settings
 from seedlab.insight.measuring.monitor import Monitor
-from tests.seeding import dump, execute, rows_of
+from tests.support.seeding import dump, execute, rows_of
 
 A, B, C = (UUID(f"0000000{n}-0000-8000-8000-00000000000{n}") for n in "abc")
 Columns = Mapping[str, Sequence[str | UUID]]

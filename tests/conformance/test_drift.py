@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.again import INTACT, UNCHANGED, by_table, in_sqlite, told
-from tests.cases import some
-from tests.school import PUPILS, TABLES
-from tests.seeding import counted, dump, execute, rows_of, seed, write
+from tests.support.again import INTACT, UNCHANGED, by_table, in_sqlite, told
+from tests.support.cases import some
+from tests.support.school import PUPILS, TABLES
+from tests.support.seeding import counted, dump, execute, rows_of, seed, write
 
 # ---- drift: what others did to our rows -----------------------------------------------------------------
 

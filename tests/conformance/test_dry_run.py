@@ -19,9 +19,9 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.conformance.test_bad_input import CHECKED, TRIGGER, plain_environment
-from tests.previewing import state
-from tests.school import CITIES, SEED, STAGE
-from tests.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
+from tests.support.previewing import state
+from tests.support.school import CITIES, SEED, STAGE
+from tests.support.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
 
 __all__ = ["plain_environment"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.cases import some
-from tests.exporting import empty_copy, export, round_trip, texts
 from tests.fix_academy import Academies, content_of
-from tests.seeding import counted, execute, seed
+from tests.support.cases import some
+from tests.support.exporting import empty_copy, export, round_trip, texts
+from tests.support.seeding import counted, execute, seed
 
 LIBRARY = """
 CREATE TABLE authors (id SERIAL KEY, slug text NOT NULL UNIQUE, name text, born int);

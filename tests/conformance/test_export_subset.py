@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import ConfigurationError
-from tests.exporting import counted, empty_copy, export, texts
-from tests.seeding import execute, seed
+from tests.support.exporting import counted, empty_copy, export, texts
+from tests.support.seeding import execute, seed
 
 SCHEMA = """
 CREATE TABLE firms (id SERIAL KEY, name text NOT NULL UNIQUE);

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from seedlab.steps.writing import transaction
-from tests.again import in_sqlite, told
-from tests.school import SEED, STAGE
-from tests.seeding import counted, execute, rows_of, seed, write
+from tests.support.again import in_sqlite, told
+from tests.support.school import SEED, STAGE
+from tests.support.seeding import counted, execute, rows_of, seed, write
 
 TABLES = """
 CREATE TABLE books (id uuid PRIMARY KEY, slug text NOT NULL UNIQUE, number int UNIQUE, title text);

@@ -9,11 +9,22 @@ import pytest
 
 from seedlab.database.postgres import write as postgres_write
 from seedlab.steps.preparing import shaping
-from tests.cases import some
-from tests.naughty import NAUGHTY
-from tests.school import SEED, STAGE
-from tests.seeding import WAYS, Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, write
-from tests.writing import FORMATS, write_rows
+from tests.support.cases import some
+from tests.support.naughty import NAUGHTY
+from tests.support.school import SEED, STAGE
+from tests.support.seeding import (
+    WAYS,
+    Way,
+    counted,
+    dump,
+    execute,
+    portable_dump,
+    rows_of,
+    seed,
+    seed_in,
+    write,
+)
+from tests.support.writing import FORMATS, write_rows
 
 TEXTS = (
     "007",

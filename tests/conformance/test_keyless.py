@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import ConfigurationError
-from tests.seeding import Way, counted, execute, rows_of, seed, seed_in, undo, write
+from tests.support.seeding import Way, counted, execute, rows_of, seed, seed_in, undo, write
 
 TABLES = "CREATE TABLE log (code text, n int, note text NOT NULL DEFAULT 'none');"
 ROWS = "n,code\n1,a\n,\n1,a\n2,b\n,\n"  # two rows stand twice, one of them is all NULL

@@ -13,8 +13,8 @@ import pytest
 from seedlab.database.ledger import split
 from seedlab.errors import LockHeld, WriteError
 from seedlab.flow import Memo, Memory, RowSet, memory
-from tests.ledgers import LOAD, MEMO, STAGE, TABLES, Open, Target, opener
-from tests.seeding import rows_of
+from tests.support.ledgers import LOAD, MEMO, STAGE, TABLES, Open, Target, opener
+from tests.support.seeding import rows_of
 
 
 @pytest.fixture

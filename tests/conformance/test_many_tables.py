@@ -18,8 +18,8 @@ from seedlab.flow import Options, Plan, Settings, TableState
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from tests.asking import asking
-from tests.seeding import catalog_of, counted, rows_of, seed, write
+from tests.support.asking import asking
+from tests.support.seeding import catalog_of, counted, rows_of, seed, write
 
 IDS = (
     ("serial PRIMARY KEY", "int"),

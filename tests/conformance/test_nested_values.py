@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from seedlab.errors import DataFaults
-from tests.seeding import Way, counted, execute, rows_of, seed_in, write
-from tests.type_values import TYPES
+from tests.support.seeding import Way, counted, execute, rows_of, seed_in, write
+from tests.support.type_values import TYPES
 
 THINGS = (
     TYPES

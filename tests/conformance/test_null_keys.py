@@ -10,7 +10,7 @@ import pytest
 from seedlab.errors import DataFaults, Refused
 from seedlab.operations.generation import generate
 from seedlab.plan.project import load_project
-from tests.seeding import Way, counted, execute, rows_of, seed, seed_in, undo, write
+from tests.support.seeding import Way, counted, execute, rows_of, seed, seed_in, undo, write
 
 TABLES = """
 CREATE TABLE teams (id SERIAL KEY, slug varchar(20) NOT NULL UNIQUE);

@@ -12,7 +12,7 @@ from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import Level
 from seedlab.steps.preparing import shaping
-from tests.seeding import dump, execute, seed, write
+from tests.support.seeding import dump, execute, seed, write
 
 # The server spells the keys of some parents otherwise than the files say, so that nobody finds these.
 TABLES = """

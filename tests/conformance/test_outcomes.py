@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import DataFaults
-from tests.school import CITIES, PUPILS, SEED, STAGE
-from tests.seeding import Way, counted, dump, execute, rows_of, seed_in, write
+from tests.support.school import CITIES, PUPILS, SEED, STAGE
+from tests.support.seeding import Way, counted, dump, execute, rows_of, seed_in, write
 
 IDS = "SELECT c.id, c.code, p.id, p.name FROM cities c LEFT JOIN pupils p ON p.city_id = c.id ORDER BY 2, 4"
 

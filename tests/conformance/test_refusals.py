@@ -13,10 +13,10 @@ import pytest
 from seedlab.cli import main
 from seedlab.errors import ConfigurationError, DataFaults, WriteError
 from seedlab.flow import Level
-from tests.asking import asking
-from tests.exporting import export
 from tests.fix_postgres import PostgresServer
-from tests.seeding import counted, dump, execute, rows_of, seed, write
+from tests.support.asking import asking
+from tests.support.exporting import export
+from tests.support.seeding import counted, dump, execute, rows_of, seed, write
 
 RELATIONS = {
     "a view,": "CREATE VIEW things AS SELECT 1 AS id, 'a'::text AS v",

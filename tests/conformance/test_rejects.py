@@ -11,10 +11,10 @@ import pytest
 
 from seedlab.errors import ConfigurationError, DataFaults, SeedError
 from seedlab.flow import LINE, REASON, Level
-from tests.cases import some
-from tests.rejecting import seed_rejecting
-from tests.seeding import counted, dump, execute, rows_of, seed, write
-from tests.writing import FORMATS, write_rows
+from tests.support.cases import some
+from tests.support.rejecting import seed_rejecting
+from tests.support.seeding import counted, dump, execute, rows_of, seed, write
+from tests.support.writing import FORMATS, write_rows
 
 TABLES = """
 CREATE TABLE cities (

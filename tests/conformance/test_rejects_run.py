@@ -14,8 +14,8 @@ from seedlab.cli import main
 from seedlab.errors import DataFaults, SeedError
 from seedlab.flow import LINE, REASON, Level, Run
 from tests.conformance.test_bad_input import CANARY, CASES, CHECKED, TABLES, TRIGGER, plain_environment
-from tests.school import SEED, STAGE
-from tests.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, undo, write
+from tests.support.school import SEED, STAGE
+from tests.support.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, undo, write
 
 __all__ = ["plain_environment"]
 

@@ -8,9 +8,9 @@ import pytest
 
 from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import Run
-from tests.cases import some
-from tests.school import SEED, STAGE
-from tests.seeding import counted, execute, rows_of, seed, undo, write
+from tests.support.cases import some
+from tests.support.school import SEED, STAGE
+from tests.support.seeding import counted, execute, rows_of, seed, undo, write
 
 # How the rows get their ids: each is remembered in a way of its own.
 IDS = {"a sequence": "id SERIAL KEY", "a uuid": "id uuid PRIMARY KEY", "none": "spare int"}

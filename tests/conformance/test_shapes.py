@@ -8,8 +8,8 @@ import pytest
 
 from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import ConfigurationError
-from tests.cases import some
-from tests.seeding import Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, write
+from tests.support.cases import some
+from tests.support.seeding import Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, write
 
 UNIVERSITIES = """
 CREATE TABLE universities (id uuid PRIMARY KEY, slug text NOT NULL UNIQUE, name text UNIQUE);

@@ -19,8 +19,8 @@ import pytest
 from seedlab import load_project, plan
 from seedlab.errors import DataFaults, LockHeld, WriteError
 from seedlab.flow import Run
-from tests.cases import some
-from tests.seeding import counted, dump, execute, rows_of, seed, stored, undo, write
+from tests.support.cases import some
+from tests.support.seeding import counted, dump, execute, rows_of, seed, stored, undo, write
 
 ACADEMY = Path(__file__).parent.parent.parent / "data"
 

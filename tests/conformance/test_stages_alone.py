@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.school import SEED, STAGE
-from tests.seeding import ddl, dump, execute, rows_of, seed, write
+from tests.support.school import SEED, STAGE
+from tests.support.seeding import ddl, dump, execute, rows_of, seed, write
 
 TABLES = """
 CREATE TABLE groups (id {id}, slug text NOT NULL UNIQUE, name text);

@@ -11,11 +11,11 @@ import pytest
 from seedlab.database.ledger import TRANSACTIONS
 from seedlab.database.postgres import ledger_statements, stamp_statements
 from seedlab.steps.remembering import stage_memory, table_state
-from tests.again import INTACT, UNCHANGED, by_table, told
-from tests.cases import some
 from tests.conformance.test_drift import DRIFTS
-from tests.school import PUPILS, SEED, STAGE
-from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
+from tests.support.again import INTACT, UNCHANGED, by_table, told
+from tests.support.cases import some
+from tests.support.school import PUPILS, SEED, STAGE
+from tests.support.seeding import counted, dump, execute, rows_of, seed, undo, write
 
 
 @pytest.fixture(autouse=True)

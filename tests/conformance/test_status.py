@@ -20,8 +20,8 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.operations.status import LAST_RUNS, NEVER, UNDECLARED, UNFINISHED, status
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from tests.school import CITIES, PUPILS, SEED, STAGE
-from tests.seeding import dump, execute, rows_of, seed, undo, write
+from tests.support.school import CITIES, PUPILS, SEED, STAGE
+from tests.support.seeding import dump, execute, rows_of, seed, undo, write
 
 CITIES_STAGE = STAGE.format("cities") + SEED.format("cities", "cities.csv")
 PUPILS_STAGE = STAGE.format("pupils") + 'dependencies = ["cities"]\n' + SEED.format("pupils", "pupils.csv")

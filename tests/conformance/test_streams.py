@@ -17,8 +17,8 @@ from seedlab.errors import DataFaults
 from seedlab.flow import memory
 from seedlab.steps.preparing import shaping
 from seedlab.steps.resolving import scanning
-from tests.cases import some
-from tests.seeding import counted, dump, execute, rows_of, seed, undo, write
+from tests.support.cases import some
+from tests.support.seeding import counted, dump, execute, rows_of, seed, undo, write
 
 TABLES = (
     "CREATE TABLE shops (code text PRIMARY KEY, name text);"
@@ -275,7 +275,7 @@ import sys
 from pathlib import Path
 from seedlab.steps.resolving import scanning
 from seedlab.steps.preparing import shaping
-from tests.seeding import seed
+from tests.support.seeding import seed
 scanning.NAMED_ROWS = shaping.STREAM_ROWS = 20_000
 print(seed(Path(sys.argv[1]), sys.argv[2], batch_rows=50_000).peak_rss_bytes)
 """

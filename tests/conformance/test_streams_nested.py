@@ -17,8 +17,8 @@ from seedlab.errors import ConfigurationError, DataFaults
 from seedlab.flow import Run
 from seedlab.steps.preparing import shaping
 from seedlab.steps.resolving import scanning
-from tests.cases import some
-from tests.seeding import counted, dump, execute, rows_of, seed, stored, undo, write
+from tests.support.cases import some
+from tests.support.seeding import counted, dump, execute, rows_of, seed, stored, undo, write
 
 TABLES = (
     "CREATE TABLE shops (code text PRIMARY KEY, name text);"

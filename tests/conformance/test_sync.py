@@ -12,9 +12,9 @@ import pytest
 
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Run
-from tests.cases import some
-from tests.school import CITIES, PUPILS, SEED, STAGE
-from tests.seeding import Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, write
+from tests.support.cases import some
+from tests.support.school import CITIES, PUPILS, SEED, STAGE
+from tests.support.seeding import Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, write
 
 SYNC = 'mode = "sync"\n'
 CITIES_STAGE = STAGE.format("cities") + SEED.format("cities", "cities*.csv")

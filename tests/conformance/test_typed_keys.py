@@ -9,11 +9,11 @@ import pytest
 
 from seedlab.errors import DataFaults
 from seedlab.flow import Run
-from tests.again import by_table
-from tests.cases import some
-from tests.seeding import Way, counted, execute, rows_of, seed_in
-from tests.type_values import TYPES
-from tests.writing import write_rows
+from tests.support.again import by_table
+from tests.support.cases import some
+from tests.support.seeding import Way, counted, execute, rows_of, seed_in
+from tests.support.type_values import TYPES
+from tests.support.writing import write_rows
 
 # A type, two spellings of one value, and another value.
 KEYS = [

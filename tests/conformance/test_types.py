@@ -12,11 +12,11 @@ import pytest
 
 from seedlab.database.postgres import write as postgres_write
 from seedlab.errors import DataFaults
-from tests.asking import asking
-from tests.cases import some
-from tests.seeding import WAYS, Way, counted, execute, rows_of, seed_in, write
-from tests.type_values import EVERY, EXTENDED, EXTENSIONS, TYPES, Values
-from tests.writing import FORMATS, write_rows
+from tests.support.asking import asking
+from tests.support.cases import some
+from tests.support.seeding import WAYS, Way, counted, execute, rows_of, seed_in, write
+from tests.support.type_values import EVERY, EXTENDED, EXTENSIONS, TYPES, Values
+from tests.support.writing import FORMATS, write_rows
 
 DOCUMENTS = ("json", "jsonb")
 WITH_JSON = ("json", "jsonl", "yaml")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import DataFaults
-from tests.seeding import Way, counted, execute, rows_of, seed_in, write
-from tests.type_values_sqlite import LOOSE, STRICT, Kept
-from tests.writing import FORMATS, write_rows
+from tests.support.seeding import Way, counted, execute, rows_of, seed_in, write
+from tests.support.type_values_sqlite import LOOSE, STRICT, Kept
+from tests.support.writing import FORMATS, write_rows
 
 KINDS = pytest.mark.parametrize(
     ("every", "options"), [(LOOSE, ""), (STRICT, "STRICT")], ids=["loose", "strict"]

@@ -9,8 +9,19 @@ import pytest
 
 from seedlab.cli import main
 from seedlab.errors import ConfigurationError, Refused
-from tests.school import CITIES, PUPILS, SEED, STAGE
-from tests.seeding import Way, counted, dump, execute, portable_dump, rows_of, seed, seed_in, undo, write
+from tests.support.school import CITIES, PUPILS, SEED, STAGE
+from tests.support.seeding import (
+    Way,
+    counted,
+    dump,
+    execute,
+    portable_dump,
+    rows_of,
+    seed,
+    seed_in,
+    undo,
+    write,
+)
 
 STAGES = (
     STAGE.format("cities")

@@ -24,11 +24,11 @@ from seedlab.database.postgres.wire import Wire
 from seedlab.errors import CommitUnanswered, DataFaults, SeedError, WriteError
 from seedlab.steps.looking import Look
 from seedlab.steps.writing.committing import COMMITTED
-from tests.cases import some
 from tests.faults.cutting import Cutter, cut, cut_for_good, nothing
 from tests.fix_postgres import PostgresServer
-from tests.school import SEED, STAGE
-from tests.seeding import Rows, counted, dump, execute, rows_of, seed, write
+from tests.support.cases import some
+from tests.support.school import SEED, STAGE
+from tests.support.seeding import Rows, counted, dump, execute, rows_of, seed, write
 
 TABLES = """
 CREATE TABLE cities (id SERIAL KEY, code text NOT NULL UNIQUE, name text NOT NULL);

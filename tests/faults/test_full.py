@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.seeding import counted, dump, execute, seed, write
+from tests.support.seeding import counted, dump, execute, seed, write
 
 TABLES = "CREATE TABLE cities (id SERIAL KEY, code text NOT NULL UNIQUE, name text NOT NULL);"
 CITIES = "code,name\n" + "".join(f"c{n},{'n' * 200}\n" for n in range(2000))  # 400 kB

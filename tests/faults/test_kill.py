@@ -25,7 +25,7 @@ from tests.faults.cutting import Cutter, nothing
 from tests.faults.test_atomicity import TABLES, state
 from tests.faults.test_sqlite import seed_and_kill
 from tests.fix_clean import clean
-from tests.seeding import dump, execute, rows_of, seed, write
+from tests.support.seeding import dump, execute, rows_of, seed, write
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.test_kill import files, wait_for_the_server
-from tests.seeding import counted, dump, execute, seed, write
+from tests.support.seeding import counted, dump, execute, seed, write
 
 pytestmark = pytest.mark.slow
 

@@ -28,11 +28,11 @@ from seedlab.flow import Options, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from tests.asking import forget
 from tests.fix_postgres import drop_database
-from tests.ledgers import Target, opener
-from tests.school import FILES, TABLES
-from tests.seeding import counted, dump, execute, rows_of, seed, write
+from tests.support.asking import forget
+from tests.support.ledgers import Target, opener
+from tests.support.school import FILES, TABLES
+from tests.support.seeding import counted, dump, execute, rows_of, seed, write
 
 # Seeds, and stops where it has the lock until it is told to go on.
 HOLDING = """

@@ -21,7 +21,7 @@ import pytest
 from seedlab.steps.parallel.coordinator import PARTS_REPEATED
 from tests.conformance.test_spread import CITIES, PART, PUPILS, TABLES, VISITS, left, school
 from tests.fix_clean import clean
-from tests.seeding import counted, dump, execute, rows_of, seed
+from tests.support.seeding import counted, dump, execute, rows_of, seed
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import LockHeld
-from tests.seeding import counted, dump, execute, seed, write
+from tests.support.seeding import counted, dump, execute, seed, write
 
 TABLES = """
 CREATE TABLE cities (id SERIAL KEY, code text NOT NULL UNIQUE);

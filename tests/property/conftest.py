@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.fix_clean import clean
-from tests.seeding import execute
-from tests.worlds import Emptied, World, tables_of
+from tests.support.seeding import execute
+from tests.support.worlds import Emptied, World, tables_of
 
 
 @pytest.fixture(params=["postgresql", "sqlite"])

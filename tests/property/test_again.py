@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from seedlab.flow import Run
-from tests.school import SEED, STAGE
-from tests.seeding import WAYS, Way, counted, execute, portable_dump, rows_of, seed, seed_in
-from tests.worlds import Emptied, World, beside, changed, repointed, worlds, write_world
-from tests.writing import FORMATS
+from tests.support.school import SEED, STAGE
+from tests.support.seeding import WAYS, Way, counted, execute, portable_dump, rows_of, seed, seed_in
+from tests.support.worlds import Emptied, World, beside, changed, repointed, worlds, write_world
+from tests.support.writing import FORMATS
 
 FAST, SLOW = 2, 64  # examples of every claim on every dialect
 

@@ -18,12 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.asking import asking
 from tests.fix_clean import clean
-from tests.seeding import WAYS, Way, counted, execute, rows_of, seed_in
-from tests.type_values import EVERY, TYPES
-from tests.type_values_sqlite import LOOSE
-from tests.writing import FORMATS, write_rows
+from tests.support.asking import asking
+from tests.support.seeding import WAYS, Way, counted, execute, rows_of, seed_in
+from tests.support.type_values import EVERY, TYPES
+from tests.support.type_values_sqlite import LOOSE
+from tests.support.writing import FORMATS, write_rows
 
 # The nth value of a type that can be a key.
 KEY_VALUES: dict[str, Callable[[int], str]] = {

@@ -24,9 +24,9 @@ from tests.property.test_again import (
     examples,
     write_step,
 )
-from tests.seeding import Way, counted, portable_dump, seed, seed_in
-from tests.worlds import Emptied, begun, changed, repointed, worlds
-from tests.writing import FORMATS
+from tests.support.seeding import Way, counted, portable_dump, seed, seed_in
+from tests.support.worlds import Emptied, begun, changed, repointed, worlds
+from tests.support.writing import FORMATS
 
 EVERY_ROW = Way(disabled=frozenset({"incremental"}))
 MORE = 32

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.exporting import counted, empty_copy, export, round_trip
-from tests.seeding import execute, portable_dump, seed
-from tests.worlds import World, tables_of, worlds, write_world
+from tests.support.exporting import counted, empty_copy, export, round_trip
+from tests.support.seeding import execute, portable_dump, seed
+from tests.support.worlds import World, tables_of, worlds, write_world
 
 EXAMPLES = 8
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.asking import asking
 from tests.awkward import Schema, constraints, ids, keys, relations
 from tests.fix_clean import clean
-from tests.seeding import counted, rows_of, seed, write
+from tests.support.asking import asking
+from tests.support.seeding import counted, rows_of, seed, write
 
 SCHEMAS = [
     keys.COMPOSITE,

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.previewing import preview_in, state
-from tests.seeding import WAYS, Way, counted, portable, portable_dump, seed, seed_in
-from tests.worlds import Emptied, World, begun, beside, changed, stages_of, worlds, write_world
-from tests.writing import FORMATS
+from tests.support.previewing import preview_in, state
+from tests.support.seeding import WAYS, Way, counted, portable, portable_dump, seed, seed_in
+from tests.support.worlds import Emptied, World, begun, beside, changed, stages_of, worlds, write_world
+from tests.support.writing import FORMATS
 
 FAST = 4  # examples of every claim on every dialect; the slow ones look at more
 SLOW = 24

@@ -23,9 +23,9 @@ from seedlab.database.postgres.wire import Wire
 from seedlab.database.sqlite.connection import CountedConnection
 from seedlab.flow import Run
 from tests.fix_clean import clean
-from tests.school import SEED, STAGE, TABLES
-from tests.seeding import WAYS, Way, execute, rows_of, seed, seed_in, write
-from tests.walks import walks
+from tests.support.school import SEED, STAGE, TABLES
+from tests.support.seeding import WAYS, Way, execute, rows_of, seed, seed_in, write
+from tests.support.walks import walks
 
 # Which file brings which rows is drawn; cities always stay, so that every pupil has one.
 CITIES = ("hfa", "tlv", "jer")

@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from seedlab.errors import DataFaults
 from seedlab.flow import Commit, Outcomes
-from tests.school import SEED, STAGE
-from tests.seeding import WAYS, Way, execute, portable_dump, seed, write
-from tests.walks import walks
+from tests.support.school import SEED, STAGE
+from tests.support.seeding import WAYS, Way, execute, portable_dump, seed, write
+from tests.support.walks import walks
 
 TABLES = """
 CREATE TABLE cities (id SERIAL KEY, code text NOT NULL UNIQUE, name text);

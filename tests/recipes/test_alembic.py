@@ -12,8 +12,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Table, Text, create_engine
 
-from tests.recipe import Recipe
-from tests.seeding import execute, rows_of, seed, write
+from tests.support.recipe import Recipe
+from tests.support.seeding import execute, rows_of, seed, write
 
 PRODUCTS = """
 SELECT p.sku, p.price, p.stock, c.slug, u.slug FROM products p JOIN categories c ON c.id = p.category_id

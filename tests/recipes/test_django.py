@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipe import Recipe
+from tests.support.recipe import Recipe
 
 READ_AND_GO_ON = """
 import json

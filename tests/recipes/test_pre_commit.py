@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.recipe import ROOT, Recipe
+from tests.support.recipe import ROOT, Recipe
 
 MODELS = """
 from sqlalchemy import Column, Date, MetaData, Table, Text

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipe import Recipe
-from tests.seeding import execute, rows_of
+from tests.support.recipe import Recipe
+from tests.support.seeding import execute, rows_of
 
 LOG = """
 CREATE TABLE "_prisma_migrations" (id varchar(36) PRIMARY KEY NOT NULL, checksum varchar(64) NOT NULL,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipe import Recipe
-from tests.seeding import execute, rows_of
+from tests.support.recipe import Recipe
+from tests.support.seeding import execute, rows_of
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipe import Recipe, outcomes
+from tests.support.recipe import Recipe, outcomes
 
 
 @pytest.mark.slow

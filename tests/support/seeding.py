@@ -24,7 +24,7 @@ from seedlab.flow import SWITCHES, Catalog, Commit, Level, Options, Run, Setting
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from tests.asking import asking
+from tests.support.asking import asking
 
 Rows = list[list[Any]]
 INTEGERS = ("int2", "int4", "int8")

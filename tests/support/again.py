@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedlab.flow import Run
-from tests.seeding import rows_of
+from tests.support.seeding import rows_of
 
 INTACT = "table changed, seeded rows intact"
 SAVED = "files were saved again, but no row changed"

@@ -12,8 +12,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.seeding import execute
-from tests.writing import write_rows
+from tests.support.seeding import execute
+from tests.support.writing import write_rows
 
 IDENTITIES = ("serial", "uuid", "natural")
 KINDS = ("text", "int", "numeric", "bool", "date", "timestamptz", "uuid", "json")

@@ -11,7 +11,7 @@ from seedlab.database.writer import Session
 from seedlab.flow import Catalog, LoadMemory, Memo, Memory, Outcomes, Settings, StageMemory, TableState
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.steps.agenda import state_of
-from tests.seeding import execute
+from tests.support.seeding import execute
 
 TABLES = """
 CREATE TABLE cities (id int PRIMARY KEY, code varchar(9) NOT NULL UNIQUE, name varchar(20));

@@ -12,7 +12,7 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.operations import exporting
 from seedlab.plan.export_plan import Wanted
 from tests.fix_clean import clean
-from tests.seeding import counted, dump, execute, seed, stored
+from tests.support.seeding import counted, dump, execute, seed, stored
 
 
 def export(url: str, out: Path, monitor: Monitor | None = None, **wanted: Any) -> Exported:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import psycopg
 
 from seedlab.database.scratch_databases import PREFIX
-from tests.school import FILES, SEED, STAGE
-from tests.seeding import write
+from tests.support.school import FILES, SEED, STAGE
+from tests.support.seeding import write
 
 # `seen` differs from run to run, ids come from a sequence: neither makes a database another one.
 MODELS = """\

@@ -24,8 +24,8 @@ from seedlab.steps.agenda import file_hashes
 from seedlab.steps.looking import open_look
 from seedlab.steps.pipeline import prepare, resolve
 from seedlab.steps.resolving import write_plan
-from tests.asking import asking
-from tests.seeding import Way
+from tests.support.asking import asking
+from tests.support.seeding import Way
 
 Counts = tuple[int, int, int]  # created, updated, unchanged
 Inside = Callable[[Session, WritePlan], object]

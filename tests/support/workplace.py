@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seedlab.plan import scaffold
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 # Little work for each of them; `run` and `before` need runs on record.
 TINY: Mapping[str, Mapping[str, str]] = {
     "01-seed": {"level": "copy"},

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parent.parent
-APPS = Path(__file__).parent / "recipes"
+ROOT = Path(__file__).parents[2]
+APPS = ROOT / "tests" / "recipes"
 _FILE = re.compile(r"^`(?P<name>[^`\n]+)`:\n\n```\w+\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _COMMANDS = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -189,11 +189,25 @@ def test_an_object_here_and_a_list_there_is_a_fault(tmp_path):
     assert "list in others" in faults(tmp_path, [{"a": {"b": 1}}, {"a": [1]}])[0][1]
 
 
-@pytest.mark.parametrize("record", [{"a.b": 1, "a": {"b": 2}}, {"a": {"b": 2}, "a.b": 1}])
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"a.b": 1, "a": {"b": 2}},
+        {"a": {"b": 2}, "a.b": 1},
+        {"a": {"b": [2]}, "a.b": [1]},
+        {"a": {"b": {"c": 2}}, "a.b": {"d": 1}},
+    ],
+)
 def test_the_same_column_said_in_two_ways_is_a_fault(tmp_path, record):
     assert faults(tmp_path, record) == [
         ("$.a.b", "'a.b' is given twice: as an object and with a dot in its name")
     ]
+
+
+def test_a_column_may_be_said_in_one_way_here_and_in_another_there(tmp_path):
+    frame = frames(tmp_path, [{"a.b": 1}, {"a": {"b": 2}}, {"a": None}])["$"]
+
+    assert frame["a.b"].to_list() == ["1", "2", None]
 
 
 def test_the_same_path_in_two_places_is_a_fault(tmp_path):

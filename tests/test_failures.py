@@ -92,6 +92,7 @@ def test_the_place_of_the_refused_row_is_kept(clean_postgres_url: str) -> None:
     ("statement", "state", "hint"),
     [
         ("SET LOCAL statement_timeout = 1; SELECT pg_sleep(9)", "57014", "--statement-timeout"),
+        ("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(9)", "57014", "somebody cancelled it"),
         ("SET TRANSACTION READ ONLY; DELETE FROM t", "25006", "seed the primary"),
         ("SELECT * FROM pg_authid", "42501", "seedlab doctor"),
         ("SELECT nothing", "42703", ""),

@@ -29,7 +29,7 @@ _RULES = {
 # The server function that refuses a row by a policy; the SQLSTATE is that of any missing right.
 _POLICIES = "ExecWithCheckOptions"
 _HINTS = {
-    "57014": "statement_timeout was reached; raise it with --statement-timeout, or 0 for none",
+    "57014": "statement_timeout was reached (raise it with --statement-timeout), or somebody cancelled it",
     "55P03": "another session holds a lock on the table; try again, or raise --lock-timeout",
     "40001": "another session changed the same rows at the same time; run again",
     "40P01": "a deadlock with another session; run again",

@@ -358,3 +358,54 @@ def test_what_was_asked_ahead_fails_with_what_comes_next(wire: Wire) -> None:
 
     assert (caught.value.index, caught.value.error.sqlstate) == (-1, "22012")
     assert one(wire, "SELECT 3") == 3
+
+
+# ---- cancelled ------------------------------------------------------------------------------------------
+
+SLEEP = "SELECT pg_sleep(60)"
+
+
+def send_ahead(wire: Wire) -> None:
+    wire.tell([SQL("CREATE TEMPORARY TABLE t (a int)"), SQL(SLEEP)])
+
+
+def ask_and_be_interrupted(wire: Wire) -> None:
+    wire.tell([SQL("SELECT 1"), SQL(SLEEP), SQL("SELECT 2")])
+    wire.connection.pgconn.pipeline_sync()
+
+
+def send_query(wire: Wire, text: str = SLEEP) -> None:
+    wire.connection.pgconn.send_query(text.encode())
+
+
+def copy_in(wire: Wire) -> None:
+    wire.script([SQL("CREATE TEMPORARY TABLE t (a int)")])
+    send_query(wire, "COPY t FROM STDIN")
+
+
+def copy_out(wire: Wire) -> None:
+    rows = wire.copy_out(SQL("COPY (SELECT pg_sleep(0.001) FROM generate_series(1, 60000)) TO STDOUT"), 1)
+    next(rows)
+
+
+@pytest.mark.parametrize("begin", [send_ahead, ask_and_be_interrupted, send_query, copy_in, copy_out])
+def test_what_the_server_is_doing_is_cancelled_and_its_transaction_can_be_rolled_back(
+    wire: Wire, begin: Callable[[Wire], object]
+) -> None:
+    wire.script([SQL("BEGIN")])
+    begin(wire)
+
+    wire.cancel()
+    wire.abandon()
+
+    assert wire.connection.info.transaction_status == pq.TransactionStatus.IDLE
+    assert one(wire, "SELECT 1") == 1
+
+
+def test_a_connection_that_is_idle_or_lost_has_nothing_to_cancel(wire: Wire) -> None:
+    wire.cancel()
+    assert one(wire, "SELECT 1") == 1
+    wire.tell([SQL("SELECT pg_terminate_backend(pg_backend_pid())")])
+
+    wire.cancel()
+    wire.abandon()

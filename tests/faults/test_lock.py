@@ -217,6 +217,17 @@ def test_what_ends_a_run_ends_its_lock(school: Path, url: str) -> None:
     assert not list(school.parent.glob("*.seedlab-lock"))
 
 
+def test_who_is_interrupted_while_the_server_works_holds_no_lock_longer(clean_postgres_url: str) -> None:
+    with opener(clean_postgres_url) as open_it:
+        target = open_it()
+        target.ledger.ensure()
+        target.session.begin()
+        target.session.lock()
+        target.session.wire.tell([sql.SQL("SELECT pg_sleep(60)")])
+
+    assert lock_of(clean_postgres_url) == 0
+
+
 # ---- killed ---------------------------------------------------------------------------------------------
 
 

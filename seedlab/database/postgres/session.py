@@ -367,9 +367,11 @@ class PostgresSession:
     def close(self) -> None:
         """Close the connection, or return it to its KeptTarget.
 
-        An open transaction is rolled back first. Otherwise it could hold its locks until the server notices
-        that the connection is closed, and the next seed would be refused.
+        A statement that still runs is cancelled first, and an open transaction rolled back. Otherwise it
+        could hold its locks until the server notices that the connection is closed, and the next seed would
+        be refused.
         """
+        self.wire.cancel()
         if self.wire.connection.info.transaction_status in (INTRANS, INERROR):
             self.rollback()
         self._give_back(self.wire.connection)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -31,6 +32,7 @@ Feed = Callable[[int, Results], Iterator[bytes]]  # (number of the COPY, results
 Ahead = Callable[[int], None]  # prepares the COPY of this number while the server works
 _EMPTY_QUERIES = 5
 _ENDED = "57P"  # SQLSTATEs with which the server ends a connection, or all
+_CANCEL_SECONDS = 5.0  # for the connection by which a statement is cancelled
 _SLICE = 1 << 18  # bytes given to libpq at a time, since it buffers everything that it is given
 _CHEAP = 0.001  # seconds that the server may need for the shortest of its answers
 # Seconds to which a round trip is rounded down. They lie between the round numbers that people measure with.
@@ -352,6 +354,30 @@ class Wire:
                 self._receive_ahead()
             with suppress(StatementError):
                 self.end([SQL("ROLLBACK")])
+
+    def cancel(self) -> None:
+        """Cancel what the server is doing, so that the transaction can be rolled back; does nothing if idle.
+
+        On a lost connection, or if the server does not answer in time, it is left to the server.
+        """
+        connection, pgconn = self.connection, self.connection.pgconn
+        if connection.info.transaction_status != pq.TransactionStatus.ACTIVE:
+            return
+        self._sent_ahead, self._awaited = 0, []
+        with suppress(psycopg.Error):
+            connection.cancel_safe(timeout=_CANCEL_SECONDS)
+            if pgconn.pipeline_status:
+                pgconn.pipeline_sync()
+                self._flush()
+            while (result := self._next_result()) is not None or pgconn.pipeline_status:
+                if pgconn.pipeline_status:
+                    with suppress(psycopg.OperationalError):  # some results are not received yet
+                        pgconn.exit_pipeline_mode()
+                elif result and result.status == pq.ExecStatus.COPY_IN:
+                    pgconn.put_copy_end(b"cancelled")
+                    self._flush()
+                elif result and result.status == pq.ExecStatus.COPY_OUT:
+                    deque(self._pieces(_SLICE), maxlen=0)
 
     def end(self, statements: Sequence[Composable]) -> Results:
         """Commit or roll back; a transaction whose opening was not sent yet is merely forgotten."""

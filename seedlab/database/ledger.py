@@ -34,6 +34,7 @@ from seedlab.flow import (
 )
 
 Piece = TypeVar("Piece")
+StoreHashes = Callable[[], None]  # stores hashes of tables that the server was asked for
 
 MARK = 16
 TRANSACTIONS = 100  # the most transactions that a stamp names
@@ -153,8 +154,10 @@ class Ledger(Protocol):
     def size(self) -> int:
         """Return the size of the ledger of all projects in bytes."""
 
-    def begin_to_hash(self, states: Sequence[TableState], marks: Mapping[str, bytes | None]) -> None:
-        """Begin to hash the tables that have no `marks`; `remember` stores the results with these states."""
+    def begin_to_hash(
+        self, states: Sequence[TableState], marks: Mapping[str, bytes | None]
+    ) -> StoreHashes | None:
+        """Begin to hash the tables that have no `marks`, for a `remember` of these states and marks."""
 
     def begin_to_remember(self) -> None:
         """Start that part of `remember` which does not depend on the run's rows, in the open transaction.
@@ -163,11 +166,13 @@ class Ledger(Protocol):
         stages that commit concurrently: they would wait for each other.
         """
 
-    def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
+    def remember(
+        self, memo: Memo, states: Sequence[TableState], store_hashes: StoreHashes | None = None
+    ) -> None:
         """Write what is to be remembered of a run and the tables' current states, in the open transaction.
 
         `memo.marks` has the marks of each table's seeded rows; of a table that is missing there, all rows
-        are seeded rows.
+        are seeded rows. `store_hashes` is what `begin_to_hash` returned, if it was called.
         """
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from seedlab.database.ledger import (
     Ledger,
     MarksAndWriters,
+    StoreHashes,
     batched,
     load_document,
     load_of,
@@ -58,7 +59,6 @@ class PostgresLedger(Ledger):
         self._table = tables
         self._arrays = arrays
         self.memory = Memory()
-        self._put_filled: Callable[[], None] | None = None  # stores the hashes that the server was asked for
         self.kept_catalog = KeptCatalog(wire, search_path)
 
     def read(self, project: str) -> Memory:  # noqa: ARG002 (the project was given with the catalog)
@@ -210,26 +210,27 @@ class PostgresLedger(Ledger):
         """Let the server store a copy of the catalog, unless there is a valid one."""
         self.kept_catalog.begin_to_keep()
 
-    def begin_to_hash(self, states: Sequence[TableState], marks: Mapping[str, bytes | None]) -> None:
+    def begin_to_hash(self, states: Sequence[TableState], marks: Mapping[str, bytes | None]) -> StoreHashes:
         """Let the server hash the tables that this run has filled, in the open transaction."""
-        self._put_filled = self._hash_ahead([state for state in states if state.table not in marks])
+        return self._hash_ahead([state for state in states if state.table not in marks])
 
-    def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
+    def remember(
+        self, memo: Memo, states: Sequence[TableState], store_hashes: StoreHashes | None = None
+    ) -> None:
         """Write everything in one pipeline, or in several of about PACK_BYTES each."""
         if not memo.part:
             self.begin_to_remember()
-        filled = [state for state in states if state.table not in memo.marks]
-        put_filled, self._put_filled = self._put_filled or self._hash_ahead(filled), None
+        store_hashes = store_hashes or self.begin_to_hash(states, memo.marks)
         partly_seeded = [state for state in states if state.table in memo.marks]
         grown = self._wire.ask_ahead([self._shift(memo.shifts)]) if memo.shifts else list
         for questions in batched(self._questions(memo, partly_seeded), _bytes_of):
             self._ask(questions)
-        put_filled()
+        store_hashes()
         for names in grown():
             self._fold([name for (name,) in names])
         self.kept_catalog.end()
 
-    def _hash_ahead(self, states: Sequence[TableState]) -> Callable[[], None]:
+    def _hash_ahead(self, states: Sequence[TableState]) -> StoreHashes:
         """Let the server hash tables that this run has filled, while the client packs their rows.
 
         Small tables are hashed and stored by one statement. Large ones are hashed by a query of their own,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from seedlab.database.ledger import (
     Ledger,
+    StoreHashes,
     load_document,
     load_of,
     memory_of,
@@ -278,7 +279,12 @@ class SqliteLedger(Ledger):
     def begin_to_remember(self) -> None:
         """Do nothing: there is no server that could work meanwhile."""
 
-    def remember(self, memo: Memo, states: Sequence[TableState]) -> None:
+    def remember(
+        self,
+        memo: Memo,
+        states: Sequence[TableState],
+        store_hashes: StoreHashes | None = None,  # noqa: ARG002 (`begin_to_hash` gives none)
+    ) -> None:
         """Write everything, after creating missing tables of the ledger."""
         self._make()
         if not memo.part:

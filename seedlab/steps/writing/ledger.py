@@ -62,10 +62,11 @@ def remember(task: Task, look: Look, written_run: WrittenRun, resolved: Resolved
     """
     session, memory = look.session, task.memory
     deletes = any(seed.mode == "sync" for seed in task.agenda.seeds)
+    store_hashes = None
     if not deletes:  # then the server can hash the tables while the client finds out what to remember
         states = stage_memory.states_of(written_run, memory, ())
         stored, marks = stage_memory.states_and_marks(states, written_run, task, session, {})
-        session.ledger.begin_to_hash(stored, marks)
+        store_hashes = session.ledger.begin_to_hash(stored, marks)
     updates = other_projects.load_updates(written_run, task, session.ledger)
     deleted: dict[LoadName, int] = {}
     if deletes:
@@ -107,7 +108,7 @@ def remember(task: Task, look: Look, written_run: WrittenRun, resolved: Resolved
         unfinished=unfinished,
         part=task.only_stage,
     )
-    session.ledger.remember(memo, stored)
+    session.ledger.remember(memo, stored, store_hashes)
     return tallies
 
 

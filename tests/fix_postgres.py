@@ -25,6 +25,7 @@ from psycopg import sql
 
 from seedlab.database.embedded import server
 from seedlab.database.embedded.binaries import find_binaries, major_version
+from seedlab.database.embedded.cluster import lives
 from seedlab.errors import ServerError
 
 if TYPE_CHECKING:
@@ -140,16 +141,6 @@ def remove_servers_of_dead_runs() -> None:
         with suppress(FileNotFoundError):
             if folder.lstat().st_uid == os.geteuid() and (pid == os.getpid() or not lives(pid)):
                 remove_server(folder)
-
-
-def lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 # ---- fixtures -------------------------------------------------------------------------------------------

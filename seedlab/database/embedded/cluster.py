@@ -34,6 +34,7 @@ __all__ = [
     "create",
     "halt",
     "launch",
+    "lives",
     "refreshed",
     "remove",
     "run",
@@ -121,7 +122,7 @@ def _has_postmaster(server: Server) -> bool:
     if not lines:
         return False
     if not Path("/proc/self").exists():
-        return _lives(int(lines[0]))
+        return lives(int(lines[0]))
     process = Path("/proc", lines[0])
     with suppress(OSError):  # gone, or a zombie
         try:
@@ -132,7 +133,7 @@ def _has_postmaster(server: Server) -> bool:
     return False
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     """Tell whether a process exists."""
     try:
         os.kill(pid, 0)
@@ -200,7 +201,7 @@ def _drop_stale_pid(server: Server) -> None:
     If no process has the pid, postgres itself removes them, after checking for orphaned backends.
     """
     lines = _pid_file(server)
-    if lines and _lives(int(lines[0])) and not _has_postmaster(server):
+    if lines and lives(int(lines[0])) and not _has_postmaster(server):
         (server.data / "postmaster.pid").unlink(missing_ok=True)
         (server.socket / f"{SOCKET}.lock").unlink(missing_ok=True)
 

@@ -398,7 +398,7 @@ def test_the_doctor_quotes_names_in_the_grants_that_it_proposes(
 
         main(["doctor", str(school), "--database-url", url])
 
-        assert f'GRANT TEMPORARY ON DATABASE "Odd ""name""" TO {role}' in output_of(capsys)[0]
+        assert f'GRANT TEMPORARY ON DATABASE "Odd ""name""" TO "{role}"' in output_of(capsys)[0]
     finally:
         drop_database(postgres_admin, name)
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from seedlab.database.connect import parse_target
 from seedlab.database.rights import reading_grants, rights
@@ -94,10 +95,47 @@ def test_a_sqlite_file_need_not_be_there_but_its_folder_must(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("user", "spelled"), [("app", "app"), ("App", '"App"'), ('a"b; DROP', '"a""b; DROP"'), ("", '""')]
+    ("user", "spelled"), [("app", '"app"'), ("App", '"App"'), ('a"b; DROP', '"a""b; DROP"'), ("", '""')]
 )
 def test_grants_name_the_user_as_sql_does(user: str, spelled: str) -> None:
     assert reading_grants(user) == (
         f"GRANT USAGE ON SCHEMA seedlab TO {spelled};",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA seedlab TO {spelled};",
     )
+
+
+@pytest.mark.parametrize("user", ["select", "user", "all"])
+def test_grants_to_a_role_that_is_named_like_a_word_of_sql_can_be_run(
+    clean_postgres_url: str, postgres_server: PostgresServer, user: str
+) -> None:
+    if postgres_server.superuser_url is None:
+        pytest.skip("the server given lets us make no role")
+    own = urlsplit(postgres_server.superuser_url)._replace(path=urlsplit(clean_postgres_url).path)
+    with psycopg.connect(own.geturl()) as admin:
+        admin.execute(sql.SQL("CREATE SCHEMA seedlab; CREATE ROLE {}").format(sql.Identifier(user)))
+        for grant in reading_grants(user):
+            admin.execute(grant.encode())
+        admin.rollback()
+
+
+def test_rights_are_asked_of_the_table_that_a_seed_means(
+    clean_postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    if postgres_server.superuser_url is None:
+        pytest.skip("the server given lets us make no role")
+    role = f"reader_{uuid.uuid4().hex}"
+    execute(
+        clean_postgres_url,
+        'CREATE TABLE "a.b" (n int); CREATE SCHEMA a; CREATE TABLE a.b (n int); CREATE TABLE "c.d" (n int)',
+    )
+    with psycopg.connect(postgres_server.superuser_url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN")
+        execute(clean_postgres_url, f"GRANT USAGE ON SCHEMA a, public TO {role}")
+        guest = urlsplit(clean_postgres_url)._replace(
+            netloc=f"{role}@{urlsplit(clean_postgres_url).hostname or ''}"
+        )
+        found = rights(parse_target(guest.geturl(), "test"), ["a.b", "c.d"])
+        execute(clean_postgres_url, f"REVOKE USAGE ON SCHEMA a, public FROM {role}")
+        admin.execute(f"DROP ROLE {role}")
+
+    assert found.grants == (f'GRANT SELECT, INSERT, UPDATE ON "c.d", a.b TO "{role}";',)

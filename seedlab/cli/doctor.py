@@ -13,7 +13,8 @@ from typing import Literal
 
 from seedlab.database.connect import parse_target
 from seedlab.database.embedded import server
-from seedlab.database.rights import Rights, identifier, rights
+from seedlab.database.rights import Rights, rights
+from seedlab.database.sqlite.connection import quote
 from seedlab.errors import SeedError
 from seedlab.flow import Project, Target
 from seedlab.insight.formatting.text import printable, size, table
@@ -163,7 +164,7 @@ def _reached(target: Target, has: Rights) -> Finding:
     if missing:
         found += f"; no right to {' and '.join(missing)}"
         lost = "without CREATE missing tables cannot be made"
-        database, user = identifier(target.database), identifier(has.user)
+        database, user = quote(target.database), quote(has.user)
         remedies.append(f"GRANT {', '.join(missing)} ON DATABASE {database} TO {user}; {lost}")
     return Finding(
         name="target", status="warn" if remedies else "ok", found=found, remedy="\n".join(remedies)

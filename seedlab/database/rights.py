@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,24 +40,22 @@ def rights(target: Target, tables: Collection[str] = ()) -> Rights:
 
 def reading_grants(user: str) -> tuple[str, ...]:
     """Make the GRANT statements by which the ledger's owner lets this user read it."""
-    name = identifier(user)
+    name = quote(user)
     return (
         f"GRANT USAGE ON SCHEMA seedlab TO {name};",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA seedlab TO {name};",
     )
 
 
-def identifier(name: str) -> str:
-    """Quote the name of a user or database for a statement, unless it is plain."""
-    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else quote(name)
-
-
 # The rights that are missing to write rows to tables (a text-array parameter), with the objects they are on.
+# As in the catalog, `a.b` means table b of a schema a, if there is one, rather than a table called a.b.
 _LACKING = """
 WITH named AS (
-  SELECT c.oid, n.oid AS schema FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'p') AND (n.nspname || '.' || c.relname = ANY (%(names)s)
-    OR c.relname = ANY (%(names)s) AND (pg_table_is_visible(c.oid) OR n.nspname = 'public')))
+  SELECT DISTINCT ON (name) c.oid, n.oid AS schema FROM unnest(%(names)s::text[]) AS name, pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p') AND (n.nspname || '.' || c.relname = name
+    OR c.relname = name AND (pg_table_is_visible(c.oid) OR n.nspname = 'public'))
+  ORDER BY name, c.relname = name, pg_table_is_visible(c.oid) DESC)
 SELECT concat_ws(', ', CASE WHEN NOT has_any_column_privilege(oid, 'SELECT') THEN 'SELECT' END,
     CASE WHEN NOT has_any_column_privilege(oid, 'INSERT') THEN 'INSERT' END,
     CASE WHEN NOT has_any_column_privilege(oid, 'UPDATE') THEN 'UPDATE' END) || ' ON ', oid::regclass::text
@@ -79,7 +76,7 @@ ORDER BY 1, 2
 def _grants(user: str, lacking: Sequence[tuple[str, str]]) -> Iterator[str]:
     for right, named in groupby(lacking, key=itemgetter(0)):
         if right != " ON ":
-            yield f"GRANT {right}{', '.join(name for _, name in named)} TO {identifier(user)};"
+            yield f"GRANT {right}{', '.join(name for _, name in named)} TO {quote(user)};"
 
 
 def _postgres_rights(target: Target, tables: Sequence[str]) -> Rights:

@@ -130,19 +130,23 @@ def test_a_lock_is_told_with_a_question_for_its_holder() -> None:
     assert only(run_of(run.spans, 10.0, samples)).what.startswith("commit or end the session")
 
 
-def unindexed(table: str, column: str, deleted: int = 50) -> UnindexedReference:
-    return UnindexedReference(table=table, columns=(column,), parent="items", deleted=deleted)
+def unindexed(place: tuple[str, str], column: str, deleted: int = 50) -> UnindexedReference:
+    schema, relation = place
+    return UnindexedReference(
+        table=relation, schema=schema, relation=relation, columns=(column,), parent="items", deleted=deleted
+    )
 
 
 def test_a_missing_index_is_told_where_the_delete_was_what_took_the_time() -> None:
     spans = [span("merge", 0.0, 1.0, trips=4, table="items"), span("merge", 1.0, 8.0, trips=2)]
     run = run_of(spans, 10.0, looks(0.0, 9.0, CPU))
-    run = replace(run, unindexed=(unindexed("app.visits", "item"), unindexed("Odd", 'a"b', 70)))
+    missing = (unindexed(("app", "visits"), "item"), unindexed(("public", "Odd.one"), 'a"b', 70))
+    run = replace(run, unindexed=missing)
 
-    assert only(run).what == 'index the foreign key of Odd (a"b)'
+    assert only(run).what == 'index the foreign key of Odd.one (a"b)'
     assert only(run).saves == pytest.approx(8.0)
     assert shlex.split(only(run).command)[3] == (
-        'CREATE INDEX ON app.visits (item); CREATE INDEX ON "Odd" ("a""b")'
+        'CREATE INDEX ON "app"."visits" ("item"); CREATE INDEX ON "public"."Odd.one" ("a""b")'
     )
     assert recommendations(replace(run, unindexed=())) == ()
 

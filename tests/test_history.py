@@ -79,7 +79,14 @@ RECORD = closed(
         bytes_sent=COUNT,
         wal_bytes=MAYBE_COUNT,
         round_trip_seconds={"type": ["number", "null"]},
-        unindexed=many(table=TEXT, columns={"type": "array", "items": TEXT}, parent=TEXT, deleted=COUNT),
+        unindexed=many(
+            table=TEXT,
+            schema=TEXT,
+            relation=TEXT,
+            columns={"type": "array", "items": TEXT},
+            parent=TEXT,
+            deleted=COUNT,
+        ),
     ),
     cache=closed(hits=COUNT, misses=COUNT, queries=COUNT),
     peak_rss_bytes=COUNT,
@@ -155,7 +162,14 @@ def finished() -> Run:
         wal_bytes=4096,
         round_trip_seconds=0.001,
         unindexed=(
-            UnindexedReference(table="answers", columns=("question_id",), parent="questions", deleted=2),
+            UnindexedReference(
+                table="answers",
+                schema="public",
+                relation="answers",
+                columns=("question_id",),
+                parent="questions",
+                deleted=2,
+            ),
         ),
         samples=(
             Sample(
@@ -185,7 +199,16 @@ def test_the_record_has_everything_it_promises() -> None:
         "bytes_sent": 70,
         "wal_bytes": 4096,
         "round_trip_seconds": 0.001,
-        "unindexed": [{"table": "answers", "columns": ["question_id"], "parent": "questions", "deleted": 2}],
+        "unindexed": [
+            {
+                "table": "answers",
+                "schema": "public",
+                "relation": "answers",
+                "columns": ["question_id"],
+                "parent": "questions",
+                "deleted": 2,
+            }
+        ],
     }
     assert record["cache"] == {"hits": 5, "misses": 1, "queries": 1}
     assert record["stages"][1]["operations_per_second"] == 6.0

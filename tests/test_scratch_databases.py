@@ -19,6 +19,7 @@ from seedlab.database.postgres.databases import PostgresDatabases
 from seedlab.database.scratch_databases import open_scratch_databases
 from seedlab.errors import ConfigurationError, Refused, WriteError
 from seedlab.flow import Target
+from seedlab.insight.measuring.monitor import Monitor
 from tests.fix_postgres import PostgresServer
 from tests.support.asking import forget
 from tests.support.experiments import left_behind
@@ -107,7 +108,7 @@ def test_tables_are_taken_from_a_database_that_is_there(scratch_url: str) -> Non
     prepare(scratch_url, TABLES)
     with open_scratch_databases(target_of(scratch_url)) as scratch:
         with scratch.fresh_copy(
-            scratch.copy_as_template(target_of(scratch_url), {"cities", "pupils"})
+            scratch.copy_as_template(target_of(scratch_url), {"cities", "pupils"}, Monitor())
         ) as copy:
             execute(url_of(copy), "INSERT INTO cities (code, name) VALUES ('hfa', 'Haifa')")
 
@@ -120,18 +121,38 @@ def test_the_ledger_is_not_taken_along(scratch_url: str) -> None:
     schema = "" if scratch_url.startswith("sqlite") else "CREATE SCHEMA seedlab;"
     prepare(scratch_url, f"{TABLES}; {schema} CREATE TABLE {ledger} (run_id text)")
     with open_scratch_databases(target_of(scratch_url)) as scratch:
-        with scratch.fresh_copy(scratch.copy_as_template(target_of(scratch_url), {"cities"})) as copy:
+        with scratch.fresh_copy(
+            scratch.copy_as_template(target_of(scratch_url), {"cities"}, Monitor())
+        ) as copy:
             with pytest.raises(Exception, match=r"no such table|does not exist"):
                 rows_of(url_of(copy), f"SELECT * FROM {ledger}")
 
     assert rows_of(scratch_url, f"SELECT * FROM {ledger}") == []
 
 
+def test_a_table_is_looked_for_in_the_schema_that_the_catalog_says(lonely_url: str) -> None:
+    prepare(
+        lonely_url,
+        """CREATE TABLE "a.b" (id int PRIMARY KEY); CREATE TABLE "c.d" (id int PRIMARY KEY);
+        CREATE SCHEMA c; CREATE TABLE c.d (id int PRIMARY KEY); INSERT INTO "c.d" VALUES (1)""",
+    )
+    with open_scratch_databases(target_of(lonely_url)) as scratch:
+        scratch.copy_as_template(target_of(lonely_url), {"a.b", "public.a.b", "c.d"}, Monitor())
+        with pytest.raises(Refused, match=r"table public\.c\.d of .* has rows"):
+            scratch.copy_as_template(target_of(lonely_url), {"public.c.d"}, Monitor())
+
+
+def test_a_table_of_a_file_may_be_named_with_its_schema(sqlite_url: str) -> None:
+    prepare(sqlite_url, TABLES)
+    with open_scratch_databases(target_of(sqlite_url)) as scratch:
+        scratch.copy_as_template(target_of(sqlite_url), {"main.cities"}, Monitor())
+
+
 def test_a_table_with_rows_is_refused_and_what_to_do_is_said(scratch_url: str) -> None:
     prepare(scratch_url, f"{TABLES}; INSERT INTO cities (code, name) VALUES ('hfa', 'Haifa')")
     with open_scratch_databases(target_of(scratch_url)) as scratch:
         with pytest.raises(Refused, match=r"table cities of .* has rows; .*\[project\] schema ="):
-            scratch.copy_as_template(target_of(scratch_url), {"cities", "pupils"})
+            scratch.copy_as_template(target_of(scratch_url), {"cities", "pupils"}, Monitor())
 
     assert rows_of(scratch_url, NAMED) == [("Haifa",)]
 
@@ -140,14 +161,14 @@ def test_a_table_that_is_not_there_is_named(scratch_url: str) -> None:
     prepare(scratch_url, "CREATE TABLE pupils (name text)")
     with open_scratch_databases(target_of(scratch_url)) as scratch:
         with pytest.raises(Refused, match="has no table cities; runs begin with empty tables"):
-            scratch.copy_as_template(target_of(scratch_url), {"cities", "pupils"})
+            scratch.copy_as_template(target_of(scratch_url), {"cities", "pupils"}, Monitor())
 
 
 def test_a_table_that_may_not_be_read_is_named(postgres_server, lonely_url: str) -> None:
     prepare(as_superuser(postgres_server, lonely_url), "CREATE TABLE cities (code text)")
     with open_scratch_databases(target_of(lonely_url)) as scratch:
         with pytest.raises(Refused, match=r"may not read table cities of .*; runs begin with empty tables"):
-            scratch.copy_as_template(target_of(lonely_url), {"cities"})
+            scratch.copy_as_template(target_of(lonely_url), {"cities"}, Monitor())
 
 
 @pytest.mark.slow
@@ -156,7 +177,7 @@ def test_a_ledger_of_another_role_is_an_error_with_advice(postgres_server, lonel
     prepare(as_superuser(postgres_server, lonely_url), "CREATE SCHEMA seedlab")
     with open_scratch_databases(target_of(lonely_url)) as scratch:
         with pytest.raises(WriteError, match="must be owner of schema seedlab"):
-            scratch.copy_as_template(target_of(lonely_url), {"cities"})
+            scratch.copy_as_template(target_of(lonely_url), {"cities"}, Monitor())
     assert left_behind(lonely_url) == []
 
 
@@ -171,7 +192,7 @@ def test_what_only_the_target_has_is_hinted_at(lonely_url: str) -> None:
 def test_a_file_that_is_not_there_is_named(sqlite_url: str) -> None:
     with open_scratch_databases(target_of(sqlite_url)) as scratch:
         with pytest.raises(Refused, match="does not exist"):
-            scratch.copy_as_template(target_of(sqlite_url), {"cities"})
+            scratch.copy_as_template(target_of(sqlite_url), {"cities"}, Monitor())
     assert not Path(sqlite_url.removeprefix("sqlite:///")).exists()
 
 
@@ -180,7 +201,7 @@ def test_a_database_that_others_use_cannot_be_taken(lonely_url: str) -> None:
     prepare(lonely_url, TABLES)
     with open_scratch_databases(target_of(lonely_url)) as scratch, psycopg.connect(lonely_url):
         with pytest.raises(Refused, match="other sessions are connected to the database"):
-            scratch.copy_as_template(target_of(lonely_url), {"cities"})
+            scratch.copy_as_template(target_of(lonely_url), {"cities"}, Monitor())
 
 
 def test_who_may_make_no_database_is_told(postgres_server, lonely_url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, bindparam, case, cast, func, or_
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import Function
 from sqlalchemy.types import UserDefinedType
 
@@ -28,6 +29,17 @@ class Spelled(UserDefinedType[Any]):
         return self.spelling
 
 
+class _Call(Function[Any]):
+    """A call of a function whose name is given as the server spells it: qualified, and quoted if need be."""
+
+    inherit_cache = True
+
+
+@compiles(_Call)
+def _call(element: _Call, compiler: Any, **options: Any) -> str:
+    return f"{element.name}{compiler.function_argspec(element, **options)}"
+
+
 def bound(name: str, column: Column, dialect: Dialect) -> ColumnElement[Any]:
     """Make a parameter; for PostgreSQL with a cast to the column's type, as the value is text."""
     if dialect == "sqlite" or column.kind in _UNCAST:
@@ -37,9 +49,7 @@ def bound(name: str, column: Column, dialect: Dialect) -> ColumnElement[Any]:
 
 def in_binary(column: Column, value: ColumnElement[Any]) -> Function[Any]:
     """Convert a value to binary form by its type's send function."""
-    *packages, name = (part.strip('"') for part in column.send.split("."))
-    value = as_base(column, value)
-    return Function(name, value, packagenames=tuple(packages))
+    return _Call(column.send, as_base(column, value))
 
 
 def as_base(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:

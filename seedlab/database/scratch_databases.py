@@ -10,7 +10,9 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
-from seedlab.flow import Target
+from seedlab.database.content import read_tables
+from seedlab.errors import Refused
+from seedlab.flow import Recorder, Table, Target
 
 # The prefix of the names of all databases that are made here. It has an older word, by which databases that
 # killed processes of earlier versions left are found.
@@ -31,10 +33,10 @@ class ScratchDatabases(Protocol):
     def create_template(self, statements: Sequence[str]) -> str:
         """Make a template by running these DDL statements; return its name."""
 
-    def copy_as_template(self, target: Target, tables: Collection[str]) -> str:
+    def copy_as_template(self, target: Target, tables: Collection[str], recorder: Recorder) -> str:
         """Make a template by copying an existing database, whose `tables` must be empty; return its name.
 
-        Raises Refused when a table has rows, or the database cannot be copied.
+        Raises Refused when a table is missing or has rows, or the database cannot be copied.
         """
 
     def fresh_copy(self, template: str) -> AbstractContextManager[Target]:
@@ -42,6 +44,16 @@ class ScratchDatabases(Protocol):
 
     def server_address(self) -> dict[str, Any]:
         """Return the server's address as arguments of DelayProxy; raises ConfigurationError for SQLite."""
+
+
+def tables_of(target: Target, names: Collection[str], recorder: Recorder) -> list[Table]:
+    """Look up tables by the names that a project gives them; raises Refused for one that is missing."""
+    catalog = read_tables(target, recorder)
+    found = {name: catalog.find(name) for name in sorted(names)}
+    for name, table in found.items():
+        if table is None:
+            raise Refused(f"{target.shown} has no table {name}; {CURE}")
+    return [table for table in found.values() if table is not None]
 
 
 @contextmanager

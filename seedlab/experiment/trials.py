@@ -45,7 +45,7 @@ def make_template(scratch: ScratchDatabases, project: Project, target: Target) -
     The tables are those of the project's MetaData, else copies of the target's.
     """
     if project.schema is None:
-        return scratch.copy_as_template(target, project.table_names)
+        return scratch.copy_as_template(target, project.table_names, Monitor())
     from seedlab.database import models
 
     return scratch.create_template(models.declared(project.root, project.schema, target.dialect))

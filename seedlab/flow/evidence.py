@@ -64,9 +64,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnindexedReference:
-    """A foreign key without an index whose parent lost rows: each deletion scanned the whole of `table`."""
+    """A foreign key without an index whose parent lost rows: each deletion scanned the whole of `table`.
+
+    `schema` and `relation` are the table's own names, of which SQL is made; `table` is what projects call it.
+    """
 
     table: str
+    schema: str
+    relation: str
     columns: tuple[str, ...]
     parent: str
     deleted: int

@@ -115,7 +115,7 @@ def _refused_rules(table: Table) -> str:
     return (
         f"{table.name} has {some} ({names}): PostgreSQL rewrites an INSERT or UPDATE by it, but not a COPY, "
         "so that the rows would depend on how they are written. Make it a trigger, or switch it off during "
-        f"the seed (ALTER TABLE {table.name} DISABLE RULE …), or take the file out of the project"
+        f"the seed (ALTER TABLE … DISABLE RULE …), or take the file out of the project"
     )
 
 

@@ -76,7 +76,12 @@ def with_unindexed_references(run: Run, catalog: Catalog) -> Run:
         deleted[each.table] += each.outcomes.deleted
     found = tuple(
         UnindexedReference(
-            table=child.name, columns=key.columns, parent=key.parent, deleted=deleted[key.parent]
+            table=child.name,
+            schema=child.schema,
+            relation=child.relation,
+            columns=key.columns,
+            parent=key.parent,
+            deleted=deleted[key.parent],
         )
         for child in catalog.tables.values()
         for key in child.foreign_keys

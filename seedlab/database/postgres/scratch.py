@@ -12,9 +12,10 @@ from psycopg.sql import SQL, Identifier
 from seedlab.database.connect import beside
 from seedlab.database.postgres.databases import EMPTY, LEDGER, PostgresDatabases
 from seedlab.database.postgres.failures import connection_failed, write_failed
-from seedlab.database.scratch_databases import CURE, PREFIX
+from seedlab.database.postgres.statements import qualified
+from seedlab.database.scratch_databases import CURE, PREFIX, tables_of
 from seedlab.errors import Refused
-from seedlab.flow import Target
+from seedlab.flow import Recorder, Table, Target
 
 
 class PostgresScratchDatabases:
@@ -50,9 +51,9 @@ class PostgresScratchDatabases:
                 raise failed from error
         return name
 
-    def copy_as_template(self, target: Target, tables: Collection[str]) -> str:
+    def copy_as_template(self, target: Target, tables: Collection[str], recorder: Recorder) -> str:
         """Copy a database without the ledger; nobody may be connected to it meanwhile."""
-        self._refuse_rows(target, tables)
+        _refuse_rows(target, tables_of(target, tables, recorder))
         name = self._databases.create(target.database)
         with self._databases.inside(name) as connection:
             try:
@@ -84,24 +85,22 @@ class PostgresScratchDatabases:
 
     # ---- inside
 
-    def _refuse_rows(self, target: Target, tables: Collection[str]) -> None:
-        known = sorted(tables)
-        try:
-            with psycopg.connect(target.url, autocommit=True) as connection:
-                for name in known:
-                    has_rows = SQL("SELECT EXISTS (SELECT FROM {})").format(Identifier(*name.split(".")))
-                    if connection.execute(has_rows).fetchone() == (True,):
-                        raise Refused(f"table {name} of {target.shown} has rows; {CURE}")
-        except psycopg.OperationalError as error:
-            raise connection_failed(error, target) from None
-        except psycopg.errors.UndefinedTable:
-            raise Refused(f"{target.shown} has no table {name}; {CURE}") from None
-        except psycopg.errors.InsufficientPrivilege:
-            raise Refused(f"the user may not read table {name} of {target.shown}; {CURE}") from None
-
     def _checkpoint(self) -> None:
         """Force a checkpoint, so that the copy is not written to disk during the next run."""
         try:
             self._checkpointer.execute("CHECKPOINT")
         except psycopg.errors.InsufficientPrivilege:
             self._notes["no right to CHECKPOINT (pg_checkpoint): the server may write during a run"] = None
+
+
+def _refuse_rows(target: Target, tables: Sequence[Table]) -> None:
+    try:
+        with psycopg.connect(target.url, autocommit=True) as connection:
+            for table in tables:
+                has_rows = SQL("SELECT EXISTS (SELECT FROM {})").format(qualified(table))
+                if connection.execute(has_rows).fetchone() == (True,):
+                    raise Refused(f"table {table.name} of {target.shown} has rows; {CURE}")
+    except psycopg.OperationalError as error:
+        raise connection_failed(error, target) from None
+    except psycopg.errors.InsufficientPrivilege:
+        raise Refused(f"the user may not read table {table.name} of {target.shown}; {CURE}") from None

@@ -12,11 +12,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from seedlab.database.scratch_databases import CURE, PREFIX
+from seedlab.database.scratch_databases import CURE, PREFIX, tables_of
 from seedlab.database.sqlite.ledger import drop_ledger
-from seedlab.database.sqlite.statements import main
+from seedlab.database.sqlite.statements import has_no_row
 from seedlab.errors import ConfigurationError, Refused
-from seedlab.flow import Target
+from seedlab.flow import Recorder, Target
 
 
 class SqliteScratchDatabases:
@@ -42,16 +42,16 @@ class SqliteScratchDatabases:
                 ) from error
         return str(path)
 
-    def copy_as_template(self, target: Target, tables: Collection[str]) -> str:
+    def copy_as_template(self, target: Target, tables: Collection[str], recorder: Recorder) -> str:
         """Copy a file consistently, even while others write to it, without the ledger."""
         if not Path(target.url).exists():
             raise Refused(f"{target.shown} does not exist; {CURE}")
         path = self._new("template")
         with closing(sqlite3.connect(target.url)) as source, closing(sqlite3.connect(path)) as template:
             source.backup(template)
-            for name in sorted(tables):
-                if _has_rows(template, name, target):
-                    raise Refused(f"table {name} of {target.shown} has rows; {CURE}")
+            for table in tables_of(target, tables, recorder):
+                if not template.execute(f"SELECT {has_no_row(table.relation)}").fetchone()[0]:
+                    raise Refused(f"table {table.name} of {target.shown} has rows; {CURE}")
             drop_ledger(template)
             template.commit()
         return str(path)
@@ -81,11 +81,3 @@ class SqliteScratchDatabases:
 
     def _new(self, what: str) -> Path:
         return Path(self._folder.name, f"{what}{next(self._numbers)}.db")
-
-
-def _has_rows(connection: sqlite3.Connection, table: str, target: Target) -> bool:
-    try:
-        query = f"SELECT EXISTS (SELECT 1 FROM {main(table)})"  # noqa: S608
-        return bool(connection.execute(query).fetchone()[0])
-    except sqlite3.OperationalError:
-        raise Refused(f"{target.shown} has no table {table}; {CURE}") from None

@@ -309,7 +309,8 @@ def explain(error: sqlite3.IntegrityError, table: Table, load: Load) -> tuple[st
     """Return rule, message and columns for a refused row; SQLite's message names constraint or columns."""
     code = getattr(error, "sqlite_errorname", "")
     _, _, constraint = str(error).partition(" failed: ")
-    columns = tuple(name.rsplit(".", 1)[-1] for name in constraint.split(", ")) if constraint else ()
+    own = f"{table.relation}."  # before each column; names may have dots and commas of their own
+    columns = tuple(constraint.removeprefix(own).split(f", {own}")) if constraint else ()
     if code in ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID"):
         named = ", ".join(columns)
         if columns == table.primary_key and not set(columns) <= set(load.key_columns):

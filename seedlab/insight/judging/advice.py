@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from seedlab.flow.evidence import Recommendation, Resource
+from seedlab.flow.evidence import Recommendation, Resource, UnindexedReference
 from seedlab.insight.formatting.text import duration, several
 from seedlab.insight.judging.findings import WORTH_SECONDS, bottlenecks, holders
 from seedlab.insight.judging.resource_seconds import Spent, spent
@@ -32,7 +32,6 @@ JSON_SAVES = 0.9  # of the time to read YAML: 20,000 records take 350 ms of CPU 
 NEAR_SECONDS = 0.1e-3  # a round trip by TCP to a server on the same host
 _BUSY: Mapping[str, object] = {"load_average": None}  # the machine facts that differ from run to run
 _YAML = re.compile(r"\.ya?ml$", re.IGNORECASE)
-_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _WRITING: frozenset[Phase] = frozenset({"resolve", "stage", "merge", "index"})
 
 
@@ -206,7 +205,7 @@ def _unindexed(case: _Case) -> Iterable[Recommendation]:
         return
     first = max(case.run.unindexed, key=lambda each: each.deleted)
     indexes = "; ".join(
-        f"CREATE INDEX ON {_sql_name(each.table)} ({', '.join(map(_sql_name, each.columns))})"
+        f"CREATE INDEX ON {_qualified(each)} ({', '.join(map(_quoted, each.columns))})"
         for each in case.run.unindexed
     )
     yield from _worth(
@@ -339,8 +338,9 @@ def _to_json(file: str) -> str:
     return f"python -c {shlex.quote(program)} < {shlex.quote(file)} > {shlex.quote(converted)}"
 
 
-def _sql_name(name: str) -> str:
-    parts = name.split(".")
-    return ".".join(
-        part if _PLAIN_NAME.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in parts
-    )
+def _qualified(reference: UnindexedReference) -> str:
+    return ".".join(_quoted(name) for name in (reference.schema, reference.relation) if name)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -206,7 +206,10 @@ def from_record(record: Mapping[str, Any]) -> Run:
 def _unindexed(record: Mapping[str, Any]) -> UnindexedReference:
     from seedlab.flow.evidence import UnindexedReference
 
-    return UnindexedReference(**{**record, "columns": tuple(record["columns"])})
+    # Records of older versions have the table's name alone, where a dot nearly always ends a schema.
+    schema, _, relation = record["table"].rpartition(".")
+    place = {"schema": schema, "relation": relation}
+    return UnindexedReference(**{**place, **record, "columns": tuple(record["columns"])})
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
 from seedlab.cli import main
-from seedlab.errors import ConfigurationError, ConnectionFailed, WriteError
+from seedlab.errors import ConfigurationError, ConnectionFailed
+from seedlab.flow import Level
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.project import load_project
 from tests.support.asking import asking
 from tests.support.exporting import export, round_trip, texts
-from tests.support.seeding import execute, rows_of, seed, stored
+from tests.support.seeding import counted, execute, rows_of, seed, stored, write
 
 TYPES = """
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
@@ -431,25 +433,92 @@ def test_an_sqlite_file_that_is_not_there_is_not_made(sqlite_url: str, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_sqlite_foreign_key_that_matches_no_key_of_its_parent_is_refused_by_sqlite(
-    sqlite_url: str, tmp_path: Path
-) -> None:
-    execute(
-        sqlite_url,
-        """
-        CREATE TABLE parents (id integer PRIMARY KEY, code text NOT NULL UNIQUE);
-        CREATE TABLE children (code text PRIMARY KEY, a int, b int, FOREIGN KEY (a, b) REFERENCES parents);
-        """,
-    )
-    (tmp_path / "children").mkdir()
-    (tmp_path / "children" / "children.csv").write_text("code,a,b\nc,1,2\n")
+# Foreign keys that SQLite itself cannot follow, with the columns that the notes name.
+PARENTS = "CREATE TABLE parents (id integer PRIMARY KEY, code text NOT NULL UNIQUE, v text);"
+UNFIT = {
+    "more columns than the primary key": ("FOREIGN KEY (a, b) REFERENCES parents", "", "(a, b) to parents"),
+    "not unique": ("FOREIGN KEY (a) REFERENCES parents (v)", "", "(a) to parents (v)"),
+    "no such column": ("FOREIGN KEY (a) REFERENCES Parents (w)", "", "(a) to parents (w)"),
+    "unique for some rows": (
+        "FOREIGN KEY (a) REFERENCES parents (v)",
+        "CREATE UNIQUE INDEX u ON parents (v) WHERE v > '';",
+        "(a) to parents (v)",
+    ),
+    "unique in another collation": (
+        "FOREIGN KEY (a) REFERENCES parents (v)",
+        "CREATE UNIQUE INDEX u ON parents (v COLLATE NOCASE);",
+        "(a) to parents (v)",
+    ),
+    "a view": (
+        "FOREIGN KEY (a) REFERENCES seen (code)",
+        "CREATE VIEW seen AS SELECT code FROM parents;",
+        "(a) to seen (code)",
+    ),
+    "the only key is another": (
+        "FOREIGN KEY (a, b) REFERENCES parents (id, code)",
+        "",
+        "(a, b) to parents (id, code)",
+    ),
+}
 
-    for use in (
-        lambda: export(sqlite_url, tmp_path / "out"),
-        lambda: seed(tmp_path / "children", sqlite_url),
-    ):
-        with pytest.raises(WriteError, match='foreign key mismatch - "children" referencing "parents"'):
-            use()
+
+def unfit(url: str, name: str) -> str:
+    """Make tables whose foreign key is unfit, with rows in all of them; return the key as notes name it."""
+    key, more, named = UNFIT[name]
+    execute(
+        url,
+        f"""PRAGMA foreign_keys = OFF; {PARENTS} {more}
+        CREATE TABLE others (code text PRIMARY KEY, parent text REFERENCES PARENTS (code));
+        CREATE TABLE children (code text PRIMARY KEY, a int, b int, other text REFERENCES others, {key});
+        INSERT INTO others VALUES ('o', NULL), ('lost', 'nobody');
+        INSERT INTO parents VALUES (1, 'p', 'x');
+        INSERT INTO children VALUES ('c', 1, 2, 'o'), ('lost', 1, 2, 'lost'), ('nil', 1, 2, 'none');""",
+    )
+    return named
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_an_sqlite_foreign_key_that_fits_no_key_of_its_parent_keeps_nothing_from_being_exported(
+    sqlite_url: str, tmp_path: Path, name: str
+) -> None:
+    named = unfit(sqlite_url, name)
+
+    parent = named.partition(" to ")[2].partition(" ")[0]
+
+    by_id = named in ("(a, b) to parents", "(a, b) to parents (id, code)")
+    kept = ["parents keeps its ids: children.a seems to hold them without a foreign key"] * by_id
+
+    made = export(sqlite_url, tmp_path / "out")
+
+    assert texts(tmp_path / "out")["parents.csv"].startswith("id,code" if by_id else "code")
+    assert {each.table: each.rows for each in made.tables} == {"parents": 1, "others": 1, "children": 1}
+    assert texts(tmp_path / "out")["children.csv"].splitlines()[1].startswith("c,1,2,")
+    why = f"fits no unique key of {parent}, so its rows are exported as if there were none; SQLite refuses"
+    assert made.notes == (
+        *kept,
+        f"children: the foreign key {named} {why} a seed of either table until that is corrected",
+        "2 rows of children left out: the rows that they refer to do not exist",
+        "1 row of others left out: the rows that they refer to do not exist",
+    )
+
+
+@pytest.mark.parametrize("name", UNFIT)
+@pytest.mark.parametrize("level", ["incremental", "bulk", "legacy"])
+def test_rows_that_an_unfit_foreign_key_keeps_out_are_refused_with_the_key(
+    sqlite_url: str, tmp_path: Path, name: str, level: Level
+) -> None:
+    named = unfit(sqlite_url, name)
+    parent = named.partition(" to ")[2].partition(" ")[0]
+    rows = {"children": "code,a,b\nd,1,2\n", **({"parents": "code\nq\n"} if parent == "parents" else {})}
+
+    for table, content in rows.items():
+        folder = write(tmp_path / table, {f"{table}.csv": content})
+        why = f"{table}.csv: the foreign key of children {named} fits no unique key of {parent}, for which"
+        with pytest.raises(ConfigurationError, match=re.escape(why)):
+            seed(folder, sqlite_url, level)
+
+    others = write(tmp_path / "others", {"others.csv": "code\nnew\n"})
+    assert counted(seed(others, sqlite_url, level)) == (1, 0, 0)
 
 
 def test_columns_that_keep_the_ids_of_a_table_are_not_said_to_refer_to_nothing(

@@ -152,10 +152,18 @@ class _SqliteReader:
         """Do nothing, as the open transaction is sufficient."""
 
     def doubtful(self, tables: Sequence[Table]) -> frozenset[ForeignKey]:
-        """Look for violations, because SQLite enforces foreign keys only on request of each connection."""
-        broken = {(row[0], row[2]) for row in self._session.connection.run("PRAGMA foreign_key_check")}
+        """Look for violations, because SQLite enforces foreign keys only on request of each connection.
+
+        Of a table with an unfit foreign key SQLite checks none, so that all its others are in doubt.
+        """
+        asked = [table.relation for table in tables if table.foreign_keys and not table.unfit]
+        found = self._session.connection.run(sql.sqlite_orphans(len(asked)), asked)
+        broken = {(name, parent.lower()) for name, parent in found}
         return frozenset(
-            key for table in tables for key in table.foreign_keys if (table.name, key.parent) in broken
+            key
+            for table in tables
+            for key in table.foreign_keys
+            if table.unfit or (table.name, key.parent.lower()) in broken
         )
 
     def triggers(self, tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:

@@ -27,6 +27,10 @@ WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 4 <> 0
   AND p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace
 ORDER BY 1, 2, 3""")
 SQLITE_TRIGGERS = "SELECT tbl_name, name, sql FROM main.sqlite_schema WHERE type = 'trigger' ORDER BY 1, 2"
+_ORPHANS = (
+    "SELECT DISTINCT s.name, f.parent FROM main.sqlite_schema AS s "
+    "JOIN pragma_foreign_key_check(s.name, 'main') AS f WHERE s.type = 'table' AND s.name"
+)
 _TEXTS = frozenset({"text", "varchar", "char", "citext"})
 _UNORDERED = frozenset({"json", "array", "other"})  # types that may have no ordering
 _BYTES = {"postgresql": '"C"', "sqlite": "BINARY"}  # the bytewise collation, the same on every machine
@@ -92,6 +96,11 @@ def _orphaned(joins: _Joins, key: ForeignKey) -> Composed:
     refers = SQL(" AND ").join(SQL("{} IS NOT NULL").format(Identifier("t", name)) for name in key.columns)
     parent = Identifier(joins.alias((key,)), key.parent_columns[0])
     return SQL("CASE WHEN {} AND {} IS NULL THEN 1 ELSE 0 END").format(refers, parent)
+
+
+def sqlite_orphans(tables: int) -> str:
+    """Ask SQLite which of this number of tables have rows without a parent, and of which parent."""
+    return f"{_ORPHANS} IN ({', '.join('?' * tables)})"
 
 
 class _Joins:

@@ -81,6 +81,12 @@ class ForeignKey:
         return tuple(zip(self.columns, self.parent_columns, strict=True))
 
     @property
+    def spelled(self) -> str:
+        """The columns and where they lead, for messages: `(book_id) to books (id)`."""
+        parents = f" ({', '.join(self.parent_columns)})" if self.parent_columns else ""
+        return f"({', '.join(self.columns)}) to {self.parent}{parents}"
+
+    @property
     def meaning(self) -> tuple[object, ...]:
         """The constraint without its name: two constraints with equal meaning are one relation."""
         return (self.columns, self.parent, self.parent_columns)
@@ -102,6 +108,7 @@ class Table:
     inherits: bool = False  # part of an inheritance tree: statements must say ONLY to leave out children
     rebuildable: bool = True  # its foreign keys may be dropped and recreated
     rules: tuple[str, ...] = ()  # active rules, which rewrite INSERT, UPDATE or DELETE, but not COPY
+    unfit: tuple[ForeignKey, ...] = ()  # those for which SQLite finds no unique key, not in `foreign_keys`
 
     @property
     def holds_rows(self) -> bool:

@@ -107,7 +107,22 @@ def _table(catalog: Catalog, given: Given) -> Table:
         )
     if table.rules:
         raise ConfigurationError(_refused_rules(table), where)
+    if unfit := _unfit(catalog, table):
+        raise ConfigurationError(unfit, where)
     return table
+
+
+def _unfit(catalog: Catalog, table: Table) -> str | None:
+    """Word the message for a table that SQLite lets nobody write to in a transaction with deferred checks."""
+    for child in catalog.tables.values():
+        for key in child.unfit:
+            if table.name in (child.name, key.parent):
+                return (
+                    f"the foreign key of {child.name} {key.spelled} fits no unique key of {key.parent}, for "
+                    f"which SQLite refuses rows of {table.name} (foreign key mismatch): make the columns "
+                    "that it refers to unique, drop it, or take the file out of the project"
+                )
+    return None
 
 
 def _refused_rules(table: Table) -> str:
@@ -115,7 +130,7 @@ def _refused_rules(table: Table) -> str:
     return (
         f"{table.name} has {some} ({names}): PostgreSQL rewrites an INSERT or UPDATE by it, but not a COPY, "
         "so that the rows would depend on how they are written. Make it a trigger, or switch it off during "
-        f"the seed (ALTER TABLE … DISABLE RULE …), or take the file out of the project"
+        "the seed (ALTER TABLE … DISABLE RULE …), or take the file out of the project"
     )
 
 

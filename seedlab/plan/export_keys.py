@@ -178,9 +178,13 @@ def _needed_by_references(tables: Sequence[Table], places: Mapping[Place, str]) 
 def _soft_references(tables: Sequence[Table]) -> Iterator[tuple[Place, str]]:
     """Yield columns that seem to hold ids without a foreign key, each with the table of these ids.
 
-    Such a column is named after the table: `user_id` for `users`.
+    Such a column is named after the table, `user_id` for `users`, or has a key that SQLite cannot follow.
     """
     ids = {table.name: table.columns[own] for table in tables if (own := surrogate(table)) is not None}
+    for table in tables:
+        for key in (each for each in table.unfit if each.parent in ids):
+            if not key.parent_columns or ids[key.parent].name in key.parent_columns:
+                yield (table.name, key.columns[0]), key.parent
     named = {table.name: table.relation.lower() for table in tables if table.name in ids}
     for column_place, column in loose_ids(tables):
         stem = _stem(column_place[1]).lower()

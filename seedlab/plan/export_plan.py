@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from seedlab.errors import ConfigurationError, nearest
@@ -146,6 +147,7 @@ def plan_export(
             *_kept_id_notes(identities),
             *_undeclared_reference_notes(tables, identities),
             *_missing_parent_notes(catalog, exports, missing),
+            *_unfit_notes(catalog, exports),
         ),
     )
 
@@ -195,7 +197,8 @@ def _declared(catalog: Catalog, exports: Sequence[TableExport]) -> list[TableExp
         )
         for each in exports
     ]
-    bound = binder.bind(catalog, given)
+    fit = {name: replace(table, unfit=()) for name, table in catalog.tables.items()}
+    bound = binder.bind(replace(catalog, tables=fit), given)  # of what can be written elsewhere, too
     return [
         replace(each, declared=each.declared or set(load.key_columns) != set(each.key))
         for each, load in zip(exports, bound.loads, strict=True)
@@ -235,6 +238,16 @@ def _missing_parent_notes(
         f"{parent} is left out, and {', '.join(sorted(children))} refer{'s' if len(children) == 1 else ''} "
         "to it: these rows can be seeded only where its rows are"
         for parent, children in sorted(found.items())
+    ]
+
+
+def _unfit_notes(catalog: Catalog, exports: Sequence[TableExport]) -> list[str]:
+    """Warn of foreign keys that SQLite cannot follow either."""
+    return [
+        f"{each.table}: the foreign key {key.spelled} fits no unique key of {key.parent}, so its rows are "
+        "exported as if there were none; SQLite refuses a seed of either table until that is corrected"
+        for each in sorted(exports, key=attrgetter("table"))
+        for key in catalog.tables[each.table].unfit
     ]
 
 

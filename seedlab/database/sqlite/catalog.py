@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Literal
 
+from seedlab.database.sqlite.connection import quote
 from seedlab.database.sqlite.kinds import MOMENTS, read_sqlite_type
-from seedlab.database.sqlite.statements import any_value, has_no_row
+from seedlab.database.sqlite.statements import any_value, has_no_row, main
+from seedlab.errors import WriteError
 from seedlab.flow import Catalog, Column, ForeignKey, Kind, Table, UniqueKey
 
 Run = Callable[[str], Sequence[Any]]  # runs a statement and returns its rows
@@ -70,6 +72,7 @@ class _Draft:
     rows: list[Any] = field(default_factory=list)
     keys: list[UniqueKey] = field(default_factory=list)
     foreign_keys: list[ForeignKey] = field(default_factory=list)
+    unfit: list[ForeignKey] = field(default_factory=list)
     columns: dict[str, Column] = field(default_factory=dict)
 
     @property
@@ -147,6 +150,8 @@ def _read_drafts(run: Run) -> dict[str, _Draft]:
     for (name, _, parent), rows in _grouped(run(FOREIGN_KEYS)).items():
         if name in drafts:
             _add_foreign_key(drafts, name, parent, rows)
+    for name, draft in drafts.items():
+        _set_unfit_apart(run, drafts, name, draft)
     return drafts
 
 
@@ -185,11 +190,7 @@ def _column(row: Any, draft: _Draft) -> Column:
 
 
 def _add_foreign_key(drafts: Mapping[str, _Draft], name: str, parent: str, rows: Sequence[Any]) -> None:
-    """Add a foreign key, unless it refers to a table that does not exist.
-
-    It is also left out if it names no columns of the parent, and the parent's primary key has fewer or more
-    than itself: SQLite takes such a key for a mistake, and refuses writes for it.
-    """
+    """Add a foreign key, unless it refers to a table that does not exist."""
     known = {each.lower(): each for each in drafts}
     if parent.lower() not in known:
         return
@@ -199,11 +200,38 @@ def _add_foreign_key(drafts: Mapping[str, _Draft], name: str, parent: str, rows:
     parents = (
         tuple(_as_declared(drafts[parent], row[4]) for row in rows) if named else drafts[parent].primary_key
     )
-    if len(parents) != len(columns):
-        return
     constraint = _constraint_names(drafts[name].sql).get(columns) or default_name(name, columns)
     foreign_key = ForeignKey(name=constraint, columns=columns, parent=parent, parent_columns=parents)
-    drafts[name].foreign_keys.append(foreign_key)
+    if _is_unique(drafts[parent], parents) and len(parents) == len(columns):
+        drafts[name].foreign_keys.append(foreign_key)
+    else:
+        drafts[name].unfit.append(foreign_key if named else replace(foreign_key, parent_columns=()))
+
+
+def _is_unique(draft: _Draft, columns: Sequence[str]) -> bool:
+    """Tell whether these are all the columns of a unique key, in any order."""
+    return any({*key.columns} == {*columns} and len(key.columns) == len(columns) for key in draft.keys)
+
+
+def _set_unfit_apart(run: Run, drafts: Mapping[str, _Draft], name: str, draft: _Draft) -> None:
+    """Have SQLite compile an INSERT where only it can tell whether unique keys have the columns' collations.
+
+    A foreign key that fits no unique key of its parent is a mistake: SQLite refuses every write for it.
+    """
+    doubtful = [
+        key
+        for key in draft.foreign_keys
+        if key.parent_columns != drafts[key.parent].primary_key or "COLLATE" in drafts[key.parent].sql.upper()
+    ]
+    if not doubtful:
+        return
+    try:
+        run(f"EXPLAIN INSERT INTO {main(name)} DEFAULT VALUES")
+    except (WriteError, sqlite3.Error) as error:
+        for key in doubtful:
+            if f"mismatch - {quote(name)} referencing {quote(key.parent)}".lower() in str(error).lower():
+                draft.foreign_keys.remove(key)
+                draft.unfit.append(key)
 
 
 def _as_declared(draft: _Draft, column: str) -> str:
@@ -239,6 +267,7 @@ def _table(name: str, draft: _Draft) -> Table:
         keys=tuple(draft.keys),
         foreign_keys=tuple(sorted(draft.foreign_keys, key=lambda key: key.name)),
         kind=draft.kind,
+        unfit=tuple(sorted(draft.unfit, key=lambda key: key.name)),
         rebuildable=False,
     )
 

@@ -59,7 +59,8 @@ def select_ties(catalog: Catalog, export: TableExport, ties: Sequence[tuple[Tie,
     """Read the keys by which rows are selected for a consistent export, in the order of the key.
 
     The columns are the row's own key, then per tie the parent's key (its columns are given with the tie),
-    then per doubtful tie 1 if the parent is missing.
+    then per doubtful tie 1 if the parent is missing. A tie with a period is asked for by itself: it repeats
+    the row for each parent.
     """
     joins = _Joins(catalog, export)
     columns: list[Composable] = [Identifier("t", name) for name in export.key]
@@ -94,6 +95,8 @@ def _source(table: Table, dialect: Dialect) -> Composed:
 def _orphaned(joins: _Joins, key: ForeignKey) -> Composed:
     """Make 1 for a row that refers to a parent that does not exist, else 0."""
     refers = SQL(" AND ").join(SQL("{} IS NOT NULL").format(Identifier("t", name)) for name in key.columns)
+    if key.period:
+        return SQL("CASE WHEN {} AND NOT {} THEN 1 ELSE 0 END").format(refers, _covered(joins.catalog, key))
     parent = Identifier(joins.alias((key,)), key.parent_columns[0])
     return SQL("CASE WHEN {} AND {} IS NULL THEN 1 ELSE 0 END").format(refers, parent)
 
@@ -101,6 +104,18 @@ def _orphaned(joins: _Joins, key: ForeignKey) -> Composed:
 def sqlite_orphans(tables: int) -> str:
     """Ask SQLite which of this number of tables have rows without a parent, and of which parent."""
     return f"{_ORPHANS} IN ({', '.join('?' * tables)})"
+
+
+def _covered(catalog: Catalog, key: ForeignKey) -> Composed:
+    """Tell whether the parent's rows together cover a row's period."""
+    *shared, (own, other) = key.column_pairs
+    same = [SQL("{} = {}").format(Identifier("p", far), Identifier("t", near)) for near, far in shared]
+    return SQL("COALESCE({} <@ (SELECT pg_catalog.range_agg({}) FROM {} AS p WHERE {}), false)").format(
+        Identifier("t", own),
+        Identifier("p", other),
+        _source(catalog.tables[key.parent], catalog.dialect),
+        SQL(" AND ").join(same),
+    )
 
 
 class _Joins:
@@ -118,9 +133,10 @@ class _Joins:
         if path not in self.joined:
             near, key = self.alias(path[:-1]), path[-1]
             far = f"p{len(self.joined)}"
-            pairs = zip(key.columns, key.parent_columns, strict=True)
+            compare = ["="] * (len(key.columns) - key.period) + ["&&"] * key.period
             on = SQL(" AND ").join(
-                SQL("{} = {}").format(Identifier(near, own), Identifier(far, other)) for own, other in pairs
+                SQL("{} {} {}").format(Identifier(near, own), trusted(operator), Identifier(far, other))
+                for (own, other), operator in zip(key.column_pairs, compare, strict=True)
             )
             parent = _source(self.catalog.tables[key.parent], self.catalog.dialect)
             join = SQL(" LEFT JOIN {} AS {} ON {}").format(parent, Identifier(far), on)

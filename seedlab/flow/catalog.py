@@ -72,6 +72,7 @@ class ForeignKey:
     definition: str = ""
     validated: bool = True
     enforced: bool = True  # False: a row may have no parent with equal values (NOT ENFORCED, PERIOD)
+    period: bool = False  # the last columns are periods: rows of the parent together cover that of a row
     comment: str | None = None
     indexed: bool = True
 

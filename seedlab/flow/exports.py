@@ -64,6 +64,7 @@ class Tie:
     """A foreign key that decides which rows are exported: a row is left out if its parent is.
 
     `doubtful`: rows may exist whose parent does not. `followed`: rows of the parent may be left out, too.
+    With a period a row has several parents, and is left out if any of them is.
     """
 
     foreign_key: ForeignKey

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -131,13 +132,27 @@ def _masks(
     """Map tables that may not be exported as a whole to a boolean series, True for the rows that are."""
     exports = {each.table: each for each in plan.tables}
     ties = _ties({name: catalog.tables[name] for name in exports}, doubtful, limits)
-    frames = {}
-    for name, of_table in ties.items():
-        asked = [(tie, exports[tie.foreign_key.parent].key if tie.followed else ()) for tie in of_table]
+
+    def read(name: str, asked: Sequence[tuple[Tie, Sequence[str]]]) -> pl.DataFrame:
         width = len(exports[name].key) + sum(len(key) + tie.doubtful for tie, key in asked)
         empty = pl.DataFrame(schema={str(n): pl.String for n in range(width)})
-        frames[name] = pl.concat([empty, *reader.ties(catalog, exports[name], asked)])
-    places = export_subset.parent_positions(frames, ties, {name: len(exports[name].key) for name in ties})
+        return pl.concat([empty, *reader.ties(catalog, exports[name], asked)])
+
+    def keyed(tie: Tie, *, period: bool) -> tuple[Tie, Sequence[str]]:
+        asked = tie.followed and tie.foreign_key.period == period
+        return tie, exports[tie.foreign_key.parent].key if asked else ()
+
+    frames = {name: read(name, [keyed(tie, period=False) for tie in ties[name]]) for name in ties}
+    overlaps = {
+        name: [
+            read(name, [keyed(replace(tie, doubtful=False), period=True)])
+            for tie in ties[name]
+            if tie.followed and tie.foreign_key.period
+        ]
+        for name in ties
+    }
+    keys = {name: len(exports[name].key) for name in ties}
+    places = export_subset.parent_positions(frames, overlaps, ties, keys)
     return export_subset.rows_to_export(places, limits)
 
 

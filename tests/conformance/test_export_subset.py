@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import ConfigurationError
+from tests.support.asking import asking
 from tests.support.exporting import counted, empty_copy, export, texts
-from tests.support.seeding import execute, seed
+from tests.support.seeding import execute, rows_of, seed
 
 SCHEMA = """
 CREATE TABLE firms (id SERIAL KEY, name text NOT NULL UNIQUE);
@@ -181,3 +182,81 @@ def test_a_parent_is_kept_by_a_key_with_null(clean_database_url: str, tmp_path: 
 
     assert first_columns(tmp_path / "out") == {"marks": ["m"], "seats": ["b"]}
     assert counted(seed(tmp_path / "out", empty_copy(url, SEATS))) == (made.rows, 0, 0)
+
+
+PERIODS = """
+CREATE TABLE rooms (id int4range, valid daterange, name text NOT NULL, PRIMARY KEY (id, valid WITHOUT OVERLAPS));
+CREATE TABLE guests (name text PRIMARY KEY);
+CREATE TABLE stays (code text PRIMARY KEY, room int4range, during daterange, guest text NOT NULL REFERENCES guests,
+  CONSTRAINT in_room FOREIGN KEY (room, PERIOD during) REFERENCES rooms (id, PERIOD valid));
+CREATE TABLE bills (code text PRIMARY KEY, stay text NOT NULL REFERENCES stays);
+"""
+STAYS = """
+INSERT INTO guests VALUES ('ann'), ('bob'), ('cid'), ('dan');
+INSERT INTO rooms VALUES ('[1,2)', '[2024-01-01,2024-03-01)', 'a'), ('[1,2)', '[2024-03-01,2024-06-01)', 'b'),
+  ('[1,2)', '[2024-06-01,)', 'c'), ('[2,3)', '[2024-01-01,)', 'd'), ('[3,4)', '[2024-01-01,)', 'e');
+INSERT INTO stays VALUES ('s1', '[1,2)', '[2024-02-01,2024-04-01)', 'bob'), ('s2', '[2,3)', '[2024-02-01,2024-03-01)', 'ann'),
+  ('s3', NULL, '[2024-02-01,2024-03-01)', 'cid'), ('s4', '[1,2)', '[2024-05-01,2025-01-01)', 'bob');
+INSERT INTO bills VALUES ('b1', 's1'), ('b2', 's2'), ('b3', 's3'), ('b4', 's4');
+"""
+
+
+@pytest.fixture
+def temporal_url(clean_postgres_url: str) -> str:
+    with asking(clean_postgres_url) as connection:
+        if connection.info.server_version < 180000:
+            pytest.skip("PostgreSQL has foreign keys with PERIOD from 18 on")
+    execute(clean_postgres_url, PERIODS + STAYS)
+    return clean_postgres_url
+
+
+@pytest.mark.parametrize(
+    ("limits", "rooms", "guests", "stays", "bills"),
+    [
+        # All rooms that a kept stay overlaps, which may be several, and no other.
+        ({"stays": 1, "rooms": 0}, ["a", "b"], ["ann", "bob", "cid", "dan"], ["s1"], ["b1"]),
+        ({"stays": 3, "rooms": 0}, ["a", "b", "d"], ["ann", "bob", "cid", "dan"], ["s1", "s2", "s3"], ["b1", "b2", "b3"]),
+        ({"bills": 1, "stays": 0, "rooms": 0, "guests": 0}, ["a", "b"], ["bob"], ["s1"], ["b1"]),
+        # A stay of which one room is gone goes, and what refers to it.
+        ({"rooms": 2}, ["a", "b"], ["ann", "bob", "cid", "dan"], ["s1", "s3"], ["b1", "b3"]),
+        ({"rooms": 3, "guests": 1}, ["a", "b", "c"], ["ann"], [], []),
+        ({"rooms": 0}, [], ["ann", "bob", "cid", "dan"], ["s3"], ["b3"]),
+    ],
+)  # fmt: skip
+def test_foreign_keys_with_a_period_are_followed_to_all_rows_that_overlap(
+    temporal_url: str,
+    tmp_path: Path,
+    limits: dict[str, int],
+    rooms: list[str],
+    guests: list[str],
+    stays: list[str],
+    bills: list[str],
+) -> None:
+    made = export(temporal_url, tmp_path / "out", subset=limits)
+
+    copy = empty_copy(temporal_url, PERIODS)
+    assert counted(seed(tmp_path / "out", copy)) == (made.rows, 0, 0)
+    kept = [
+        [value for (value,) in rows_of(copy, f"SELECT {column} FROM {table} ORDER BY 1")]
+        for table, column in (("rooms", "name"), ("guests", "name"), ("stays", "code"), ("bills", "code"))
+    ]
+    assert kept == [rooms, guests, stays, bills]
+
+
+def test_rows_of_which_a_period_is_not_covered_are_left_out_where_the_key_is_not_checked(
+    temporal_url: str, tmp_path: Path
+) -> None:
+    execute(
+        temporal_url,
+        """ALTER TABLE stays DROP CONSTRAINT in_room;
+        INSERT INTO stays VALUES ('s5', '[1,2)', '[2023-12-31,2024-02-01)', 'dan'), ('s6', '[9,10)', '[2024-01-01,)', 'dan');
+        ALTER TABLE stays ADD CONSTRAINT in_room FOREIGN KEY (room, PERIOD during)
+          REFERENCES rooms (id, PERIOD valid) NOT VALID;""",
+    )
+
+    made = export(temporal_url, tmp_path / "out")
+
+    assert made.notes == ("2 rows of stays left out: the rows that they refer to do not exist",)
+    assert first_columns(tmp_path / "out")["stays"] == ["s1", "s2", "s3", "s4"]
+    export(temporal_url, tmp_path / "few", subset={"stays": 1, "rooms": 0})
+    assert first_columns(tmp_path / "few")["stays"] == ["s1"]

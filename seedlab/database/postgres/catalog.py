@@ -183,6 +183,7 @@ def _foreign_key(
     parent_names: Mapping[int, str],
 ) -> ForeignKey:
     name, parent, columns, parent_columns, definition, validated, comment, indexed = row
+    period = " PERIOD " in _QUOTED.sub('""', definition)
     return ForeignKey(
         name=name,
         columns=tuple(child_names[n] for n in columns),
@@ -190,7 +191,8 @@ def _foreign_key(
         parent_columns=tuple(parent_names[n] for n in parent_columns),
         definition=definition,
         validated=validated,
-        enforced=not definition.endswith("NOT ENFORCED") and " PERIOD " not in _QUOTED.sub('""', definition),
+        enforced=not definition.endswith("NOT ENFORCED") and not period,
+        period=period,
         comment=comment,
         indexed=indexed,
     )

@@ -71,7 +71,8 @@ class Fault:
     column of the table or file, and `path` the path in a JSON or YAML document. `excerpt` is the text of
     line `excerpt_line`, or of `line` if that is None; `caret` is the 0-based start and the length of the
     fault in it. `message` never contains a row's value; `value` does, and is shown only with --show-values.
-    `row` is the ordinal by which the line is found.
+    `row` is the ordinal by which the line is found. `count` is 1, or how many further faults, which are not
+    listed, this one stands for.
     """
 
     rule: str
@@ -86,6 +87,7 @@ class Fault:
     caret: tuple[int, int] | None = None
     value: str | None = None
     row: int | None = None
+    count: int = 1
 
 
 class SeedError(Exception):
@@ -123,8 +125,8 @@ class DataFaults(SeedError):
         super().__init__(self.faults, so)
 
     def __str__(self) -> str:
-        count = len(self.faults)
-        return f"{count} data fault{'s' if count != 1 else ''}, {self.so}"
+        count = sum(fault.count for fault in self.faults)
+        return f"{count:,} data fault{'s' if count != 1 else ''}, {self.so}"
 
 
 class Refused(SeedError):

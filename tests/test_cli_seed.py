@@ -193,6 +193,26 @@ def test_data_faults_are_shown_with_their_lines_and_recorded(
     assert (record["errors"][0]["file"], record["errors"][0]["line"]) == ("pupils.csv", 3)
 
 
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        ("nowhere,Name{n}", "… and 1,184 more: 1,184 missing-parent; --json lists more\n"),
+        ("nowhere", "… and 1,184 more: 1,184 field-count; --json lists more\n"),
+    ],
+)
+def test_all_faults_are_counted_also_those_that_are_not_listed(
+    line: str, counts: str, school: Path, database: str, capsys
+) -> None:
+    lines = [line.format(n=n) for n in range(1_234)]
+    (school / "pupils.csv").write_text("\n".join(["city.code,name", *lines, ""]))
+
+    assert main(["seed", str(school), "--database-url", database, "-q"]) == 3
+
+    err = output_of(capsys)[1]
+    assert "1,234 data faults, nothing was written" in err
+    assert counts in err
+
+
 def test_show_values_shows_what_is_wrong(school: Path, database: str, capsys) -> None:
     (school / "pupils.csv").write_text("name,city.code\nBob,atlantis\n")
 

@@ -177,7 +177,7 @@ def test_a_thousand_faults_are_listed_and_the_rest_counted(tmp_path):
 
     assert len(faults) == MAX_FAULTS + 1
     assert faults[-1] == Fault(
-        rule="field-count", message="5 more faults in this file are not listed", file="t.csv"
+        rule="field-count", message="5 more faults in this file are not listed", file="t.csv", count=5
     )
 
 

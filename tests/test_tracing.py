@@ -119,6 +119,7 @@ def test_more_faults_than_anybody_reads_are_a_number_at_the_end(tmp_path: Path) 
 
     assert len(faults) == MAX_FAULTS + 1
     assert (faults[-1].table, faults[-1].message) == ("rooms", "7 more rows: code is wrong")
+    assert sum(fault.count for fault in faults) == size
 
 
 # ---- faults that a writer tells ----

@@ -112,8 +112,8 @@ def _traced(
         faults.append(_placed(fault, positions.get((file, row))))
     if frame.height > MAX_FAULTS:
         more = frame.height - MAX_FAULTS
-        message = f"{more} more rows: {broken.rule.message}"
-        faults.append(Fault(rule=broken.rule.name, message=message, table=broken.load.table))
+        message = f"{more:,} more rows: {broken.rule.message}"
+        faults.append(Fault(rule=broken.rule.name, message=message, table=broken.load.table, count=more))
     return faults
 
 

@@ -63,8 +63,8 @@ class FaultList:
     def _all(self) -> Iterator[Fault]:
         yield from self.found
         if self.more:
-            message = f"{self.more} more faults in this file are not listed"
-            yield Fault(rule=self.found[-1].rule, message=message, file=self.file.name)
+            message = f"{self.more:,} more faults in this file are not listed"
+            yield Fault(rule=self.found[-1].rule, message=message, file=self.file.name, count=self.more)
 
 
 def excerpt(text: str, caret: tuple[int, int] | None = None) -> tuple[str, tuple[int, int] | None]:

@@ -237,10 +237,13 @@ def faults_text(faults: Sequence[Fault], *, show_values: bool = False, width: in
     Faults beyond the first fifty are only counted by rule.
     """
     shown = [_fault_text(fault, show_values=show_values, cells=width) for fault in faults[:_FAULTS_SHOWN]]
-    remaining = Counter(fault.rule for fault in faults[_FAULTS_SHOWN:])
+    remaining: Counter[str] = Counter()
+    for fault in faults[_FAULTS_SHOWN:]:
+        remaining[fault.rule] += fault.count
     if remaining:
         rules = ", ".join(f"{count:,} {rule}" for rule, count in remaining.most_common())
-        shown.append(f"… and {remaining.total():,} more: {rules}; --json lists all")
+        listed = "more" if remaining.total() > len(faults[_FAULTS_SHOWN:]) else "all"
+        shown.append(f"… and {remaining.total():,} more: {rules}; --json lists {listed}")
     return "\n\n".join(shown) + "\n" if shown else ""
 
 

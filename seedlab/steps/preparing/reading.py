@@ -72,7 +72,7 @@ def read(stages: Sequence[Stage], settings: Settings, recorder: Recorder) -> dic
         scheduler.ReadyQueue(_reading_tasks(stages)), load, _reader_threads(seeds.values(), settings)
     )
     if faults:
-        raise DataFaults(sorted(faults, key=lambda fault: (fault.file or "", fault.line or 0)))
+        raise DataFaults(sorted(faults, key=lambda each: (each.file or "", each.count, each.line or 0)))
     flats = [source for of_seed in opened.values() for source in of_seed if isinstance(source, Flat)]
     with recorder.span("read"):
         parsed = sources.collect(dict(enumerate(flats)))

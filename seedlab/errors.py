@@ -174,6 +174,9 @@ class CommitUnanswered(WriteError):
 class CannotOrderRows(SeedError):
     """Rows or tables refer to each other in a cycle, so no row can be first; nothing was written."""
 
+    def __str__(self) -> str:
+        return f"{super().__str__()}; all rows are written as sets, not row by row"
+
 
 class TargetChanged(SeedError):
     """Another session changed the target after it was read; nothing was written."""

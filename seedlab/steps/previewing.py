@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from seedlab.database.ledger import MARK
+from seedlab.errors import CannotOrderRows
 from seedlab.flow import (
     FILE,
     ROW,
@@ -18,6 +19,7 @@ from seedlab.flow import (
     PlannedSeed,
     PlannedStage,
     PlannedTable,
+    Recorder,
     RowChange,
     RowSet,
     Stage,
@@ -38,7 +40,7 @@ from seedlab.steps.reporting import is_seed_left_out, left_out_note
 from seedlab.steps.resolving import write_plan
 from seedlab.steps.resolving.rows import paths_of
 from seedlab.steps.writing.ledger import ExecutedPlan, written_run_of
-from seedlab.steps.writing.transaction import announce_rows
+from seedlab.steps.writing.transaction import LEGACY, announce_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,6 +50,7 @@ class Preview:
     `classified` counts what would become of each load's rows, `changes` lists the rows that would change, if
     asked for. `only_deletes` are the tallies of loads for which no file has rows, so that a sync only
     deletes. `empty` are tables without rows, `key_origins` says of each table where its key comes from.
+    `one_by_one`: each row would be written by itself.
     """
 
     classified: tuple[Classified, ...] = ()
@@ -55,6 +58,7 @@ class Preview:
     changes: tuple[RowChange, ...] = ()
     empty: frozenset[str] = frozenset()
     key_origins: Mapping[str, str] = field(default_factory=dict)
+    one_by_one: bool = False
 
 
 def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = False) -> Preview:
@@ -88,7 +92,24 @@ def preview(task: Task, look: Look, monitor: Monitor, *, differences: bool = Fal
         changes=tuple(_changes(prepared, classified)) if differences else (),
         empty=resolved.empty,
         key_origins=prepared.bound.key_origins,
+        one_by_one=_is_one_by_one(task, prepared, resolved, monitor),
     )
+
+
+def _is_one_by_one(task: Task, prepared: Prepared, resolved: Resolved, recorder: Recorder) -> bool:
+    """Tell whether each row would be written by itself; notes why not where the level `legacy` could not."""
+    rows, naming, settings = resolved.rows, prepared.naming, task.options.settings
+    if settings.level != LEGACY:
+        return False
+    from seedlab.database.legacy import order_rows  # slow to import
+
+    plan = write_plan.plan_writes(rows, naming, resolved.cache, settings, resolved.empty)
+    try:
+        order_rows(write_plan.sourced_rows(rows, naming, plan))
+    except CannotOrderRows as error:
+        recorder.note(str(error))
+        return False
+    return True
 
 
 def _changes(prepared: Prepared, classified: Sequence[Classified]) -> Iterator[RowChange]:
@@ -183,7 +204,7 @@ def _planned_tables(preview_result: Preview, options: Options) -> dict[tuple[str
                 rows=outcomes.total - outcomes.deleted,
                 key=load.spelled_key,
                 origin=preview_result.key_origins.get(load.table, ""),
-                strategy=_strategy(all_empty, options),
+                strategy=_strategy(all_empty, preview_result, options),
                 outcomes=outcomes,
             )
         )
@@ -229,8 +250,8 @@ def _planned_stage(
     )
 
 
-def _strategy(all_empty: bool, options: Options) -> str:
-    if options.settings.level == "legacy":
+def _strategy(all_empty: bool, preview_result: Preview, options: Options) -> str:
+    if preview_result.one_by_one:
         return "row by row: find, then insert or update"
     if "copy" not in options.settings.switches:
         return "multi-row statements"

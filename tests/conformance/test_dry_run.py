@@ -14,7 +14,7 @@ from seedlab import orchestrator
 from seedlab.cli import main
 from seedlab.database import connect
 from seedlab.errors import DataFaults, Refused, SeedError
-from seedlab.flow import Options, Outcomes, Plan, Run
+from seedlab.flow import Level, Options, Outcomes, Plan, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
@@ -39,8 +39,8 @@ EDITED = {
 }
 
 
-def plan(folder: Path, url: str, *, rows: bool = False) -> Plan:
-    options = Options(environment=ENVIRONMENTS["development"])
+def plan(folder: Path, url: str, *, rows: bool = False, level: Level = "incremental") -> Plan:
+    options = Options(environment=ENVIRONMENTS["development"], settings=Settings(level=level))
     target = connect.parse_target(url, "--database-url")
     return orchestrator.plan(load_project(folder), target, options, Monitor(), rows=rows)
 
@@ -295,3 +295,29 @@ def test_the_command_says_that_a_dry_run_was_one(
     assert record["outcomes"]["created"] == 5
     assert "--dry-run" in record["args"]
     assert dump(url) == before
+
+
+# ---- how rows are written -------------------------------------------------------------------------------
+
+NODES = """
+    CREATE TABLE nodes (id SERIAL KEY, code text NOT NULL UNIQUE, next_id int REFERENCES nodes);
+    CREATE TABLE notes (id SERIAL KEY, code text NOT NULL UNIQUE);
+"""
+NO_CYCLE, CYCLE = "code,next.code\na,b\nb,\n", "code,next.code\na,b\nb,a\n"
+
+
+@pytest.mark.parametrize(("nodes", "how"), [(NO_CYCLE, "row by row"), (CYCLE, "multi-row statements")])
+def test_a_plan_of_legacy_says_how_a_seed_writes_the_rows(
+    folder: Path, clean_database_url: str, nodes: str, how: str
+) -> None:
+    url = clean_database_url
+    execute(url, NODES)
+    write(folder, {"nodes.csv": nodes, "notes.csv": "code\nx\n"})
+
+    planned = plan(folder, url, level="legacy")
+    run = seed(folder, url, "legacy")
+
+    tables = [each for stage in planned.stages for one in stage.seeds for each in one.tables]
+    assert [each.table for each in tables if each.strategy.startswith(how)] == ["nodes", "notes"]
+    assert planned.notes == run.notes
+    assert any("written as sets, not row by row" in note for note in run.notes) == (nodes == CYCLE)

@@ -238,7 +238,7 @@ def _write_all(
             plan = _plan_writes(task, naming, resolved)
             written = session.write_rows(write_plan.sourced_rows(resolved.rows, naming, plan))
         except CannotOrderRows as error:
-            recorder.note(f"{error}; all rows are written as sets, not row by row")
+            recorder.note(str(error))
         else:
             prepared = replace(prepared, rows=resolved.rows, broken=())
             resolved = resolve(look, prepared, task, recorder, empty=frozenset())

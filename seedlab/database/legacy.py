@@ -20,7 +20,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
-    Text,
     and_,
     cast,
     collate,
@@ -32,7 +31,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import TableClause
 
 from seedlab.database.legacy_clauses import clause_of, insert_into, made_by_us, own_rows, update_of
-from seedlab.database.legacy_values import Spelled, bound, comparable, equal, in_binary
+from seedlab.database.legacy_values import Spelled, as_spelled, bound, comparable, equal, in_binary
 from seedlab.database.postgres.failures import write_failed
 from seedlab.database.sqlite.encode import encode
 from seedlab.database.sqlite.statements import compared
@@ -78,19 +77,24 @@ class _Writer:
         """Look each row up by its key; insert it, or update it if it differs. `order` has the ordinals."""
         find, add, change = self._find(), self._insert(), self._update()
         created: list[int] = []
+        keys: set[tuple[Any, ...]] = set()  # of the rows so far, as the database spells them
         updated = 0
         for place, row in zip(order, rows, strict=True):
             try:
                 values = self._values(row)
                 found = self.connection.execute(find, values).one_or_none()
                 if found is None:
-                    self.connection.execute(add, values)
+                    keys.update(map(tuple, self.connection.execute(add, values)))
                     created.append(place)
                 elif found.conflict:
                     raise DataFaults([self._conflict(row)])
-                elif found.differs and self.load.mode != "insert":
-                    self.connection.execute(change, values)
-                    updated += 1
+                elif (key := tuple(found)[2:]) in keys:
+                    raise DataFaults([self._repeated(row)])
+                else:
+                    keys.add(key)
+                    if found.differs and self.load.mode != "insert":
+                        self.connection.execute(change, values)
+                        updated += 1
             except DBAPIError as error:
                 raise _refused(error, self.table, self.load, row) from error
             self.recorder.progress(self.load, 1)
@@ -101,7 +105,7 @@ class _Writer:
     # ---- statements ----
 
     def _find(self) -> Executable:
-        """Select whether the existing row differs, and whether its id is another than the file's."""
+        """Select whether the existing row differs, whether its id is another than the file's, and its key."""
         explicit = {*self.table.primary_key} - {*self.load.key_columns, self.load.made}
         differs = [self._differs(name) for name in compared(self.load, self.table)]
         conflicts = [self._differs(name) for name in self.load.columns if name in explicit]
@@ -109,6 +113,7 @@ class _Writer:
             select(
                 or_(false(), *differs).label("differs"),
                 or_(false(), *conflicts).label("conflict"),
+                *self._key(),
             )
             .select_from(self.clause)
             .with_hint(*own_rows(self.clause, self.table))
@@ -118,7 +123,11 @@ class _Writer:
     def _insert(self) -> Executable:
         """Insert a row without an id that the database generates."""
         names = [name for name in self.load.columns if name != self.load.made or made_by_us(self.table, name)]
-        return insert_into(self.clause, self.table, {name: self._bound(name) for name in names})
+        values = {name: self._bound(name) for name in names}
+        return insert_into(self.clause, self.table, values).returning(*self._key())
+
+    def _key(self) -> Sequence[ColumnElement[Any]]:
+        return as_spelled([self._own(name) for name in self.load.key_columns], self.catalog.dialect)
 
     def _update(self) -> Executable:
         sets = {name: self._bound(name) for name in compared(self.load, self.table)}
@@ -195,8 +204,7 @@ class _Writer:
             )
             for n, name in enumerate(key)
         ]
-        answer = wanted if dialect == "sqlite" else [cast(each, Text) for each in wanted]
-        return select(*answer).with_hint(*own_rows(clause, parent)).where(and_(*same))
+        return select(*as_spelled(wanted, dialect)).with_hint(*own_rows(clause, parent)).where(and_(*same))
 
     # ---- faults ----
 
@@ -204,6 +212,14 @@ class _Writer:
         sources = " and ".join(reference.sources())
         message = f"no row of table {reference.parent} matches {sources}"
         return _fault("missing-parent", message, self.load, row, reference.sources()[0])
+
+    def _repeated(self, row: Row) -> Fault:
+        key = ", ".join(self.load.key_columns)
+        message = (
+            f"another row of the files has the same key ({key}) for the database, in another spelling; "
+            "keep one of them"
+        )
+        return _fault("unique", message, self.load, row, ", ".join(self.load.spelled_key))
 
     def _conflict(self, row: Row) -> Fault:
         message = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, bindparam, case, cast, func, or_
@@ -45,6 +46,11 @@ def bound(name: str, column: Column, dialect: Dialect) -> ColumnElement[Any]:
     if dialect == "sqlite" or column.kind in _UNCAST:
         return bindparam(name)
     return cast(bindparam(name), Spelled(column.type))
+
+
+def as_spelled(values: Sequence[ColumnElement[Any]], dialect: Dialect) -> Sequence[ColumnElement[Any]]:
+    """Let the database spell values, so that equal ones of any type can be compared; SQLite's are plain."""
+    return values if dialect == "sqlite" else [cast(each, Text) for each in values]
 
 
 def in_binary(column: Column, value: ColumnElement[Any]) -> Function[Any]:

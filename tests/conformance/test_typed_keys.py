@@ -147,3 +147,32 @@ def test_keys_are_respelled_by_an_older_server(folder: Path, able_postgres_url: 
     write_things(folder, "inet", [("10.0.0.1", "x"), ("::1", "y")], ["10.0.0.1/32", "0:0::1/128"])
 
     assert counted(seed_in(Way(), folder, url)) == (4, 0, 0)
+
+
+# A type, and two values of it that are equal, though the server spells them differently.
+UNLIKE = {
+    "interval": ("1 day", "24:00:00"),
+    "numeric[]": ("{1.0}", "{1.00}"),
+    "numrange": ("[1.0,2)", "[1.00,2)"),
+    "jsonb": ("1.0", "1.00"),
+}
+
+
+@pytest.mark.parametrize("there", ["no row", "a row of it"])
+@pytest.mark.parametrize("spelling", some(UNLIKE, "interval"))
+def test_a_key_twice_in_spellings_that_the_server_keeps_is_refused(
+    folder: Path, clean_postgres_url: str, way: Way, spelling: str, there: str
+) -> None:
+    url, (one, other) = clean_postgres_url, UNLIKE[spelling]
+    execute(url, f"CREATE TABLE things (id SERIAL KEY, code {spelling} NOT NULL UNIQUE, name text);")
+    if there == "a row of it":
+        execute(url, f"INSERT INTO things (code, name) VALUES ('{one}', 'was')")
+    before = rows_of(url, "SELECT * FROM things")
+    rows = [{"code": one, "name": "x"}, {"code": other, "name": "y"}]
+    write_rows(folder / "things.csv", {"code": "text", "name": "text"}, rows)
+
+    with pytest.raises(DataFaults) as failed:
+        seed_in(way, folder, url)
+
+    assert [(fault.rule, fault.table) for fault in failed.value.faults] == [("unique", "things")]
+    assert rows_of(url, "SELECT * FROM things") == before

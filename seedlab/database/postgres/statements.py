@@ -231,17 +231,22 @@ def classified(
 ) -> Composed:
     """Make the CTE `j{n}`, which classifies the rows of a source: does the row exist, and does it differ.
 
-    `place` is a column of the source that is passed on.
+    `place` is a column of the source that is passed on. Where several rows of the source have the key of one
+    existing row in other spellings, as `1 day` and `24:00:00`, it is the row of one of them. The others count
+    as new, so that inserting them is refused.
     """
     values = casts(table, load.columns) if as_text else names(load.columns)
     values = SQL("{}, {}").format(values, Identifier("r", place)) if place else values
     if load.whole:
         return _classified_by_number(n, load, table, SQL("SELECT {} FROM {}").format(values, source))
+    spelled_unlike = any(table.columns[name].send for name in load.key_columns)
+    first = " AND row_number() OVER (PARTITION BY t.tableoid, t.ctid) = 1" if spelled_unlike else ""
     return SQL(
-        "{j} AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL AS _seedlab_hit, "
+        "{j} AS MATERIALIZED (SELECT s.*, t.tableoid IS NOT NULL{first} AS _seedlab_hit, "
         "{differs} AS _seedlab_differs FROM (SELECT {values} FROM {source}) s LEFT JOIN {target} t ON {key})"
     ).format(
         j=Identifier(f"j{n}"),
+        first=SQL(first),
         differs=_differs(load, table) or SQL("false"),
         values=values,
         source=source,

@@ -261,7 +261,8 @@ def _reference(given: GivenRelation, keys: Keys, catalog: Catalog) -> Reference:
             f"{dotted} do not make a unique key of table {parent.name} (its keys: {known}); a reference "
             "must name one row: give the parts of one key"
         )
-    with_nulls = key == natural and parent.name in keys.with_nulls
+    # The natural key of a table that does not run is unknown if neither the ledger nor the project says it.
+    with_nulls = key == (natural or key) and parent.name in keys.with_nulls
     renamed = [
         replace(part, source=sources[part.source]) if part.source is not None else part
         for part in _key_parts(parent, key, nested, inner.exact, nulls=with_nulls)

@@ -6,11 +6,12 @@ Pure: takes the catalog and interpreted source columns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from seedlab.errors import ConfigurationError
-from seedlab.flow import Catalog, Table
-from seedlab.plan.columns import Given, Understood, covered_columns, reachable, unknown_column
+from seedlab.flow import Catalog, Table, TableSpec
+from seedlab.plan.columns import Understood, covered_columns, reachable, unknown_column
 from seedlab.plan.relations import find_relation
 
 # The origin of the key of a table that has no key, neither in the database nor in seedlab.toml.
@@ -41,7 +42,7 @@ def choose_keys(sources: Sequence[Understood], catalog: Catalog, known: Keys) ->
         by_table.setdefault(source.table.name, []).append(source)
     for name, fillers in by_table.items():
         table = fillers[0].table
-        declared = {_declared(each.given, table, catalog) for each in fillers if each.given.spec.key}
+        declared = {_declared(each.given.spec, table, catalog) for each in fillers if each.given.spec.key}
         if len(declared) > 1:
             raise ConfigurationError(
                 f"the seeds of table {name} declare different keys: {spell_keys(declared)}"
@@ -65,15 +66,31 @@ def spell_keys(keys: Iterable[tuple[str, ...]]) -> str:
     return " or ".join(f"({', '.join(each)})" for each in sorted(keys))
 
 
-def _declared(given: Given, table: Table, catalog: Catalog) -> tuple[str, ...]:
+def declared_keys(specs: Iterable[TableSpec], catalog: Catalog) -> Keys:
+    """Return what the project itself says of keys: their columns, and in which of them NULL is a value.
+
+    A key that its table does not have is left out; it is reported by the run that fills the table.
+    """
+    keys = Keys()
+    for spec in specs:
+        if (table := catalog.find(spec.table)) is None:
+            continue
+        with suppress(ConfigurationError):
+            keys.columns |= {table.name: _declared(spec, table, catalog)} if spec.key else {}
+        if spec.nulls == "equal":
+            keys.with_nulls.add(table.name)
+    return keys
+
+
+def _declared(spec: TableSpec, table: Table, catalog: Catalog) -> tuple[str, ...]:
     """Return the sorted columns of a declared key; a relation stands for its foreign key's columns."""
     columns: list[str] = []
-    for name in given.spec.key or ():
+    for name in spec.key or ():
         head, _, path = name.partition(".")
         relation = None if name in table.columns else find_relation(table, head)
         known_relation = relation is not None and reachable(catalog, relation, path)
         if name not in table.columns and not known_relation:
-            raise ConfigurationError(f"key: {unknown_column(catalog, table, name)}", given.spec.place)
+            raise ConfigurationError(f"key: {unknown_column(catalog, table, name)}", spec.place)
         columns += [name] if relation is None else relation.columns
     return tuple(sorted(set(columns)))
 

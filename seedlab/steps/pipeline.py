@@ -7,13 +7,13 @@ the faults of all rows together.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, Fault
-from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Recorder, Stage
+from seedlab.flow import HANDLE, Catalog, Load, LoadMemory, Recorder, Stage, TableSpec
 from seedlab.frames import guesses, tracing
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.files.documents import collector_paused
@@ -23,7 +23,7 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan import graph
 from seedlab.plan.binder import Bound
 from seedlab.plan.graph import Need
-from seedlab.plan.keys import Keys
+from seedlab.plan.keys import Keys, declared_keys
 from seedlab.steps.agenda import Task
 from seedlab.steps.looking import Look
 from seedlab.steps.preparing import binding, reading, transforming
@@ -113,7 +113,7 @@ def prepare(
     shaped = transforming.transform(shaped, project.root, project.transforms)
     catalog = _with_guessed_kinds(look, catalog, shaped)
     others = _unread_loads(task, stages)
-    bound, pairs = _bound(shaped, catalog, _known_keys(task, others, catalog), project.defaults)
+    bound, pairs = _bound(shaped, catalog, _known_keys(task, stages, others, catalog), project.defaults)
     _check_dependencies(task, bound, others)
     with monitor.span("resolve"):
         naming = name_rows(catalog, bound.loads, settings.ids)
@@ -229,17 +229,21 @@ def _unread_loads(task: Task, stages: Sequence[Stage]) -> list[LoadMemory]:
     return [load for load in task.memory.loads if load.files and load.name[:2] in unread]
 
 
-def _known_keys(task: Task, others: Sequence[LoadMemory], catalog: Catalog) -> Keys:
-    """Return the key of each table of these loads, as the ledger has it.
+def _known_keys(task: Task, stages: Sequence[Stage], others: Sequence[LoadMemory], catalog: Catalog) -> Keys:
+    """Return the keys of tables that these stages do not fill, as the ledger has them or the project says.
 
-    Whether NULL is a value of it is what the project says, as in a run that reads their seeds.
+    The key of a table of the loads `others` is that of the ledger, as its rows were named by it.
     """
     states = task.memory.tables
+    read = {spec.table for spec in _specs(stages)}
+    keys = declared_keys((spec for spec in _specs(task.agenda.declared) if spec.table not in read), catalog)
     names = {load.table for load in others} & states.keys()
-    specs = (spec for stage in task.agenda.declared for seed in stage.seeds for spec in seed.tables)
-    tables = (catalog.find(spec.table) for spec in specs if spec.nulls == "equal")
-    with_nulls = names & {table.name for table in tables if table}
-    return Keys(columns={name: tuple(sorted(states[name].key)) for name in names}, with_nulls=with_nulls)
+    keys.columns |= {name: tuple(sorted(states[name].key)) for name in names}
+    return keys
+
+
+def _specs(stages: Sequence[Stage]) -> Iterator[TableSpec]:
+    return (spec for stage in stages for seed in stage.seeds for spec in seed.tables)
 
 
 def _check_dependencies(task: Task, bound: Bound, others: Sequence[LoadMemory]) -> None:

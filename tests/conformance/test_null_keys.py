@@ -303,6 +303,41 @@ def test_a_stage_that_runs_alone_refers_to_rows_by_their_nulls(
     ]
 
 
+def test_a_stage_that_is_selected_first_refers_to_rows_by_their_nulls(
+    nested: Path, clean_database_url: str, way: Way
+) -> None:
+    url = clean_database_url
+    ids = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(4)]
+    execute(
+        url,
+        f"INSERT INTO teams (id, slug) VALUES ('{ids[0]}', 'red');"
+        "INSERT INTO members (id, email, team_id, role) VALUES "
+        f"('{ids[1]}', 'ada', NULL, ''), ('{ids[2]}', 'bob', NULL, ''), ('{ids[3]}', 'ada', '{ids[0]}', '');",
+    )
+    write(nested, {"seedlab.toml": STAGES})
+
+    assert counted(seed_in(way, nested, url, select=["notes"])) == (4, 0, 0)
+    assert rows_of(url, NOTED) == [
+        ("a", "ada", "red"),
+        ("b", "ada", None),
+        ("c", None, None),
+        ("d", "bob", None),
+    ]
+    assert counted(seed_in(way, nested, url)) == (4, 3, 5)
+
+
+def test_a_stage_that_is_selected_first_names_the_parents_that_are_missing(
+    nested: Path, clean_database_url: str
+) -> None:
+    write(nested, {"seedlab.toml": STAGES})
+
+    with pytest.raises(DataFaults) as caught:
+        seed(nested, clean_database_url, select=["notes"])
+
+    told = {(fault.rule, fault.file, fault.line) for fault in caught.value.faults}
+    assert told == {("missing-parent", "notes.csv", line) for line in (2, 3, 5)}
+
+
 def test_existing_rows_are_found_by_their_nulls(nested: Path, clean_database_url: str, way: Way) -> None:
     url = clean_database_url
     mine = "00000000-0000-4000-8000-000000000001"

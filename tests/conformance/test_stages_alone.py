@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.school import SEED, STAGE
-from tests.support.seeding import ddl, dump, execute, rows_of, seed, write
+from tests.support.seeding import Way, counted, ddl, dump, execute, rows_of, seed, seed_in, write
 
 TABLES = """
 CREATE TABLE groups (id {id}, slug text NOT NULL UNIQUE, name text);
@@ -107,3 +107,36 @@ def test_a_key_declared_for_another_stages_seed_is_the_tables(shop: Path, clean_
 
     assert (run.outcomes.created, run.outcomes.updated) == (0, 1)
     assert rows_of(clean_database_url, "SELECT sku FROM goods WHERE name = 'Syrah'") == [("S9",)]
+
+
+DECLARED = """
+[[stages]]
+id = "tags"
+  [[stages.seeds]]
+  name = "tags"
+  source = "tags.csv"
+  [stages.seeds.tables]
+  tags = { key = ["code"] }
+[[stages]]
+id = "notes"
+dependencies = ["tags"]
+  [[stages.seeds]]
+  name = "notes"
+  source = "notes.csv"
+"""
+
+
+def test_a_stage_that_is_selected_first_knows_the_keys_that_the_project_declares_of_others(
+    folder: Path, clean_database_url: str, way: Way
+) -> None:
+    url = clean_database_url
+    execute(
+        url,
+        "CREATE TABLE tags (id SERIAL KEY, code varchar(9) NOT NULL);"
+        "CREATE TABLE notes (n int PRIMARY KEY, tag_id int NOT NULL REFERENCES tags);"
+        "INSERT INTO tags (code) VALUES ('red');",
+    )
+    write(folder, {"seedlab.toml": DECLARED, "tags.csv": "code\nred\n", "notes.csv": "n,tag.code\n1,red\n"})
+
+    assert counted(seed_in(way, folder, url, select=["notes"])) == (1, 0, 0)
+    assert rows_of(url, "SELECT n, code FROM notes JOIN tags ON tags.id = tag_id") == [(1, "red")]

@@ -130,9 +130,16 @@ class DataFaults(SeedError):
 
 
 class Refused(SeedError):
-    """A guard refused; the message ends with what to type."""
+    """A guard refused; the message ends with what to type.
+
+    `examples` name rows that the message is about, by their values, which are shown only with --show-values.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, examples: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.examples = tuple(examples)
 
 
 class LockHeld(SeedError):

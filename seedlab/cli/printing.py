@@ -39,7 +39,7 @@ def report_error(args: Namespace, error: BaseException, run: Run | None = None) 
 
     With --json the record of the failed run is printed, too.
     """
-    from seedlab.errors import DataFaults, SeedError
+    from seedlab.errors import DataFaults, Refused, SeedError
     from seedlab.insight.formatting import summary as formatting
     from seedlab.insight.measuring.monitor import Monitor
     from seedlab.insight.records import history, runs
@@ -54,9 +54,10 @@ def report_error(args: Namespace, error: BaseException, run: Run | None = None) 
         write_stderr(formatting.faults_text(error.faults, show_values=args.show_values, width=width()))
     known = isinstance(error, SeedError | KeyboardInterrupt)
     advice = "" if known or args.debug else "\nthis is a bug in seedlab; --debug shows where it happened"
-    hint = (
-        "; --show-values shows row values" if isinstance(error, DataFaults) and not args.show_values else ""
-    )
+    examples = "; ".join(error.examples) if isinstance(error, Refused) else ""
+    hint = f"; for example {examples}" if examples else ""
+    if not args.show_values:
+        hint = "; --show-values shows row values" if examples or isinstance(error, DataFaults) else ""
     write_stderr(f"✗ {runs.message_of(error)}{hint}{advice}\n")
     return runs.verdict(error)[1]
 

@@ -25,6 +25,19 @@ class Referral:
         """Pairs of a parent's column and the child's column that refers to it."""
         return tuple(zip(self.key.parent_columns, self.key.columns, strict=True))
 
+    @property
+    def known_by(self) -> tuple[str, ...]:
+        """The columns by which people know the referring rows: a unique key, if possible not that of ids."""
+        keys = sorted(self.child.keys, key=lambda each: (each.primary, len(each.columns), each.name))
+        return keys[0].columns if keys else tuple(self.child.columns)
+
+    def example(self, values: Iterable[object]) -> str:
+        """Name a referring row by its values in the columns `known_by`."""
+        pairs = zip(self.known_by, values, strict=True)
+        return f"the row of table {self.child.name} with " + ", ".join(
+            f"{name} {value}" for name, value in pairs
+        )
+
 
 def find_referrals(catalog: Catalog, parents: Collection[str]) -> list[Referral]:
     """Find all foreign keys of all tables that refer to one of these tables.
@@ -74,6 +87,6 @@ def ambiguous(table: Table, keys: int) -> str:
     )
 
 
-def refusal(reasons: Iterable[str]) -> Refused:
-    """Make one error of all reasons against a delete."""
-    return Refused(f"nothing was changed: {'; '.join(reasons)}; {_CURE}")
+def refusal(reasons: Iterable[str], examples: Iterable[str] = ()) -> Refused:
+    """Make one error of all reasons against a delete; `examples` name rows that are such a reason."""
+    return Refused(f"nothing was changed: {'; '.join(reasons)}; {_CURE}", examples)

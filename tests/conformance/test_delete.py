@@ -331,6 +331,20 @@ def test_all_refusals_come_in_one_message(opened: Open) -> None:
     assert "1 row of table houses refers to rows of table streets" in message
 
 
+def test_a_row_is_an_example_of_each_foreign_key_that_refuses(opened: Open) -> None:
+    database = opened(FAMILY.format(action="") + "CREATE TABLE visits (house int REFERENCES houses);")
+    execute(database.url, "INSERT INTO visits VALUES (100), (100);")
+
+    with pytest.raises(Refused) as caught:
+        database.delete(("towns", {"id": ["1"]}), ("houses", {"id": ["100"]}))
+
+    assert sorted(caught.value.examples) == [
+        "the row of table houses with id 101",
+        "the row of table streets with id 10",
+        "the row of table visits with house 100",
+    ]
+
+
 def test_rows_of_the_same_table_that_stay_refuse_too(opened: Open) -> None:
     database = opened(TREE.format(action="ON DELETE CASCADE"))
 

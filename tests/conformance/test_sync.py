@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from seedlab.cli import main
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Run
 from tests.support.cases import some
@@ -380,6 +381,21 @@ def test_a_child_of_a_seed_that_keeps_its_rows_keeps_its_parent(school: Path, ur
     write(school, {"cities.csv": WITHOUT_TLV, "pupils.csv": WITHOUT_BOB})
 
     assert "1 row of table pupils refers" in refused(school, url, "100%")
+
+
+def test_a_row_that_keeps_its_parent_is_named_where_values_may_be_shown(
+    school: Path, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sync(school, url, {"seedlab.toml": CITIES_STAGE + SYNC + PUPILS_STAGE})
+    write(school, {"cities.csv": WITHOUT_TLV, "pupils.csv": WITHOUT_BOB})
+    line = ["seed", str(school), "--database-url", url, "--max-delete", "9", "--reports", str(tmp_path / "r")]
+
+    assert main(line) == main([*line, "--show-values"]) == 4
+
+    hidden, shown = capsys.readouterr().err.split("✗")[1:]
+    assert "keep the rows in the files; --show-values shows row values\n" in hidden
+    assert "keep the rows in the files; for example the row of table pupils with name Bob\n" in shown
+    assert not any("Bob" in each.read_text() for each in (tmp_path / "r").rglob("run.json"))
 
 
 # ---- what stays -----------------------------------------------------------------------------------------

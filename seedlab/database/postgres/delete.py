@@ -119,10 +119,20 @@ def _refuse_referred(
     several = [next(answers)[0][0] for _ in nullable]
     unseen, referring = next(answers), next(answers, [])
     reasons = [_referral_reason(referrals[n], rows) for n, rows in referring]
+    examples = [_example(wire, referrals[n], doomed) for n, rows in referring if rows > 0]
     reasons += [_unseen_reason(*row) for row in unseen]
     reasons += [ambiguous(each.table, keys) for each, keys in zip(nullable, several, strict=True) if keys]
     if reasons:
-        raise refusal(reasons)
+        raise refusal(reasons, filter(None, examples))
+
+
+def _example(wire: Wire, referral: Referral, doomed: Sequence[Doomed]) -> str:
+    """Name a remaining row that refers to rows to be deleted, if this user may read it."""
+    try:
+        [[found]] = wire.ask([_question(sql.example_referring(referral, doomed), doomed)])
+    except StatementError:
+        return ""
+    return referral.example(found)
 
 
 def _question(statement: Composable, doomed: Sequence[Doomed]) -> Question:

@@ -64,6 +64,19 @@ def count_referring(referrals: Sequence[Referral], doomed: Sequence[Doomed]) -> 
     )
 
 
+def example_referring(referral: Referral, doomed: Sequence[Doomed]) -> Composed:
+    """Find the first of the rows that `count_referring` counts, by its columns `known_by`, as text."""
+    columns = [SQL("{}::pg_catalog.text").format(Identifier("c", name)) for name in referral.known_by]
+    places = SQL(", ").join(Literal(n) for n, _ in enumerate(columns, start=1))
+    return SQL("WITH {}, {} SELECT {} {} ORDER BY {} LIMIT 1").format(
+        _sources(doomed),
+        _found(0, referral.parent, [referral], doomed),
+        SQL(", ").join(columns),
+        _referring(referral, 0, doomed),
+        places,
+    )
+
+
 def _found(number: int, table: Table, referrals: Sequence[Referral], doomed: Sequence[Doomed]) -> Composed:
     """Make the CTE of the distinct referenced values of a table's rows to be deleted."""
     keys = [each.key for each in referrals if each.parent.name == table.name]
@@ -79,16 +92,18 @@ def _found(number: int, table: Table, referrals: Sequence[Referral], doomed: Seq
 
 def _count(number: int, referral: Referral, parent: int, doomed: Sequence[Doomed]) -> Composed:
     child = referral.child
-    spared = [SQL("NOT {}").format(_among("c", n, each)) for n, each in _of(child, doomed)]
     active = SQL("pg_catalog.row_security_active({}::pg_catalog.regclass::pg_catalog.oid)")
     hidden = active.format(_regclass(child)) if child.row_security else SQL("false")
-    return SQL(
-        "SELECT {n} AS n, CASE WHEN {hidden} THEN -1 ELSE count(*) END AS rows "
-        "FROM {child} c JOIN {parent} p ON {refers} WHERE {spared}"
-    ).format(
-        n=Literal(number),
-        hidden=hidden,
-        child=sql.stored(child),
+    return SQL("SELECT {n} AS n, CASE WHEN {hidden} THEN -1 ELSE count(*) END AS rows {referring}").format(
+        n=Literal(number), hidden=hidden, referring=_referring(referral, parent, doomed)
+    )
+
+
+def _referring(referral: Referral, parent: int, doomed: Sequence[Doomed]) -> Composed:
+    """Make FROM and WHERE of the remaining rows that refer to rows to be deleted, which CTE `parent` has."""
+    spared = [SQL("NOT {}").format(_among("c", n, each)) for n, each in _of(referral.child, doomed)]
+    return SQL("FROM {child} c JOIN {parent} p ON {refers} WHERE {spared}").format(
+        child=sql.stored(referral.child),
         parent=Identifier(f"p{parent}"),
         refers=_and(
             SQL("{} = {}").format(Identifier("p", referred), Identifier("c", own))

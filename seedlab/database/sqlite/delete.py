@@ -76,12 +76,15 @@ def _refuse_referred(
         for each in doomed
         if each.nulls and (keys := connection.run(sql.count_ambiguous(each))[0][0])
     ]
+    examples = []
     for each in referrals:
         parents, children = _of(each.parent.name, doomed), _of(each.child.name, doomed)
         if rows := connection.run(sql.count_referring(each, parents, children))[0][0]:
             reasons.append(still_referred(each, rows))
+            [found] = connection.run(sql.example_referring(each, parents, children))
+            examples.append(each.example(found))
     if reasons:
-        raise refusal(reasons)
+        raise refusal(reasons, examples)
 
 
 def _delete_group(

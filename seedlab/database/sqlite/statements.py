@@ -347,10 +347,20 @@ def count_ambiguous(each: Doomed) -> str:
 
 def count_referring(referral: Referral, parents: Sequence[Doomed], children: Sequence[Doomed]) -> str:
     """Count the remaining rows that refer to rows to be deleted."""
+    return f"SELECT count(*) {_referring(referral, parents, children)}"
+
+
+def example_referring(referral: Referral, parents: Sequence[Doomed], children: Sequence[Doomed]) -> str:
+    """Find the first of the rows that `count_referring` counts, by its columns `known_by`."""
+    key = listed(referral.known_by, "c.")
+    return f"SELECT {key} {_referring(referral, parents, children)} ORDER BY {key} LIMIT 1"
+
+
+def _referring(referral: Referral, parents: Sequence[Doomed], children: Sequence[Doomed]) -> str:
     refers = " AND ".join(f"p.{quote(theirs)} = c.{quote(own)}" for theirs, own in referral.pairs)
     spared = f" AND {_among('c', children)} IS NOT TRUE" if children else ""
     return (
-        f"SELECT count(*) FROM {main(referral.parent.name)} AS p JOIN {main(referral.child.name)} AS c "
+        f"FROM {main(referral.parent.name)} AS p JOIN {main(referral.child.name)} AS c "
         f"ON {refers} WHERE {_among('p', parents)}{spared}"
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import threading
-import timeit
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -227,24 +226,45 @@ def test_phases_add_up_in_the_order_of_a_run(monitor, clock) -> None:
     assert totals == [("read", 5.0, 2.5, 20, 2), ("commit", 1.0, 0.5, 10, 1)]
 
 
-def test_a_span_of_the_real_clock_is_cheap() -> None:
-    monitor, of = Monitor(), load("answers")
+class CountedClock(WoundClock):
+    """Counts how often it is read."""
 
-    def measure() -> None:
-        with monitor.span("merge", load=of):
-            pass
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = {"wall": 0, "cpu": 0}
 
-    # About 10 µs; the bound only catches a span that became an order of magnitude dearer.
-    assert min(timeit.repeat(measure, number=1000, repeat=5)) / 1000 < 50e-6
-    assert all(span.seconds >= 0 and span.cpu_seconds >= 0 for span in monitor.spans)
+    def wall(self) -> float:
+        self.reads["wall"] += 1
+        return super().wall()
+
+    def cpu(self) -> float:
+        self.reads["cpu"] += 1
+        return super().cpu()
 
 
-def test_to_tell_of_rows_is_cheap() -> None:
-    monitor, of = Monitor(), load("answers")
+def test_a_span_reads_each_clock_at_both_ends_and_what_it_counts_and_tells_reads_none() -> None:
+    """Where the time of a span goes is measured by `tests.benchmarks.overhead`."""
+    clock = CountedClock()
+    monitor, of = Monitor(clock=clock), load("answers")
     monitor.expect(of, 40)
+    before = dict(clock.reads)
 
-    # About 0.3 µs; the bound only catches what became an order of magnitude dearer.
-    assert min(timeit.repeat(lambda: monitor.progress(of, 1), number=1000, repeat=5)) / 1000 < 5e-6
+    with monitor.span("merge", load=of):
+        monitor.count(statements=1, round_trips=1, rows=1, pid=17)
+        monitor.cache(hits=1)
+        monitor.progress(of, 1)
+
+    assert {name: reads - before[name] for name, reads in clock.reads.items()} == {"wall": 2, "cpu": 2}
+
+
+def test_a_span_is_measured_by_the_clocks_of_the_machine() -> None:
+    monitor = Monitor()
+    with monitor.span("merge"):
+        sum(range(100_000))
+
+    (span,) = monitor.spans
+    assert span.seconds > 0
+    assert span.cpu_seconds > 0
 
 
 # ---- a close look at the server -------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,19 +187,3 @@ def test_whatever_stands_in_a_record_it_is_a_run_or_a_note(tmp_path: Path, name:
 
     assert len(found.runs) + len(found.notes) == 1
     assert history_text(found)
-
-
-def test_a_thousand_runs_are_read_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = files.to_json(history.to_record(run_of()))
-    for number in range(1000):
-        folder = tmp_path / "runs" / str(number)
-        folder.mkdir(parents=True)
-        (folder / "run.json").write_text(text.replace("00000000", f"{number:08x}"), "utf-8")
-
-    began = time.perf_counter()
-    found = read_history(tmp_path)
-    read = time.perf_counter() - began
-
-    assert len(found) == len(found.points) == 1000
-    with capsys.disabled():
-        print(f"\n1,000 records of {len(text):,} bytes read in {read:.2f} s")

@@ -384,8 +384,10 @@ def copy_in(wire: Wire) -> None:
 
 
 def copy_out(wire: Wire) -> None:
-    rows = wire.copy_out(SQL("COPY (SELECT pg_sleep(0.001) FROM generate_series(1, 60000)) TO STDOUT"), 1)
-    next(rows)
+    slow = (
+        "SELECT repeat('x', 9000), pg_sleep(0.001) FROM generate_series(1, 60000)"  # more than is held back
+    )
+    next(wire.copy_out(SQL(f"COPY ({slow}) TO STDOUT"), 1))
 
 
 @pytest.mark.parametrize("begin", [send_ahead, ask_and_be_interrupted, send_query, copy_in, copy_out])
@@ -400,6 +402,22 @@ def test_what_the_server_is_doing_is_cancelled_and_its_transaction_can_be_rolled
 
     assert wire.connection.info.transaction_status == pq.TransactionStatus.IDLE
     assert one(wire, "SELECT 1") == 1
+
+
+DEAF = """
+DO $$BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(5), nextval('late'); END$$
+"""
+
+
+def test_a_cancel_of_which_the_server_takes_no_notice_is_sent_again(wire: Wire) -> None:
+    """As one that comes before the statement has begun."""
+    wire.script([SQL("CREATE SEQUENCE late")])
+    send_query(wire, DEAF)
+
+    wire.cancel()
+
+    assert wire.connection.info.transaction_status == pq.TransactionStatus.IDLE
+    assert one(wire, "SELECT is_called FROM late") is False
 
 
 def test_a_connection_that_is_idle_or_lost_has_nothing_to_cancel(wire: Wire) -> None:

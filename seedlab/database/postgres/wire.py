@@ -33,6 +33,7 @@ Ahead = Callable[[int], None]  # prepares the COPY of this number while the serv
 _EMPTY_QUERIES = 5
 _ENDED = "57P"  # SQLSTATEs with which the server ends a connection, or all
 _CANCEL_SECONDS = 5.0  # for the connection by which a statement is cancelled
+_CANCEL_AGAIN = 0.5  # seconds without an answer, after which it is cancelled once more
 _SLICE = 1 << 18  # bytes given to libpq at a time, since it buffers everything that it is given
 _CHEAP = 0.001  # seconds that the server may need for the shortest of its answers
 # Seconds to which a round trip is rounded down. They lie between the round numbers that people measure with.
@@ -148,10 +149,11 @@ class Wire:
                 results.append(result)
         return failure
 
-    def _next_result(self) -> pq.abc.PGresult | None:
+    def _next_result(self, *, cancelling: bool = False) -> pq.abc.PGresult | None:
         pgconn = self.connection.pgconn
         while pgconn.is_busy():
-            readable(pgconn.socket)
+            if not readable(pgconn.socket, seconds=_CANCEL_AGAIN if cancelling else None):
+                self.connection.cancel_safe(timeout=_CANCEL_SECONDS)
             pgconn.consume_input()
         return pgconn.get_result()
 
@@ -358,7 +360,8 @@ class Wire:
     def cancel(self) -> None:
         """Cancel what the server is doing, so that the transaction can be rolled back; does nothing if idle.
 
-        On a lost connection, or if the server does not answer in time, it is left to the server.
+        The server ignores a cancel that overtakes the statement it is meant for, so it is repeated. On a lost
+        connection, or if the server does not answer in time, it is left to the server.
         """
         connection, pgconn = self.connection, self.connection.pgconn
         if connection.info.transaction_status != pq.TransactionStatus.ACTIVE:
@@ -369,7 +372,7 @@ class Wire:
             if pgconn.pipeline_status:
                 pgconn.pipeline_sync()
                 self._flush()
-            while (result := self._next_result()) is not None or pgconn.pipeline_status:
+            while (result := self._next_result(cancelling=True)) is not None or pgconn.pipeline_status:
                 if pgconn.pipeline_status:
                     with suppress(psycopg.OperationalError):  # some results are not received yet
                         pgconn.exit_pipeline_mode()

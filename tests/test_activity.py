@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -14,6 +13,7 @@ from seedlab.database.connect import open_activity, parse_target
 from seedlab.database.postgres.activity import Activity
 from seedlab.errors import ConnectionFailed
 from seedlab.flow.evidence import Wait
+from tests.support.waiting import until
 
 LABEL = "seedlab school 7@here"
 
@@ -41,13 +41,14 @@ def connected(clean_postgres_url: str) -> Iterator[Callable[..., psycopg.Connect
 
 def seen(activity: Activity, what: str) -> Wait:
     """Look until something is seen."""
-    ends = time.monotonic() + 20
-    while time.monotonic() < ends:
-        for wait in activity.look()[1]:
-            if wait.what == what:
-                return wait
-        time.sleep(0.01)
-    raise AssertionError(f"never saw {what}, last {activity.look()[1]}")
+    waits: dict[str, Wait] = {}
+
+    def look() -> bool:
+        waits.update({wait.what: wait for wait in activity.look()[1]})
+        return what in waits
+
+    until(look, lambda: f"never saw {what}, but {waits}")
+    return waits[what]
 
 
 def running(connection: psycopg.Connection, statement: str) -> threading.Thread:

@@ -17,7 +17,8 @@ from tests.fix_postgres import PostgresServer
 from tests.support.asking import asking
 from tests.support.cases import some
 from tests.support.seeding import counted, execute, rows_of, seed, write
-from tests.test_rebuild import AWKWARD, CONTENT, DEFINITIONS, NODES, TABLES, UNIQUE, killed_asleep, rebuilt
+from tests.support.waiting import killed_asleep
+from tests.test_rebuild import AWKWARD, CONTENT, DEFINITIONS, NODES, TABLES, UNIQUE, rebuilt
 
 BEFORE, NEW = 60, 40
 MOVED = 7  # pupils whose friend is another one when there are more

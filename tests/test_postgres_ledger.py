@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from seedlab.insight.measuring.monitor import Monitor
 from tests.support.ledgers import MEMO, Open, opener
 from tests.support.school import SEED, STAGE
 from tests.support.seeding import counted, execute, rows_of, seed, undo, write
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -74,8 +74,7 @@ def test_processes_that_make_the_ledger_at_the_same_moment_make_one(
             each.stdin.write("go\n")
             each.stdin.flush()
         waiting = f"SELECT count(*) FROM pg_locks WHERE objid = {ledger_statements.CREATION} AND NOT granted"
-        while gate.execute(waiting).fetchone() != (4,):
-            time.sleep(0.01)
+        until(lambda: gate.execute(waiting).fetchone() == (4,))
         gate.execute(f"SELECT pg_advisory_unlock({ledger_statements.CREATION})")
 
     codes = [(each.communicate(timeout=60), each.returncode)[1] for each in processes]

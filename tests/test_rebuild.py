@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -23,6 +17,7 @@ from tests.fix_postgres import PostgresServer
 from tests.support.asking import asking
 from tests.support.cases import some
 from tests.support.seeding import execute, rows_of, seed, write
+from tests.support.waiting import killed_asleep
 
 ROWS = 60
 TABLES = """
@@ -416,26 +411,6 @@ def test_what_is_not_as_it_was_is_an_error_and_nothing_is_written(
 
     assert rows_of(url, DEFINITIONS) == before
     assert rows_of(url, "SELECT count(*) FROM cities") == [(0,)]
-
-
-@contextmanager
-def killed_asleep(url: str, code: str, folder: Path) -> Iterator[None]:
-    """Run Python that seeds a folder until the server sleeps in it; it is killed, and its session ended, behind."""
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder), url], env=dict(os.environ))
-    asleep = (
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    )
-    deadline = time.monotonic() + 60
-    while rows_of(url, asleep) == [(0,)]:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.1)
-    yield
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    while rows_of(url, asleep) != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.slow

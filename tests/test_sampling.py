@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
@@ -20,6 +20,7 @@ from seedlab.plan.project import load_project
 from seedlab.steps import sampling
 from seedlab.steps.sampling import sampled
 from tests.support.seeding import execute, write
+from tests.support.waiting import until
 from tests.test_monitor import WoundClock
 
 NOWHERE = "postgresql://127.0.0.1:1/none"
@@ -37,13 +38,6 @@ def working(target: Target, project: str = "school") -> Iterator[psycopg.Connect
         yield connection
 
 
-def until(true: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
-
-
 def samplers(connection: psycopg.Connection) -> int:
     found = connection.execute(
         "SELECT count(*) FROM pg_stat_activity"
@@ -52,11 +46,8 @@ def samplers(connection: psycopg.Connection) -> int:
     return found[0]
 
 
-def test_memory_is_looked_at_from_the_beginning_and_a_short_run_leaves_the_server_alone(
-    target, monkeypatch
-) -> None:
-    monkeypatch.setattr(sampling, "UNOBSERVED_SECONDS", 60)  # on a busy machine this one may last a second
-    monitor = Monitor()
+def test_memory_is_looked_at_from_the_beginning_and_a_short_run_leaves_the_server_alone(target) -> None:
+    monitor = Monitor(clock=WoundClock())
     with working(target) as connection, sampled("school", target, monitor, lambda: 0):
         until(lambda: len(monitor.samples) >= 3)
         assert samplers(connection) == 0
@@ -65,17 +56,20 @@ def test_memory_is_looked_at_from_the_beginning_and_a_short_run_leaves_the_serve
     assert {(sample.wal_bytes, sample.waits) for sample in monitor.samples} == {(None, ())}
 
 
-@pytest.mark.slow
-def test_of_a_longer_run_the_server_is_looked_at_too(target, monkeypatch) -> None:
-    monkeypatch.setattr(sampling, "UNOBSERVED_SECONDS", 0.2)
-    monitor = Monitor()
-    with working(target) as connection, sampled("school", target, monitor, lambda: 0):
-        connection.execute("SELECT pg_sleep(2)")
+def test_of_a_longer_run_the_server_is_looked_at_too(target) -> None:
+    clock = WoundClock()
+    monitor = Monitor(clock=clock)
+    with working(target) as connection, ThreadPoolExecutor(1) as thread:
+        with sampled("school", target, monitor, lambda: 0):
+            sleeping = thread.submit(connection.execute, "SELECT pg_sleep(60)")
+            until(lambda: len(monitor.samples) >= 3)
+            clock.wind(sampling.UNOBSERVED_SECONDS)
+            until(lambda: "Timeout/PgSleep" in {wait.what for wait in monitor.samples[-1].waits})
+        connection.cancel_safe()
+        assert isinstance(sleeping.exception(), psycopg.errors.QueryCanceled)
 
-    first, *others = monitor.samples
-    assert (first.waits, first.wal_bytes) == ((), None)
-    assert "Timeout/PgSleep" in {wait.what for sample in others for wait in sample.waits}
-    assert others[-1].wal_bytes > 0
+    assert {(each.waits, each.wal_bytes) for each in monitor.samples if each.at == 0} == {((), None)}
+    assert monitor.samples[-1].wal_bytes > 0
 
 
 def test_closely_it_is_looked_at_at_once_and_asked_for_the_wal_of_spans(target) -> None:

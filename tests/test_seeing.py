@@ -28,9 +28,9 @@ from seedlab.insight.measuring.state import RunState
 from seedlab.steps import sampling
 from tests.support.school import TABLES
 from tests.support.seeding import execute, seed, write
+from tests.support.waiting import PATIENCE
 from tests.test_state import TWO_STAGES
 
-PATIENCE = 60.0
 ENVIRON = {name: value for name, value in os.environ.items() if name not in ("CI", "SEEDLAB_PROGRESS")}
 ENVIRON |= {"PYTHONPATH": str(Path(__file__).parent.parent), "TERM": "xterm-256color"}
 WAITS = "waits for a lock (relation)"

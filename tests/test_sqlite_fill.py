@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -380,13 +379,25 @@ def test_a_program_that_writes_while_foreign_keys_are_switched_is_seen(
 
 
 KILLED = """
-import sys
+import os, signal, sqlite3, sys
 from pathlib import Path
 from seedlab.database.sqlite import session as sqlite, fill as sqlite_fill
 from seedlab.database.sqlite import statements as sql
 from tests.support.seeding import seed
 sqlite_fill.LARGE = 1
 sqlite.CACHE = "PRAGMA cache_size = 20"  # pages: so rows come to the file long before the commit
+file, limit, connect = Path(sys.argv[3]), int(sys.argv[4]), sqlite3.connect
+
+def look(statement):
+    if file.stat().st_size > limit:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def traced(*args, **kwargs):
+    connection = connect(*args, **kwargs)
+    connection.set_trace_callback(look)
+    return connection
+
+sqlite3.connect = traced
 seed(Path(sys.argv[1]), sys.argv[2])
 """
 
@@ -398,12 +409,10 @@ def test_a_process_killed_while_it_fills_leaves_the_file_as_it_was(tmp_path: Pat
     folder = shop(tmp_path / "shop", **{f"x{n}": f"m{n % 7},{n},part {n},1" for n in range(4000, 60_000)})
     before, size = list(dump_sql(file)), file.stat().st_size
 
-    process = subprocess.Popen([sys.executable, "-c", KILLED, folder, url], cwd=Path(__file__).parents[1])
-    while file.stat().st_size < size + 1_000_000 and process.poll() is None:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
+    command = [sys.executable, "-c", KILLED, folder, url, file, str(size + 1_000_000)]
+    killed = subprocess.run(command, cwd=Path(__file__).parents[1], check=False)
 
-    assert process.wait() == -signal.SIGKILL
+    assert killed.returncode == -signal.SIGKILL
     assert file.stat().st_size > size + 1_000_000
     assert list(dump_sql(file)) == before
     assert rows_of(url, "PRAGMA integrity_check") == [("ok",)]

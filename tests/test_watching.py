@@ -20,6 +20,7 @@ from seedlab.cli.watching import TICK, Folder, Saved, Stamps, changes, heading, 
 from seedlab.plan.project import load_project
 from tests.support.school import FILES, SEED, STAGE, TABLES
 from tests.support.seeding import execute, rows_of, write
+from tests.support.waiting import PATIENCE, until
 
 A, B, C = (1, 10, 7), (2, 10, 7), (3, 10, 7)  # stamps
 CONFIG = (
@@ -265,7 +266,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from seedlab.cli import main
 sys.exit(main(sys.argv[1:]))
 """
-PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,11 +285,12 @@ class Watcher:
 
     def until(self, met: Callable[[], bool]) -> None:
         """Wait until it is so."""
-        patience = time.monotonic() + PATIENCE
-        while not met():
+
+        def met_alive() -> bool:
             assert self.process.poll() is None, self.err
-            assert time.monotonic() < patience, self.out + self.err
-            time.sleep(0.02)
+            return met()
+
+        until(met_alive, lambda: self.out + self.err)
 
     def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)

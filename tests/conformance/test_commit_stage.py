@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,9 @@ from seedlab.plan.project import load_project
 from seedlab.steps.writing.stagewise import COMMITTED_ONE_BY_ONE
 from tests.support.cases import some
 from tests.support.seeding import counted, dump, execute, portable_dump, rows_of, seed, write
+from tests.support.waiting import PATIENCE, until, until_left
 
 ACADEMY = Path(__file__).parent.parent.parent / "data"
-PATIENCE = 30.0
 
 TABLES = """
 CREATE TABLE bases (id SERIAL KEY, code text NOT NULL UNIQUE);
@@ -396,13 +395,6 @@ def in_the_way(url: str, table: str) -> Iterator[psycopg.Connection[Any]]:
         other.rollback()
 
 
-def wait_until(what: Callable[[], bool]) -> None:
-    patience = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < patience, "it did not come to that"
-        time.sleep(0.01)
-
-
 class Seeding(threading.Thread):
     """Seeds in a thread."""
 
@@ -423,7 +415,7 @@ class Seeding(threading.Thread):
 def test_independent_stages_are_written_at_the_same_time(diamond: Path, postgres: str) -> None:
     with in_the_way(postgres, "lefts"):
         seeding = Seeding(diamond, postgres)
-        wait_until(lambda: held(postgres)["rights"] == ROWS)  # committed, while lefts cannot be
+        until(lambda: held(postgres)["rights"] == ROWS)  # committed, while lefts cannot be
         midway = held(postgres)
     seeding.join(PATIENCE)
 
@@ -443,7 +435,7 @@ def test_a_stage_that_is_not_parallel_is_written_alone(diamond: Path, postgres: 
     with in_the_way(postgres, "lefts"):
         seeding = Seeding(diamond, postgres)
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'lefts'::regclass"
-        wait_until(lambda: rows_of(postgres, waiting) == [(1,)])
+        until(lambda: rows_of(postgres, waiting) == [(1,)])
         midway = held(postgres)
     seeding.join(PATIENCE)
 
@@ -455,7 +447,7 @@ def test_a_stage_that_is_not_parallel_is_written_alone(diamond: Path, postgres: 
 def test_another_seed_is_locked_out_for_the_whole_run(diamond: Path, postgres: str, commit: Any) -> None:
     with in_the_way(postgres, "lefts"):
         seeding = Seeding(diamond, postgres)
-        wait_until(lambda: held(postgres)["rights"] == ROWS)
+        until(lambda: held(postgres)["rights"] == ROWS)
         with pytest.raises(LockHeld, match=r"another seed is running: process .* \(project diamond, "):
             seed(diamond, postgres, commit=commit)
     seeding.join(PATIENCE)
@@ -467,12 +459,12 @@ def test_another_seed_is_locked_out_for_the_whole_run(diamond: Path, postgres: s
 def test_who_waits_for_the_lock_sees_what_the_stages_have_committed(diamond: Path, postgres: str) -> None:
     with in_the_way(postgres, "tops"):
         seeding = Seeding(diamond, postgres)
-        wait_until(lambda: held(postgres)["rights"] == held(postgres)["lefts"] == ROWS)
+        until(lambda: held(postgres)["rights"] == held(postgres)["lefts"] == ROWS)
         waiting = threading.Thread(target=lambda: runs.append(seed_waiting(diamond, postgres)))
         runs: list[Run] = []
         waiting.start()
         queued = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'seedlab.lock'::regclass"
-        wait_until(lambda: rows_of(postgres, queued) == [(1,)])
+        until(lambda: rows_of(postgres, queued) == [(1,)])
     seeding.join(PATIENCE)
     waiting.join(PATIENCE)
 
@@ -495,7 +487,7 @@ def test_a_stage_that_another_session_comes_between_is_tried_again(diamond: Path
         # Transactions are the whole server's, on which other tests wait, too: who waits for this one is asked.
         mine = other.info.backend_pid
         queued = f"SELECT count(*) FROM pg_stat_activity WHERE {mine} = ANY (pg_blocking_pids(pid))"
-        wait_until(lambda: rows_of(postgres, queued) == [(1,)])
+        until(lambda: rows_of(postgres, queued) == [(1,)])
         other.commit()
     seeding.join(PATIENCE)
 
@@ -519,7 +511,7 @@ def test_a_run_whose_lock_is_lost_stops_with_every_stage_whole_or_absent(
 ) -> None:
     with in_the_way(postgres, "lefts"):
         seeding = Seeding(diamond, postgres)
-        wait_until(lambda: held(postgres)["rights"] == ROWS)
+        until(lambda: held(postgres)["rights"] == ROWS)
         rows_of(postgres, HOLDER)
     seeding.join(PATIENCE)
     midway = held(postgres)
@@ -537,9 +529,9 @@ def test_a_run_whose_lock_is_lost_stops_with_every_stage_whole_or_absent(
 def test_no_other_run_can_begin_or_end_while_a_stage_is_written(diamond: Path, postgres: str) -> None:
     with in_the_way(postgres, "tops") as other:
         seeding = Seeding(diamond, postgres)
-        wait_until(lambda: held(postgres)["rights"] == held(postgres)["lefts"] == ROWS)
+        until(lambda: held(postgres)["rights"] == held(postgres)["lefts"] == ROWS)
         writing = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tops'::regclass"
-        wait_until(lambda: rows_of(postgres, writing) == [(1,)])
+        until(lambda: rows_of(postgres, writing) == [(1,)])
         other.execute("SET lock_timeout = '100ms'")
         other.execute("SAVEPOINT before")
         with pytest.raises(psycopg.errors.LockNotAvailable):
@@ -554,7 +546,7 @@ def test_a_stage_that_finds_another_runs_number_is_not_written(diamond: Path, po
     with in_the_way(postgres, "bases"):
         seeding = Seeding(diamond, postgres)
         writing = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'bases'::regclass"
-        wait_until(lambda: rows_of(postgres, writing) == [(1,)])
+        until(lambda: rows_of(postgres, writing) == [(1,)])
         raising = threading.Thread(
             target=execute, args=(postgres, "UPDATE seedlab.ledger SET generation = generation + 1")
         )
@@ -564,7 +556,7 @@ def test_a_stage_that_finds_another_runs_number_is_not_written(diamond: Path, po
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND wait_event = 'transactionid'"
         )
-        wait_until(lambda: rows_of(postgres, queued) == [(1,)])
+        until(lambda: rows_of(postgres, queued) == [(1,)])
     seeding.join(PATIENCE)
     raising.join(PATIENCE)
 
@@ -582,11 +574,10 @@ def test_a_process_killed_leaves_every_stage_whole_or_absent(
 
     with in_the_way(postgres, "lefts"):
         child = subprocess.Popen([*command, *how])
-        wait_until(lambda: held(postgres)["rights"] == ROWS)
+        until(lambda: held(postgres)["rights"] == ROWS)
         os.kill(child.pid, signal.SIGKILL)
         code = child.wait(PATIENCE)
-    gone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^seedlab'"
-    wait_until(lambda: rows_of(postgres, gone) == [(0,)])
+    until_left(postgres)
     midway = held(postgres)
     run = seed(diamond, postgres, commit="stage")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
@@ -18,6 +17,7 @@ from seedlab.errors import Refused, SeedError, WriteError
 from seedlab.flow import Removal, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from tests.support.seeding import dump, execute, rows_of
+from tests.support.waiting import PATIENCE, until
 
 A, B, C = (UUID(f"0000000{n}-0000-8000-8000-00000000000{n}") for n in "abc")
 Columns = Mapping[str, Sequence[str | UUID]]
@@ -602,6 +602,9 @@ def test_rows_that_row_level_security_may_hide_refuse(postgres: Open) -> None:
     assert "1 row of table c refers to rows of table p" in database.refused(("p", {"id": ["1"]}))
 
 
+BLOCKED = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
 @pytest.mark.parametrize(
     ("isolation", "error", "said"),
     [
@@ -617,18 +620,9 @@ def test_a_child_that_comes_meanwhile_is_not_swept_away(
     with psycopg.connect(database.url) as other, ThreadPoolExecutor(1) as thread:
         other.execute("INSERT INTO houses VALUES (300, 10, NULL)")
         deleting = thread.submit(database.delete, ("streets", {"id": ["10"]}))
-        wait_until_blocked(database.url)
+        until(lambda: rows_of(database.url, BLOCKED))
         other.commit()
         with pytest.raises(error, match=said):
-            deleting.result(timeout=20)
+            deleting.result(PATIENCE)
 
     assert database.ids("houses") == [300]
-
-
-def wait_until_blocked(url: str) -> None:
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    for _ in range(400):
-        if rows_of(url, waiting):
-            return
-        time.sleep(0.02)
-    pytest.fail("nobody waits")

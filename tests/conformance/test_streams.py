@@ -19,6 +19,7 @@ from seedlab.steps.preparing import shaping
 from seedlab.steps.resolving import scanning
 from tests.support.cases import some
 from tests.support.seeding import counted, dump, execute, rows_of, seed, undo, write
+from tests.support.waiting import killed_asleep
 
 TABLES = (
     "CREATE TABLE shops (code text PRIMARY KEY, name text);"
@@ -344,15 +345,23 @@ def test_memory_does_not_grow_with_nested_records(folder: Path, clean_postgres_u
     assert peaks[1] - peaks[0] < 180_000 * 1_000
 
 
+SLEEPY = """
+CREATE FUNCTION sleepy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END';
+CREATE TRIGGER sleepy BEFORE INSERT ON sales FOR EACH ROW WHEN (NEW.id = 60000) EXECUTE FUNCTION sleepy()
+"""
+
+
 @pytest.mark.slow
 def test_a_process_killed_on_the_way_leaves_nothing(folder: Path, clean_postgres_url: str) -> None:
     url = clean_postgres_url
     prepare(folder, url, sales(300_000))
-    process = subprocess.Popen(command(folder, url), cwd=REPOSITORY)
-    while not rows_of(url, "SELECT 1 FROM pg_stat_progress_copy WHERE tuples_processed > 50000"):
-        assert process.poll() is None
-    process.kill()
-    process.wait()
+    execute(url, SLEEPY)
+    with killed_asleep(url, SEED, folder):
+        copied = rows_of(
+            url, "SELECT tuples_processed FROM pg_stat_progress_copy WHERE relid = 'sales'::regclass"
+        )
+        assert copied[0][0] > 50_000
+    execute(url, "DROP TRIGGER sleepy ON sales; DROP FUNCTION sleepy()")
 
     assert dump(url) == {"shops": [], "sales": []}
     assert counted(seed(folder, url)) == (300_003, 0, 0)

@@ -25,12 +25,12 @@ from tests.faults.cutting import Cutter, nothing
 from tests.faults.test_atomicity import TABLES, state
 from tests.faults.test_sqlite import seed_and_kill
 from tests.fix_clean import clean
-from tests.support.seeding import dump, execute, rows_of, seed, write
+from tests.support.seeding import dump, execute, seed, write
+from tests.support.waiting import PATIENCE, until_left
 
 pytestmark = pytest.mark.slow
 
 SEED = int(os.environ.get("SEEDLAB_KILL_SEED") or random.randrange(1 << 32))
-PATIENCE = 60.0
 KILLS = 7  # of each occasion on PostgreSQL, by each way: 63 in all
 LAST = 40  # bytes: COMMIT, and what stands before and after it
 SQLITE_KILLS = 2  # likewise: 12
@@ -129,15 +129,6 @@ def ended(whole: Life, found: Any) -> str:
 # ---- PostgreSQL -----------------------------------------------------------------------------------------
 
 
-def wait_for_the_server(url: str) -> None:
-    """A server process goes on for a moment after its client is gone; what it still does is seen after."""
-    gone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^seedlab'"
-    patience = time.monotonic() + PATIENCE
-    while rows_of(url, gone) != [(0,)]:
-        assert time.monotonic() < patience
-        time.sleep(0.01)
-
-
 def fresh(school: School, url: str) -> None:
     clean(url)
     school.prepare(url)
@@ -193,7 +184,7 @@ def test_a_process_killed_at_any_moment_leaves_all_or_nothing(
         fresh(school, url)
         share = chance.random()
         code = way(school, url, whole, share)
-        wait_for_the_server(url)
+        until_left(url)
         end = ended(whole, state(url))
         codes.append(code)
         print(f"seed {SEED}, {occasion}, {way.__name__} {share:.4f} of {whole.seconds:.2f} s: {code}, {end}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -14,13 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.test_kill import files, wait_for_the_server
+from tests.faults.test_kill import SEED, files
 from tests.support.seeding import counted, dump, execute, seed, write
+from tests.support.waiting import PATIENCE, until_left
 
 pytestmark = pytest.mark.slow
 
-SEED = int(os.environ.get("SEEDLAB_KILL_SEED") or random.randrange(1 << 32))
-PATIENCE = 60.0
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TABLES = """
 CREATE TABLE cities (id SERIAL KEY, code text NOT NULL UNIQUE, name text NOT NULL);
@@ -73,7 +71,7 @@ def test_a_command_ended_at_any_moment_leaves_all_or_nothing_and_can_be_repeated
         code = killed(COMMANDS[command](school, url, run.run_id), life * share, how)
         print(f"seed {SEED}, {command}, {how.name} at {share:.4f} of {life:.2f} s: {code}")
         if not url.startswith("sqlite"):
-            wait_for_the_server(url)
+            until_left(url)
         # 1: Python, while it starts, before any of our code runs.
         assert code in (0, -how, *((130, 1) if how == signal.SIGINT else ()))
         assert dump(url) in ((full,) if command == "export" else (full, empty))

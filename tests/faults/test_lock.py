@@ -10,8 +10,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,6 +33,7 @@ from tests.support.asking import forget
 from tests.support.ledgers import Target, opener
 from tests.support.school import FILES, TABLES
 from tests.support.seeding import counted, dump, execute, rows_of, seed, write
+from tests.support.waiting import until, until_asleep
 
 # Seeds, and stops where it has the lock until it is told to go on.
 HOLDING = """
@@ -232,18 +233,18 @@ def test_who_is_interrupted_while_the_server_works_holds_no_lock_longer(clean_po
 
 
 @pytest.mark.slow
-def test_the_lock_of_a_killed_seeder_is_free_within_a_second(school: Path, url: str) -> None:
+def test_the_lock_of_a_killed_seeder_is_free(school: Path, url: str) -> None:
     with holding(school, url) as first:
         first.send_signal(signal.SIGKILL)
         first.communicate()
 
-        assert lock_of(url, "1s") == 0
+        assert lock_of(url, "30s") == 0
 
     assert counted(seed(school, url)) == (5, 0, 0)
 
 
 @pytest.mark.slow
-def test_the_lock_of_a_seeder_killed_in_a_long_statement_is_free_within_a_second(
+def test_the_lock_of_a_seeder_killed_in_a_long_statement_is_free_before_its_end(
     school: Path, clean_postgres_url: str
 ) -> None:
     url = clean_postgres_url
@@ -254,18 +255,12 @@ def test_the_lock_of_a_seeder_killed_in_a_long_statement_is_free_within_a_second
         "'BEGIN PERFORM pg_sleep(60); RETURN new; END';"
         "CREATE TRIGGER slowly BEFORE INSERT ON cities FOR EACH ROW EXECUTE FUNCTION slowly()",
     )
-    asleep = (
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    )
     first = start(SEEDING, school, url)
-    while rows_of(url, asleep) != [(1,)]:
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.02)
-
+    until_asleep(url, first)
     first.send_signal(signal.SIGKILL)
     first.communicate()
 
-    assert lock_of(url, "1s") == 0
+    assert lock_of(url, "30s") == 0
     assert dump(url) == {"cities": [], "pupils": []}
 
 
@@ -352,18 +347,25 @@ def test_a_database_made_from_a_template_has_a_lock_and_holders_of_its_own(
     assert f"server process {pids[0]}" not in str(refused.value)
 
 
-@pytest.mark.slow
+# Who has waited for longer than the 50 ms that a statement may take.
+LATE = """
+SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+AND clock_timestamp() - query_start > '200ms'
+"""
+
+
 def test_the_longest_statement_is_not_the_longest_wait(clean_postgres_url: str) -> None:
     with opener(clean_postgres_url) as open_it:
         first, second = open_it(""), open_it("", statement_timeout="50ms")
         with locked(first):
             second.session.begin()
-            late = threading.Timer(0.5, first.session.rollback)
-            late.start()
+            with ThreadPoolExecutor(1) as thread:
+                waited = thread.submit(second.session.lock, "60s")
+                until(lambda: rows_of(clean_postgres_url, LATE))
+                first.session.rollback()
 
-            assert second.session.lock("60s") == 0
+                assert waited.result() == 0
 
-            late.join()
             (now,) = second.session.wire.ask([(sql.SQL("SHOW statement_timeout"), ())])  # type: ignore[attr-defined]
     assert now == [("50ms",)]
 

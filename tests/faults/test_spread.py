@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
@@ -22,10 +21,10 @@ from seedlab.steps.parallel.coordinator import PARTS_REPEATED
 from tests.conformance.test_spread import CITIES, PART, PUPILS, TABLES, VISITS, left, school
 from tests.fix_clean import clean
 from tests.support.seeding import counted, dump, execute, rows_of, seed
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 60.0
 EVERYTHING = (CITIES + PUPILS + VISITS, 0, 0)
 
 
@@ -98,13 +97,6 @@ class Cluster:
             process.kill()
         for process in self._processes:
             process.wait()
-
-
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ pytest_plugins = [
     "tests.fix_academy",
     "tests.fix_scratch",
     "tests.fix_clones",
+    "tests.fix_environment",
 ]
 
 

@@ -31,7 +31,7 @@ from seedlab.plan.project import load_project
 from seedlab.steps import agenda
 from seedlab.steps.agenda import Agenda, Assessment
 from seedlab.steps.looking import Look, View, open_look
-from tests.support.school import CITIES, FILES, SEED, STAGE, TABLES
+from tests.support.school import CITIES, FILES, ONE_STAGE, SEED, STAGE, TABLES, TWO_STAGES
 from tests.support.seeding import counted, execute, seed, write
 from tests.support.tables import catalog, table
 
@@ -45,14 +45,6 @@ CATALOG = catalog(
         refers={"city_id": "cities.id"},
     ),
 )
-TWO_STAGES = (
-    STAGE.format("cities")
-    + SEED.format("cities", "cities.csv")
-    + STAGE.format("pupils")
-    + 'dependencies = ["cities"]\n'
-    + SEED.format("pupils", "pupils.csv")
-)
-ONE_STAGE = STAGE.format("all") + SEED.format("cities", "cities.csv") + SEED.format("pupils", "pupils.csv")
 
 
 @pytest.fixture

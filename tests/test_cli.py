@@ -6,7 +6,6 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import psycopg
@@ -50,12 +49,9 @@ dependencies = ["core"]
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch, tmp_path: Path) -> None:
-    """Nothing of the caller's variables; a server of the test's own should anything start one."""
-    for name in ("DATABASE_URL", "SEEDLAB_DATABASE_URL", "SEEDLAB_TARGET", "SEEDLAB_ENV", "SEEDLAB_JSON"):
-        monkeypatch.delenv(name, raising=False)
+def no_server_of_others(plain_environment: None, monkeypatch, tmp_path: Path) -> None:
+    """A server of the test's own should anything start one."""
     monkeypatch.setenv("SEEDLAB_SERVER_DIR", str(tmp_path / "server"))
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -66,11 +62,6 @@ def school(tmp_path: Path) -> Path:
     (folder / "cities.csv").write_text("code,name\nhfa,חיפה\ntlv,תל אביב\n")
     (folder / "pupils.csv").write_text("name,city.code\nAda,hfa\n")
     return folder
-
-
-def output_of(capsys) -> tuple[str, str]:
-    captured = capsys.readouterr()
-    return captured.out, captured.err
 
 
 def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -133,7 +124,7 @@ def test_a_reader_that_goes_away_is_no_traceback(school: Path) -> None:
 def test_no_command_prints_help_and_is_misuse(capsys) -> None:
     assert main([]) == 2
 
-    out, err = output_of(capsys)
+    out, err = capsys.readouterr()
     assert out == ""
     assert "exit codes" in err
 
@@ -173,7 +164,7 @@ def test_misuse_is_exit_code_2_and_says_what_may_be_meant(
 ) -> None:
     assert main(line) == 2
 
-    out, err = output_of(capsys)
+    out, err = capsys.readouterr()
     see = " ".join(usage.split(" [OPTION]")[:1])
     assert out == ""
     assert err == f"✗ {what}\nusage: {usage}; see {see} --help\n"
@@ -193,7 +184,7 @@ def test_a_command_is_understood_by_a_parser_of_its_own_as_by_that_of_all(name: 
 
 def test_version_is_printed(capsys) -> None:
     assert main(["--version"]) == 0
-    assert output_of(capsys)[0].startswith("seedlab 0.")
+    assert capsys.readouterr()[0].startswith("seedlab 0.")
 
 
 def test_flags_not_given_come_from_variables() -> None:
@@ -227,7 +218,7 @@ def test_a_variable_that_is_neither_yes_nor_no_is_misuse(monkeypatch, capsys) ->
     monkeypatch.setenv("SEEDLAB_FORCE", "perhaps")
 
     assert main(["seed"]) == 2
-    assert "SEEDLAB_FORCE: expected 1 or 0, found 'perhaps'" in output_of(capsys)[1]
+    assert "SEEDLAB_FORCE: expected 1 or 0, found 'perhaps'" in capsys.readouterr()[1]
 
 
 # ---- commands that read ---------------------------------------------------------------------------------
@@ -236,7 +227,7 @@ def test_a_variable_that_is_neither_yes_nor_no_is_misuse(monkeypatch, capsys) ->
 def test_ls_lists_stages_seeds_and_files(school: Path, capsys) -> None:
     assert main(["ls", str(school)]) == 0
 
-    out, err = output_of(capsys)
+    out, err = capsys.readouterr()
     assert [line.split() for line in out.splitlines()[1:3]] == [
         ["core", "cities", "cities", "essential", "all", "cities.csv"],
         ["people", "pupils", "pupils", "·", "development", "pupils.csv"],
@@ -247,23 +238,23 @@ def test_ls_lists_stages_seeds_and_files(school: Path, capsys) -> None:
 def test_ls_json_is_only_json(school: Path, capsys) -> None:
     assert main(["ls", str(school), "--json"]) == 0
 
-    out, err = output_of(capsys)
+    out, err = capsys.readouterr()
     assert [seed["name"] for seed in json.loads(out)["seeds"]] == ["cities", "pupils"]
     assert err == ""
 
 
 def test_quiet_prints_nothing(school: Path, capsys) -> None:
     assert main(["ls", str(school), "-q"]) == 0
-    assert output_of(capsys) == ("", "")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_graph_draws_dependencies_as_text_mermaid_and_json(school: Path, capsys) -> None:
     assert main(["graph", str(school)]) == 0
-    text = output_of(capsys)[0]
+    text = capsys.readouterr()[0]
     assert main(["graph", str(school), "--mermaid"]) == 0
-    mermaid = output_of(capsys)[0]
+    mermaid = capsys.readouterr()[0]
     assert main(["graph", str(school), "--json"]) == 0
-    record = json.loads(output_of(capsys)[0])
+    record = json.loads(capsys.readouterr()[0])
 
     assert "people\n  ← core" in text
     assert mermaid.startswith("flowchart")
@@ -275,7 +266,7 @@ def test_the_graph_of_a_bare_folder_says_where_to_look(tmp_path: Path, capsys) -
     (tmp_path / "bare" / "cities.csv").write_text("code\n")
 
     assert main(["graph", "bare"]) == 2
-    assert "see them with seedlab plan" in output_of(capsys)[1]
+    assert "see them with seedlab plan" in capsys.readouterr()[1]
 
 
 def test_a_configuration_error_is_exit_code_2_and_names_its_place(school: Path, capsys) -> None:
@@ -283,7 +274,7 @@ def test_a_configuration_error_is_exit_code_2_and_names_its_place(school: Path, 
 
     assert main(["ls", str(school)]) == 2
 
-    out, err = output_of(capsys)
+    out, err = capsys.readouterr()
     assert out == ""
     assert "seedlab.toml" in err
     assert "projekt" in err
@@ -292,7 +283,7 @@ def test_a_configuration_error_is_exit_code_2_and_names_its_place(school: Path, 
 def test_an_error_with_json_is_a_whole_record_on_standard_output(tmp_path: Path, capsys) -> None:
     assert main(["seed", "nowhere", "--json"]) == 2
 
-    out, err = output_of(capsys)
+    out, err = capsys.readouterr()
     record = json.loads(out)
     assert (record["status"], record["exit_code"]) == ("failed", 2)
     assert record["errors"][0]["rule"] == "configuration"
@@ -313,7 +304,7 @@ def broken_listing(monkeypatch):
 def test_an_unexpected_error_is_short_and_names_debug(school: Path, capsys, broken_listing) -> None:
     assert main(["ls", str(school)]) == 1
 
-    err = output_of(capsys)[1]
+    err = capsys.readouterr()[1]
     assert err.startswith("✗ ZeroDivisionError: postgresql://me:***@db.example/school\n")
     assert "--debug" in err
     assert "Traceback" not in err
@@ -322,7 +313,7 @@ def test_an_unexpected_error_is_short_and_names_debug(school: Path, capsys, brok
 def test_debug_shows_the_traceback_without_passwords(school: Path, capsys, broken_listing) -> None:
     assert main(["ls", str(school), "--debug"]) == 1
 
-    err = output_of(capsys)[1]
+    err = capsys.readouterr()[1]
     assert "Traceback" in err
     assert "hunter2" not in err
 
@@ -334,7 +325,7 @@ def test_an_interrupt_is_exit_code_130(school: Path, capsys, monkeypatch) -> Non
     monkeypatch.setattr("seedlab.insight.formatting.summary.project_text", interrupt)
 
     assert main(["ls", str(school)]) == 130
-    assert output_of(capsys)[1] == "✗ interrupted\n"
+    assert capsys.readouterr()[1] == "✗ interrupted\n"
 
 
 # ---- doctor and server ----------------------------------------------------------------------------------
@@ -343,7 +334,7 @@ def test_an_interrupt_is_exit_code_130(school: Path, capsys, monkeypatch) -> Non
 def test_the_doctor_finds_a_good_installation_well(school: Path, capsys) -> None:
     assert main(["doctor", str(school), "--database-url", f"sqlite:///{school}/school.db", "--json"]) == 0
 
-    checks = {check["name"]: check for check in json.loads(output_of(capsys)[0])["checks"]}
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr()[0])["checks"]}
     assert list(checks) == ["python", "packages", "disk", "embedded server", "project", "target"]
     assert {check["status"] for check in checks.values()} <= {"ok", "warn"}
     assert "school: 2 seeds, 2 stages" in checks["project"]["found"]
@@ -378,7 +369,7 @@ def test_the_doctor_gives_a_remedy_for_what_fails(school: Path, capsys) -> None:
 
     assert main(["doctor", str(school), "--database-url", url]) == 1
 
-    out, err = output_of(capsys)
+    out, err = capsys.readouterr()
     assert "✗  target" in out
     assert "→ check the URL and that the server runs" in out
     assert "hunter2" not in out + err
@@ -398,24 +389,14 @@ def test_the_doctor_quotes_names_in_the_grants_that_it_proposes(
 
         main(["doctor", str(school), "--database-url", url])
 
-        assert f'GRANT TEMPORARY ON DATABASE "Odd ""name""" TO "{role}"' in output_of(capsys)[0]
+        assert f'GRANT TEMPORARY ON DATABASE "Odd ""name""" TO "{role}"' in capsys.readouterr()[0]
     finally:
         drop_database(postgres_admin, name)
 
 
 def test_the_server_that_was_never_started_is_not_running(capsys) -> None:
     assert main(["server", "status", "--json"]) == 0
-    assert json.loads(output_of(capsys)[0])["running"] is False
-
-
-@pytest.fixture
-def own_server(monkeypatch):
-    """A folder for an embedded server that an unprivileged user can enter, as when root runs the tests."""
-    with tempfile.TemporaryDirectory(prefix="seedlab-cli-") as folder:
-        Path(folder).chmod(0o711)
-        monkeypatch.setenv("SEEDLAB_SERVER_DIR", folder)
-        yield
-        assert main(["server", "clean", "-q"]) == 0
+    assert json.loads(capsys.readouterr()[0])["running"] is False
 
 
 @pytest.mark.slow
@@ -424,22 +405,22 @@ def test_a_database_is_made_before_there_is_any_data(own_server: None, tmp_path:
     Path("cellar", "schema.sql").touch()
 
     assert main(["server", "url", "cellar"]) == 0
-    with psycopg.connect(output_of(capsys)[0].strip()) as connection:
+    with psycopg.connect(capsys.readouterr()[0].strip()) as connection:
         assert connection.info.dbname == "cellar"
 
 
 @pytest.mark.slow
 def test_the_url_of_the_server_can_be_used_as_printed(school: Path, own_server: None, capsys) -> None:
     assert main(["server", "url", str(school)]) == 0
-    url = output_of(capsys)[0].strip()
+    url = capsys.readouterr()[0].strip()
     assert main(["server", "status"]) == 0
-    status = output_of(capsys)[0]
+    status = capsys.readouterr()[0]
 
     with psycopg.connect(url) as connection:
         assert connection.info.dbname == "school"
     assert "running, process" in status
     assert main(["server", "stop"]) == 0
-    assert "not running" in output_of(capsys)[0]
+    assert "not running" in capsys.readouterr()[0]
 
 
 # ---- commands that make something -----------------------------------------------------------------------
@@ -447,12 +428,12 @@ def test_the_url_of_the_server_can_be_used_as_printed(school: Path, own_server: 
 
 def test_init_writes_a_project_that_ls_understands_and_never_writes_over(tmp_path: Path, capsys) -> None:
     assert main(["init", "library"]) == 0
-    assert "next: seedlab seed library" in output_of(capsys)[0]
+    assert "next: seedlab seed library" in capsys.readouterr()[0]
     assert main(["ls", "library", "--json"]) == 0
-    assert json.loads(output_of(capsys)[0])["project"] == "library"
+    assert json.loads(capsys.readouterr()[0])["project"] == "library"
 
     assert main(["init", "library"]) == 2
-    assert "already exists" in output_of(capsys)[1]
+    assert "already exists" in capsys.readouterr()[1]
 
 
 def test_init_leaves_a_folder_of_data_as_the_project_that_it_is(tmp_path: Path, capsys) -> None:
@@ -460,7 +441,7 @@ def test_init_leaves_a_folder_of_data_as_the_project_that_it_is(tmp_path: Path, 
     Path("shop", "kinds.csv").write_text("slug\nred\n")
 
     assert main(["init", "shop"]) == 2
-    assert "shop holds data already (kinds.csv), and is a project as it is" in output_of(capsys)[1]
+    assert "shop holds data already (kinds.csv), and is a project as it is" in capsys.readouterr()[1]
     assert [path.name for path in Path("shop").iterdir()] == ["kinds.csv"]
 
 

@@ -20,9 +20,7 @@ FEW = ["--pairs", "1", "--max-pairs", "1"]
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATABASE_URL", "SEEDLAB_DATABASE_URL", "SEEDLAB_TARGET", "SEEDLAB_ENV", "SEEDLAB_JSON"):
-        monkeypatch.delenv(name, raising=False)
+def at_school(plain_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(school(tmp_path))
 
 

@@ -60,10 +60,7 @@ dependencies = ["level-1"]
 
 
 @pytest.fixture(autouse=True)
-def shop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    for name in ("DATABASE_URL", "SEEDLAB_DATABASE_URL", "SEEDLAB_TARGET", "SEEDLAB_JSON"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+def shop(plain_environment: None, tmp_path: Path) -> Path:
     execute(f"sqlite:///{tmp_path / 'shop.db'}", SCHEMA)
     return tmp_path
 

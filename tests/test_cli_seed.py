@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from seedlab.cli import main
 from tests.support.seeding import write
 
+pytestmark = pytest.mark.usefixtures("plain_environment")
 CONFIG = """\
 [project]
 name = "school"
@@ -61,14 +61,6 @@ Table(
 """
 
 
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch, tmp_path: Path) -> None:
-    """Nothing of the caller's variables; the embedded server is the test's own."""
-    for name in ("DATABASE_URL", "SEEDLAB_DATABASE_URL", "SEEDLAB_TARGET", "SEEDLAB_ENV", "SEEDLAB_JSON"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
 def school(tmp_path: Path) -> Path:
     folder = tmp_path / "school"
@@ -77,11 +69,6 @@ def school(tmp_path: Path) -> Path:
     (folder / "cities.csv").write_text("code,name\nhfa,חיפה\ntlv,תל אביב\n")
     (folder / "pupils.csv").write_text("name,city.code\nAda,hfa\n")
     return folder
-
-
-def output_of(capsys) -> tuple[str, str]:
-    captured = capsys.readouterr()
-    return captured.out, captured.err
 
 
 @pytest.fixture
@@ -111,7 +98,7 @@ def test_seed_brings_the_data_and_says_where_it_is(
 ) -> None:
     assert main(["seed", str(school), "--database-url", database]) == 0
 
-    out, err = output_of(capsys)
+    out, err = capsys.readouterr()
     assert rows_of(tmp_path) == [("Ada", "חיפה")]
     assert "3 created" in out
     assert out.splitlines()[-1] == database
@@ -120,11 +107,11 @@ def test_seed_brings_the_data_and_says_where_it_is(
 
 def test_a_second_seed_has_nothing_to_do(school: Path, database: str, capsys) -> None:
     assert main(["seed", str(school), "--database-url", database, "-q"]) == 0
-    assert output_of(capsys) == ("", "")
+    assert capsys.readouterr() == ("", "")
 
     assert main(["seed", str(school), "--database-url", database]) == 0
 
-    assert "nothing to do, 3 unchanged" in output_of(capsys)[0]
+    assert "nothing to do, 3 unchanged" in capsys.readouterr()[0]
 
 
 def test_seed_json_is_the_record_that_was_written(
@@ -133,7 +120,7 @@ def test_seed_json_is_the_record_that_was_written(
     line = ["seed", str(school), "--database-url", database, "--json", "--reports", "evidence"]
     assert main(line) == 0
 
-    out, _ = output_of(capsys)
+    out, _ = capsys.readouterr()
     (written,) = (tmp_path / "evidence").glob("runs/*/run.json")
     assert out == written.read_text(encoding="utf-8")
     record = json.loads(out)
@@ -153,10 +140,10 @@ def test_a_trace_lies_where_it_was_asked_for(
     monkeypatch.setenv("SEEDLAB_TRACE", "from-variable.json")
 
     assert main(["seed", str(school), "--database-url", postgres_url, "--trace", "trace.json"]) == 0
-    assert "trace: trace.json\n" in output_of(capsys)[1]
+    assert "trace: trace.json\n" in capsys.readouterr()[1]
     assert main(["seed", str(school), "--database-url", postgres_url, "--force", "-q"]) == 0
 
-    assert output_of(capsys) == ("", "")
+    assert capsys.readouterr() == ("", "")
     for name in ("trace.json", "from-variable.json"):
         events = json.loads((tmp_path / name).read_text())["traceEvents"]
         assert {"read", "merge", "commit"} <= {event.get("cat") for event in events}
@@ -169,7 +156,7 @@ def test_a_trace_that_cannot_be_written_does_not_undo_the_success(
 ) -> None:
     assert main(["seed", str(school), "--database-url", database, "--trace", "none/trace.json"]) == 0
 
-    err = output_of(capsys)[1]
+    err = capsys.readouterr()[1]
     assert err.startswith("record: ")
     assert "! none/trace.json: cannot write the trace" in err
 
@@ -181,7 +168,7 @@ def test_data_faults_are_shown_with_their_lines_and_recorded(
 
     assert main(["seed", str(school), "--database-url", database]) == 3
 
-    out, err = output_of(capsys)
+    out, err = capsys.readouterr()
     assert out == ""
     assert "pupils.csv:3: missing-parent" in err
     assert "1 data fault, nothing was written" in err
@@ -217,13 +204,13 @@ def test_show_values_shows_what_is_wrong(school: Path, database: str, capsys) ->
     (school / "pupils.csv").write_text("name,city.code\nBob,atlantis\n")
 
     assert main(["seed", str(school), "--database-url", database, "--show-values"]) == 3
-    assert "atlantis" in output_of(capsys)[1]
+    assert "atlantis" in capsys.readouterr()[1]
 
 
 def test_a_guard_refuses_with_exit_code_4(school: Path, database: str, tmp_path: Path, capsys) -> None:
     assert main(["seed", str(school), "--database-url", database, "--env", "production"]) == 4
 
-    assert "--yes-seed school" in output_of(capsys)[1]
+    assert "--yes-seed school" in capsys.readouterr()[1]
     assert rows_of(tmp_path) == []
     assert (
         main(["seed", str(school), "--database-url", database, "--env", "production", "--yes-seed", "school"])
@@ -236,7 +223,7 @@ def test_a_target_that_does_not_answer_is_exit_code_1(school: Path, monkeypatch,
 
     assert main(["seed", str(school), "--database-url", url, "--json"]) == 1
 
-    out, err = output_of(capsys)
+    out, err = capsys.readouterr()
     assert json.loads(out)["errors"][0]["rule"] == "connection"
     assert "hunter2" not in out + err
 
@@ -247,7 +234,7 @@ def test_a_record_that_cannot_be_written_does_not_undo_the_success(
     (tmp_path / "reports").write_text("a file is in the way")
 
     assert main(["seed", str(school), "--database-url", database]) == 0
-    assert "! reports/runs/" in output_of(capsys)[1]
+    assert "! reports/runs/" in capsys.readouterr()[1]
     assert rows_of(tmp_path) == [("Ada", "חיפה")]
 
 
@@ -255,9 +242,9 @@ def test_plan_shows_and_writes_nothing(school: Path, database: str, tmp_path: Pa
     before = (tmp_path / "school.db").read_bytes()
 
     assert main(["plan", str(school), "--database-url", database]) == 0
-    text = output_of(capsys)[0]
+    text = capsys.readouterr()[0]
     assert main(["plan", str(school), "--database-url", database, "--json"]) == 0
-    record = json.loads(output_of(capsys)[0])
+    record = json.loads(capsys.readouterr()[0])
 
     assert "+ core" in text
     assert "3 rows in 2 stages" in text
@@ -269,12 +256,12 @@ def test_plan_shows_and_writes_nothing(school: Path, database: str, tmp_path: Pa
 
 def test_check_needs_no_database(school: Path, models: None, capsys) -> None:
     assert main(["check", str(school)]) == 0
-    assert "school: no faults found" in output_of(capsys)[0]
+    assert "school: no faults found" in capsys.readouterr()[0]
 
     (school / "cities.csv").write_bytes(b"code,name\nhfa,\xff\n")
 
     assert main(["check", str(school)]) == 3
-    assert "cities.csv:2: encoding" in output_of(capsys)[1]
+    assert "cities.csv:2: encoding" in capsys.readouterr()[1]
 
 
 def test_check_says_which_values_it_could_not_judge(tmp_path: Path, capsys) -> None:
@@ -287,18 +274,8 @@ def test_check_says_which_values_it_could_not_judge(tmp_path: Path, capsys) -> N
 
     assert main(["check", str(tmp_path)]) == 0
 
-    told = output_of(capsys)[0]
+    told = capsys.readouterr()[0]
     assert "values that only a database can check were not checked (2 in days.day, days.n)" in told
-
-
-@pytest.fixture
-def own_server(monkeypatch):
-    """A folder for an embedded server that an unprivileged user can enter, as when root runs the tests."""
-    with tempfile.TemporaryDirectory(prefix="seedlab-cli-") as folder:
-        Path(folder).chmod(0o711)
-        monkeypatch.setenv("SEEDLAB_SERVER_DIR", folder)
-        yield
-        assert main(["server", "clean", "-q"]) == 0
 
 
 @pytest.mark.slow
@@ -307,7 +284,7 @@ def test_seed_without_a_url_starts_a_server_whose_url_works_as_printed(
 ) -> None:
     assert main(["seed", str(school)]) == 0
 
-    url = output_of(capsys)[0].splitlines()[-1]
+    url = capsys.readouterr()[0].splitlines()[-1]
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT count(*) FROM pupils").fetchone() == (1,)
 
@@ -325,7 +302,7 @@ def test_an_id_that_we_made_is_not_changed_by_one_that_the_file_gives_later(
     code = main(line)
 
     assert code == 3
-    assert "cities.csv:2: id-conflict" in output_of(capsys)[1]
+    assert "cities.csv:2: id-conflict" in capsys.readouterr()[1]
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,7 @@ from seedlab.errors import ConfigurationError, ConnectionFailed
 from seedlab.flow import Settings
 from seedlab.insight.measuring.monitor import Monitor
 
-
-@pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PGHOST", "PGHOSTADDR"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 @pytest.mark.parametrize(

@@ -331,13 +331,7 @@ def asked(url: str, chosen: str, environment: str) -> Asked:
     return Asked(target=made, environment=choose_environment(project, environment, {}, choice))
 
 
-@pytest.fixture
-def no_libpq_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PGHOST", "PGHOSTADDR"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.mark.usefixtures("no_libpq_variables")
+@pytest.mark.usefixtures("plain_environment")
 @pytest.mark.parametrize("environment", ["development", "production"])
 @pytest.mark.parametrize("chosen", CHOSEN)
 @pytest.mark.parametrize("url", URLS)

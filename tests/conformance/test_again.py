@@ -20,7 +20,7 @@ from seedlab.steps.writing.transaction import NO_LEDGER
 from tests.fix_postgres import PostgresServer
 from tests.support.again import INTACT, SAVED, UNCHANGED, by_table, generation, in_sqlite, told
 from tests.support.cases import some
-from tests.support.school import CITIES, PUPILS, SEED, STAGE, TABLES
+from tests.support.school import CITIES, ONE_STAGE, PUPILS, SEED, STAGE, TABLES
 from tests.support.seeding import counted, dump, execute, rows_of, seed, undo, write
 
 # ---- nothing changed ------------------------------------------------------------------------------------
@@ -386,9 +386,6 @@ def test_a_value_that_two_files_swap_is_written(many: Path, url: str) -> None:
         ("Dan", "hfa"),
         ("Eve", "hfa"),
     ]
-
-
-ONE_STAGE = STAGE.format("all") + SEED.format("cities", "cities.csv") + SEED.format("pupils", "pupils.csv")
 
 
 def test_a_reference_by_another_key_follows_it_to_another_row(folder: Path, url: str) -> None:

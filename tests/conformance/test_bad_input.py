@@ -17,6 +17,7 @@ from tests.fix_sources import pointed
 from tests.support.cases import some
 from tests.support.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
 
+pytestmark = pytest.mark.usefixtures("plain_environment")
 TABLES = """
 CREATE TABLE cities (
   id SERIAL KEY, code character varying(12) NOT NULL UNIQUE, name text NOT NULL, size int, tax numeric(5,2), founded date
@@ -236,13 +237,6 @@ CASES = [
 def url(clean_database_url: str) -> str:
     execute(clean_database_url, TABLES)
     return clean_database_url
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATABASE_URL", "SEEDLAB_DATABASE_URL", "SEEDLAB_TARGET", "SEEDLAB_ENV", "SEEDLAB_JSON"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 def faults_of(folder: Path, url: str) -> list[Fault]:

@@ -18,21 +18,13 @@ from seedlab.flow import Level, Options, Outcomes, Plan, Run, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
-from tests.conformance.test_bad_input import CHECKED, TRIGGER, plain_environment
+from tests.conformance.test_bad_input import CHECKED, TRIGGER
 from tests.support.previewing import state
-from tests.support.school import CITIES, SEED, STAGE
+from tests.support.school import CITIES, SEED, STAGE, TWO_STAGES, TWO_SYNCS
 from tests.support.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
 
-__all__ = ["plain_environment"]
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
-STAGES = (
-    STAGE.format("cities")
-    + SEED.format("cities", "cities.csv")
-    + STAGE.format("pupils")
-    + 'dependencies = ["cities"]\n'
-    + SEED.format("pupils", "pupils.csv")
-)
-SYNCS = STAGES.replace("[[stages.seeds]]\n", '[[stages.seeds]]\nmode = "sync"\n')
 EDITED = {
     "cities.csv": CITIES.replace("Haifa", "Hefa") + "eil,Eilat\n",
     "pupils.csv": "name,city.code,age\nAda,eil,9\nCid,hfa,11\nDan,tlv,\n",
@@ -70,7 +62,7 @@ def outcomes_by_table(report: Run | Plan) -> dict[str, Outcomes]:
 
 
 def test_a_dry_run_says_what_a_seed_does_and_leaves_all_as_it_was(school: Path, url: str, way: Way) -> None:
-    write(school, {"seedlab.toml": SYNCS})
+    write(school, {"seedlab.toml": TWO_SYNCS})
     fresh = kept(url)
 
     first = seed_in(way, school, url, dry_run=True)
@@ -97,7 +89,7 @@ def test_a_dry_run_of_missing_tables_makes_none(school: Path, clean_database_url
         'Table("pupils", metadata, Column("id", Integer, primary_key=True), Column("name", Text, unique=True,'
         ' nullable=False), Column("city_id", ForeignKey("cities.id")), Column("age", Integer))\n'
     )
-    config = '[project]\nschema = "models.py:metadata"\n' + STAGES
+    config = '[project]\nschema = "models.py:metadata"\n' + TWO_STAGES
     write(school, {"models.py": models, "seedlab.toml": config})
 
     assert counted(seed(school, clean_database_url, dry_run=True)) == (5, 0, 0)
@@ -150,7 +142,7 @@ TWIN = {
 def test_a_dry_run_is_refused_where_it_is_protected(school: Path, url: str) -> None:
     with pytest.raises(Refused, match=r"a dry run writes to it before it rolls back.*`seedlab plan`"):
         seed(school, url, environment="production", dry_run=True)
-    seed(write(school, {"seedlab.toml": SYNCS}), url)
+    seed(write(school, {"seedlab.toml": TWO_SYNCS}), url)
     with pytest.raises(Refused, match=r"type --max-delete 1$"):
         seed(write(school, {"pupils.csv": "name,city.code\nAda,hfa\nBob,tlv\n"}), url, dry_run=True)
 
@@ -190,7 +182,7 @@ def test_a_plan_says_why_each_stage_would_run(school: Path, url: str) -> None:
     def why() -> list[str]:
         return [each.reason for each in plan(school, url).stages]
 
-    write(school, {"seedlab.toml": SYNCS})
+    write(school, {"seedlab.toml": TWO_SYNCS})
     first = why()
     seed(school, url)
     write(school, {"pupils.csv": "name,city.code\nAda,tlv\n"})
@@ -206,7 +198,7 @@ def test_a_plan_says_why_each_stage_would_run(school: Path, url: str) -> None:
 def test_a_plan_says_what_a_seed_then_does(school: Path, url: str) -> None:
     execute(url, QUIZ_TABLES)
     quiz = '[{"code": "a", "answers": [{"text": "x"}, {"text": "y"}]}, {"code": "b"}]'
-    write(school, {"seedlab.toml": SYNCS + QUIZ, "quiz.json": quiz})
+    write(school, {"seedlab.toml": TWO_SYNCS + QUIZ, "quiz.json": quiz})
 
     same(school, url, (9, 0, 0))
     same(write(school, EDITED), url, (2, 2, 1))
@@ -219,7 +211,7 @@ def test_a_plan_says_what_a_seed_then_does(school: Path, url: str) -> None:
 
 
 def test_a_plan_tells_rows_with_their_lines_and_columns(school: Path, url: str) -> None:
-    seed(write(school, {"seedlab.toml": SYNCS}), url)
+    seed(write(school, {"seedlab.toml": TWO_SYNCS}), url)
     write(school, EDITED)
 
     changes = plan(school, url, rows=True).changes
@@ -249,7 +241,7 @@ def test_the_command_shows_rows_and_values_only_when_asked_and_ends_as_asked(
     school: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = ["plan", str(school), "--database-url", url]
-    seed(write(school, {"seedlab.toml": SYNCS}), url)
+    seed(write(school, {"seedlab.toml": TWO_SYNCS}), url)
     quiet = run_of([*line, "--exit-on-change", "9"], capsys)
     write(school, {"pupils.csv": "name,city.code,age\nAda,tlv,9\nBob,tlv,\nCid,hfa,11\n"})
 
@@ -271,7 +263,7 @@ def test_the_command_shows_rows_and_values_only_when_asked_and_ends_as_asked(
 
 
 def test_a_delete_alone_is_a_change(school: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    seed(write(school, {"seedlab.toml": SYNCS}), url)
+    seed(write(school, {"seedlab.toml": TWO_SYNCS}), url)
     write(school, {"pupils.csv": "name,city.code,age\nAda,hfa,9\nCid,hfa,11\n"})
 
     code, text, record = run_of(["plan", str(school), "--database-url", url, "--exit-on-change", "9"], capsys)

@@ -13,11 +13,11 @@ import seedlab
 from seedlab.cli import main
 from seedlab.errors import DataFaults, SeedError
 from seedlab.flow import LINE, REASON, Level, Run
-from tests.conformance.test_bad_input import CANARY, CASES, CHECKED, TABLES, TRIGGER, plain_environment
-from tests.support.school import SEED, STAGE
+from tests.conformance.test_bad_input import CANARY, CASES, CHECKED, TABLES, TRIGGER
+from tests.support.school import SEED, STAGE, TWO_STAGES, TWO_SYNCS
 from tests.support.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, undo, write
 
-__all__ = ["plain_environment"]
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 # Of each case of bad input whose rows can be told apart: how many are written and rejected beside a good one.
 ROWS = {
@@ -34,13 +34,6 @@ ROWS = {
     "a part of a reference": (3, 1),
 }
 # The others: a column is wrong for all rows, or it cannot be told where a row ends.
-STAGES = (
-    STAGE.format("cities")
-    + SEED.format("cities", "cities.csv")
-    + STAGE.format("pupils")
-    + 'dependencies = ["cities"]\n'
-    + SEED.format("pupils", "pupils.csv")
-)
 CITIES = "code,name,size\nhfa,Haifa,3\ntlv,Tel Aviv,many\n"
 PUPILS = "name,city.code\nAda,hfa\nBob,tlv\nCid,eil\n"
 
@@ -59,7 +52,7 @@ def reports(tmp_path: Path) -> Path:
 @pytest.fixture
 def staged(folder: Path) -> Path:
     """A bad city, a pupil who lives there, and good ones, in two stages."""
-    return write(folder, {"seedlab.toml": STAGES, "cities.csv": CITIES, "pupils.csv": PUPILS})
+    return write(folder, {"seedlab.toml": TWO_STAGES, "cities.csv": CITIES, "pupils.csv": PUPILS})
 
 
 def rejected(run: Run) -> dict[str, int]:
@@ -151,7 +144,7 @@ def test_only_the_stages_with_rejected_rows_and_those_behind_them_run_again(
     staged: Path, url: str, reports: Path
 ) -> None:
     execute(url, "CREATE TABLE notes (code text PRIMARY KEY)")
-    config = STAGES + STAGE.format("notes") + SEED.format("notes", "notes.csv")
+    config = TWO_STAGES + STAGE.format("notes") + SEED.format("notes", "notes.csv")
     write(
         staged, {"seedlab.toml": config, "notes.csv": "code\na\n", "pupils.csv": "name,city.code\nAda,hfa\n"}
     )
@@ -256,12 +249,10 @@ def test_a_trigger_that_objects_stops_the_run(folder: Path, clean_database_url: 
 
 # ---- with sync ------------------------------------------------------------------------------------------
 
-SYNCS = STAGES.replace("[[stages.seeds]]\n", '[[stages.seeds]]\nmode = "sync"\n')
-
 
 def test_a_rejected_row_has_not_left_the_files(staged: Path, url: str, reports: Path) -> None:
     good = {"cities.csv": "code,name,size\nhfa,Haifa,3\ntlv,Tel Aviv,4\njer,Jerusalem,5\n"}
-    seed(write(staged, good | {"seedlab.toml": SYNCS}), url)
+    seed(write(staged, good | {"seedlab.toml": TWO_SYNCS}), url)
 
     bad = {
         "cities.csv": "code,name,size\nhfa,Haifa,3\ntlv,Tel Aviv,many\n",
@@ -280,7 +271,7 @@ def test_a_rejected_row_has_not_left_the_files(staged: Path, url: str, reports: 
 def test_nothing_leaves_a_table_while_a_rejected_row_has_no_name(
     staged: Path, url: str, reports: Path
 ) -> None:
-    seed(write(staged, {"cities.csv": CITIES.replace("many", "4"), "seedlab.toml": SYNCS}), url)
+    seed(write(staged, {"cities.csv": CITIES.replace("many", "4"), "seedlab.toml": TWO_SYNCS}), url)
 
     unnamed = seed(write(staged, {"pupils.csv": PUPILS.replace("Bob", "")}), url, rejects=reports)
     mended = seed(write(staged, {"pupils.csv": PUPILS.replace("Bob", "Bert")}), url, max_delete="1")
@@ -342,7 +333,7 @@ def test_a_mended_reject_file_is_a_project_that_completes_the_target(
 
 
 def test_reject_files_in_the_project_are_no_sources_of_its_patterns(staged: Path, url: str) -> None:
-    write(staged, {"seedlab.toml": STAGES.replace('source = "', 'source = "**/')})
+    write(staged, {"seedlab.toml": TWO_STAGES.replace('source = "', 'source = "**/')})
 
     first, second = (seed(staged, url, rejects=staged / "reports") for _ in range(2))
 
@@ -368,7 +359,7 @@ def test_a_dry_run_tells_of_rejects_and_writes_no_file(
 def test_a_misspelled_variable_is_told(
     folder: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(folder, {"seedlab.toml": STAGES, "cities.csv": CITIES, "pupils.csv": PUPILS})
+    write(folder, {"seedlab.toml": TWO_STAGES, "cities.csv": CITIES, "pupils.csv": PUPILS})
     monkeypatch.setenv("SEEDLAB_ON_ERROR", "rejects")
 
     assert main(["seed", str(folder), "--database-url", url]) == 2
@@ -376,7 +367,7 @@ def test_a_misspelled_variable_is_told(
 
 
 def test_a_notebook_names_the_folder_as_text(folder: Path, url: str, tmp_path: Path) -> None:
-    write(folder, {"seedlab.toml": STAGES, "cities.csv": CITIES, "pupils.csv": PUPILS})
+    write(folder, {"seedlab.toml": TWO_STAGES, "cities.csv": CITIES, "pupils.csv": PUPILS})
     project = seedlab.load_project(folder)
 
     run = seedlab.seed(project, url, rejects=str(tmp_path / "aside"))

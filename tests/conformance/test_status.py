@@ -23,6 +23,7 @@ from seedlab.plan.project import load_project
 from tests.support.school import CITIES, PUPILS, SEED, STAGE
 from tests.support.seeding import dump, execute, rows_of, seed, undo, write
 
+pytestmark = pytest.mark.usefixtures("plain_environment")
 CITIES_STAGE = STAGE.format("cities") + SEED.format("cities", "cities.csv")
 PUPILS_STAGE = STAGE.format("pupils") + 'dependencies = ["cities"]\n' + SEED.format("pupils", "pupils.csv")
 UNCHANGED = {"cities": ("unchanged", "unchanged"), "pupils": ("unchanged", "unchanged")}
@@ -32,13 +33,6 @@ UNCHANGED = {"cities": ("unchanged", "unchanged"), "pupils": ("unchanged", "unch
 def staged(school: Path) -> Path:
     """The school in two stages."""
     return write(school, {"seedlab.toml": CITIES_STAGE + PUPILS_STAGE})
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATABASE_URL", "SEEDLAB_DATABASE_URL", "SEEDLAB_TARGET", "SEEDLAB_ENV", "SEEDLAB_JSON"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 def status_of(

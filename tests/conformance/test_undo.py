@@ -9,7 +9,7 @@ import pytest
 
 from seedlab.cli import main
 from seedlab.errors import ConfigurationError, Refused
-from tests.support.school import CITIES, PUPILS, SEED, STAGE
+from tests.support.school import CITIES, PUPILS, SEED, STAGE, TWO_STAGES
 from tests.support.seeding import (
     Way,
     counted,
@@ -23,13 +23,7 @@ from tests.support.seeding import (
     write,
 )
 
-STAGES = (
-    STAGE.format("cities")
-    + SEED.format("cities", "cities.csv")
-    + STAGE.format("pupils")
-    + 'dependencies = ["cities"]\n'
-    + SEED.format("pupils", "pupils.csv")
-)
+pytestmark = pytest.mark.usefixtures("plain_environment")
 MORE = """
 CREATE TABLE courses (id uuid PRIMARY KEY, slug text NOT NULL UNIQUE, next_id uuid REFERENCES courses);
 CREATE TABLE pupil_courses (
@@ -49,14 +43,7 @@ MORE_FILES = {
 @pytest.fixture
 def staged(school: Path) -> Path:
     """The school in two stages."""
-    return write(school, {"seedlab.toml": STAGES})
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATABASE_URL", "SEEDLAB_DATABASE_URL", "SEEDLAB_TARGET", "SEEDLAB_ENV", "SEEDLAB_JSON"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+    return write(school, {"seedlab.toml": TWO_STAGES})
 
 
 def refused(folder: Path, url: str, *stages: str, run: str | None = None) -> str:
@@ -154,7 +141,7 @@ def test_rows_that_somebody_deleted_or_whose_table_is_no_more_are_not_counted(st
 
 def test_a_row_that_another_stage_brings_now_is_not_reset_with_its_old_one(staged: Path, url: str) -> None:
     more = STAGE.format("more") + 'dependencies = ["cities"]\n' + SEED.format("more", "more.csv")
-    config = STAGES + more + "[stages.seeds.tables]\npupils = {}\n"
+    config = TWO_STAGES + more + "[stages.seeds.tables]\npupils = {}\n"
     seed(write(staged, {"seedlab.toml": config, "more.csv": "name,city.code\nDan,tlv\n"}), url)
     seed(
         write(staged, {"pupils.csv": "name,city.code\nAda,hfa\n", "more.csv": "name,city.code\nBob,tlv\n"}),
@@ -289,7 +276,7 @@ def test_a_run_that_only_made_rows_is_rolled_back(staged: Path, url: str) -> Non
 
 def test_a_run_that_changed_or_deleted_rows_is_not_rolled_back(staged: Path, url: str) -> None:
     first = seed(staged, url)
-    config = STAGES + 'mode = "sync"\n'
+    config = TWO_STAGES + 'mode = "sync"\n'
     files = {
         "cities.csv": CITIES.replace("Haifa", "Hefa"),
         "pupils.csv": "name,city.code\nAda,hfa\nDan,tlv\n",

@@ -13,3 +13,12 @@ PUPILS = "name,city.code,age\nAda,hfa,9\nBob,tlv,\nCid,hfa,11\n"
 FILES = {"cities.csv": CITIES, "pupils.csv": PUPILS}
 STAGE = '[[stages]]\nid = "{0}"\nname = "{0}"\n'
 SEED = '[[stages.seeds]]\nname = "{0}"\nsource = "{1}"\n'
+ONE_STAGE = STAGE.format("all") + SEED.format("cities", "cities.csv") + SEED.format("pupils", "pupils.csv")
+TWO_STAGES = (
+    STAGE.format("cities")
+    + SEED.format("cities", "cities.csv")
+    + STAGE.format("pupils")
+    + 'dependencies = ["cities"]\n'
+    + SEED.format("pupils", "pupils.csv")
+)
+TWO_SYNCS = TWO_STAGES.replace("[[stages.seeds]]\n", '[[stages.seeds]]\nmode = "sync"\n')

@@ -351,7 +351,15 @@ def test_the_listing_of_a_bare_folder_says_where_stages_come_from() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0004, "0.4 ms"), (0.018, "18 ms"), (3.214, "3.21 s"), (125.2, "2 min 05 s")],
+    [
+        (0.0004, "0.4 ms"),
+        (0.018, "18 ms"),
+        (0.9996, "1.00 s"),
+        (3.214, "3.21 s"),
+        (59.996, "1 min 00 s"),
+        (119.7, "2 min 00 s"),
+        (125.2, "2 min 05 s"),
+    ],
 )
 def test_durations_are_spelled_as_people_do(seconds: float, text: str) -> None:
     assert duration(seconds) == text
@@ -374,7 +382,14 @@ def test_seconds_that_still_change_have_no_more_digits_than_can_be_read(seconds:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (712_345, "712 kB"), (3 * 10**12, "3000 GB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_500, "1.5 kB"),
+        (712_345, "712 kB"),
+        (999_600, "1.0 MB"),
+        (3 * 10**12, "3000 GB"),
+    ],
 )
 def test_sizes_are_decimal(count: int, text: str) -> None:
     assert size(count) == text

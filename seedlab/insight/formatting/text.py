@@ -126,9 +126,10 @@ def _pad(text: str, cells: int, side: str) -> str:
 
 def duration(seconds: float) -> str:
     """Format seconds in a suitable unit."""
-    if seconds >= 60:
-        return f"{int(seconds // 60)} min {seconds % 60:02.0f} s"
-    if seconds >= 1:
+    if seconds >= 59.995:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest:02} s"
+    if seconds >= 0.9995:
         return f"{seconds:.2f} s"
     if 0 < seconds < 1e-4:
         return f"{seconds * 1e6:.0f} µs"
@@ -150,7 +151,7 @@ def roughly(seconds: float) -> str:
 def size(count: int) -> str:
     """Format a number of bytes in a suitable decimal unit."""
     value, units = float(count), ["B", "kB", "MB", "GB"]
-    while value >= 1000 and len(units) > 1:
+    while round(value) >= 1000 and len(units) > 1:
         value /= 1000
         units.pop(0)
     return f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 100 else f"{value:.1f} {units[0]}"

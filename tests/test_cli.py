@@ -97,6 +97,17 @@ def test_the_module_runs_as_a_program_and_gives_its_exit_code(school: Path) -> N
     assert "nowhere" in bad.stderr
 
 
+def test_a_python_without_our_packages_is_told_and_not_taken_for_a_bug(school: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "seedlab", "check"], cwd=school, capture_output=True, text=True, timeout=60,
+        check=False, env={"PYTHONPATH": str(Path(__file__).parent.parent)},
+    )  # fmt: skip
+
+    assert f"this Python, {sys.executable}, has no package " in done.stderr
+    assert "activate the virtual environment" in done.stderr
+    assert "bug" not in done.stderr
+
+
 def test_output_survives_a_narrow_encoding(school: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "seedlab", "graph"], cwd=school, capture_output=True, timeout=60, check=False,

@@ -195,7 +195,7 @@ def test_all_faults_are_counted_also_those_that_are_not_listed(
 
     assert main(["seed", str(school), "--database-url", database, "-q"]) == 3
 
-    err = output_of(capsys)[1]
+    err = capsys.readouterr().err
     assert "1,234 data faults, nothing was written" in err
     assert counts in err
 

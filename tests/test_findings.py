@@ -264,6 +264,14 @@ def test_the_text_says_where_why_and_what_would_help() -> None:
     )
 
 
+def test_evidence_is_broken_between_words_and_commands_are_left_whole() -> None:
+    told = findings_text(slow_run(), 40).splitlines()
+
+    at = told.index("      the server: Lock/transactionid in")
+    assert told[at + 1] == "      180 of 200 samples"
+    assert told[-3:] == ["  model says", "    it holds a lock", "    $ psql -c x"]
+
+
 def test_the_summary_has_two_lines_of_it_at_most() -> None:
     assert headline(slow_run()) == [
         "Where the time went: 90% locks, merge answers; the server: Lock/transactionid in 180 of 200 samples",

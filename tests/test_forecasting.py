@@ -10,6 +10,7 @@ import pytest
 from seedlab import orchestrator
 from seedlab.cli import main
 from seedlab.flow import Project, Run
+from seedlab.insight.formatting.text import duration
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import history
 from seedlab.operations import forecasting
@@ -126,8 +127,8 @@ def test_a_person_reads_it_after_the_plan(folder, url, capsys) -> None:
     call("plan", folder, url)
 
     shown = capsys.readouterr().out
-    assert "expected: 1.8" in shown
-    assert "an estimate: no run like this one here, too few to tell" in shown
+    assert "expected: about 1.8" in shown
+    assert "and the start-up, a guess: no run like this one is on record" in shown
     assert "critical path: cities → colours → pupils" in shown
     assert "- colours could run beside others: parallel = false" in shown
 
@@ -140,8 +141,19 @@ def test_seeds_of_which_nothing_is_known_are_not_listed(folder, url, capsys) -> 
     call("plan", folder, url)
 
     shown = capsys.readouterr().out
-    assert "an estimate: no run" in shown
+    assert "a guess: no run" in shown
     assert "cities.cities" not in shown
+
+
+def test_one_run_is_told_without_an_interval(folder, url, capsys) -> None:
+    call("seed", folder, url, "-q")
+    call("seed", folder, url, "--force", "-q")
+    _, *_, forced = history.newest(folder.parent / "reports", 9)
+    capsys.readouterr()
+
+    call("plan", folder, url, "--force")
+
+    assert f"expected: about {duration(forced.seconds)}, by 1 run like this one" in capsys.readouterr().out
 
 
 def test_where_nothing_is_to_be_done_nothing_is_foretold(folder, url, capsys) -> None:

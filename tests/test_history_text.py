@@ -69,6 +69,12 @@ def test_no_runs_are_told_with_where_they_were_looked_for() -> None:
     assert history_text(history_of()) == "no run is on record below reports\n"
 
 
+def test_a_narrow_terminal_still_tells_the_kind_of_each_run() -> None:
+    told = history_text(history_of(*COLD), limit=1, width=80).splitlines()
+
+    assert told[1] == "!  00000005  2026-03-01 13:00  academy/incremental/cold  600 ms  slower, 1.9 ti…"
+
+
 def test_a_hebrew_project_keeps_the_columns_aligned() -> None:
     hebrew, latin = history_text(history_of(past_of(1, project=HEBREW), past_of(2))).splitlines()[1:3]
 

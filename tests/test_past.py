@@ -111,8 +111,7 @@ def test_a_folder_that_is_not_there_has_no_runs(tmp_path: Path) -> None:
     ("args", "outcomes", "kind"),
     [
         (["seed"], Outcomes(created=3), "cold"),
-        (["seed"], Outcomes(unchanged=3), "again"),
-        (["seed"], Outcomes(), "again"),
+        (["seed"], Outcomes(unchanged=3), "compared"),
         (["seed"], Outcomes(created=1, unchanged=2), "changed"),
         (["seed"], Outcomes(created=1, rejected=2), "changed"),
         (["seed", "--dry-run"], Outcomes(created=3), "dry run"),
@@ -128,6 +127,13 @@ def test_the_kind_of_a_run_is_what_it_did(
     ((past,), _) = read_past(tmp_path)
 
     assert past.kind == kind
+
+
+@pytest.mark.parametrize("outcomes", [Outcomes(), Outcomes(unchanged=3)])
+def test_a_run_that_skips_is_no_run_that_compares(tmp_path: Path, outcomes: Outcomes) -> None:
+    written(tmp_path, run_of(1, outcomes=outcomes), run_of(2, outcomes=outcomes, spans=()))
+
+    assert [past.kind for past in read_past(tmp_path)[0]] == ["compared", "again"]
 
 
 @pytest.mark.parametrize("status", ["failed", "refused", "interrupted"])

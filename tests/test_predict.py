@@ -127,6 +127,12 @@ def test_too_few_runs_leave_it_to_the_estimate() -> None:
     assert (found.seconds, found.basis, found.runs, found.confidence) == (0.25, "estimate", 2, 0.0)
 
 
+def test_few_runs_are_a_better_guess_than_rows() -> None:
+    found = predict.expect(100, [Timing(rows=100, seconds=9)])
+
+    assert (found.seconds, found.basis, found.runs, found.confidence) == (9, "estimate", 1, 0.0)
+
+
 def test_without_an_estimate_rows_are_counted() -> None:
     assert predict.expect(0, ()).seconds < predict.expect(10**6, ()).seconds
 

@@ -167,6 +167,13 @@ def test_the_text_says_what_each_bought() -> None:
     )
 
 
+def test_a_narrow_terminal_is_told_times_and_round_trips() -> None:
+    told = profile_text(made(), 80).splitlines()
+
+    assert told[3] == "                    median  times faster than legacy   saved  round trips"
+    assert max(map(len, told)) <= 80
+
+
 def test_the_record_has_every_sample_and_no_interval_where_there_is_none() -> None:
     record = profiles.effects_record(made(2))
 

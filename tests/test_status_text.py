@@ -75,8 +75,9 @@ def test_a_narrow_terminal_shortens_what_is_least_needed() -> None:
 
     text = status_text(status, 60)
 
-    assert "of cities  1,200 rows  1,198 created  by faculty.…\n" in text
+    assert "of cities  1,200 rows  1,198 created\n" in text
     assert "1 updated;…\n" in text
+    assert "of cities  1,200 rows  1,198 created  by faculty.…\n" in status_text(status, 63)
 
 
 def test_without_a_ledger_it_is_one_sentence() -> None:

@@ -128,6 +128,16 @@ def test_a_narrow_terminal_gets_what_matters_most(cells: int, shown: str) -> Non
     assert max(map(width, told)) <= cells
 
 
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [(39, "name  a way of writing  a reason that…"), (35, "name  a way of writing"), (20, "name")],
+)
+def test_a_column_that_was_left_out_gives_no_more_room(cells: int, shown: str) -> None:
+    rows = [("name", "a way of writing", "a reason that may be cut")]
+
+    assert table(rows, "<<<", cells=cells, flexible=2, spare=(2, 1)) == [shown]
+
+
 def test_hebrew_names_keep_the_columns_aligned() -> None:
     run = run_of(ran("אוניברסיטאות", Outcomes(created=5)), ran("translations", Outcomes(created=7)))
 
@@ -398,3 +408,12 @@ def test_sizes_are_decimal(count: int, text: str) -> None:
 def test_shortening_counts_cells() -> None:
     assert shorten("漢字漢字", 5) == "漢字…"
     assert shorten("abc", 3) == "abc"
+
+
+def test_a_narrow_listing_leaves_out_the_tables_rather_than_cut_the_files() -> None:
+    file = SourceFile(path=Path("x.csv"), name="02-structure/disciplines.csv", format="csv")
+    stage = Stage(id="core", name="Core", seeds=(replace(seed("core"), tags=(), files=(file,)),))
+
+    told = [project_text(project(stage), cells).splitlines()[1] for cells in (50, 26)]
+
+    assert told == ["core   a     a       02-structure/disciplines.csv", "core   a     02-structure…"]

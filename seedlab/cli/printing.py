@@ -52,14 +52,23 @@ def report_error(args: Namespace, error: BaseException, run: Run | None = None) 
         write_stderr(_traceback(error))
     if isinstance(error, DataFaults):
         write_stderr(formatting.faults_text(error.faults, show_values=args.show_values, width=width()))
-    known = isinstance(error, SeedError | KeyboardInterrupt)
-    advice = "" if known or args.debug else "\nthis is a bug in seedlab; --debug shows where it happened"
+    known = args.debug or isinstance(error, SeedError | KeyboardInterrupt)
+    advice = "" if known else f"\n{_advice(error)}"
     examples = "; ".join(error.examples) if isinstance(error, Refused) else ""
     hint = f"; for example {examples}" if examples else ""
     if not args.show_values:
         hint = "; --show-values shows row values" if examples or isinstance(error, DataFaults) else ""
     write_stderr(f"✗ {runs.message_of(error)}{hint}{advice}\n")
     return runs.verdict(error)[1]
+
+
+def _advice(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("seedlab."):
+        return (
+            f"this Python, {sys.executable}, has no package {error.name}, which seedlab needs; activate the "
+            "virtual environment in which seedlab is installed, or install it in this one"
+        )
+    return "this is a bug in seedlab; --debug shows where it happened"
 
 
 def _traceback(error: BaseException) -> str:

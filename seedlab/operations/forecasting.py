@@ -51,9 +51,9 @@ def forecast(project: Project, plan: Plan, heading: Run, runs: Iterable[Run]) ->
 
 
 def _total(plan: Plan, experience: Experience, seeds: Sequence[Expectation]) -> Expectation:
-    """Expect the time of the whole run: by earlier runs if there were enough, else as its seeds' sum."""
+    """Expect the time of the whole run: by earlier runs if there were any, else as its seeds' sum."""
     timings = experience.runs.get(predict.kind_of(plan.outcomes, ran=bool(seeds)), ())
-    if len(timings) < predict.ENOUGH and seeds:
+    if not timings and seeds:
         return predict.summed(seeds)
     return predict.expect(plan.outcomes.total, timings)
 

@@ -27,10 +27,12 @@ def forecast_text(forecast: Forecast, width: int) -> str:
 
 
 def _spelled(expected: Expectation) -> str:
-    if expected.basis == "estimate":
-        few = several(expected.runs, "run") if expected.runs else "no run"
-        return f"{duration(expected.seconds)}, an estimate: {few} like this one here, too few to tell"
-    return f"{duration(expected.seconds)} ({_interval(expected)}, by {several(expected.runs, 'run')})"
+    seconds, runs = duration(expected.seconds), several(expected.runs, "run")
+    if expected.basis == "history":
+        return f"{seconds} ({_interval(expected)} confidence, by {runs})"
+    if expected.runs:
+        return f"about {seconds}, by {runs} like this one, too few for an interval"
+    return f"about {seconds} and the start-up, a guess: no run like this one is on record"
 
 
 def _interval(expected: Expectation) -> str:

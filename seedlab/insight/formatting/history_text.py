@@ -107,7 +107,7 @@ def _bar(part: float) -> str:
 def _run_lines(points: Sequence[Point], cells: int) -> list[str]:
     if not points:
         return []
-    return table([_HEAD, *map(_run_row, points)], "<<<<>>>><", cells=cells, flexible=8, spare=(7, 6))
+    return table([_HEAD, *map(_run_row, points)], "<<<<>>>><", cells=cells, flexible=8, spare=(7, 6, 5))
 
 
 def _run_row(point: Point) -> list[str]:

@@ -19,7 +19,8 @@ def profile_text(profile: Profile, width: int = 120) -> str:
     blocks = [[_headline(profile)]]
     for title, rows in _tables(profile):
         align = "<" + ">" * (len(rows[0]) - 1)
-        blocks.append([title, *table(rows, align, cells=width, flexible=0)])
+        spare = [n for n, name in enumerate(rows[0]) if name in ("sent", "WAL", "statements")]
+        blocks.append([title, *table(rows, align, cells=width, flexible=1, spare=spare[::-1])])
     blocks.append([f"! {printable(note)}" for note in profile.notes])
     return paragraphs(blocks)
 

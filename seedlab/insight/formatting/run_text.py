@@ -17,7 +17,7 @@ def run_text(run: Run, width: int = 120) -> str:
     done = run.status == "succeeded" or run.outcomes.total
     faults = [fault for fault in run.faults if fault.message not in (run.error or "")]
     blocks = [
-        _heading_lines(run),
+        _heading_lines(run, width),
         stage_lines(run, width),
         phase_lines(run, width),
         [*([total_line(run)] if done else []), *listed(costs(run), width)],
@@ -29,15 +29,15 @@ def run_text(run: Run, width: int = 120) -> str:
     return paragraphs(blocks)
 
 
-def _heading_lines(run: Run) -> list[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+def _heading_lines(run: Run, cells: int) -> list[str]:
+    versions = [f"{name} {version}" for name, version in run.versions.items()]
     facts = [
         destination(run.project, printable(run.target)),
         f"run {run.run_id} of {moment(run.started)} UTC: {run.status} in {duration(run.seconds)}",
         f"{run.environment}, {run.level}{_switched_off(run)}",
         " ".join(run.args),
         f"commit {run.commit}" if run.commit else "",
-        f"{machine_name(run.machine)}, {run.machine.get('python', '')}; {versions}",
+        *listed([machine_name(run.machine), f"{run.machine.get('python', '')}", *versions], cells),
     ]
     return [facts[0], *(printable(each) for each in facts[1:] if each)]
 

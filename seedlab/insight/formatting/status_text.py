@@ -45,7 +45,7 @@ def _without_ledger(status: Status) -> list[str]:
 def _stage_blocks(stages: Sequence[StageStatus], cells: int) -> Iterator[list[str]]:
     """Yield one block of lines per stage; the columns are aligned across all of them."""
     rows = [_load_row(load) for stage in stages for load in stage.loads]
-    lines = iter(table(rows, "<<<>><", cells=cells, flexible=5))
+    lines = iter(table(rows, "<<<>><", cells=cells, flexible=5, spare=(5,)))
     for stage in stages:
         yield [_stage_line(stage), *(next(lines) for _ in stage.loads)]
 

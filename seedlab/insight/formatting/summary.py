@@ -267,14 +267,15 @@ def _fault_text(fault: Fault, *, show_values: bool, cells: int) -> str:
 def project_text(project: Project, width: int = 120) -> str:
     """Format the seeds of a project, with their stages, tables, tags, environments and files.
 
-    Tags and environments are left out if no seed has any, or if there is no room for them.
+    Tags and environments are left out if no seed has any. They and then the tables, which a plan shows, are
+    left out if there is no room for them.
     """
     head = ["stage", "seed", "tables", "tags", "environments", "files"]
     rows = [_seed_row(seed) for seed in project.every_seed]
     defaults = {3: "·", 4: "all"}
     shown = [n for n in range(6) if any(row[n] != defaults.get(n) for row in rows)] if rows else range(6)
     cells = [[row[n] for n in shown] for row in (head, *rows)]
-    spare = [place for place, n in enumerate(shown) if n in defaults]
+    spare = [shown.index(n) for n in (3, 4, 2) if n in shown]
     lines = table(cells, "<" * len(shown), cells=width, flexible=-1, spare=spare)
     total = f"{several(len(rows), 'seed')} in {several(len(project.stages), 'stage')}"
     if not project.stages:

@@ -65,6 +65,14 @@ def listed(parts: Sequence[str], cells: int) -> list[str]:
     return lines
 
 
+def wrapped(text: str, cells: int, indent: str = "") -> list[str]:
+    """Break a text into lines between words; `indent` begins each line."""
+    from textwrap import wrap  # not needed by a run with nothing to do
+
+    return wrap(text, cells, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+                break_on_hyphens=False)  # fmt: skip
+
+
 def paragraphs(blocks: Iterable[Sequence[str]]) -> str:
     """Join blocks of lines, with an empty line between them; empty blocks are left out."""
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -98,10 +106,10 @@ def table(
     over = sum(widths) + len(_GAP) * (len(widths) - 1) - cells
     flexible = shown[flexible]
     for n in spare:
-        if over > max(widths[flexible] - _LEAST, 0):
+        if over > (max(widths[flexible] - _LEAST, 0) if flexible in shown else 0):
             shown.remove(n)
             over -= widths[n] + len(_GAP)
-    over = _give_way(widths, [flexible], over, _LEAST)
+    over = _give_way(widths, [n for n in shown if n == flexible], over, _LEAST)
     _give_way(widths, [n for n in shown if align[n] == "<" and n not in whole], over, _LEAST_OF_OTHERS)
     return [_line([(row[n], widths[n], align[n]) for n in shown]) for row in rows]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Bottleneck, Recommendation, Resource
-from seedlab.insight.formatting.text import duration, paragraphs, printable, several, shorten, table
+from seedlab.insight.formatting.text import duration, paragraphs, printable, several, shorten, table, wrapped
 from seedlab.insight.judging.resource_seconds import IDLE, OUTSIDE, Activity, Spent, resource_of, spent
 
 if TYPE_CHECKING:
@@ -148,18 +148,18 @@ def findings_text(run: Run, width: int = 120) -> str:
     found = [
         text
         for line, reason in zip(lines, evidence, strict=True)
-        for text in (f"  {line}", *([f"      {reason}"] if reason else []))
+        for text in (f"  {line}", *wrapped(reason, width, "      "))
     ]
-    helps = [text for each in run.recommendations for text in _help_lines(each)]
+    helps = [text for each in run.recommendations for text in _help_lines(each, width)]
     blocks = [["where the time went", *found]] if found else []
     blocks += [["what would help", *helps]] if helps else []
     return paragraphs(blocks) if blocks else ""
 
 
-def _help_lines(each: Recommendation) -> list[str]:
+def _help_lines(each: Recommendation, cells: int) -> list[str]:
     return [
-        f"  {printable(each.what)}{_saves(each)}",
-        f"    {printable(each.why)}",
+        *wrapped(f"{printable(each.what)}{_saves(each)}", cells, "  "),
+        *wrapped(printable(each.why), cells, "    "),
         f"    $ {printable(each.command)}",
     ]
 

@@ -136,10 +136,14 @@ def _seeds(run: Run) -> dict[str, tuple[Kind, Timing]]:
 
 
 def expect(rows: int, timings: Sequence[Timing], estimated_ms: int | None = None) -> Expectation:
-    """Predict how long a number of rows will take: by timings, or by an estimate if those are too few."""
+    """Predict how long a number of rows will take: by timings, or by an estimate if those are too few.
+
+    Without an estimate of the project, the few timings that there are make a better one than the rows.
+    """
     scaled = [each.seconds * (rows + FIXED) / (each.rows + FIXED) for each in timings[-NEWEST:]]
     if len(scaled) < ENOUGH:
-        seconds = estimated_ms / 1000 if estimated_ms is not None else (rows + FIXED) * GUESS
+        guess = median(scaled) if scaled else (rows + FIXED) * GUESS
+        seconds = estimated_ms / 1000 if estimated_ms is not None else guess
         return Expectation(
             seconds=seconds, low=seconds, high=seconds, confidence=0.0, basis="estimate", runs=len(scaled)
         )

@@ -13,7 +13,7 @@ from seedlab.errors import ConfigurationError
 from seedlab.flow import Outcomes, Run
 from seedlab.insight.records import history
 
-Kind = Literal["cold", "again", "changed", "undo", "dry run"]
+Kind = Literal["cold", "again", "compared", "changed", "undo", "dry run"]
 _SELECTING = ("-s", "-x", "--select", "--exclude")
 _TEXTS = ("run_id", "project", "started", "status", "level", "environment", "target")
 _MAYBE_TEXTS = ("error", "commit")
@@ -103,7 +103,7 @@ def _past(path: Path, record: Mapping[str, Any]) -> PastRun:
         raise ValueError(f"started {record['started']}, {record['seconds']} seconds")
     outcomes = Outcomes(**{name: int(count) for name, count in record["outcomes"].items()})
     args = [str(each) for each in record["args"]]
-    kind = _kind(args, outcomes) if record["status"] == "succeeded" else None
+    kind = _kind(args, outcomes, bool(record["phases"])) if record["status"] == "succeeded" else None
     database = record["database"]
     return PastRun(
         path=path,
@@ -144,12 +144,15 @@ def _selection(args: list[str]) -> str:
     return " ".join(word for before, word in pairs if before in _SELECTING or word.startswith(_SELECTING))
 
 
-def _kind(args: list[str], outcomes: Outcomes) -> Kind:
-    """Classify a run by what it did, as only the times of runs of one kind are comparable."""
+def _kind(args: list[str], outcomes: Outcomes, measured: bool) -> Kind:
+    """Classify a run by what it did, as only the times of runs of one kind are comparable.
+
+    A run in which no stage ran has no phases that were `measured`.
+    """
     if "--dry-run" in args:
         return "dry run"
     if args[1:2] in (["reset"], ["rollback"]):
         return "undo"
     if outcomes.unchanged == outcomes.total:
-        return "again"
+        return "compared" if measured else "again"
     return "cold" if outcomes.created == outcomes.total else "changed"

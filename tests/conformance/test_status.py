@@ -306,7 +306,7 @@ def test_a_ledger_that_may_not_be_read_says_what_to_grant(
     assert (no_schema.ledger, no_table.ledger, code) == ("unreadable", "unreadable", 1)
     assert no_schema.stages == no_schema.runs == ()
     shown = capsys.readouterr().out
-    assert f"→ GRANT USAGE ON SCHEMA seedlab TO {user};\n" in shown
+    assert f'→ GRANT USAGE ON SCHEMA seedlab TO "{user}";\n' in shown
     assert verdicts(status_of(staged, url)) == UNCHANGED
 
 

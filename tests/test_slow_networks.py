@@ -11,6 +11,7 @@ import pytest
 
 from seedlab.database.embedded.cluster import SOCKET
 from seedlab.database.postgres import direct as postgres_direct
+from seedlab.database.postgres import encode
 from seedlab.database.postgres import load as postgres_load
 from seedlab.database.postgres.wire import Wire
 from seedlab.database.proxy import DelayProxy
@@ -150,8 +151,8 @@ def test_large_values_are_copied(
 ) -> None:
     folder = write(tmp_path / "project", FILES)
     trips = []
-    for most in (postgres_load.ARRAY_BYTES, 10):
-        monkeypatch.setattr(postgres_load, "ARRAY_BYTES", most)
+    for most in (encode.ARRAY_BYTES, 10):
+        monkeypatch.setattr(encode, "ARRAY_BYTES", most)
         clean(clean_postgres_url)
         execute(clean_postgres_url, TABLES)
         run = seed(folder, clean_postgres_url)

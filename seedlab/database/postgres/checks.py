@@ -7,12 +7,12 @@ has refused a row. The expressions are the server's own text.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 from psycopg.sql import SQL, Composed, Identifier
 
-from seedlab.database.postgres.encode import frame_literals
+from seedlab.database.postgres import encode
 from seedlab.database.postgres.failures import NO_PARTITION, write_failed
 from seedlab.database.postgres.statements import arrays_source, casts, qualified, trusted
 from seedlab.database.postgres.wire import Question, StatementError, Wire, translated
@@ -54,7 +54,7 @@ class _Evaluation:
     def question(self) -> Question:
         columns = sorted({name for check in self.checks for name in check.needed})
         refusals = _find_refused(self.table, columns, [each.expression for each in self.checks])
-        return refusals, frame_literals(self.batch.frame, columns)
+        return refusals, encode.frame_literals(self.batch.frame, columns)
 
 
 def broken_checks(wire: Wire, plan: WritePlan) -> list[Refusal]:
@@ -101,19 +101,23 @@ def _uniques(write: TableWrite) -> Iterator[_Check]:
 def _broken(wire: Wire, checked: Iterable[tuple[TableWrite, Sequence[_Check]]]) -> list[Refusal]:
     refusals: list[Refusal] = []
     waiting: list[_Evaluation] = []
+    rows = size = 0
     for write, checks in checked:
         possible = [each for each in checks if each.needed <= {*write.columns}]
         for batch in write.batches() if possible else ():
-            waiting.append(_Evaluation(table=write.table, batch=batch, checks=possible))
-            if sum(each.batch.frame.height for each in waiting) >= _ROWS:
-                refusals += _ask(wire, waiting)
-                waiting = []
+            for frame in encode.slices(batch.frame, _ROWS):
+                part = replace(batch, frame=frame)
+                waiting.append(_Evaluation(table=write.table, batch=part, checks=possible))
+                rows, size = rows + frame.height, size + int(frame.estimated_size())
+                if rows >= _ROWS or size >= encode.ARRAY_BYTES:
+                    refusals += _ask(wire, waiting)
+                    waiting, rows, size = [], 0, 0
     return refusals + (_ask(wire, waiting) if waiting else [])
 
 
 def _read_checks(wire: Wire, tables: Sequence[Table]) -> dict[str, list[_Check]]:
     identifiers = {"schema": [each.schema for each in tables], "relation": [each.relation for each in tables]}
-    parameters = frame_literals(pl.DataFrame(identifiers), list(identifiers))
+    parameters = encode.frame_literals(pl.DataFrame(identifiers), list(identifiers))
     with translated("the CHECK constraints"):
         rows = wire.ask([(CHECKS, parameters)])[0] if tables else []
     found: dict[str, list[_Check]] = {}

@@ -15,8 +15,8 @@ import polars as pl
 
 from seedlab.database.classified import VALUES, all_new, difference_lines, tallies
 from seedlab.database.postgres import classify_statements as sql
+from seedlab.database.postgres import encode
 from seedlab.database.postgres import write as postgres_write
-from seedlab.database.postgres.encode import array_literals
 from seedlab.database.postgres.failures import write_failed
 from seedlab.database.postgres.wire import StatementError, Wire
 from seedlab.flow import FILE, ROW, Batch, Classified, Outcomes, Table, TableWrite, WritePlan
@@ -62,17 +62,17 @@ def classify_plan(wire: Wire, plan: WritePlan, *, differences: bool) -> list[Cla
 def _pipelines(writes: Sequence[TableWrite]) -> Iterator[list[_Part]]:
     """Split batches into statements, and combine small ones into one pipeline."""
     waiting: list[_Part] = []
-    rows = 0
+    rows = size = 0
     limit = postgres_write.ARRAY_ROWS
     for write in writes:
         whole = write.loads[0].whole  # equal rows must be counted together
         for batch in postgres_write.together(write) if whole else write.batches():
-            for frame in [batch.frame] if whole else batch.frame.iter_slices(limit):
+            for frame in [batch.frame] if whole else encode.slices(batch.frame, limit):
                 waiting.append(_Part(table=write.table, batch=Batch(load=batch.load, frame=frame)))
-                rows += frame.height
-                if rows >= limit:
+                rows, size = rows + frame.height, size + int(frame.estimated_size())
+                if rows >= limit or size >= encode.ARRAY_BYTES:
                     yield waiting
-                    waiting, rows = [], 0
+                    waiting, rows, size = [], 0, 0
     if waiting:
         yield waiting
 
@@ -83,7 +83,7 @@ def _ask(wire: Wire, parts: Sequence[_Part], *, differences: bool) -> list[Answe
     questions = []
     for part in parts:
         with wire.recorder.span("stage", load=part.batch.load, rows=part.rows):
-            questions.append((build(part.batch.load, part.table), array_literals(part.batch)))
+            questions.append((build(part.batch.load, part.table), encode.array_literals(part.batch)))
     with wire.recorder.span("merge", load=parts[0].batch.load if len(parts) == 1 else None):
         try:
             return wire.ask(questions)

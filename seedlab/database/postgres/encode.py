@@ -6,7 +6,7 @@ on earlier rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,6 +14,9 @@ import polars as pl
 from seedlab.flow import Batch
 
 SMALL = 5_000  # rows up to which joining in Python is faster than a polars query (docs/performance.md)
+# The most bytes of values that are sent as arrays or parameters at a time. With more, COPY is as fast, and
+# takes less memory; a message of 1 GB ends the connection (docs/performance.md).
+ARRAY_BYTES = 16 << 20
 _NULL = "\\N"
 _SPECIAL = ["\\", "\t", "\n", "\r"]
 _ESCAPED = ["\\\\", "\\t", "\\n", "\\r"]
@@ -118,6 +121,15 @@ def _quoted(name: str) -> pl.Expr:
     """Quote all values of a column for an array literal, and join them by commas."""
     text = pl.col(name).str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
     return pl.concat_str(pl.lit('"'), text, pl.lit('"')).fill_null("NULL").str.join(",").alias(name)
+
+
+def slices(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """Slice a frame into parts of at most `rows` rows, and ARRAY_BYTES unless a single row is larger."""
+    for part in frame.iter_slices(rows):
+        if part.height > 1 and int(part.estimated_size()) > ARRAY_BYTES:
+            yield from slices(part, (part.height + 1) // 2)
+        else:
+            yield part
 
 
 def value_rows(frame: pl.DataFrame, columns: Sequence[str]) -> list[str | None]:

@@ -14,7 +14,7 @@ from itertools import groupby
 import polars as pl
 from psycopg.sql import Composable
 
-from seedlab.database.postgres import staging
+from seedlab.database.postgres import encode, staging
 from seedlab.database.postgres import statements as sql
 from seedlab.database.postgres.copy_rows import (
     ENCODE_ROWS,
@@ -25,7 +25,6 @@ from seedlab.database.postgres.copy_rows import (
     explain,
     raise_sequences,
 )
-from seedlab.database.postgres.encode import frame_literals
 from seedlab.database.postgres.encode_binary import has_binary_form
 from seedlab.database.postgres.wire import Question, Results, StatementError, Wire
 from seedlab.errors import SeedError, WriteError
@@ -35,9 +34,8 @@ from seedlab.flow import Batch, Load, Outcomes, TableWrite, Written
 BINARY_ROWS = 6_000
 # Seconds that a value takes longer in an array than in a COPY (docs/performance.md).
 ARRAY_SECONDS = 1.3e-6
-# The most values of all arrays of a load, which are in memory together, and the most bytes of their text.
+# The most values of all arrays of a load, which are in memory together.
 ARRAY_VALUES = 1_000_000
-ARRAY_BYTES = 16 << 20
 # SQLSTATEs before the first row that only mean that something cannot be dropped: lock held, not the owner,
 # not supported, other objects depend on it, it does not exist any more.
 NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
@@ -250,7 +248,7 @@ def _array_rows(writes: Sequence[TableWrite], options: SendOptions) -> list[list
         if options.by_arrays(write) and values + _values(write) <= ARRAY_VALUES:
             batches = list(write.batches())
             own = sum(int(batch.frame.estimated_size()) for batch in batches)
-            if size + own <= ARRAY_BYTES:
+            if size + own <= encode.ARRAY_BYTES:
                 values, size, found[-1] = values + _values(write), size + own, batches
     runs = [list(run) for _, run in groupby(found, lambda batches: batches is None)]
     saving = [len(run) > (n > 0) + (n < len(runs) - 1) for n, run in enumerate(runs)]
@@ -261,7 +259,7 @@ def _add_arrays(
     wire: Wire, message: _Message, write: TableWrite, batches: Sequence[Batch], counts: dict[Load, int]
 ) -> None:
     with wire.recorder.span("stage", load=write.loads[0], rows=write.rows):
-        literals = frame_literals(
+        literals = encode.frame_literals(
             pl.concat([batch.frame.select(write.columns) for batch in batches]), write.columns
         )
     statement = sql.insert(write.table, write.columns, sql.arrays_source(write.columns))

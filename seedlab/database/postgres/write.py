@@ -16,21 +16,23 @@ from itertools import groupby
 import polars as pl
 from psycopg.sql import SQL, Identifier
 
-from seedlab.database.postgres import staging
+from seedlab.database.postgres import encode, staging
 from seedlab.database.postgres import statements as sql
 from seedlab.database.postgres.copy_rows import encoded, explain, raise_sequences
 from seedlab.database.postgres.direct import write_direct
-from seedlab.database.postgres.encode import array_literals, value_rows
 from seedlab.database.postgres.failures import write_failed
 from seedlab.database.postgres.grow import may_grow, merge_without_indexes
 from seedlab.database.postgres.orphans import located
 from seedlab.database.postgres.wire import Results, StatementError, Wire, translated
-from seedlab.errors import DataFaults
+from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Batch, Load, Outcomes, Table, TableWrite, WritePlan, Written
 
 PARAMETERS = 65_535  # the most parameters of a statement, which the protocol counts in 16 bits
 # Up to this many rows arrays are faster: no DDL, no ANALYZE, no WAL if nothing differs (docs/performance.md).
 ARRAY_ROWS = 20_000
+MESSAGE_BYTES = (
+    1_000 << 20
+)  # the most of values in one statement; the server takes 1 GB with all that is around
 # SQLSTATEs that only mean that no temporary table can be created: lock held, no right, not supported.
 _NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000"})
 
@@ -106,19 +108,23 @@ def _merge_groups(
     """Merge groups in order: small ones together in one pipeline, large ones separately."""
     written: list[Written] = []
     waiting: list[_Merge] = []
-    rows = 0
-    for number, group in enumerate(groups):
+    rows = size = 0
+    for number, given in enumerate(groups):
+        group, own = given, 0
         height = sum(write.rows for write in group)
-        by_arrays = _by_arrays(group, height, switches)
+        if _by_arrays(group, height, switches):
+            group = [_held(write) for write in group]
+            own = sum(int(batch.frame.estimated_size()) for write in group for batch in write.batches())
+        by_arrays = _by_arrays(group, height, switches, own)
+        if waiting and (not by_arrays or rows > ARRAY_ROWS or size + own > encode.ARRAY_BYTES):
+            written += _send(wire, waiting)
+            waiting, rows, size = [], 0, 0
         if by_arrays:
             waiting.append(_array_merge(wire, group))
-            rows += height
-        if rows > ARRAY_ROWS or not by_arrays:
-            written += _send(wire, waiting)
-            waiting, rows = [], 0
-        if not by_arrays and "copy" in switches:
+            rows, size = rows + height, size + own
+        elif "copy" in switches:
             written += _merge_staging(wire, plan, group[0], switches, number)
-        elif not by_arrays:
+        else:
             written += _merge_values(wire, group[0])
     written += _send(wire, waiting)
     if raises := raise_sequences(
@@ -129,8 +135,14 @@ def _merge_groups(
     return written
 
 
-def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str]) -> bool:
-    """Tell whether a group is merged from arrays, in one statement.
+def _held(write: TableWrite) -> TableWrite:
+    """Make the rows of a small write once, to be counted and sent."""
+    batches = list(write.batches())
+    return replace(write, batches=lambda: iter(batches))
+
+
+def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str], size: int = 0) -> bool:
+    """Tell whether a group of so many rows and bytes is merged from arrays, in one statement.
 
     Cycles need a single statement, and small groups are faster that way. Without COPY, tables that refer to
     themselves need it, too, and tables without a key, whose equal rows must be counted together.
@@ -139,7 +151,8 @@ def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str])
         return False
     if "copy" not in switches and group[0].loads[0].whole:
         return True
-    if len(group) > 1 or (rows <= ARRAY_ROWS and switches & {"copy", "arrays"}):
+    small = rows <= ARRAY_ROWS and size <= encode.ARRAY_BYTES
+    if len(group) > 1 or (small and switches & {"copy", "arrays"}):
         return True
     refers_to_itself = any(key.parent == group[0].table.name for key in group[0].table.foreign_keys)
     return "copy" not in switches and refers_to_itself
@@ -154,8 +167,22 @@ def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
             with wire.recorder.span("stage", load=batch.load, rows=batch.frame.height):
                 source = sql.arrays_source(batch.load.columns, first=len(parameters) + 1, place=sql.PLACE)
                 steps.append(sql.MergeStep(batch.load, write.table, source, as_text=True))
-                parameters += array_literals(batch)
+                parameters += encode.array_literals(batch)
+    _refuse_too_large(group, parameters)
     return _Merge(steps=steps, parameters=parameters)
+
+
+def _refuse_too_large(group: Sequence[TableWrite], parameters: Sequence[str]) -> None:
+    """Raise WriteError for a statement with more than the server takes: it would end the connection."""
+    if sum(map(len, parameters)) * 4 <= MESSAGE_BYTES:  # no character has more than four bytes
+        return
+    if (size := sum(len(each.encode()) for each in parameters)) > MESSAGE_BYTES:
+        tables = ", ".join(write.table.name for write in group)
+        raise WriteError(
+            f"{tables}: the rows are {size >> 20:,} MB in one statement, of which the server takes "
+            f"{MESSAGE_BYTES >> 20:,}; GRANT TEMPORARY on the database to copy them, or seed fewer in a run",
+            table=group[0].table.name,
+        )
 
 
 def together(write: TableWrite) -> Iterator[Batch]:
@@ -172,10 +199,10 @@ def _merge_values(wire: Wire, write: TableWrite) -> list[Written]:
     written = []
     size = PARAMETERS // len(write.columns)
     for batch in write.batches():
-        for part in batch.frame.iter_slices(size):
+        for part in encode.slices(batch.frame, size):
             with wire.recorder.span("stage", load=batch.load, rows=part.height):
                 source = sql.values_source(batch.load.columns, part.height)
-                parameters = value_rows(part, batch.load.columns)
+                parameters = encode.value_rows(part, batch.load.columns)
             merge = _Merge(
                 steps=[sql.MergeStep(batch.load, write.table, source, as_text=True)], parameters=parameters
             )

@@ -32,6 +32,9 @@ CREATE TABLE parts_1 (id int);
 CREATE SEQUENCE numbers;
 CREATE RULE quiet AS ON DELETE TO other.things DO INSTEAD NOTHING;
 CREATE FUNCTION shout(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper($1)';
+CREATE OPERATOR @+ (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl);
+CREATE COLLATION plain (provider = libc, locale = 'C');
+CREATE TABLE labels (id text PRIMARY KEY DEFAULT shout((1 OPERATOR(public.@+) 2)::text COLLATE plain) || now());
 """
 ALTERATIONS = (
     "CREATE TABLE towns (id int)",
@@ -63,6 +66,9 @@ ALTERATIONS = (
     "CREATE RULE loud AS ON UPDATE TO houses DO ALSO NOTIFY changed",
     "ALTER TABLE other.things DISABLE RULE quiet",
     "ALTER RULE quiet ON other.things RENAME TO silent",
+    "ALTER OPERATOR @+ (int, int) SET SCHEMA other",
+    "ALTER COLLATION plain SET SCHEMA other",
+    "ALTER FUNCTION shout SET SCHEMA other",
 )
 OTHERWISE = (
     "INSERT INTO cities VALUES (3, 'jrs', 'Jerusalem')",

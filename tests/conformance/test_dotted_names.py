@@ -12,7 +12,7 @@ from seedlab.errors import DataFaults
 from seedlab.flow import Level
 from tests.fix_postgres import PostgresServer
 from tests.support.asking import asking
-from tests.support.seeding import counted, execute, seed, write
+from tests.support.seeding import counted, execute, rows_of, seed, write
 
 # A type of the user's own, whose values are compared by its send function.
 OWN_TYPE = """
@@ -68,3 +68,20 @@ def test_a_unique_value_of_a_column_with_a_dot_is_named_as_the_column(
     (fault,) = failed.value.faults
     assert fault.message.startswith("(a.b, c, d) of table t, u.v must be unique")
     assert fault.column == "a.b, c, d"
+
+
+@pytest.mark.parametrize("level", ["incremental", "bulk", "legacy"])
+def test_columns_may_have_the_names_of_sqlites_row_ids(level: Level, tmp_path: Path, sqlite_url: str) -> None:
+    execute(
+        sqlite_url,
+        "CREATE TABLE t (code text PRIMARY KEY, _rowid_ int, rowid int, oid int REFERENCES t2 (_rowid_));"
+        "CREATE TABLE t2 (_rowid_ int PRIMARY KEY); INSERT INTO t2 VALUES (900);"
+        "INSERT INTO t VALUES ('old', -7, -8, 900), ('b', 1, 1, NULL)",
+    )
+    folder = write(tmp_path, {"t.csv": "code,_rowid_,rowid,oid\na,700,800,900\nb,-1,-2,\nc,701,801,\n"})
+
+    assert counted(seed(folder, sqlite_url, level)) == (2, 1, 0)
+    assert counted(seed(folder, sqlite_url, level, force=True)) == (0, 0, 3)
+
+    held = rows_of(sqlite_url, "SELECT * FROM t ORDER BY code")
+    assert held == [("a", 700, 800, 900), ("b", -1, -2, None), ("c", 701, 801, None), ("old", -7, -8, 900)]

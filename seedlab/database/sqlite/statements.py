@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Literal
 
 from seedlab.database.removals import Referral
 from seedlab.database.sqlite.connection import MAX_PARAMETERS, listed, quote
-from seedlab.database.sqlite.kinds import MOMENTS
+from seedlab.database.sqlite.kinds import MOMENTS, affinity
 from seedlab.flow import Catalog, Column, ForeignKey, Table
 
 if TYPE_CHECKING:
     from seedlab.flow import Load, Part
 
-# The states of a staged row, and the columns with its state and origin.
+# The states of a staged row, and the columns with its number, state and origin.
 NEW, SAME, DIFFERENT, CONFLICT = range(4)
+ID = "seedlab_id"
 STATE, LOAD, PLACE_FILE, PLACE_ROW = "seedlab_state", "seedlab_load", "seedlab_file", "seedlab_row"
 STAGED = (STATE, LOAD, PLACE_FILE, PLACE_ROW)
 EVERY_ROW = (0, 2**63 - 1)
@@ -63,12 +64,13 @@ def main(table: str) -> str:
 
 
 def stage(name: str, table: Table, columns: Sequence[str]) -> str:
-    """Create a temporary table whose columns have the affinities of the target's columns."""
-    origin = ", ".join(f"0 AS {each}" for each in STAGED)
-    return (
-        f"CREATE TEMPORARY TABLE {quote(name)} AS SELECT {origin}, {listed(columns)} "
-        f"FROM {main(table.name)} WHERE 0"
-    )
+    """Create a temporary table whose columns have the affinities of the target's columns.
+
+    Its row id has a name of its own, since a column of the target may be called `_rowid_`.
+    """
+    origin = ", ".join(f"{each} INTEGER" for each in STAGED)
+    own = ", ".join(f"{quote(column)} {affinity(table.columns[column].type)}" for column in columns)
+    return f"CREATE TEMPORARY TABLE {quote(name)} ({ID} INTEGER PRIMARY KEY, {origin}, {own})"
 
 
 def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
@@ -95,18 +97,18 @@ def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
 def _classify_by_number(name: str, table: Table, load: Load) -> str:
     """Classify rows of a table without a key: the nth of equal rows exists if the table has n of them."""
 
-    def counted(rows: str) -> str:
+    def counted(rows: str, number: str) -> str:
         row = as_one_text(load.columns)
         return (
             "(SELECT *, row_number() OVER (PARTITION BY seedlab_row_text) AS seedlab_number "
-            f"FROM (SELECT _rowid_ AS seedlab_id, {row} AS seedlab_row_text FROM {rows}))"
+            f"FROM (SELECT {number} AS {ID}, {row} AS seedlab_row_text FROM {rows}))"
         )
 
     return (
         f"UPDATE temp.{quote(name)} AS s SET {STATE} = {SAME} "
-        f"FROM {counted(f'temp.{quote(name)}')} AS g JOIN {counted(main(table.name))} AS t "
+        f"FROM {counted(f'temp.{quote(name)}', ID)} AS g JOIN {counted(main(table.name), '0')} AS t "
         "ON t.seedlab_row_text = g.seedlab_row_text AND t.seedlab_number = g.seedlab_number "
-        "WHERE s._rowid_ = g.seedlab_id"
+        f"WHERE s.{ID} = g.{ID}"
     )
 
 
@@ -127,7 +129,7 @@ def update(name: str, table: Table, load: Load) -> str:
     sets = ", ".join(f"{quote(column)} = s.{quote(column)}" for column in compared(load, table))
     return (
         f"UPDATE {main(table.name)} AS t SET {sets} FROM temp.{quote(name)} AS s "
-        f"WHERE s.{STATE} = {DIFFERENT} AND s._rowid_ BETWEEN ? AND ? AND {_same_key(load)}"
+        f"WHERE s.{STATE} = {DIFFERENT} AND s.{ID} BETWEEN ? AND ? AND {_same_key(load)}"
     )
 
 
@@ -136,7 +138,7 @@ def insert_new(name: str, table: Table, load: Load) -> str:
     return (
         f"INSERT INTO {main(table.name)} ({listed(load.columns)}) "
         f"SELECT {listed(load.columns, 's.')} FROM temp.{quote(name)} AS s "
-        f"WHERE s.{STATE} = {NEW} AND s._rowid_ BETWEEN ? AND ? ORDER BY s._rowid_"
+        f"WHERE s.{STATE} = {NEW} AND s.{ID} BETWEEN ? AND ? ORDER BY s.{ID}"
     )
 
 
@@ -148,7 +150,7 @@ def count_states(name: str) -> str:
 def places(name: str, state: int) -> str:
     """Return the origin of the staged rows of a state: row id, load, file, row."""
     return (
-        f"SELECT _rowid_, {LOAD}, {PLACE_FILE}, {PLACE_ROW} FROM temp.{quote(name)} "
+        f"SELECT {ID}, {LOAD}, {PLACE_FILE}, {PLACE_ROW} FROM temp.{quote(name)} "
         f"WHERE {STATE} = {state} ORDER BY 1"
     )
 
@@ -168,7 +170,7 @@ def orphans(name: str, foreign_key: ForeignKey) -> str:
     pairs = zip(foreign_key.columns, foreign_key.parent_columns, strict=True)
     same = " AND ".join(f"p.{quote(parent)} = s.{quote(own)}" for own, parent in pairs)
     return (
-        f"SELECT s._rowid_, {LOAD}, {PLACE_FILE}, {PLACE_ROW} FROM temp.{quote(name)} AS s "
+        f"SELECT s.{ID}, {LOAD}, {PLACE_FILE}, {PLACE_ROW} FROM temp.{quote(name)} AS s "
         f"WHERE s.{STATE} IN ({NEW}, {DIFFERENT}) AND {given} "
         f"AND NOT EXISTS (SELECT 1 FROM {main(foreign_key.parent)} AS p WHERE {same}) ORDER BY 1"
     )

@@ -358,3 +358,36 @@ def test_after_any_run_our_rows_are_still_told_from_those_of_others(school: Path
         assert told(own)[0] == ("skipped", INTACT)
         assert told(ours)[0] == ("run", "table cities was changed since the last seed (1 row)")
         assert told(age)[1] == ("run", "table pupils was changed since the last seed (1 row)")
+
+
+# ---- what a trigger makes of our rows while they are written --------------------------------------------
+
+LOUD = {
+    "postgresql": """
+        CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN NEW.word = upper(NEW.word); RETURN NEW; END$$;
+        CREATE TRIGGER loud BEFORE INSERT OR UPDATE ON words FOR EACH ROW EXECUTE FUNCTION shout();
+    """,
+    "sqlite": """
+        CREATE TRIGGER loud AFTER INSERT ON words BEGIN UPDATE words SET word = upper(word) WHERE id = NEW.id; END;
+        CREATE TRIGGER louder AFTER UPDATE ON words WHEN NEW.word <> upper(NEW.word)
+        BEGIN UPDATE words SET word = upper(word) WHERE id = NEW.id; END;
+    """,
+}
+
+
+def test_what_a_trigger_makes_of_a_row_is_what_later_runs_expect(
+    folder: Path, clean_database_url: str
+) -> None:
+    url = clean_database_url
+    execute(url, "CREATE TABLE words (id SERIAL KEY, code text NOT NULL UNIQUE, word text, n int);")
+    execute(url, LOUD[url.split(":")[0]])
+    write(folder, {"words.csv": "code,word,n\na,ada,1\nb,bob,1\n"})
+
+    runs = [counted(seed(folder, url)) for _ in range(2)]
+    runs += [counted(seed(folder, url, force=True)) for _ in range(2)]
+    write(folder, {"words.csv": "code,word,n\na,ada,2\nb,bob,1\n"})
+    runs += [counted(seed(folder, url)) for _ in range(2)]
+
+    assert runs == [(2, 0, 0), (0, 0, 2), (0, 2, 0), (0, 2, 0), (0, 1, 1), (0, 0, 2)]
+    assert rows_of(url, "SELECT word, n FROM words ORDER BY 1") == [("ADA", 2), ("BOB", 1)]

@@ -119,7 +119,7 @@ def _seed(task: Task, target: Target, look: Look, monitor: Monitor) -> Run:
         run_id=task.run_id,
         faults=result.rejected,
         exit_code=DataFaults.exit_code if result.rejected else made.exit_code,
-        data_fingerprint=data_fingerprint(task.agenda.seeds, assessment.situation.files),
+        data_fingerprint=data_fingerprint(task.agenda.seeds, assessment.inputs.files),
         versions={**made.versions, catalog.dialect: catalog.version},
     )
     if result.failure:

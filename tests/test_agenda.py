@@ -228,7 +228,7 @@ def test_stages_that_need_not_run_say_whether_others_were_in_their_tables(school
     verdicts = {name: Verdict(stage=name, reason=why) for name, why in (("a", None), ("b", None), ("c", ""))}
     found = Assessment(
         verdicts=verdicts,
-        situation=agenda.Situation(
+        inputs=agenda.Inputs(
             files={}, python="", catalog=CATALOG, environment=DEVELOPMENT.environment, settings=Settings()
         ),
         foreign=frozenset({"cities"}),

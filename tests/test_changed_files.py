@@ -20,7 +20,7 @@ from seedlab.flow import (
     Stage,
     TableSpec,
 )
-from seedlab.plan.freshness import Situation, Verdict
+from seedlab.plan.freshness import Inputs, Verdict
 from seedlab.steps.agenda import Agenda, Assessment, Task
 from seedlab.steps.recalling.changed_files import reduced_stages
 
@@ -49,7 +49,7 @@ def reduced(
 ) -> dict[str, list[str]]:
     """Name the files that are read of each reduced stage; `changed` has the stages that run."""
     verdicts = {name: Verdict(stage=name, reason="", files=files) for name, files in changed.items()}
-    situation = Situation(files={}, python="", catalog=None, environment=DEVELOPMENT, settings=Settings())
+    inputs = Inputs(files={}, python="", catalog=None, environment=DEVELOPMENT, settings=Settings())
     loads = tuple(
         LoadMemory(stage=name, seed=name, table=name, meaning="", files=(), rows=1) for name in remembered
     )
@@ -57,7 +57,7 @@ def reduced(
         project=Project(name="school", root=Path(), stages=stages, seeds=()),
         options=options,
         agenda=Agenda(declared=stages, stages=stages),
-        assessment=Assessment(verdicts=verdicts, situation=situation),
+        assessment=Assessment(verdicts=verdicts, inputs=inputs),
         memory=Memory(loads=loads),
         run_id="run",
         started="",

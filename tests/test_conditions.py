@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import ConfigurationError
-from seedlab.plan.conditions import Condition, Situation, judge, parse, tables_needed
+from seedlab.plan.conditions import Condition, Situation, parse, tables_needed, unmet
 
 SCRIPT = """
 from __future__ import annotations
@@ -78,10 +78,7 @@ def test_the_tables_to_ask_for_are_known_before() -> None:
 def test_all_reasons_are_given_not_only_the_first(root: Path) -> None:
     texts = ["empty:universities", "empty:modules", "environment:test,production", "python:conditions.py:why"]
 
-    verdict = judge([parse(each) for each in texts], situation(root, "modules"))
-
-    assert not verdict.met
-    assert verdict.reasons == (
+    assert unmet([parse(each) for each in texts], situation(root, "modules")) == (
         "universities is not empty",
         "environment is development, not test or production",
         "no term in development",
@@ -96,19 +93,8 @@ def test_met_conditions_have_no_reasons(root: Path) -> None:
         "python:conditions.py:empty",
     ]
 
-    verdict = judge([parse(each) for each in texts], situation(root, "modules"))
-
-    assert (verdict.met, verdict.reasons) == (True, ())
-    assert judge([], situation(root)).met
-
-
-def test_force_lets_it_run_and_says_in_spite_of_what(root: Path) -> None:
-    conditions = [parse("empty:modules"), parse("python:conditions.py:no")]
-
-    verdict = judge(conditions, situation(root, force=True))
-
-    assert verdict.met
-    assert verdict.reasons == ("forced although modules is not empty", "forced although no returned false")
+    assert unmet([parse(each) for each in texts], situation(root, "modules")) == ()
+    assert unmet([], situation(root)) == ()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +109,7 @@ def test_force_lets_it_run_and_says_in_spite_of_what(root: Path) -> None:
 )
 def test_a_function_that_fails_is_named_with_its_file(root: Path, name: str, expected: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        judge([parse(f"python:conditions.py:{name}")], situation(root))
+        unmet([parse(f"python:conditions.py:{name}")], situation(root))
 
     assert str(raised.value) == expected
 
@@ -135,15 +121,13 @@ def test_functions_come_from_the_project_only(root: Path, tmp_path_factory: pyte
 
     for file in (f"../{outside.parent.name}/evil.py", str(outside), "link.py"):
         with pytest.raises(ConfigurationError, match="lies outside the project"):
-            judge([parse(f"python:{file}:f")], situation(root))
+            unmet([parse(f"python:{file}:f")], situation(root))
 
 
 def test_project_code_imports_its_neighbours_and_leaves_no_trace(root: Path) -> None:
     path, bytecode = list(sys.path), sys.dont_write_bytecode
 
-    verdict = judge([parse("python:conditions.py:late")], situation(root))
-
-    assert verdict.met
+    assert unmet([parse("python:conditions.py:late")], situation(root)) == ()
     assert (sys.path, sys.dont_write_bytecode) == (path, bytecode)
     assert "helper" not in sys.modules
     assert sorted(each.name for each in root.iterdir()) == ["conditions.py", "helper.py"]
@@ -151,11 +135,11 @@ def test_project_code_imports_its_neighbours_and_leaves_no_trace(root: Path) -> 
 
 def test_a_changed_file_is_read_anew(root: Path) -> None:
     condition = [parse("python:conditions.py:late")]
-    before = judge(condition, situation(root))
+    before = unmet(condition, situation(root))
 
     (root / "helper.py").write_text("ANSWER = False")
 
-    assert (before.met, judge(condition, situation(root)).met) == (True, False)
+    assert (before, unmet(condition, situation(root))) == ((), ("late returned false",))
 
 
 def test_a_file_that_does_not_run_is_told(root: Path) -> None:
@@ -164,4 +148,4 @@ def test_a_file_that_does_not_run_is_told(root: Path) -> None:
     with pytest.raises(
         ConfigurationError, match=r"conditions.py: it does not run: ModuleNotFoundError: No module"
     ):
-        judge([parse("python:conditions.py:f")], situation(root))
+        unmet([parse("python:conditions.py:f")], situation(root))

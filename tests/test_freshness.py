@@ -26,7 +26,7 @@ from seedlab.flow import (
     TableState,
 )
 from seedlab.plan import freshness
-from seedlab.plan.freshness import Situation, Verdict
+from seedlab.plan.freshness import Inputs, Verdict
 from tests.support.tables import COURSES, FACULTIES, PREREQUISITES, SCHOOL, UNIVERSITIES, catalog, column
 
 PLACES = Seed(
@@ -47,7 +47,7 @@ STAGES = (
     Stage(id="places", name="Places", seeds=(PLACES,)),
     Stage(id="lessons", name="Lessons", seeds=(LESSONS,), dependencies=("places",)),
 )
-NOW = Situation(
+NOW = Inputs(
     files={"universities.csv": "u1", "faculties.csv": "f1", "courses.json": "c1"},
     python="p1",
     catalog=SCHOOL,
@@ -57,12 +57,12 @@ NOW = Situation(
 FILLED = {"places": ("universities", "faculties"), "lessons": ("courses",)}
 
 
-def remembered(stages: Collection[Stage] = STAGES, situation: Situation = NOW) -> Memory:
+def remembered(stages: Collection[Stage] = STAGES, inputs: Inputs = NOW) -> Memory:
     """What a run of all stages leaves; each stage's dependencies come before it."""
     memory = Memory(exists=True, generation=1)
     for stage in stages:
         tables = (*FILLED[stage.id], "faculties")
-        parts = freshness.parts(stage, situation, memory, tables)
+        parts = freshness.parts(stage, inputs, memory, tables)
         made = StageMemory(stage=stage.id, parts=parts, tables=tables, run="r1")
         memory = replace(memory, stages={**memory.stages, stage.id: made})
     loads = tuple(
@@ -75,18 +75,18 @@ def remembered(stages: Collection[Stage] = STAGES, situation: Situation = NOW) -
 
 def judged(
     stages: Collection[Stage] = STAGES,
-    situation: Situation = NOW,
+    inputs: Inputs = NOW,
     memory: Memory | None = None,
     drifted: Collection[str] = (),
 ) -> Mapping[str, Verdict]:
-    return freshness.judge(tuple(stages), situation, memory or remembered(), drifted)
+    return freshness.judge(tuple(stages), inputs, memory or remembered(), drifted)
 
 
 def reasons(*args: object, **kwargs: object) -> dict[str, str | None]:
     return {name: each.reason for name, each in judged(*args, **kwargs).items()}  # type: ignore[arg-type]
 
 
-def with_files(**changed: str | None) -> Situation:
+def with_files(**changed: str | None) -> Inputs:
     files = {**NOW.files, **{name.replace("_", "."): hash_ for name, hash_ in changed.items()}}
     return replace(NOW, files={name: hash_ for name, hash_ in files.items() if hash_ is not None})
 
@@ -123,14 +123,14 @@ def test_all_stale_gives_every_stage_no_reason() -> None:
 
 
 def test_a_file_that_changed_is_named_and_is_all_that_has_to_be_read() -> None:
-    verdict = judged(situation=with_files(faculties_csv="f2"))["places"]
+    verdict = judged(inputs=with_files(faculties_csv="f2"))["places"]
 
     assert verdict.reason == "faculties.csv changed"
     assert verdict.files == {"faculties.csv"}
 
 
 def test_of_several_files_the_first_is_named_and_the_others_are_counted() -> None:
-    verdict = judged(situation=with_files(universities_csv="u2", faculties_csv="f2"))["places"]
+    verdict = judged(inputs=with_files(universities_csv="u2", faculties_csv="f2"))["places"]
 
     assert verdict.reason == "faculties.csv changed and 1 more"
     assert verdict.files == {"faculties.csv", "universities.csv"}
@@ -156,23 +156,23 @@ def test_a_file_that_is_gone_leaves_nothing_to_read_instead_of_the_whole() -> No
 
 
 def test_a_file_is_named_before_other_reasons_but_is_not_enough_to_read() -> None:
-    situation = replace(with_files(faculties_csv="f2"), catalog=altered(FACULTIES, "name", nullable=False))
+    inputs = replace(with_files(faculties_csv="f2"), catalog=altered(FACULTIES, "name", nullable=False))
 
-    verdict = judged(situation=situation)["places"]
+    verdict = judged(inputs=inputs)["places"]
 
     assert verdict.reason == "faculties.csv changed and 1 more"
     assert verdict.files is None
 
 
 def test_a_stage_runs_when_one_that_it_depends_on_does() -> None:
-    verdict = judged(situation=with_files(faculties_csv="f2"))["lessons"]
+    verdict = judged(inputs=with_files(faculties_csv="f2"))["lessons"]
 
     assert verdict.reason == "it depends on places"
     assert verdict.files == frozenset()  # none, as long as of the other, too, only changed files are read
 
 
 def test_of_a_stage_and_of_one_that_depends_on_it_only_the_changed_files_are_read() -> None:
-    both = judged(situation=with_files(faculties_csv="f2", courses_json="c2"))
+    both = judged(inputs=with_files(faculties_csv="f2", courses_json="c2"))
 
     assert {name: each.files for name, each in both.items()} == {
         "places": frozenset({"faculties.csv"}),
@@ -183,7 +183,7 @@ def test_of_a_stage_and_of_one_that_depends_on_it_only_the_changed_files_are_rea
 
 @pytest.mark.parametrize("table", ["universities", "courses"])
 def test_a_stage_behind_one_that_is_read_whole_or_that_others_changed_is_read_whole(table: str) -> None:
-    verdict = judged(situation=with_files(faculties_csv="f2"), drifted={table})["lessons"]
+    verdict = judged(inputs=with_files(faculties_csv="f2"), drifted={table})["lessons"]
 
     assert verdict.reason == "it depends on places"
     assert verdict.files is None
@@ -200,7 +200,7 @@ def test_a_stage_runs_when_one_that_it_depends_on_has_been_seeded_since() -> Non
 
 
 def test_stages_are_judged_in_their_order_whatever_order_they_are_given_in() -> None:
-    verdicts = reasons(STAGES[::-1], situation=with_files(faculties_csv="f2"))
+    verdicts = reasons(STAGES[::-1], inputs=with_files(faculties_csv="f2"))
 
     assert verdicts == {"places": "faculties.csv changed", "lessons": "it depends on places"}
 
@@ -231,7 +231,7 @@ def test_a_table_that_a_run_left_in_doubt_is_not_told_as_changed_by_others() -> 
 
 
 def test_a_drifted_table_is_not_mended_by_changed_files_alone() -> None:
-    verdict = judged(situation=with_files(faculties_csv="f2"), drifted={"universities"})["places"]
+    verdict = judged(inputs=with_files(faculties_csv="f2"), drifted={"universities"})["places"]
 
     assert verdict.reason == "table universities was changed since the last seed"
     assert verdict.files is None
@@ -312,33 +312,32 @@ def test_the_order_of_files_is_a_reason_only_where_it_decides_between_duplicates
 
 def test_another_way_to_make_ids_is_a_reason() -> None:
     assert (
-        reasons(situation=replace(NOW, settings=Settings(ids="uuid5")))["places"]
-        == "its configuration changed"
+        reasons(inputs=replace(NOW, settings=Settings(ids="uuid5")))["places"] == "its configuration changed"
     )
 
 
 def test_settings_that_change_no_row_are_no_reason() -> None:
     settings = Settings(level="legacy", workers=3, batch_rows=10, lock_timeout="1s")
 
-    assert reasons(situation=replace(NOW, settings=settings)) == {"places": None, "lessons": None}
+    assert reasons(inputs=replace(NOW, settings=settings)) == {"places": None, "lessons": None}
 
 
 def test_another_subset_is_a_reason_and_another_environment_of_the_same_rows_is_none() -> None:
     test = Environment(name="test")
 
-    assert reasons(situation=replace(NOW, environment=test))["places"] is None
+    assert reasons(inputs=replace(NOW, environment=test))["places"] is None
     assert (
-        reasons(situation=replace(NOW, environment=replace(test, subset={"faculties": 1})))["places"]
+        reasons(inputs=replace(NOW, environment=replace(test, subset={"faculties": 1})))["places"]
         == "another environment was seeded"
     )
 
 
 def test_python_is_a_reason_for_stages_with_transforms_only() -> None:
     stages = with_seed(replace(PLACES, transform="split"))
-    situation = replace(NOW, python="p2")
+    inputs = replace(NOW, python="p2")
 
-    assert reasons(stages, situation, remembered(stages))["places"] == "the project's Python changed"
-    assert reasons(situation=situation) == {"places": None, "lessons": None}
+    assert reasons(stages, inputs, remembered(stages))["places"] == "the project's Python changed"
+    assert reasons(inputs=inputs) == {"places": None, "lessons": None}
 
 
 @pytest.mark.parametrize(
@@ -353,7 +352,7 @@ def test_python_is_a_reason_for_stages_with_transforms_only() -> None:
     ids=str,
 )
 def test_a_table_that_was_altered_is_named(facts: Mapping[str, object]) -> None:
-    assert reasons(situation=replace(NOW, catalog=altered(COURSES, "title", **facts))) == {
+    assert reasons(inputs=replace(NOW, catalog=altered(COURSES, "title", **facts))) == {
         "places": None,
         "lessons": "table courses was altered",
     }
@@ -376,7 +375,7 @@ def test_rights_and_what_a_table_holds_do_not_alter_it() -> None:
 
 
 def test_a_table_that_is_only_referred_to_counts_too() -> None:
-    assert reasons(situation=replace(NOW, catalog=altered(FACULTIES, "code", type="citext"))) == {
+    assert reasons(inputs=replace(NOW, catalog=altered(FACULTIES, "code", type="citext"))) == {
         "places": "table faculties was altered",
         "lessons": "it depends on places",
     }
@@ -388,8 +387,8 @@ def test_a_table_that_is_gone_was_altered_and_one_that_nobody_needs_is_no_reason
     without = catalog(UNIVERSITIES, FACULTIES)
     other = replace(PREREQUISITES, foreign_keys=())
 
-    assert reasons(situation=replace(NOW, catalog=without))["lessons"] == "table courses was altered"
-    assert reasons(situation=replace(NOW, catalog=catalog(UNIVERSITIES, FACULTIES, COURSES, other))) == {
+    assert reasons(inputs=replace(NOW, catalog=without))["lessons"] == "table courses was altered"
+    assert reasons(inputs=replace(NOW, catalog=catalog(UNIVERSITIES, FACULTIES, COURSES, other))) == {
         "places": None,
         "lessons": None,
     }

@@ -6,7 +6,7 @@ reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,14 +37,6 @@ class Situation:
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """Whether a stage may run, and the unmet conditions: why it may not, or why it had to be forced."""
-
-    met: bool
-    reasons: tuple[str, ...] = ()
-
-
 def parse(text: str) -> Condition:
     """Parse a condition. Raises ConfigurationError that shows the syntax."""
     kind, colon, rest = (part.strip() for part in text.partition(":"))
@@ -62,16 +54,13 @@ def tables_needed(conditions: Iterable[Condition]) -> frozenset[str]:
     return frozenset(each.values[0] for each in conditions if each.kind == "empty")
 
 
-def judge(conditions: Sequence[Condition], situation: Situation) -> Verdict:
-    """Evaluate all conditions. With `force` the stage runs all the same, and the reasons say so.
+def unmet(conditions: Iterable[Condition], situation: Situation) -> tuple[str, ...]:
+    """Evaluate all conditions; return why those that are not met are not.
 
     Raises ConfigurationError if a function of the project fails or returns something other than a bool or
     (bool, reason).
     """
-    reasons = tuple(reason for each in conditions if (reason := _CHECKS[each.kind](each, situation)))
-    if reasons and situation.force:
-        return Verdict(met=True, reasons=tuple(f"forced although {reason}" for reason in reasons))
-    return Verdict(met=not reasons, reasons=reasons)
+    return tuple(reason for each in conditions if (reason := _CHECKS[each.kind](each, situation)))
 
 
 def _empty(condition: Condition, situation: Situation) -> str | None:

@@ -35,8 +35,8 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """What a run finds: file hashes by name, the hash of the project's Python, the catalog, the settings.
+class Inputs:
+    """What stages are judged by: the hashes of files and of the project's Python, the catalog, the settings.
 
     `catalog` is None if the ledger has no stages: there is nothing to compare with, so the run does not wait
     for it. `definitions` caches the hashes of tables, since several stages depend on the same ones.
@@ -76,7 +76,7 @@ def all_stale(stages: Sequence[Stage]) -> dict[str, Verdict]:
 
 def judge(
     stages: Sequence[Stage],
-    situation: Situation,
+    inputs: Inputs,
     memory: Memory,
     drifted: Collection[str] = (),
     intact: Collection[str] = (),
@@ -94,9 +94,9 @@ def judge(
     for name in topological_order({stage.id: stage.dependencies for stage in stages}):
         if name in by_id:
             stage = by_id[name]
-            hashes = memory.stages[name].parts if name in intact else parts(stage, situation, memory)
+            hashes = memory.stages[name].parts if name in intact else parts(stage, inputs, memory)
             verdicts[name] = _judged(stage, hashes, memory, drifted, verdicts)
-    return _together(verdicts) if situation.environment.subset else verdicts
+    return _together(verdicts) if inputs.environment.subset else verdicts
 
 
 def _together(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
@@ -175,7 +175,7 @@ def _reason(changed: Sequence[str], current: Mapping[str, str], before: Mapping[
 
 
 def parts(
-    stage: Stage, situation: Situation, memory: Memory, tables: Collection[str] | None = None
+    stage: Stage, inputs: Inputs, memory: Memory, tables: Collection[str] | None = None
 ) -> dict[str, str]:
     """Hash everything that the rows of a stage depend on, by label.
 
@@ -185,16 +185,16 @@ def parts(
     remembered = memory.stages.get(stage.id)
     declared = {spec.table for seed in seeds for spec in seed.tables}
     names = declared.union(tables if tables is not None else remembered.tables if remembered else ())
-    assert situation.catalog is not None
-    definitions = {table.name: table for name in names if (table := situation.catalog.find(name)) is not None}
+    assert inputs.catalog is not None
+    definitions = {table.name: table for name in names if (table := inputs.catalog.find(name)) is not None}
     hashes = {
-        CONFIGURATION: _hash([_configured(seed) for seed in seeds], situation.settings.ids),
-        ENVIRONMENT: _hash(sorted(situation.environment.subset.items())),
-        **{FILE + file.name: situation.files[file.name] for seed in seeds for file in seed.files},
-        **{TABLE + name: situation.definition_of(table) for name, table in definitions.items()},
+        CONFIGURATION: _hash([_configured(seed) for seed in seeds], inputs.settings.ids),
+        ENVIRONMENT: _hash(sorted(inputs.environment.subset.items())),
+        **{FILE + file.name: inputs.files[file.name] for seed in seeds for file in seed.files},
+        **{TABLE + name: inputs.definition_of(table) for name, table in definitions.items()},
     }
     if any(seed.transform for seed in seeds):
-        hashes[PYTHON] = situation.python
+        hashes[PYTHON] = inputs.python
     for each in stage.dependencies:
         hashes[STAGE + each] = memory.stages[each].run if each in memory.stages else ""
     return hashes

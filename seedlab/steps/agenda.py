@@ -28,7 +28,7 @@ from seedlab.flow import (
 )
 from seedlab.frames.files.opening import content_hash, stat_of
 from seedlab.plan import folder, freshness, graph
-from seedlab.plan.freshness import Situation, Verdict
+from seedlab.plan.freshness import Inputs, Verdict
 from seedlab.plan.selection import select
 from seedlab.steps.looking import Look
 
@@ -87,7 +87,7 @@ class Assessment:
     """
 
     verdicts: Mapping[str, Verdict]
-    situation: Situation
+    inputs: Inputs
     foreign: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
     intact: frozenset[str] = frozenset()
@@ -139,7 +139,7 @@ class Task:
         the old ones or the new ones; so the next run looks at that file again.
         """
         written = written_since(self.project, self.files)
-        hashes = self.assessment.situation.files
+        hashes = self.assessment.inputs.files
         return {name: "" if name in written else each for name, each in hashes.items()}
 
     def with_reasons(self, reasons: Mapping[str, str]) -> Task:
@@ -155,7 +155,7 @@ class Task:
         assessment = self.assessment
         intact = assessment.intact | frozenset(found)
         verdicts = freshness.judge(
-            self.agenda.stages, assessment.situation, self.memory, assessment.drifted, intact
+            self.agenda.stages, assessment.inputs, self.memory, assessment.drifted, intact
         )
         assessment = replace(assessment, verdicts=verdicts, intact=intact)
         return replace(self, assessment=assessment, prepared_early=None)
@@ -213,11 +213,11 @@ def agenda_of(project: Project, options: Options, look: Look) -> Agenda:
             root=project.root,
             force=options.force,
         )
-        verdict = conditions.judge(parsed, situation)
-        if verdict.met:
-            taking_part.append(stage)
+        reasons = conditions.unmet(parsed, situation)
+        if reasons and not options.force:
+            left_out[stage.id] = "; ".join(reasons)
         else:
-            left_out[stage.id] = "; ".join(verdict.reasons)
+            taking_part.append(stage)
     return Agenda(declared=stages, stages=tuple(taking_part), left_out=left_out)
 
 
@@ -291,7 +291,7 @@ def assess(
     Cost: at most two statements, three where somebody changed a table.
     """
     memory = look.memory()
-    situation = Situation(
+    inputs = Inputs(
         files=hashes,
         python=python_hash(project.root) if any(seed.transform for seed in agenda.seeds) else "",
         catalog=look.catalog() if memory.stages else None,
@@ -299,12 +299,12 @@ def assess(
         settings=options.settings,
     )
     if options.force or "incremental" not in options.settings.switches or not memory.stages:
-        return Assessment(verdicts=freshness.all_stale(agenda.stages), situation=situation)
-    verdicts = freshness.judge(agenda.stages, situation, memory)
+        return Assessment(verdicts=freshness.all_stale(agenda.stages), inputs=inputs)
+    verdicts = freshness.judge(agenda.stages, inputs, memory)
     changed = {each.stage for each in verdicts.values() if each.files is not None}
     # The changed files may turn out to hold the same rows. Then the stages that depend on them need not run,
     # so the tables of those stages must be compared, too.
-    if_intact = freshness.judge(agenda.stages, situation, memory, intact=changed) if changed else verdicts
+    if_intact = freshness.judge(agenda.stages, inputs, memory, intact=changed) if changed else verdicts
     may_skip = changed | {
         each.stage for each in if_intact.values() if each.reason is None or each.files is not None
     }
@@ -312,16 +312,16 @@ def assess(
     tables = {load.table for load in memory.loads if load.stage in may_skip and load.files}
     prepare = None
     if changed and on_changed_files is not None and look.session.concurrent:
-        prepare = on_changed_files(Assessment(verdicts=verdicts, situation=situation))
+        prepare = on_changed_files(Assessment(verdicts=verdicts, inputs=inputs))
     drift = _drift(look, tables)
     if prepare is not None:
         prepare()
     table_states, drifted, foreign = drift()
     if drifted:
-        verdicts = freshness.judge(agenda.stages, situation, memory, drifted)
+        verdicts = freshness.judge(agenda.stages, inputs, memory, drifted)
     return Assessment(
         verdicts=verdicts,
-        situation=situation,
+        inputs=inputs,
         foreign=foreign,
         drifted=drifted,
         table_states=table_states,

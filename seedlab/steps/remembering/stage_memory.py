@@ -213,7 +213,7 @@ def stage_memories(written_run: WrittenRun, task: Task, memory: Memory) -> tuple
     Stages whose files changed, but none of their rows, get the new hashes, but keep the run that they had.
     """
     agenda, assessment = task.agenda, task.assessment
-    situation = replace(assessment.situation, catalog=written_run.catalog, files=task.hashes_to_remember())
+    inputs = replace(assessment.inputs, catalog=written_run.catalog, files=task.hashes_to_remember())
     stages = dict(memory.stages)
     by_id = {stage.id: stage for stage in agenda.stages if stage.id in assessment.stale | assessment.intact}
     # A stage's hashes include those of the stages that it depends on, so these are made first.
@@ -221,7 +221,7 @@ def stage_memories(written_run: WrittenRun, task: Task, memory: Memory) -> tuple
         if (stage := by_id.get(name)) is not None:
             ran = name in assessment.stale
             tables = _tables_of(stage, written_run, memory) if ran else memory.stages[name].tables
-            parts = freshness.parts(stage, situation, replace(memory, stages=stages), tables)
+            parts = freshness.parts(stage, inputs, replace(memory, stages=stages), tables)
             run = written_run.run_id if ran else memory.stages[name].run
             stages[name] = StageMemory(stage=name, parts=parts, tables=tables, run=run)
     return tuple(stages[name] for name in by_id)

@@ -17,21 +17,22 @@ SMALL = 5_000  # rows below which distributing expressions over threads costs mo
 
 def extend_all(frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr]]) -> list[pl.DataFrame]:
     """Add its own columns to each frame; large frames are collected together."""
-    return _all(frames, columns, pl.DataFrame.with_columns_seq, pl.LazyFrame.with_columns)
+    return _all(frames, columns, pl.DataFrame.with_columns_seq, pl.LazyFrame.with_columns, SMALL)
 
 
 def select_all(
-    frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr | str]]
+    frames: Sequence[pl.DataFrame], columns: Iterable[Iterable[pl.Expr | str]], *, large: int = SMALL
 ) -> list[pl.DataFrame]:
-    """Select its own columns of each frame; large frames are collected together."""
-    return _all(frames, columns, pl.DataFrame.select_seq, pl.LazyFrame.select)
+    """Select its own columns of each frame; frames of at least `large` rows are collected together."""
+    return _all(frames, columns, pl.DataFrame.select_seq, pl.LazyFrame.select, large)
 
 
 def _all(
     frames: Sequence[pl.DataFrame],
     columns: Iterable[Iterable[_Column]],
-    small: Callable[[pl.DataFrame, Iterable[_Column]], pl.DataFrame],
-    large: Callable[[pl.LazyFrame, Iterable[_Column]], pl.LazyFrame],
+    alone: Callable[[pl.DataFrame, Iterable[_Column]], pl.DataFrame],
+    together: Callable[[pl.LazyFrame, Iterable[_Column]], pl.LazyFrame],
+    large: int,
 ) -> list[pl.DataFrame]:
     """Evaluate large frames together and lazily, small ones one by one.
 
@@ -39,8 +40,8 @@ def _all(
     are computed once.
     """
     pairs = list(zip(frames, columns, strict=True))
-    results = iter(collect_all([large(f.lazy(), exprs) for f, exprs in pairs if f.height >= SMALL]))
-    return [small(f, exprs) if f.height < SMALL else next(results) for f, exprs in pairs]
+    results = iter(collect_all([together(f.lazy(), exprs) for f, exprs in pairs if f.height >= large]))
+    return [alone(f, exprs) if f.height < large else next(results) for f, exprs in pairs]
 
 
 def collect_all(lazies: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:

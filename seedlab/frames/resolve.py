@@ -22,7 +22,7 @@ import polars_hash as plh
 
 from seedlab.errors import ConfigurationError
 from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, Table, null_sources
-from seedlab.frames.batcher import SMALL, collect_all, cut, extend_all
+from seedlab.frames.batcher import SMALL, cut, extend_all, select_all
 from seedlab.frames.kinds import canonical
 
 # A uuid has 122 bits of the hash, and fixed version and variant bits. These are kept as expressions, because
@@ -212,10 +212,9 @@ def _computed(hashes: Sequence[tuple[pl.DataFrame, _Hash]], ids: str) -> list[pl
         groups.setdefault((each.how, len(each.sources)), []).append(n)
     alike = [[hashes[n] for n in places] for places in groups.values()]
     stacks = list(map(_stack_texts, alike))
-    columns = [_of_columns(members[0][1].how, len(members[0][1].sources), ids) for members in alike]
-    lazies = [stack.lazy().select(column) for stack, column in zip(stacks, columns, strict=True)]
+    columns = [[_of_columns(members[0][1].how, len(members[0][1].sources), ids)] for members in alike]
     results: dict[int, pl.Series] = {}
-    for places, found in zip(groups.values(), collect_all(lazies), strict=True):
+    for places, found in zip(groups.values(), select_all(stacks, columns, large=0), strict=True):
         parts = cut(found, [hashes[n][0].height for n in places])
         results |= {n: part.to_series() for n, part in zip(places, parts, strict=True)}
     return [results[n] for n in range(len(hashes))]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from seedlab.flow import FILE, HANDLE, ROW, Load, Suspect
-from seedlab.frames.batcher import SMALL, collect_all, select_all
+from seedlab.frames.batcher import SMALL, select_all
 from seedlab.frames.resolve import Handled
 
 REJECTED_PARENT = "rejected-parent"  # the rule of rows that depend on rejected ones
@@ -93,8 +93,7 @@ def _kept_by_all(frames: Sequence[pl.DataFrame], rules: Sequence[Sequence[Rule]]
             if rule.alike is not None and frame.height < SMALL:
                 values.setdefault(rule.alike, []).append(frame.get_column(rule.column))
     stacks = [pl.concat(each, rechunk=True).alias(VALUE).to_frame() for each in values.values()]
-    lazies = [stack.lazy().select(rule.bad.any()) for stack, rule in zip(stacks, values, strict=True)]
-    verdicts = collect_all(lazies)
+    verdicts = select_all(stacks, ([rule.bad.any()] for rule in values), large=0)
     return {rule for rule, verdict in zip(values, verdicts, strict=True) if not verdict.item()}
 
 

@@ -50,11 +50,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniqueKey:
-    """A primary key, or a unique constraint or index without predicate and expressions."""
+    """A primary key, or a unique constraint or index without predicate and expressions.
+
+    `collated`: a collation of SQLite takes unlike texts for equal, as NOCASE does.
+    """
 
     name: str
     columns: tuple[str, ...]
     primary: bool = False
+    collated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

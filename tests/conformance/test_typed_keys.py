@@ -176,3 +176,22 @@ def test_a_key_twice_in_spellings_that_the_server_keeps_is_refused(
 
     assert [(fault.rule, fault.table) for fault in failed.value.faults] == [("unique", "things")]
     assert rows_of(url, "SELECT * FROM things") == before
+
+
+@pytest.mark.parametrize("there", ["no row", "a row of it"])
+def test_a_key_twice_for_a_collation_is_refused(folder: Path, sqlite_url: str, way: Way, there: str) -> None:
+    execute(sqlite_url, "CREATE TABLE things (id SERIAL KEY, code text COLLATE NOCASE UNIQUE, name text);")
+    if there == "a row of it":
+        execute(sqlite_url, "INSERT INTO things (code, name) VALUES ('a', 'was')")
+    before = rows_of(sqlite_url, "SELECT * FROM things")
+    write_rows(
+        folder / "things.csv",
+        {"code": "text", "name": "text"},
+        [{"code": "a", "name": "x"}, {"code": "A", "name": "y"}],
+    )
+
+    with pytest.raises(DataFaults) as failed:
+        seed_in(way, folder, sqlite_url)
+
+    assert [(fault.rule, fault.line) for fault in failed.value.faults] == [("unique", 3)]
+    assert rows_of(sqlite_url, "SELECT * FROM things") == before

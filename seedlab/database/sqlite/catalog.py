@@ -44,9 +44,9 @@ SELECT s.name, x.name, x.type, x."notnull", x.dflt_value, x.pk, x.hidden
 FROM main.sqlite_schema AS s JOIN pragma_table_xinfo(s.name, 'main') AS x
 WHERE s.type = 'table' AND s.rootpage <> 0 AND x.hidden <> 1 ORDER BY s.name, x.cid"""
 INDEXES = """
-SELECT s.name, i.name, i.origin, c.name FROM main.sqlite_schema AS s
-JOIN pragma_index_list(s.name, 'main') AS i JOIN pragma_index_info(i.name, 'main') AS c
-WHERE s.type = 'table' AND s.rootpage <> 0 AND i."unique" AND NOT i.partial
+SELECT s.name, i.name, i.origin, c.name, c.coll FROM main.sqlite_schema AS s
+JOIN pragma_index_list(s.name, 'main') AS i JOIN pragma_index_xinfo(i.name, 'main') AS c
+WHERE s.type = 'table' AND s.rootpage <> 0 AND i."unique" AND NOT i.partial AND c.key
 ORDER BY s.name, i.name, c.seqno"""
 FOREIGN_KEYS = """
 SELECT s.name, f.id, f."table", f."from", f."to" FROM main.sqlite_schema AS s
@@ -143,7 +143,10 @@ def _read_drafts(run: Run) -> dict[str, _Draft]:
             drafts[row[0]].rows.append(row)
     for name, keys in _grouped(run(INDEXES)).items():
         if name[0] in drafts and None not in (columns := tuple(row[3] for row in keys)):
-            drafts[name[0]].keys.append(UniqueKey(name=name[1], columns=columns, primary=name[2] == "pk"))
+            collated = any(row[4].upper() != "BINARY" for row in keys)
+            drafts[name[0]].keys.append(
+                UniqueKey(name=name[1], columns=columns, primary=name[2] == "pk", collated=collated)
+            )
     for name, draft in drafts.items():
         _add_primary_key(name, draft)
         draft.columns = {row[1]: _column(row, draft) for row in draft.rows}

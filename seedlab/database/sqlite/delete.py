@@ -17,10 +17,11 @@ from seedlab.database.removals import (
     refusal,
     still_referred,
 )
-from seedlab.database.sqlite import statements as sql
+from seedlab.database.sqlite import delete_statements as sql
 from seedlab.database.sqlite.connection import CountedConnection, quote
+from seedlab.database.sqlite.delete_statements import Doomed
 from seedlab.database.sqlite.encode import encode
-from seedlab.database.sqlite.statements import Doomed
+from seedlab.database.sqlite.statements import insert
 from seedlab.errors import WriteError
 from seedlab.flow import Catalog, Recorder, Removal
 
@@ -58,7 +59,7 @@ def _stage(connection: CountedConnection, number: int, removal: Removal) -> Doom
     invalid = {place for each in encoded for place in each.unfit}
     keys = (key for n, key in enumerate(zip(*(e.values for e in encoded), strict=True)) if n not in invalid)
     connection.run(sql.stage_keys(doomed))
-    connection.run_many(sql.insert(f"temp.{quote(doomed.name)}", removal.columns), keys)
+    connection.run_many(insert(f"temp.{quote(doomed.name)}", removal.columns), keys)
     if doomed.nulls:
         connection.run(sql.index_keys(doomed))
     return doomed

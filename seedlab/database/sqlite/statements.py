@@ -7,11 +7,9 @@ Every identifier comes from the catalog and is quoted; values are parameters. In
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Literal
 
-from seedlab.database.removals import Referral
 from seedlab.database.sqlite.connection import MAX_PARAMETERS, listed, quote
 from seedlab.database.sqlite.kinds import MOMENTS, affinity
 from seedlab.flow import Catalog, Column, ForeignKey, Table
@@ -74,7 +72,11 @@ def stage(name: str, table: Table, columns: Sequence[str]) -> str:
 
 
 def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
-    """Set the state of staged rows that exist: the same, different, or in conflict with an explicit id."""
+    """Set the state of staged rows that exist: the same, different, or in conflict with an explicit id.
+
+    Where a collation takes the keys of several staged rows for that of one existing row, it is the row of the
+    first of them. The others stay new, so that inserting them is refused.
+    """
     load, cases = loads[0], []
     if load.whole:
         return _classify_by_number(name, table, load)
@@ -90,7 +92,17 @@ def classify(name: str, table: Table, loads: Sequence[Load]) -> str:
     state = f"CASE {' '.join(cases)} ELSE {SAME} END" if cases else str(SAME)
     return (
         f"UPDATE temp.{quote(name)} AS s SET {STATE} = {state} "
-        f"FROM {main(table.name)} AS t WHERE {_same_key(load)}"
+        f"FROM {main(table.name)} AS t WHERE {_same_key(load)}{_first_of_its_key(name, table, load)}"
+    )
+
+
+def _first_of_its_key(name: str, table: Table, load: Load) -> str:
+    """Make the condition that no earlier staged row has the key of the same existing row."""
+    if not any(key.collated and set(key.columns) == {*load.key_columns} for key in table.keys):
+        return ""
+    return (
+        f" AND s._rowid_ IN (SELECT min(s._rowid_) FROM temp.{quote(name)} AS s JOIN {main(table.name)} AS t "
+        f"ON {_same_key(load)} GROUP BY {listed(load.key_columns, 't.')})"
     )
 
 
@@ -295,104 +307,3 @@ def defaults(expression: str) -> str:
     """Evaluate the expression of a column's default for a number of rows, which is the parameter."""
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
     return f"{numbers} SELECT ({expression}) FROM n"
-
-
-# ---- delete ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doomed:
-    """Rows to be deleted, whose keys are in the temporary table `name`.
-
-    In the columns `nulls`, NULL is a value of the key.
-    """
-
-    table: Table
-    columns: tuple[str, ...]
-    name: str
-    nulls: frozenset[str] = frozenset()
-
-
-def stage_keys(each: Doomed) -> str:
-    """Create a temporary table for keys, with the affinities of the table's columns."""
-    return (
-        f"CREATE TEMPORARY TABLE {quote(each.name)} AS SELECT {listed(each.columns)} "
-        f"FROM {main(each.table.name)} WHERE 0"
-    )
-
-
-def index_keys(each: Doomed) -> str:
-    """Create an index by which a row is found among those to be deleted; IN makes one by itself."""
-    index, columns = quote(f"{each.name}_keys"), listed(each.columns)
-    return f"CREATE INDEX temp.{index} ON {quote(each.name)} ({columns})"
-
-
-def count_doomed(doomed: Sequence[Doomed]) -> str:
-    """Count the existing rows per removal; a row in several removals is counted for the first."""
-    counts = []
-    for n, each in enumerate(doomed):
-        earlier = [other for other in doomed[:n] if other.table.name == each.table.name]
-        others = f" AND {_among('t', earlier)} IS NOT TRUE" if earlier else ""
-        counts.append(
-            f"(SELECT count(*) FROM {main(each.table.name)} AS t WHERE {_among('t', [each])}{others})"
-        )
-    return f"SELECT {', '.join(counts)}"
-
-
-def count_ambiguous(each: Doomed) -> str:
-    """Count the keys of rows to be deleted that several rows have, which may be where the key has NULL."""
-    return (
-        f"SELECT count(*) FROM (SELECT 1 FROM {main(each.table.name)} AS t WHERE {_among('t', [each])} "
-        f"GROUP BY {listed(each.columns, 't.')} HAVING count(*) > 1)"
-    )
-
-
-def count_referring(referral: Referral, parents: Sequence[Doomed], children: Sequence[Doomed]) -> str:
-    """Count the remaining rows that refer to rows to be deleted."""
-    return f"SELECT count(*) {_referring(referral, parents, children)}"
-
-
-def example_referring(referral: Referral, parents: Sequence[Doomed], children: Sequence[Doomed]) -> str:
-    """Find the first of the rows that `count_referring` counts, by its columns `known_by`."""
-    key = listed(referral.known_by, "c.")
-    return f"SELECT {key} {_referring(referral, parents, children)} ORDER BY {key} LIMIT 1"
-
-
-def _referring(referral: Referral, parents: Sequence[Doomed], children: Sequence[Doomed]) -> str:
-    refers = " AND ".join(f"p.{quote(theirs)} = c.{quote(own)}" for theirs, own in referral.pairs)
-    spared = f" AND {_among('c', children)} IS NOT TRUE" if children else ""
-    return (
-        f"FROM {main(referral.parent.name)} AS p JOIN {main(referral.child.name)} AS c "
-        f"ON {refers} WHERE {_among('p', parents)}{spared}"
-    )
-
-
-def delete(doomed: Sequence[Doomed], leaves: Sequence[Referral] = ()) -> str:
-    """Delete rows of one table; with `leaves` only those to which no other row refers by these keys."""
-    unreferred = "".join(f" AND {_referred_to(each)} IS NOT TRUE" for each in leaves)
-    return f"DELETE FROM {main(doomed[0].table.name)} AS t WHERE {_among('t', doomed)}{unreferred}"
-
-
-def _referred_to(referral: Referral) -> str:
-    """Make the condition for rows of `t` to which another row refers; self references do not count."""
-    given = [f"c.{quote(own)} IS NOT NULL" for _, own in referral.pairs]
-    if referral.child.name == referral.parent.name:
-        differs = " OR ".join(f"c.{quote(theirs)} <> c.{quote(own)}" for theirs, own in referral.pairs)
-        given.append(f"({differs})")
-    return (
-        f"(({listed(referral.key.parent_columns, 't.')}) IN (SELECT {listed(referral.key.columns, 'c.')} "
-        f"FROM {main(referral.child.name)} AS c WHERE {' AND '.join(given)}))"
-    )
-
-
-def _among(alias: str, doomed: Sequence[Doomed]) -> str:
-    """Make the condition for rows to be deleted; the table is on the left, for its collation and affinity."""
-    return f"({' OR '.join(_in(alias, each) for each in doomed)})"
-
-
-def _in(alias: str, each: Doomed) -> str:
-    if not each.nulls:
-        among = f"SELECT {listed(each.columns)} FROM temp.{quote(each.name)}"
-        return f"({listed(each.columns, f'{alias}.')}) IN ({among})"
-    same = (equal(f"{alias}.{quote(n)}", f"d.{quote(n)}", nulls=n in each.nulls) for n in each.columns)
-    return f"EXISTS (SELECT 1 FROM temp.{quote(each.name)} AS d WHERE {' AND '.join(same)})"

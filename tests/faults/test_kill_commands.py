@@ -29,10 +29,14 @@ CREATE TABLE pupils (
 """
 Words = Callable[[Path, str, str], list[str]]
 COMMANDS: Mapping[str, Words] = {
-    "reset": lambda folder, url, _: ["reset", str(folder), "--database-url", url],
-    "rollback": lambda folder, url, run: ["rollback", run, str(folder), "--database-url", url],
+    "reset": lambda folder, url, _: ["reset", *undoing(folder, url)],
+    "rollback": lambda folder, url, run: ["rollback", run, *undoing(folder, url)],
     "export": lambda folder, url, _: ["export", str(folder.parent / "made" / "out"), "--database-url", url],
 }
+
+
+def undoing(folder: Path, url: str) -> list[str]:
+    return [str(folder), "--database-url", url, "--reports", str(folder.parent / "reports")]
 
 
 def killed(words: list[str], seconds: float, how: signal.Signals) -> int:

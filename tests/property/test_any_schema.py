@@ -276,8 +276,8 @@ def check_postgres(made: list[Made], manner: tuple[Way, list[str]], url: str) ->
     check(Schema(made, sqlite=False), url, *manner)
 
 
-def check_sqlite(made: list[Made], manner: tuple[Way, list[str]], folder: Path) -> None:
-    url = f"sqlite:///{tempfile.mkdtemp(dir=folder)}/any.db"
+def check_sqlite(made: list[Made], manner: tuple[Way, list[str]]) -> None:
+    url = f"sqlite:///{tempfile.mkdtemp()}/any.db"
     check(Schema(made, sqlite=True), url, *manner)
 
 
@@ -293,8 +293,8 @@ def test_any_schema_of_postgresql_is_filled_exactly(made, manner, used_postgres_
 
 @given(made=SQLITE, manner=MANNERS)
 @settings(max_examples=FAST, **GIVEN)
-def test_any_schema_of_sqlite_is_filled_exactly(made, manner, tmp_path) -> None:
-    check_sqlite(made, manner, tmp_path)
+def test_any_schema_of_sqlite_is_filled_exactly(made, manner) -> None:
+    check_sqlite(made, manner)
 
 
 @pytest.mark.slow
@@ -307,5 +307,5 @@ def test_many_schemas_of_postgresql_are_filled_exactly(made, manner, used_postgr
 @pytest.mark.slow
 @given(made=SQLITE, manner=MANNERS)
 @settings(max_examples=SLOW, **GIVEN)
-def test_many_schemas_of_sqlite_are_filled_exactly(made, manner, tmp_path) -> None:
-    check_sqlite(made, manner, tmp_path)
+def test_many_schemas_of_sqlite_are_filled_exactly(made, manner) -> None:
+    check_sqlite(made, manner)

@@ -19,13 +19,13 @@ from seedlab.cli.arguments import build_parser
 from seedlab.database.writer import Session
 from seedlab.plan.conditions import KINDS
 from seedlab.plan.project import KEYS
+from tests.support.recipe import FILE
 from tests.support.seeding import execute, rows_of
+from tests.test_project import SCHEMA
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SCHEMA = json.loads(Path(seedlab.plan.__file__).with_name("seedlab.schema.json").read_text("utf-8"))
 _BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-_FILE = re.compile(r"^`(?P<name>[^`\n]+)`:\n\n```\w+\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\((?P<file>[^)#:\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
 _MACHINE = re.compile(r"(?<![\w.])/(work|root|tmp|usr|var)/|https?://(?!keepachangelog|semver)")
 
@@ -225,7 +225,7 @@ def test_the_readme_tells_the_levels_as_they_were_measured() -> None:
 def test_the_tutorials_files_make_the_project_that_it_shows(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for file in _FILE.finditer(read("docs/tutorial.md")):  # a later text replaces an earlier one
+    for file in FILE.finditer(read("docs/tutorial.md")):  # a later text replaces an earlier one
         path = tmp_path / file["name"]
         path.parent.mkdir(exist_ok=True)
         path.write_text(file["text"], "utf-8")

@@ -14,10 +14,10 @@ import pytest
 from seedlab.cli import main
 from tests.support.nbmake import outputs_of
 from tests.support.workplace import TINY, copied, workplace
+from tests.test_notebooks import ADDRESS
 
 PAGE_BYTES = 500_000
 COMMENT_LETTERS = 65_536  # GitHub's limit
-ADDRESS = re.compile(r"""(?:src|href|url|@import)[\s=("']+(?:https?:)?//""", re.IGNORECASE)
 FIGURES = {
     "01-seed": {"memory", "operations", "pareto", "waits", "waterfall"},
     "02-profile-phases": {"steps"},

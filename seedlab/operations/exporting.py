@@ -21,13 +21,12 @@ from seedlab.flow import LINE, Catalog, ForeignKey, Recorder, Table, Target
 from seedlab.flow.exports import Export, Exported, TableExport, Tie, WrittenTable
 from seedlab.frames import export_subset
 from seedlab.frames.files import outputs
+from seedlab.insight.formatting.export_text import PRODUCTS
 from seedlab.insight.formatting.text import several
 from seedlab.plan import export_keys, export_plan, scaffold, toml_writer
 from seedlab.plan.export_plan import FoundKey, Wanted
 from seedlab.plan.graph import with_dependents
 from seedlab.plan.project import FILE
-
-_NAMES: Mapping[str, str] = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
 
 def export(
@@ -208,8 +207,8 @@ def _write_project(
     exports: list[TableExport] = [each for each in plan.tables if each.table in files]
     project = export_plan.project_of(out.resolve().name, folder, catalog, exports, files)
     heading = (
-        f"{scaffold.SCHEMA_LINE}\n# Exported from the {_NAMES[catalog.dialect]} database {catalog.database} "
-        "by seedlab export.\n\n"
+        f"{scaffold.SCHEMA_LINE}\n"
+        f"# Exported from the {PRODUCTS[catalog.dialect]} database {catalog.database} by seedlab export.\n\n"
     )
     hint = scaffold.TARGET_HINT
     (folder / FILE).write_text(heading + _with_hint(toml_writer.to_toml(project), hint), encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seedlab.errors import ConfigurationError, DataFaults
-from tests.support.school import CITIES, PUPILS, SEED, STAGE
+from tests.support.school import CITIES, MODELED, MODELS, PUPILS, SEED, STAGE
 from tests.support.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
 
 # ---- what runs ------------------------------------------------------------------------------------------
@@ -181,16 +181,7 @@ def test_folders_and_numbers_group_and_order_but_name_no_table(folder: Path, url
 
 # ---- tables that are missing ----------------------------------------------------------------------------
 
-MODELS = """
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
-
-metadata = MetaData()
-Table("cities", metadata, Column("id", Integer, primary_key=True), Column("code", Text, unique=True, nullable=False),
-      Column("name", Text))
-Table("pupils", metadata, Column("id", Integer, primary_key=True), Column("name", Text, unique=True, nullable=False),
-      Column("city_id", ForeignKey("cities.id"), nullable=False, index=True), Column("age", Integer))
-"""
-WITH_MODELS = '[project]\nschema = "models.py:metadata"\n' + TWO_STAGES
+WITH_MODELS = MODELED + TWO_STAGES
 
 
 def test_missing_tables_are_made_of_the_metadata(school: Path, clean_database_url: str, way: Way) -> None:

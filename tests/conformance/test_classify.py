@@ -15,6 +15,7 @@ from seedlab.database.postgres import write as postgres_write
 from seedlab.database.writer import Session
 from seedlab.errors import DataFaults, WriteError
 from seedlab.flow import Outcomes, WritePlan
+from tests.conformance.test_shapes import CYCLE
 from tests.fix_postgres import PostgresServer
 from tests.support.cases import some
 from tests.support.previewing import Counts, by_seed, is_locked, preview, preview_in, state
@@ -54,17 +55,6 @@ CREATE TABLE countries (id SERIAL KEY, code text NOT NULL UNIQUE, name text NOT 
 CREATE TABLE towns (id SERIAL KEY, name text NOT NULL UNIQUE, country_id int NOT NULL REFERENCES countries);
 """
 PRICES = "CREATE TABLE prices (code text PRIMARY KEY, price numeric, note json);"
-CYCLE = {
-    "sqlite": """
-        CREATE TABLE teams (id INTEGER PRIMARY KEY, name text NOT NULL UNIQUE, leader_id int NOT NULL REFERENCES people);
-        CREATE TABLE people (id INTEGER PRIMARY KEY, email text NOT NULL UNIQUE, team_id int NOT NULL REFERENCES teams);
-    """,
-    "postgresql": """
-        CREATE TABLE teams (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE, leader_id int NOT NULL);
-        CREATE TABLE people (id serial PRIMARY KEY, email text NOT NULL UNIQUE, team_id int NOT NULL REFERENCES teams);
-        ALTER TABLE teams ADD FOREIGN KEY (leader_id) REFERENCES people;
-    """,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

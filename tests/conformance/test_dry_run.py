@@ -19,6 +19,7 @@ from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
 from tests.conformance.test_bad_input import CHECKED, TRIGGER
+from tests.conformance.test_sync import QUIZ_TABLES
 from tests.support.previewing import state
 from tests.support.school import CITIES, SEED, STAGE, TWO_STAGES, TWO_SYNCS
 from tests.support.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, write
@@ -155,13 +156,6 @@ QUIZ = (
     + 'mode = "sync"\n[stages.seeds.tables]\nquestions = { path = "$", key = ["code"] }\n'
     'answers = { path = "answers", key = ["question", "position"], columns = { position = "$index" } }\n'
 )
-QUIZ_TABLES = """
-CREATE TABLE questions (id uuid PRIMARY KEY, code text NOT NULL UNIQUE);
-CREATE TABLE answers (
-  id SERIAL KEY, question_id uuid NOT NULL REFERENCES questions, position int NOT NULL, text text,
-  UNIQUE (question_id, position)
-);
-"""
 
 
 def same(folder: Path, url: str, expected: tuple[int, int, int]) -> Plan:

@@ -14,6 +14,7 @@ from seedlab.cli import main
 from seedlab.errors import DataFaults, SeedError
 from seedlab.flow import LINE, REASON, Level, Run
 from tests.conformance.test_bad_input import CANARY, CASES, CHECKED, TABLES, TRIGGER
+from tests.conformance.test_sync import names
 from tests.support.school import SEED, STAGE, TWO_STAGES, TWO_SYNCS
 from tests.support.seeding import Way, counted, dump, execute, rows_of, seed, seed_in, undo, write
 
@@ -74,10 +75,6 @@ def files_of(run: Run, reports: Path) -> Mapping[str, Path]:
 
 def told(run: Run) -> list[tuple[str | None, int | None, str]]:
     return [(fault.file, fault.line, fault.rule) for fault in run.faults]
-
-
-def names(url: str, table: str = "pupils", column: str = "name") -> list[str]:
-    return [row[0] for row in rows_of(url, f"SELECT {column} FROM {table} ORDER BY 1")]
 
 
 # ---- which rows -----------------------------------------------------------------------------------------

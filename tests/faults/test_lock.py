@@ -31,7 +31,7 @@ from seedlab.plan.project import load_project
 from tests.fix_postgres import drop_database
 from tests.support.asking import forget
 from tests.support.ledgers import Target, opener
-from tests.support.school import FILES, TABLES
+from tests.support.school import FILES, MODELED, MODELS, ONE_STAGE, TABLES
 from tests.support.seeding import counted, dump, execute, rows_of, seed, write
 from tests.support.waiting import until, until_asleep
 
@@ -266,28 +266,6 @@ def test_the_lock_of_a_seeder_killed_in_a_long_statement_is_free_before_its_end(
 
 # ---- many at once ---------------------------------------------------------------------------------------
 
-MODELS = """
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
-
-metadata = MetaData()
-Table("cities", metadata, Column("id", Integer, primary_key=True), Column("code", Text, unique=True, nullable=False),
-      Column("name", Text))
-Table("pupils", metadata, Column("id", Integer, primary_key=True), Column("name", Text, unique=True, nullable=False),
-      Column("city_id", ForeignKey("cities.id"), nullable=False, index=True), Column("age", Integer))
-"""
-CONFIG = """
-[project]
-schema = "models.py:metadata"
-[[stages]]
-id = "all"
-[[stages.seeds]]
-name = "cities"
-source = "cities.csv"
-[[stages.seeds]]
-name = "pupils"
-source = "pupils.csv"
-"""
-
 
 @pytest.mark.parametrize(
     ("dialect", "runs"),
@@ -302,7 +280,7 @@ def test_of_first_runs_at_the_same_moment_each_seeds_or_says_who_does(
 ) -> None:
     """Not even the tables are there: each run would make them, the ledger and the rows."""
     url = request.getfixturevalue("postgres_url" if dialect == "postgresql" else "sqlite_url")
-    write(school, {"seedlab.toml": CONFIG, "models.py": MODELS})
+    write(school, {"seedlab.toml": MODELED + ONE_STAGE, "models.py": MODELS})
 
     processes = [start(SEEDING, school, url) for _ in range(runs)]
     ends = [(process.communicate(timeout=120), process.returncode) for process in processes]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from seedlab.flow import Outcomes, Run, SeedReport, Settings, Span, StageReport
+from seedlab.flow import Outcomes, Phase, Run, SeedReport, Settings, Span, StageReport
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import history
 from seedlab.insight.records.past import PastRun
@@ -21,7 +21,7 @@ OUTCOMES = {
     "changed": Outcomes(updated=3, unchanged=5318),
     None: Outcomes(),
 }
-PHASES = ("read", "flatten", "resolve", "stage", "merge", "index", "commit")
+PHASES = get_args(Phase)
 HEBREW = "אקדמיה"
 EVIL = "<script>console.error('no')</script>"
 

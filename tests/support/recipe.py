@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 APPS = ROOT / "tests" / "recipes"
-_FILE = re.compile(r"^`(?P<name>[^`\n]+)`:\n\n```\w+\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+FILE = re.compile(r"^`(?P<name>[^`\n]+)`:\n\n```\w+\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _COMMANDS = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _YAML = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -30,7 +30,7 @@ class Recipe:
         (self.section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
         self.folder, self.url = folder, url
         shutil.copytree(APPS / (app or heading.lower()), folder, dirs_exist_ok=True)
-        for file in _FILE.finditer(self.section):
+        for file in FILE.finditer(self.section):
             path = folder / file["name"]
             path.parent.mkdir(exist_ok=True)
             path.write_text(file["text"], "utf-8")

@@ -22,3 +22,13 @@ TWO_STAGES = (
     + SEED.format("pupils", "pupils.csv")
 )
 TWO_SYNCS = TWO_STAGES.replace("[[stages.seeds]]\n", '[[stages.seeds]]\nmode = "sync"\n')
+MODELS = """
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
+
+metadata = MetaData()
+Table("cities", metadata, Column("id", Integer, primary_key=True), Column("code", Text, unique=True, nullable=False),
+      Column("name", Text))
+Table("pupils", metadata, Column("id", Integer, primary_key=True), Column("name", Text, unique=True, nullable=False),
+      Column("city_id", ForeignKey("cities.id"), nullable=False, index=True), Column("age", Integer))
+"""
+MODELED = '[project]\nschema = "models.py:metadata"\n'

@@ -9,12 +9,12 @@ from typing import Any
 from seedlab.flow.exports import Exported, WrittenTable
 from seedlab.insight.formatting.text import isolate, paragraphs, printable, several, table
 
-_NAMES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+PRODUCTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
 
 def export_text(exported: Exported, out: str, width: int = 120) -> str:
     """Format an export: each file with its rows and key, then tables left out, notes and the next step."""
-    source = f"{printable(exported.database)} ({_NAMES[exported.dialect]} {printable(exported.version)})"
+    source = f"{printable(exported.database)} ({PRODUCTS[exported.dialect]} {printable(exported.version)})"
     head = (
         f"{source} → {printable(out)}: "
         f"{several(exported.rows, 'row')} of {several(len(exported.tables), 'table')}"

@@ -69,6 +69,14 @@ def test_at_160_columns_bars_are_longer_and_the_memory_fits() -> None:
     assert len(found) == len(AT_80.splitlines())
 
 
+def test_skipped_stages_are_dim_and_who_waits_for_a_lock_is_yellow() -> None:
+    _, *lines = dashboard(STATE, 80, 24)
+    stages, lanes = lines[:6], lines[6:9]
+
+    assert [name for (_, (name, style), *_) in stages if style == "dim"] == [f" {'core':<12}"]
+    assert [style for ((_, style),) in lanes] == ["yellow", "dim", "dim"]
+
+
 def test_of_many_stages_those_at_work_and_the_next_are_shown_and_the_others_counted() -> None:
     status = ["skipped", *["done"] * 20, "running", *["waiting"] * 3, "running", *["waiting"] * 20]
     stages = tuple(StageState(id=f"s{n}", status=each) for n, each in enumerate(status))

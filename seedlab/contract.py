@@ -66,6 +66,8 @@ def seed(
     run_options["commit"] = choices.choose_commit(run_options.get("commit"))
     if isinstance(executor := run_options.get("executor"), str):
         run_options["executor"] = choices.choose_executor(executor)
+    else:
+        choices.refuse_forks(executor)
     resolved, options = _resolve(project, target, environment, {"level": level, **settings})
     options = replace(options, select=select, exclude=exclude, force=force, yes_seed=yes_seed, **run_options)
     with _monitored(project, resolved) as monitor:

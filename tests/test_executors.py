@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
 
+import seedlab
 from seedlab.errors import ConfigurationError, ConnectionFailed
-from seedlab.plan.choices import choose_executor
+from seedlab.plan.choices import choose_executor, refuse_forks
 from seedlab.steps.parallel import executors
 
 ITEMS = list(range(7))
@@ -79,6 +81,19 @@ def test_what_names_one(named: str | None) -> None:
 
 
 @pytest.mark.slow
+def test_forked_workers_are_refused_before_anything_is_done() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        with pytest.raises(ConfigurationError, match="spawned, found some that are forked"):
+            seedlab.seed(None, "sqlite:///nowhere/x.db", executor=pool)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(1)])
+def test_other_executors_are_taken(executor: Executor | None) -> None:
+    refuse_forks(executor)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        refuse_forks(pool)
+
+
 def test_a_scheduler_that_is_not_there() -> None:
     with (
         pytest.raises(ConnectionFailed, match=r"tcp://127\.0\.0\.1:1"),

@@ -180,6 +180,19 @@ def choose_executor(value: str | None) -> str | None:
     return value
 
 
+def refuse_forks(executor: object) -> None:
+    """Raise ConfigurationError if an executor forks its workers: they would wait for locks that nobody frees.
+
+    polars has threads, and a fork copies the locks that these hold, but not the threads.
+    """
+    context = getattr(executor, "_mp_context", None)  # of a ProcessPoolExecutor
+    if context is not None and context.get_start_method() == "fork":
+        raise ConfigurationError(
+            "executor: expected worker processes that are spawned, found some that are forked, which would "
+            "hang; make it with mp_context=multiprocessing.get_context('spawn')"
+        )
+
+
 def choose_rejects(value: str | None) -> bool:
     """Tell whether `--on-error` or SEEDLAB_ON_ERROR says to reject bad rows; None means "stop"."""
     return _one_of("--on-error", value, {"stop": False, "reject": True})

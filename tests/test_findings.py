@@ -284,7 +284,9 @@ def test_a_command_that_is_too_long_for_the_summary_is_told_by_show() -> None:
     long = replace(run, recommendations=(replace(run.recommendations[0], command="psql " + "x" * 90),))
 
     assert all(len(line) <= 100 for line in headline(long, 100))
-    assert headline(long, 100)[1].endswith("; seedlab show 0badcafe tells how")
+    assert headline(long, 100)[1].endswith("model says; seedlab show 0badcafe tells how")
+    assert headline(long, 80)[1] == "What would help: end that session; seedlab show 0badcafe tells how"
+    assert headline(long, 50)[1] == "seedlab show 0badcafe says what would help"
 
 
 def test_the_summary_says_nothing_of_a_short_run_or_one_without_a_chief_resource() -> None:

@@ -179,7 +179,9 @@ def headline(run: Run, width: int = 120) -> list[str]:
         return []
     lines = [f"Where the time went: {first.share:.0%} {first.resource}, {first.where}; {first.evidence}"]
     for each in run.recommendations[:1]:
-        cure = f"What would help: {each.what}{_saves(each)}; "
-        whole = cure + each.command
-        lines.append(whole if len(whole) <= width else f"{cure}seedlab show {run.run_id} tells how")
+        cure, show = f"What would help: {each.what}", f"seedlab show {run.run_id}"
+        last = f"{show} says what would help"
+        cures = [f"{cure}{_saves(each)}; {how}" for how in (each.command, f"{show} tells how")]
+        cures += [f"{cure}; {show} tells how", last]
+        lines.append(next((cure for cure in cures if len(cure) <= width), last))
     return [shorten(printable(line), width) for line in lines]

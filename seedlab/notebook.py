@@ -10,7 +10,7 @@ import os
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from seedlab import contract, flow
 from seedlab.errors import ConfigurationError, GateFailed
@@ -28,6 +28,9 @@ from seedlab.insight.notebooks.parameters import (
 )
 from seedlab.insight.notebooks.run_history import History
 from seedlab.insight.notebooks.runner import FOLDER
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
 from seedlab.insight.pages.page import Page
 from seedlab.insight.records import history as records
 from seedlab.insight.records import stored
@@ -157,10 +160,14 @@ class MeasuredOn(Displayable):
         return Page(title=machine_name(run.machine), facts=tuple(facts))
 
 
-def gate(comparison: Comparison, parameters: CompareParameters) -> None:
-    """Raise GateFailed if the comparison has a difference that `fail_on` names."""
+def gate(comparison: Comparison, parameters: CompareParameters) -> Markdown:
+    """Raise GateFailed if the comparison has a difference that `fail_on` names; else say that it passes."""
     if reasons := fails(comparison, parameters.fail_on):
         raise GateFailed(f"the gate on {parameters.fail_on} failed: {'; '.join(reasons)}")
+    from IPython.display import Markdown  # not needed by any other command
+
+    why = "no difference fails it" if parameters.fail_on == "none" else "no such difference was found"
+    return Markdown(f"It passes: `fail_on` is `{parameters.fail_on}`, and {why}.")  # type: ignore[no-untyped-call]
 
 
 def history(parameters: HistoryParameters) -> History:

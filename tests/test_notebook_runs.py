@@ -86,6 +86,15 @@ def test_a_gate_that_fails_is_the_exit_code_and_the_report_says_why(
 
 
 @pytest.mark.slow
+def test_a_gate_that_passes_says_so(place: Path) -> None:
+    assert report("before-after", **{**TINY["04-before-after"], "fail_on": "none"}) == 0
+
+    page = (place / "out" / "report.html").read_text("utf-8")
+    assert "It passes: <code>fail_on</code> is <code>none</code>, and no difference fails it." in page
+    assert "IPython" not in page
+
+
+@pytest.mark.slow
 def test_a_password_of_the_target_is_in_nothing_that_is_kept(
     place: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

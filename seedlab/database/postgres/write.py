@@ -30,9 +30,8 @@ from seedlab.flow import Batch, Load, Outcomes, Table, TableWrite, WritePlan, Wr
 PARAMETERS = 65_535  # the most parameters of a statement, which the protocol counts in 16 bits
 # Up to this many rows arrays are faster: no DDL, no ANALYZE, no WAL if nothing differs (docs/performance.md).
 ARRAY_ROWS = 20_000
-MESSAGE_BYTES = (
-    1_000 << 20
-)  # the most of values in one statement; the server takes 1 GB with all that is around
+# The most bytes of values in one statement. The server takes 1 GB, with all that is around them.
+MESSAGE_BYTES = 1_000 << 20
 # SQLSTATEs that only mean that no temporary table can be created: lock held, no right, not supported.
 _NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000"})
 

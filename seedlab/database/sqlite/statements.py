@@ -101,7 +101,7 @@ def _first_of_its_key(name: str, table: Table, load: Load) -> str:
     if not any(key.collated and set(key.columns) == {*load.key_columns} for key in table.keys):
         return ""
     return (
-        f" AND s._rowid_ IN (SELECT min(s._rowid_) FROM temp.{quote(name)} AS s JOIN {main(table.name)} AS t "
+        f" AND s.{ID} IN (SELECT min(s.{ID}) FROM temp.{quote(name)} AS s JOIN {main(table.name)} AS t "
         f"ON {_same_key(load)} GROUP BY {listed(load.key_columns, 't.')})"
     )
 

@@ -71,17 +71,25 @@ def test_a_unique_value_of_a_column_with_a_dot_is_named_as_the_column(
 
 
 @pytest.mark.parametrize("level", ["incremental", "bulk", "legacy"])
-def test_columns_may_have_the_names_of_sqlites_row_ids(level: Level, tmp_path: Path, sqlite_url: str) -> None:
+def test_columns_may_have_the_names_of_sqlites_row_ids_and_of_ours(
+    level: Level, tmp_path: Path, sqlite_url: str
+) -> None:
     execute(
         sqlite_url,
-        "CREATE TABLE t (code text PRIMARY KEY, _rowid_ int, rowid int, oid int REFERENCES t2 (_rowid_));"
+        "CREATE TABLE t (code text PRIMARY KEY, _rowid_ int, rowid int, oid int REFERENCES t2 (_rowid_), "
+        "seedlab_id int, seedlab_state int);"
         "CREATE TABLE t2 (_rowid_ int PRIMARY KEY); INSERT INTO t2 VALUES (900);"
-        "INSERT INTO t VALUES ('old', -7, -8, 900), ('b', 1, 1, NULL)",
+        "INSERT INTO t VALUES ('old', -7, -8, 900, 1, 1), ('b', 1, 1, NULL, 1, 1)",
     )
-    folder = write(tmp_path, {"t.csv": "code,_rowid_,rowid,oid\na,700,800,900\nb,-1,-2,\nc,701,801,\n"})
+    folder = write(
+        tmp_path,
+        {
+            "t.csv": "code,_rowid_,rowid,oid,seedlab_id,seedlab_state\na,700,800,900,8,3\nb,-1,-2,,8,3\nc,701,801,,8,3\n"
+        },
+    )
 
     assert counted(seed(folder, sqlite_url, level)) == (2, 1, 0)
     assert counted(seed(folder, sqlite_url, level, force=True)) == (0, 0, 3)
 
-    held = rows_of(sqlite_url, "SELECT * FROM t ORDER BY code")
-    assert held == [("a", 700, 800, 900), ("b", -1, -2, None), ("c", 701, 801, None), ("old", -7, -8, 900)]
+    held = rows_of(sqlite_url, "SELECT code, _rowid_, rowid, oid FROM t WHERE seedlab_id = 8 ORDER BY code")
+    assert held == [("a", 700, 800, 900), ("b", -1, -2, None), ("c", 701, 801, None)]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # The states of a staged row, and the columns with its number, state and origin.
 NEW, SAME, DIFFERENT, CONFLICT = range(4)
-ID = "seedlab_id"
-STATE, LOAD, PLACE_FILE, PLACE_ROW = "seedlab_state", "seedlab_load", "seedlab_file", "seedlab_row"
+ID = "_seedlab_id"
+STATE, LOAD, PLACE_FILE, PLACE_ROW = "_seedlab_state", "_seedlab_load", "_seedlab_in", "_seedlab_at"
 STAGED = (STATE, LOAD, PLACE_FILE, PLACE_ROW)
 EVERY_ROW = (0, 2**63 - 1)
 

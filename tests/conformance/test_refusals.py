@@ -392,3 +392,20 @@ def test_rows_of_a_default_partition_are_taken_and_expressions_are_left_to_the_s
     assert [(fault.line, fault.message) for fault in caught.value.faults] == [
         (4, "table visits: a CHECK constraint refuses the row (visits_id_check)")
     ]
+
+
+def test_a_unique_index_of_an_expression_is_named_and_not_taken_for_a_column(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    execute(
+        sqlite_url,
+        "CREATE TABLE people (id int PRIMARY KEY, mail text); CREATE UNIQUE INDEX mails ON people (lower(mail))",
+    )
+    folder = write(tmp_path, {"people.csv": "id,mail\n1,A@x\n2,a@X\n"})
+
+    with pytest.raises(DataFaults) as refused:
+        seed(folder, sqlite_url)
+
+    (fault,) = refused.value.faults
+    assert (fault.rule, fault.column, fault.line) == ("unique", None, 3)
+    assert fault.message.startswith("index 'mails' of table people must be unique, and another row has it")

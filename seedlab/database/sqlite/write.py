@@ -316,6 +316,8 @@ def explain(error: sqlite3.IntegrityError, table: Table, load: Load) -> tuple[st
         if columns == table.primary_key and not set(columns) <= set(load.key_columns):
             return "id-conflict", f"another row of table {table.name} has this id ({named})", named
         meaning = "another row has it (two rows that swap a unique value cannot be written at once)"
+        if constraint.startswith("index '"):  # of expressions
+            return "unique", f"{constraint} of table {table.name} must be unique, and {meaning}", ""
         return "unique", f"({named}) of table {table.name} must be unique, and {meaning}", named
     if code == "SQLITE_CONSTRAINT_NOTNULL":
         return (

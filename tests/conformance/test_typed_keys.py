@@ -174,8 +174,27 @@ def test_a_key_twice_in_spellings_that_the_server_keeps_is_refused(
     with pytest.raises(DataFaults) as failed:
         seed_in(way, folder, url)
 
-    assert [(fault.rule, fault.table) for fault in failed.value.faults] == [("unique", "things")]
+    told = {(fault.rule, fault.file, fault.line) for fault in failed.value.faults}
+    assert ("unique", "things.csv", 3) in told <= {("unique", "things.csv", line) for line in (2, 3)}
     assert rows_of(url, "SELECT * FROM things") == before
+
+
+@pytest.mark.parametrize("there", ["no row", "a row of it"])
+def test_both_rows_of_a_key_in_spellings_that_the_server_keeps_are_rejected(
+    folder: Path, clean_postgres_url: str, way: Way, there: str, tmp_path: Path
+) -> None:
+    url = clean_postgres_url
+    execute(url, "CREATE TABLE things (id SERIAL KEY, code interval NOT NULL UNIQUE, name text);")
+    if there == "a row of it":
+        execute(url, "INSERT INTO things (code, name) VALUES ('1 day', 'was')")
+    rows = [{"code": code, "name": "x"} for code in ("1 day", "24:00:00", "2 days")]
+    write_rows(folder / "things.csv", {"code": "text", "name": "text"}, rows)
+
+    run = seed_in(way, folder, url, rejects=tmp_path / "reports")
+
+    assert counted(run) == (1, 0, 0)
+    assert [(fault.rule, fault.line) for fault in run.faults] == [("unique", 2), ("unique", 3)]
+    assert rows_of(url, "SELECT name FROM things WHERE code = '2 days'") == [("x",)]
 
 
 @pytest.mark.parametrize("there", ["no row", "a row of it"])

@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from seedlab.database.postgres import encode
 from seedlab.database.postgres.failures import NO_PARTITION, write_failed
-from seedlab.database.postgres.statements import arrays_source, casts, qualified, trusted
+from seedlab.database.postgres.statements import arrays_source, casts, names, qualified, trusted
 from seedlab.database.postgres.wire import Question, StatementError, Wire, translated
 from seedlab.flow import FILE, ROW, Batch, Refusal, Table, TableWrite, WritePlan
 
@@ -58,21 +58,37 @@ class _Evaluation:
 
 
 def broken_checks(wire: Wire, plan: WritePlan) -> list[Refusal]:
-    """Find rows for which a CHECK constraint is false, or that belong to no partition.
+    """Find rows for which a CHECK constraint is false, that belong to no partition, or that share a key.
 
     Checks are left to the write itself if some of their columns are not written, if they call functions that
     may read tables, or if they fail on a value.
     """
     checks = _read_checks(wire, list({write.table.name: write.table for write in plan.writes}.values()))
-    return _broken(wire, [(write, checks.get(write.table.name, ())) for write in plan.writes])
+    return _broken(
+        wire, [(write, [*checks.get(write.table.name, ()), *_shared_key(write)]) for write in plan.writes]
+    )
 
 
 def clashes(wire: Wire, plan: WritePlan) -> list[Refusal]:
     """Find rows that have the values of another existing row in a unique constraint other than the key.
 
-    Conflicts among the rows to be written are not found here.
+    Of conflicts among the rows to be written, only those of their keys are found here.
     """
-    return _broken(wire, [(write, list(_uniques(write))) for write in plan.writes if not write.mixed])
+    checked = [(write, [*_uniques(write), *_shared_key(write)]) for write in plan.writes if not write.mixed]
+    return _broken(wire, checked)
+
+
+def _shared_key(write: TableWrite) -> Iterator[_Check]:
+    """Check that no two rows of a batch have keys that the server takes for equal, unlike their spellings."""
+    table, key = write.table, write.loads[0].key_columns
+    unlike = any(table.columns[name].send for name in key)
+    if unlike and any(set(each.columns) == set(key) for each in table.keys):
+        yield _Check(
+            why="another row of the files has the same key, in another spelling; keep one of them",
+            expression=SQL("count(*) OVER (PARTITION BY {}) = 1").format(names(key, "t")).as_string(),
+            columns=key,
+            rule="unique",
+        )
 
 
 def _uniques(write: TableWrite) -> Iterator[_Check]:
@@ -220,12 +236,11 @@ def _find_refused(table: Table, columns: Sequence[str], expressions: Sequence[st
     """
     broken = [SQL("({}) IS FALSE").format(trusted(each)) for each in expressions]
     return SQL(
-        "SELECT {n}::pg_catalog.int4, ARRAY[{broken}] FROM (SELECT r.{n}, {casts} FROM {source}) t "
-        "WHERE {any}"
+        "SELECT n, broken FROM (SELECT {n}::pg_catalog.int4 AS n, ARRAY[{broken}] AS broken "
+        "FROM (SELECT r.{n}, {casts} FROM {source}) t) q WHERE true = ANY (broken)"
     ).format(
         n=Identifier(_NUMBER),
         broken=SQL(", ").join(broken),
         casts=casts(table, columns),
         source=arrays_source(columns, place=_NUMBER),
-        any=SQL(" OR ").join(broken),
     )

@@ -8,6 +8,7 @@ transaction, for every dialect.
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
@@ -63,7 +64,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Writer:
-    """Writes the rows of one load; statements are built once and executed row by row."""
+    """Writes the rows of one load; statements are built once and executed row by row.
+
+    `keys` are those of the table's rows so far, as the database spells them.
+    """
 
     connection: Connection
     catalog: Catalog
@@ -71,27 +75,27 @@ class _Writer:
     table: Table
     clause: TableClause
     recorder: Recorder
+    keys: set[tuple[Any, ...]]
     parents: dict[int, Executable] = field(default_factory=dict)  # by identity of the reference
 
     def write(self, rows: Sequence[Row], order: Sequence[int]) -> Written:
         """Look each row up by its key; insert it, or update it if it differs. `order` has the ordinals."""
         find, add, change = self._find(), self._insert(), self._update()
         created: list[int] = []
-        keys: set[tuple[Any, ...]] = set()  # of the rows so far, as the database spells them
         updated = 0
         for place, row in zip(order, rows, strict=True):
             try:
                 values = self._values(row)
                 found = self.connection.execute(find, values).one_or_none()
                 if found is None:
-                    keys.update(map(tuple, self.connection.execute(add, values)))
+                    self.keys.update(map(tuple, self.connection.execute(add, values)))
                     created.append(place)
                 elif found.conflict:
                     raise DataFaults([self._conflict(row)])
-                elif (key := tuple(found)[2:]) in keys:
+                elif (key := tuple(found)[2:]) in self.keys:
                     raise DataFaults([self._repeated(row)])
                 else:
-                    keys.add(key)
+                    self.keys.add(key)
                     if found.differs and self.load.mode != "insert":
                         self.connection.execute(change, values)
                         updated += 1
@@ -242,6 +246,7 @@ def write_rows(
     refused.
     """
     written = []
+    keys: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
     for each, order in zip(rows, order_rows(rows), strict=True):
         load = each.load
         with recorder.span("merge", load=load, rows=len(each.frame)):
@@ -253,6 +258,7 @@ def write_rows(
                 table=own,
                 clause=clause_of(own),
                 recorder=recorder,
+                keys=keys[load.table],
             )
             written.append(writer.write(_rows(each, catalog, order), order))
     return written

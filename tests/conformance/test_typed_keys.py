@@ -11,7 +11,7 @@ from seedlab.errors import DataFaults
 from seedlab.flow import Run
 from tests.support.again import by_table
 from tests.support.cases import some
-from tests.support.seeding import Way, counted, execute, rows_of, seed_in
+from tests.support.seeding import Way, counted, execute, rows_of, seed_in, write
 from tests.support.type_values import TYPES
 from tests.support.writing import write_rows
 
@@ -213,4 +213,39 @@ def test_a_key_twice_for_a_collation_is_refused(folder: Path, sqlite_url: str, w
         seed_in(way, folder, sqlite_url)
 
     assert [(fault.rule, fault.line) for fault in failed.value.faults] == [("unique", 3)]
+    assert rows_of(sqlite_url, "SELECT * FROM things") == before
+
+
+TWO_SEEDS = """
+[[stages]]
+id = "all"
+  [[stages.seeds]]
+  name = "one"
+  source = "one.csv"
+  [stages.seeds.tables]
+  things = {}
+  [[stages.seeds]]
+  name = "two"
+  source = "two.csv"
+  [stages.seeds.tables]
+  things = {}
+"""
+
+
+@pytest.mark.parametrize("there", ["no row", "a row of it"])
+def test_a_key_of_two_seeds_that_a_collation_takes_for_one_is_refused(
+    folder: Path, sqlite_url: str, way: Way, there: str
+) -> None:
+    execute(sqlite_url, "CREATE TABLE things (id SERIAL KEY, code text COLLATE NOCASE UNIQUE, name text);")
+    if there == "a row of it":
+        execute(sqlite_url, "INSERT INTO things (code, name) VALUES ('a', 'was')")
+    before = rows_of(sqlite_url, "SELECT * FROM things")
+    write(folder, {"seedlab.toml": TWO_SEEDS, "one.csv": "code,name\na,x\n", "two.csv": "code,name\nA,y\n"})
+
+    with pytest.raises(DataFaults) as failed:
+        seed_in(way, folder, sqlite_url)
+
+    assert [(fault.rule, fault.file, fault.line) for fault in failed.value.faults] == [
+        ("unique", "two.csv", 2)
+    ]
     assert rows_of(sqlite_url, "SELECT * FROM things") == before

@@ -144,3 +144,18 @@ def test_the_next_run_is_as_the_last_ones_if_those_were_alike() -> None:
     assert alike.seconds == 2
     assert learned([run_of(1), run_of(2), run_of(4, ALL_SAME)]).usual is None
     assert learned([run_of(1), run_of(2)]).usual is None
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "kind"),
+    [
+        (Outcomes(created=2), "cold"),
+        (Outcomes(created=1, unchanged=1), "changed"),
+        (Outcomes(created=1, deleted=1), "changed"),
+        (Outcomes(updated=2), "changed"),
+        (Outcomes(unchanged=2), "compared"),
+    ],
+)
+def test_the_kind_of_work_follows_from_what_became_of_the_rows(outcomes: Outcomes, kind: str) -> None:
+    assert predict.kind_of(outcomes) == kind
+    assert predict.kind_of(outcomes, ran=False) == "idle"

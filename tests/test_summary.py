@@ -307,6 +307,22 @@ def test_a_long_line_is_cut_around_the_caret() -> None:
     assert line[caret.index("^") : caret.rindex("^") + 1] == "WRONG"
 
 
+def test_a_line_is_marked_as_cut_only_where_it_is() -> None:
+    def shown(excerpt: str, start: int) -> str:
+        found = fault(file="a.csv", excerpt=excerpt, caret=(start, 5))
+        return faults_text([found], show_values=True, width=80).splitlines()[2].partition(" | ")[2]
+
+    begin, middle, end = (
+        shown("WRONG" + ",b" * 500, 0),
+        shown("a," * 500 + "WRONG" + ",b" * 500, 1000),
+        shown("a," * 500 + "WRONG", 1000),
+    )
+
+    assert (begin[:5], begin[-1]) == ("WRONG", "…")
+    assert (middle[0], middle[-1]) == ("…", "…")
+    assert (end[0], end[-5:]) == ("…", "WRONG")
+
+
 def test_faults_beyond_the_limit_are_counted_by_rule() -> None:
     faults = [*[fault()] * 50, *[fault(rule="type")] * 1_200, fault(rule="nul")]
 

@@ -72,6 +72,16 @@ def test_pieces_follow_each_other_within_the_run(run: Run) -> None:
     assert covered(run) <= length(run) * 1.000001
 
 
+def test_a_run_is_as_long_as_its_last_span_or_sample() -> None:
+    late = Span(phase="merge", seconds=2.0, cpu_seconds=0.0, start=9.0)
+
+    assert length(replace(bare(), seconds=10.0, spans=())) == 10.0
+    assert length(replace(bare(), seconds=10.0, spans=(late,))) == 11.0
+    assert (
+        length(replace(bare(), seconds=10.0, spans=(late,), samples=(Sample(at=12.0, rss_bytes=1),))) == 12.0
+    )
+
+
 def test_pieces_of_one_phase_join_where_they_touch_and_are_named_for_most_of_it() -> None:
     spans = tuple(
         Span(phase="merge", seconds=took, cpu_seconds=0.0, start=start, table=table)

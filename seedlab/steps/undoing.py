@@ -26,6 +26,7 @@ from seedlab.flow import (
     Tally,
 )
 from seedlab.frames import contents, row_names
+from seedlab.insight.formatting.text import several
 from seedlab.steps.agenda import is_comparable, tally_of
 from seedlab.steps.looking import Look
 from seedlab.steps.remembering import other_projects, row_memory
@@ -48,8 +49,8 @@ def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
     """Delete the rows, and forget them; returns how many of each load.
 
     Raises Refused where other rows refer to them, or where the run also updated or deleted rows,
-    ConfigurationError for an unknown stage or run, TargetChanged where another
-    seeder has written since the look.
+    ConfigurationError for an unknown stage or run, TargetChanged where another seeder has written since the
+    look.
     """
     session, memory = look.session, look.memory()
     loads = _loads(request, memory)
@@ -109,8 +110,8 @@ def _rows_to_delete(
     for load, rows in ours.items():
         if row_names.is_nameless(rows, load.made) and rows.height:
             recorder.note(
-                f"{rows.height} rows of table {load.table} stay: the table has no key by which to tell them "
-                "from other rows; delete them yourself"
+                f"{_staying(rows, load)}: the table has no key by which to tell rows apart; delete what "
+                "should go yourself"
             )
         elif rows.height:
             to_delete[load] = rows
@@ -128,11 +129,13 @@ def _without_rows_of_others(
     for load, rows in theirs.items():
         remaining[load] = contents.without(to_delete[load], rows)
         if rows.height:
-            recorder.note(
-                f"{rows.height} rows of table {load.table} stay: another project created them after they "
-                "were deleted here"
-            )
+            recorder.note(f"{_staying(rows, load)}: another project created again what was deleted here")
     return remaining
+
+
+def _staying(rows: pl.DataFrame, load: LoadMemory) -> str:
+    verb = "stays" if rows.height == 1 else "stay"
+    return f"{several(rows.height, 'row')} of table {load.table} {verb}"
 
 
 def _refuse_impossible(run: str, found: Sequence[RunMemory]) -> None:

@@ -110,6 +110,15 @@ def test_a_reset_leaves_the_rows_and_says_so(project: Path, url: str) -> None:
     assert counted(seed(project, url)) == (0, 0, 5)
 
 
+def test_a_reset_says_of_one_row_that_it_stays(project: Path, url: str) -> None:
+    write(project, {"log.csv": "n,code\n1,a\n"})
+    seed(project, url)
+
+    (note,) = undo(project, url).notes
+
+    assert note.startswith("1 row of table log stays: the table has no key")
+
+
 SEED = """
 [[stages.seeds]]
 name = "{name}"

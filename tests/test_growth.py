@@ -26,6 +26,13 @@ def test_growth_without_noise_is_found(exponent: float, fixed: float, factor: fl
         assert growth.seconds(n) == pytest.approx(fixed + factor * n**exponent, rel=0.02)
 
 
+@given(st.lists(st.tuples(st.sampled_from(SIZES), st.floats(0.001, 1000)), min_size=4, max_size=9))
+def test_whatever_was_measured_no_part_of_the_time_is_negative(points: list[tuple[float, float]]) -> None:
+    growth = fit(points)
+
+    assert growth is None or (growth.fixed >= 0 and growth.factor >= 0)
+
+
 def test_the_interval_holds_the_exponent_about_as_often_as_it_says() -> None:
     chance, held = random.Random(4), 0
     for _ in range(100):

@@ -206,7 +206,7 @@ def test_tables_of_other_schemas_are_told_apart(opened: Open) -> None:
     assert target.ledger.drifted(states) == {"billing.cities"}
 
 
-def test_contents_are_one_statement_and_a_ledger_is_written_in_one_round_trip(opened: Open) -> None:
+def test_contents_and_a_ledger_take_one_round_trip_each(opened: Open) -> None:
     target = opened()
     target.ledger.ensure()
     monitor = target.monitor
@@ -221,7 +221,7 @@ def test_contents_are_one_statement_and_a_ledger_is_written_in_one_round_trip(op
         after = monitor.counters
         counted.append((after.statements - before.statements, after.round_trips - before.round_trips))
 
-    assert counted[0] == (1, 1)
+    assert counted[0] == (2, 1)  # the first one limits how long the second waits for locks
     assert counted[1][1] == 1
     assert counted[2] == (3, 1)
 

@@ -23,6 +23,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+import seedlab
+from seedlab.errors import SeedError
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.measuring.state import RunState
 from seedlab.steps import sampling
@@ -52,6 +54,17 @@ def locked(url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(url) as connection:
         connection.execute("LOCK TABLE pupils IN SHARE MODE")
         yield connection
+
+
+def test_a_look_at_the_seeded_rows_waits_no_longer_than_allowed(school, clean_postgres_url) -> None:
+    with psycopg.connect(clean_postgres_url) as other:
+        other.execute("LOCK TABLE cities IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(
+            SeedError, match="the seeded rows: canceling statement due to lock timeout"
+        ) as caught:
+            seedlab.seed(seedlab.load_project(school), clean_postgres_url, lock_timeout="50ms")
+
+    assert caught.value.exit_code == 1
 
 
 def test_the_state_tells_what_a_connection_waits_for(school, clean_postgres_url, monkeypatch) -> None:

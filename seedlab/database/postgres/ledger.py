@@ -22,6 +22,7 @@ from seedlab.database.ledger import (
 )
 from seedlab.database.postgres import ledger_statements as sql
 from seedlab.database.postgres import stamp_statements as stamps
+from seedlab.database.postgres import transaction_statements as transaction
 from seedlab.database.postgres.failures import write_failed
 from seedlab.database.postgres.kept_catalog import KeptCatalog
 from seedlab.database.postgres.wire import Question, StatementError, Wire, translated
@@ -54,10 +55,12 @@ class PostgresLedger(Ledger):
         tables: Callable[[str], Table],
         arrays: Arrays,
         search_path: Callable[[], Composable],
+        lock_timeout: str,
     ) -> None:
         self._wire = wire
         self._table = tables
         self._arrays = arrays
+        self._lock_timeout = lock_timeout
         self.memory = Memory()
         self.kept_catalog = KeptCatalog(wire, search_path)
 
@@ -97,19 +100,30 @@ class PostgresLedger(Ledger):
         stamped = [state for state in states if state.stamp]
         others = [state for state in states if not state.stamp]
         questions = [*self._of_tables(stamps.stamped, stamped), *self._of_tables(sql.contents, others)]
+        if questions:
+            self._limit_waiting()
         answers = self._wire.ask_ahead(questions) if questions else list
 
         def wait() -> list[TableState]:
-            with translated("the ledger"):
+            with translated("the seeded rows"):
                 rows = iter(answers())
                 known, unproven = _by_stamps(stamped, next(rows)) if stamped else ([], [])
                 known += _hashed(others, next(rows)) if others else []
             if unproven:
+                self._limit_waiting()
                 known += _hashed(unproven, self._ask(self._of_tables(sql.contents, unproven))[0])
             by_name = {state.table: state for state in known}
             return [by_name[state.table] for state in states]
 
         return wait
+
+    def _limit_waiting(self) -> None:
+        """Limit how long the next message may wait for locks, where no transaction does so.
+
+        Statements of one message are one transaction, so the setting ends with it.
+        """
+        if self._wire.idle and not self._wire.opening:
+            self._wire.opening = [transaction.limit_waiting(self._lock_timeout)]
 
     def _of_tables(self, statement: OfTables, states: Sequence[TableState]) -> list[Question]:
         """Make one query about all these tables, or none without tables."""

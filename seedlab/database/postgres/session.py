@@ -115,7 +115,9 @@ class PostgresSession:
         self._wal: int | None = None
         self._schema = "public"
         self._search_path: Composable = SQL('"$user", public')
-        self.ledger = PostgresLedger(self.wire, self._table, _arrays, lambda: self._search_path)
+        self.ledger = PostgresLedger(
+            self.wire, self._table, _arrays, lambda: self._search_path, self.settings.lock_timeout
+        )
 
     # ---- looking ----
 

@@ -37,6 +37,11 @@ def put_search_path(path: Composable) -> Composed:
 SYSTEM_NAMES = SQL("SET LOCAL search_path = pg_catalog")
 
 
+def limit_waiting(lock_timeout: str) -> Composed:
+    """Set how long this transaction waits for a lock; unlike SET LOCAL, also without a BEGIN."""
+    return SQL("SELECT pg_catalog.set_config('lock_timeout', {}, true)").format(Literal(lock_timeout))
+
+
 def look(questions: Sequence[Composable], lock_timeout: str) -> list[Composable]:
     """Run the queries of catalog and ledger in one snapshot, with search_path = pg_catalog.
 

@@ -382,10 +382,15 @@ class Wire:
                 elif result and result.status == pq.ExecStatus.COPY_OUT:
                     deque(self._pieces(_SLICE), maxlen=0)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no transaction is open, and no answer is awaited."""
+        return self.connection.info.transaction_status == pq.TransactionStatus.IDLE
+
     def end(self, statements: Sequence[Composable]) -> Results:
         """Commit or roll back; a transaction whose opening was not sent yet is merely forgotten."""
         unsent, self.opening = bool(self.opening), ()
-        if self.connection.info.transaction_status == pq.TransactionStatus.IDLE:
+        if self.idle:
             return []
         # With an unsent opening, the open transaction is an earlier one that has failed.
         results = self.script([SQL("ROLLBACK")] if unsent else statements)

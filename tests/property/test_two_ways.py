@@ -223,11 +223,15 @@ class TwoWays(RuleBasedStateMachine):
 
 
 def result(project: Project, url: str, way: Way, **how: Any) -> Result:
-    """What became of the rows, the rules that some of them break, or why the run was refused."""
+    """What became of the rows, the rules that some of them break, or why the run was refused.
+
+    Of several broken constraints one is told, which depends on the way: in batches only the database looks for
+    equal values of a column that is no key.
+    """
     try:
         return seed(project.folder, url, way.level, disabled=way.disabled, max_delete="100%", **how).outcomes
     except DataFaults as found:
-        return {fault.rule for fault in found.faults}
+        return {fault.rule.replace("unique", "constraint") for fault in found.faults}
     except Refused as refused:  # a row of the files refers to one that left them, and is only in the database
         return {str(refused)}
 

@@ -75,7 +75,8 @@ def test_a_delete_without_an_index_on_the_reference_is_told_which_index_to_make(
     assert run.outcomes.deleted == 300
     assert (run.bottlenecks[0].resource, run.bottlenecks[0].where) == ("server CPU", "merge")
     assert first_cure(run) == "index the foreign key of visits (item)"
-    assert run.recommendations[0].command.endswith("-c 'CREATE INDEX ON visits (item)'")
+    index = 'CREATE INDEX ON "public"."visits" ("item")'
+    assert run.recommendations[0].command.endswith(f"-c '{index}'")
     assert run.recommendations[0].saves == pytest.approx(run.seconds, rel=0.5)
 
 

@@ -67,10 +67,10 @@ def listed(parts: Sequence[str], cells: int) -> list[str]:
 
 def wrapped(text: str, cells: int, indent: str = "") -> list[str]:
     """Break a text into lines between words; `indent` begins each line."""
-    from textwrap import wrap  # not needed by a run with nothing to do
+    from textwrap import TextWrapper  # not needed by a run with nothing to do
 
-    return wrap(text, cells, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
-                break_on_hyphens=False)  # fmt: skip
+    wrapper = TextWrapper(cells, indent, indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(text)
 
 
 def paragraphs(blocks: Iterable[Sequence[str]]) -> str:

@@ -28,14 +28,14 @@ from seedlab.insight.notebooks.parameters import (
 )
 from seedlab.insight.notebooks.run_history import History
 from seedlab.insight.notebooks.runner import FOLDER
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 from seedlab.insight.pages.page import Page
 from seedlab.insight.records import history as records
 from seedlab.insight.records import stored
 from seedlab.insight.records.past import machine_name
 from seedlab.plan.project import find_home
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
 
 __all__ = [
     "CompareParameters",

@@ -115,20 +115,16 @@ def _uniques(write: TableWrite) -> Iterator[_Check]:
 
 
 def _broken(wire: Wire, checked: Iterable[tuple[TableWrite, Sequence[_Check]]]) -> list[Refusal]:
-    refusals: list[Refusal] = []
-    waiting: list[_Evaluation] = []
-    rows = size = 0
+    pipelines = encode.pipelines(_evaluations(checked), lambda each: each.batch.frame, _ROWS)
+    return [refusal for evaluations in pipelines for refusal in _ask(wire, evaluations)]
+
+
+def _evaluations(checked: Iterable[tuple[TableWrite, Sequence[_Check]]]) -> Iterator[_Evaluation]:
     for write, checks in checked:
         possible = [each for each in checks if each.needed <= {*write.columns}]
         for batch in write.batches() if possible else ():
             for frame in encode.slices(batch.frame, _ROWS):
-                part = replace(batch, frame=frame)
-                waiting.append(_Evaluation(table=write.table, batch=part, checks=possible))
-                rows, size = rows + frame.height, size + int(frame.estimated_size())
-                if rows >= _ROWS or size >= encode.ARRAY_BYTES:
-                    refusals += _ask(wire, waiting)
-                    waiting, rows, size = [], 0, 0
-    return refusals + (_ask(wire, waiting) if waiting else [])
+                yield _Evaluation(table=write.table, batch=replace(batch, frame=frame), checks=possible)
 
 
 def _read_checks(wire: Wire, tables: Sequence[Table]) -> dict[str, list[_Check]]:

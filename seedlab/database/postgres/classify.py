@@ -45,7 +45,8 @@ def classify_plan(wire: Wire, plan: WritePlan, *, differences: bool) -> list[Cla
             for batch in write.batches():
                 found[batch.load].add_new(batch.frame)
                 wire.recorder.progress(batch.load, batch.frame.height)
-    for parts in _pipelines([write for write in plan.writes if not all_new(write, plan)]):
+    all_parts = _parts([write for write in plan.writes if not all_new(write, plan)])
+    for parts in encode.pipelines(all_parts, lambda part: part.batch.frame, postgres_write.ARRAY_ROWS):
         for part, answer in zip(parts, _ask(wire, parts, differences=differences), strict=True):
             tally = found[part.batch.load]
             wire.recorder.progress(part.batch.load, part.rows)
@@ -59,22 +60,13 @@ def classify_plan(wire: Wire, plan: WritePlan, *, differences: bool) -> list[Cla
     return [tally.classified() for tally in found.values()]
 
 
-def _pipelines(writes: Sequence[TableWrite]) -> Iterator[list[_Part]]:
-    """Split batches into statements, and combine small ones into one pipeline."""
-    waiting: list[_Part] = []
-    rows = size = 0
-    limit = postgres_write.ARRAY_ROWS
+def _parts(writes: Sequence[TableWrite]) -> Iterator[_Part]:
+    """Split batches into the parts of which each is one statement."""
     for write in writes:
         whole = write.loads[0].whole  # equal rows must be counted together
         for batch in postgres_write.together(write) if whole else write.batches():
-            for frame in [batch.frame] if whole else encode.slices(batch.frame, limit):
-                waiting.append(_Part(table=write.table, batch=Batch(load=batch.load, frame=frame)))
-                rows, size = rows + frame.height, size + int(frame.estimated_size())
-                if rows >= limit or size >= encode.ARRAY_BYTES:
-                    yield waiting
-                    waiting, rows, size = [], 0, 0
-    if waiting:
-        yield waiting
+            for frame in [batch.frame] if whole else encode.slices(batch.frame, postgres_write.ARRAY_ROWS):
+                yield _Part(table=write.table, batch=Batch(load=batch.load, frame=frame))
 
 
 def _ask(wire: Wire, parts: Sequence[_Part], *, differences: bool) -> list[Answer]:

@@ -6,12 +6,14 @@ on earlier rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import polars as pl
 
 from seedlab.flow import Batch
+
+Part = TypeVar("Part")
 
 SMALL = 5_000  # rows up to which joining in Python is faster than a polars query (docs/performance.md)
 # The most bytes of values that are sent as arrays or parameters at a time. With more, COPY is as fast, and
@@ -130,6 +132,23 @@ def slices(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
             yield from slices(part, (part.height + 1) // 2)
         else:
             yield part
+
+
+def pipelines(
+    parts: Iterable[Part], frame_of: Callable[[Part], pl.DataFrame], rows: int
+) -> Iterator[list[Part]]:
+    """Group parts, each with a frame, into pipelines; one is full when it has `rows` rows or ARRAY_BYTES."""
+    waiting: list[Part] = []
+    height = size = 0
+    for part in parts:
+        frame = frame_of(part)
+        waiting.append(part)
+        height, size = height + frame.height, size + int(frame.estimated_size())
+        if height >= rows or size >= ARRAY_BYTES:
+            yield waiting
+            waiting, height, size = [], 0, 0
+    if waiting:
+        yield waiting
 
 
 def value_rows(frame: pl.DataFrame, columns: Sequence[str]) -> list[str | None]:

@@ -188,6 +188,8 @@ class CannotOrderRows(SeedError):
 class TargetChanged(SeedError):
     """Another session changed the target after it was read; nothing was written."""
 
+    exit_code = 5
+
 
 class ServerError(SeedError):
     """The embedded PostgreSQL cannot be found, created or started."""

@@ -41,7 +41,7 @@ from seedlab.steps.agenda import (
     unchanged_tally,
 )
 from seedlab.steps.looking import Look, edges_in, look_offline, open_another_look, open_look
-from seedlab.steps.writing.retrying import MAX_ATTEMPTS, raise_unless_retryable, why_to_retry
+from seedlab.steps.writing.retrying import Attempts
 
 if TYPE_CHECKING:
     from seedlab.flow import Plan
@@ -82,16 +82,16 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
         guards.allowed_deletes(options.max_delete, 0)  # raises for a misspelled limit before any work
     with looking_at(project, target, options, monitor) as look:
         files, hashes = file_states(project), file_hashes(project)
-        for attempt in range(MAX_ATTEMPTS):
+        attempts = Attempts(options.wait)
+        while True:
             try:
                 task = _task(project, options, look, monitor, hashes, files)
-                run = _seed(task, target, look, monitor)
+                run = _seed(replace(task, exclusive=attempts.exclusive), target, look, monitor)
                 break
             except (TargetChanged, DataFaults) as error:
                 if monitor.half_done is not None:
                     raise
-                raise_unless_retryable(error, attempt)
-                monitor.note(f"{why_to_retry(error)}; trying again")
+                monitor.note(attempts.fail(error))
             look.session.rollback()
             look.refresh()
         before, after = look.wal_before(), look.session.wal_position()
@@ -227,7 +227,15 @@ def undo(
             stages=frozenset(stages),
             run=run,
         )
-        tallies = undoing.undo(request, look, monitor)
+        attempts = Attempts(options.wait)
+        while True:
+            try:
+                tallies = undoing.undo(request, look, monitor)
+                break
+            except TargetChanged as error:
+                monitor.note(attempts.fail(error))
+            look.session.rollback()
+            look.refresh()
         catalog = look.catalog()
     undone = reporting.undo_run(request.run_id, tallies, monitor, _heading(project, options, target))
     return reporting.with_unindexed_references(undone, catalog)

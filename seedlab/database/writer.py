@@ -60,12 +60,15 @@ class Session(Protocol):
         A dialect may send this together with the first statement that follows.
         """
 
-    def lock(self, wait: str | None = None) -> int:
+    def lock(self, wait: str | None = None, tables: Collection[str] = ()) -> int:
         """Lock out other seed runs until the transaction ends; return the ledger's generation.
 
-        Must be the first call in the transaction. Raises LockHeld, which names the holder, immediately or
-        after `wait`.
+        All other writers are locked out of `tables`. Must be the first call in the transaction. Raises
+        LockHeld, which names the holder, immediately or after `wait`.
         """
+
+    def exclude_writers(self, tables: Collection[str]) -> None:
+        """Lock all other writers, but no readers, out of tables; takes no snapshot."""
 
     def keep_alive(self) -> None:
         """Exempt the transaction from the server's idle timeout; raises when the connection is lost."""

@@ -113,7 +113,8 @@ class Task:
 
     `files` are the states of all data files before they were hashed. `only_stage` is the task's one stage
     where each stage is committed by itself, else empty. `prepared_early` holds the changed files, if they
-    were prepared while the database was still being asked what its tables hold.
+    were prepared while the database was still being asked what its tables hold. An `exclusive` task keeps
+    other writers out of the tables, since they have changed the same rows too often.
     """
 
     project: Project
@@ -126,6 +127,7 @@ class Task:
     files: Mapping[str, FileState] = field(default_factory=dict, repr=False)
     only_stage: str = ""
     prepared_early: Prepared | None = field(default=None, repr=False, compare=False)
+    exclusive: bool = False
 
     @property
     def stale(self) -> tuple[Stage, ...]:

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -491,6 +493,33 @@ def test_a_row_that_an_application_adds_meanwhile_is_found(
     assert run.outcomes.total == CITIES + PUPILS
     if added:
         assert run.outcomes.updated >= 1
+
+
+@pytest.mark.parametrize("commit", ["run", "stage"])
+def test_an_application_that_never_stops_writing_does_not_keep_a_seed_from_its_end(
+    school: Path, url: str, commit: Any
+) -> None:
+    """It updates the very rows that the seed updates, more often than the seed can be tried."""
+    seed(school, url)
+    ended = threading.Event()
+
+    def application() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            while not ended.is_set():
+                connection.execute("UPDATE cities SET name = name || '!' WHERE random() < 0.1")
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(application)
+        try:
+            for name in ("Town", "Village"):
+                cities = "".join(f"c{n},{name} {n}\n" for n in range(CITIES))
+                write(school, {"cities.csv": f"code,name\n{cities}"})
+                run = seed(school, url, commit=commit)
+                assert run.outcomes.total == CITIES + PUPILS
+                assert run.outcomes.updated >= CITIES
+        finally:
+            ended.set()
+        writing.result(timeout=60)
 
 
 def test_a_unique_value_that_an_application_keeps_is_a_fault(school: Path, url: str) -> None:

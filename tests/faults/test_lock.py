@@ -43,8 +43,8 @@ from seedlab.database.postgres.session import PostgresSession
 from seedlab.database.sqlite.session import SqliteSession
 
 def stopping(lock):
-    def lock_and_stop(self, wait=None):
-        generation = lock(self, wait)
+    def lock_and_stop(self, *asked):
+        generation = lock(self, *asked)
         print("locked", flush=True)
         sys.stdin.readline()
         return generation
@@ -173,6 +173,24 @@ def test_a_second_seeder_that_waits_finds_nothing_to_do(school: Path, url: str) 
     assert [stage.status for stage in found[0].stages] == ["skipped", "skipped"]
 
 
+@pytest.mark.slow
+def test_a_reset_that_waits_for_a_seed_deletes_its_rows_too(
+    school: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed(school, url)
+    write(school, {"cities.csv": f"{FILES['cities.csv']}p9,Nine\n"})
+    command = ["reset", str(school), "--database-url", url, "--wait", "60s", "--yes-seed"]
+    database = connect.parse_target(url, "--database-url").database
+    with holding(school, url) as first, ThreadPoolExecutor(1) as pool:
+        reset = pool.submit(main, [*command, database, "--reports", str(school.parent / "reports")])
+        with pytest.raises(TimeoutError):
+            reset.result(1)
+        assert go_on(first) == 0
+        assert reset.result(60) == 0, capsys.readouterr().err
+
+    assert dump(url) == {"cities": [], "pupils": []}
+
+
 def test_who_does_not_wait_long_enough_is_told_who_was_longer(url: str) -> None:
     told = {}
     with opener(url) as open_it, locked(open_it("")):
@@ -294,6 +312,31 @@ def test_of_first_runs_at_the_same_moment_each_seeds_or_says_who_does(
     assert len(created) == 1
     assert {name: len(rows) for name, rows in dump(url).items()} == {"cities": 2, "pupils": 3}
     assert counted(seed(school, url)) == (0, 0, 5)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
+def test_seeds_of_several_projects_that_wait_all_come_to_their_turn(
+    tmp_path: Path, dialect: str, request: pytest.FixtureRequest
+) -> None:
+    """Whoever waited finds that another has written, and has to look again: oftener than it would retry."""
+    url = request.getfixturevalue("postgres_url" if dialect == "postgresql" else "sqlite_url")
+    execute(url, TABLES)
+    projects = [
+        write(
+            tmp_path / f"project-{number}",
+            {
+                "seedlab.toml": f'[project]\nname = "p{number}"\n',
+                "cities.csv": f"code,name\nc{number},City\n",
+            },
+        )
+        for number in range(6)
+    ]
+
+    with ThreadPoolExecutor(len(projects)) as pool:
+        runs = list(pool.map(lambda project: seed(project, url, wait="60s"), projects))
+
+    assert [counted(run) for run in runs] == [(1, 0, 0)] * len(projects)
+    assert [counted(seed(project, url)) for project in projects] == [(0, 0, 1)] * len(projects)
 
 
 # ---- PostgreSQL -----------------------------------------------------------------------------------------

@@ -229,8 +229,7 @@ class PostgresSession:
 
     def reserve(self, asks: Sequence[Reserve]) -> list[list[Any]]:
         """Take values from sequences or column defaults in one pipeline."""
-        columns = [self._table(each.table).columns[each.column] for each in asks]
-        questions = [(sql.reserve(column, ask.count), ()) for column, ask in zip(columns, asks, strict=True)]
+        questions = [(sql.reserve(self._table(ask.table).columns[ask.column], ask.count), ()) for ask in asks]
         return [[row[0] for row in rows] for rows in (self._ask(questions) if questions else ())]
 
     def _ask(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
@@ -255,17 +254,25 @@ class PostgresSession:
         opening = transaction.opening(self.settings, self._search_path, read_only=read_only)
         self.wire.opening = [*self.wire.opening, *opening]
 
-    def lock(self, wait: str | None = None) -> int:
+    def lock(self, wait: str | None = None, tables: Collection[str] = ()) -> int:
         """Lock out other seed runs; takes no snapshot, so that what they commit meanwhile is seen."""
         statements = ledger.lock(milliseconds(wait) if wait else 0, self.settings)
         try:
-            results = self.wire.script(statements)
+            results = self.wire.script(statements[:-1] if tables else statements)
         except StatementError as failed:
             self.rollback()
             if failed.error.sqlstate == "55P03":
                 raise LockHeld(lock_held_message(self._holder(), wait)) from None
             raise write_failed(failed.error, "the ledger") from failed.error
+        if tables:
+            self.exclude_writers(tables)
+            return self.ledger.generation()
         return int(results[-1].get_value(0, 0) or 0)
+
+    def exclude_writers(self, tables: Collection[str]) -> None:
+        """Lock the tables in the order of their names."""
+        if tables:
+            self._run([sql.lock_for_writing([self._table(name) for name in sorted(tables)])])
 
     def keep_alive(self) -> None:
         """Switch the server's limit for idle transactions off; takes no snapshot."""
@@ -325,9 +332,8 @@ class PostgresSession:
         """Delete by joining with arrays; raises Refused for rows that others refer to."""
         from seedlab.database.postgres.delete import delete_rows
 
-        return delete_rows(
-            self.wire, self._catalog(), removals, lock=self.settings.isolation == "read committed"
-        )
+        lock = self.settings.isolation == "read committed"
+        return delete_rows(self.wire, self._catalog(), removals, lock=lock)
 
     def savepoint(self) -> None:
         """Set a savepoint."""

@@ -172,7 +172,7 @@ class SqliteSession:
             self._in_memory = False
         self.connection.opening = ("BEGIN", _OPENING[1]) if read_only else _OPENING
 
-    def lock(self, wait: str | None = None) -> int:
+    def lock(self, wait: str | None = None, tables: Collection[str] = ()) -> int:  # noqa: ARG002 (no other writes meanwhile)
         """Lock out other runs, waiting for them up to `wait`, and for other programs up to lock_timeout."""
         holder = self._lock.take(milliseconds(wait) if wait else 0)
         if holder is not None:
@@ -183,6 +183,9 @@ class SqliteSession:
         except SeedError:
             self.rollback()
             raise
+
+    def exclude_writers(self, tables: Collection[str]) -> None:
+        """Do nothing: nobody else writes to the database during a transaction."""
 
     def keep_alive(self) -> None:
         """Do nothing: SQLite has no timeout for idle transactions, and no connection to lose."""

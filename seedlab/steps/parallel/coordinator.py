@@ -13,7 +13,7 @@ the faults depend on the workers.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -300,7 +300,13 @@ def _stage_item(item: tuple[Assignment, Partition]) -> PartResult:
     return stage(*item)
 
 
-def _begin(lock: stagewise.Lock, task: Task, session: Session, recorder: Recorder) -> bool:  # noqa: ARG001 (a hook of TransactionHooks)
+def _begin(
+    lock: stagewise.Lock,
+    task: Task,
+    session: Session,
+    tables: Collection[str],
+    recorder: Recorder,  # noqa: ARG001 (a hook of TransactionHooks)
+) -> bool:
     """Begin the transaction that merges, after all parts are staged, so that its snapshot has them.
 
     It changes the ledger's row first of all. A seeder that began because our lock was lost would have to
@@ -308,6 +314,7 @@ def _begin(lock: stagewise.Lock, task: Task, session: Session, recorder: Recorde
     """
     lock.check()
     session.begin()
+    session.exclude_writers(tables)
     if session.ledger.generation() != task.memory.generation:
         raise TargetChanged("another seed wrote to the database during this run")
     session.ledger.begin_run()

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import time
+
+from seedlab.database.durations import milliseconds
 from seedlab.errors import DataFaults, TargetChanged, WriteError
 
 MAX_ATTEMPTS = 3
 CONFLICTS = frozenset({"40001", "40P01"})  # SQLSTATEs: serialization failure, deadlock
 
 
-def raise_unless_retryable(error: TargetChanged | DataFaults, attempt: int) -> None:
-    """Raise the error unless another attempt may succeed; `attempt` counts from 0.
+class Attempts:
+    """Counts the attempts of a run. `wait` is how long it may wait for other seeds.
 
-    A target that changed is worth MAX_ATTEMPTS attempts. A row that is refused because it exists already is
-    worth one more: another session may have added it meanwhile, and then it will be found.
+    A target that changed is worth MAX_ATTEMPTS attempts, of which the last keeps other writers out
+    (`exclusive`) if it was rows that they changed. While the run may wait, an attempt that only another seed
+    has overtaken does not count: of several seeds that wait, one at a time gets to write, and all others have
+    to look again. A row that is refused because it exists already is worth one more attempt: another session
+    may have added it meanwhile, and then it will be found.
     """
-    if isinstance(error, TargetChanged):
-        if attempt < MAX_ATTEMPTS - 1:
-            return
+
+    def __init__(self, wait: str | None = None) -> None:
+        self._end = time.monotonic() + milliseconds(wait or "0") / 1000
+        self._failed = 0
+        self._conflicted = False
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the next attempt has to keep other writers out."""
+        return self._conflicted and self._failed == MAX_ATTEMPTS - 1
+
+    def fail(self, error: TargetChanged | DataFaults) -> str:
+        """Count a failed attempt; say in a note why there is another. Raises the error if there is none."""
+        if isinstance(error, DataFaults):
+            clashed = any(fault.rule == "unique" and fault.line is None for fault in error.faults)
+            if self._failed or not clashed:
+                raise error
+            self._failed += 1
+            return "another session inserted a conflicting row during this run; trying again"
         cause = error.__cause__
-        raise cause if isinstance(cause, WriteError) else error
-    if attempt or not any(fault.rule == "unique" and fault.line is None for fault in error.faults):
-        raise error
-
-
-def why_to_retry(error: TargetChanged | DataFaults) -> str:
-    """Say in a note what the other session did."""
-    if isinstance(error, TargetChanged):
-        return str(error)
-    return "another session inserted a conflicting row during this run"
+        if cause is None and time.monotonic() < self._end:
+            return f"{error}; trying again"
+        self._failed += 1
+        self._conflicted = self._conflicted or cause is not None
+        if self._failed == MAX_ATTEMPTS:
+            raise cause if isinstance(cause, WriteError) else error
+        return f"{error}; trying again"

@@ -26,7 +26,7 @@ from seedlab.steps.pipeline import Prepared, prepare, resolve
 from seedlab.steps.preparing.reading import concurrency
 from seedlab.steps.resolving.rows import Rows
 from seedlab.steps.writing import transaction
-from seedlab.steps.writing.retrying import raise_unless_retryable, why_to_retry
+from seedlab.steps.writing.retrying import Attempts
 from seedlab.steps.writing.transaction import TransactionHooks
 
 COMMITTED_ONE_BY_ONE = "each stage was committed by itself: readers saw them appear one by one"
@@ -115,17 +115,18 @@ class Lock:
 
     def take(self, task: Task, monitor: Monitor) -> None:
         """Lock; raises LockHeld, and TargetChanged where others have written since the look."""
-        self.remembers = transaction.lock(task, self._look.session, monitor)
+        self.remembers = transaction.lock(task, self._look.session, (), monitor)
         self._look.session.keep_alive()
 
     def name_run(self, session: Session) -> None:
         """Put this run's number into the ledger, in the session's transaction."""
         self._number = session.ledger.begin_run() if self.remembers else None
 
-    def begin(self, task: Task, session: Session, recorder: Recorder) -> bool:  # noqa: ARG002 (a hook of TransactionHooks)
+    def begin(self, task: Task, session: Session, tables: Collection[str], recorder: Recorder) -> bool:  # noqa: ARG002 (a hook of TransactionHooks)
         """Begin the transaction of a stage; raises WriteError where the lock was lost."""
         self.check()
         session.begin()
+        session.exclude_writers(tables)
         if self.remembers and session.ledger.join_run() != self._number:
             raise WriteError("another seed wrote to the database during this run, which stopped; run again")
         return self.remembers
@@ -268,20 +269,19 @@ class _StageRunner:
 
     def _write_stage(self, stage: str) -> RunResult:
         """Write one stage, again if another session came between; after an error nothing of it stays."""
-        prepared, attempt = _narrowed_to(self._prepared, stage), 0
+        prepared, attempts = _narrowed_to(self._prepared, stage), Attempts()
         look = self._looks.take()
         while True:
             task = self._task.narrowed_to(stage, look.memory())
+            task = replace(task, exclusive=attempts.exclusive)
             try:
                 result = transaction.write_prepared(task, look, prepared, self._monitor, self._write)
             except BaseException as error:
                 look.session.rollback()
                 if not isinstance(error, TargetChanged | DataFaults):
                     raise
-                raise_unless_retryable(error, attempt)
-                self._monitor.note(f"stage {stage}: {why_to_retry(error)}; trying again")
+                self._monitor.note(f"stage {stage}: {attempts.fail(error)}")
                 look.refresh()
-                attempt += 1
             else:
                 self._looks.put_back(look)
                 return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from seedlab.database.writer import Session
@@ -50,10 +50,11 @@ Write = Callable[[Task, Look, Prepared, Monitor], RunResult]
 class TransactionHooks:
     """How a transaction begins, and what is checked before it commits.
 
-    `begin` returns whether there is a ledger to write to; `check` raises where the run must not commit.
+    `begin` keeps other writers out of the tables that it is given, and returns whether there is a ledger to
+    write to; `check` raises where the run must not commit.
     """
 
-    begin: Callable[[Task, Session, Recorder], bool]
+    begin: Callable[[Task, Session, Collection[str], Recorder], bool]
     check: Callable[[], None] = lambda: None
 
 
@@ -121,7 +122,8 @@ def write_once(
     Raises DataFaults for rows that are wrong or that the target refuses, WriteError for all else.
     """
     session, ddl, hooks = look.session, look.ddl(), hooks or TransactionHooks(begin=lock)
-    remembers = hooks.begin(task, session, monitor)
+    contended = {load.table for load in prepared.bound.loads} if task.exclusive else ()
+    remembers = hooks.begin(task, session, contended, monitor)
     if ddl.tables:
         with monitor.span("index"):
             session.create(ddl.tables)
@@ -152,9 +154,10 @@ def write_once(
     return result
 
 
-def lock(task: Task, session: Session, recorder: Recorder) -> bool:
+def lock(task: Task, session: Session, tables: Collection[str], recorder: Recorder) -> bool:
     """Begin the transaction and, if there is a ledger, lock out other seeders; tells whether there is one.
 
+    All other writers are kept out of `tables`.
     Raises LockHeld, and TargetChanged where another seeder has written since the look.
     """
     memory = task.memory
@@ -165,8 +168,11 @@ def lock(task: Task, session: Session, recorder: Recorder) -> bool:
     if not remembers and not task.options.dry_run:
         recorder.note(NO_LEDGER)
     session.begin()
-    if remembers and session.lock(task.options.wait) != memory.generation:
-        raise TargetChanged("another seed wrote to the database during this run")
+    if remembers:
+        if session.lock(task.options.wait, tables) != memory.generation:
+            raise TargetChanged("another seed wrote to the database during this run")
+    else:
+        session.exclude_writers(tables)
     return remembers
 
 

@@ -265,6 +265,19 @@ def test_keys_as_they_were_written_now_replace_those_remembered() -> None:
     assert told(after) == {(0, 1, 5, True), (0, 2, 2, True)}
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["as the rows", "another"])
+def test_rows_that_stayed_get_the_keys_written_now_in_whatever_order_these_come(order: list[int]) -> None:
+    before = content((0, 1, 1, True), (0, 2, 2, False), code=["a", None], old=["x", "y"])
+    written = keys(handle=[1, 2], code=["A", "B"])[order]
+
+    after = renewed(before, rows((0, 1, 5), (0, 2, 2)), handles(), written, [0])
+
+    assert {*after.columns} == {FILE, HANDLE, DIGEST, RUN, "key.code"}
+    assert after[HANDLE].equals(before[HANDLE])
+    assert keys_by_handle(after) == {1: "A", 2: "B"}
+    assert told(after) == {(0, 1, 5, True), (0, 2, 2, False)}
+
+
 def test_rows_made_now_are_added_with_their_keys() -> None:
     before = content((0, 1, 1, False), code=["a"])
 

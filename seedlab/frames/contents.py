@@ -269,9 +269,12 @@ def update(
         keys = pl.DataFrame([s if s.name == HANDLE else s.alias(f"{KEY}{s.name}") for s in own])
     if not before.height and len(created) == rows.height:
         return _all_new(rows, run, keys)
-    updated = keys is None and not len(created) and not moved.height
-    if updated and before[HANDLE].equals(rows[HANDLE]) and before[FILE].equals(rows[FILE]):
-        return before.with_columns(rows[DIGEST])
+    stayed = not len(created) and not moved.height
+    if stayed and before[HANDLE].equals(rows[HANDLE]) and before[FILE].equals(rows[FILE]):
+        if keys is None:
+            return before.with_columns(rows[DIGEST])
+        if keys[HANDLE].equals(rows[HANDLE]):
+            return pl.DataFrame([*before[FILE, HANDLE], rows[DIGEST], before[RUN], *keys.drop(HANDLE)])
     before, moved = _named_alike(before, keys), _named_alike(moved, keys)
     known = pl.concat([moved, before], how="diagonal") if moved.height else before
     old = known.select(HANDLE, RUN, *(name for name in known.columns if name.startswith(KEY)))

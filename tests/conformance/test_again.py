@@ -885,12 +885,12 @@ def test_what_others_do_while_we_write_is_seen_the_next_time(
     write(many, {name: MANY[name].replace(old, "8") for name, old in files.items()})
     lock = PostgresSession.lock
 
-    def drifting(session: PostgresSession, wait: str | None = None) -> int:
+    def drifting(session: PostgresSession, *asked: str | None) -> int:
         execute(
             url,
             "UPDATE pupils SET age = 1 WHERE name = 'Dan'; UPDATE cities SET name = 'x' WHERE code = 'hfa'",
         )
-        return lock(session, wait)
+        return lock(session, *asked)
 
     with monkeypatch.context() as patched:
         patched.setattr(PostgresSession, "lock", drifting)

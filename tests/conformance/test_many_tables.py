@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.sql import SQL
 
 from seedlab import orchestrator
 from seedlab.database import connect
+from seedlab.database.embedded import server
+from seedlab.database.postgres import direct as postgres_direct
 from seedlab.database.postgres.catalog import QUERY
 from seedlab.database.postgres.stamp_statements import stamped
 from seedlab.flow import Options, Plan, Settings, TableState
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.plan.choices import ENVIRONMENTS
 from seedlab.plan.project import load_project
+from tests.fix_postgres import RUN_FOLDER, PostgresServer, quiet_environ
 from tests.support.asking import asking
 from tests.support.seeding import catalog_of, counted, rows_of, seed, write
 
@@ -136,6 +141,37 @@ def test_hundreds_of_tables_are_looked_at_with_as_many_statements_as_six(
         url, "SELECT p.code FROM t599 c JOIN t" + _parent(ddl) + " p ON p.id = c.r0_id WHERE c.code = 'k2'"
     )
     assert code == [(files["t599.csv"].splitlines()[3].split(",")[2],)]
+
+
+@pytest.mark.slow
+def test_a_server_with_memory_for_few_locks_keeps_the_foreign_keys_on(
+    tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropping a foreign key and creating it again locks it and its triggers until the end."""
+    if postgres_server.superuser_url is None:
+        pytest.skip("needs the embedded server: settings of the one of SEEDLAB_TEST_URL are not ours")
+    environ = quiet_environ(Path(os.environ[RUN_FOLDER]))
+    settings = server.start(environ).url("postgres", role="postgres")
+    with psycopg.connect(settings, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET max_locks_per_transaction = 10")
+    server.stop(environ)
+    running = server.start(environ)
+    ddl, files = world(300)
+    folder = write(tmp_path / "many", files)
+    try:
+        for rows in (postgres_direct.REBUILD_ROWS, 0):
+            monkeypatch.setattr(postgres_direct, "REBUILD_ROWS", rows)
+            with psycopg.connect(running.url("postgres"), autocommit=True) as connection:
+                connection.execute(server.create_database(f"many_{rows}"))
+                connection.execute(server.without_user_schema(f"many_{rows}"))
+            with psycopg.connect(running.url(f"many_{rows}"), autocommit=True) as connection:
+                for statement in ddl.split(";"):  # each by itself, as they need locks, too
+                    connection.execute(statement.encode())
+            run = seed(folder, running.url(f"many_{rows}"))
+            assert counted(run) == (300 * ROWS, 0, 0)
+            assert [note for note in run.notes if "foreign keys stay on" in note]
+    finally:
+        server.clean(environ)
 
 
 def _parent(ddl: str) -> str:

@@ -18,7 +18,15 @@ from seedlab.database.postgres import rebuilding, wide_tables
 from seedlab.database.postgres import statements as sql
 from seedlab.database.postgres.copy_rows import raise_sequences
 from seedlab.database.postgres.encode_binary import NotBinary
-from seedlab.database.postgres.load import Frame, LoadFailed, RowUnknown, SendOptions, load, see_empty
+from seedlab.database.postgres.load import (
+    OUT_OF_LOCKS,
+    Frame,
+    LoadFailed,
+    RowUnknown,
+    SendOptions,
+    load,
+    see_empty,
+)
 from seedlab.database.postgres.rebuilding import Facts, Keys
 from seedlab.database.postgres.wire import Results, StatementError, Wire
 from seedlab.flow import ForeignKey, Table, TableWrite, WritePlan, Written
@@ -99,10 +107,12 @@ def _fallback(wire: Wire, found: LoadFailed, keys: Keys) -> Keys:
     A row that violates a unique index fails when the index is built; the next attempt, a COPY with the index
     in place, tells which row it is.
     """
-    if found.write is not None or found.state[:2] in FINAL or not found.state:
+    out_of_locks = found.state == OUT_OF_LOCKS
+    final = found.write is not None or found.state[:2] in FINAL or not found.state
+    if final and not out_of_locks:
         raise found.explained from found.failed.error
     data = found.state[:2] in ("22", "23")
-    locked = found.early and found.state in ("55P03", "42501")
+    locked = out_of_locks or (found.early and found.state in ("55P03", "42501"))
     what = "indexes and foreign keys" if locked else "indexes"
     note = f"{what} stay on during the load ({found.message}): slower, same result"
     _go_back(wire, None if data else note)

@@ -34,6 +34,8 @@ _HINTS = {
     "40001": "another session changed the same rows at the same time; run again",
     "40P01": "a deadlock with another session; run again",
     "53100": "the server's disk is full; nothing was written",
+    "53200": "the server is out of memory; if it is that for locks, raise its max_locks_per_transaction, or "
+    "write fewer tables in one transaction (--commit stage)",
     "25006": "the target is read-only (a replica?); seed the primary",
     "42501": "the user lacks the right; run `seedlab doctor`",
     _POLICIES: "row-level security does not let this user write the row: correct the row or the policy, or "

@@ -41,6 +41,8 @@ ARRAY_VALUES = 1_000_000
 NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000", "2BP01", "42704"})
 # A table with pending deferred triggers cannot be altered, which fails only after the rows are copied.
 PENDING = "55006"
+# No memory for more locks: each foreign key that is dropped and created again takes several.
+OUT_OF_LOCKS = "53200"
 # Class of errors raised by the user's code, such as an event trigger that forbids ALTER TABLE.
 RAISED = "P0"
 # Classes of errors about the rows.
@@ -70,7 +72,7 @@ class LoadFailed(Exception):
     def avoidable(self) -> bool:
         """Tell whether the load may succeed with more constraints in place."""
         refused = self.state in NOT_THIS_WAY or self.state[:2] == RAISED
-        return (self.early and refused) or self.state == PENDING
+        return (self.early and refused) or self.state in (PENDING, OUT_OF_LOCKS)
 
 
 class RowUnknown(Exception):

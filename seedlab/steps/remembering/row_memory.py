@@ -93,7 +93,12 @@ def load_updates(written_run: WrittenRun, agenda: Agenda) -> list[LoadUpdate]:
         for name, load in loads.items()
         if name in recalled.loads
     }
-    updates = [_update(name, load, remembered, written_run) for name, load in loads.items()]
+    by_table: dict[str, dict[LoadName, pl.DataFrame]] = {}
+    for name, rows in remembered.items():
+        by_table.setdefault(_table_of(name), {})[name] = rows
+    updates = [
+        _update(name, load, by_table.get(load.load.table, {}), written_run) for name, load in loads.items()
+    ]
     syncs = {(seed.stage, seed.name) for seed in agenda.seeds if seed.mode == "sync"}
     updates += [
         _abandoned(load, recalled.rows[load.name], sync=(load.stage, load.seed) in syncs)
@@ -143,6 +148,8 @@ def _renamed(
     all rows that were written to the table, also by other seeds.
     """
     now = pl.concat([each.handled.frame[HANDLE] for each in load.read])
+    if now.equals(remembered[HANDLE]):  # fast path: no row has come or left
+        return remembered
     missing = contents.created_and_left(remembered, now)
     columns = row_names.naming_columns(missing, known.made)
     if not missing.height or not columns:
@@ -163,15 +170,13 @@ def _renamed(
 def _update(
     name: LoadName, load: WrittenLoad, remembered: Mapping[LoadName, pl.DataFrame], written_run: WrittenRun
 ) -> LoadUpdate:
-    """Decide what is remembered of a load; `remembered` has the rows of all loads as they were before."""
+    """Decide what is remembered of a load; `remembered` has the rows of its table, by load, as they were."""
     recalled = written_run.recalled
     reduced = written_run.is_reduced(load.load)
     if load.read[0].short_handles is not None and not reduced:
         return _packed(load, written_run)
     before = remembered.get(name, contents.NOTHING)
-    others = [
-        frame for other, frame in remembered.items() if _table_of(other) == load.load.table and other != name
-    ]
+    others = [rows for other, rows in remembered.items() if other != name]
     untouched, unchanged = None, 0
     if reduced:
         before, untouched = _split_touched(load, before, recalled)

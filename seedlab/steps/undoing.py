@@ -13,6 +13,7 @@ import polars as pl
 
 from seedlab.errors import ConfigurationError, Refused, TargetChanged, nearest
 from seedlab.flow import (
+    Catalog,
     LoadMemory,
     Memo,
     Memory,
@@ -68,7 +69,7 @@ def undo(request: UndoRequest, look: Look, recorder: Recorder) -> list[Tally]:
     remembered = dict(zip(loads, map(contents.unpack, packed), strict=True))
     to_delete = _rows_to_delete(request, remembered, recorder)
     catalog = look.catalog()
-    existing = {load: rows for load, rows in to_delete.items() if load.table in catalog.tables}
+    existing = _existing(to_delete, catalog, recorder)
     existing = _without_rows_of_others(existing, request, look, recorder)
     removals = [row_memory.removal_of(load, rows, catalog) for load, rows in existing.items()]
     known = _comparable(removals, look)
@@ -116,6 +117,22 @@ def _rows_to_delete(
         elif rows.height:
             to_delete[load] = rows
     return to_delete
+
+
+def _existing(
+    to_delete: Mapping[LoadMemory, pl.DataFrame], catalog: Catalog, recorder: Recorder
+) -> dict[LoadMemory, pl.DataFrame]:
+    """Leave out the rows that cannot be found any more; a note names the tables that are still there."""
+    existing = {}
+    for load, rows in to_delete.items():
+        if row_memory.can_be_found(load, rows, catalog):
+            existing[load] = rows
+        elif load.table in catalog.tables and catalog.tables[load.table].holds_rows:
+            recorder.note(
+                f"{_staying(rows, load)}: the columns by which they are known are not there any more; delete "
+                "what should go yourself"
+            )
+    return existing
 
 
 def _without_rows_of_others(

@@ -555,6 +555,43 @@ def test_ids_of_another_kind_take_nothing_away(folder: Path, clean_database_url:
 # ---- what is remembered ---------------------------------------------------------------------------------
 
 
+RECREATED = "CREATE TABLE pupils (mail text PRIMARY KEY)"
+MIGRATIONS = {
+    "dropped": "DROP TABLE pupils",
+    "created again without the key": f"DROP TABLE pupils; {RECREATED}",
+    "a view now": "DROP TABLE pupils; CREATE VIEW pupils AS SELECT name FROM cities",
+    "another column dropped": "ALTER TABLE pupils DROP COLUMN age",
+}
+NESTED = '[stages.seeds.tables]\ncities = { path = "$", key = ["code"] }\n'
+PUPILS_NESTED = 'pupils = { path = "pupils", key = ["name"] }\n'
+
+
+@pytest.mark.parametrize("migration", MIGRATIONS)
+def test_a_table_that_a_migration_took_away_is_forgotten(
+    tmp_path: Path, clean_database_url: str, migration: str
+) -> None:
+    """The project stops filling it at the same time: there is nothing, or nothing that we know, to delete."""
+    url = clean_database_url
+    execute(
+        url,
+        "CREATE TABLE cities (code text NOT NULL PRIMARY KEY, name text);"
+        "CREATE TABLE pupils (name text NOT NULL PRIMARY KEY, age int, city_code text REFERENCES cities);",
+    )
+    stages = STAGE.format("all") + SEED.format("school", "*.json") + SYNC + NESTED
+    city = {"code": "hfa", "name": "Haifa"}
+    first = {**city, "pupils": [{"name": "Ada", "age": 9}, {"name": "Bob", "age": 10}]}
+    folder = write(tmp_path / "it", {"seedlab.toml": stages + PUPILS_NESTED, "s.json": json.dumps([first])})
+    seed(folder, url)
+
+    execute(url, MIGRATIONS[migration])
+    run = sync(folder, url, {"seedlab.toml": stages, "s.json": json.dumps([city])})
+
+    kept = migration == "another column dropped"
+    assert deleted(run) == ({"all.school.pupils": 2} if kept else {})
+    assert names(url, "cities", "name") == ["Haifa"]
+    assert [stage.status for stage in seed(folder, url).stages] == ["skipped"]
+
+
 def test_rows_of_the_application_beside_a_sync_do_not_make_it_run_again(school: Path, url: str) -> None:
     execute(url, "INSERT INTO cities (code, name) VALUES ('app', 'its own')")
     sync(school, url, {"seedlab.toml": BOTH})

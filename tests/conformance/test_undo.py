@@ -40,6 +40,30 @@ MORE_FILES = {
 }
 
 
+MIGRATIONS = {
+    "dropped": ("DROP TABLE pupils", 0),
+    "created again without the key": ("DROP TABLE pupils; CREATE TABLE pupils (mail text PRIMARY KEY)", 0),
+    "a view now": ("DROP TABLE pupils; CREATE VIEW pupils AS SELECT name FROM cities", 0),
+    "another column dropped": ("ALTER TABLE pupils DROP COLUMN age", 3),
+}
+
+
+@pytest.mark.parametrize("migration", MIGRATIONS)
+def test_of_a_table_that_a_migration_took_away_nothing_is_deleted(
+    school: Path, url: str, migration: str
+) -> None:
+    seed(school, url)
+    ddl, pupils = MIGRATIONS[migration]
+    execute(url, ddl)
+
+    run = undo(school, url)
+
+    assert run.outcomes.deleted == 2 + pupils
+    assert rows_of(url, "SELECT count(*) FROM cities") == [(0,)]
+    assert ("pupils stay" in " ".join(run.notes)) is (migration.startswith("created"))
+    assert undo(school, url).outcomes.deleted == 0
+
+
 @pytest.fixture
 def staged(school: Path) -> Path:
     """The school in two stages."""

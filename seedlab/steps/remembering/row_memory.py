@@ -48,6 +48,10 @@ class LoadUpdate:
         parts = [part for part in (self.untouched, self.content) if part is not None and part.height]
         return pl.concat(parts, how="diagonal") if parts else self.content
 
+    def without_deletion(self) -> LoadUpdate:
+        """Forget the rows that were to be deleted, without deleting them."""
+        return replace(self, to_delete=contents.NOTHING)
+
     def is_appended(self, recalled: Recalled) -> bool:
         """Tell whether the changes are appended to the packs in the ledger, instead of packing all rows anew.
 
@@ -104,7 +108,11 @@ def load_updates(written_run: WrittenRun, agenda: Agenda) -> list[LoadUpdate]:
         _abandoned(load, recalled.rows[load.name], sync=(load.stage, load.seed) in syncs)
         for load in abandoned_loads(written_run)
     ]
-    return [_without_moved_rows(each, updates, written_run) for each in updates]
+    updates = [_without_moved_rows(each, updates, written_run) for each in updates]
+    return [
+        each if can_be_found(each.previous, each.to_delete, written_run.catalog) else each.without_deletion()
+        for each in updates
+    ]
 
 
 def abandoned_loads(written_run: WrittenRun) -> list[LoadMemory]:
@@ -116,6 +124,14 @@ def abandoned_loads(written_run: WrittenRun) -> list[LoadMemory]:
     stages = written_run.stages - recalled.reduced | recalled.removed_stages
     read = {each.load.name for each in written_run.read}
     return [load for load in recalled.loads.values() if load.stage in stages and load.name not in read]
+
+
+def can_be_found(load: LoadMemory, rows: pl.DataFrame, catalog: Catalog) -> bool:
+    """Tell whether rows to be deleted can be found: a migration may have dropped their table or its key."""
+    if not rows.height:
+        return True
+    table, names = catalog.tables.get(load.table), row_names.naming_columns(rows, load.made)
+    return table is not None and table.holds_rows and {*names} <= {*table.columns}
 
 
 def removal_of(load: LoadMemory, rows: pl.DataFrame, catalog: Catalog) -> Removal:

@@ -7,7 +7,7 @@ run finds rows that somebody else changed. A stage is remembered by the hashes o
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -69,7 +69,8 @@ def states_of(
     Columns that are filled by the project's defaults do not count as seeded. The content is still unread.
     """
     to_delete = {each.load.table for each in updates if each.to_delete.height}
-    states: dict[str, TableState] = {name: memory.tables[name] for name in sorted(to_delete)}
+    states = {name: memory.tables[name] for name in sorted(to_delete)}
+    states = {name: each for name, each in states.items() if _has_columns_of(each, written_run.catalog)}
     for each in written_run.written:
         name = each.load.table
         known = states.get(name) or memory.tables.get(name)
@@ -95,11 +96,8 @@ def partly_written(
     tables = {each.load.table for each in prepared.rows}
     read_or_removed = whole_stages | task.agenda.removed_stages(memory)
     tables |= {load.table for load in memory.loads if load.stage in read_or_removed}
-    return [
-        memory.tables[name]
-        for name in sorted(tables.difference(incremental))
-        if is_comparable(name, look) and not _is_rewritten(name, rewritten, memory)
-    ]
+    tables -= {*incremental, *_all_written(tables, rewritten, memory)}
+    return [memory.tables[name] for name in sorted(tables) if is_comparable(name, look)]
 
 
 def read_shared_keyless(task: Task, look: Look, prepared: Prepared) -> Task:
@@ -129,8 +127,8 @@ def states_and_marks(
     `deleted` has by table the marks of rows that were deleted. Tables of which only changed rows were written
     are left out. Marks are None where none are kept; tables that were empty have none yet.
     """
-    rewritten, memory = _rewritten_loads(written_run), task.memory
-    all_written = {each.table for each in states if _is_rewritten(each.table, rewritten, memory)}
+    memory = task.memory
+    all_written = _all_written((each.table for each in states), _rewritten_loads(written_run), memory)
     # Rows of a table without a key cannot be told apart, so no marks are kept of them.
     unmarked: dict[str, bytes | None] = {e.load.table: None for e in written_run.written if e.load.whole}
     unsure = {name for name in unmarked if not _is_as_remembered(name, task)}
@@ -142,18 +140,19 @@ def states_and_marks(
     states = [replace(each, rows=IN_DOUBT if each.table in in_doubt else rows[each.table]) for each in states]
     incremental = written_run.incremental.rows.keys()
     not_touched = unmarked.keys() | incremental | (all_written & written_run.empty)
+    states_touched = [state for state in states if state.table not in not_touched]
+    keys = _written_keys(states_touched, written_run)
     touched = [
         TouchedTable(
             state=state,
             previous=memory.tables[state.table]
             if _has_comparable_state(state, memory, written_run.catalog)
             else None,
-            frame=_written_keys(state, written_run),
+            frame=keys.get(state.table),
             deleted=deleted.get(state.table, b""),
             all_written=state.table in all_written,
         )
-        for state in states
-        if state.table not in not_touched
+        for state in states_touched
     ]
     settled, marks = settle_states(session.ledger, touched)
     others = (state for state in states if state.table not in marks.keys() | incremental)
@@ -178,7 +177,12 @@ def _has_comparable_state(state: TableState, memory: Memory, catalog: Catalog) -
     """Tell whether a table's remembered state has the same key and server, and columns that still exist."""
     known = memory.tables.get(state.table)
     alike = known is not None and (known.key, known.server) == (state.key, state.server)
-    return known is not None and alike and {*known.columns} <= {*catalog.tables[state.table].columns}
+    return known is not None and alike and _has_columns_of(known, catalog)
+
+
+def _has_columns_of(state: TableState, catalog: Catalog) -> bool:
+    """Tell whether a table still has all columns of its remembered state."""
+    return {*state.columns, *state.key} <= {*catalog.tables[state.table].columns}
 
 
 def _rewritten_loads(written_run: WrittenRun) -> set[LoadName]:
@@ -187,21 +191,20 @@ def _rewritten_loads(written_run: WrittenRun) -> set[LoadName]:
     return whole | {load.name for load in abandoned_loads(written_run)}
 
 
-def _is_rewritten(table: str, loads: set[LoadName], memory: Memory) -> bool:
-    """Tell whether a run that writes all rows of these loads writes every seeded row of the table."""
-    return table not in memory.shared and all(
-        load.name in loads or not load.files for load in memory.loads if load.table == table
-    )
+def _all_written(tables: Iterable[str], loads: set[LoadName], memory: Memory) -> set[str]:
+    """Find the tables of which a run that writes all rows of these loads writes every seeded row."""
+    others = {load.table for load in memory.loads if load.files and load.name not in loads}
+    return {*tables} - others - memory.shared
 
 
-def _written_keys(state: TableState, written_run: WrittenRun) -> pl.DataFrame | None:
-    frames = [
-        batch.frame.select(state.key)
-        for write in written_run.plan.writes
-        if write.table.name == state.table
-        for batch in write.batches()
-    ]
-    return pl.concat(frames) if len(frames) > 1 else frames[0] if frames else None
+def _written_keys(states: Iterable[TableState], written_run: WrittenRun) -> dict[str, pl.DataFrame]:
+    """Collect the keys of the rows that were written, by table."""
+    keys = {state.table: state.key for state in states}
+    frames: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
+    for write in written_run.plan.writes:
+        if (key := keys.get(write.table.name)) is not None:
+            frames[write.table.name] += (batch.frame.select(key) for batch in write.batches())
+    return {name: pl.concat(each) if len(each) > 1 else each[0] for name, each in frames.items() if each}
 
 
 # ---- stages ---------------------------------------------------------------------------------------------

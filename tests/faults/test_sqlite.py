@@ -98,6 +98,24 @@ def test_a_file_that_another_process_writes_is_not_waited_for_in_vain(school: Pa
     assert counted(seed(school, sqlite_url)) == (220, 0, 0)
 
 
+def test_a_reader_that_does_not_end_is_told_from_a_writer(school: Path, sqlite_url: str) -> None:
+    """Without a WAL, a reader keeps the seed from its commit; with one, it keeps it from nothing."""
+    execute(sqlite_url, TABLES)
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM cities").fetchall()
+        with pytest.raises(LockHeld, match="another connection is reading") as refused:
+            seed(school, sqlite_url, lock_timeout="50ms")
+        reader.execute("ROLLBACK")
+        assert "journal_mode = WAL" in str(refused.value)
+        assert dump(sqlite_url) == {"cities": [], "pupils": []}
+
+        reader.execute("PRAGMA journal_mode = WAL")
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM cities").fetchall()
+        assert seed(school, sqlite_url, lock_timeout="50ms").outcomes.created
+
+
 def test_readers_see_all_or_nothing_while_a_seed_is_written(school: Path, sqlite_url: str) -> None:
     execute(sqlite_url, "PRAGMA journal_mode = WAL;" + TABLES)
     with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as other:

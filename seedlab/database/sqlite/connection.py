@@ -104,7 +104,9 @@ class CountedConnection:
         if not name and str(error).startswith("Could not decode to UTF-8"):
             return NotUtf8Error(f"{self._shown} has a text that is not UTF-8")
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            # Whoever holds the transaction that writes is kept from its commit by readers alone.
+            other = "reading (PRAGMA journal_mode = WAL lets it)" if self.raw.in_transaction else "writing"
             return LockHeld(
-                f"{self._shown} is locked: another connection is writing; run again, or raise --lock-timeout"
+                f"{self._shown} is locked: another connection is {other}; run again, or raise --lock-timeout"
             )
         return WriteError(f"{self._shown} refused a statement: {error}", sqlstate=name or None)

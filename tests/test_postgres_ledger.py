@@ -266,3 +266,16 @@ def test_a_database_that_publishes_all_its_tables_is_seeded_again(
     write(folder, {"cities.csv": "code,name\nhfa,\njlm,\n"})
     assert counted(seed(folder, url, max_delete="100%")) == (1, 1, 0)
     assert undo(folder, url).outcomes.deleted == 2
+
+
+def test_a_role_whose_server_quotes_all_names_seeds_and_finds_nothing_changed(
+    clean_postgres_url: str, tmp_path: Path
+) -> None:
+    """With that setting the server spells types quoted, too: "uuid"."""
+    url = with_setting(clean_postgres_url, "quote_all_identifiers=on")
+    execute(url, "CREATE TABLE cities (id uuid PRIMARY KEY, code varchar(3) NOT NULL UNIQUE, name text)")
+    folder = write(tmp_path / "project", {"cities.csv": "code,name\nhfa,Haifa\ntlv,\n"})
+
+    assert counted(seed(folder, url)) == (2, 0, 0)
+    assert counted(seed(folder, clean_postgres_url, force=True)) == (0, 0, 2)
+    assert seed(folder, url).stages[0].status == "skipped"

@@ -34,7 +34,11 @@ def put_search_path(path: Composable) -> Composed:
     return SQL("SET LOCAL search_path = {}, pg_temp").format(path)
 
 
-SYSTEM_NAMES = SQL("SET LOCAL search_path = pg_catalog")
+# So that the server spells types and definitions in full, and without quotes where none are needed.
+SYSTEM_NAMES = SQL(
+    "SELECT pg_catalog.set_config('search_path', 'pg_catalog', true), "
+    "pg_catalog.set_config('quote_all_identifiers', 'off', true)"
+)
 
 
 def limit_waiting(lock_timeout: str) -> Composed:

@@ -32,7 +32,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, ExecutableDDLElement
 
-from seedlab.database.kinds import TypeFacts, read_postgres_type
+from seedlab.database.kinds import TypeFacts, element_type, read_postgres_type
 from seedlab.database.sqlite.catalog import read_catalog, reread, uuid_storage
 from seedlab.errors import ConfigurationError, Place, nearest
 from seedlab.flow import Catalog, Ddl, Dialect, ForeignKey, UniqueKey
@@ -218,7 +218,13 @@ def _column(column: Column[Any], table: Table) -> CatalogColumn:
         precision=facts.precision,
         scale=facts.scale,
         sequence=_sequence(column, table) if counts else None,
+        element=_element(spelling) if facts.kind == "array" else None,
     )
+
+
+def _element(spelling: str) -> CatalogColumn:
+    inner = element_type(spelling)
+    return CatalogColumn(name="", type=inner, kind=read_postgres_type(inner).kind)
 
 
 def _sequence(column: Column[Any], table: Table) -> str:

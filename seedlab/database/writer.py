@@ -89,8 +89,8 @@ class Session(Protocol):
     def spellings(self, columns: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
         """Find values whose canonical text in the database differs from the text given.
 
-        Returns a frame of `value` and `spelled` per column. Values that the column does not accept are left
-        out.
+        Returns a frame of `value`, `spelled` and `name` per column. `name` is a text that equal values have
+        in common, NULL if that is what is `spelled`. Values that the column does not accept are left out.
         """
 
     def broken_checks(self, plan: WritePlan) -> list[Refusal]:

@@ -37,6 +37,8 @@ class Column:
     domain: bool = False  # a domain: only the server can evaluate its checks
     element: Column | None = None  # of an array: its element type
     fields: tuple[Column, ...] = ()  # of a composite type
+    # By which `=` takes unlike texts for equal: a nondeterministic one of PostgreSQL, or NOCASE or RTRIM.
+    collation: str = ""
     base: str = ""  # of a domain: its base type, which `kind`, `length`, `precision` and `scale` describe
 
     @property

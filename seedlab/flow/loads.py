@@ -21,6 +21,8 @@ DIGEST = "_seedlab_digest"  # UInt64: hash of the row's content in the file
 PARENT = "_seedlab_parent"  # UInt32: of a nested row, the index of the enclosing row in its frame
 INDEX = "_seedlab_index"  # UInt32: of a nested row, its 1-based position in its list
 RESERVED = frozenset({ROW, FILE, HANDLE, DIGEST, PARENT, INDEX})
+# A prefix of columns with texts by which values of another column are named, instead of by their own.
+NAME = "_seedlab_name:"
 # Columns of a reject file that explain each record. They are ignored as data, so that a corrected reject
 # file can be seeded as it is.
 REASON = "_seedlab_reason"

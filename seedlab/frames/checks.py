@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from seedlab.flow import (
 )
 from seedlab.frames.cache import SeedCache
 from seedlab.frames.kinds import canonical, has_spelling, plain, proven, refused
-from seedlab.frames.resolve import Naming, leaves, reference_column
+from seedlab.frames.resolve import Naming, leaves, named_by, reference_column
 from seedlab.frames.rules import MESSAGES, VALUE, Broken, Rule
 
 
@@ -40,7 +40,7 @@ def rules_of(
         *_column_rules(load, frame, catalog, trusted),
         *_naming_rules(load, catalog),
         *_reference_rules(load, frame, catalog),
-        *(unique_rules(load, catalog) if unique else ()),
+        *(unique_rules(load, frame.columns, catalog) if unique else ()),
     ]
 
 
@@ -252,11 +252,14 @@ def _completeness_rules(name: str, sources: tuple[str, ...], optional: frozenset
     )
 
 
-def unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
-    """Make the rules of unique constraints other than the key, where the files give all columns."""
+def unique_rules(load: Load, columns: Collection[str], catalog: Catalog) -> Iterator[Rule]:
+    """Make the rules of unique constraints other than the key, where the files give all columns.
+
+    `columns` are those of the load's frame.
+    """
     table = catalog.tables[load.table]
     for key in table.keys:
-        parts = [_unique_part(load, name, table) for name in key.columns]
+        parts = [_unique_part(load, columns, name, table) for name in key.columns]
         if set(key.columns) == set(load.key_columns) or None in parts:
             continue
         by_sources = dict(part for part in parts if part is not None)
@@ -269,13 +272,16 @@ def unique_rules(load: Load, catalog: Catalog) -> Iterator[Rule]:
         yield Rule(name="unique", column=", ".join(names), message=message, bad=whole & twice)
 
 
-def _unique_part(load: Load, name: str, table: Table) -> tuple[tuple[str, ...], pl.Expr] | None:
+def _unique_part(
+    load: Load, columns: Collection[str], name: str, table: Table
+) -> tuple[tuple[str, ...], pl.Expr] | None:
     """Return the source columns that fill a column, and an expression that is equal where its values are.
 
     For a column of a reference the expression is the parent's handle.
     """
     if (source := load.source_of(name)) is not None:
-        return (source,), canonical(table.columns[name], pl.col(source)).alias(name)
+        own, column = named_by(columns, source, table.columns[name])
+        return (source,), canonical(column, pl.col(own)).alias(name)
     for index, reference in enumerate(load.references):
         if name in reference.foreign_key.columns:
             return reference.sources(), pl.col(reference_column(index))

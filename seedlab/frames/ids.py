@@ -14,7 +14,7 @@ import polars as pl
 from seedlab.flow import FILE, HANDLE, ROW, Load, Part
 from seedlab.frames.batcher import SMALL, cut
 from seedlab.frames.cache import SeedCache
-from seedlab.frames.kinds import canonical, sortable
+from seedlab.frames.kinds import canonical, sortable, unfolded
 from seedlab.frames.resolve import (
     ALTERNATIVE,
     Handled,
@@ -118,7 +118,7 @@ def expose_explicit(handled: Handled, naming: Naming, cache: SeedCache, wanted: 
         source = load.source_of(column)
         if source is not None:
             kind = naming.catalog.tables[load.table].columns[column]
-            value = canonical(kind, pl.col(source))
+            value = unfolded(kind, pl.col(source))
             if kind.kind == "uuid":
                 value = value.str.to_integer(base=16, dtype=pl.UInt128)
             cache.expose(load.table, column, handled.frame.select(HANDLE, value.alias(column)))
@@ -174,9 +174,9 @@ def referred_columns(loads: Sequence[Load]) -> Mapping[str, tuple[str, ...]]:
 def key_frame(
     handled: Handled, parts: Sequence[Part], table: str, handle: str, naming: Naming
 ) -> pl.DataFrame:
-    """Return HANDLE and the canonical key chain, one row per handle, for look-ups in the target."""
+    """Return HANDLE and the key chain, one row per handle, for look-ups in the target."""
     chain = {
-        source: canonical(column, pl.col(source)).alias(source)
+        source: unfolded(column, pl.col(source)).alias(source)
         for source, column in leaves(naming.catalog, table, parts)
     }
     frame = handled.frame.select(pl.col(handle).alias(HANDLE), *chain.values())

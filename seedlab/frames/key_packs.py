@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from seedlab.flow import DIGEST, FILE, HANDLE, Catalog, Load, memory
-from seedlab.frames.kinds import canonical
+from seedlab.frames.kinds import asks_for_names, canonical, unfolded
 from seedlab.frames.resolve import handle_of
 
 KEY = "key."
@@ -25,17 +25,20 @@ _LENGTH = Struct(">Q")
 
 
 def pack(frame: pl.DataFrame, digests: pl.Series, load: Load, catalog: Catalog) -> bytes:
-    """Pack FILE, DIGEST, and the handle or the key columns of a batch of rows.
+    """Pack FILE, DIGEST, and the key columns of a batch of rows, or the handle.
 
+    Both are packed where the handle does not follow from the key columns alone.
     `pack_all` combines such packs.
     """
     columns = [pl.col(FILE), digests.alias(DIGEST)]
     keys = () if named_by_id(load, catalog) else tuple(dict.fromkeys(load.key_columns))
-    if not is_plain(load) or not keys:
+    kinds, spell = catalog.tables[load.table].columns, canonical
+    if any(asks_for_names(kinds[name]) for name in keys):
+        spell = unfolded
+    if not is_plain(load) or not keys or spell is unfolded:
         columns.append(pl.col(HANDLE))
-    kinds = catalog.tables[load.table].columns
     columns += [
-        (canonical(kinds[name], pl.col(name)) if frame.schema[name] == pl.String else pl.col(name)).alias(
+        (spell(kinds[name], pl.col(name)) if frame.schema[name] == pl.String else pl.col(name)).alias(
             f"{KEY}{name}"
         )
         for name in keys
@@ -100,7 +103,7 @@ def parted(content: bytes) -> Iterator[bytes]:
 
 
 def is_plain(load: Load) -> bool:
-    """Tell whether the handle can be computed from the key columns of the table alone."""
+    """Tell whether the key has columns of the table alone, and no reference."""
     return all(part.reference is None for part in load.key)
 
 

@@ -6,7 +6,9 @@ change it silently) or *suspect* (only the database can tell). All functions bui
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from string import ascii_lowercase, ascii_uppercase
 
 import polars as pl
 
@@ -73,6 +75,17 @@ _BEYOND = {
     "timestamp": _beyond_calendar(rf" {_CLOCK}:[0-5][0-9](\.[0-9]{{0,5}}[1-9])?"),
     "timestamptz": _beyond_calendar(rf" {_CLOCK}:[0-5][0-9](\.[0-9]{{0,5}}[1-9])?\+00"),
 }
+# Collations of SQLite that take unlike texts for equal.
+_FOLDED = frozenset({"NOCASE", "RTRIM"})
+_CASES = (list(ascii_uppercase), list(ascii_lowercase))
+# What may have another lower case in some locale of the database.
+_NOT_LOWER = r"[^\x00-@\[-\x7f]"
+_BUILT_IN = re.compile(
+    r"(inet|cidr|macaddr8?|bit|bit varying|money|pg_lsn|(int4|int8|num|ts|tstz|date)(multi)?range|interval"
+    r"|smallint|integer|bigint|numeric|real|double precision|float|boolean|text|varchar|character varying"
+    r"|char|jsonb|uuid|date|time|timetz|timestamp|timestamptz)(\([0-9, ]+\))?( with(out)? time zone)?(\[\])*",
+    re.IGNORECASE,
+)
 # Kinds whose canonical text is known here; for all others only the database can tell which texts are equal.
 _TEXTS = frozenset({"text", "varchar", "char", "citext", "enum", "json"})
 _PLAIN = frozenset({*_BOUNDS, *_CALENDAR, "numeric", "bool", "uuid", "time", "bytea", "float4", "float8"})
@@ -129,19 +142,32 @@ def plain(column: Column, value: pl.Expr) -> pl.Expr | None:
     return None
 
 
-def has_many_spellings(column: Column) -> bool:
+def asks_for_names(column: Column) -> bool:
     """Tell whether only the database knows which texts are spellings of the same value."""
-    return column.kind not in _PLAIN and column.kind not in _TEXTS
+    own_collation = bool(column.collation) and column.collation not in _FOLDED
+    return own_collation or column.kind == "citext" or column.kind not in _PLAIN | _TEXTS
+
+
+def is_built_in(column: Column) -> bool:
+    """Tell whether a type is one that every PostgreSQL has: others may be made together with their tables."""
+    return _BUILT_IN.fullmatch(column.type) is not None
+
+
+def without_known_names(column: Column, values: pl.Series) -> pl.Series:
+    """Leave of distinct values those whose name only the database knows: citext has lower case in common."""
+    return values.filter(values.str.contains(_NOT_LOWER)) if column.kind == "citext" else values
 
 
 def canonical(column: Column, value: pl.Expr) -> pl.Expr:
     """Spell equal values equally, so that keys can be compared as text; NULL where the value does not fit.
 
     Integers lose a plus sign and leading zeros, numerics redundant zeros, padded text its padding; uuids
-    become 32 lower-case digits, booleans `true` or `false`, times with a zone UTC. Other values stay as
-    they are.
+    become 32 lower-case digits, booleans `true` or `false`, times with a zone UTC; case and blanks that a
+    collation of SQLite does not tell apart are dropped. Other values stay as they are.
     """
     kind = column.kind
+    if column.collation in _FOLDED and kind in ("text", "varchar", "char"):
+        return _folded(column.collation, value)
     if kind in _BOUNDS:
         return value.cast(pl.Int64, strict=False).cast(pl.String)
     if kind in ("float4", "float8"):
@@ -163,6 +189,16 @@ def canonical(column: Column, value: pl.Expr) -> pl.Expr:
     if kind == "char":
         return value.str.strip_chars_end(" ")
     return value
+
+
+def unfolded(column: Column, value: pl.Expr) -> pl.Expr:
+    """Spell as `canonical` does, but leave case and blanks of a text as they are."""
+    return value if column.kind == "citext" else canonical(replace(column, collation=""), value)
+
+
+def _folded(collation: str, value: pl.Expr) -> pl.Expr:
+    """Spell texts alike that a collation of SQLite takes for equal: NOCASE folds ASCII only."""
+    return value.str.strip_chars_end(" ") if collation == "RTRIM" else value.str.replace_many(*_CASES)
 
 
 def has_spelling(column: Column, value: pl.Expr) -> pl.Expr:

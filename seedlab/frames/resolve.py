@@ -12,7 +12,7 @@ reference (`reference_column`) and per alternative key (`alternative_column`), N
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -21,7 +21,18 @@ import polars as pl
 import polars_hash as plh
 
 from seedlab.errors import ConfigurationError
-from seedlab.flow import DIGEST, HANDLE, RESERVED, Catalog, Column, Load, Part, Table, null_sources
+from seedlab.flow import (
+    DIGEST,
+    HANDLE,
+    NAME,
+    RESERVED,
+    Catalog,
+    Column,
+    Load,
+    Part,
+    Table,
+    null_sources,
+)
 from seedlab.frames.batcher import SMALL, cut, extend_all, select_all
 from seedlab.frames.kinds import canonical
 
@@ -32,6 +43,7 @@ _VERSION_8 = pl.lit(0x8 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _VERSION_5 = pl.lit(0x5 << 76 | 0x2 << 62, dtype=pl.UInt128)
 _COLON = pl.lit(":")
 _OR_NULL = "?"
+_COLLATED = " COLLATE "
 # The namespace of uuid5 ids: 16 ASCII bytes, so that namespace and name can be hashed as one text.
 UUID5_NAMESPACE = b"seedlab.uuid5.id"
 
@@ -170,8 +182,9 @@ def add_all_handles(
 class _Hash(NamedTuple):
     """A column of hashes: its name, the text before each row's texts, the columns of these, and how (`_of`).
 
-    `how` is "whole", "digest", or "key" and the kinds of the columns that the texts fill, marked `_OR_NULL`
-    where NULL is a value. "parent" is the same for a reference by such columns alone: all NULL is no parent.
+    `how` is "whole", "digest", or "key" and the kinds of the columns that the texts fill, with the collation
+    of those that have one, marked `_OR_NULL` where NULL is a value. "parent" is the same for a reference by
+    such columns alone: all NULL is no parent.
     """
 
     name: str
@@ -183,12 +196,18 @@ class _Hash(NamedTuple):
 def _hashes(frame: pl.DataFrame, load: Load, naming: Naming) -> list[_Hash]:
     def key(name: str, table: str, parts: Sequence[Part], *, referring: bool = False) -> _Hash:
         nulls, chain = null_sources(parts), tuple(leaves(naming.catalog, table, parts))
-        sources = tuple(source for source, _ in chain)
-        kinds = (column.kind + (_OR_NULL if source in nulls else "") for source, column in chain)
-        how = "parent" if referring and nulls.issuperset(sources) else "key"
+        how = "parent" if referring and nulls.issuperset(source for source, _ in chain) else "key"
+        named = [named_by(frame.columns, source, column) for source, column in chain]
+        kinds = (
+            column.kind
+            + (f"{_COLLATED}{column.collation}" if column.collation else "")
+            + (_OR_NULL if source in nulls else "")
+            for (source, _), (_, column) in zip(chain, named, strict=True)
+        )
+        sources = tuple(source for source, _ in named)
         return _Hash(name, _head(naming.label(table, parts)), sources, (how, *kinds))
 
-    sources = tuple(sorted(name for name in frame.columns if name not in RESERVED))
+    sources = tuple(_given(frame))
     own = key(HANDLE, load.table, load.key)
     found = [own if not load.whole else _Hash(HANDLE, f"{load.table}\0", sources, ("whole",))]
     found.append(_Hash(DIGEST, "", sources, ("digest",)))
@@ -199,6 +218,17 @@ def _hashes(frame: pl.DataFrame, load: Load, naming: Naming) -> list[_Hash]:
         if own_parts is not None:
             found.append(key(alternative_column(label), load.table, own_parts))
     return found
+
+
+def _given(frame: pl.DataFrame) -> list[str]:
+    """List the columns of a frame that the files gave, by name."""
+    return sorted(name for name in frame.columns if name not in RESERVED and not name.startswith(NAME))
+
+
+def named_by(columns: Collection[str], source: str, column: Column) -> tuple[str, Column]:
+    """Return which of a frame's columns names the values of a source column, and what its texts fill."""
+    own = f"{NAME}{source}"
+    return (own, Column(name=own, type="text", kind="text")) if own in columns else (source, column)
 
 
 def _expression(each: _Hash, ids: str) -> pl.Expr:
@@ -232,8 +262,7 @@ def _stack_texts(hashes: Sequence[tuple[pl.DataFrame, _Hash]]) -> pl.DataFrame:
 
 def digests(frame: pl.DataFrame) -> pl.Series:
     """Compute DIGEST as `add_handles` does: a hash of all source columns of each row."""
-    sources = sorted(name for name in frame.columns if name not in RESERVED)
-    return frame.select(_digest(list(map(pl.col, sources)))).to_series()
+    return frame.select(_digest(list(map(pl.col, _given(frame))))).to_series()
 
 
 def restate(load: Load, parts: Sequence[Part]) -> tuple[Part, ...] | None:
@@ -282,7 +311,8 @@ def _of(how: tuple[str, ...], head: pl.Expr, texts: Sequence[pl.Expr], ids: str)
         return _digest(texts)
     if how == ("whole",):
         return _uuid8(plh.concat_str(head, *(text.fill_null("\0-") for text in texts), separator="\0,"))
-    columns = (Column(name="", type="", kind=kind.removesuffix(_OR_NULL)) for kind in how[1:])
+    kinds = (kind.removesuffix(_OR_NULL).partition(_COLLATED) for kind in how[1:])
+    columns = (Column(name="", type="", kind=kind, collation=collation) for kind, _, collation in kinds)
     own = _of_texts(
         head,
         [canonical(*each) for each in zip(columns, texts, strict=True)],

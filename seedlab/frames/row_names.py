@@ -6,15 +6,16 @@ one that is NULL.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import polars as pl
 import polars_hash as plh
 
 from seedlab.flow import HANDLE, Column, Table
 from seedlab.frames.key_packs import KEY
-from seedlab.frames.kinds import canonical
+from seedlab.frames.kinds import canonical, unfolded
 
+Spelled = Callable[[Column, pl.Expr], pl.Expr]
 NULL_KEY = "\0-"  # text from a file never contains a NUL character
 
 
@@ -43,20 +44,20 @@ def rename(content: pl.DataFrame, now: pl.DataFrame, made: str | None, table: Ta
         content = content.with_columns(names(content, made)[made].alias(f"{KEY}{made}"))
     now = spell_null_keys(now, [each.name for each in now.get_columns() if each.null_count()])
     columns = [table.columns[name] for name in now.columns if name != HANDLE]
-    current = now.select(pl.col(HANDLE).alias("_now"), *(comparable(now, c, "") for c in columns))
+    current = now.select(pl.col(HANDLE).alias("_now"), *(comparable(now, c, "", unfolded) for c in columns))
     keys = [name for name in current.columns if name != "_now"]
-    joined = content.with_columns(comparable(content, column, KEY) for column in columns).join(
+    joined = content.with_columns(comparable(content, column, KEY, unfolded) for column in columns).join(
         current.unique(keys), on=keys, how="left", maintain_order="left"
     )
     return joined.with_columns(pl.coalesce("_now", HANDLE).alias(HANDLE)).drop("_now", *keys)
 
 
-def comparable(frame: pl.DataFrame, column: Column, prefix: str) -> pl.Expr:
+def comparable(frame: pl.DataFrame, column: Column, prefix: str, spelled: Spelled = canonical) -> pl.Expr:
     """Spell values comparably, whether they are handles or text."""
     name = f"{prefix}{column.name}"
     value = spell(frame, name)
     if frame.schema[name] == pl.String:
-        value = pl.when(value == NULL_KEY).then(value).otherwise(canonical(column, value))
+        value = pl.when(value == NULL_KEY).then(value).otherwise(spelled(column, value))
     return value.alias(f"_same.{column.name}")
 
 

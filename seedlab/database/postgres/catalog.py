@@ -132,12 +132,12 @@ def _with_partitions(
 def _column(row: Sequence[Any], composites: Composites) -> Column:
     name, spelling, nullable, default, generated, identity, sequence, domain, send = row[1:10]
     base, never_null = domain or ("", False)
-    deterministic, typtype, expression = row[10:]
+    collation, typtype, expression = row[10:]
     facts = read_postgres_type(base or spelling)
     if typtype == "e":
         facts = TypeFacts(kind="enum")
     compound = _compound(base or spelling, composites) if facts.kind in ("array", "other") else None
-    plain = facts.kind in PLAIN and deterministic
+    plain = facts.kind in PLAIN and not collation
     return Column(
         name=name,
         type=spelling,
@@ -152,6 +152,7 @@ def _column(row: Sequence[Any], composites: Composites) -> Column:
         sequence=sequence,
         expression=expression or "",
         send="" if plain else send if "." in send else f"pg_catalog.{send}",
+        collation=collation or "",
         domain=bool(base),
         base=base,
         element=compound.element if compound else None,

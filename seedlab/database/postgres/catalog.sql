@@ -38,7 +38,7 @@ WITH rel AS MATERIALIZED (
            a.attgenerated <> '', a.attidentity, seq.name,
            CASE t.typtype WHEN 'd' THEN json_build_array(dom.base, dom.not_null) END,
            t.typsend::text,
-           COALESCE(co.collisdeterministic, true), t.typtype, pg_get_expr(f.adbin, f.adrelid)) ORDER BY a.attnum) AS doc
+           CASE WHEN NOT co.collisdeterministic THEN co.oid::regcollation::text END, t.typtype, pg_get_expr(f.adbin, f.adrelid)) ORDER BY a.attnum) AS doc
   FROM pg_attribute a JOIN rel ON rel.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
   LEFT JOIN dom ON dom.oid = t.oid LEFT JOIN pg_collation co ON co.oid = a.attcollation
   LEFT JOIN seq ON seq.relid = a.attrelid AND seq.attnum = a.attnum

@@ -7,7 +7,7 @@
 -- The placeholders are filled in by kept_catalog.py, which makes two digests of this text.
 -- The first number is the version of the answer's format: increase it when catalog.sql changes.
 SELECT hash_record_extended(ROW(
-  6, current_setting('server_version'), current_database(), current_user,
+  7, current_setting('server_version'), current_database(), current_user,
   (SELECT sum(hash_record_extended(ROW(oid, xmin, has_schema_privilege(oid, 'USAGE')), 0)) FROM pg_namespace
     WHERE nspname !~ '^pg_(toast_)?temp_' AND {counted}),
   (SELECT sum(hash_record_extended(ROW(oid, xmin, pg_has_role(relowner, 'USAGE')), 0)) FROM pg_class WHERE oid >= 16384 AND {counted}),

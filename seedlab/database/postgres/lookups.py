@@ -5,7 +5,7 @@ This is separate from the session, so that a run with nothing to do does not imp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -13,10 +13,12 @@ import polars as pl
 
 from seedlab.database.postgres import statements as sql
 from seedlab.database.postgres import value_statements as values
-from seedlab.database.postgres.encode import array_literal, frame_literals
+from seedlab.database.postgres.encode import array_literal, frame_literals, slices
 from seedlab.database.postgres.lookup_statements import lookup
 from seedlab.database.postgres.wire import Question
 from seedlab.flow import FILE, HANDLE, ROW, Ask, Catalog, Column, Suspect, part_sources
+
+_ASKED = 100_000  # the most values in one question
 
 Rows = Sequence[tuple[Any, ...]]
 Asking = Callable[[Sequence[Question]], list[list[tuple[Any, ...]]]]
@@ -73,7 +75,7 @@ def judge(ask: Asking, suspects: Sequence[Suspect], catalog: Catalog, version: i
 
 
 def spell(ask: Asking, columns: Sequence[tuple[Column, pl.Series]], version: int) -> list[pl.DataFrame]:
-    """Find values that the server spells differently, in one round trip.
+    """Find values that the server spells or names differently, in one round trip.
 
     A server without pg_input_is_valid needs another round trip before, which finds invalid values.
     """
@@ -83,14 +85,18 @@ def spell(ask: Asking, columns: Sequence[tuple[Column, pl.Series]], version: int
             (column, _without(texts, {place - 1 for place, _ in rows}))
             for (column, texts), rows in zip(columns, invalid, strict=True)
         ]
-    spelled = ask(
-        [
-            (values.SETTLED, ()),
-            *((values.spelled(c, version), [array_literal(texts)]) for c, texts in columns),
-        ]
-    )
-    schema = {"value": pl.String, "spelled": pl.String}
-    return [pl.DataFrame(rows, schema=schema, orient="row") for rows in spelled[1:]]
+    questions = [
+        [(values.spelled(column, version), frame_literals(part, part.columns)) for part in _parts(texts)]
+        for column, texts in columns
+    ]
+    answers = iter(ask([(values.SETTLED, ()), *chain.from_iterable(questions)])[1:])
+    schema = {"value": pl.String, "spelled": pl.String, "name": pl.String}
+    spelled = (list(chain.from_iterable(islice(answers, len(each)))) for each in questions)
+    return [pl.DataFrame(rows, schema=schema, orient="row") for rows in spelled]
+
+
+def _parts(texts: pl.Series) -> Iterator[pl.DataFrame]:
+    return slices(texts.to_frame(), _ASKED)
 
 
 def _invalid(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from psycopg.sql import SQL, Composable, Composed, Literal
 
 from seedlab.database.kinds import TypeFacts, bare_name, element_type, read_postgres_type
+from seedlab.database.postgres.name_statements import named
 from seedlab.database.postgres.statements import TAKES_ERRORS, trusted
 from seedlab.database.postgres.wire import Question
 from seedlab.flow import Column
@@ -18,6 +19,7 @@ from seedlab.flow import Column
 ZONE = "zone"  # the code of a value that lacks a UTC offset, or has one that would be dropped
 _FLOATS = {"float4": 9, "float8": 17}  # decimal digits that identify every value
 _MOMENTS = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
+_TEXTS = frozenset({"text", "varchar", "char", "citext"})  # types that take every text
 _PLAIN_NUMBER = r"^\s*[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)(e[-+]?[0-9]+)?\s*$"
 # A bound of a range that ends in a date or a time, without an offset.
 _ZONELESS_BOUND = (
@@ -262,15 +264,21 @@ END
 
 
 def spelled(column: Column, version: int) -> Composed:
-    """Find the values of a text-array parameter that the server spells differently, and how."""
-    stored = SQL("CAST(v AS {})::text").format(trusted(column.type))
+    """Spell the values of a text-array parameter as the server does, and name them (`name_statements`).
+
+    Left out are values that are spelled and named as they are given; but every text has a name of its own.
+    """
+    if column.kind in _TEXTS:
+        name = named(column, SQL("v"))
+        return SQL("SELECT v, v, {} FROM unnest($1::pg_catalog.text[]) v").format(name or SQL("v"))
+    cast = SQL("CAST(v AS {})").format(trusted(column.type))
     if version >= TAKES_ERRORS:
-        stored = SQL("CASE WHEN pg_catalog.pg_input_is_valid(v, {}) THEN {} END").format(
-            Literal(column.type), stored
-        )
+        valid = SQL("CASE WHEN pg_catalog.pg_input_is_valid(v, {}) THEN {} END")
+        cast = valid.format(Literal(column.type), cast)
     return SQL(
-        "SELECT v, s FROM (SELECT v, {} AS s FROM unnest($1::pg_catalog.text[]) v) q WHERE s <> v"
-    ).format(stored)
+        "SELECT v, s, n FROM (SELECT v, c::text AS s, {} AS n FROM (SELECT v, {} AS c "
+        "FROM unnest($1::pg_catalog.text[]) v) p) q WHERE s <> v OR n <> s"
+    ).format(named(column, SQL("c")) or SQL("NULL"), cast)
 
 
 def labels(column: Column) -> Composed:

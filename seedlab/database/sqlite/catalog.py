@@ -74,6 +74,7 @@ class _Draft:
     foreign_keys: list[ForeignKey] = field(default_factory=list)
     unfit: list[ForeignKey] = field(default_factory=list)
     columns: dict[str, Column] = field(default_factory=dict)
+    collations: dict[str, set[str]] = field(default_factory=dict)  # those of a column in unique keys
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -147,6 +148,8 @@ def _read_drafts(run: Run) -> dict[str, _Draft]:
             drafts[name[0]].keys.append(
                 UniqueKey(name=name[1], columns=columns, primary=name[2] == "pk", collated=collated)
             )
+            for row in keys:
+                drafts[name[0]].collations.setdefault(row[3], set()).add(row[4].upper())
     for name, draft in drafts.items():
         _add_primary_key(name, draft)
         draft.columns = {row[1]: _column(row, draft) for row in draft.rows}
@@ -177,10 +180,12 @@ def _column(row: Any, draft: _Draft) -> Column:
     is_rowid = any(
         key.primary and key.name.startswith("pk_") and key.columns == (name,) for key in draft.keys
     )
+    collations = draft.collations.get(name, {"BINARY"})
     return Column(
         name=name,
         type=declared,
         kind=facts.kind,
+        collation=next(iter(collations - {"BINARY"}), "") if len(collations) == 1 else "",
         nullable=not (not_null or in_key),
         default=default is not None,
         expression=default or "" if draft.primary_key == (name,) and not is_rowid else "",

@@ -47,7 +47,7 @@ def judge(catalog: Catalog, suspect: Suspect) -> pl.DataFrame:
 
 def spell(asked: Sequence[tuple[Column, pl.Series]]) -> list[pl.DataFrame]:
     """Return no other spellings, as SQLite stores texts unchanged."""
-    return [pl.DataFrame(schema={"value": pl.String, "spelled": pl.String}) for _ in asked]
+    return [pl.DataFrame(schema=dict.fromkeys(("value", "spelled", "name"), pl.String)) for _ in asked]
 
 
 def rows_of_keys(frame: pl.DataFrame, table: Table) -> list[Sequence[object]]:

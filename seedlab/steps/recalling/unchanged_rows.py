@@ -17,6 +17,8 @@ from seedlab.flow import FILE, HANDLE, LEFT, Catalog, Load, LoadMemory, LoadName
 from seedlab.frames import contents, ids
 from seedlab.frames.contents import Compared
 from seedlab.frames.key_packs import KEY, RUN
+from seedlab.frames.kinds import asks_for_names
+from seedlab.frames.resolve import leaves
 from seedlab.steps.agenda import Task
 from seedlab.steps.recalling.changed_files import reduced_stages
 from seedlab.steps.recalling.large_files import LargeLoadChanges, large_loads
@@ -79,7 +81,8 @@ class Recalled:
         `rows` are those of the files that were read, `changed` are those of them that changed. It cannot
         be reduced where a load's columns have another meaning than before, where a changed file has no
         rows for a table any more, where another file has the same row, and where unchanged rows may refer to
-        a changed one by a key other than the one it is known by.
+        a changed one by a key other than the one it is known by, and where rows seem to have left that the
+        target may only name differently now, as after an upgrade of its collations.
         """
         reduced = [
             (each, bool(changed_rows.handled.frame.height))
@@ -98,6 +101,8 @@ class Recalled:
         if known is None or known.meaning != meaning_of(load):
             return False
         if changed and _has_other_names(load, tables, catalog):
+            return False
+        if self.has_removed_rows(load) and _is_named_by_target(load, catalog):
             return False
         new = self.compared[name].new
         if new.is_empty():
@@ -182,6 +187,10 @@ def _has_other_names(load: Load, tables: Collection[str], catalog: Catalog) -> b
         if name in catalog.tables
         for key in catalog.tables[name].foreign_keys
     )
+
+
+def _is_named_by_target(load: Load, catalog: Catalog) -> bool:
+    return any(asks_for_names(column) for _, column in leaves(catalog, load.table, load.key))
 
 
 # ---- fetch ----------------------------------------------------------------------------------------------

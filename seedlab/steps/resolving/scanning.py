@@ -45,7 +45,7 @@ def scan(
     """
     assert shaped.stream is not None
     broken: list[Broken] = []
-    unique = list(checks.unique_rules(load, naming.catalog)) if duplicates else []
+    unique = list(checks.unique_rules(load, shaped.columns, naming.catalog)) if duplicates else []
     needed = {name for rule in unique for name in rule.bad.meta.root_names()}
     dropped = [name for name in shaped.columns if name not in needed]
 

@@ -20,7 +20,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 
 from seedlab.flow import Counters, Run
-from seedlab.flow.evidence import Profile, Sample
+from seedlab.flow.evidence import Attempt, Profile, Sample, Wait
 from seedlab.insight import charts
 from seedlab.insight.charts import Chart
 from seedlab.insight.charts.style import drawing
@@ -294,7 +294,15 @@ def test_memory_is_sampled_where_it_was_and_else_what_spans_saw() -> None:
 
     assert "memory of the process, 30 samples" in charts.memory(run).alt
     assert "peak memory of the process until then" in charts.memory(replace(run, samples=())).alt
-    assert charts.memory(run).title.startswith("Memory peaks at 120 MB after")
+
+
+def test_the_peak_of_memory_is_that_of_the_table_of_phases_and_not_of_the_samples() -> None:
+    run = replace(SIZES["usual"], peak_rss_bytes=0)  # samples end at 120 MB, the last span had 139 MB
+    alone = replace(run, spans=run.spans[:1])
+
+    assert charts.memory(run).title == "Memory peaks at 139 MB in commit"
+    assert "peak 139 MB" in said(charts.memory(run))
+    assert charts.memory(alone).title == "Memory peaks at 120 MB"
 
 
 def test_waits_say_most_of_what_and_stack_no_higher_than_the_processes() -> None:
@@ -304,6 +312,18 @@ def test_waits_say_most_of_what_and_stack_no_higher_than_the_processes() -> None
     assert chart.title.startswith("The server computes ")
     assert axes.get_ylim() == (0, 3.5)
     assert "Client (ClientRead)" in said(chart)
+
+
+def test_waits_are_told_by_type_and_from_the_first_sample_of_the_server_on() -> None:
+    events = ("IO/WALSync", "IO/DataFileRead", "IO/WALWrite", "CPU", "CPU")
+    looks = tuple(
+        Sample(at=0.5 + n, rss_bytes=1, waits=(Wait(pid=1, what=what),)) for n, what in enumerate(events)
+    )
+    chart = charts.waits(replace(bare(), seconds=6.0, samples=(Sample(at=0.1, rss_bytes=1), *looks)))
+
+    assert chart.title == "The server waits for IO (DataFileRead, WALSync, …) 60 % of the time"
+    assert "5 samples of the server from 500 ms on" in said(chart)
+    assert chart.axes[0].dataLim.x0 == 0.5
 
 
 @pytest.mark.slow
@@ -316,6 +336,24 @@ def test_a_long_run_with_thousands_of_looks_is_drawn_as_small_as_a_short_one() -
     assert len(charts.memory(long).svg()) < 100_000
     assert charts.waits(long).title == charts.waits(run).title
     assert "12,000 samples" in said(charts.waits(long))
+
+
+def test_what_was_asked_outside_of_phases_has_a_row_so_that_the_bars_add_up() -> None:
+    counters = Counters(statements=9, round_trips=5, bytes_sent=3000)
+    span = replace(SPAN, phase="merge", statements=7, round_trips=3, bytes_sent=1000)
+    run = replace(bare(), seconds=1.0, counters=counters, spans=(span,))
+    everything = replace(run, counters=Counters(statements=7, round_trips=3, bytes_sent=1000))
+
+    assert "outside: 2 statements, 2 round trips, 2.0 kB sent" in charts.operations(run).alt
+    assert "outside" not in charts.operations(everything).alt
+
+
+def test_wal_that_one_of_two_runs_did_not_measure_is_not_drawn_as_none() -> None:
+    span = replace(SPAN, phase="merge", statements=7, round_trips=3, wal_bytes=5000)
+    known = replace(bare(), seconds=1.0, spans=(span,))
+    unknown = replace(known, spans=(replace(span, wal_bytes=None),))
+
+    assert "not measured" in said(charts.operations(known, unknown))
 
 
 def test_operations_of_two_runs_stand_beside_each_other(academies: Academies) -> None:
@@ -351,12 +389,87 @@ def test_pairs_are_counted_in_whole_numbers(pairs: int) -> None:
     assert shown == list(range(1, pairs + 1))
 
 
+def ratios(*found: float) -> list[str]:
+    """The labels on the axis of ratios of pairs that took these times as long after as before."""
+    made = replace(comparison(), pairs=tuple((1.0, each) for each in found))
+    made = replace(made, total=replace(made.total, ratio=found[0], low=min(found), high=max(found)))
+    return [label.get_text() for label in charts.pairs(made).axes[0].get_yticklabels()]
+
+
+@pytest.mark.parametrize(
+    ("found", "labels"),
+    [
+        ((0.9, 1.02), ["-10 %", "-5 %", "same"]),
+        ((0.5, 0.66), ["÷2", "÷1.5", "÷1.2", "same"]),
+        ((0.02, 0.04), ["÷50", "÷20", "÷10", "÷5", "÷2", "same"]),
+        ((1.0, 5e-5), ["÷10,000", "÷1,000", "÷100", "÷10", "same"]),
+    ],
+)
+def test_the_axis_of_ratios_has_few_round_labels_of_one_kind_and_always_that_of_no_change(
+    found: tuple[float, ...], labels: list[str]
+) -> None:
+    assert ratios(*found) == labels
+
+
+def test_marks_near_zero_do_not_lie_on_the_names_of_phases() -> None:
+    chart = charts.before_after(comparison())
+    [axes] = chart.axes
+    names = [label.get_window_extent() for label in axes.get_yticklabels()]
+    zero = axes.transData.transform((0, 0))[0]
+
+    assert max(name.x1 for name in names) <= zero - 8 * chart.dpi / 72 / 2 - 1
+
+
+def test_an_axis_of_time_has_round_steps_of_one_unit() -> None:
+    def labels(seconds: float) -> list[str]:
+        [axes] = charts.waterfall(busy(seconds)).axes
+        return [label.get_text() for label in axes.get_xticklabels()][:4]
+
+    assert labels(5) == ["0", "1 s", "2 s", "3 s"]
+    assert labels(240) == ["0", "0.5 min", "1 min", "1.5 min"]
+
+
 def test_steps_say_what_each_variant_bought_against_which() -> None:
     text = said(charts.steps(profile(delays=(0.0,))))
 
     assert "÷4.5 against legacy, 5.48 s less than the level before" in text
     assert "+50.0 % against incremental" in text  # without copy
     assert charts.steps(profile()).title.startswith("With 5 ms for a round trip, legacy to incremental: ")
+
+
+def test_a_level_that_no_measurement_tells_from_the_one_before_it_says_so() -> None:
+    def attempts(variant: str, *seconds: float) -> tuple[Attempt, ...]:
+        return tuple(
+            Attempt(variant=variant, round_trip_ms=0.0, pair=pair, run=replace(bare(), seconds=each))
+            for pair, each in enumerate(seconds, 1)
+        )
+
+    made = (*attempts("bulk", *[2.0] * 7), *attempts("copy", *[1.9, 2.1] * 3, 1.99))
+    measured = replace(profile(), variants=("bulk", "copy"), attempts=made)
+
+    assert "no clear difference from the level before" in said(charts.steps(measured))
+
+
+@pytest.mark.parametrize("slowest", ["legacy", "incremental"])
+def test_bars_keep_a_third_of_the_width_whatever_is_written_beside_them(slowest: str) -> None:
+    usual = profile(delays=(0.0,))
+    attempts = [
+        replace(each, run=replace(each.run, seconds=500 + each.pair)) if each.variant == slowest else each
+        for each in usual.attempts
+    ]
+    axes = charts.steps(replace(usual, attempts=tuple(attempts))).axes[0]
+
+    assert max(bar.get_x() + bar.get_width() for bar in axes.patches) > 0.3 * axes.get_xlim()[1]
+
+
+def test_no_level_is_said_to_have_gained_most_where_the_last_is_slower_than_the_first() -> None:
+    usual = profile(delays=(0.0,))
+    kept = ("incremental", "bulk", "legacy")
+    attempts = tuple(each for each in usual.attempts if each.variant in kept)
+    title = charts.steps(replace(usual, variants=kept, attempts=attempts)).title
+
+    assert title.startswith("incremental to legacy: ")
+    assert "most by" not in title
 
 
 def test_a_variant_that_dwarfs_the_others_is_cut_and_says_how_long_it_was() -> None:
@@ -398,6 +511,7 @@ def test_a_trend_marks_what_is_unusual_and_cuts_what_would_flatten_it() -> None:
 
     assert chart.title.startswith("academy/incremental/cold: 1.00 s, as usual (")
     assert axes.get_ylim()[1] < 10
+    assert [text.get_text() for text in axes.texts] == ["50.00 s"]
     assert "run 00000006 of 2026-03-01 14:00:00 took 2.50 s: slower than usual" in chart.alt
     assert {line.get_marker() for line in axes.get_lines()} >= {"o", "^", "v", "x"}
     assert charts.trend(trends([past_of()])[-1]).title.endswith("1.00 s, too few runs (the first one)")

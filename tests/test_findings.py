@@ -120,7 +120,7 @@ def test_threads_at_work_at_the_same_time_share_it() -> None:
     (found,) = bottlenecks(run_of(spans, 5.0))
 
     assert (found.seconds, found.share) == (pytest.approx(4.0), pytest.approx(0.8))
-    assert found.where == "read s0 (25%) and 3 others"
+    assert found.where == "read s0 (25 % of it) and 3 others"
 
 
 def test_two_connections_share_what_both_are_at() -> None:
@@ -253,9 +253,9 @@ def slow_run() -> Run:
 def test_the_text_says_where_why_and_what_would_help() -> None:
     assert findings_text(slow_run(), 100) == (
         "where the time went\n"
-        "  90%  9.00 s  locks           merge answers\n"
-        "      the server: Lock/transactionid in 180 of 200 samples\n"
-        "  10%  1.00 s  not attributed  importing, connecting, and what was not measured\n"
+        "  90 %  9.00 s  locks           merge answers\n"
+        "      Lock/transactionid in 180 of 200 samples of the server\n"
+        "  10 %  1.00 s  not attributed  importing, connecting, and what was not measured\n"
         "\n"
         "what would help\n"
         "  end that session: saves 9.00 s, as the model says\n"
@@ -267,14 +267,14 @@ def test_the_text_says_where_why_and_what_would_help() -> None:
 def test_evidence_is_broken_between_words_and_commands_are_left_whole() -> None:
     told = findings_text(slow_run(), 40).splitlines()
 
-    at = told.index("      the server: Lock/transactionid in")
-    assert told[at + 1] == "      180 of 200 samples"
+    at = told.index("      Lock/transactionid in 180 of 200")
+    assert told[at + 1] == "      samples of the server"
     assert told[-3:] == ["  model says", "    it holds a lock", "    $ psql -c x"]
 
 
 def test_the_summary_has_two_lines_of_it_at_most() -> None:
     assert headline(slow_run()) == [
-        "Where the time went: 90% locks, merge answers; the server: Lock/transactionid in 180 of 200 samples",
+        "Where the time went: 90 % locks, merge answers; Lock/transactionid in 180 of 200 samples of the server",
         "What would help: end that session: saves 9.00 s, as the model says; psql -c x",
     ]
 

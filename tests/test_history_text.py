@@ -126,7 +126,7 @@ def test_a_run_is_shown_with_all_that_a_person_may_ask() -> None:
         "phase ",
         "merge",  # phases
         "3 statements, 2 round trips",  # counts
-        "where the time went\n  60%  300 ms  locks  merge\n      6 of 9 samples\n",
+        "where the time went\n  60 %  300 ms  locks  merge\n      6 of 9 samples\n",
         "what would help\n  wait: saves 300 ms, as the model says\n    locked\n    $ seedlab seed\n",
         "! keys stay on",
     ]

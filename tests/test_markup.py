@@ -16,6 +16,7 @@ from tests.support.evidence import HEBREW, HOSTILE
 TAGS = {
     "div",
     "p",
+    "span",
     "strong",
     "br",
     "bdi",
@@ -82,6 +83,7 @@ def test_html_holds_only_our_tags_and_every_text_as_it_is(page: Page) -> None:
         "role",
         "aria-label",
         "viewbox",
+        "preserveaspectratio",
         "x",
         "width",
         "height",
@@ -102,6 +104,13 @@ def test_a_markdown_table_keeps_its_columns_and_nothing_is_html(page: Page) -> N
         assert len(re.findall(r"(?<!\\)\|", line)) == 3
     assert not re.search(r"<(?!br)", text)
     assert not re.search(r"(?<!\\)`", text)
+
+
+def test_the_colours_of_a_bar_are_named_below_it() -> None:
+    shown = html(Page(title="t", bar=Bar(whole="Time", parts=(("merge <2 s>", 0.6, "#0072b2"),))))
+
+    assert shown.count("#0072b2") == 2
+    assert "</span> merge &lt;2 s&gt;</span>" in shown
 
 
 def test_hebrew_keeps_to_itself_beside_numbers() -> None:

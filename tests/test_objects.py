@@ -18,6 +18,7 @@ from seedlab import flow
 from seedlab.flow import Outcomes, StageReport
 from seedlab.insight.notebooks.objects import Comparison, Profile, Run
 from seedlab.insight.notebooks.phase_frame import PHASES
+from seedlab.insight.pages.page import run_page
 from seedlab.insight.records import history
 from tests.fix_academy import DATA, Academies
 from tests.support.evidence import HEBREW, HOSTILE, bare, busy, comparison, profile, slow
@@ -99,6 +100,15 @@ def test_faces_of_a_run_name_stages_phases_notes_and_advice(run: Run) -> None:
         assert "use level bulk" in face
     assert told._repr_html_().count("<rect") == len(run.phases) + 1
     assert len(told._repr_html_()) < 20_000
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_the_share_of_a_phase_is_the_same_in_the_headline_and_in_the_table(lanes: int) -> None:
+    page = run_page(busy(10.0, lanes=lanes, count=14))
+    name, _, rest = page.facts[-1].partition(" takes ")
+    [share] = [row[2] for row in page.grids[-1].rows if row[0] == name]
+
+    assert share == rest.partition(":")[0]
 
 
 def test_a_failed_run_says_why() -> None:

@@ -88,7 +88,7 @@ def test_the_summary_of_a_long_run_says_where_its_time_went() -> None:
     locks = Bottleneck(resource="locks", seconds=1.5, share=0.75, where="merge answers", evidence="it waited")
     run = replace(run_of(ran("a", Outcomes(created=1)), seconds=2.0), bottlenecks=(locks,))
 
-    assert "\nWhere the time went: 75% locks, merge answers; it waited\n" in summary(run)
+    assert "\nWhere the time went: 75 % locks, merge answers; it waited\n" in summary(run)
 
 
 def test_a_run_that_changed_nothing_says_so_without_a_rate() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import get_args
 
 from matplotlib.axes import Axes
@@ -31,11 +31,47 @@ from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
 
 # ---- operations -----------------------------------------------------------------------------------------
 
-_MEASURES: tuple[tuple[str, Callable[[Span], int], Callable[[int], str]], ...] = (
-    ("statements", lambda span: span.statements, lambda count: f"{count:,}"),
-    ("round trips", lambda span: span.round_trips, lambda count: f"{count:,}"),
-    ("sent", lambda span: span.bytes_sent, size),
-    ("WAL", lambda span: span.wal_bytes or 0, size),
+OUTSIDE = "outside"  # the row of what was asked outside of phases, so that the bars add up to the title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measure:
+    """What is counted: of a span, and of a whole run, where None means that it was not measured."""
+
+    name: str
+    of_span: Callable[[Span], int | None]
+    of_run: Callable[[Run], int | None]
+    spelled: Callable[[int], str] = "{:,}".format
+
+    def count(self, run: Run, row: str) -> int | None:
+        """Return the count of a phase, or of what is outside of all phases."""
+        known = [count for span in run.spans if (count := self.of_span(span)) is not None]
+        if run.spans and not known:
+            return None
+        if row == OUTSIDE:
+            return max((self.of_run(run) or 0) - sum(known), 0)
+        return sum(self.of_span(span) or 0 for span in run.spans if span.phase == row)
+
+    def text(self, run: Run, row: str) -> str:
+        """Word a count."""
+        count = self.count(run, row)
+        return "not measured" if count is None else self.spelled(count) if count else "0"
+
+
+_MEASURES = (
+    _Measure(
+        name="statements", of_span=lambda span: span.statements, of_run=lambda run: run.counters.statements
+    ),
+    _Measure(
+        name="round trips", of_span=lambda span: span.round_trips, of_run=lambda run: run.counters.round_trips
+    ),
+    _Measure(
+        name="sent",
+        of_span=lambda span: span.bytes_sent,
+        of_run=lambda run: run.counters.bytes_sent,
+        spelled=size,
+    ),
+    _Measure(name="WAL", of_span=lambda span: span.wal_bytes, of_run=lambda run: run.wal_bytes, spelled=size),
 )
 
 
@@ -43,26 +79,27 @@ _MEASURES: tuple[tuple[str, Callable[[Span], int], Callable[[int], str]], ...] =
 def operations(run: Run, after: Run | None = None) -> Chart:
     """Draw statements, round trips, bytes sent and WAL by phase, of one run, or of two beside each other."""
     runs = (run,) if after is None else (run, after)
-    phases = [phase for phase in get_args(Phase) if any(map(partial(_has_operations, phase), runs))]
+    phases = [phase for phase in get_args(Phase) if _has_operations(runs, phase)]
     context = context_of(run) if after is None else f"grey: {context_of(run)}\ncolour: {context_of(after)}"
     if not phases:
         return empty_chart("No phase asked the database anything", _asked_outside(runs), context)
-    height = 1.5 + (0.3 if after is None else 0.48) * len(phases)
+    rows = [*phases, *([OUTSIDE] if _has_operations(runs, OUTSIDE) else [])]
+    height = 1.5 + (0.3 if after is None else 0.48) * len(rows)
     chart = new_chart(" → ".join(map(_operations_text, runs)), context, height=height)
     panels = chart.subplots(1, len(_MEASURES), sharey=True)
-    for axes, (title, value, spelled) in zip(panels, _MEASURES, strict=True):
-        axes.set_title(title)
-        if title == "WAL" and not any(span.wal_bytes is not None for each in runs for span in each.spans):
+    for axes, measure in zip(panels, _MEASURES, strict=True):
+        axes.set_title(measure.name)
+        if all(measure.count(each, OUTSIDE) is None for each in runs):
             _unmeasured(axes, runs)
         else:
-            _panel(axes, runs, phases, value, spelled)
-    rows_axis(panels[0], list(phases))
+            _panel(axes, runs, rows, measure)
+    rows_axis(panels[0], rows)
     for axes in panels:
         axes.spines["left"].set_visible(False)
         axes.spines["bottom"].set_visible(False)
         axes.set_xticks([])
         axes.tick_params(axis="y", length=0)
-    return finish(chart, *(_phase_text(phase, runs) for phase in phases))
+    return finish(chart, *(_row_text(row, runs) for row in rows))
 
 
 def _asked_outside(runs: Sequence[Run]) -> str:
@@ -71,8 +108,8 @@ def _asked_outside(runs: Sequence[Run]) -> str:
     return f"Outside of phases: {' → '.join(asked)}." if asked else "No phase has a statement."
 
 
-def _has_operations(phase: Phase, run: Run) -> bool:
-    return any(value(span) for span in run.spans if span.phase == phase for _, value, _ in _MEASURES)
+def _has_operations(runs: Sequence[Run], row: str) -> bool:
+    return any(measure.count(run, row) for run in runs for measure in _MEASURES)
 
 
 def _operations_text(run: Run) -> str:
@@ -83,29 +120,21 @@ def _operations_text(run: Run) -> str:
     )
 
 
-def _sum(run: Run, phase: str, value: Callable[[Span], int]) -> int:
-    return sum(value(span) for span in run.spans if span.phase == phase)
-
-
-def _panel(
-    axes: Axes,
-    runs: Sequence[Run],
-    phases: Sequence[Phase],
-    value: Callable[[Span], int],
-    spelled: Callable[[int], str],
-) -> None:
+def _panel(axes: Axes, runs: Sequence[Run], rows: Sequence[str], measure: _Measure) -> None:
     height = 0.7 / len(runs)
-    largest = max(_sum(run, phase, value) for run in runs for phase in phases) or 1
+    largest = max(measure.count(run, row) or 0 for run in runs for row in rows) or 1
+    colours: dict[str, str] = {**PHASE_COLOURS, OUTSIDE: PALE}  # type: ignore[dict-item]
+    hatches: dict[str, str] = {**PHASE_HATCHES, OUTSIDE: ""}  # type: ignore[dict-item]
     for side, run in enumerate(runs):
         grey = len(runs) == 2 and side == 0
-        for row, phase in enumerate(phases):
-            at = row + (side - (len(runs) - 1) / 2) * height
-            count = _sum(run, phase, value)
+        for number, row in enumerate(rows):
+            at = number + (side - (len(runs) - 1) / 2) * height
+            count = measure.count(run, row) or 0
             axes.barh(
                 at, count, height=height * 0.92, linewidth=0,
-                color=CONTEXT if grey else PHASE_COLOURS[phase], hatch="" if grey else PHASE_HATCHES[phase],
+                color=CONTEXT if grey else colours[row], hatch="" if grey else hatches[row],
             )  # fmt: skip
-            axes.text(count + largest * 0.04, at, spelled(count) if count else "0", va="center", fontsize=8.5)
+            axes.text(count + largest * 0.04, at, measure.text(run, row), va="center", fontsize=8.5)
     axes.axvline(0, color=CONTEXT, linewidth=0.8)
     axes.set_xlim(0, largest * 1.6)
 
@@ -116,17 +145,15 @@ def _unmeasured(axes: Axes, runs: Sequence[Run]) -> None:
     axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8.5, color=SOFT)
 
 
-def _phase_text(phase: Phase, runs: Sequence[Run]) -> str:
-    sides = [
-        ", ".join(f"{spelled(_sum(run, phase, value))} {title}" for title, value, spelled in _MEASURES[:3])
-        for run in runs
-    ]
-    return f"{phase}: {' → '.join(sides)}"
+def _row_text(row: str, runs: Sequence[Run]) -> str:
+    sides = [", ".join(f"{each.text(run, row)} {each.name}" for each in _MEASURES[:3]) for run in runs]
+    return f"{row}: {' → '.join(sides)}"
 
 
 # ---- steps ----------------------------------------------------------------------------------------------
 
 _LETTER = 0.0105  # the width of a letter as a share of the axes'
+_LETTERS = 64  # the most in a line beside a bar, so that the bars get a third of the width
 _DWARFS = 6  # a variant that takes more than this factor of the next one's time has its bar cut …
 _BESIDE = 1.3  # … at this factor of the next one's time
 
@@ -166,11 +193,14 @@ def _steps_panel(axes: Axes, profile: Profile, variants: Sequence[Effect]) -> No
         axes.plot(
             seconds, [row] * len(seconds), "o", markersize=4, color=INK, markeredgecolor="white", zorder=4
         )
-        cut = "cut, longer than drawn" if each.seconds > largest else ""
-        text = "  ".join(filter(None, (duration(each.seconds), effect_text(each), cut)))
+        cut = ", longer than drawn" if each.seconds > largest else ""
+        took = duration(each.seconds) + cut
+        text = "  ".join(filter(None, (took, effect_text(each))))
+        if len(text) > _LETTERS:
+            text = ",\n".join(text.rsplit(", ", 1))
         right = max([*seconds, reached]) + largest * 0.02
-        axes.text(right, row, text, va="center", fontsize=8.5)
-        room = max(room, right / (1 - len(text) * _LETTER))
+        axes.text(right, row, text, va="center", fontsize=8.5, linespacing=1)
+        room = max(room, right / (1 - max(map(len, text.splitlines())) * _LETTER))
     rows_axis(axes, [name(each.variant, 34) for each in variants])
     seconds_axis(axes, largest)
     axes.set_xlim(0, room or 1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from seedlab.flow.evidence import Change, Comparison
 from seedlab.insight.charts.style import (
@@ -21,15 +22,21 @@ from seedlab.insight.charts.style import (
     seconds_axis,
     styled,
 )
-from seedlab.insight.formatting.comparison_text import interval, ratio_text, spelled_ratio
+from seedlab.insight.formatting.comparison_text import interval, ratio_text
 from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE, PHASE_COLOURS
 from seedlab.insight.formatting.text import duration, percent, several
 from seedlab.insight.judging.compare import bounded
 
 _BEFORE: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 8}
-_TIMES = (2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000)
-_RATIOS = (*(1 / each for each in reversed(_TIMES)), 1, *_TIMES)
 _AFTER: dict[str, Any] = {"marker": "D", "markersize": 7}
+_TICKS = 9  # the most on the axis of ratios
+# The factors of that axis, the finest first: numbers of each decade, and how many decades apart.
+_FACTORS: Sequence[tuple[Sequence[float], int]] = (
+    ((1, 1.2, 1.5, 2, 3, 5), 1),
+    ((1, 2, 5), 1),
+    ((1,), 1),
+    ((1,), 3),
+)
 
 
 # ---- each phase -----------------------------------------------------------------------------------------
@@ -60,6 +67,7 @@ def before_after(comparison: Comparison) -> Chart:
         axes.text(1.01, row, _verdict_text(change), transform=place, va="center", fontsize=9)
     _strip(axes, comparison.pairs)
     rows_axis(axes, [name(each.name) for each in changes])
+    axes.tick_params(axis="y", pad=9)  # so that marks near zero do not lie on the names
     axes.get_yticklabels()[0].set_fontweight("bold")
     seconds_axis(axes, largest, "median")
     axes.set_xlim(0, largest * 1.03)
@@ -94,7 +102,7 @@ def _verdict_text(change: Change) -> str:
 def _sides(comparison: Comparison) -> str:
     sides = f"{name(comparison.before, 40)} → {name(comparison.after, 40)}"
     counts = f"a change counts from {percent(comparison.threshold)}"
-    return f"{sides} · ratios are after/before, with 95 % intervals · {counts}"
+    return f"{sides} · ratios are those of the pairs, after/before, with 95 % intervals · {counts}"
 
 
 def _colour(change: Change) -> str:
@@ -154,22 +162,48 @@ def pairs(comparison: Comparison) -> Chart:
     skipped = len(comparison.pairs) - len(ratios)
     spelled = ", ".join(f"{ratio:.2f}" for _, ratio in ratios)
     return finish(
-        chart, f"Ratios of the pairs: {spelled}", f"{skipped} pairs without a time" if skipped else ""
+        chart,
+        f"Ratios of the pairs: {spelled}",
+        f"{several(skipped, 'pair')} without a time" if skipped else "",
     )
 
 
 def _ratio_axis(axes: Axes, ratios: Sequence[float]) -> None:
-    low, high = min(ratios), max(ratios)
-    room = max(high / low, 1.2) ** 0.15
+    room = max(max(ratios) / min(ratios), 1.2) ** 0.15
+    low, high = min(ratios) / room, max(ratios) * room
     axes.set_yscale("log")
-    axes.set_ylim(low / room, high * room)
-    inside = [step for step in _RATIOS if low / room <= step <= high * room]
-    if len(inside) < 4:
-        inside = [tick for tick in MaxNLocator(nbins=6).tick_values(low / room, high * room) if tick > 0]
-    axes.set_yticks(inside)
+    axes.set_ylim(low, high)
+    axes.set_yticks(*_ratio_ticks(low, high))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: spelled_ratio(value) if abs(value - 1) > 1e-9 else "same")
-    )
     axes.set_ylabel("faster ← ratio → slower")
+
+
+def _ratio_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Return ticks and labels for ratios around 1: percentages, or factors if one is large."""
+    small = low > 0.5 and high < 2
+    if small:
+        changes = MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(low - 1, high - 1)
+        ticks = [1 + change for change in changes if low <= 1 + change <= high]
+    else:
+        ticks = _factors(low, high)
+    return ticks, [_tick_label(tick, factor=not small) for tick in ticks]
+
+
+def _factors(low: float, high: float) -> list[float]:
+    """Return at most a dozen round factors, in steps that are about even on a logarithmic axis."""
+    found = list[float]()
+    for mantissas, decades in _FACTORS:
+        factors = {each * 10.0**n for n in range(0, 25, decades) for each in mantissas}
+        found = [each for each in sorted(factors | {1 / each for each in factors}) if low <= each <= high]
+        if len(found) <= _TICKS:
+            break
+    return found
+
+
+def _tick_label(ratio: float, *, factor: bool) -> str:
+    if math.isclose(ratio, 1):
+        return "same"
+    if not factor:
+        return f"{(ratio - 1) * 100:+.3g} %"
+    return f"×{ratio:,.12g}" if ratio > 1 else f"÷{1 / ratio:,.12g}"  # noqa: RUF001

@@ -24,6 +24,7 @@ from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE, SOFT
 from seedlab.insight.formatting.text import duration, percent, printable, shorten
 from seedlab.insight.judging.growth import ENOUGH, Growth, Point, fit
 
+_BACKGROUND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # of text over lines
 VITAL = 0.8  # the share of all bottlenecks that the coloured ones make up
 
 # ---- bottlenecks ----------------------------------------------------------------------------------------
@@ -47,7 +48,8 @@ def pareto(run: Run) -> Chart:
         vital = reached - each.share < VITAL * sums[-1]
         axes.barh(row, each.share, height=0.5, color=ACCENT if vital else CONTEXT, linewidth=0)
         _evidence(axes, row, f"{duration(each.seconds)}: {each.evidence}")
-    rows_axis(axes, [f"{each.resource}, {percent(each.share)}\n{name(each.where, 30)}" for each in found])
+    rows_axis(axes, [f"{each.resource}, {percent(each.share)}\n{name(each.where, 42)}" for each in found])
+    axes.tick_params(axis="y", labelsize=9)
     axes.set_xlim(0, sums[-1] * 1.15 or 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, min_n_ticks=2))
@@ -64,7 +66,7 @@ def _cumulative(axes: Axes, sums: Sequence[float]) -> None:
     for row in rows[1:]:
         axes.annotate(
             percent(sums[row]), (sums[row], row), xytext=(7, 0), textcoords="offset points",
-            va="center", fontsize=9,
+            va="center", fontsize=9, bbox=_BACKGROUND,
         )  # fmt: skip
     label = f"{percent(VITAL)} of what was found"
     axes.axvline(VITAL * sums[-1], color=CONTEXT, linestyle="--", linewidth=1, label=label, zorder=0)
@@ -72,10 +74,11 @@ def _cumulative(axes: Axes, sums: Sequence[float]) -> None:
 
 
 def _evidence(axes: Axes, row: int, text: str) -> None:
-    spelled = shorten(printable(text), 84)
+    spelled = shorten(printable(text), 88)
     place = axes.get_yaxis_transform()
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-    axes.text(0.005, row + 0.39, spelled, transform=place, va="center", fontsize=8, color=SOFT, bbox=box)
+    axes.text(
+        0.005, row + 0.39, spelled, transform=place, va="center", fontsize=8, color=SOFT, bbox=_BACKGROUND
+    )
 
 
 def _why_no_bottleneck(run: Run) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
+from itertools import accumulate, dropwhile
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
@@ -34,7 +34,7 @@ from seedlab.insight.formatting.palette import (
     WAIT_COLOURS,
     WAIT_HATCHES,
 )
-from seedlab.insight.formatting.text import duration, percent, size
+from seedlab.insight.formatting.text import duration, percent, several, size
 from seedlab.insight.formatting.timing import (
     Piece,
     by_phase,
@@ -120,20 +120,18 @@ def memory(run: Run) -> Chart:
     points, how = _memory_points(run)
     if not points:
         return empty_chart("Memory was not measured", _why_no_spans(run), context_of(run))
-    at, most = max(points, key=lambda point: point[1])
-    phase = _phase_at(run, at)
-    when = f"after {duration(at)}" + (f", in {phase}" if phase else "")
-    chart = new_chart(f"Memory peaks at {size(most)} {when}", f"{how} · {context_of(run)}", height=3.1)
+    most, phase = _peak(run)
+    where = f" in {phase}" if phase else ""
+    chart = new_chart(f"Memory peaks at {size(most)}{where}", f"{how} · {context_of(run)}", height=3.1)
     axes = chart.add_subplot()
     _phase_bands(axes, run)
     xs, ys = [point[0] for point in points], [point[1] for point in points]
     axes.fill_between(xs, ys, step="post", color=CONTEXT, alpha=0.35, linewidth=0)
     axes.step(xs, ys, where="post", color=INK, linewidth=1.6)
-    axes.plot([at], [most], marker="v", color=INK, markersize=8, clip_on=False)
-    right = at > 0.5 * length(run)
+    axes.axhline(most, color=INK, linestyle=":", linewidth=1.2)
     axes.annotate(
-        size(most), (at, most), xytext=(-8 if right else 8, 6), textcoords="offset points",
-        ha="right" if right else "left", fontweight="bold",
+        f"peak {size(most)}", (length(run), most), xytext=(-6, 4), textcoords="offset points",
+        ha="right", fontweight="bold",
     )  # fmt: skip
     axes.set_ylim(0, most * 1.25 or 1)
     axes.yaxis.set_major_formatter(EngFormatter(unit="B"))
@@ -152,14 +150,22 @@ def _memory_points(run: Run) -> tuple[list[tuple[float, int]], str]:
     return points, "peak memory of the process until then"
 
 
+def _peak(run: Run) -> tuple[int, str]:
+    """Return the peak of a run and the phase that it was in, "" if it was in none.
+
+    Each span has an exact peak of its own, while samples miss what is short.
+    """
+    in_phase, phase = max(
+        ((span.peak_rss_bytes, span.phase) for span in run.spans), key=lambda each: each[0], default=(0, "")
+    )
+    outside = max([run.peak_rss_bytes, *(sample.rss_bytes for sample in run.samples)])
+    return (in_phase, phase) if in_phase >= outside else (outside, "")
+
+
 def _main_lane(run: Run) -> Sequence[Piece]:
     return max(
         map(by_phase, lanes(run).values()), key=lambda pieces: sum(p.seconds for p in pieces), default=()
     )
-
-
-def _phase_at(run: Run, at: float) -> str:
-    return next((piece.phase for piece in _main_lane(run) if piece.start <= at <= piece.end), "")
 
 
 def _phase_bands(axes: Axes, run: Run) -> None:
@@ -184,16 +190,17 @@ def _phase_bands(axes: Axes, run: Run) -> None:
 @styled
 def waits(run: Run) -> Chart:
     """Draw how many of the run's server processes computed or waited, by wait type, at each sample."""
-    samples = [sample for sample in run.samples if sample.waits]
+    samples = [*dropwhile(lambda sample: not sample.waits, run.samples)]  # from the first of the server on
     if not samples:
         return empty_chart("What the server waited for is not known", NOT_SAMPLED, context_of(run))
-    kinds = _kinds(samples)
     counts = Counter(wait.what for sample in samples for wait in sample.waits)
-    first, count = counts.most_common(1)[0]
-    finding = f"{_spelled(first)} {percent(count / counts.total())} of the time"
-    chart = new_chart(finding, f"{len(samples):,} samples of the server · {context_of(run)}", height=3.1)
+    of_kinds = Counter(_kind(wait.what) for sample in samples for wait in sample.waits)
+    first, count = of_kinds.most_common(1)[0]
+    finding = f"{_spelled(first, counts)} {percent(count / counts.total())} of the time"
+    sampled = f"{several(len(samples), 'sample')} of the server from {duration(samples[0].at)} on"
+    chart = new_chart(finding, f"{sampled} · {context_of(run)}", height=3.1)
     axes = chart.add_subplot()
-    _stack(axes, run, kinds)
+    _stack(axes, samples, length(run), counts)
     axes.set_ylabel("server processes")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     seconds_axis(axes, length(run), "since the run began")
@@ -202,9 +209,9 @@ def waits(run: Run) -> Chart:
     return finish(chart, f"Of {counts.total()} samples of processes: {shares}")
 
 
-def _kinds(samples: Iterable[Sample]) -> list[str]:
-    """List the wait types of the samples: first those that have a colour, in its order, then the others."""
-    found = {_kind(wait.what) for sample in samples for wait in sample.waits}
+def _kinds(counts: Counter[str]) -> list[str]:
+    """List the wait types: first those that have a colour, in its order, then the others."""
+    found = set(map(_kind, counts))
     return [*(kind for kind in WAIT_COLOURS if kind in found), *sorted(found - WAIT_COLOURS.keys())]
 
 
@@ -212,25 +219,29 @@ def _kind(what: str) -> str:
     return what.partition("/")[0]
 
 
-def _spelled(what: str) -> str:
-    kind, _, event = what.partition("/")
+def _spelled(kind: str, counts: Counter[str]) -> str:
     if kind == "CPU":
         return "The server computes"
-    if kind == "Client":
-        return f"The server waits for seedlab ({event or kind})"
-    return f"The server waits for {kind}" + (f" ({event})" if event else "")
+    return f"The server waits for {'seedlab' if kind == 'Client' else kind}{_events(kind, counts)}"
 
 
-def _stack(axes: Axes, run: Run, kinds: Sequence[str]) -> None:
-    groups = in_groups(run.samples, GROUPS)
+def _events(kind: str, counts: Counter[str]) -> str:
+    """Name the two most frequent wait events of a type, in parentheses."""
+    found = sorted((what for what in counts if _kind(what) == kind), key=lambda what: (-counts[what], what))
+    names = [event for what in found[:2] if (event := what.partition("/")[2])]
+    return f" ({', '.join(names)}{', …' if len(found) > 2 else ''})" if names else ""
+
+
+def _stack(axes: Axes, samples: Sequence[Sample], whole: float, details: Counter[str]) -> None:
+    """Draw how many processes did what, as stacked areas; `details` has how often each event was seen."""
+    groups = in_groups(samples, GROUPS)
     times = [group[0].at for group in groups]
     counts = [Counter(_kind(wait.what) for sample in group for wait in sample.waits) for group in groups]
     # A group stands for the time until the next one, and the last one for as long as the one before it.
-    last = times[-1] - times[-2] if len(times) > 1 else length(run) - times[-1]
-    xs = [*times, max(min(times[-1] + last, length(run)), times[-1])]
+    last = times[-1] - times[-2] if len(times) > 1 else whole - times[-1]
+    xs = [*times, max(min(times[-1] + last, whole), times[-1])]
     floor = [0.0] * len(xs)
-    details = Counter(wait.what for sample in run.samples for wait in sample.waits)
-    for kind in kinds:
+    for kind in _kinds(details):
         means = [count[kind] / len(group) for count, group in zip(counts, groups, strict=True)]
         tops = [low + mean for low, mean in zip(floor, [*means, means[-1]], strict=True)]
         axes.fill_between(
@@ -242,8 +253,5 @@ def _stack(axes: Axes, run: Run, kinds: Sequence[str]) -> None:
 
 
 def _legend_of(kind: str, details: Counter[str]) -> str:
-    counts = {what: count for what, count in details.items() if _kind(what) == kind}
-    events = sorted(counts, key=lambda what: (-counts[what], what))[:2]
-    names = [event for what in events if (event := what.partition("/")[2])]
-    spelled = f" ({', '.join(names)}{', …' if len(counts) > 2 else ''})" if names else ""
-    return f"{kind}{spelled} {percent(sum(counts.values()) / details.total())}"
+    share = sum(count for what, count in details.items() if _kind(what) == kind) / details.total()
+    return f"{kind}{_events(kind, details)} {percent(share)}"

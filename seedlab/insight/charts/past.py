@@ -21,7 +21,7 @@ from seedlab.insight.charts.style import (
 from seedlab.insight.formatting.history_text import health
 from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE, WARNING
 from seedlab.insight.formatting.text import duration, moment, several
-from seedlab.insight.judging.trend import Judgement, Trend, ceiling
+from seedlab.insight.judging.trend import Judgement, Point, Trend, ceiling
 
 _CLIP = 4  # the end of the axis as a factor of the median: a run that hung does not flatten the others
 _MARKS: dict[Judgement, dict[str, Any]] = {
@@ -46,11 +46,9 @@ def trend(past: Trend | None) -> Chart:
     top = max(ceiling(seconds, _CLIP), *(p.usual.high for p in past.points if p.usual is not None), 0.0)
     _band(axes, past)
     for n, point in enumerate(past.points):
-        axes.plot(
-            [n], [min(point.run.seconds, top * 1.08)], markersize=6.5, zorder=4, **_MARKS[point.judgement]
-        )
-    axes.set_ylim(0, top * 1.12)
-    axes.yaxis.set_major_formatter(in_one_unit(top))
+        _point(axes, n, point, top)
+    axes.set_ylim(0, top * (1.2 if max(seconds) > top else 1.12))
+    in_one_unit(axes.yaxis, top)
     axes.grid(visible=True, axis="y")
     _dates(axes, past)
     seen = dict.fromkeys(point.judgement for point in past.points)
@@ -65,6 +63,17 @@ def trend(past: Trend | None) -> Chart:
         if p.judgement not in ("as usual", "too few runs")
     ]
     return finish(chart, f"{several(len(past.points), 'run')} on record", *unusual[-8:])
+
+
+def _point(axes: Axes, n: int, point: Point, top: float) -> None:
+    """Draw a run; one that is beyond the axis is drawn at its end, with its time."""
+    seconds = point.run.seconds
+    at = min(seconds, top * 1.08)
+    axes.plot([n], [at], markersize=6.5, zorder=4, **_MARKS[point.judgement])
+    if seconds > at:
+        axes.annotate(
+            duration(seconds), (n, at), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=8.5
+        )
 
 
 def _band(axes: Axes, past: Trend) -> None:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -62,6 +63,7 @@ STYLE: dict[str, Any] = {
     "svg.id": "",
 }
 _LETTERS_OF_A_TITLE = 78
+_MINUTES = 180  # seconds from which on an axis is in minutes
 _DIGITS = re.compile(r"(?<!scale\()(\b\d+\.\d\d)\d+")
 P = ParamSpec("P")
 
@@ -199,14 +201,35 @@ def name(text: str, cells: int = 28) -> str:
 def seconds_axis(axes: Axes, whole: float, label: str = "") -> None:
     """Set up x as an axis of seconds from 0 to `whole`, with all ticks in one unit."""
     axes.set_xlim(0, whole or 1)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
-    axes.xaxis.set_major_formatter(in_one_unit(whole))
+    in_one_unit(axes.xaxis, whole)
     axes.grid(visible=True, axis="x")
     axes.set_xlabel(label)
 
 
-def in_one_unit(largest: float) -> FuncFormatter:
-    """Return a formatter of seconds in the unit that suits the largest: 0.8 s beside 1.2 s, not 800 ms."""
+def in_one_unit(axis: Axis, largest: float) -> None:
+    """Put round ticks on an axis of seconds, in the unit that suits the largest: 0.8 s beside 1.2 s."""
+    minutes = largest >= _MINUTES
+    axis.set_major_locator(_RoundTicks(60 if minutes else 1))
+    axis.set_major_formatter(_in_minutes() if minutes else _in_seconds(largest))
+
+
+class _RoundTicks(MaxNLocator):
+    """Places at most nine ticks, at round multiples of a unit."""
+
+    def __init__(self, unit: float) -> None:
+        super().__init__(nbins=8, steps=[1, 2, 5, 10])
+        self._unit = unit
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        ticks = super().tick_values(vmin / self._unit, vmax / self._unit)
+        return [tick * self._unit for tick in ticks]
+
+
+def _in_minutes() -> FuncFormatter:
+    return FuncFormatter(lambda value, _: f"{value / 60:g} min" if value else "0")
+
+
+def _in_seconds(largest: float) -> FuncFormatter:
     digits = min(3 * math.floor(math.log10(largest) / 3), 0) if largest > 0 else 0
     word = EngFormatter(unit="s")(10.0**digits).removeprefix("1")
     return FuncFormatter(lambda value, _: f"{value / 10.0**digits:g}{word}" if value else "0")

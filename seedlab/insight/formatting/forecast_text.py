@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from seedlab.flow.evidence import Expectation, Forecast
-from seedlab.insight.formatting.text import duration, paragraphs, printable, several, table
+from seedlab.insight.formatting.text import duration, paragraphs, percent, printable, several, table
 
 _LONGEST = 8  # how many seeds are shown, those that take longest
 
@@ -37,7 +37,7 @@ def _spelled(expected: Expectation) -> str:
 
 def _interval(expected: Expectation) -> str:
     between = f"{duration(expected.low)} to {duration(expected.high)}"
-    return f"{between} with {expected.confidence:.0%}"
+    return f"{between} with {percent(expected.confidence)}"
 
 
 def _longest(seeds: Mapping[str, Expectation], width: int) -> list[str]:
@@ -57,7 +57,7 @@ def _longest(seeds: Mapping[str, Expectation], width: int) -> list[str]:
     more = ordered[_LONGEST:]
     if more:
         rest = duration(sum(seeds[name].seconds for name in more))
-        lines.append(f"    and {several(len(more), 'seed')} more: {rest}")
+        lines.append(f"     and {several(len(more), 'seed')} more: {rest}")
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from seedlab.flow.evidence import Profile
 from seedlab.insight.formatting.comparison_text import ratio_text, relative
 from seedlab.insight.formatting.text import duration
+from seedlab.insight.judging.compare import bounded
 from seedlab.insight.records.profiles import AGAIN, WITHOUT, Effect, delays, effects
 
 
@@ -20,8 +21,10 @@ def effect_text(effect: Effect) -> str:
     if WITHOUT in effect.variant:
         return f"{ratio_text(effect.change)} against {effect.than}"
     against = f"{relative(effect.change)} against {effect.than}"
-    if effect.saved is None:
+    if effect.saved is None or effect.step is None:
         return against
+    if bounded(effect.step) and effect.step.verdict in ("same", "unclear"):
+        return f"{against}, no clear difference from the level before"
     word = "less" if effect.saved >= 0 else "more"
     return f"{against}, {duration(abs(effect.saved))} {word} than the level before"
 
@@ -39,5 +42,6 @@ def profile_finding(profile: Profile) -> str:
     first, last = levels[0], levels[-1]
     became = f"{duration(first.seconds)} became {duration(last.seconds)}"
     most = max(levels[1:], key=lambda each: each.saved or 0.0)
-    part = f", most by {most.variant} ({duration(most.saved)})" if most.saved and most.saved > 0 else ""
+    faster = last.seconds < first.seconds
+    part = f", most by {most.variant} ({duration(most.saved)})" if faster and most.saved else ""
     return f"{where}{first.variant} to {last.variant}: {became}{part}"

@@ -94,10 +94,15 @@ def totals(run: Run) -> tuple[PhaseTotal, ...]:
     return tuple(sorted(phase_totals(run.spans), key=lambda each: -each.seconds))
 
 
+def worked(run: Run) -> float:
+    """Return the seconds of which phases have a share: those of the run, or of all its threads' work."""
+    work = sum(total.seconds for total in totals(run))
+    return work if work > run.seconds * 1.001 else run.seconds
+
+
 def time_went(run: Run) -> str:
     """Word where most of the time of a run went."""
-    seconds, first = run.seconds, totals(run)[0]
-    work = sum(total.seconds for total in totals(run))
+    seconds, first, work = run.seconds, totals(run)[0], worked(run)
     outside = seconds - covered(run)
     busy = len({span.lane for span in run.spans})
     if seconds > 0 and outside > max(first.seconds, 0.2 * seconds):
@@ -105,7 +110,7 @@ def time_went(run: Run) -> str:
         where = "before the first phase" if before > 0.7 * outside else "outside of phases"
         part = f"{percent(outside / seconds)} of {duration(seconds)} went by {where}"
         return f"{part}; {first.name} takes {duration(first.seconds)}"
-    if work > seconds * 1.001:
+    if work > seconds:
         work_text = f"of {duration(work)} of work, done in {duration(seconds)} by {busy} threads"
         return f"{first.name} takes {percent(first.seconds / work)}: {duration(first.seconds)} {work_text}"
     share = first.seconds / seconds if seconds > 0 else 1.0

@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from seedlab.flow.evidence import Bottleneck, Recommendation, Resource
-from seedlab.insight.formatting.text import duration, paragraphs, printable, several, shorten, table, wrapped
+from seedlab.insight.formatting.text import (
+    duration,
+    paragraphs,
+    percent,
+    printable,
+    several,
+    shorten,
+    table,
+    wrapped,
+)
 from seedlab.insight.judging.resource_seconds import IDLE, OUTSIDE, Activity, Spent, resource_of, spent
 
 if TYPE_CHECKING:
@@ -53,7 +62,7 @@ def _where(parts: Sequence[Spent], seconds: float) -> str:
     others = len(places) - 1
     if not others or its_seconds >= 0.9 * seconds:
         return most
-    return f"{most} ({its_seconds / seconds:.0%}) and {several(others, 'other')}"
+    return f"{most} ({percent(its_seconds / seconds)} of it) and {several(others, 'other')}"
 
 
 def _by(parts: Iterable[Spent], name: Callable[[Spent], str]) -> list[tuple[str, float]]:
@@ -88,7 +97,7 @@ def _server_evidence(run: Run, parts: Sequence[Spent]) -> str:
         return "the time of statements, less CPU and round trips; the server was not sampled"
     text = ", ".join(f"{what} in {max(round(times), 1)}" for what, times in counts.most_common(3))
     sampled = sum(1 for sample in run.samples if sample.waits)
-    return f"the server: {text} of {several(sampled, 'sample')}"
+    return f"{text} of {several(sampled, 'sample')} of the server"
 
 
 def holders(run: Run) -> list[str]:
@@ -136,13 +145,13 @@ def findings_text(run: Run, width: int = 120) -> str:
     The last line has the time that is attributed to no resource, so that the shares add up to the whole run.
     """
     rows = [
-        [f"{each.share:.0%}", duration(each.seconds), each.resource, printable(each.where)]
+        [percent(each.share), duration(each.seconds), each.resource, printable(each.where)]
         for each in run.bottlenecks
     ]
     evidence = [printable(each.evidence) for each in run.bottlenecks]
     rest = run.seconds - sum(each.seconds for each in run.bottlenecks)
     if rows and rest >= LEAST_SHARE * run.seconds:
-        rows.append([f"{rest / run.seconds:.0%}", duration(rest), "not attributed", UNATTRIBUTED])
+        rows.append([percent(rest / run.seconds), duration(rest), "not attributed", UNATTRIBUTED])
         evidence.append("")
     lines = table(rows, ">><<", cells=width - 2, flexible=3)
     found = [
@@ -158,13 +167,14 @@ def findings_text(run: Run, width: int = 120) -> str:
 
 def _help_lines(each: Recommendation, cells: int) -> list[str]:
     return [
-        *wrapped(f"{printable(each.what)}{_saves(each)}", cells, "  "),
+        *wrapped(f"{printable(each.what)}{saves_text(each)}", cells, "  "),
         *wrapped(printable(each.why), cells, "    "),
         f"    $ {printable(each.command)}",
     ]
 
 
-def _saves(each: Recommendation) -> str:
+def saves_text(each: Recommendation) -> str:
+    """Word what a recommendation saves, to follow it; "" if that is not known."""
     if each.saves is None:
         return ""
     return (
@@ -177,11 +187,11 @@ def headline(run: Run, width: int = 120) -> list[str]:
     first = run.bottlenecks[0] if run.bottlenecks else None
     if first is None or run.seconds < WORTH_SECONDS or first.share < WORTH_SHARE:
         return []
-    lines = [f"Where the time went: {first.share:.0%} {first.resource}, {first.where}; {first.evidence}"]
+    lines = [f"Where the time went: {percent(first.share)} {first.resource}, {first.where}; {first.evidence}"]
     for each in run.recommendations[:1]:
         cure, show = f"What would help: {each.what}", f"seedlab show {run.run_id}"
         last = f"{show} says what would help"
-        cures = [f"{cure}{_saves(each)}; {how}" for how in (each.command, f"{show} tells how")]
+        cures = [f"{cure}{saves_text(each)}; {how}" for how in (each.command, f"{show} tells how")]
         cures += [f"{cure}; {show} tells how", last]
         lines.append(next((cure for cure in cures if len(cure) <= width), last))
     return [shorten(printable(line), width) for line in lines]

@@ -76,7 +76,7 @@ def _html_row(tag: str, cells: Sequence[str], styles: Sequence[str]) -> str:
 
 
 def _svg_bar(bar: Bar) -> str:
-    """Draw the parts of a whole as a bar, without matplotlib."""
+    """Draw the parts of a whole as a bar, without matplotlib, and below it what each colour means."""
     label = f"{bar.whole}: {', '.join(f'{name} ({percent(share)})' for name, share, _ in bar.parts)}"
     at, drawn = 0.0, []
     for name, share, colour in bar.parts:
@@ -87,5 +87,16 @@ def _svg_bar(bar: Bar) -> str:
         at += share * 640
     return (
         f'<svg role="img" aria-label="{escape(printable(label))}" viewBox="0 0 640 16"'
-        f' style="width:640px;max-width:100%;height:16px;display:block">{"".join(drawn)}</svg>'
+        ' preserveAspectRatio="none" style="width:640px;max-width:100%;height:16px;display:block">'
+        f"{''.join(drawn)}</svg>"
+        f'<p style="margin:.3em 0;font-size:.85em">{" ".join(map(_legend, bar.parts))}</p>'
+    )
+
+
+def _legend(part: tuple[str, float, str]) -> str:
+    name, _, colour = part
+    box = f"display:inline-block;width:.8em;height:.8em;background:{escape(colour)}"
+    return (
+        f'<span style="white-space:nowrap;margin-right:1em"><span style="{box}"></span>'
+        f" {escape(printable(name))}</span>"
     )

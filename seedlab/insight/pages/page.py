@@ -21,7 +21,8 @@ from seedlab.insight.formatting.profile_times import delay_text, effect_text, pr
 from seedlab.insight.formatting.run_text import phase_row
 from seedlab.insight.formatting.summary import MARKS, changes_of, outcomes_text, tables_of
 from seedlab.insight.formatting.text import duration, moment, percent, printable, several
-from seedlab.insight.formatting.timing import covered, time_went, totals
+from seedlab.insight.formatting.timing import covered, time_went, totals, worked
+from seedlab.insight.judging.findings import saves_text
 from seedlab.insight.measuring.monitor import PhaseTotal
 from seedlab.insight.records.profiles import Effect, delays, effects, runs_of
 
@@ -101,14 +102,14 @@ def _first(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
 
 
 def _phases(run: Run) -> Grid:
-    total = sum(each.seconds for each in totals(run)) or 1.0
+    whole = worked(run) or 1.0
     head = ("phase", "time", "share", "CPU", "rows", "statements", "round trips", "sent", "peak memory")
-    return Grid(head=head, align="<>>>>>>>>", rows=tuple(_phase_row(each, total) for each in totals(run)))
+    return Grid(head=head, align="<>>>>>>>>", rows=tuple(_phase_row(each, whole) for each in totals(run)))
 
 
-def _phase_row(each: PhaseTotal, total: float) -> tuple[str, ...]:
+def _phase_row(each: PhaseTotal, whole: float) -> tuple[str, ...]:
     phase, seconds, *others = phase_row(each)
-    return (phase, seconds, percent(each.seconds / total), *others)
+    return (phase, seconds, percent(each.seconds / whole), *others)
 
 
 def _phase_bar(run: Run) -> Bar | None:
@@ -126,12 +127,12 @@ def _phase_bar(run: Run) -> Bar | None:
 
 def _advice(run: Run) -> tuple[str, ...]:
     found = [
-        f"{each.resource} took {percent(each.share)} in {each.where}: {each.evidence}"
-        for each in run.bottlenecks
+        f"{percent(each.share)} {each.resource}, {each.where}: {each.evidence}" for each in run.bottlenecks
     ]
-    for each in run.recommendations:
-        saves = f", saves {duration(each.saves)} ({each.basis})" if each.saves is not None else ""
-        found.append(f"{each.what}: {each.why}{saves}; try {each.command}")
+    found += [
+        f"What would help: {each.what}{saves_text(each)}. Why: {each.why}. Try: {each.command}"
+        for each in run.recommendations
+    ]
     return tuple(found)
 
 

@@ -67,7 +67,8 @@ details.code > summary { cursor: pointer; width: fit-content }
 .ansi-blue-fg, .ansi-blue-intense-fg, .ansi-cyan-fg, .ansi-cyan-intense-fg { color: #0b5394 }
 .ansi-bold { font-weight: 600 }
 .ansi-yellow-bg { background: #fdf1c4 }
-@media (max-width: 40rem) { th, td { white-space: nowrap } }
+@media (max-width: 40rem) { th, td { white-space: nowrap } figure { overflow-x: auto }
+  figure img { max-width: none !important; width: 44rem !important } }
 @media print { details.code { display: none } }"""
 
 

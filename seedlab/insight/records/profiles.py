@@ -27,8 +27,8 @@ WITHOUT = " without "  # in the name of a variant, between the level and the swi
 class Effect:
     """The medians of a variant's runs, and their `change` from the variant `than`.
 
-    A level is compared with the first level, a variant without a switch with the one that has it. `saved` is
-    how many seconds less it took than the level before it.
+    A level is compared with the first level, a variant without a switch with the one that has it. `step` is
+    the change of a level from the one before it, and `saved` how many seconds less its median is.
     """
 
     variant: str
@@ -37,6 +37,7 @@ class Effect:
     seconds: float
     than: str | None
     change: Change | None
+    step: Change | None
     saved: float | None
     statements: int
     round_trips: int
@@ -77,7 +78,8 @@ def _effect(profile: Profile, variant: str, delay: float) -> Effect:
         runs=len(runs),
         seconds=_seconds(runs),
         than=than,
-        change=_change(runs_of(profile, than, delay), runs, (than, variant)) if than else None,
+        change=_change(profile, than, variant, delay) if than else None,
+        step=_change(profile, before, variant, delay) if before else None,
         saved=_seconds(runs_of(profile, before, delay)) - _seconds(runs) if before else None,
         statements=median_low(run.counters.statements for run in runs),
         round_trips=median_low(run.counters.round_trips for run in runs),
@@ -101,8 +103,9 @@ def _level_before(profile: Profile, variant: str) -> str | None:
     return levels[place - 1] if place else None
 
 
-def _change(before: Sequence[Run], after: Sequence[Run], names: tuple[str, str]) -> Change:
-    return compare(before, after, names=names, threshold=0.05).total
+def _change(profile: Profile, before: str, after: str, delay: float) -> Change:
+    one, other = (runs_of(profile, variant, delay) for variant in (before, after))
+    return compare(one, other, names=(before, after), threshold=0.05).total
 
 
 def _seconds(runs: Iterable[Run]) -> float:

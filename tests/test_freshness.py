@@ -155,6 +155,12 @@ def test_a_file_that_is_gone_leaves_nothing_to_read_instead_of_the_whole() -> No
     assert verdict.files is None
 
 
+def test_a_file_of_a_seed_that_is_not_selected_is_not_said_to_be_gone() -> None:
+    selected = with_seed(replace(PLACES, files=PLACES.files[:1]))
+
+    assert reasons(selected)["places"] == "faculties.csv is not selected"
+
+
 def test_a_file_is_named_before_other_reasons_but_is_not_enough_to_read() -> None:
     inputs = replace(with_files(faculties_csv="f2"), catalog=altered(FACULTIES, "name", nullable=False))
 

@@ -44,7 +44,7 @@ def test_a_label_is_what_the_server_keeps_and_never_loses_the_process(
 
 
 def test_a_connection_that_calls_itself_otherwise_is_known_by_its_server_process() -> None:
-    assert str(read("psql")) == "project psql (server process 815), since 2026-11-25 13:48:01 UTC"
+    assert str(read("psql")) == "psql (server process 815), since 2026-11-25 13:48:01 UTC"
     assert str(read("")) == "server process 815, since 2026-11-25 13:48:01 UTC"
 
 
@@ -62,6 +62,13 @@ def test_a_holder_is_named_with_all_that_is_known_of_it() -> None:
 def test_who_did_not_wait_is_told_how_to(wait: str | None) -> None:
     assert lock_held_message(Holder(pid=7, host="build"), wait) == (
         "another seed is running: process 7 on build; --wait 30s waits for it"
+    )
+
+
+def test_another_program_that_holds_the_lock_is_not_taken_for_a_seed() -> None:
+    assert lock_held_message(read("psql"), None) == (
+        "another program, which is no seed, holds the lock of seeds: psql (server process 815), "
+        "since 2026-11-25 13:48:01 UTC; --wait 30s waits for it"
     )
 
 

@@ -17,20 +17,23 @@ _LABEL_FORM = re.compile(r"seedlab (?P<project>.*) (?P<pid>\d+)@(?P<host>.+)")
 class Holder:
     """The process that holds the lock of a target; `since` is in UTC, `server_pid` is the server's process.
 
-    Fields that are unknown, or hidden from this user, are empty.
+    `program` is how another program than seedlab names its connection. Fields that are unknown, or hidden
+    from this user, are empty.
     """
 
     pid: int | None = None
     host: str = ""
     since: str = ""
     project: str = ""
+    program: str = ""
     server_pid: int | None = None
 
     def __str__(self) -> str:
         named = f"process {self.pid} on {self.host}" if self.pid else ""
         server = f"server process {self.server_pid}" if self.server_pid else ""
         project = f"project {self.project}" if self.project else ""
-        first, *others = [each for each in (named, project, server) if each] or ["an unknown process"]
+        known = [each for each in (self.program, named, project, server) if each]
+        first, *others = known or ["an unknown process"]
         more = f" ({', '.join(others)})" if others else ""
         return f"{first}{more}{f', since {self.since} UTC' if self.since else ''}"
 
@@ -51,7 +54,7 @@ def read_label(label: str, *, server_pid: int, host: str, since: str) -> Holder:
     """Parse the label of another connection; `host` is where it comes from according to the server."""
     parts = _LABEL_FORM.fullmatch(label)
     if parts is None:
-        return Holder(host=host, since=since, project=label, server_pid=server_pid)
+        return Holder(host=host, since=since, program=label, server_pid=server_pid)
     return Holder(
         pid=int(parts["pid"]),
         host=parts["host"],
@@ -66,6 +69,8 @@ def lock_held_message(holder: Holder | None, wait: str | None) -> str:
     waited = f"; waited {wait}" if wait and milliseconds(wait) else "; --wait 30s waits for it"
     if holder is None:
         return f"another seed was running; it has just ended, run again{waited}"
+    if holder.program:
+        return f"another program, which is no seed, holds the lock of seeds: {holder}{waited}"
     return f"another seed is running: {holder}{waited}"
 
 

@@ -95,7 +95,7 @@ def judge(
         if name in by_id:
             stage = by_id[name]
             hashes = memory.stages[name].parts if name in intact else parts(stage, inputs, memory)
-            verdicts[name] = _judged(stage, hashes, memory, drifted, verdicts)
+            verdicts[name] = _judged(stage, hashes, inputs.files, memory, drifted, verdicts)
     return _together(verdicts) if inputs.environment.subset else verdicts
 
 
@@ -112,6 +112,7 @@ def _together(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
 def _judged(
     stage: Stage,
     current: Mapping[str, str],
+    declared: Collection[str],
     memory: Memory,
     drifted: Collection[str],
     verdicts: Mapping[str, Verdict],
@@ -133,7 +134,11 @@ def _judged(
     ]
     if stale:
         only_files = only_files and not drifted_here and all(each.files is not None for each in stale)
-        reason = _reason(changed, current, remembered.parts) if files else f"it depends on {stale[0].stage}"
+        reason = (
+            _reason(changed, current, remembered.parts, declared)
+            if files
+            else f"it depends on {stale[0].stage}"
+        )
         return Verdict(stage=stage.id, reason=reason, files=files if only_files else None)
     if drifted_here:
         return Verdict(stage=stage.id, reason=_drift_reason(drifted_here, memory))
@@ -141,7 +146,7 @@ def _judged(
         return Verdict(stage=stage.id, reason=None)
     return Verdict(
         stage=stage.id,
-        reason=_reason(changed, current, remembered.parts),
+        reason=_reason(changed, current, remembered.parts, declared),
         files=files if only_files else None,
     )
 
@@ -161,15 +166,21 @@ def _drift_reason(tables: Sequence[str], memory: Memory) -> str:
     return f"table {first} {why}"
 
 
-def _reason(changed: Sequence[str], current: Mapping[str, str], before: Mapping[str, str]) -> str:
-    """Word the reason: the first thing that changed, and how many more did."""
+def _reason(
+    changed: Sequence[str], current: Mapping[str, str], before: Mapping[str, str], declared: Collection[str]
+) -> str:
+    """Word the reason: the first thing that changed, and how many more did.
+
+    A file of `declared` ones that is not among the `current` parts belongs to a seed that was not selected.
+    """
     first = min(changed, key=lambda label: (not label.startswith(FILE), label))
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     kind, _, name = first.partition(":")
     if first in _REASONS:
         return f"{_REASONS[first]}{more}"
     if kind == "file":
-        verb = "is gone" if first not in current else "changed" if first in before else "is new"
+        gone = "is not selected" if name in declared else "is gone"
+        verb = gone if first not in current else "changed" if first in before else "is new"
         return f"{name} {verb}{more}"
     return f"table {name} was altered{more}" if kind == "table" else f"it depends on {name}{more}"
 

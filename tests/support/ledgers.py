@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Protocol
 
 from seedlab.database.connect import open_session, parse_target
+from seedlab.database.lock_holder import label_of
 from seedlab.database.writer import Session
 from seedlab.flow import Catalog, LoadMemory, Memo, Memory, Outcomes, Settings, StageMemory, TableState
 from seedlab.insight.measuring.monitor import Monitor
@@ -82,7 +83,7 @@ def opener(url: str) -> Iterator[Open]:
             execute(url, ddl)
             where = parse_target(url, "test")
             monitor = Monitor()
-            session = open_session(where, Settings(**settings), monitor, "test")  # type: ignore[arg-type]
+            session = open_session(where, Settings(**settings), monitor, label_of("school"))  # type: ignore[arg-type]
             stack.enter_context(closing(session))
             return Target(url, session, monitor, session.catalog("school"))
 

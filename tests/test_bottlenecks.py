@@ -21,6 +21,7 @@ from seedlab.database.embedded import server
 from seedlab.database.embedded.binaries import find_binaries
 from seedlab.database.proxy import DelayProxy
 from seedlab.flow import Run
+from seedlab.insight.judging import advice
 from seedlab.insight.judging.findings import headline
 from seedlab.insight.records.runs import with_findings
 from tests.fix_postgres import RUN_FOLDER, server_environ
@@ -43,6 +44,11 @@ def told(run: Run) -> Run:
 
 def first_cure(run: Run) -> str:
     return run.recommendations[0].what
+
+
+def saves(run: Run) -> float:
+    """The seconds that the first recommendation saves."""
+    return run.recommendations[0].saves or 0.0
 
 
 # ---- no index on a reference ----------------------------------------------------------------------------
@@ -77,7 +83,7 @@ def test_a_delete_without_an_index_on_the_reference_is_told_which_index_to_make(
     assert first_cure(run) == "index the foreign key of visits (item)"
     index = 'CREATE INDEX ON "public"."visits" ("item")'
     assert run.recommendations[0].command.endswith(f"-c '{index}'")
-    assert run.recommendations[0].saves == pytest.approx(run.seconds, rel=0.5)
+    assert saves(run) > 0.9 * run.bottlenecks[0].seconds
 
 
 @pytest.mark.slow
@@ -112,11 +118,12 @@ def test_a_chatty_level_far_away_is_told_to_write_whole_tables(
     with far_away(clean_postgres_url, 4.0) as url:
         run = told(seed(write(tmp_path, {"items.csv": items(300)}), url, "legacy"))
 
-    assert run.round_trip_seconds == pytest.approx(0.004, rel=0.5)
+    assert run.round_trip_seconds
+    assert run.round_trip_seconds >= 0.004
     assert (run.bottlenecks[0].resource, run.bottlenecks[0].where) == ("round trips", "merge items")
     assert first_cure(run) == "write whole tables by COPY, as the level incremental does"
     assert run.recommendations[0].command == "seedlab seed --level incremental"
-    assert run.recommendations[0].saves == pytest.approx(run.seconds, rel=0.4)
+    assert run.seconds / 2 < saves(run) < run.seconds
 
 
 @pytest.mark.slow
@@ -300,9 +307,14 @@ def test_an_ordinary_run_gets_no_advice(tmp_path: Path, clean_postgres_url: str)
 
 
 @pytest.mark.slow
-def test_a_long_run_of_many_rows_gets_no_advice_either(tmp_path: Path, clean_postgres_url: str) -> None:
+def test_a_run_of_many_rows_gets_no_advice_either_however_long_it_takes(
+    tmp_path: Path, clean_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        advice, "WORTH_SECONDS", 0.0
+    )  # else a machine that needs less than a second gets none
     execute(clean_postgres_url, ITEMS)
     run = told(seed(write(tmp_path, {"items.csv": items(1_000_000)}), clean_postgres_url))
+    about_the_machine = "put the database, or at least its WAL, on a faster disk"  # true where others write
 
-    assert run.seconds > 1.0
-    assert run.recommendations == ()
+    assert {each.what for each in run.recommendations} <= {about_the_machine}

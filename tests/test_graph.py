@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedlab.errors import ConfigurationError, GraphError, Place
-from seedlab.flow import Seed, Stage, TableSpec
+from seedlab.flow import Edge, Seed, Stage, TableSpec
 from seedlab.plan.graph import (
-    Edge,
     Need,
     ancestors,
     check_dependencies,
@@ -18,8 +17,6 @@ from seedlab.plan.graph import (
     levels,
     longest_path,
     needless,
-    to_mermaid,
-    to_text,
     waiting,
     waves,
 )
@@ -256,29 +253,6 @@ def test_a_stage_does_not_wait_for_a_later_one_that_fills_the_same_table() -> No
     shown = edges(stages, needs, {"questions": ["modules", "questions"]})
 
     assert {(edge.before, edge.after) for edge in shown} == {("modules", "questions")}
-
-
-def test_the_text_face_says_who_waits_for_whom_and_why() -> None:
-    assert to_text(STAGES, SHOWN) == (
-        "courses\n"
-        "modules (runs alone)\n"
-        "  ← courses  (declared, modules_courses_fk)\n"
-        "links\n"
-        "  ← modules  (links_modules_fk)"
-    )
-
-
-def test_the_mermaid_face_has_names_that_cannot_break_it() -> None:
-    quoted = (*STAGES[:2], Stage(id="links", name='the "end"', seeds=()))
-
-    assert to_mermaid(quoted, SHOWN) == (
-        "flowchart TD\n"
-        '  s0["Courses"]\n'
-        '  s1["Modules"]\n'
-        '  s2["the #quot;end#quot;"]\n'
-        '  s0 -->|"declared, modules_courses_fk"| s1\n'
-        '  s1 -.->|"links_modules_fk"| s2'
-    )
 
 
 def test_a_stage_waits_for_all_that_run_before_it_also_past_those_that_do_not() -> None:

@@ -35,7 +35,7 @@ def graph(args: Namespace) -> int:
     """Draw the dependency graph of the stages, from the declared dependencies alone."""
     from seedlab.cli.request import project_of
     from seedlab.errors import ConfigurationError
-    from seedlab.plan import graph
+    from seedlab.insight.formatting.graph_text import graph_mermaid, graph_text
     from seedlab.steps import looking
 
     project = project_of(args)
@@ -45,13 +45,14 @@ def graph(args: Namespace) -> int:
             " see them with seedlab plan"
         )
     edges = looking.edges(project)
-    draw = graph.to_mermaid if args.mermaid else graph.to_text
+    stages = project.stages
+    drawn = graph_mermaid(stages, edges) if args.mermaid else graph_text(stages, edges, width())
     record = {
         "project": project.name,
         "stages": [stage.id for stage in project.stages],
         "edges": [{"before": each.before, "after": each.after, "origin": each.origin} for each in edges],
     }
-    show(args, draw(project.stages, edges) + "\n", lambda: record)
+    show(args, drawn, lambda: record)
     return 0
 
 

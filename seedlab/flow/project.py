@@ -197,3 +197,12 @@ class Options:
     dry_run: bool = False  # roll back instead of committing
     commit: Commit = "run"  # one transaction per run, or one per stage
     executor: Executor | str | None = None  # stages the parts of large loads; None: threads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """Stage `after` waits for stage `before`; `origin` is `declared` or the foreign key's name."""
+
+    before: str
+    after: str
+    origin: str

@@ -1,4 +1,4 @@
-"""The dependency graph of stages: declared dependencies and foreign keys, checks, order, drawings. Pure."""
+"""The dependency graph of stages: declared dependencies and foreign keys, checks, order. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 from seedlab.errors import ConfigurationError, GraphError, Place
-from seedlab.flow import Seed, Stage
+from seedlab.flow import Edge, Seed, Stage
 from seedlab.plan.configuration import combine
 
 
@@ -19,15 +19,6 @@ class Need:
     table: str
     foreign_key_name: str
     parent_table: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
-    """Stage `after` waits for stage `before`; `origin` is `declared` or the foreign key's name."""
-
-    before: str
-    after: str
-    origin: str
 
 
 def topological_order(waits_for: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
@@ -226,27 +217,6 @@ def waves(stages: Sequence[Stage]) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
-def to_text(stages: Sequence[Stage], shown: Iterable[Edge]) -> str:
-    """Draw the graph as text: each stage, and below it the stages that it waits for, with the reasons."""
-    reasons = _reasons(shown)
-    lines = []
-    for stage in stages:
-        lines.append(stage.id if stage.parallel else f"{stage.id} (runs alone)")
-        lines += [f"  ← {before}  ({why})" for (before, after), why in reasons.items() if after == stage.id]
-    return "\n".join(lines)
-
-
-def to_mermaid(stages: Sequence[Stage], shown: Iterable[Edge]) -> str:
-    """Draw the graph as a Mermaid flowchart; dotted arrows are undeclared dependencies by foreign keys."""
-    nodes = {stage.id: f"s{number}" for number, stage in enumerate(stages)}
-    lines = ["flowchart TD"]
-    lines += [f"  {nodes[stage.id]}[{_label(stage.name)}]" for stage in stages]
-    for (before, after), why in _reasons(shown).items():
-        arrow = "-->" if "declared" in why.split(", ") else "-.->"
-        lines.append(f"  {nodes[before]} {arrow}|{_label(why)}| {nodes[after]}")
-    return "\n".join(lines)
-
-
 def _cycle_message(error: CycleError) -> str:
     path = " → ".join(reversed(error.args[1]))
     return f"stages wait for each other in a circle: {path}"
@@ -285,14 +255,3 @@ def _level(number: int, seeds: Sequence[Seed], numbers: Mapping[str, int]) -> St
         seeds=tuple(replace(seed, stage=name) for seed in seeds if numbers[seed.name] == number),
         dependencies=(f"level-{number - 1}",) if number > 1 else (),
     )
-
-
-def _reasons(shown: Iterable[Edge]) -> dict[tuple[str, str], str]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for edge in shown:
-        found.setdefault((edge.before, edge.after), []).append(edge.origin)
-    return {ends: ", ".join(dict.fromkeys(origins)) for ends, origins in found.items()}
-
-
-def _label(text: str) -> str:
-    return '"' + text.replace('"', "#quot;") + '"'

@@ -16,7 +16,7 @@ from seedlab.database import connect
 from seedlab.database.lock_holder import label_of
 from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError, ConnectionFailed
-from seedlab.flow import Catalog, Ddl, Memory, Project, Recorder, Settings, Stage, Table, Target
+from seedlab.flow import Catalog, Ddl, Edge, Memory, Project, Recorder, Settings, Stage, Table, Target
 from seedlab.plan import graph
 
 _NOTHING = Ddl(tables=[], constraints_and_indexes=[])
@@ -214,14 +214,14 @@ def _find_table(catalog: Catalog, name: str) -> Table:
     return table
 
 
-def edges(project: Project) -> tuple[graph.Edge, ...]:
+def edges(project: Project) -> tuple[Edge, ...]:
     """List which stage waits for which, and why: declared dependencies and foreign keys of the MetaData."""
     if project.schema is None:
         return graph.edges(project.stages, (), {})
     return edges_in(look_offline(project).catalog(), project.stages)
 
 
-def edges_in(catalog: Catalog, stages: Sequence[Stage]) -> tuple[graph.Edge, ...]:
+def edges_in(catalog: Catalog, stages: Sequence[Stage]) -> tuple[Edge, ...]:
     """List which stage waits for which, and why: declared dependencies and foreign keys of the catalog."""
     filled = [
         (stage.id, table)

@@ -14,9 +14,9 @@ from typing import Literal
 from seedlab.database.connect import parse_target
 from seedlab.database.embedded import server
 from seedlab.database.rights import Rights, rights
-from seedlab.database.sqlite.connection import quote
 from seedlab.errors import SeedError
 from seedlab.flow import Project, Target
+from seedlab.flow.catalog import quote
 from seedlab.insight.formatting.text import printable, size, table
 from seedlab.plan.choices import choose_target
 from seedlab.plan.folder import FORMATS, unread_files

@@ -10,9 +10,9 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from seedlab.database.sqlite.connection import quote
 from seedlab.errors import ConnectionFailed, masked
 from seedlab.flow import Target
+from seedlab.flow.catalog import quote
 
 PATIENCE = 5  # seconds to wait for a connection
 

@@ -167,3 +167,8 @@ class Ddl:
     def in_order(self) -> list[str]:
         """All statements, in an executable order."""
         return [*self.tables, *self.constraints_and_indexes]
+
+
+def quote(name: str) -> str:
+    """Quote an identifier by the rules of standard SQL, which every database here understands."""
+    return '"' + name.replace('"', '""') + '"'

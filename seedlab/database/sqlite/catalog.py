@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Literal
 
-from seedlab.database.sqlite.connection import quote
 from seedlab.database.sqlite.kinds import MOMENTS, read_sqlite_type
 from seedlab.database.sqlite.statements import any_value, has_no_row, main
 from seedlab.errors import WriteError
 from seedlab.flow import Catalog, Column, ForeignKey, Kind, Table, UniqueKey
+from seedlab.flow.catalog import quote
 
 Run = Callable[[str], Sequence[Any]]  # runs a statement and returns its rows
 Storage = Literal["", "hex", "dashed", "blob", "padded"]

@@ -11,11 +11,12 @@ import polars as pl
 
 from seedlab.database.classified import DIFFERENCES, VALUES, Tally, all_new, difference_lines, tallies
 from seedlab.database.sqlite import statements as sql
-from seedlab.database.sqlite.connection import CountedConnection, quote
+from seedlab.database.sqlite.connection import CountedConnection
 from seedlab.database.sqlite.encode import spell
 from seedlab.database.sqlite.write import encode_rows, mark_rows, outcomes, send_prepared, stage_rows
 from seedlab.errors import DataFaults, Fault
 from seedlab.flow import FILE, ROW, Classified, Load, Recorder, TableWrite, WritePlan
+from seedlab.flow.catalog import quote
 
 STAGE = "seedlab_preview"
 

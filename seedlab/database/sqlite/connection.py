@@ -13,13 +13,9 @@ from typing import Any
 
 from seedlab.errors import LockHeld, SeedError, WriteError
 from seedlab.flow import Recorder
+from seedlab.flow.catalog import quote
 
 MAX_PARAMETERS = 32_766  # SQLite's default limit since 3.32; some builds allow more
-
-
-def quote(name: str) -> str:
-    """Quote an identifier by the rules of standard SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def listed(names: Iterable[str], prefix: str = "") -> str:

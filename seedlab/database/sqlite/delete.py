@@ -18,12 +18,13 @@ from seedlab.database.removals import (
     still_referred,
 )
 from seedlab.database.sqlite import delete_statements as sql
-from seedlab.database.sqlite.connection import CountedConnection, quote
+from seedlab.database.sqlite.connection import CountedConnection
 from seedlab.database.sqlite.delete_statements import Doomed
 from seedlab.database.sqlite.encode import encode
 from seedlab.database.sqlite.statements import insert
 from seedlab.errors import WriteError
 from seedlab.flow import Catalog, Recorder, Removal
+from seedlab.flow.catalog import quote
 
 
 def delete_rows(

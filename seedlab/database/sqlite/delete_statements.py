@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seedlab.database.removals import Referral
-from seedlab.database.sqlite.connection import listed, quote
+from seedlab.database.sqlite.connection import listed
 from seedlab.database.sqlite.statements import equal, main
 from seedlab.flow import Table
+from seedlab.flow.catalog import quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,12 +20,13 @@ from typing import Any
 import polars as pl
 
 from seedlab.database.sqlite import statements as sql
-from seedlab.database.sqlite.connection import CountedConnection, quote
+from seedlab.database.sqlite.connection import CountedConnection
 from seedlab.database.sqlite.encode import as_stored, encode
 from seedlab.database.sqlite.marks import Marked, Marker
 from seedlab.database.sqlite.references import References
 from seedlab.errors import SeedError
 from seedlab.flow import Batch, Load, Outcomes, Recorder, Table, WritePlan, Written
+from seedlab.flow.catalog import quote
 
 LARGE = 20_000  # rows from which on this is faster (docs/performance.md)
 _STATEMENT_ROWS = 2000  # rows per statement; more are not faster

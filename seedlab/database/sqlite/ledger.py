@@ -23,13 +23,7 @@ from seedlab.database.ledger import (
     runs_of,
     stage_document,
 )
-from seedlab.database.sqlite.connection import (
-    MAX_PARAMETERS,
-    CountedConnection,
-    NotUtf8Error,
-    listed,
-    quote,
-)
+from seedlab.database.sqlite.connection import MAX_PARAMETERS, CountedConnection, NotUtf8Error, listed
 from seedlab.database.sqlite.marks import Marked, Row, Sums, added_up, hashes, marks_of, sums, sums_of_marks
 from seedlab.database.sqlite.statements import equal, main
 from seedlab.flow import (
@@ -43,6 +37,7 @@ from seedlab.flow import (
     Table,
     TableState,
 )
+from seedlab.flow.catalog import quote
 
 if TYPE_CHECKING:
     import polars as pl

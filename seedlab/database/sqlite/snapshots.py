@@ -39,11 +39,11 @@ from seedlab.database.snapshots import (
     mark_of,
     newest_first,
 )
-from seedlab.database.sqlite.connection import quote
 from seedlab.database.sqlite.ledger import drop_ledger
 from seedlab.database.sqlite.statements import HAS_SEQUENCES
 from seedlab.errors import ConfigurationError, Refused
 from seedlab.flow import Target
+from seedlab.flow.catalog import quote
 
 _FICLONE = 0x40049409  # Linux ioctl: share the blocks of a file (copy on write)
 _CHUNK = 1 << 20

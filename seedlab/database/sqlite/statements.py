@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Literal
 
-from seedlab.database.sqlite.connection import MAX_PARAMETERS, listed, quote
+from seedlab.database.sqlite.connection import MAX_PARAMETERS, listed
 from seedlab.database.sqlite.kinds import MOMENTS, affinity
 from seedlab.flow import Catalog, Column, ForeignKey, Table
+from seedlab.flow.catalog import quote
 
 if TYPE_CHECKING:
     from seedlab.flow import Load, Part

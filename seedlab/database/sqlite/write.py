@@ -10,10 +10,11 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from seedlab.database.sqlite import statements as sql
-from seedlab.database.sqlite.connection import CountedConnection, quote
+from seedlab.database.sqlite.connection import CountedConnection
 from seedlab.database.sqlite.encode import encode
 from seedlab.errors import DataFaults, Fault, WriteError
 from seedlab.flow import FILE, ROW, Batch, Load, Outcomes, Recorder, Table, TableWrite, WritePlan, Written
+from seedlab.flow.catalog import quote
 
 Row = Sequence[object]
 Counts = Mapping[tuple[int, int], int]  # number of the load, state → rows

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from seedlab.flow.catalog import quote
 from seedlab.flow.evidence import Recommendation, Resource, UnindexedReference
 from seedlab.insight.formatting.text import duration, several
 from seedlab.insight.judging.findings import WORTH_SECONDS, bottlenecks, holders
@@ -205,7 +206,7 @@ def _unindexed(case: _Case) -> Iterable[Recommendation]:
         return
     first = max(case.run.unindexed, key=lambda each: each.deleted)
     indexes = "; ".join(
-        f"CREATE INDEX ON {_qualified(each)} ({', '.join(map(_quoted, each.columns))})"
+        f"CREATE INDEX ON {_qualified(each)} ({', '.join(map(quote, each.columns))})"
         for each in case.run.unindexed
     )
     yield from _worth(
@@ -339,8 +340,4 @@ def _to_json(file: str) -> str:
 
 
 def _qualified(reference: UnindexedReference) -> str:
-    return ".".join(_quoted(name) for name in (reference.schema, reference.relation) if name)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return ".".join(quote(name) for name in (reference.schema, reference.relation) if name)

@@ -225,6 +225,12 @@ def updated_marks(remembered: bytes, before: bytes, after: bytes) -> bytes:
     )
 
 
+def marks_now(remembered: bytes, now: bytes) -> bytes:
+    """Return the marks that remembered rows have `now`, whatever these were; rows that are gone have none."""
+    new = dict(split(now))
+    return b"".join(key + new[key] for key, _ in split(remembered) if key in new)
+
+
 def packed(pieces: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
     """Concatenate byte strings; also return the start (counted from 1, as in SQL) and length of each."""
     held = list(pieces)

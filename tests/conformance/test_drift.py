@@ -360,6 +360,38 @@ def test_after_any_run_our_rows_are_still_told_from_those_of_others(school: Path
         assert told(age)[1] == ("run", "table pupils was changed since the last seed (1 row)")
 
 
+@pytest.mark.parametrize("migration", ["RENAME COLUMN age TO years", "DROP COLUMN age"])
+def test_after_a_migration_of_a_table_that_two_projects_fill_both_have_nothing_to_do(
+    tmp_path: Path, url: str, migration: str
+) -> None:
+    """Neither can tell whether the other's rows are as they were; but both compare theirs, and drift is seen."""
+    execute(url, "INSERT INTO cities (code, name) VALUES ('hfa', 'Haifa')")
+
+    def write_all(header: str, age: str) -> list[Path]:
+        return [
+            write(
+                tmp_path / name,
+                {
+                    "seedlab.toml": f'[project]\nname = "{name}"\n',
+                    "pupils.csv": f"name,city_id{header}\n{name} 1,1{age}\n{name} 2,1{age}\n",
+                },
+            )
+            for name in ("one", "other")
+        ]
+
+    for folder in write_all(",age", ",9"):
+        seed(folder, url)
+    execute(url, f"ALTER TABLE pupils {migration}")
+    both = write_all(",years", ",9") if "years" in migration else write_all("", "")
+
+    assert [counted(seed(folder, url)) for folder in both] == [(0, 0, 2)] * 2
+    assert [told(seed(folder, url))[0][0] for folder in both] == ["skipped"] * 2
+    for folder in both:
+        execute(url, f"DELETE FROM pupils WHERE name = '{folder.name} 1'")
+        assert [counted(seed(each, url))[0] for each in both] == [int(each == folder) for each in both]
+        assert [told(seed(each, url))[0][0] for each in both] == ["skipped"] * 2
+
+
 # ---- what a trigger makes of our rows while they are written --------------------------------------------
 
 LOUD = {

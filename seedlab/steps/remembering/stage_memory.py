@@ -145,12 +145,12 @@ def states_and_marks(
     touched = [
         TouchedTable(
             state=state,
-            previous=memory.tables[state.table]
-            if _has_comparable_state(state, memory, written_run.catalog)
-            else None,
+            previous=memory.tables[state.table] if _is_same_kind(state, memory) else None,
             frame=keys.get(state.table),
             deleted=deleted.get(state.table, b""),
             all_written=state.table in all_written,
+            migrated=_is_same_kind(state, memory)
+            and not _has_columns_of(memory.tables[state.table], written_run.catalog),
         )
         for state in states_touched
     ]
@@ -173,11 +173,10 @@ def _row_counts(written_run: WrittenRun, memory: Memory) -> Counter[str]:
     return rows
 
 
-def _has_comparable_state(state: TableState, memory: Memory, catalog: Catalog) -> bool:
-    """Tell whether a table's remembered state has the same key and server, and columns that still exist."""
+def _is_same_kind(state: TableState, memory: Memory) -> bool:
+    """Tell whether a table's remembered state has the same key, hashed by the same server."""
     known = memory.tables.get(state.table)
-    alike = known is not None and (known.key, known.server) == (state.key, state.server)
-    return known is not None and alike and _has_columns_of(known, catalog)
+    return known is not None and (known.key, known.server) == (state.key, state.server)
 
 
 def _has_columns_of(state: TableState, catalog: Catalog) -> bool:

@@ -21,6 +21,7 @@ from seedlab.database.ledger import (
     Ledger,
     MarksAndWriters,
     have_drifted,
+    marks_now,
     updated_marks,
     without_marks,
 )
@@ -139,7 +140,9 @@ class TouchedTable:
     """A table that a run wrote to: its state from now on, and its `previous` one, if that can be compared.
 
     `frame` has the keys of the rows that were written, `deleted` the marks of those that were deleted.
-    `all_written` tells that the run wrote every row that anybody seeds into the table.
+    `all_written` tells that the run wrote every row that anybody seeds into the table. It is `migrated` if
+    columns of the previous state are gone: then it cannot be found out whether rows of others are as they
+    were. But they need no doubt, since whoever seeds a table compares all rows once its definition changed.
     """
 
     state: TableState
@@ -147,6 +150,7 @@ class TouchedTable:
     frame: pl.DataFrame | None = None
     deleted: bytes = b""
     all_written: bool = False
+    migrated: bool = False
 
 
 def store_marks(ledger: Ledger, states: Iterable[TableState], recorder: Recorder) -> None:
@@ -178,7 +182,8 @@ def settle_states(
         if each.frame is not None:
             sets[name, "written"] = RowSet(state=each.state, frame=each.frame)
         if not each.all_written and each.previous is not None:
-            sets[name, "known"] = RowSet(state=each.previous, frame=None)
+            if not each.migrated:
+                sets[name, "known"] = RowSet(state=each.previous, frame=None)
             if each.previous.columns != each.state.columns:
                 sets[name, "now"] = RowSet(state=each.state, frame=None)
     answers = dict(zip(sets, ledger.current_and_remembered(list(sets.values())), strict=True)) if sets else {}
@@ -191,6 +196,10 @@ def _settled(table: TouchedTable, answers: Answers) -> tuple[TableState, bytes |
     written = answers.get((name, "written"), (b"", None))[0]
     if table.all_written:
         return table.state, written
+    if table.migrated:
+        now, remembered = answers[name, "now"]
+        others = without_marks(without_marks(remembered or b"", table.deleted), written)
+        return table.state, marks_now(others, now) + written
     present, remembered = answers.get((name, "known"), (b"", None))
     if remembered is None:
         return replace(table.state, rows=IN_DOUBT), None

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import polars as pl
@@ -14,6 +15,7 @@ import pytest
 
 from seedlab.database.connect import open_session, parse_target
 from seedlab.database.postgres import ledger_statements
+from seedlab.errors import WriteError
 from seedlab.flow import Memory, RowSet, Settings
 from seedlab.insight.measuring.monitor import Monitor
 from tests.support.ledgers import MEMO, Open, opener
@@ -266,6 +268,26 @@ def test_a_database_that_publishes_all_its_tables_is_seeded_again(
     write(folder, {"cities.csv": "code,name\nhfa,\njlm,\n"})
     assert counted(seed(folder, url, max_delete="100%")) == (1, 1, 0)
     assert undo(folder, url).outcomes.deleted == 2
+
+
+@pytest.mark.parametrize("commit", ["run", "stage"])
+def test_a_target_that_only_reads_is_skipped_where_nothing_changed_and_else_says_so(
+    clean_postgres_url: str, tmp_path: Path, commit: Any
+) -> None:
+    """As a standby does, or a role with default_transaction_read_only."""
+    execute(clean_postgres_url, "CREATE TABLE cities (code text PRIMARY KEY, name text)")
+    folder = write(tmp_path / "project", {"cities.csv": "code,name\nhfa,Haifa\n"})
+    url = with_setting(clean_postgres_url, "default_transaction_read_only=on")
+    with pytest.raises(WriteError, match="the target is read-only"):
+        seed(folder, url, commit=commit)
+    seed(folder, clean_postgres_url)
+
+    assert seed(folder, url, commit=commit).stages[0].status == "skipped"
+    write(folder, {"cities.csv": "code,name\nhfa,\n"})
+    with pytest.raises(WriteError, match="seed the primary") as failed:
+        seed(folder, url, commit=commit)
+    assert failed.value.sqlstate == "25006"
+    assert rows_of(clean_postgres_url, "SELECT name FROM cities") == [("Haifa",)]
 
 
 def test_a_role_whose_server_quotes_all_names_seeds_and_finds_nothing_changed(

@@ -251,9 +251,11 @@ def _references(rows: Rows, naming: Naming) -> Iterator[Link]:
 def _enclosing_link(rows: Rows, all_rows: Sequence[Rows], naming: Naming) -> Iterator[Link]:
     """Link a nested load to the load of the records around it; the root has no link."""
     spec = rows.shaped.spec
+    if spec.path == ROOT:
+        return
     by_path = {each.shaped.spec.path: each for each in all_rows if each.load.seed == rows.load.seed}
     around = by_path.get(flatten.enclosing(spec.path, by_path))
-    if spec.path != ROOT and around is not None:
+    if around is not None:
         parent = around.load.table
         relation = parent_relation(naming.catalog.tables[rows.load.table], parent, spec.parent)
         sources = (each.sources()[0] for each in rows.load.references if each.name == relation)

@@ -8,8 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from seedlab.database.postgres import encode
-from seedlab.database.postgres import write as postgres_write
+from seedlab.database.postgres import encode, failures
 from seedlab.database.postgres.wire import Question, Results, Wire
 from seedlab.errors import WriteError
 from tests.support.previewing import preview
@@ -82,19 +81,88 @@ def test_a_plan_and_checks_of_large_values_are_no_single_message(
     assert max(sizes) <= 2 * LIMIT
 
 
-def test_rows_that_must_go_in_one_statement_and_are_too_large_for_it_are_refused_with_the_reason(
+def test_a_cycle_of_large_values_is_no_single_message(
+    tmp_path: Path, clean_postgres_url: str, sizes: list[int]
+) -> None:
+    """It is one statement all the same, over temporary tables."""
+    execute(
+        clean_postgres_url,
+        f"{TABLES} ALTER TABLE texts ADD note text REFERENCES notes; UPDATE texts SET note = 'n0';",
+    )
+    cyclic = files()
+    lines = cyclic["texts.csv"].splitlines()
+    cyclic["texts.csv"] = "\n".join(
+        ["code,v,note", *(f"{line},n{number}" for number, line in enumerate(lines[1:]))]
+    )
+    folder = write(tmp_path, cyclic)
+
+    assert counted(seed(folder, clean_postgres_url)) == (118, 2, 0)
+    assert counted(seed(folder, clean_postgres_url, force=True)) == (0, 0, 120)
+
+    assert max(sizes) <= 2 * LIMIT
+    held = rows_of(clean_postgres_url, "SELECT code, v, note FROM texts ORDER BY length(code), code")
+    assert held == [(f"t{n}", long(n), f"n{n}") for n in range(60)]
+
+
+SYNCED = """
+[[stages]]
+id = "texts"
+  [[stages.seeds]]
+  name = "texts"
+  source = "texts.csv"
+  mode = "sync"
+  [stages.seeds.tables]
+  texts = { key = ["v"], nulls = "equal" }
+"""
+
+
+def test_rows_with_large_keys_are_deleted_by_temporary_tables(
+    tmp_path: Path, clean_postgres_url: str, sizes: list[int]
+) -> None:
+    execute(clean_postgres_url, "CREATE TABLE texts (code text, v text)")
+    folder = write(tmp_path, {"seedlab.toml": SYNCED, "texts.csv": files()["texts.csv"]})
+    seed(folder, clean_postgres_url)
+    write(folder, {"texts.csv": "code,v\nt1,new\n"})
+    before = len(sizes)
+
+    run = seed(folder, clean_postgres_url, max_delete="100%")
+
+    assert (counted(run), run.outcomes.deleted) == ((1, 0, 0), 60)
+    whole = sum(len(long(n)) for n in range(60))
+    assert sum(size > whole for size in sizes[before:]) == 1  # the ledger asks for the marks of these rows
+    assert rows_of(clean_postgres_url, "SELECT * FROM texts") == [("t1", "new")]
+
+
+def test_a_plan_of_equal_rows_that_are_too_large_for_a_statement_is_refused_with_the_reason(
     tmp_path: Path, clean_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute(clean_postgres_url, TABLES)
+    """They are counted together. The connection was lost."""
     monkeypatch.setattr(encode, "ARRAY_BYTES", LIMIT)
-    monkeypatch.setattr(postgres_write, "MESSAGE_BYTES", 2 * LIMIT)
-    with psycopg.connect(clean_postgres_url, autocommit=True) as connection:
+    monkeypatch.setattr(failures, "MESSAGE_BYTES", 2 * LIMIT)
+    execute(
+        clean_postgres_url, "CREATE TABLE texts (code text, v text); INSERT INTO texts VALUES ('t0', 'old')"
+    )
+    folder = write(tmp_path, {"texts.csv": files()["texts.csv"]})
+
+    with pytest.raises(WriteError, match=r"texts: .* MB in one statement"):
+        preview(folder, clean_postgres_url)
+
+    assert counted(seed(folder, clean_postgres_url)) == (60, 0, 0)
+
+
+def test_rows_that_must_go_in_one_statement_and_are_too_large_for_it_are_refused_with_the_reason(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(postgres_url, TABLES)
+    monkeypatch.setattr(encode, "ARRAY_BYTES", LIMIT)
+    monkeypatch.setattr(failures, "MESSAGE_BYTES", 2 * LIMIT)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
         name, user = connection.info.dbname, connection.info.user
         revoke = sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC, {}")
         connection.execute(revoke.format(sql.Identifier(name), sql.Identifier(user)))
     folder = write(tmp_path, files())
 
     with pytest.raises(WriteError, match=r"texts: .* MB in one statement.*TEMPORARY"):
-        seed(folder, clean_postgres_url)
+        seed(folder, postgres_url)
 
-    assert rows_of(clean_postgres_url, "SELECT * FROM texts") == [("t0", "old")]
+    assert rows_of(postgres_url, "SELECT * FROM texts") == [("t0", "old")]

@@ -12,8 +12,8 @@ import psycopg
 from psycopg.sql import SQL, Composable
 
 from seedlab.database.postgres import delete_statements as sql
+from seedlab.database.postgres import encode
 from seedlab.database.postgres.delete_statements import Doomed
-from seedlab.database.postgres.encode import copy_text, frame_literals
 from seedlab.database.postgres.failures import write_failed
 from seedlab.database.postgres.statements import copy_in
 from seedlab.database.postgres.wire import Question, Results, StatementError, Wire, translated
@@ -56,7 +56,9 @@ def delete_rows(wire: Wire, catalog: Catalog, removals: Sequence[Removal], *, lo
 
 def _send_rows(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
     """Copy very many rows into temporary tables, if that is possible; fewer are sent with each statement."""
-    if sum(each.frame.height for each in removals) > ARRAY_ROWS:
+    frames = [each.frame for each in removals]
+    size = sum(int(frame.estimated_size()) for frame in frames)
+    if sum(frame.height for frame in frames) > ARRAY_ROWS or size > encode.ARRAY_BYTES:
         try:
             return _stage(wire, removals)
         except StatementError as failed:
@@ -71,7 +73,7 @@ def _send_rows(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
             table=each.table,
             columns=each.columns,
             nulls=each.nulls,
-            arrays=frame_literals(each.frame, each.columns),
+            arrays=encode.frame_literals(each.frame, each.columns),
         )
         for each in removals
     ]
@@ -90,7 +92,7 @@ def _stage(wire: Wire, removals: Sequence[Removal]) -> list[Doomed]:
 
     def feed(number: int, _: Results) -> Iterator[bytes]:
         each = removals[number]
-        return (copy_text(part, each.columns) for part in each.frame.iter_slices(ARRAY_ROWS))
+        return (encode.copy_text(part, each.columns) for part in encode.slices(each.frame, ARRAY_ROWS))
 
     wire.script(statements, feed)
     return doomed

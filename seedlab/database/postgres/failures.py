@@ -5,10 +5,14 @@ The server's message and DETAIL may quote rows, so they go into `Fault.value`, w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import psycopg
 
 from seedlab.errors import ConnectionFailed, DataFaults, Fault, Refused, SeedError, WriteError
 from seedlab.flow import Table, Target
+
+Values = Sequence[str | bytes | None]  # the parameters of a statement
 
 # The server function that refuses a row without a partition; the SQLSTATE is that of a CHECK constraint.
 _PARTITIONS = "ExecFindPartition"
@@ -28,6 +32,8 @@ _RULES = {
 }
 # The server function that refuses a row by a policy; the SQLSTATE is that of any missing right.
 _POLICIES = "ExecWithCheckOptions"
+# The most bytes of values in one statement. The server takes 1 GB, with all that is around them.
+MESSAGE_BYTES = 1_000 << 20
 _HINTS = {
     "57014": "statement_timeout was reached (raise it with --statement-timeout), or somebody cancelled it",
     "55P03": "another session holds a lock on the table; try again, or raise --lock-timeout",
@@ -41,6 +47,29 @@ _HINTS = {
     _POLICIES: "row-level security does not let this user write the row: correct the row or the policy, or "
     "seed as the tables' owner or as a user with BYPASSRLS",
 }
+
+
+def too_large(statements: Sequence[Values]) -> tuple[int, psycopg.Error] | None:
+    """Find the first of these statements' values that are too many for the server, and make the error.
+
+    The server would end the connection without a reason.
+    """
+    for index, values in enumerate(statements):
+        # No character has more than four bytes.
+        if (
+            sum(map(len, filter(None, values))) * 4 > MESSAGE_BYTES
+            and (size := _bytes(values)) > MESSAGE_BYTES
+        ):
+            return index, psycopg.errors.ProgramLimitExceeded(
+                f"the values are {size >> 20:,} MB in one statement, of which the server takes "
+                f"{MESSAGE_BYTES >> 20:,}; only a seed at the level copy, with the right to create TEMPORARY "
+                "tables in the database, takes more"
+            )
+    return None
+
+
+def _bytes(values: Values) -> int:
+    return sum(len(each.encode() if isinstance(each, str) else each) for each in values if each)
 
 
 def connection_failed(error: psycopg.Error, target: Target) -> ConnectionFailed:

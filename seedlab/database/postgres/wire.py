@@ -1,9 +1,8 @@
 """`Wire`: send statements to PostgreSQL with few round trips, and count them.
 
 A *script* is many statements in one simple query, including COPY; a *pipeline* is many statements with
-parameters. Each is one round trip (and one more per COPY). The statements that open a transaction are sent
-with its first message. Statements may also be sent *ahead*, without waiting for their answers: these are
-received with the answers of the next pipeline.
+parameters. Each is one round trip (and one more per COPY). The statements that open a transaction go with its
+first message. Statements sent *ahead* are answered with those of the next pipeline.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from psycopg.adapt import Transformer
 from psycopg.sql import SQL, Composable
 
 from seedlab.database.polling import readable
-from seedlab.database.postgres.failures import write_failed
+from seedlab.database.postgres.failures import Values, too_large, write_failed
 from seedlab.errors import WriteError
 from seedlab.flow import Recorder
 
 Results = list[pq.abc.PGresult]
-Question = tuple[Composable, Sequence[str | bytes | None]]  # a statement and its parameters; bytes for bytea
+Question = tuple[Composable, Values]  # a statement and its parameters; bytes for bytea
 Feed = Callable[[int, Results], Iterator[bytes]]  # (number of the COPY, results so far) → its bytes
 Ahead = Callable[[int], None]  # prepares the COPY of this number while the server works
 _EMPTY_QUERIES = 5
@@ -245,6 +244,8 @@ class Wire:
 
     def _asked(self, questions: Sequence[Question], answer: int) -> Results:
         """Send questions in a pipeline, and receive their answers and those of statements sent ahead."""
+        if refused := too_large([values for _, values in questions]):
+            raise StatementError(*refused)
         before, self._sent_ahead = self._sent_ahead + len(self.opening), 0
         awaited, self._awaited = self._awaited, []
         results: Results = []
@@ -262,6 +263,8 @@ class Wire:
         self._send_ahead([(each, ()) for each in statements])
 
     def _send_ahead(self, questions: Sequence[Question], answer: int = 0) -> None:
+        if refused := too_large([values for _, values in questions]):
+            raise StatementError(*refused)
         sent_ahead = self._sent_ahead + len(self.opening) + len(questions)
         try:
             self._put(questions, round_trips=0, answer=answer)

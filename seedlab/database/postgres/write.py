@@ -24,14 +24,12 @@ from seedlab.database.postgres.failures import write_failed
 from seedlab.database.postgres.grow import may_grow, merge_without_indexes
 from seedlab.database.postgres.orphans import located
 from seedlab.database.postgres.wire import Results, StatementError, Wire, translated
-from seedlab.errors import DataFaults, WriteError
+from seedlab.errors import DataFaults
 from seedlab.flow import Batch, Load, Outcomes, Table, TableWrite, WritePlan, Written
 
 PARAMETERS = 65_535  # the most parameters of a statement, which the protocol counts in 16 bits
 # Up to this many rows arrays are faster: no DDL, no ANALYZE, no WAL if nothing differs (docs/performance.md).
 ARRAY_ROWS = 20_000
-# The most bytes of values in one statement. The server takes 1 GB, with all that is around them.
-MESSAGE_BYTES = 1_000 << 20
 # SQLSTATEs that only mean that no temporary table can be created: lock held, no right, not supported.
 _NOT_THIS_WAY = frozenset({"55P03", "42501", "0A000"})
 
@@ -109,11 +107,10 @@ def _merge_groups(
     waiting: list[_Merge] = []
     rows = size = 0
     for number, given in enumerate(groups):
-        group, own = given, 0
-        height = sum(write.rows for write in group)
-        if _by_arrays(group, height, switches):
-            group = [_held(write) for write in group]
-            own = sum(int(batch.frame.estimated_size()) for write in group for batch in write.batches())
+        height = sum(write.rows for write in given)
+        measured = height <= ARRAY_ROWS or len(given) > 1
+        group = [_held(write) for write in given] if measured else given
+        own = sum(map(_size, group)) if measured else 0
         by_arrays = _by_arrays(group, height, switches, own)
         if waiting and (not by_arrays or rows > ARRAY_ROWS or size + own > encode.ARRAY_BYTES):
             written += _send(wire, waiting)
@@ -122,7 +119,7 @@ def _merge_groups(
             waiting.append(_array_merge(wire, group))
             rows, size = rows + height, size + own
         elif "copy" in switches:
-            written += _merge_staging(wire, plan, group[0], switches, number)
+            written += _merge_staging(wire, plan, group, switches, number)
         else:
             written += _merge_values(wire, group[0])
     written += _send(wire, waiting)
@@ -135,26 +132,34 @@ def _merge_groups(
 
 
 def _held(write: TableWrite) -> TableWrite:
-    """Make the rows of a small write once, to be counted and sent."""
+    """Make the rows of a write once, to be counted and sent; those that are staged are made already."""
+    if write.staged:
+        return write
     batches = list(write.batches())
     return replace(write, batches=lambda: iter(batches))
+
+
+def _size(write: TableWrite) -> int:
+    """Return the bytes of a held write's rows."""
+    return 0 if write.staged else sum(int(batch.frame.estimated_size()) for batch in write.batches())
 
 
 def _by_arrays(group: Sequence[TableWrite], rows: int, switches: frozenset[str], size: int = 0) -> bool:
     """Tell whether a group of so many rows and bytes is merged from arrays, in one statement.
 
-    Cycles need a single statement, and small groups are faster that way. Without COPY, tables that refer to
-    themselves need it, too, and tables without a key, whose equal rows must be counted together.
+    Small groups are faster that way, and cycles of any number of rows, which are one statement in any case.
+    Without COPY it is needed by all that must be one statement: cycles, tables that refer to themselves, and
+    tables without a key, whose equal rows must be counted together.
     """
-    if group[0].staged:  # large, and the only write of its group
+    write = group[0]
+    if write.staged:  # large, and the only write of its group
         return False
-    if "copy" not in switches and group[0].loads[0].whole:
+    small = (rows <= ARRAY_ROWS or len(group) > 1) and size <= encode.ARRAY_BYTES
+    if "copy" in switches:
+        return small
+    if len(group) > 1 or write.loads[0].whole or (small and "arrays" in switches):
         return True
-    small = rows <= ARRAY_ROWS and size <= encode.ARRAY_BYTES
-    if len(group) > 1 or (small and switches & {"copy", "arrays"}):
-        return True
-    refers_to_itself = any(key.parent == group[0].table.name for key in group[0].table.foreign_keys)
-    return "copy" not in switches and refers_to_itself
+    return any(key.parent == write.table.name for key in write.table.foreign_keys)
 
 
 def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
@@ -167,21 +172,7 @@ def _array_merge(wire: Wire, group: Sequence[TableWrite]) -> _Merge:
                 source = sql.arrays_source(batch.load.columns, first=len(parameters) + 1, place=sql.PLACE)
                 steps.append(sql.MergeStep(batch.load, write.table, source, as_text=True))
                 parameters += encode.array_literals(batch)
-    _refuse_too_large(group, parameters)
     return _Merge(steps=steps, parameters=parameters)
-
-
-def _refuse_too_large(group: Sequence[TableWrite], parameters: Sequence[str]) -> None:
-    """Raise WriteError for a statement with more than the server takes: it would end the connection."""
-    if sum(map(len, parameters)) * 4 <= MESSAGE_BYTES:  # no character has more than four bytes
-        return
-    if (size := sum(len(each.encode()) for each in parameters)) > MESSAGE_BYTES:
-        tables = ", ".join(write.table.name for write in group)
-        raise WriteError(
-            f"{tables}: the rows are {size >> 20:,} MB in one statement, of which the server takes "
-            f"{MESSAGE_BYTES >> 20:,}; GRANT TEMPORARY on the database to copy them, or seed fewer in a run",
-            table=group[0].table.name,
-        )
 
 
 def together(write: TableWrite) -> Iterator[Batch]:
@@ -210,33 +201,35 @@ def _merge_values(wire: Wire, write: TableWrite) -> list[Written]:
 
 
 def _merge_staging(
-    wire: Wire, plan: WritePlan, write: TableWrite, switches: frozenset[str], number: int
+    wire: Wire, plan: WritePlan, group: Sequence[TableWrite], switches: frozenset[str], number: int
 ) -> list[Written]:
-    """Copy the rows into temporary tables, analyze these, and merge all loads in one statement.
+    """Copy the rows into temporary tables, analyze these, and merge all loads of a group in one statement.
 
     It is one statement because rows of one load may refer to rows of another. Without statistics the join of
     300,000 rows ran for minutes. Without the right to create temporary tables, arrays are used.
     """
     steps: list[sql.MergeStep] = []
     relations: dict[Load, Identifier] = {}
-    for place, load in enumerate(write.loads):
-        if load in write.staged:
-            steps.append(staging.merge_step(wire, write, load))
-            relations[load] = staging.named(write.staged[load].relation)
-            continue
-        name = f"_seedlab_{number}_{place}"
-        if not _copy_to_temporary(wire, write, load, name):
-            return _send(wire, [_array_merge(wire, [write])])
-        source = sql.staging_source(name, load.columns, place=sql.PLACE)
-        steps.append(sql.MergeStep(load, write.table, source, as_text=False))
-        relations[load] = Identifier("pg_temp", name)
+    for write in group:
+        for load in write.loads:
+            if load in write.staged:
+                steps.append(staging.merge_step(wire, write, load))
+                relations[load] = staging.named(write.staged[load].relation)
+                continue
+            name = f"_seedlab_{number}_{len(steps)}"
+            if not _copy_to_temporary(wire, write, load, name):
+                return _send(wire, [_array_merge(wire, group)])
+            source = sql.staging_source(name, load.columns, place=sql.PLACE)
+            steps.append(sql.MergeStep(load, write.table, source, as_text=False))
+            relations[load] = Identifier("pg_temp", name)
     merge = partial(_send, wire, [_Merge(steps=steps, parameters=[])])
     written = (
-        merge_without_indexes(wire, plan, write, relations, merge)
-        if may_grow(write, plan, switches)
+        merge_without_indexes(wire, plan, group[0], relations, merge)
+        if len(group) == 1 and may_grow(group[0], plan, switches)
         else merge()
     )
-    if temporary := [relations[load] for load in relations.keys() - write.staged.keys()]:
+    staged = {load for write in group for load in write.staged}
+    if temporary := [relations[load] for load in relations.keys() - staged]:
         # Dropped here and not at the commit, as the ledger may store a copy of the catalog before.
         wire.script([SQL("DROP TABLE {}").format(SQL(", ").join(temporary))])
     return written

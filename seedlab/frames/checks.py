@@ -86,7 +86,7 @@ def duplicate_rules(load: Load) -> list[Rule]:
     key = ", ".join(load.spelled_key)
     message = f"key ({key}) of table {load.table} occurs more than once"
     bad = pl.col(HANDLE).is_not_null() & pl.col(HANDLE).is_duplicated()
-    return [Rule(name="duplicate-key", column=key, message=message, bad=bad)]
+    return [Rule(name="duplicate-key", column=key, message=message, bad=bad, shown=load.spelled_key)]
 
 
 def other_seed_rule(load: Load, others: pl.Series) -> Rule:
@@ -94,7 +94,7 @@ def other_seed_rule(load: Load, others: pl.Series) -> Rule:
     key = ", ".join(load.spelled_key)
     message = f"key ({key}) of table {load.table} is also given by another seed"
     bad = pl.col(HANDLE).is_in(others.implode())
-    return Rule(name="duplicate-key", column=key, message=message, bad=bad)
+    return Rule(name="duplicate-key", column=key, message=message, bad=bad, shown=load.spelled_key)
 
 
 def drop_duplicates(frame: pl.DataFrame, load: Load) -> pl.DataFrame:
@@ -248,6 +248,7 @@ def _completeness_rules(name: str, sources: tuple[str, ...], optional: frozenset
             message=f"reference '{name}' is incomplete: fill all of {', '.join(needed)}, or none"
             + (f" of {given}" if optional else ""),
             bad=incomplete & ~pl.all_horizontal(nulls),
+            shown=sources,
         ),
     )
 
@@ -269,7 +270,9 @@ def unique_rules(load: Load, columns: Collection[str], catalog: Catalog) -> Iter
         if load.duplicates != "error":  # rows with the same key will become one row
             twice = pl.col(HANDLE).n_unique().over(values) > 1
         message = f"({', '.join(names)}) of table {load.table} occurs more than once ({key.name})"
-        yield Rule(name="unique", column=", ".join(names), message=message, bad=whole & twice)
+        yield Rule(
+            name="unique", column=", ".join(names), message=message, bad=whole & twice, shown=tuple(names)
+        )
 
 
 def _unique_part(

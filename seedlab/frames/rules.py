@@ -133,7 +133,7 @@ def confirm(doubtful: Sequence[Broken], verdicts: Sequence[pl.DataFrame]) -> lis
 
 
 def _rows(frame: pl.DataFrame, rule: Rule) -> pl.DataFrame:
-    known = [name for name in rule.shown or rule.column.split(", ") if name in frame.columns]
+    known = [name for name in rule.shown or (rule.column,) if name in frame.columns]
     value = pl.concat_str(known, separator=", ", ignore_nulls=True) if known else pl.lit(None)
     value = value.cast(pl.String)
     same = pl.col(HANDLE).cast(pl.String) if rule.name == "duplicate-key" else value

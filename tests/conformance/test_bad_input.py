@@ -484,3 +484,19 @@ def test_a_file_that_is_removed_before_it_is_read_is_named(
 
     with pytest.raises(ConfigurationError, match=rf"reading pupils\.{form}: no such file"):
         seed(folder, clean_database_url)
+
+
+def test_the_value_of_a_column_whose_name_has_a_comma_is_told(folder: Path, clean_database_url: str) -> None:
+    """And not those of the columns that its name seems to list."""
+    execute(
+        clean_database_url,
+        'CREATE TABLE people (code text PRIMARY KEY, "last, first" text UNIQUE, last text, first text);',
+    )
+    write(folder, {"people.csv": 'code,"last, first",last,first\n1,Ada,x,y\n2,Bob,x,y\n3,Ada,v,w\n'})
+
+    with pytest.raises(DataFaults) as failed:
+        seed(folder, clean_database_url)
+
+    (fault,) = failed.value.faults
+    assert (fault.rule, fault.line, fault.value) == ("unique", 4, "Ada")
+    assert "first at line 2" in fault.message

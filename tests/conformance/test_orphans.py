@@ -121,6 +121,25 @@ def test_a_value_that_the_server_gave_is_told_by_its_constraint(
     assert "lives" in fault.message
 
 
+@pytest.mark.parametrize("column", ["days", "Days, nights", 'a "day"'])
+def test_rows_that_an_exclusion_constraint_of_a_quoted_column_refuses_are_told(
+    folder: Path, clean_postgres_url: str, column: str
+) -> None:
+    quoted = '"' + column.replace('"', '""') + '"'
+    execute(
+        clean_postgres_url,
+        f"CREATE TABLE stays (code text PRIMARY KEY, {quoted} int4range, EXCLUDE USING gist ({quoted} WITH &&));",
+    )
+    write(folder, {"stays.csv": f'code,{quoted}\na,"[1,5)"\nb,"[7,9)"\nc,"[8,12)"\n'})
+
+    found = faults(folder, clean_postgres_url)
+
+    assert [(each.rule, each.line, each.column) for each in found] == [
+        ("exclusion", 3, column),
+        ("exclusion", 4, column),
+    ]
+
+
 @pytest.mark.parametrize("level", ["incremental", "copy", "bulk"])
 @pytest.mark.parametrize(
     ("held", "lines"), [("", [3, 4]), ("INSERT INTO stays VALUES ('own', 1, '[7,8)')", [5])]

@@ -21,6 +21,7 @@ from seedlab.flow import FILE, ROW, Column, TableWrite
 _BROKEN = "23503"
 _EXCLUDED = "23P01"
 _COLUMNS = re.compile(r"\(([^()]*)\)=\(")
+_NAME = re.compile(r'"((?:[^"]|"")+)"|([^",\s]+)')
 _DETAIL = "detail"
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 _DASHES = (0, 8), (8, 4), (12, 4), (16, 4), (20, 12)
@@ -40,26 +41,34 @@ def located(found: DataFaults, writes: Sequence[TableWrite]) -> DataFaults:
         each
         for write in writes
         if (write.table.relation, write.table.schema) == (error.diag.table_name, error.diag.schema_name)
-        for columns in _violated(write, error)
-        for each in _rows(write, columns, detail, found.faults[0])
+        for columns, names in _violated(write, error)
+        for each in _rows(write, columns, names, detail, found.faults[0])
     ]
     return DataFaults(faults or found.faults, found.so)
 
 
-def _violated(write: TableWrite, error: psycopg.Error) -> Iterator[tuple[str, ...]]:
-    """Yield the violated constraint's columns; expressions and names with commas are not recognized."""
+def _violated(write: TableWrite, error: psycopg.Error) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the violated constraint's columns, also as the detail spells them, if they are no expressions.
+
+    The names of an exclusion constraint's columns are quoted where SQL needs it, a foreign key's never.
+    """
     if error.sqlstate == _BROKEN:
-        yield from (k.columns for k in write.table.foreign_keys if k.name == error.diag.constraint_name)
+        keys = (k.columns for k in write.table.foreign_keys if k.name == error.diag.constraint_name)
+        yield from ((columns, ", ".join(columns)) for columns in keys)
     named = _COLUMNS.search(error.diag.message_detail or "") if error.sqlstate == _EXCLUDED else None
-    if named and (columns := tuple(named[1].split(", "))) and {*columns} <= {*write.table.columns}:
-        yield columns
+    if named is not None:
+        columns = tuple(quoted.replace('""', '"') or plain for quoted, plain in _NAME.findall(named[1]))
+        if {*columns} <= {*write.table.columns}:
+            yield columns, named[1]
 
 
-def _rows(write: TableWrite, columns: tuple[str, ...], detail: str, fault: Fault) -> Iterator[Fault]:
+def _rows(
+    write: TableWrite, columns: tuple[str, ...], names: str, detail: str, fault: Fault
+) -> Iterator[Fault]:
     for batch in write.batches():
         if not {*columns} <= {*batch.frame.columns}:
             continue
-        rows = batch.frame.filter(_is_named(batch.frame, columns, write, detail))
+        rows = batch.frame.filter(_is_named(batch.frame, columns, names, write, detail))
         for file, row in zip(rows[FILE].to_list(), rows[ROW].to_list(), strict=True):
             column = ", ".join(columns)
             yield replace(
@@ -67,14 +76,15 @@ def _rows(write: TableWrite, columns: tuple[str, ...], detail: str, fault: Fault
             )
 
 
-def _is_named(frame: pl.DataFrame, columns: tuple[str, ...], write: TableWrite, detail: str) -> pl.Series:
-    """Mark the rows whose values the detail contains; never those with NULL."""
+def _is_named(
+    frame: pl.DataFrame, columns: tuple[str, ...], names: str, write: TableWrite, detail: str
+) -> pl.Series:
+    """Mark the rows whose values the detail contains behind these names; never those with NULL."""
     spelled = [
         _spelled(each, write.table.columns[each.name], frame.schema[each.name])
         for each in spell_uuids(frame.select(list(dict.fromkeys(columns)))).get_columns()
     ]
-    names = pl.lit(f"({', '.join(columns)})=(")
-    text = pl.concat_str(names, pl.concat_str(spelled, separator=", "), pl.lit(")"))
+    text = pl.concat_str(pl.lit(f"({names})=("), pl.concat_str(spelled, separator=", "), pl.lit(")"))
     found = pl.select(text.alias(_DETAIL)).select(pl.lit(detail).str.contains(pl.col(_DETAIL), literal=True))
     return found.to_series().fill_null(value=False)
 

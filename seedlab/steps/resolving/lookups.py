@@ -133,7 +133,8 @@ def ambiguous(rows: Sequence[Rows], answered: Sequence[Answered], naming: Naming
             f"table {load.table} has several rows with this key ({key}), which the database allows as it has "
             "NULL; delete all but one of them, or set another key"
         )
-        rule = Rule(name="unique", column=key, message=message, bad=pl.col(HANDLE).is_in(several.implode()))
+        bad = pl.col(HANDLE).is_in(several.implode())
+        rule = Rule(name="unique", column=key, message=message, bad=bad, shown=load.spelled_key)
         of_load = (each for each in rows if each.load == load)
         for frame in (frame for each in of_load for frame in full_frames(each, naming)):
             broken += judge([Handled(load=load, frame=frame)], [[rule]])

@@ -17,6 +17,7 @@ from seedlab.database.writer import Session
 from seedlab.errors import ConfigurationError
 from seedlab.flow import Settings, Table
 from seedlab.insight.measuring.monitor import Monitor
+from tests.support.seeding import counted, rows_of, seed
 
 MODELS = """
     import enum
@@ -240,6 +241,27 @@ def test_a_schema_is_made_for_its_tables(tmp_path: Path, clean_postgres_url: str
     table = session.catalog().tables["odd Name.t"]
     assert comparable(table) == comparable(catalog_of(metadata, "postgresql").tables["odd Name.t"])
     session.close()
+
+
+def test_a_table_that_is_called_like_one_of_a_schema_is_another(
+    tmp_path: Path, clean_postgres_url: str
+) -> None:
+    (tmp_path / "models.py").write_text(
+        dedent("""
+        from sqlalchemy import Column, ForeignKey, MetaData, Table, Text
+        metadata = MetaData()
+        Table("b", metadata, Column("code", Text, primary_key=True), schema="a")
+        Table("a.b", metadata, Column("name", Text, ForeignKey("a.b.code"), primary_key=True), schema="public")
+        """)
+    )
+    (tmp_path / "seedlab.toml").write_text('[project]\nschema = "models.py:metadata"\n')
+    (tmp_path / "a.b.csv").write_text("code\nx\n")
+    (tmp_path / "public.a.b.csv").write_text("name\nx\n")
+
+    runs = [seed(tmp_path, clean_postgres_url, force=True) for _ in range(2)]
+
+    assert list(map(counted, runs)) == [(2, 0, 0), (0, 0, 2)]
+    assert rows_of(clean_postgres_url, 'SELECT * FROM public."a.b" JOIN a.b ON code = name') == [("x", "x")]
 
 
 def test_what_a_dialect_cannot_make_is_an_error_of_configuration(tmp_path: Path) -> None:

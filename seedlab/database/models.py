@@ -195,8 +195,13 @@ def _table(table: Table) -> CatalogTable:
 
 
 def _name(table: Table, dialect: Dialect) -> str:
-    """Name a table as the catalog does, without the default schema."""
-    return table.name if table.schema in (None, _SCHEMAS[dialect]) else f"{table.schema}.{table.name}"
+    """Name a table as the catalog does: without the default schema, unless another is called like that."""
+    default = _SCHEMAS[dialect]
+    other = table.metadata.tables.get(table.name)
+    taken = other is not None and other.schema not in (None, default)
+    if table.schema in (None, default) and not taken:
+        return table.name
+    return f"{table.schema or default}.{table.name}"
 
 
 def _column(column: Column[Any], table: Table) -> CatalogColumn:

@@ -78,8 +78,7 @@ _BEYOND = {
 # Collations of SQLite that take unlike texts for equal.
 _FOLDED = frozenset({"NOCASE", "RTRIM"})
 _CASES = (list(ascii_uppercase), list(ascii_lowercase))
-# What may have another lower case in some locale of the database.
-_NOT_LOWER = r"[^\x00-@\[-\x7f]"
+_OF_LOCALE = r"[^\x00-\x7f]|I"
 _BUILT_IN = re.compile(
     r"(inet|cidr|macaddr8?|bit|bit varying|money|pg_lsn|(int4|int8|num|ts|tstz|date)(multi)?range|interval"
     r"|smallint|integer|bigint|numeric|real|double precision|float|boolean|text|varchar|character varying"
@@ -153,9 +152,12 @@ def is_built_in(column: Column) -> bool:
     return _BUILT_IN.fullmatch(column.type) is not None
 
 
-def without_known_names(column: Column, values: pl.Series) -> pl.Series:
-    """Leave of distinct values those whose name only the database knows: citext has lower case in common."""
-    return values.filter(values.str.contains(_NOT_LOWER)) if column.kind == "citext" else values
+def name_known(column: Column, value: pl.Expr) -> pl.Expr | None:
+    """Build an expression that is true where `canonical` names a value as the database does; None: nowhere.
+
+    Every locale has the same lower case for ASCII, but for the Turkish I.
+    """
+    return ~value.str.contains(_OF_LOCALE) if column.kind == "citext" else None
 
 
 def canonical(column: Column, value: pl.Expr) -> pl.Expr:

@@ -12,7 +12,7 @@ import pytest
 from seedlab.errors import DataFaults
 from seedlab.steps.resolving import scanning
 from tests.support.cases import some
-from tests.support.seeding import Way, counted, execute, rows_of, seed, seed_in, undo, write
+from tests.support.seeding import WAYS, Way, counted, execute, rows_of, seed, seed_in, undo, write
 
 ABLE = """
 CREATE EXTENSION citext;
@@ -57,6 +57,9 @@ EQUAL = {
         unequal="(2.5,1.00)",
         needs="CREATE TYPE pair AS (a numeric, b text);",
     ),
+    "citext with I": Equal(
+        type="citext", one="Ibis", other="iBIS", unequal="ibi", server="able_postgres_url", needs=ABLE
+    ),
     "citext": Equal(
         type="citext", one="Ab", other="aB", unequal="abc", server="able_postgres_url", needs=ABLE
     ),
@@ -93,9 +96,29 @@ id = "all"
 """
 
 
-@pytest.fixture(params=some(EQUAL, "interval", "NOCASE"))
-def equal(request: pytest.FixtureRequest) -> Equal:
-    return EQUAL[request.param]
+# Every type in the default way, and every way with one type of each dialect, as they do not know of each other.
+CASES = [
+    f"{name} {way}"
+    for name in EQUAL
+    for way in ("legacy", "bulk", "incremental", "incremental-no-rebuild")
+    if way == "incremental" or name in ("interval", "NOCASE")
+]
+
+
+@pytest.fixture(params=some(CASES, "interval legacy", "interval incremental", "NOCASE incremental"))
+def case(request: pytest.FixtureRequest) -> tuple[Equal, Way]:
+    name, _, way = request.param.rpartition(" ")
+    return EQUAL[name], next(each for each in WAYS if str(each) == way)
+
+
+@pytest.fixture
+def equal(case: tuple[Equal, Way]) -> Equal:
+    return case[0]
+
+
+@pytest.fixture
+def way(case: tuple[Equal, Way]) -> Way:
+    return case[1]
 
 
 @pytest.fixture
@@ -255,9 +278,7 @@ def test_a_value_that_looks_alike_is_another_row(folder: Path, url: str, way: Wa
 
 
 @pytest.mark.slow
-def test_citext_is_compared_by_the_locale_of_the_database(
-    folder: Path, able_postgres_url: str, way: Way
-) -> None:
+def test_citext_is_compared_by_the_locale_of_the_database(folder: Path, able_postgres_url: str) -> None:
     """In the locale C only ASCII has lower case: the client took these two for one row."""
     url = able_postgres_url
     execute(url, f"{ABLE} CREATE TABLE things (id SERIAL KEY, code citext NOT NULL UNIQUE, name text);")
@@ -265,12 +286,12 @@ def test_citext_is_compared_by_the_locale_of_the_database(
     write(folder, {"seedlab.toml": SEEDS.replace("MODE", 'mode = "sync"')})
     write(folder, {"one.csv": table(("Ä", "x"), ("ä", "y")), "two.csv": table()})
     if one_row:
-        assert_refused(way, folder, url, "one.csv", 3)
+        assert_refused(Way(), folder, url, "one.csv", 3)
         return
-    assert counted(seed_in(way, folder, url)) == (2, 0, 0)
+    assert counted(seed_in(Way(), folder, url)) == (2, 0, 0)
 
     write(folder, {"one.csv": table(("ä", "y"))})
-    run = seed_in(way, folder, url, max_delete="100%")
+    run = seed_in(Way(), folder, url, max_delete="100%")
 
     assert (counted(run), run.outcomes.deleted, names(url)) == ((0, 0, 1), 1, ["y"])
 

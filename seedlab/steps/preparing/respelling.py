@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import polars as pl
 
 from seedlab.flow import NAME, Catalog, Column, Load, Part, Table
-from seedlab.frames.kinds import asks_for_names, is_built_in, without_known_names
+from seedlab.frames.kinds import asks_for_names, canonical, is_built_in, name_known
 from seedlab.frames.resolve import leaves
 from seedlab.steps.looking import Look
 from seedlab.steps.preparing.shaping import Shaped
@@ -44,7 +44,7 @@ def respell(look: Look, pairs: Pairs, catalog: Catalog) -> list[tuple[Load, Shap
         if answer.height:
             found.setdefault(n, {})[source] = answer
     return [
-        (load, _replaced(shaped, found[n]) if n in found else shaped)
+        (load, _replaced(shaped, found[n], wanted[n]) if n in found else shaped)
         for n, (load, shaped) in enumerate(pairs)
     ]
 
@@ -76,8 +76,11 @@ def _values(shaped: Shaped, columns: Mapping[str, Column]) -> list[pl.Series]:
     """Collect the distinct values of each of these columns, sorted; a large file is read batch by batch."""
 
     def of(frame: pl.DataFrame) -> list[pl.Series]:
-        distinct = ((column, frame[source].drop_nulls().unique()) for source, column in columns.items())
-        return [without_known_names(column, values) for column, values in distinct]
+        asked = [(source, name_known(column, pl.col(source))) for source, column in columns.items()]
+        selected = (
+            frame.select(source) if k is None else frame.select(source).filter(~k) for source, k in asked
+        )
+        return [each.to_series().drop_nulls().unique() for each in selected]
 
     found = of(shaped.frame)
     for frame in shaped.stream() if shaped.stream is not None and columns else ():
@@ -85,12 +88,14 @@ def _values(shaped: Shaped, columns: Mapping[str, Column]) -> list[pl.Series]:
     return [values.sort() for values in found]
 
 
-def _replaced(shaped: Shaped, spellings: Spellings) -> Shaped:
-    columns: list[pl.Expr] = []
+def _replaced(shaped: Shaped, spellings: Spellings, columns: Mapping[str, Column]) -> Shaped:
+    changed: list[pl.Expr] = []
     for source, each in spellings.items():
         value, spelled = pl.col(source), each["spelled"]
-        columns.append(value.replace(each["value"], spelled))
+        changed.append(value.replace(each["value"], spelled))
         if each["name"].null_count() < each.height:
-            names = each["name"].zip_with(each["name"].is_not_null(), spelled)
-            columns.append(value.replace(each["value"], names).alias(f"{NAME}{source}"))
-    return shaped.with_columns(columns)
+            name = value.replace(each["value"], each["name"].zip_with(each["name"].is_not_null(), spelled))
+            if (known := name_known(columns[source], value)) is not None:
+                name = pl.when(known).then(canonical(columns[source], value)).otherwise(name)
+            changed.append(name.alias(f"{NAME}{source}"))
+    return shaped.with_columns(changed)

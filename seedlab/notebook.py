@@ -32,6 +32,7 @@ from seedlab.insight.pages.page import Page
 from seedlab.insight.records import history as records
 from seedlab.insight.records import stored
 from seedlab.insight.records.past import machine_name
+from seedlab.insight.records.profiles import runs_of
 from seedlab.plan.project import find_home
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ def profile(parameters: ProfileParameters) -> Profile:
 def before_after(profiled: Profile) -> Comparison:
     """Compare the profile's first level with its last, phase by phase, at the longest delay."""
     before, after = _runs_of_ends(profiled)
-    names = (before[0].level, after[0].level)
-    return Comparison.of(compared(before, after, names=names, threshold=0.05))
+    return Comparison.of(compared(before, after, names=_ends(profiled), threshold=0.05))
 
 
 def ends(profiled: Profile) -> tuple[Run, Run]:
@@ -108,12 +108,20 @@ def ends(profiled: Profile) -> tuple[Run, Run]:
 def _runs_of_ends(profiled: Profile) -> tuple[list[flow.Run], list[flow.Run]]:
     """Return the runs of the first level and those of the last one, at the longest delay."""
     delay = max(each.round_trip_ms for each in profiled.attempts)
-    levels = [each for each in profiled.variants if each in LEVELS]
-    before, after = (
-        [each.run for each in profiled.attempts if (each.variant, each.round_trip_ms) == (name, delay)]
-        for name in (levels[0], levels[-1])
-    )
+    before, after = (list(runs_of(profiled, variant, delay)) for variant in _ends(profiled))
     return before, after
+
+
+def _ends(profiled: Profile) -> tuple[str, str]:
+    """Return the first and the last level, or the only one and the first of its variants."""
+    levels = [each for each in profiled.variants if each in LEVELS]
+    others = [each for each in profiled.variants if each not in LEVELS]
+    if len(levels) < 2 and not others:
+        raise ConfigurationError(
+            f"the profile has only level {levels[0]}, so there is nothing to compare it with; "
+            "name several levels"
+        )
+    return levels[0], levels[-1] if len(levels) > 1 else others[0]
 
 
 def run(parameters: RunParameters) -> Run:

@@ -110,6 +110,14 @@ def test_a_full_level_far_away_is_told_to_go_nearer() -> None:
     assert found.command == "seedlab profile --levels incremental --round-trip-ms 0,90"
 
 
+def test_a_round_trip_of_more_than_a_tenth_of_a_second_is_told_in_plain_numbers() -> None:
+    spans = [span("merge", 0.0, 3.0, trips=20)]
+    found = only(run_of(spans, 3.5, looks(0.0, 3.0, IDLE), round_trip_seconds=0.152))
+
+    assert "took 150 ms or more" in found.why
+    assert found.command.endswith("--round-trip-ms 0,150")
+
+
 def test_commits_of_many_stages_are_told_to_be_one() -> None:
     spans = [span("commit", float(n), 1.0, trips=1) for n in range(5)]
     args = ("seedlab", "seed", "app", "--commit", "stage")

@@ -518,6 +518,21 @@ def test_a_trend_marks_what_is_unusual_and_cuts_what_would_flatten_it() -> None:
     assert "No run is on record" in charts.trend(None).alt
 
 
+def test_the_band_of_noise_begins_where_runs_are_judged_by_it() -> None:
+    made = trends([past_of(n, 1 + n / 100) for n in range(8)])[-1]
+    [axes] = charts.trend(made).axes
+    [band] = axes.collections
+
+    assert band.get_datalim(axes.transData).x0 == 5
+
+
+def test_hours_are_not_told_in_kiloseconds() -> None:
+    chart = charts.scaling([(n, 10.0 * n) for n in (10, 100, 1000, 10_000)])
+
+    chart.draw_without_rendering()
+    assert "1,000 s" in [label.get_text() for label in chart.axes[0].get_yticklabels()]
+
+
 def test_hebrew_runs_from_right_to_left() -> None:
     properties = FontProperties(family="DejaVu Sans")
     font = get_font(mpl.font_manager.findfont(properties))

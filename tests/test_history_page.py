@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedlab.errors import Fault
 from seedlab.insight.judging.trend import trends
 from seedlab.insight.notebooks.run_history import History, read_history
 from seedlab.insight.pages import history_page as pages
@@ -112,6 +114,13 @@ def test_how_the_last_run_went_comes_first_and_machines_stay_apart() -> None:
     assert len(page.all("section")) == 2
 
 
+def test_a_fault_is_shown_with_its_line(tmp_path: Path) -> None:
+    fault = Fault(rule="rounding", file="bottles.csv", line=3, message="it would be rounded")
+    page = Seen(history_page(read_history(written(tmp_path, run_of(1, kind=None, faults=(fault,))))))
+
+    assert "bottles.csv:3: it would be rounded" in page.text
+
+
 def test_a_record_that_went_away_meanwhile_is_told_in_its_details() -> None:
     page = Seen(history_page(History(folders=(), runs=(past_of(1, path=Path("gone/run.json")),))))
 
@@ -150,6 +159,26 @@ def test_the_line_is_broken_at_a_failed_run_and_at_a_long_pause() -> None:
     (line,) = re.findall(r'<path class="line" d="([^"]*)"', chart)
     assert (line.count("M"), line.count("L")) == (3, 2)
     assert ">29 days</text>" in chart
+
+
+def test_the_days_of_many_pauses_lie_neither_on_each_other_nor_on_the_dates() -> None:
+    chart = chart_of(*(past_of(24 * 8 * n) for n in range(30)))
+    dates = [float(x) for x in re.findall(r'<text(?: class="y")? x="(\d+)" y="184"', chart)]
+    days = [float(x) for x in re.findall(r'<text class="middle" x="([\d.]+)" y="184">8 days', chart)]
+
+    assert chart.count('class="gap"') == 29
+    assert len(days) >= 3
+    assert min(right - left for left, right in pairwise(days)) >= 90
+    assert days[0] - dates[0] >= 110 + 45
+    assert dates[1] - days[-1] >= 110 + 45
+
+
+def test_only_phases_of_the_last_run_are_drawn_and_not_older_ones_as_if_they_were_its() -> None:
+    runs = (past_of(0, phases={"read": 0.1, "index": 0.7}), past_of(1, phases={"read": 0.2}))
+    page = history_page(History(folders=(), runs=runs))
+
+    assert "<figcaption>read 200 ms" in page
+    assert "<figcaption>index" not in page
 
 
 def test_a_run_that_hung_is_drawn_at_the_edge_with_its_time() -> None:

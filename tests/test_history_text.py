@@ -33,7 +33,7 @@ def test_the_newest_runs_stand_at_the_bottom_and_their_series_below() -> None:
     assert history_text(found, limit=3) == (
         "   run       started (UTC)     what                        time   rows  statements  round trips\n"
         "✓  00000004  2026-03-01 12:00  academy/incremental/cold  330 ms  5,321          41           12\n"
-        "!  00000005  2026-03-01 13:00  academy/incremental/cold  600 ms  5,321          41           12  slower, 1.9 times\n"
+        "!  00000005  2026-03-01 13:00  academy/incremental/cold  600 ms  5,321          41           12  slower ×1.9\n"  # noqa: RUF001
         "✗  00000006  2026-03-01 14:00  academy/incremental/cold  100 ms  5,321          41           12  failed: no answer\n"
         "\n"
         "✗ academy/incremental/cold (postgresql, development)\n"
@@ -72,7 +72,29 @@ def test_no_runs_are_told_with_where_they_were_looked_for() -> None:
 def test_a_narrow_terminal_still_tells_the_kind_of_each_run() -> None:
     told = history_text(history_of(*COLD), limit=1, width=80).splitlines()
 
-    assert told[1] == "!  00000005  2026-03-01 13:00  academy/incremental/cold  600 ms  slower, 1.9 ti…"
+    assert told[0].startswith("   run       UTC          what")
+    assert told[1] == "!  00000005  03-01 13:00  academy/incremental/cold  600 ms  5,321  slower ×1.9"  # noqa: RUF001
+
+
+def test_a_long_project_is_cut_and_not_the_level_and_kind_that_tell_its_series_apart() -> None:
+    runs = [past_of(n, 0.3, project="the-whole-academy", kind="compared") for n in range(5)]
+    told = history_text(
+        history_of(*runs, past_of(5, 0.6, project="the-whole-academy", kind="compared")), width=80
+    )
+
+    assert told.splitlines()[-6].endswith("the-who…/incremental/compared  600 ms  slower ×2")  # noqa: RUF001
+
+
+def test_of_two_years_the_year_is_shown_on_a_narrow_terminal_too() -> None:
+    runs = history_of(past_of(1, started="2025-12-31T23:00:00.000+00:00"), past_of(2))
+
+    assert "2025-12-31 23:00" in history_text(runs, width=80)
+
+
+def test_a_run_that_hung_is_told_in_plain_numbers() -> None:
+    told = history_text(history_of(*COLD[:5], past_of(5, 50.0)))
+
+    assert "slower than usual: 160 times the median" in told
 
 
 def test_a_hebrew_project_keeps_the_columns_aligned() -> None:

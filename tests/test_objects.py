@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 
 import seedlab
-from seedlab import flow
+from seedlab import flow, notebook
+from seedlab.errors import ConfigurationError
 from seedlab.flow import Outcomes, StageReport
 from seedlab.insight.notebooks.objects import Comparison, Profile, Run
 from seedlab.insight.notebooks.phase_frame import PHASES
@@ -175,6 +176,20 @@ def test_a_profile_tells_what_each_variant_bought() -> None:
 
 
 @pytest.mark.slow
+def test_a_profile_of_one_level_compares_it_with_its_own_variants_and_never_with_itself() -> None:
+    whole = Profile.of(profile(delays=(0.0,)))
+    kept = ("incremental", "incremental, again")
+    one = replace(
+        whole, variants=kept, attempts=tuple(each for each in whole.attempts if each.variant in kept)
+    )
+    found = notebook.before_after(one)
+
+    assert (found.before, found.after) == kept
+    assert found.total.ratio < 0.2
+    with pytest.raises(ConfigurationError, match="the profile has only level bulk"):
+        notebook.before_after(replace(whole, variants=("bulk",)))
+
+
 def test_every_chart_of_a_run_hangs_on_it(run: Run) -> None:
     plot = run.plot
     drawn = [

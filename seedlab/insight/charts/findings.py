@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import (
+    EngFormatter,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    PercentFormatter,
+)
 
 from seedlab.flow import Run
 from seedlab.insight.charts.style import (
@@ -143,12 +150,17 @@ def _curve(axes: Axes, points: Sequence[Point], growth: Growth) -> None:
 
 
 def _log_axes(axes: Axes, points: Sequence[Point]) -> None:
-    for axis, values, unit in (
-        (axes.xaxis, [n for n, _ in points], ""),
-        (axes.yaxis, [seconds for _, seconds in points], "s"),
+    for axis, values, formatter in (
+        (axes.xaxis, [n for n, _ in points], EngFormatter()),
+        (axes.yaxis, [seconds for _, seconds in points], FuncFormatter(_seconds)),
     ):
         wide = max(values) > 30 * min(values)
         axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(EngFormatter(unit=unit))
+        axis.set_major_formatter(formatter)
     axes.grid(visible=True, axis="both", color=PALE)
+
+
+def _seconds(value: float, _: int | None = None) -> str:
+    """Label a time, without kiloseconds."""
+    return f"{value:,.0f} s" if value >= 1000 else EngFormatter(unit="s")(value)

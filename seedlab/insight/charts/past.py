@@ -21,7 +21,7 @@ from seedlab.insight.charts.style import (
 from seedlab.insight.formatting.history_text import health
 from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE, WARNING
 from seedlab.insight.formatting.text import duration, moment, several
-from seedlab.insight.judging.trend import Judgement, Point, Trend, ceiling
+from seedlab.insight.judging.trend import ENOUGH, Judgement, Point, Trend, ceiling
 
 _CLIP = 4  # the end of the axis as a factor of the median: a run that hung does not flatten the others
 _MARKS: dict[Judgement, dict[str, Any]] = {
@@ -77,7 +77,8 @@ def _point(axes: Axes, n: int, point: Point, top: float) -> None:
 
 
 def _band(axes: Axes, past: Trend) -> None:
-    known = [(n, point.usual) for n, point in enumerate(past.points) if point.usual is not None]
+    usuals = ((n, point.usual) for n, point in enumerate(past.points))
+    known = [(n, usual) for n, usual in usuals if usual is not None and usual.runs >= ENOUGH]
     if not known:
         return
     xs = [n for n, _ in known]

@@ -13,7 +13,9 @@ from seedlab.insight.formatting.text import (
     printable,
     several,
     shorten,
+    significant,
     table,
+    width,
 )
 from seedlab.insight.judging.trend import ENOUGH, Point, Series, Trend, Usual, ceiling, in_order
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 MARKS = {"not finished": "✗", "slower than usual": "!"}
 _BARS = "▁▂▃▄▅▆▇█"
 _DRAWN = 30  # the most runs in a sparkline
+_SERIES_CELLS = 28  # in the table of runs
+_ROOMY = 100  # the cells from which on the table has room for years
 _HEAD = ("", "run", "started (UTC)", "what", "time", "rows", "statements", "round trips", "")
 
 
@@ -65,7 +69,7 @@ def verdict(point: Point) -> str:
     if point.judgement == "not finished":
         return f"{run.status}: {first_line(run.error)}" if run.error else run.status
     if usual is not None and point.judgement in ("slower than usual", "faster than usual"):
-        return f"{point.judgement}: {run.seconds / usual.median:.2g} times the median"
+        return f"{point.judgement}: {significant(run.seconds / usual.median)} times the median"
     return "" if point.judgement == "too few runs" else point.judgement
 
 
@@ -82,9 +86,15 @@ def first_line(text: str | None) -> str:
     return (text or "").partition("\n")[0]
 
 
-def title(series: Series) -> str:
-    """Return the name of a series, safe for a line of text with names in right-to-left scripts."""
-    return f"{isolate(printable(series.project))}/{printable(series.level)}/{series.kind}"
+def title(series: Series, cells: int | None = None) -> str:
+    """Return the name of a series, safe for a line of text with names in right-to-left scripts.
+
+    If it has more than `cells`, the project is cut, but not below 8, since the rest tells series apart.
+    """
+    project, rest = printable(series.project), f"/{printable(series.level)}/{series.kind}"
+    if cells is not None:
+        project = shorten(project, max(cells - width(rest), 8))
+    return f"{isolate(project)}{rest}"
 
 
 def sparkline(trend: Trend) -> str:
@@ -107,22 +117,35 @@ def _bar(part: float) -> str:
 def _run_lines(points: Sequence[Point], cells: int) -> list[str]:
     if not points:
         return []
-    return table([_HEAD, *map(_run_row, points)], "<<<<>>>><", cells=cells, flexible=8, spare=(7, 6, 5))
+    one_year = len({point.run.started[:4] for point in points}) == 1
+    short = one_year and cells < _ROOMY
+    head = [*_HEAD[:2], "UTC" if short else _HEAD[2], *_HEAD[3:]]
+    rows = [_run_row(point, 5 if short else 0) for point in points]
+    return table([head, *rows], "<<<<>>>><", cells=cells, flexible=8, spare=(7, 6, 5), whole=(2,))
 
 
-def _run_row(point: Point) -> list[str]:
+def _run_row(point: Point, begin: int) -> list[str]:
+    """Return the row of a run; its date is shown from the letter `begin` on."""
     run = point.run
     return [
         MARKS.get(point.judgement, "✓"),
         printable(run.run_id),
-        printable(moment(run.started)[:16]),
-        shorten(title(point.series), 28),
+        printable(moment(run.started)[begin:16]),
+        title(point.series, _SERIES_CELLS),
         duration(run.seconds),
         f"{run.outcomes.total:,}",
         f"{run.statements:,}",
         f"{run.round_trips:,}",
-        printable(verdict(point)).replace(" than usual:", ",").removesuffix(" the median"),
+        _brief(point),
     ]
+
+
+def _brief(point: Point) -> str:
+    """Word how a run compares with those before it in a few letters."""
+    if point.usual is not None and point.judgement in ("slower than usual", "faster than usual"):
+        times = significant(point.run.seconds / point.usual.median)
+        return f"{point.judgement.partition(' ')[0]} ×{times}"  # noqa: RUF001
+    return printable(verdict(point))
 
 
 def _trend_lines(trend: Trend, among: Sequence[Trend]) -> list[str]:

@@ -43,7 +43,7 @@ def _tables(profile: Profile) -> list[tuple[str, Rows]]:
         levels = [each for each in here if WITHOUT not in each.variant]
         alone = [each for each in here if WITHOUT in each.variant and each.change]
         found.append((f"what each level took, and saved over the one before{at}", _saved(levels)))
-        found.append((f"by phase, seconds of all threads{at}", _phases(here)))
+        found.append((f"by phase, times of all threads added up{at}", _phases(here)))
         if alone:
             found.append((f"what each switch is worth alone{at}", _alone(alone)))
     return found
@@ -95,6 +95,8 @@ def _times(each: Effect, *, faster: bool) -> str:
 
 
 def _figure(ratio: float) -> str:
+    if ratio < 0.1:
+        return f"{ratio:.2g}"
     return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}" if ratio >= 10 else f"{ratio:.2f}"
 
 

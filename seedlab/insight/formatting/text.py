@@ -165,6 +165,11 @@ def size(count: int) -> str:
     return f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 100 else f"{value:.1f} {units[0]}"
 
 
+def significant(number: float) -> str:
+    """Format a positive number with two significant digits, a large one as a whole number: `0.79`, `120`."""
+    return f"{float(f'{number:.2g}'):,.0f}" if number >= 10 else f"{number:.2g}"
+
+
 def several(count: int, noun: str) -> str:
     """Format a count with its noun: `1 row`, `2,000 rows`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from seedlab.flow.catalog import quote
 from seedlab.flow.evidence import Recommendation, Resource, UnindexedReference
-from seedlab.insight.formatting.text import duration, several
+from seedlab.insight.formatting.text import duration, several, significant
 from seedlab.insight.judging.findings import WORTH_SECONDS, bottlenecks, holders
 from seedlab.insight.judging.resource_seconds import Spent, spent
 
@@ -138,7 +138,7 @@ def _far(case: _Case) -> Iterable[Recommendation]:
     seconds = case.seconds("round trips")
     if case.run.level not in FULL or case.trip <= 2 * NEAR_SECONDS or not case.matters(seconds):
         return
-    milliseconds = f"{case.trip * 1000:.2g}"
+    milliseconds = significant(case.trip * 1000).replace(",", "")
     yield from _worth(
         case,
         what="run seedlab nearer to the database: on its host, or in its network",

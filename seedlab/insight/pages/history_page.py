@@ -11,7 +11,7 @@ from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
-from seedlab.errors import ConfigurationError
+from seedlab.errors import ConfigurationError, Fault
 from seedlab.flow import Run
 from seedlab.insight.formatting.history_text import first_line, health, verdict
 from seedlab.insight.formatting.run_text import PHASE_HEAD, phase_row
@@ -165,9 +165,9 @@ def _row(point: Point, linked: Collection[str]) -> list[str]:
 
 
 def _phases(trend: Trend) -> str:
-    """Return one small chart per phase, of the finished runs that had it."""
+    """Return one small chart per phase of the last finished run, of all finished runs that had it."""
     runs = [point.run for point in trend.points if point.run.kind is not None]
-    names = dict.fromkeys(name for run in runs for name in run.phases)
+    names = runs[-1].phases if runs else ()
     figures = (_phase(name, [run.phases[name] for run in runs if name in run.phases]) for name in names)
     return f'<div class="phases">{"".join(figures)}</div>' if names else ""
 
@@ -215,7 +215,7 @@ def _content(point: Point) -> str:
     facts = (run.target, point.series.circumstances, f"commit {run.commit}" if run.commit else "")
     notes = [f"! {note}" for note in run.notes]
     found = findings_text(run)
-    faults = [f"{each.file or each.rule}: {each.message}" for each in run.faults[:_FAULTS]]
+    faults = [f"{_place(each)}: {each.message}" for each in run.faults[:_FAULTS]]
     more = [f"and {len(run.faults) - _FAULTS:,} more"] if len(run.faults) > _FAULTS else []
     return "".join(
         [
@@ -229,6 +229,11 @@ def _content(point: Point) -> str:
             _phase_table(run),
         ]
     )
+
+
+def _place(fault: Fault) -> str:
+    """Return file and line of a fault, or its rule if it has no file."""
+    return ":".join(str(part) for part in (fault.file or fault.rule, fault.line) if part is not None)
 
 
 def _stages(run: Run) -> str:

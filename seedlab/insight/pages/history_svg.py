@@ -15,6 +15,7 @@ from seedlab.insight.judging.trend import ENOUGH, Point, Trend, Usual, ceiling
 WIDTH, HEIGHT = 640, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 24, 26
 _SMALL = (200, 44)
+_DATE, _PAUSE = 110, 90  # the widths of a date and of a pause's days, at the size of letters on a phone
 _DAYS = 7  # days without a run that are drawn as a gap
 _CLIP = 2.5  # longer runs than this factor of the median are drawn at the upper edge, with their time
 
@@ -133,12 +134,14 @@ def _dates(frame: _Frame, points: Sequence[Point]) -> Iterator[str]:
 
 
 def _gaps(frame: _Frame, points: Sequence[Point]) -> Iterator[str]:
+    """Draw each long pause, with its days where they do not lie on a date or on those of another pause."""
+    taken, end = frame.left + _DATE, frame.right - _DATE
     for number, days in _pauses(points):
         x = frame.x(number)
-        yield (
-            f'<path class="gap" d="M{x:.1f} {frame.upper}V{frame.lower}"/>'
-            f'<text class="middle" x="{x:.1f}" y="{HEIGHT - 6}">{days} days</text>'
-        )
+        yield f'<path class="gap" d="M{x:.1f} {frame.upper}V{frame.lower}"/>'
+        if taken + _PAUSE / 2 <= x <= end - _PAUSE / 2:
+            yield f'<text class="middle" x="{x:.1f}" y="{HEIGHT - 6}">{days} days</text>'
+            taken = x + _PAUSE / 2
 
 
 def _pauses(points: Sequence[Point]) -> Iterator[tuple[int, int]]:

@@ -135,7 +135,8 @@ def machine_name(machine: Mapping[str, Any]) -> str:
     """
     system = str(machine["os"]).split()
     memory = f"{machine['memory_bytes'] / 1e9:.0f} GB"
-    return f"{machine['cpu']}, {machine['cores']} cores, {memory}, {system[0]} {system[-1]}"
+    cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
+    return f"{machine['cpu']}, {cores}, {memory}, {system[0]} {system[-1]}"
 
 
 def _selection(args: list[str]) -> str:

@@ -163,7 +163,7 @@ def test_markdown_escapes_what_others_named(comparison: Comparison) -> None:
     )
 
     assert "`a'b|c` 250 ms → `<img src=x>` 300 ms" in text
-    assert "- see \\[x\\](http://y) \\<b\\>\\`\n- a\\|b\n" in text
+    assert "- see \\[x\\](http://y) &lt;b&gt;\\`\n- a\\|b\n" in text
 
 
 def test_markdown_fits_a_comment_whatever_is_named_and_noted(comparison: Comparison) -> None:

@@ -119,7 +119,8 @@ def test_a_notebook_that_fails_is_kept_as_far_as_it_came(
     assert page.index('class="failure"') < page.index("before") < page.index('output_error">')
     assert "never" not in page
     assert "papermill-error" not in page
-    assert (made.folder / "summary.md").read_text("utf-8").startswith(f"❌ **n failed**: {failure}")
+    told = "ValueError: no &lt;sheep&gt; at postgresql://me:\\*\\*\\*@db/x"
+    assert (made.folder / "summary.md").read_text("utf-8").startswith(f"❌ **n failed**: {told}")
     assert json.loads((made.folder / "summary.json").read_text("utf-8"))["error"] == failure
     for file in made.folder.iterdir():
         assert "secret" not in file.read_text("utf-8"), file.name

@@ -175,7 +175,6 @@ def test_a_profile_tells_what_each_variant_bought() -> None:
     assert profiled.plot.steps().title in repr(profiled)
 
 
-@pytest.mark.slow
 def test_a_profile_of_one_level_compares_it_with_its_own_variants_and_never_with_itself() -> None:
     whole = Profile.of(profile(delays=(0.0,)))
     kept = ("incremental", "incremental, again")
@@ -190,6 +189,7 @@ def test_a_profile_of_one_level_compares_it_with_its_own_variants_and_never_with
         notebook.before_after(replace(whole, variants=("bulk",)))
 
 
+@pytest.mark.slow
 def test_every_chart_of_a_run_hangs_on_it(run: Run) -> None:
     plot = run.plot
     drawn = [

@@ -96,6 +96,16 @@ def test_of_a_history_a_line_and_a_figure_for_each_series(run: Run, tmp_path: Pa
     assert figures == {"trend-1"}
 
 
+def test_the_error_of_a_run_is_no_markup_in_the_summary_of_its_series(run: Run, tmp_path: Path) -> None:
+    failed = replace(run, status="failed", exit_code=1, error="no <img src=x> in |a*b*|")
+    history.write(failed, tmp_path / "reports")
+    (tmp_path / "out").mkdir()
+
+    text, _, _ = published(read_history(tmp_path / "reports"), tmp_path / "out")
+
+    assert "failed: no &lt;img src=x&gt; in \\|a\\*b\\*\\|" in text
+
+
 def test_of_nothing_on_record_it_says_so(tmp_path: Path) -> None:
     assert published(read_history(tmp_path), tmp_path)[0] == "No run is on record.\n"
 

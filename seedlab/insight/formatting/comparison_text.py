@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from seedlab.flow.evidence import Change, Comparison, CountChange
-from seedlab.insight.formatting.text import duration, isolate, paragraphs, printable, several, shorten, table
+from seedlab.insight.formatting.text import (
+    duration,
+    isolate,
+    markdown_text,
+    paragraphs,
+    printable,
+    several,
+    shorten,
+    table,
+)
 from seedlab.insight.judging.compare import bounded, worse
 from seedlab.insight.judging.ratios import LEAST_SECONDS
 
@@ -16,7 +24,6 @@ MARKER = "<!-- seedlab compare -->"  # by which a CI job finds the comment that 
 _MARKS = {"slower": "✗", "faster": "✓", "same": "=", "unclear": "≈"}
 _SIGNS = {"✗": "❌", "✓": "✅"}  # in Markdown
 _NOTES, _NOTE_CELLS, _NAME_CELLS = 20, 500, 80  # the most in Markdown, as a comment may have 64 kB
-_MARKUP = re.compile(r"[\\`*_\[\]<>#|~&]")
 
 
 # ---- a terminal -----------------------------------------------------------------------------------------
@@ -181,7 +188,7 @@ def _everything(comparison: Comparison) -> str:
 
 def _notes(notes: Sequence[str]) -> Iterable[str]:
     if notes:
-        lines = [f"- {_escaped(shorten(note, _NOTE_CELLS))}" for note in notes[:_NOTES]]
+        lines = [f"- {markdown_text(shorten(note, _NOTE_CELLS))}" for note in notes[:_NOTES]]
         more = len(notes) - _NOTES
         yield "\n".join([*lines, *([f"- … and {more} more"] if more > 0 else [])])
 
@@ -199,10 +206,6 @@ def _signed(mark: str) -> str:
 def _code(name: str) -> str:
     """Return a name as inline code, in which nothing is markup."""
     return f"`{isolate(printable(shorten(name, _NAME_CELLS))).replace('`', chr(39))}`"
-
-
-def _escaped(text: str) -> str:
-    return _MARKUP.sub(r"\\\g<0>", printable(text))
 
 
 # ---- JSON -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_MARKDOWN = re.compile(r"([\\`*_\[\]#|~$])")
 _LEFT_TO_RIGHT = "\u200e"
 _ZERO_WIDTH = frozenset({"Mn", "Me", "Cf"})
 _GAP = "  "  # between the columns of a table
@@ -26,6 +27,13 @@ def _picture(match: re.Match[str]) -> str:
     if code < 0x20:
         return chr(0x2400 + code)
     return "␡" if code == 0x7F else "\ufffd"
+
+
+def markdown_text(text: str) -> str:
+    """Escape text for one line of Markdown, in which nothing of it is markup or HTML."""
+    from html import escape  # not needed by a seed
+
+    return _MARKDOWN.sub(r"\\\1", escape(printable(text), quote=False))
 
 
 def width(text: str) -> int:

@@ -16,7 +16,7 @@ from seedlab.flow.evidence import Comparison, Profile
 from seedlab.insight import charts
 from seedlab.insight.formatting.comparison_text import comparison_markdown, comparison_record
 from seedlab.insight.formatting.history_text import health, history_record, sparkline, title
-from seedlab.insight.formatting.text import printable
+from seedlab.insight.formatting.text import markdown_text, printable
 from seedlab.insight.judging.trend import Trend
 from seedlab.insight.notebooks.objects import Profile as ProfileObject
 from seedlab.insight.notebooks.objects import Run as RunObject
@@ -103,7 +103,7 @@ def _of_history(past: History) -> Summary:
 def _trend_line(trend: Trend) -> str:
     mark = {"slower than usual": "❌", "not finished": "❌"}.get(trend.last.judgement, "✅")
     name = f"{title(trend.series)}, {printable(trend.series.circumstances)}".replace("`", "'")
-    return f"- {mark} `{name}`: {printable(health(trend))} `{sparkline(trend)}`"
+    return f"- {mark} `{name}`: {markdown_text(health(trend))} `{sparkline(trend)}`"
 
 
 def _alone(trend: Trend) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedlab.errors import ConfigurationError, GateFailed, Place, masked, nearest
+from seedlab.insight.formatting.text import markdown_text
 from seedlab.insight.notebooks import parameters
 from seedlab.insight.records.files import folder_name
 
@@ -228,7 +229,8 @@ def _summarise(notebook: Notebook, out: Path, arguments: Mapping[str, object], f
     text = markdown.read_text("utf-8") if markdown.is_file() else ""
     found = json.loads(result.read_bytes()) if result.is_file() else None
     if failure is not None:
-        text = f"❌ **{notebook.name} failed**: {failure}\n\n{text}".rstrip() + "\n"
+        told = "  \n".join(map(markdown_text, failure.splitlines()))
+        text = f"❌ **{notebook.name} failed**: {told}\n\n{text}".rstrip() + "\n"
     _replace(markdown, text or f"✅ **{notebook.name}** ran to its end.\n")
     record = {
         "notebook": notebook.name,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import escape
 
-from seedlab.insight.formatting.text import percent, printable
+from seedlab.insight.formatting.text import markdown_text, percent, printable
 from seedlab.insight.pages.page import Bar, Grid, Page
 
-_MARKDOWN = re.compile(r"([\\`*_\[\]#|~$])")
 # Styles set sizes only, no colours, since Jupyter and report pages have their own.
 _CELL = "padding:.15em .6em;vertical-align:top;"
 _SIDES = {"<": "text-align:left", ">": "text-align:right;white-space:nowrap"}
@@ -20,21 +18,16 @@ _SIDES = {"<": "text-align:left", ">": "text-align:right;white-space:nowrap"}
 
 def markdown(page: Page) -> str:
     """Format a page as Markdown in GitHub's dialect."""
-    blocks = [f"**{_escaped(page.title)}**", "  \n".join(map(_escaped, page.facts))]
+    blocks = [f"**{markdown_text(page.title)}**", "  \n".join(map(markdown_text, page.facts))]
     blocks += [_markdown_grid(grid) for grid in page.grids]
-    blocks.append("\n".join(f"- {_escaped(note)}" for note in page.notes))
+    blocks.append("\n".join(f"- {markdown_text(note)}" for note in page.notes))
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _markdown_grid(grid: Grid) -> str:
     rule = ["--:" if side == ">" else "---" for side in grid.align]
-    lines = [[_escaped(cell) for cell in row] for row in (grid.head, *grid.rows)]
+    lines = [[markdown_text(cell) for cell in row] for row in (grid.head, *grid.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
-
-
-def _escaped(text: str) -> str:
-    """Escape text for one line of Markdown."""
-    return _MARKDOWN.sub(r"\\\1", escape(printable(text), quote=False))
 
 
 # ---- HTML -----------------------------------------------------------------------------------------------

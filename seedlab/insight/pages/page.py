@@ -173,7 +173,10 @@ def comparison_page(comparison: Comparison) -> Page:
     """Summarise a comparison: the verdict, each phase, each count."""
     return Page(
         title=headline(comparison, printable),
-        facts=(f"differences of time below {percent(comparison.threshold)} do not count",),
+        facts=(
+            "times are medians, changes are ratios within the pairs",
+            f"differences of time below {percent(comparison.threshold)} do not count",
+        ),
         grids=tuple(
             Grid(head=head, align=align, rows=tuple(rows))
             for head, align, rows in (
@@ -218,7 +221,7 @@ def profile_page(profile: Profile) -> Page:
     origin = f"profile {profile.profile_id} of {moment(profile.started)} UTC"
     return Page(
         title=f"{profile.project}: {profile_finding(profile)}",
-        facts=(f"medians of {several(rounds, 'round')}, {origin}",),
+        facts=(f"medians of {several(rounds, 'round')} and ratios within each, {origin}",),
         grids=tuple(_variants(profile, delay) for delay in delays(profile)),
         notes=profile.notes,
     )

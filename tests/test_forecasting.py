@@ -12,6 +12,8 @@ from seedlab import orchestrator
 from seedlab.cli import main
 from seedlab.database.connect import parse_target
 from seedlab.flow import Options, Project, Run, Settings, StageReport
+from seedlab.flow.evidence import Expectation, Forecast
+from seedlab.insight.formatting.forecast_text import forecast_text
 from seedlab.insight.formatting.text import duration
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records import history
@@ -160,9 +162,22 @@ def test_a_person_reads_it_after_the_plan(folder, url, capsys) -> None:
 
     shown = capsys.readouterr().out
     assert "expected: about 1.8" in shown
-    assert "and the start-up, a guess: no run like this one is on record" in shown
+    assert "and the start-up, a guess: no run like this one is on record" in " ".join(shown.split())
     assert "critical path: cities → colours → pupils" in shown
     assert "- colours could run beside others: parallel = false" in shown
+
+
+def test_a_long_critical_path_is_broken_between_stages() -> None:
+    about = Expectation(seconds=1.0, low=1.0, high=1.0, confidence=0.0, basis="estimate", runs=0)
+    path = tuple(f"stage-{n}" for n in range(12))
+    made = Forecast(
+        total=about, seeds={"a.b": about}, declared_order=(), declared_seconds=1.0, planned_order=(),
+        planned_seconds=1.0, critical_path=path,
+    )  # fmt: skip
+    lines = forecast_text(made, 80).splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines).endswith(" → ".join(path))
 
 
 def test_seeds_of_which_nothing_is_known_are_not_listed(folder, url, capsys) -> None:

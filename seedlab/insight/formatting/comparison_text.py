@@ -65,7 +65,8 @@ COUNT_HEAD = ("", "count", "before", "after", "change")
 def phase_rows(comparison: Comparison) -> Iterable[tuple[str, ...]]:
     """Return a row for the total and one for each phase, with the columns of `PHASE_HEAD`."""
     for each in (comparison.total, *comparison.phases):
-        share = f"{each.share * 100:.0f} %" if each is not comparison.total else ""
+        known = each is not comparison.total and each.before >= LEAST_SECONDS
+        share = f"{each.share * 100:.0f} %" if known else ""  # of the time before
         yield (_MARKS[each.verdict], *_change_cells(each), share)
 
 

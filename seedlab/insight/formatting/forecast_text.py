@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from seedlab.flow.evidence import Expectation, Forecast
-from seedlab.insight.formatting.text import duration, paragraphs, percent, printable, several, table
+from seedlab.insight.formatting.text import duration, paragraphs, percent, printable, several, table, wrapped
 
 _LONGEST = 8  # how many seeds are shown, those that take longest
 
@@ -22,7 +22,8 @@ def forecast_text(forecast: Forecast, width: int) -> str:
     path = forecast.critical_path
     if len(path) > 1:
         lines.append(f"critical path: {' → '.join(map(printable, path))}")
-    blocks = [lines, _longest(forecast.seeds, width), _could_be(forecast)]
+    head = [part for line in lines for part in wrapped(line, width)]
+    blocks = [head, _longest(forecast.seeds, width), _could_be(forecast)]
     return "\n" + paragraphs(blocks)
 
 

@@ -173,6 +173,15 @@ def test_the_days_of_many_pauses_lie_neither_on_each_other_nor_on_the_dates() ->
     assert dates[1] - days[-1] >= 110 + 45
 
 
+def test_the_times_of_runs_that_hung_one_after_another_do_not_lie_on_each_other() -> None:
+    chart = chart_of(
+        *(past_of(n) for n in range(20)), *(past_of(n, 90.0) for n in range(20, 24)), past_of(24)
+    )
+
+    assert chart.count(">1 min 30 s</text>") == 1
+    assert chart.count('class="slower"') == 4
+
+
 def test_only_phases_of_the_last_run_are_drawn_and_not_older_ones_as_if_they_were_its() -> None:
     runs = (past_of(0, phases={"read": 0.1, "index": 0.7}), past_of(1, phases={"read": 0.2}))
     page = history_page(History(folders=(), runs=runs))

@@ -21,9 +21,10 @@ from seedlab.insight.charts.style import (
 from seedlab.insight.formatting.history_text import health
 from seedlab.insight.formatting.palette import ACCENT, CONTEXT, INK, PALE, WARNING
 from seedlab.insight.formatting.text import duration, moment, several
-from seedlab.insight.judging.trend import ENOUGH, Judgement, Point, Trend, ceiling
+from seedlab.insight.judging.trend import ENOUGH, Judgement, Point, Trend, ceiling, labelled
 
 _CLIP = 4  # the end of the axis as a factor of the median: a run that hung does not flatten the others
+_BEYOND = 1.08  # where such a run is drawn, as a factor of that end
 _MARKS: dict[Judgement, dict[str, Any]] = {
     "as usual": {"marker": "o", "color": INK},
     "slower than usual": {"marker": "^", "color": WARNING},
@@ -45,8 +46,9 @@ def trend(past: Trend | None) -> Chart:
     seconds = [point.run.seconds for point in past.points]
     top = max(ceiling(seconds, _CLIP), *(p.usual.high for p in past.points if p.usual is not None), 0.0)
     _band(axes, past)
+    long = labelled((n for n, each in enumerate(seconds) if each > top * _BEYOND), len(seconds))
     for n, point in enumerate(past.points):
-        _point(axes, n, point, top)
+        _point(axes, n, point, top * _BEYOND, named=n in long)
     axes.set_ylim(0, top * (1.2 if max(seconds) > top else 1.12))
     in_one_unit(axes.yaxis, top)
     axes.grid(visible=True, axis="y")
@@ -65,12 +67,12 @@ def trend(past: Trend | None) -> Chart:
     return finish(chart, f"{several(len(past.points), 'run')} on record", *unusual[-8:])
 
 
-def _point(axes: Axes, n: int, point: Point, top: float) -> None:
-    """Draw a run; one that is beyond the axis is drawn at its end, with its time."""
+def _point(axes: Axes, n: int, point: Point, top: float, *, named: bool) -> None:
+    """Draw a run; one that is beyond the axis is drawn at its end, with its time if it is to be `named`."""
     seconds = point.run.seconds
-    at = min(seconds, top * 1.08)
+    at = min(seconds, top)
     axes.plot([n], [at], markersize=6.5, zorder=4, **_MARKS[point.judgement])
-    if seconds > at:
+    if named:
         axes.annotate(
             duration(seconds), (n, at), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=8.5
         )

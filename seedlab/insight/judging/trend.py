@@ -116,6 +116,15 @@ def ceiling(seconds: Sequence[float], clip: float) -> float:
     return min(max(seconds), statistics.median(seconds) * clip) or 1.0 if seconds else 1.0
 
 
+def labelled(numbers: Iterable[int], runs: int) -> frozenset[int]:
+    """Choose which of a chart's `runs` get a label: each is a seventh of the chart from the one before."""
+    chosen: list[int] = []
+    for number in numbers:
+        if not chosen or number - chosen[-1] >= runs / 7:
+            chosen.append(number)
+    return frozenset(chosen)
+
+
 def in_order(trends: Iterable[Trend]) -> tuple[Point, ...]:
     """Return the runs of all series in the order of time."""
     points = (point for trend in trends for point in trend.points)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seedlab.insight.formatting.history_text import verdict
 from seedlab.insight.formatting.text import duration, moment, printable
-from seedlab.insight.judging.trend import ENOUGH, Point, Trend, Usual, ceiling
+from seedlab.insight.judging.trend import ENOUGH, Point, Trend, Usual, ceiling, labelled
 
 WIDTH, HEIGHT = 640, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 24, 26
@@ -56,13 +56,15 @@ def trend_svg(trend: Trend, linked: Collection[str] = ()) -> str:
     frame = _Frame(
         runs=len(points), top=top, left=_LEFT, right=WIDTH - _RIGHT, upper=_TOP, lower=HEIGHT - _BOTTOM
     )
+    beyond = (n for n, each in enumerate(points) if each.run.kind is not None and each.run.seconds > top)
+    long = labelled(beyond, len(points))
     parts = [
         *_grid(frame),
         _band(frame, [each.usual for each in points]),
         *_dates(frame, points),
         *_gaps(frame, points),
         f'<path class="line" d="{_line(frame, points)}"/>',
-        *(_mark(frame, number, each, linked) for number, each in enumerate(points)),
+        *(_mark(frame, number, each, linked, long) for number, each in enumerate(points)),
     ]
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="seconds of each run"'
     return f'<svg class="trend" {size}>{"".join(parts)}</svg>'
@@ -171,7 +173,8 @@ def _path(places: Iterable[tuple[float, float]]) -> str:
     return "".join(f"{'L' if number else 'M'}{x:.1f} {y:.1f}" for number, (x, y) in enumerate(places))
 
 
-def _mark(frame: _Frame, number: int, point: Point, linked: Collection[str]) -> str:
+def _mark(frame: _Frame, number: int, point: Point, linked: Collection[str], long: Collection[int]) -> str:
+    """Draw a run, with its time if it is one of the `long` ones."""
     run = point.run
     x = frame.x(number + 0.5)
     y = frame.lower - 8 if run.kind is None else frame.y(run.seconds)
@@ -179,7 +182,7 @@ def _mark(frame: _Frame, number: int, point: Point, linked: Collection[str]) -> 
     text = f"{run.run_id}, {moment(run.started)}: {duration(run.seconds)}"
     title = escape(printable(", ".join(filter(None, (text, verdict(point))))))
     drawn = f"{shape}<title>{title}</title></path>"
-    if run.kind is not None and run.seconds > frame.top:
+    if number in long:
         drawn += f'<text class="middle" x="{x:.1f}" y="{y - 8:.1f}">{duration(run.seconds)}</text>'
     return f'<a href="#{anchor(run.run_id)}">{drawn}</a>' if run.run_id in linked else drawn
 

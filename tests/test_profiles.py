@@ -151,7 +151,7 @@ def test_the_text_says_what_each_bought() -> None:
         "incremental         200 ms             40 (40 to 40)  200 ms          83           20  1.1 MB  1.0 MB\n"
         "incremental, again   20 ms          400 (400 to 400)                   7           20  1.1 MB  1.0 MB\n"
         "\n"
-        "by phase, seconds of all threads\n"
+        "by phase, times of all threads added up\n"
         "                            read   merge\n"
         "legacy                    2.00 s  4.00 s\n"
         "bulk                      100 ms  200 ms\n"

@@ -314,6 +314,16 @@ def test_waits_say_most_of_what_and_stack_no_higher_than_the_processes() -> None
     assert "Client (ClientRead)" in said(chart)
 
 
+def test_waits_of_very_many_types_leave_room_for_the_areas() -> None:
+    kinds = [*WAIT_COLOURS, HOSTILE, HEBREW, LONG, *(f"type {n}" for n in range(9))]
+    looks = (Sample(at=n, rss_bytes=1, waits=(Wait(pid=1, what=what),)) for n, what in enumerate(kinds))
+    chart = charts.waits(replace(bare(LONG), seconds=30.0, samples=tuple(looks)))
+
+    (axes,) = chart.axes
+    assert axes.get_position().height * chart.get_figheight() > 1.0
+    assert axes.get_position().width > 0.8
+
+
 def test_waits_are_told_by_type_and_from_the_first_sample_of_the_server_on() -> None:
     events = ("IO/WALSync", "IO/DataFileRead", "IO/WALWrite", "CPU", "CPU")
     looks = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, dropwhile
+from math import ceil
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
@@ -186,6 +187,8 @@ def _phase_bands(axes: Axes, run: Run) -> None:
 
 # ---- waits ----------------------------------------------------------------------------------------------
 
+_LEGEND_COLUMNS = 2
+
 
 @styled
 def waits(run: Run) -> Chart:
@@ -198,13 +201,14 @@ def waits(run: Run) -> Chart:
     first, count = of_kinds.most_common(1)[0]
     finding = f"{_spelled(first, counts)} {percent(count / counts.total())} of the time"
     sampled = f"{several(len(samples), 'sample')} of the server from {duration(samples[0].at)} on"
-    chart = new_chart(finding, f"{sampled} · {context_of(run)}", height=3.1)
+    height = 2.7 + 0.2 * ceil(len(of_kinds) / _LEGEND_COLUMNS)
+    chart = new_chart(finding, f"{sampled} · {context_of(run)}", height=height)
     axes = chart.add_subplot()
     _stack(axes, samples, length(run), counts)
     axes.set_ylabel("server processes")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     seconds_axis(axes, length(run), "since the run began")
-    legend_above(axes, axes.get_legend_handles_labels()[0], ncols=2)
+    legend_above(axes, axes.get_legend_handles_labels()[0], ncols=_LEGEND_COLUMNS)
     shares = ", ".join(f"{what} {percent(n / counts.total())}" for what, n in counts.most_common(6))
     return finish(chart, f"Of {counts.total()} samples of processes: {shares}")
 
@@ -222,13 +226,13 @@ def _kind(what: str) -> str:
 def _spelled(kind: str, counts: Counter[str]) -> str:
     if kind == "CPU":
         return "The server computes"
-    return f"The server waits for {'seedlab' if kind == 'Client' else kind}{_events(kind, counts)}"
+    return f"The server waits for {'seedlab' if kind == 'Client' else name(kind)}{_events(kind, counts)}"
 
 
 def _events(kind: str, counts: Counter[str]) -> str:
     """Name the two most frequent wait events of a type, in parentheses."""
     found = sorted((what for what in counts if _kind(what) == kind), key=lambda what: (-counts[what], what))
-    names = [event for what in found[:2] if (event := what.partition("/")[2])]
+    names = [name(event) for what in found[:2] if (event := what.partition("/")[2])]
     return f" ({', '.join(names)}{', …' if len(found) > 2 else ''})" if names else ""
 
 
@@ -254,4 +258,4 @@ def _stack(axes: Axes, samples: Sequence[Sample], whole: float, details: Counter
 
 def _legend_of(kind: str, details: Counter[str]) -> str:
     share = sum(count for what, count in details.items() if _kind(what) == kind) / details.total()
-    return f"{kind}{_events(kind, details)} {percent(share)}"
+    return f"{name(kind)}{_events(kind, details)} {percent(share)}"

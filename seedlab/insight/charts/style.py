@@ -63,6 +63,7 @@ STYLE: dict[str, Any] = {
     "svg.id": "",
 }
 _LETTERS_OF_A_TITLE = 78
+_TITLE_LINE, _CONTEXT_LINE = 0.23, 0.15  # inches
 _MINUTES = 180  # seconds from which on an axis is in minutes
 _DIGITS = re.compile(r"(?<!scale\()(\b\d+\.\d\d)\d+")
 P = ParamSpec("P")
@@ -157,14 +158,19 @@ def styled(make: Callable[P, Chart]) -> Callable[P, Chart]:
 
 
 def new_chart(title: str, context: str, *, height: float) -> Chart:
-    """Create a chart with a title, the finding, and in small letters below it what it was measured on."""
+    """Create a chart with a title, the finding, and in small letters below it what it was measured on.
+
+    It is as much higher as these take more than a line each.
+    """
+    title_text = fill(title, _LETTERS_OF_A_TITLE)
+    lines = "\n".join(fill(line, 138) for line in context.splitlines())
+    height += _TITLE_LINE * title_text.count("\n") + _CONTEXT_LINE * lines.count("\n")
     chart = Chart(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(h_pad=0.06, w_pad=0.06))
     FigureCanvasAgg(chart)
     chart.title = title
     chart.alt = title
-    chart.suptitle(fill(title, _LETTERS_OF_A_TITLE), x=0.008, ha="left")
+    chart.suptitle(title_text, x=0.008, ha="left")
     if context:
-        lines = "\n".join(fill(line, 138) for line in context.splitlines())
         chart.supxlabel(lines, x=0.008, ha="left", fontsize=8, color=SOFT)
     return chart
 

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from seedlab.database import connect
-from seedlab.errors import DataFaults, TargetChanged
+from seedlab.errors import DataFaults
 from seedlab.flow import Options, Project, Recorder, Run, Target
 from seedlab.insight.measuring.monitor import Monitor
 from seedlab.insight.records.runs import Heading, new_run_id
@@ -83,17 +83,12 @@ def seed(project: Project, target: Target, options: Options, monitor: Monitor) -
     with looking_at(project, target, options, monitor) as look:
         files, hashes = file_states(project), file_hashes(project)
         attempts = Attempts(options.wait)
-        while True:
-            try:
-                task = _task(project, options, look, monitor, hashes, files)
-                run = _seed(replace(task, exclusive=attempts.exclusive), target, look, monitor)
-                break
-            except (TargetChanged, DataFaults) as error:
-                if monitor.half_done is not None:
-                    raise
-                monitor.note(attempts.fail(error))
-            look.session.rollback()
-            look.refresh()
+
+        def attempt() -> Run:
+            task = _task(project, options, look, monitor, hashes, files)
+            return _seed(replace(task, exclusive=attempts.exclusive), target, look, monitor)
+
+        run = attempts.run(attempt, look, monitor)
         before, after = look.wal_before(), look.session.wal_position()
         explained = monitor.closely or run.seconds >= EXPLAINED_SECONDS
         round_trip = look.session.round_trip_seconds() if explained else None
@@ -227,15 +222,7 @@ def undo(
             stages=frozenset(stages),
             run=run,
         )
-        attempts = Attempts(options.wait)
-        while True:
-            try:
-                tallies = undoing.undo(request, look, monitor)
-                break
-            except TargetChanged as error:
-                monitor.note(attempts.fail(error))
-            look.session.rollback()
-            look.refresh()
+        tallies = Attempts(options.wait).run(lambda: undoing.undo(request, look, monitor), look, monitor)
         catalog = look.catalog()
     undone = reporting.undo_run(request.run_id, tallies, monitor, _heading(project, options, target))
     return reporting.with_unindexed_references(undone, catalog)

@@ -32,10 +32,10 @@ def pack(frame: pl.DataFrame, digests: pl.Series, load: Load, catalog: Catalog) 
     """
     columns = [pl.col(FILE), digests.alias(DIGEST)]
     keys = () if named_by_id(load, catalog) else tuple(dict.fromkeys(load.key_columns))
-    kinds, spell = catalog.tables[load.table].columns, canonical
-    if any(asks_for_names(kinds[name]) for name in keys):
-        spell = unfolded
-    if not is_plain(load) or not keys or spell is unfolded:
+    kinds = catalog.tables[load.table].columns
+    named_by_target = any(asks_for_names(kinds[name]) for name in keys)
+    spell = unfolded if named_by_target else canonical
+    if named_by_target or not is_plain(load) or not keys:
         columns.append(pl.col(HANDLE))
     columns += [
         (spell(kinds[name], pl.col(name)) if frame.schema[name] == pl.String else pl.col(name)).alias(

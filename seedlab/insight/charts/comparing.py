@@ -191,7 +191,7 @@ def _ratio_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
 
 
 def _factors(low: float, high: float) -> list[float]:
-    """Return at most a dozen round factors, in steps that are about even on a logarithmic axis."""
+    """Return round factors, about even on a logarithmic axis: the finest of which _TICKS suffice."""
     found = list[float]()
     for mantissas, decades in _FACTORS:
         factors = {each * 10.0**n for n in range(0, 25, decades) for each in mantissas}

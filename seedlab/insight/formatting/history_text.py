@@ -65,12 +65,19 @@ def health(trend: Trend) -> str:
 
 def verdict(point: Point) -> str:
     """Word how a run compares with those before it; "" if these are too few."""
-    run, usual = point.run, point.usual
+    run = point.run
     if point.judgement == "not finished":
         return f"{run.status}: {first_line(run.error)}" if run.error else run.status
-    if usual is not None and point.judgement in ("slower than usual", "faster than usual"):
-        return f"{point.judgement}: {significant(run.seconds / usual.median)} times the median"
+    if times := _times_the_median(point):
+        return f"{point.judgement}: {times} times the median"
     return "" if point.judgement == "too few runs" else point.judgement
+
+
+def _times_the_median(point: Point) -> str:
+    """Say how many times the median a run took that was slower or faster than usual; "" of all others."""
+    if point.usual is None or point.judgement not in ("slower than usual", "faster than usual"):
+        return ""
+    return significant(point.run.seconds / point.usual.median)
 
 
 def _band(usual: Usual | None) -> str:
@@ -142,8 +149,7 @@ def _run_row(point: Point, begin: int) -> list[str]:
 
 def _brief(point: Point) -> str:
     """Word how a run compares with those before it in a few letters."""
-    if point.usual is not None and point.judgement in ("slower than usual", "faster than usual"):
-        times = significant(point.run.seconds / point.usual.median)
+    if times := _times_the_median(point):
         return f"{point.judgement.partition(' ')[0]} ×{times}"  # noqa: RUF001
     return printable(verdict(point))
 

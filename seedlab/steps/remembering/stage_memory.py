@@ -145,12 +145,11 @@ def states_and_marks(
     touched = [
         TouchedTable(
             state=state,
-            previous=memory.tables[state.table] if _is_same_kind(state, memory) else None,
+            previous=(known := _previous_state(state, memory)),
             frame=keys.get(state.table),
             deleted=deleted.get(state.table, b""),
             all_written=state.table in all_written,
-            migrated=_is_same_kind(state, memory)
-            and not _has_columns_of(memory.tables[state.table], written_run.catalog),
+            migrated=known is not None and not _has_columns_of(known, written_run.catalog),
         )
         for state in states_touched
     ]
@@ -173,10 +172,11 @@ def _row_counts(written_run: WrittenRun, memory: Memory) -> Counter[str]:
     return rows
 
 
-def _is_same_kind(state: TableState, memory: Memory) -> bool:
-    """Tell whether a table's remembered state has the same key, hashed by the same server."""
+def _previous_state(state: TableState, memory: Memory) -> TableState | None:
+    """Return a table's remembered state if it has the same key, hashed by the same server."""
     known = memory.tables.get(state.table)
-    return known is not None and (known.key, known.server) == (state.key, state.server)
+    alike = known is not None and (known.key, known.server) == (state.key, state.server)
+    return known if alike else None
 
 
 def _has_columns_of(state: TableState, catalog: Catalog) -> bool:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from seedlab.database.durations import milliseconds
 from seedlab.errors import DataFaults, TargetChanged, WriteError
+
+if TYPE_CHECKING:
+    from seedlab.insight.measuring.monitor import Monitor
+    from seedlab.steps.looking import Look
+
+Done = TypeVar("Done")
 
 MAX_ATTEMPTS = 3
 CONFLICTS = frozenset({"40001", "40P01"})  # SQLSTATEs: serialization failure, deadlock
@@ -30,6 +38,21 @@ class Attempts:
     def exclusive(self) -> bool:
         """Whether the next attempt has to keep other writers out."""
         return self._conflicted and self._failed == MAX_ATTEMPTS - 1
+
+    def run(self, action: Callable[[], Done], look: Look, monitor: Monitor) -> Done:
+        """Run an action until it succeeds, each time after another look. Raises the error if none may follow.
+
+        None follows either once a part of the run is committed (`monitor.half_done`).
+        """
+        while True:
+            try:
+                return action()
+            except (TargetChanged, DataFaults) as error:
+                if monitor.half_done is not None:
+                    raise
+                monitor.note(self.fail(error))
+            look.session.rollback()
+            look.refresh()
 
     def fail(self, error: TargetChanged | DataFaults) -> str:
         """Count a failed attempt; say in a note why there is another. Raises the error if there is none."""
